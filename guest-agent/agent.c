@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation. One thread, one poll(2). What may block in the kernel runs in a child
+ * process (evacuate.c, agent_undo.c), so heartbeats and cancels are answered whatever happens.
+ * While no host is connected the port cannot be polled (see port.h) and a timer looks at it;
+ * everything else goes on, above all the leases: a host that dies does not renew them, and what was
+ * changed for it is given back.
+ */
+#include "agent_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "failure.h"
+#include "hugepages.h"
+#include "memory_block.h"
+#include "report.h"
+#include "sysroot.h"
+#include "zones.h"
+
+/* How often to look at children at the end, whose pidfd a kernel may not have. */
+#define GIVE_BACK_LOOK_MS 20
+
+/* Reads and writes in one turn, so that a host that never stops sending cannot starve the rest. */
+#define TURN_READS 8
+
+/* A request is taken only with room for the largest answer. */
+#define OUTPUT_LOW_BYTES (SESSION_OUTPUT_BYTES - FRAME_MAX_BYTES)
+
+CLEANUP_DEFINE(struct agent *, agent_free)
+
+void agent_log(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fputc('\n', stderr);
+}
+
+/* Goes on while the guest is suspended, as the host's clock does. */
+static uint64_t clock_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t agent_now(const struct agent *agent)
+{
+	return agent->options.now_ms ? agent->options.now_ms(agent->options.user) : clock_ms();
+}
+
+static uint64_t read_features(const struct sysroot *sysroot)
+{
+	struct zones_policy policy;
+	struct hugepages hugepages;
+	uint64_t features = 0, block_bytes;
+
+	zones_read_policy(sysroot, &policy);
+	if (memory_block_read_size(sysroot, &block_bytes) == 0)
+		features |= MESSAGE_FEATURE_OFFLINE;
+	if (hugepages_read(sysroot, &hugepages) == 0 && hugepages.count > 0)
+		features |= MESSAGE_FEATURE_HUGE_PAGES;
+	if (sysroot_exists(sysroot, "/proc/sys/vm/compact_memory"))
+		features |= MESSAGE_FEATURE_COMPACT;
+	if (policy.auto_online != MESSAGE_AUTO_ONLINE_UNKNOWN)
+		features |= MESSAGE_FEATURE_ONLINE_POLICY;
+	if (policy.unplug_online != MESSAGE_SWITCH_UNKNOWN)
+		features |= MESSAGE_FEATURE_UNPLUG_ONLINE;
+	return features;
+}
+
+static void init_session(struct agent *agent)
+{
+	struct session_guest_identity identity = {
+		.features = read_features(agent->sysroot),
+		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+		.instance = agent->instance,
+		.version = BALLAST_VERSION,
+	};
+
+	memory_block_read_size(agent->sysroot, &identity.block_bytes);
+	memcpy(identity.boot_id, agent->boot_id, sizeof(identity.boot_id));
+	session_guest_init(&agent->session, &identity,
+			   agent->instance ^ UINT64_C(0x5bd1e995a5a5a5a5), agent->input,
+			   sizeof(agent->input), agent->output, sizeof(agent->output));
+}
+
+int agent_new(const struct sysroot *sysroot, const struct agent_options *options,
+	      struct agent **ret_agent, struct failure *failure)
+{
+	CLEANUP(agent_freep) struct agent *agent = calloc(1, sizeof(*agent));
+	char text[512];
+
+	if (!agent)
+		return failure_set(failure, ENOMEM, "ballast-agent", "cannot start");
+	agent->sysroot = sysroot;
+	agent->options = *options;
+	port_init(&agent->port, sysroot, agent->options.config.port);
+	job_init(&agent->undo.job, -1);
+	job_init(&agent->evacuate.job, -1);
+	int error = report_read_boot_id(sysroot, agent->boot_id);
+
+	if (error < 0)
+		return failure_set(failure, error, "/proc/sys/kernel/random/boot_id",
+				   "cannot read");
+	if (getrandom(&agent->instance, sizeof(agent->instance), 0) != sizeof(agent->instance))
+		return failure_set(failure, errno, "ballast-agent", "cannot get random bytes");
+	if (options->adopt_fd >= 0)
+		port_adopt(&agent->port, options->adopt_fd);
+	lease_book_init(&agent->book, agent->options.config.lease_directory, agent->boot_id);
+	/* Damaged leases are told of and kept; an agent that refuses to start would help nobody. */
+	if (lease_book_load(&agent->book, failure) < 0)
+		agent_log("%s", failure_format(failure, text, sizeof(text)));
+	error = evacuate_init(&agent->evacuate, sysroot, &agent->options.config, &agent->book, -1);
+	if (error < 0)
+		return failure_set(failure, error, "ballast-agent", "cannot map memory");
+	init_session(agent);
+	agent->started_ms = agent->heartbeat_at_ms = agent_now(agent);
+	agent_undo_begin(agent, agent->started_ms);
+	*ret_agent = TAKE_PTR(agent);
+	return 0;
+}
+
+struct agent *agent_free(struct agent *agent)
+{
+	if (!agent)
+		return NULL;
+	job_done(&agent->undo.job);
+	evacuate_done(&agent->evacuate);
+	lease_entries_done(&agent->undo.entries);
+	lease_book_done(&agent->book);
+	port_done(&agent->port);
+	free(agent);
+	return NULL;
+}
+
+/* Work under way is its leases' concern; nobody waits for its answer. */
+static void lose_host(struct agent *agent, uint64_t now_ms)
+{
+	session_guest_reset(&agent->session);
+	evacuate_cancel(&agent->evacuate, now_ms);
+	for (size_t i = 0; i < LIMIT_LEASES; i++)
+		agent->releases[i].answer.pending = false;
+}
+
+static void receive(struct agent *agent, uint64_t now_ms)
+{
+	for (int i = 0; i < TURN_READS; i++) {
+		uint8_t *space;
+		size_t size = session_guest_space(&agent->session, &space);
+		int64_t count = port_read(&agent->port, space, size, now_ms);
+
+		if (count < 0)
+			lose_host(agent, now_ms);
+		if (count <= 0)
+			return;
+		session_guest_received(&agent->session, (size_t)count);
+	}
+}
+
+static void flush_output(struct agent *agent, uint64_t now_ms)
+{
+	for (int i = 0; i < TURN_READS; i++) {
+		const uint8_t *data;
+		size_t size = session_guest_output(&agent->session, &data);
+		int64_t count = size ? port_write(&agent->port, data, size, now_ms) : 0;
+
+		if (count < 0)
+			lose_host(agent, now_ms);
+		if (count <= 0)
+			return;
+		session_guest_sent(&agent->session, (size_t)count);
+	}
+}
+
+static bool has_room(const struct agent *agent)
+{
+	const uint8_t *unused;
+
+	return session_guest_output(&agent->session, &unused) <= OUTPUT_LOW_BYTES;
+}
+
+static void handle_events(struct agent *agent, uint64_t now_ms)
+{
+	struct session_guest_event event;
+
+	while (has_room(agent) && session_guest_next(&agent->session, now_ms, &event)) {
+		switch (event.kind) {
+		case SESSION_GUEST_EVENT_OPENED:
+			agent_log("a host is connected");
+			break;
+		case SESSION_GUEST_EVENT_SUPERSEDED:
+			/* Another host, or the same anew. */
+			evacuate_cancel(&agent->evacuate, now_ms);
+			break;
+		case SESSION_GUEST_EVENT_REQUEST:
+			agent_verbs_handle(agent, &event, now_ms);
+			break;
+		case SESSION_GUEST_EVENT_COUNT:
+			break;
+		}
+	}
+}
+
+static void step_evacuate(struct agent *agent, uint64_t now_ms)
+{
+	struct evacuate *evacuate = &agent->evacuate;
+
+	switch (evacuate_step(evacuate, now_ms)) {
+	case EVACUATE_STEP_NOTHING:
+		return;
+	case EVACUATE_STEP_PROGRESS:
+		memset(&agent->out, 0, sizeof(agent->out));
+		agent->out.type = MESSAGE_PROGRESS;
+		evacuate_progress(evacuate, &agent->out.progress);
+		/* One that does not fit is no loss. */
+		session_guest_reply(&agent->session, evacuate->epoch, evacuate->request_id,
+				    &agent->out);
+		return;
+	case EVACUATE_STEP_FINISHED:
+		/* Kept until the channel takes it; a session that is over takes it no more. */
+		if (session_guest_reply(&agent->session, evacuate->epoch, evacuate->request_id,
+					&evacuate->reply) != -EAGAIN)
+			evacuate_clear(evacuate);
+		return;
+	}
+}
+
+static void beat(struct agent *agent, uint64_t now_ms)
+{
+	struct message_heartbeat heartbeat = {
+		.instance = agent->instance,
+		.uptime_ms = now_ms - agent->started_ms,
+		.leases = (uint16_t)agent->book.count,
+		.busy = !evacuate_is_idle(&agent->evacuate),
+	};
+	uint64_t unused;
+
+	if (now_ms < agent->heartbeat_at_ms)
+		return;
+	agent->heartbeat_at_ms = now_ms + agent->session.heartbeat_ms;
+	if (agent->port.state != PORT_PRESENT)
+		return;
+	memcpy(heartbeat.boot_id, agent->boot_id, sizeof(heartbeat.boot_id));
+	report_read_memory(agent->sysroot, &unused, &unused, &heartbeat.available_bytes);
+	report_read_pressure(agent->sysroot, &heartbeat.pressure);
+	session_guest_heartbeat(&agent->session, &heartbeat);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int wait_time(struct agent *agent, uint64_t now_ms, int timeout_ms)
+{
+	uint64_t next = lease_book_expire(&agent->book, now_ms);
+
+	next = earlier(next, evacuate_deadline(&agent->evacuate, now_ms));
+	next = earlier(next, job_deadline(&agent->undo.job, now_ms));
+	if (agent->port.state == PORT_PRESENT)
+		next = earlier(next, agent->heartbeat_at_ms);
+	else
+		next = earlier(next, agent->port.retry_at_ms);
+	uint64_t wait = next > now_ms ? next - now_ms : 0;
+
+	if (wait > 60000)
+		wait = 60000;
+	return timeout_ms >= 0 && (uint64_t)timeout_ms < wait ? timeout_ms : (int)wait;
+}
+
+static void expire_leases(struct agent *agent, uint64_t now_ms)
+{
+	lease_book_expire(&agent->book, now_ms);
+	struct lease *lease = lease_book_ending(&agent->book);
+
+	if (!lease)
+		return;
+	if (agent->evacuate.stage != EVACUATE_STAGE_IDLE &&
+	    agent->evacuate.request.lease.id == lease->id)
+		evacuate_cancel(&agent->evacuate, now_ms);
+	agent_undo_begin(agent, now_ms);
+}
+
+bool agent_turn(struct agent *agent, int timeout_ms)
+{
+	enum { PORT, EVACUATE, UNDO, STOP, COUNT };
+	const uint8_t *unused;
+	uint64_t now_ms = agent_now(agent);
+	enum port_state before = agent->port.state;
+
+	port_tick(&agent->port, now_ms);
+	/* A host that has just come is told at once that someone is here. */
+	if (before != PORT_PRESENT && agent->port.state == PORT_PRESENT)
+		agent->heartbeat_at_ms = now_ms;
+	/* The children must not hold the port: another agent could not open it while one hangs. */
+	agent->evacuate.job.close_fd = agent->undo.job.close_fd = agent->port.fd;
+	bool waits = session_guest_output(&agent->session, &unused) > 0;
+	struct pollfd polls[COUNT] = {
+		[PORT] = {.fd = agent->port.state == PORT_PRESENT ? agent->port.fd : -1,
+			  .events =
+				  (short)((has_room(agent) ? POLLIN : 0) | (waits ? POLLOUT : 0))},
+		[EVACUATE] = {.fd = agent->evacuate.job.pid_fd, .events = POLLIN},
+		[UNDO] = {.fd = agent->undo.job.pid_fd, .events = POLLIN},
+		[STOP] = {.fd = agent->options.stop_fd, .events = POLLIN},
+	};
+
+	/* EINTR: nothing is ready, all else is looked at anyway. */
+	if (poll(polls, COUNT, wait_time(agent, now_ms, timeout_ms)) < 0)
+		memset(polls, 0, sizeof(polls));
+	if (polls[STOP].revents)
+		return false;
+	now_ms = agent_now(agent);
+	if (polls[PORT].revents)
+		receive(agent, now_ms);
+	handle_events(agent, now_ms);
+	step_evacuate(agent, now_ms);
+	agent_undo_step(agent, now_ms);
+	expire_leases(agent, now_ms);
+	beat(agent, now_ms);
+	flush_output(agent, now_ms);
+	return true;
+}
+
+void agent_give_back(struct agent *agent, uint32_t limit_ms)
+{
+	uint64_t until = clock_ms() + limit_ms;
+
+	evacuate_cancel(&agent->evacuate, agent_now(agent));
+	for (size_t i = 0; i < agent->book.count; i++)
+		agent->book.leases[i].ending = true;
+	for (;;) {
+		uint64_t now_ms = agent_now(agent);
+		struct pollfd polls[] = {
+			{.fd = agent->evacuate.job.pid_fd, .events = POLLIN},
+			{.fd = agent->undo.job.pid_fd, .events = POLLIN},
+		};
+
+		step_evacuate(agent, now_ms);
+		/* Nobody waits for its answer any longer. */
+		if (agent->evacuate.stage == EVACUATE_STAGE_DONE)
+			evacuate_clear(&agent->evacuate);
+		agent_undo_step(agent, now_ms);
+		agent_undo_begin(agent, now_ms);
+		if (agent->book.count == 0 || clock_ms() >= until)
+			break;
+		poll(polls, ARRAY_SIZE(polls), GIVE_BACK_LOOK_MS);
+	}
+	flush_output(agent, agent_now(agent));
+}

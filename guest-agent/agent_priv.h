@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's inside, shared by its loop, its verbs and their tests.
+ */
+#ifndef BALLAST_AGENT_AGENT_PRIV_H
+#define BALLAST_AGENT_AGENT_PRIV_H
+
+#include "agent.h"
+#include "evacuate.h"
+#include "job.h"
+#include "lease.h"
+#include "port.h"
+#include "session_guest.h"
+
+/* A request whose answer waits for an undo. */
+struct agent_answer {
+	bool pending;
+	uint64_t epoch;
+	uint32_t request_id;
+};
+
+enum agent_undo_kind {
+	AGENT_UNDO_NONE,
+	AGENT_UNDO_LEASE, /* lease_id ends */
+	AGENT_UNDO_TAKEN, /* pools that were taken are given back */
+};
+
+struct agent_undo {
+	enum agent_undo_kind kind;
+	struct job job;
+	uint64_t lease_id;
+	struct lease_entries entries; /* owned: what is being undone */
+	struct agent_answer answer;   /* AGENT_UNDO_TAKEN */
+};
+
+struct agent_release {
+	uint64_t lease_id;
+	struct agent_answer answer;
+};
+
+struct agent {
+	const struct sysroot *sysroot; /* borrowed */
+	struct agent_options options;
+	uint8_t boot_id[MESSAGE_BOOT_ID_BYTES];
+	uint64_t instance, started_ms, heartbeat_at_ms;
+	struct port port;
+	struct session_guest session;
+	struct lease_book book;
+	struct evacuate evacuate;
+	struct agent_undo undo;
+	struct agent_release releases[LIMIT_LEASES];
+	struct message out; /* the answer being made */
+	uint8_t input[SESSION_INPUT_BYTES], output[SESSION_OUTPUT_BYTES];
+};
+
+uint64_t agent_now(const struct agent *agent);
+/* One line to standard error, where the service manager collects it. */
+void agent_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* agent_verbs.c: answers a request, at once or later. */
+void agent_verbs_handle(struct agent *agent, const struct session_guest_event *event,
+			uint64_t now_ms);
+void agent_verbs_send_result(struct agent *agent, uint64_t epoch, uint32_t request_id,
+			     enum message_result_code code, int error, uint64_t value_bytes,
+			     const char *format, ...) __attribute__((format(printf, 7, 8)));
+
+/* agent_undo.c */
+bool agent_undo_is_idle(const struct agent *agent);
+/* Begins with a lease that has ended, if nothing else runs. */
+void agent_undo_begin(struct agent *agent, uint64_t now_ms);
+/* Gives taken pools back; -EBUSY while anything else runs. */
+int agent_undo_restore(struct agent *agent, uint64_t limit_bytes, const struct agent_answer *answer,
+		       uint64_t now_ms);
+/* Looks after the child. */
+void agent_undo_step(struct agent *agent, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Undoing in the loop: one lease at a time, in a child, never beside an evacuation.
+ */
+#include "agent_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "failure.h"
+#include "undo.h"
+
+/* Growing a pool may compact all of memory; a block comes online within a second. What is not done
+ * then is reported and, for pools, still owed. */
+#define UNDO_DEADLINE_MS 120000
+
+bool agent_undo_is_idle(const struct agent *agent)
+{
+	return agent->undo.kind == AGENT_UNDO_NONE && job_is_idle(&agent->undo.job);
+}
+
+static struct job_result run(void *argument)
+{
+	struct agent *agent = argument;
+
+	return undo_run(agent->sysroot, &agent->undo.entries);
+}
+
+static void save(struct agent *agent)
+{
+	struct failure failure;
+	char text[512];
+
+	if (lease_book_save(&agent->book, &failure) < 0)
+		agent_log("%s", failure_format(&failure, text, sizeof(text)));
+}
+
+static int copy_entries(struct lease_entries *to, const struct lease_entries *from)
+{
+	lease_entries_done(to);
+	for (size_t i = 0; i < from->count; i++) {
+		int error = lease_entries_add(to, &from->items[i]);
+
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}
+
+static void answer(struct agent *agent, const struct agent_answer *to,
+		   const struct job_result *result, uint64_t gained, uint64_t missing)
+{
+	bool whole = result->outcome == 0 && missing == 0;
+	char text[LIMIT_TEXT] = "";
+
+	if (!whole)
+		snprintf(text, sizeof(text),
+			 "%d changes could not be undone; huge pages of %" PRIu64
+			 " bytes are still owed",
+			 result->outcome, missing);
+	agent_verbs_send_result(agent, to->epoch, to->request_id,
+				whole ? MESSAGE_RESULT_OK : MESSAGE_RESULT_PARTIAL, result->error,
+				gained, "%s", text);
+}
+
+static void answer_release(struct agent *agent, uint64_t lease_id, const struct job_result *result,
+			   uint64_t gained, uint64_t missing)
+{
+	for (size_t i = 0; i < LIMIT_LEASES; i++) {
+		struct agent_release *release = &agent->releases[i];
+
+		if (!release->answer.pending || release->lease_id != lease_id)
+			continue;
+		release->answer.pending = false;
+		answer(agent, &release->answer, result, gained, missing);
+	}
+}
+
+static void finish_lease(struct agent *agent, const struct job_result *result)
+{
+	struct lease *lease = lease_book_find(&agent->book, agent->undo.lease_id);
+	uint64_t gained = 0, missing = 0;
+
+	undo_review(agent->sysroot, &agent->undo.entries, &agent->book.taken, &gained, &missing);
+	if (agent->undo.entries.count > 0)
+		agent_log("lease %" PRIu64 " undone: %zu changes, %d failed, huge pages of %" PRIu64
+			  " bytes still owed",
+			  agent->undo.lease_id, agent->undo.entries.count, result->outcome,
+			  missing);
+	if (lease)
+		lease_book_remove(&agent->book, lease);
+	save(agent);
+	answer_release(agent, agent->undo.lease_id, result, gained, missing);
+}
+
+/* What was to be given back is no longer owed, but for what is still missing. */
+static void finish_taken(struct agent *agent, const struct job_result *result)
+{
+	struct lease_entries *taken = &agent->book.taken;
+	uint64_t gained = 0, missing = 0;
+
+	for (size_t i = 0; i < agent->undo.entries.count; i++) {
+		const struct lease_entry *entry = &agent->undo.entries.items[i];
+		struct lease_entry *owed =
+			lease_entries_find(taken, LEASE_POOL, entry->node_id, entry->key);
+
+		if (owed && owed->took <= entry->took)
+			lease_entries_remove(taken, owed);
+		else if (owed)
+			owed->took -= entry->took;
+	}
+	undo_review(agent->sysroot, &agent->undo.entries, taken, &gained, &missing);
+	save(agent);
+	answer(agent, &agent->undo.answer, result, gained, missing);
+}
+
+static void finish(struct agent *agent, const struct job_result *result)
+{
+	if (agent->undo.kind == AGENT_UNDO_LEASE)
+		finish_lease(agent, result);
+	else
+		finish_taken(agent, result);
+	lease_entries_done(&agent->undo.entries);
+	agent->undo.kind = AGENT_UNDO_NONE;
+}
+
+static void start(struct agent *agent, uint64_t now_ms)
+{
+	struct job_result nothing = {0};
+
+	undo_prepare(agent->sysroot, &agent->undo.entries);
+	if (agent->undo.entries.count == 0) {
+		finish(agent, &nothing);
+		return;
+	}
+	int error = job_start(&agent->undo.job, run, agent, now_ms + UNDO_DEADLINE_MS);
+
+	if (error < 0) {
+		/* No process to be had: do it here, rather than not at all. */
+		struct job_result result = undo_run(agent->sysroot, &agent->undo.entries);
+
+		finish(agent, &result);
+	}
+}
+
+void agent_undo_begin(struct agent *agent, uint64_t now_ms)
+{
+	while (agent_undo_is_idle(agent) && evacuate_is_idle(&agent->evacuate)) {
+		struct lease *lease = lease_book_ending(&agent->book);
+
+		if (!lease)
+			return;
+		if (copy_entries(&agent->undo.entries, &lease->entries) < 0) {
+			agent_log("lease %" PRIu64 ": no memory to undo it now", lease->id);
+			return;
+		}
+		agent->undo.kind = AGENT_UNDO_LEASE;
+		agent->undo.lease_id = lease->id;
+		start(agent, now_ms);
+	}
+}
+
+/*
+ * A pool that is smaller than the commit left it was changed by its owner since: what he set counts, and nothing is
+ * owed to it any more.
+ */
+static bool owner_has_changed_pool(const struct agent *agent, const struct lease_entry *entry)
+{
+	struct hugepage_pool pool;
+
+	return entry->old && hugepage_pool_read(agent->sysroot, entry->node_id, entry->key, &pool) == 0 &&
+	       hugepages_persistent(&pool) + entry->took < entry->old;
+}
+
+int agent_undo_restore(struct agent *agent, uint64_t limit_bytes, const struct agent_answer *answer,
+		       uint64_t now_ms)
+{
+	uint64_t left = limit_bytes ? limit_bytes : UINT64_MAX;
+
+	if (!agent_undo_is_idle(agent) || !evacuate_is_idle(&agent->evacuate))
+		return -EBUSY;
+	lease_entries_done(&agent->undo.entries);
+	for (size_t i = 0; i < agent->book.taken.count; i++) {
+		struct lease_entry entry = agent->book.taken.items[i];
+
+		if (owner_has_changed_pool(agent, &entry)) {
+			lease_entries_remove(&agent->book.taken, &agent->book.taken.items[i--]);
+			continue;
+		}
+		if (entry.took > left / entry.key)
+			entry.took = left / entry.key;
+		if (entry.took == 0)
+			continue;
+		left -= entry.took * entry.key;
+		int error = lease_entries_add(&agent->undo.entries, &entry);
+
+		if (error < 0)
+			return error;
+	}
+	agent->undo.kind = AGENT_UNDO_TAKEN;
+	agent->undo.answer = *answer;
+	start(agent, now_ms);
+	return 0;
+}
+
+void agent_undo_step(struct agent *agent, uint64_t now_ms)
+{
+	struct job_result result = {0};
+
+	switch (job_poll(&agent->undo.job, now_ms, &result)) {
+	case JOB_IDLE:
+	case JOB_RUNNING:
+		return;
+	case JOB_KILLED:
+	case JOB_CRASHED:
+	case JOB_STUCK:
+		result = (struct job_result){.outcome = 1, .error = ETIMEDOUT};
+		break;
+	case JOB_DONE:
+		break;
+	}
+	/* A stuck child is told of once. */
+	if (agent->undo.kind != AGENT_UNDO_NONE)
+		finish(agent, &result);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "candidates.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "block_census.h"
+#include "cleanup.h"
+#include "zones.h"
+
+#define CENSUS_BYTES (CANDIDATES_CENSUS_MAX * sizeof(uint32_t))
+
+int candidates_init(struct candidates *candidates)
+{
+	void *shared =
+		mmap(NULL, CENSUS_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (shared == MAP_FAILED)
+		return -errno;
+	candidates->count = candidates->total = 0;
+	candidates->used_pages = shared;
+	return 0;
+}
+
+void candidates_done(struct candidates *candidates)
+{
+	if (candidates->used_pages)
+		munmap(candidates->used_pages, CENSUS_BYTES);
+	candidates->used_pages = NULL;
+}
+
+static bool in_ranges(const struct message_evacuate *request, const struct memory_block *block)
+{
+	for (size_t i = 0; i < request->range_count; i++) {
+		const struct message_range *range = &request->ranges[i];
+
+		/* Neither end wraps: the request was checked, and the kernel's addresses are far
+		 * below. */
+		if (range->start < block->start + block->size_bytes &&
+		    range->start + range->size_bytes > block->start)
+			return true;
+	}
+	return false;
+}
+
+static void add(struct candidates *candidates, const struct memory_block *block,
+		enum message_reason reason)
+{
+	candidates->total++;
+	if (candidates->count == LIMIT_BLOCKS)
+		return;
+	candidates->items[candidates->count++] = (struct candidate){
+		.id = block->id,
+		.start = block->start,
+		.size_bytes = block->size_bytes,
+		.zone = block->zone,
+		.used_pages = UINT32_MAX,
+		.reason = reason,
+	};
+}
+
+void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
+		       const struct message_evacuate *request)
+{
+	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
+	struct zones_regions regions;
+	bool named = request->range_count > 0;
+
+	candidates->count = candidates->total = 0;
+	if (memory_block_list_read(sysroot, &list) < 0 || zones_read_regions(sysroot, &regions) < 0)
+		return;
+	for (size_t i = list.count; i > 0; i--) {
+		const struct memory_block *block = &list.blocks[i - 1];
+		bool plugged = zones_find_region(&regions, block) >= 0;
+
+		if (named ? !in_ranges(request, block) : !plugged)
+			continue;
+		if (!plugged)
+			add(candidates, block, MESSAGE_REASON_NOT_CANDIDATE);
+		else if (block->state == MEMORY_BLOCK_STATE_OFFLINE)
+			add(candidates, block, MESSAGE_REASON_ALREADY_OFFLINE);
+		else if (block->removable == MEMORY_BLOCK_REMOVABLE_NO)
+			add(candidates, block, MESSAGE_REASON_NOT_REMOVABLE);
+		else if (named || block->zone == MEMORY_ZONE_MOVABLE)
+			add(candidates, block, MESSAGE_REASON_UNKNOWN);
+	}
+}
+
+static size_t census_count(const struct candidates *candidates)
+{
+	return candidates->count < CANDIDATES_CENSUS_MAX ? candidates->count
+							 : CANDIDATES_CENSUS_MAX;
+}
+
+int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot)
+{
+	int counted = 0;
+
+	for (size_t i = 0; i < census_count(candidates); i++) {
+		const struct candidate *candidate = &candidates->items[i];
+		struct block_census census;
+
+		candidates->used_pages[i] = UINT32_MAX;
+		if (candidate->reason != MESSAGE_REASON_UNKNOWN ||
+		    block_census_read(sysroot, candidate->start, candidate->size_bytes, &census) <
+			    0)
+			continue;
+		candidates->used_pages[i] = census.pages - census.empty;
+		counted++;
+	}
+	return counted;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct candidate *left = a, *right = b;
+
+	if (left->used_pages != right->used_pages)
+		return left->used_pages < right->used_pages ? -1 : 1;
+	return left->id > right->id ? -1 : left->id < right->id;
+}
+
+void candidates_sort(struct candidates *candidates)
+{
+	for (size_t i = 0; i < census_count(candidates); i++)
+		candidates->items[i].used_pages = candidates->used_pages[i];
+	qsort(candidates->items, candidates->count, sizeof(candidates->items[0]), compare);
+}
+
+bool candidates_is_out(enum message_reason reason)
+{
+	return reason == MESSAGE_REASON_OFFLINED || reason == MESSAGE_REASON_ALREADY_OFFLINE ||
+	       reason == MESSAGE_REASON_GONE;
+}
+
+uint64_t candidates_out_bytes(const struct candidates *candidates)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < candidates->count; i++)
+		if (candidates_is_out(candidates->items[i].reason))
+			sum += candidates->items[i].size_bytes;
+	return sum;
+}
+
+struct candidate *candidates_next(struct candidates *candidates)
+{
+	for (size_t i = 0; i < candidates->count; i++)
+		if (candidates->items[i].reason == MESSAGE_REASON_UNKNOWN)
+			return &candidates->items[i];
+	return NULL;
+}
+
+bool candidates_retry(struct candidates *candidates)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < candidates->count; i++) {
+		struct candidate *candidate = &candidates->items[i];
+
+		if (!candidate->may_retry || candidate->retried)
+			continue;
+		candidate->retried = true;
+		candidate->reason = MESSAGE_REASON_UNKNOWN;
+		any = true;
+	}
+	return any;
+}
+
+enum message_reason candidates_reason(enum memory_block_offline_result result)
+{
+	switch (result) {
+	case MEMORY_BLOCK_OFFLINE_OFFLINED:
+		return MESSAGE_REASON_OFFLINED;
+	case MEMORY_BLOCK_OFFLINE_ALREADY:
+		return MESSAGE_REASON_ALREADY_OFFLINE;
+	case MEMORY_BLOCK_OFFLINE_NOT_REMOVABLE:
+		return MESSAGE_REASON_NOT_REMOVABLE;
+	case MEMORY_BLOCK_OFFLINE_GONE:
+		return MESSAGE_REASON_GONE;
+	case MEMORY_BLOCK_OFFLINE_BUSY:
+	case MEMORY_BLOCK_OFFLINE_INTERRUPTED:
+	case MEMORY_BLOCK_OFFLINE_COUNT:
+		break;
+	}
+	return MESSAGE_REASON_BUSY;
+}
+
+static enum message_reason look_again(const struct sysroot *sysroot, uint64_t id,
+				      enum message_reason otherwise)
+{
+	enum memory_block_state state;
+	int error = memory_block_read_state(sysroot, id, &state);
+
+	if (error == -ENOENT || error == -ENODEV)
+		return MESSAGE_REASON_GONE;
+	if (error == 0 && state == MEMORY_BLOCK_STATE_OFFLINE)
+		return otherwise == MESSAGE_REASON_ALREADY_OFFLINE ? otherwise
+								   : MESSAGE_REASON_OFFLINED;
+	return candidates_is_out(otherwise) ? MESSAGE_REASON_BUSY : otherwise;
+}
+
+static enum message_reason explain(const struct sysroot *sysroot, const struct candidate *candidate)
+{
+	struct block_census census;
+
+	if (block_census_read(sysroot, candidate->start, candidate->size_bytes, &census) < 0)
+		return candidate->reason;
+	if (census.kernel > 0)
+		return MESSAGE_REASON_KERNEL_MEMORY;
+	if (census.huge_used > 0)
+		return MESSAGE_REASON_HUGE_PAGES_IN_USE;
+	if (census.writeback > 0)
+		return MESSAGE_REASON_WRITEBACK;
+	return candidate->reason;
+}
+
+void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
+		      enum message_reason reason)
+{
+	candidate->reason = look_again(sysroot, candidate->id, reason);
+	candidate->may_retry = candidate->reason == MESSAGE_REASON_BUSY;
+	if (candidate->reason == MESSAGE_REASON_BUSY ||
+	    candidate->reason == MESSAGE_REASON_TIMED_OUT)
+		candidate->reason = explain(sysroot, candidate);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory blocks that an evacuation may take, which first, and what became of each.
+ */
+#ifndef BALLAST_AGENT_CANDIDATES_H
+#define BALLAST_AGENT_CANDIDATES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "memory_block.h"
+#include "message.h"
+
+struct sysroot;
+
+/* So many are looked into before they are put in order: reading the flags of 128 MiB takes a
+ * millisecond or more. */
+#define CANDIDATES_CENSUS_MAX 128
+
+struct candidate {
+	uint64_t id, start, size_bytes;
+	enum memory_zone zone;
+	uint32_t used_pages;	    /* UINT32_MAX: not known */
+	enum message_reason reason; /* UNKNOWN: not tried yet */
+	uint32_t error;
+	bool may_retry, retried;
+};
+
+struct candidates {
+	size_t count, total; /* total: those that did not fit, too */
+	struct candidate items[LIMIT_BLOCKS];
+	uint32_t *used_pages; /* owned; shared with the child that counts them;
+				 [CANDIDATES_CENSUS_MAX] */
+};
+
+int candidates_init(struct candidates *candidates);
+void candidates_done(struct candidates *candidates);
+
+/*
+ * With ranges every block that touches one, and a reason at once for those that are no matter of
+ * ours. Without, the blocks of virtio-mem regions that are offline already or online in the movable
+ * zone. Highest first: there the driver looks first (drivers/virtio/virtio_mem.c
+ * virtio_mem_sbm_unplug_request).
+ */
+void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
+		       const struct message_evacuate *request);
+
+/* In the child: counts used pages. Returns how many blocks could be counted. */
+int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot);
+/* In the parent, afterwards: emptiest first. */
+void candidates_sort(struct candidates *candidates);
+
+/* Offline, taken offline or gone. */
+bool candidates_is_out(enum message_reason reason);
+uint64_t candidates_out_bytes(const struct candidates *candidates);
+/* The first that was not tried, or NULL. */
+struct candidate *candidates_next(struct candidates *candidates);
+/* Gives those that were only busy a second try; false where there are none. */
+bool candidates_retry(struct candidates *candidates);
+
+enum message_reason candidates_reason(enum memory_block_offline_result result);
+/* Sets the reason by what the block says now, and where it stays by what its pages tell. */
+void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
+		      enum message_reason reason);
+
+#endif

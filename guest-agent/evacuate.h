@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Emptying guest memory so that it can be unplugged: free huge pages, compact, take blocks offline;
+ * one such work at a time, in child processes, each change under a lease.
+ */
+#ifndef BALLAST_AGENT_EVACUATE_H
+#define BALLAST_AGENT_EVACUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "candidates.h"
+#include "hugepages.h"
+#include "job.h"
+#include "lease.h"
+#include "message.h"
+
+struct agent_config;
+struct failure;
+struct sysroot;
+
+/* Where the host names no deadline for a block. An idle block takes some 0.1 s for 128 MiB, a busy
+ * one seconds. */
+#define EVACUATE_BLOCK_DEADLINE_MS 10000
+/* Compaction helps or does not within this time. */
+#define EVACUATE_COMPACT_MS 20000
+/* Looking which blocks are emptiest must not cost more than it saves. */
+#define EVACUATE_CENSUS_MS 5000
+
+enum evacuate_stage {
+	EVACUATE_STAGE_IDLE,
+	EVACUATE_STAGE_HUGE_PAGES,
+	EVACUATE_STAGE_COMPACT,
+	EVACUATE_STAGE_CENSUS,
+	EVACUATE_STAGE_OFFLINE,
+	EVACUATE_STAGE_DONE, /* the reply is ready */
+};
+
+struct evacuate {
+	const struct sysroot *sysroot; /* borrowed, as the next two */
+	const struct agent_config *config;
+	struct lease_book *book;
+	enum evacuate_stage stage;
+	struct job job;
+	enum message_type type;
+	uint64_t epoch;
+	uint32_t request_id;
+	struct message_evacuate request;
+	uint64_t deadline_ms, stage_started_ms;
+	bool cancelled, vetoed, unplug_online_changed, stuck, no_memory;
+	struct hugepages before;
+	struct hugepages_plan plan;
+	struct candidates candidates;
+	struct candidate *current; /* the one whose child runs */
+	struct message reply;
+};
+
+enum evacuate_step {
+	EVACUATE_STEP_NOTHING,
+	EVACUATE_STEP_PROGRESS, /* evacuate_progress() has news */
+	EVACUATE_STEP_FINISHED, /* reply is to be sent, then evacuate_clear() */
+};
+
+/* close_fd as in job_init(). */
+int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
+		  const struct agent_config *config, struct lease_book *book, int close_fd);
+void evacuate_done(struct evacuate *evacuate);
+
+/* OK: it runs. BUSY, VETOED, INVALID or FAILED: it does not, and *failure says why. */
+enum message_result_code evacuate_start(struct evacuate *evacuate, enum message_type type,
+					const struct message_evacuate *request, uint64_t epoch,
+					uint32_t request_id, uint64_t now_ms,
+					struct failure *failure);
+
+/* Looks after the child; call when its pidfd is readable and at evacuate_deadline(). */
+enum evacuate_step evacuate_step(struct evacuate *evacuate, uint64_t now_ms);
+uint64_t evacuate_deadline(const struct evacuate *evacuate, uint64_t now_ms);
+
+/* Ends it as soon as its child is gone; step() then says FINISHED. */
+void evacuate_cancel(struct evacuate *evacuate, uint64_t now_ms);
+bool evacuate_is_idle(const struct evacuate *evacuate);
+/* Forgets a finished one. */
+void evacuate_clear(struct evacuate *evacuate);
+void evacuate_progress(const struct evacuate *evacuate, struct message_progress *ret_progress);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hugepages.h"
+
+#include <errno.h>
+#include "agent_config.h"
+#include "cleanup.h"
+#include "sysroot.h"
+
+/* Nodes beyond LIMIT_POOLS are left out: their pages stay counted in the total. */
+static int read_nodes(const struct sysroot *sysroot, const struct sysroot_names *names,
+		      uint64_t page_bytes, struct hugepages *hugepages)
+{
+	for (size_t i = 0; i < names->count && hugepages->count < LIMIT_POOLS; i++) {
+		int64_t node = sysroot_name_number(names->names[i], "node", NULL);
+
+		if (node < 0)
+			continue;
+		int error = hugepage_pool_read(sysroot, (int)node, page_bytes,
+					       &hugepages->pools[hugepages->count]);
+
+		if (error == -ENOENT)
+			continue;
+		if (error < 0)
+			return error;
+		hugepages->count++;
+	}
+	return 0;
+}
+
+int hugepages_read(const struct sysroot *sysroot, struct hugepages *ret_hugepages)
+{
+	CLEANUP(sysroot_names_done) struct sysroot_names names = {0};
+	struct hugepages hugepages = {0};
+	uint64_t sizes[HUGEPAGE_POOL_SIZES_MAX];
+	size_t size_count;
+	int error = hugepage_pool_list_sizes(sysroot, sizes, &size_count);
+
+	if (error == 0)
+		error = sysroot_list(sysroot, &names, "/sys/devices/system/node");
+	if (error < 0 && error != -ENOENT)
+		return error;
+	for (size_t i = 0; i < size_count && hugepages.count < LIMIT_POOLS; i++) {
+		error = hugepage_pool_read(sysroot, HUGEPAGE_POOL_ALL_NODES, sizes[i],
+					   &hugepages.pools[hugepages.count]);
+		if (error == 0) {
+			hugepages.count++;
+			error = read_nodes(sysroot, &names, sizes[i], &hugepages);
+		}
+		if (error < 0)
+			return error;
+	}
+	*ret_hugepages = hugepages;
+	return 0;
+}
+
+const struct hugepage_pool *hugepages_find(const struct hugepages *hugepages, int node_id,
+					   uint64_t page_bytes)
+{
+	for (size_t i = 0; i < hugepages->count; i++)
+		if (hugepages->pools[i].node_id == node_id &&
+		    hugepages->pools[i].page_bytes == page_bytes)
+			return &hugepages->pools[i];
+	return NULL;
+}
+
+uint64_t hugepages_persistent(const struct hugepage_pool *pool)
+{
+	return pool->total > pool->surplus ? pool->total - pool->surplus : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* What the whole of one size can give. */
+static uint64_t available(const struct hugepage_pool *total, uint64_t floor)
+{
+	uint64_t persistent = hugepages_persistent(total);
+	uint64_t unreserved = total->free > total->reserved ? total->free - total->reserved : 0;
+
+	return least(unreserved, persistent > floor ? persistent - floor : 0);
+}
+
+static void add_step(struct hugepages_plan *plan, const struct hugepage_pool *pool, uint64_t take)
+{
+	uint64_t persistent = hugepages_persistent(pool);
+
+	plan->steps[plan->count++] = (struct hugepages_step){
+		.node_id = pool->node_id,
+		.page_bytes = pool->page_bytes,
+		.pages = persistent - take,
+		.old = persistent,
+	};
+}
+
+uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_config *config,
+			uint64_t target_bytes, struct hugepages_plan *ret_plan)
+{
+	uint64_t won = 0;
+
+	ret_plan->count = 0;
+	for (size_t i = 0; i < hugepages->count; i++) {
+		const struct hugepage_pool *total = &hugepages->pools[i];
+		uint64_t size = total->page_bytes;
+
+		if (total->node_id != HUGEPAGE_POOL_ALL_NODES ||
+		    (target_bytes && won >= target_bytes))
+			continue;
+		uint64_t take = available(total, agent_config_floor(config, size));
+		bool has_nodes = false;
+
+		if (target_bytes)
+			take = least(take, (target_bytes - won + size - 1) / size);
+		for (size_t j = i + 1;
+		     j < hugepages->count && hugepages->pools[j].page_bytes == size; j++) {
+			const struct hugepage_pool *node = &hugepages->pools[j];
+			uint64_t part = least(take, least(node->free, hugepages_persistent(node)));
+
+			has_nodes = true;
+			if (part == 0)
+				continue;
+			add_step(ret_plan, node, part);
+			take -= part;
+			won += part * size;
+		}
+		if (!has_nodes && take > 0) {
+			add_step(ret_plan, total, take);
+			won += take * size;
+		}
+	}
+	return won;
+}
+
+int hugepages_apply(const struct sysroot *sysroot, const struct hugepages_plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		const struct hugepages_step *step = &plan->steps[i];
+		struct hugepage_pool pool;
+		int error = hugepage_pool_set(sysroot, step->node_id, step->page_bytes, step->pages,
+					      &pool);
+
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}

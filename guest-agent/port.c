@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "port.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "sysroot.h"
+
+void port_init(struct port *port, const struct sysroot *sysroot, const char *path)
+{
+	*port = (struct port){.sysroot = sysroot, .fd = -1};
+	snprintf(port->path, sizeof(port->path), "%s", path);
+}
+
+void port_adopt(struct port *port, int fd)
+{
+	port->fd = fd;
+	port->is_stream = true;
+	port->state = PORT_PRESENT;
+}
+
+static void close_port(struct port *port, uint64_t now_ms)
+{
+	cleanup_close(&port->fd);
+	port->fd = -1;
+	port->state = PORT_CLOSED;
+	port->retry_at_ms = now_ms + PORT_RETRY_MS;
+}
+
+void port_done(struct port *port)
+{
+	close_port(port, 0);
+}
+
+/* udev makes the link; without udev the names in sysfs tell which /dev/vportNpM it is. */
+static int open_by_name(const struct sysroot *sysroot)
+{
+	CLEANUP(sysroot_names_done) struct sysroot_names names = {0};
+	int fd = sysroot_open(sysroot, O_RDWR | O_NONBLOCK, "/dev/virtio-ports/" PORT_NAME);
+
+	if (fd != -ENOENT)
+		return fd;
+	int error = sysroot_list(sysroot, &names, "/sys/class/virtio-ports");
+
+	if (error < 0)
+		return error;
+	for (size_t i = 0; i < names.count; i++) {
+		char name[128];
+
+		if (sysroot_read_text(sysroot, name, sizeof(name),
+				      "/sys/class/virtio-ports/%s/name", names.names[i]) == 0 &&
+		    strcmp(name, PORT_NAME) == 0)
+			return sysroot_open(sysroot, O_RDWR | O_NONBLOCK, "/dev/%s",
+					    names.names[i]);
+	}
+	return -ENOENT;
+}
+
+static int connect_socket(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	CLEANUP_CLOSE int fd = -1;
+
+	if (strlen(path) >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* A terminal passes bytes as they are only in raw mode. */
+static void make_raw(int fd)
+{
+	struct termios mode;
+
+	if (isatty(fd) && tcgetattr(fd, &mode) == 0) {
+		cfmakeraw(&mode);
+		tcsetattr(fd, TCSANOW, &mode);
+	}
+}
+
+static int open_port(struct port *port)
+{
+	struct stat status;
+
+	port->is_stream = false;
+	if (!port->path[0])
+		return open_by_name(port->sysroot);
+	if (stat(port->path, &status) < 0)
+		return -errno;
+	if (S_ISSOCK(status.st_mode)) {
+		port->is_stream = true;
+		return connect_socket(port->path);
+	}
+	int fd = open(port->path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+
+	if (fd < 0)
+		return -errno;
+	make_raw(fd);
+	return fd;
+}
+
+void port_tick(struct port *port, uint64_t now_ms)
+{
+	if (port->state == PORT_PRESENT || now_ms < port->retry_at_ms)
+		return;
+	port->retry_at_ms = now_ms + PORT_RETRY_MS;
+	if (port->state == PORT_CLOSED) {
+		int fd = open_port(port);
+
+		if (fd < 0)
+			return;
+		port->fd = fd;
+		port->state = PORT_ABSENT;
+	}
+	struct pollfd look = {.fd = port->fd, .events = POLLIN | POLLOUT};
+
+	if (poll(&look, 1, 0) >= 0 && !(look.revents & POLLHUP))
+		port->state = PORT_PRESENT;
+	else if (look.revents & POLLERR)
+		close_port(port, now_ms);
+}
+
+static int64_t lose_host(struct port *port, uint64_t now_ms)
+{
+	if (port->is_stream)
+		close_port(port, now_ms);
+	port->state = port->fd < 0 ? PORT_CLOSED : PORT_ABSENT;
+	port->retry_at_ms = now_ms + PORT_RETRY_MS;
+	return -ENOTCONN;
+}
+
+int64_t port_read(struct port *port, void *to, size_t size, uint64_t now_ms)
+{
+	if (port->state != PORT_PRESENT || size == 0)
+		return 0;
+	ssize_t count = read(port->fd, to, size);
+
+	if (count > 0)
+		return count;
+	if (count == 0)
+		return lose_host(port, now_ms);
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	/* ENODEV: the port was unplugged. */
+	close_port(port, now_ms);
+	return -ENOTCONN;
+}
+
+int64_t port_write(struct port *port, const void *from, size_t size, uint64_t now_ms)
+{
+	if (port->state != PORT_PRESENT || size == 0)
+		return 0;
+	ssize_t count = port->is_stream ? send(port->fd, from, size, MSG_NOSIGNAL)
+					: write(port->fd, from, size);
+
+	if (count >= 0)
+		return count;
+	if (errno == EAGAIN || errno == EINTR)
+		return 0;
+	close_port(port, now_ms);
+	return -ENOTCONN;
+}

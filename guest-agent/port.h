@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's end of the channel: a virtio-serial port, or for tests a socket or a terminal.
+ */
+#ifndef BALLAST_AGENT_PORT_H
+#define BALLAST_AGENT_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sysroot;
+
+#define PORT_NAME      "org.ballast.agent.0"
+#define PORT_PATH_SIZE 256
+
+/*
+ * A virtio port whose host side is closed reads 0, refuses writes with EAGAIN and polls as hung up
+ * for ever (drivers/char/virtio_console.c port_fops_read, wait_port_writable, port_fops_poll). That
+ * is no end of file: the port is looked at again by the clock, never by poll.
+ */
+#define PORT_RETRY_MS 1000
+
+enum port_state {
+	PORT_CLOSED, /* no descriptor: no such port yet, or its peer is gone */
+	PORT_ABSENT, /* open, and no host on the other side */
+	PORT_PRESENT,
+};
+
+struct port {
+	const struct sysroot *sysroot; /* borrowed */
+	char path[PORT_PATH_SIZE];     /* as configured; empty: look for PORT_NAME */
+	enum port_state state;
+	int fd;		/* owned; -1 */
+	bool is_stream; /* a read of 0 bytes is the end: to be opened anew */
+	uint64_t retry_at_ms;
+};
+
+void port_init(struct port *port, const struct sysroot *sysroot, const char *path);
+/* Takes over a connected descriptor, for tests. */
+void port_adopt(struct port *port, int fd);
+void port_done(struct port *port);
+
+/* Opens the port, or looks whether a host has come, if it is time. */
+void port_tick(struct port *port, uint64_t now_ms);
+
+/* Bytes; 0 for none now; -ENOTCONN when the host has just gone. */
+int64_t port_read(struct port *port, void *to, size_t size, uint64_t now_ms);
+/* Bytes taken, 0 for none now; -ENOTCONN as above. */
+int64_t port_write(struct port *port, const void *from, size_t size, uint64_t now_ms);
+
+#endif
