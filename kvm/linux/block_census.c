@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "block_census.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "sysroot.h"
+
+/* Bits of include/uapi/linux/kernel-page-flags.h and, from 26 on, of its neighbours: they never
+ * change. */
+#define FLAG_SLAB      (UINT64_C(1) << 7)
+#define FLAG_WRITEBACK (UINT64_C(1) << 8)
+#define FLAG_BUDDY     (UINT64_C(1) << 10)
+#define FLAG_MMAP      (UINT64_C(1) << 11)
+#define FLAG_HUGE      (UINT64_C(1) << 17)
+#define FLAG_NOPAGE    (UINT64_C(1) << 20)
+#define FLAG_OFFLINE   (UINT64_C(1) << 23)
+#define FLAG_PGTABLE   (UINT64_C(1) << 26)
+
+#define CHUNK 2048
+
+static void count(struct block_census *census, uint64_t flags)
+{
+	census->pages++;
+	if (flags & (FLAG_BUDDY | FLAG_NOPAGE | FLAG_OFFLINE))
+		census->empty++;
+	else if (flags & FLAG_HUGE)
+		*(flags & FLAG_MMAP ? &census->huge_used : &census->huge_free) += 1;
+	else if (flags & (FLAG_SLAB | FLAG_PGTABLE))
+		census->kernel++;
+	else if (flags & FLAG_WRITEBACK)
+		census->writeback++;
+}
+
+int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t size_bytes,
+		      struct block_census *ret_census)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), flags[CHUNK];
+	uint64_t pfn = start / page_bytes, left = size_bytes / page_bytes;
+	struct block_census census = {0};
+	CLEANUP_CLOSE int fd = sysroot_open(sysroot, O_RDONLY, "/proc/kpageflags");
+
+	if (fd < 0)
+		return fd;
+	while (left > 0) {
+		size_t want = left < CHUNK ? (size_t)left : CHUNK;
+		ssize_t got =
+			pread(fd, flags, want * sizeof(flags[0]), (off_t)(pfn * sizeof(flags[0])));
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			return -ENOENT;
+		size_t entries = (size_t)got / sizeof(flags[0]);
+
+		for (size_t i = 0; i < entries; i++)
+			count(&census, flags[i]);
+		if (entries == 0)
+			return -EIO;
+		pfn += entries;
+		left -= entries;
+	}
+	*ret_census = census;
+	return 0;
+}

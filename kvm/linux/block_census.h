@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What kinds of pages fill a memory block, from /proc/kpageflags: which block is emptiest, and why
+ * one stays.
+ */
+#ifndef BALLAST_KVM_BLOCK_CENSUS_H
+#define BALLAST_KVM_BLOCK_CENSUS_H
+
+#include <stdint.h>
+
+struct sysroot;
+
+/* In base pages. */
+struct block_census {
+	uint32_t pages;
+	uint32_t empty;	    /* in the page allocator, given back to the device, or no page at all */
+	uint32_t huge_free; /* of a hugetlb pool, not mapped */
+	uint32_t huge_used;
+	uint32_t kernel; /* slab and page tables */
+	uint32_t writeback;
+};
+
+/* 0; -ENOENT where the kernel does not show flags or that range; other -errno. Some milliseconds
+ * for 128 MiB. */
+int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t size_bytes,
+		      struct block_census *ret_census);
+
+#endif

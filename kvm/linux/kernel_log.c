@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kernel_log.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include "sysroot.h"
+
+/* A record of /dev/kmsg is at most 8 KiB (kernel/printk/printk.c PRINTKRB_RECORD_MAX and its
+ * prefix). */
+#define BUFFER_SIZE 16384
+
+struct kernel_log {
+	int fd;
+	size_t length;
+	char buffer[BUFFER_SIZE]; /* text not yet taken, from the start */
+};
+
+/* The value after "name:" in a line, or false. */
+static bool find_number(const char *line, const char *name, int *ret_value)
+{
+	const char *at = strstr(line, name);
+
+	return at && sscanf(at + strlen(name), "%d", ret_value) == 1;
+}
+
+bool kernel_log_parse_page(const char *line, struct kernel_log_page *page)
+{
+	uint64_t pfn;
+	const char *at;
+	int result, references, mappings;
+
+	/* mm/memory_hotplug.c do_migrate_range */
+	if (sscanf(line, "migrating pfn %" SCNx64 " failed ret:%d", &pfn, &result) == 2) {
+		*page = (struct kernel_log_page){.pfn = pfn, .result = result};
+		return true;
+	}
+	/* mm/debug.c __dump_page; newer kernels leave the pointer out */
+	if (strncmp(line, "page:", 5) == 0 || strncmp(line, "page: ", 6) == 0) {
+		at = strstr(line, "pfn:0x");
+		if (!at || sscanf(at, "pfn:0x%" SCNx64, &pfn) != 1 ||
+		    !find_number(line, "refcount:", &references) ||
+		    !find_number(line, "mapcount:", &mappings))
+			return false;
+		if (page->pfn != pfn)
+			*page = (struct kernel_log_page){.pfn = pfn};
+		page->has_counts = true;
+		page->references = references;
+		page->mappings = mappings;
+		return true;
+	}
+	if (strcmp(line, "page dumped because: unmovable page") == 0 && page->has_counts) {
+		page->is_unmovable = true;
+		return true;
+	}
+	return false;
+}
+
+int kernel_log_new(const struct sysroot *sysroot, struct kernel_log **ret_log)
+{
+	CLEANUP(kernel_log_freep) struct kernel_log *log = calloc(1, sizeof(*log));
+
+	if (!log)
+		return -ENOMEM;
+	log->fd = sysroot_open(sysroot, O_RDONLY | O_NONBLOCK, "/dev/kmsg");
+	if (log->fd < 0)
+		return log->fd;
+	if (lseek(log->fd, 0, SEEK_END) < 0)
+		return -errno;
+	*ret_log = TAKE_PTR(log);
+	return 0;
+}
+
+struct kernel_log *kernel_log_free(struct kernel_log *log)
+{
+	if (log && log->fd >= 0)
+		close(log->fd);
+	free(log);
+	return NULL;
+}
+
+/* Reads one more record behind what is there. 1, 0 for nothing there, -errno. */
+static int fill(struct kernel_log *log)
+{
+	ssize_t got;
+
+	/* A line longer than the buffer is none of ours. */
+	if (log->length >= BUFFER_SIZE - 8192)
+		log->length = 0;
+	for (;;) {
+		got = read(log->fd, log->buffer + log->length, BUFFER_SIZE - 1 - log->length);
+		if (got > 0) {
+			log->length += (size_t)got;
+			return 1;
+		}
+		if (got == 0 || errno == EAGAIN)
+			return 0;
+		/* EPIPE: records were overwritten before we came; the next read goes on behind the
+		 * gap. */
+		if (errno != EPIPE && errno != EINTR)
+			return -errno;
+	}
+}
+
+/* Takes the next whole line out of the buffer into line. False where there is none. */
+static bool take_line(struct kernel_log *log, char *line, size_t size)
+{
+	char *end = memchr(log->buffer, '\n', log->length);
+	size_t length;
+
+	if (!end)
+		return false;
+	length = (size_t)(end - log->buffer);
+	snprintf(line, size, "%.*s", (int)length, log->buffer);
+	log->length -= length + 1;
+	memmove(log->buffer, end + 1, log->length);
+	return true;
+}
+
+int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page)
+{
+	for (;;) {
+		char line[1024];
+
+		while (take_line(log, line, sizeof(line))) {
+			/* "priority,sequence,time,flags;text"; continuation lines begin with a
+			 * blank. */
+			const char *text = strchr(line, ';');
+
+			if (line[0] != ' ' && text && kernel_log_parse_page(text + 1, page))
+				return 1;
+		}
+		int filled = fill(log);
+
+		if (filled <= 0)
+			return filled;
+	}
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's own words about a page that would not leave, from /dev/kmsg.
+ */
+#ifndef BALLAST_KVM_KERNEL_LOG_H
+#define BALLAST_KVM_KERNEL_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "cleanup.h"
+
+struct sysroot;
+
+/* A page named in "migrating pfn 203100 failed ret:1" and the "page:..." line that follows it. */
+struct kernel_log_page {
+	uint64_t pfn;
+	int result;	 /* of the migration: positive (pages left) or -errno */
+	bool has_counts; /* the page line was seen */
+	int references;
+	int mappings;
+	bool is_unmovable; /* named by has_unmovable_pages ("page dumped because: unmovable page")
+			    */
+};
+
+/*
+ * Feeds one line (the text after the prefix of a kmsg record). *page is the caller's running
+ * record, zeroed at first. True where *page is now complete or changed for the better, false where
+ * the line is of another kind.
+ */
+bool kernel_log_parse_page(const char *line, struct kernel_log_page *page);
+
+struct kernel_log;
+
+/* Opens /dev/kmsg at its end: only what comes after is read. */
+int kernel_log_new(const struct sysroot *sysroot, struct kernel_log **ret_log);
+struct kernel_log *kernel_log_free(struct kernel_log *log);
+CLEANUP_DEFINE(struct kernel_log *, kernel_log_free)
+
+/* Reads what is there without waiting. 1 where *page was changed, 0 where nothing (more) is there,
+ * -errno. */
+int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page);
+
+#endif

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "page_survey.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include "sysroot.h"
+
+/* Documentation/admin-guide/mm/pagemap.rst */
+#define PAGEMAP_PRESENT	 (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED	 (UINT64_C(1) << 62)
+#define PAGEMAP_PFN_MASK ((UINT64_C(1) << 55) - 1)
+#define PAGE_FLAG_HEAD	 (UINT64_C(1) << 15)
+#define PAGE_FLAG_THP	 (UINT64_C(1) << 22)
+
+/* 512 KiB of entries describe 256 MiB: few calls, and no long stay in the kernel under the map
+ * lock. */
+#define CHUNK_ENTRIES ((size_t)65536)
+#define THP_BYTES     ((uint64_t)2 << 20)
+
+static const char *const state_names[PAGE_SURVEY_COUNT] = {
+	[PAGE_SURVEY_ABSENT] = "absent",
+	[PAGE_SURVEY_SWAPPED] = "swapped",
+	[PAGE_SURVEY_PRESENT] = "present",
+};
+NAME_TABLE_DEFINE(page_survey_state, state_names)
+
+struct page_survey {
+	int pagemap;
+	int page_flags; /* -1: not readable, then transparent huge pages are not told apart */
+	uint64_t base_bytes;
+	struct page_survey_options options;
+	bool is_pfn_hidden;
+
+	uint64_t *entries; /* owned; CHUNK_ENTRIES */
+	uint64_t first_entry;
+	size_t entry_count;
+
+	struct page_survey_range range;
+	uint64_t position;
+
+	/* The last answer of the physical map: neighbours mostly share it. */
+	uint64_t known_start, known_end;
+	int known_node;
+};
+
+int page_survey_new(const struct sysroot *sysroot, pid_t pid,
+		    const struct page_survey_options *options, struct page_survey **ret_survey)
+{
+	CLEANUP(page_survey_freep) struct page_survey *survey = calloc(1, sizeof(*survey));
+
+	if (!survey)
+		return -ENOMEM;
+	survey->pagemap = survey->page_flags = -1;
+	survey->options = *options;
+	survey->base_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	survey->entries = malloc(CHUNK_ENTRIES * sizeof(*survey->entries));
+	if (!survey->entries)
+		return -ENOMEM;
+	survey->pagemap = sysroot_open(sysroot, O_RDONLY, "/proc/%d/pagemap", (int)pid);
+	if (survey->pagemap < 0) {
+		int error = survey->pagemap;
+
+		if (error == -ENOENT)
+			return -ESRCH;
+		return error == -EACCES ? -EPERM : error;
+	}
+	survey->page_flags = sysroot_open(sysroot, O_RDONLY, "/proc/kpageflags");
+	*ret_survey = TAKE_PTR(survey);
+	return 0;
+}
+
+struct page_survey *page_survey_free(struct page_survey *survey)
+{
+	if (!survey)
+		return NULL;
+	if (survey->pagemap >= 0)
+		close(survey->pagemap);
+	if (survey->page_flags >= 0)
+		close(survey->page_flags);
+	free(survey->entries);
+	free(survey);
+	return NULL;
+}
+
+bool page_survey_has_pfn(const struct page_survey *survey)
+{
+	return !survey->is_pfn_hidden;
+}
+
+int page_survey_begin(struct page_survey *survey, const struct page_survey_range *range)
+{
+	if (range->page_bytes < survey->base_bytes || range->page_bytes % survey->base_bytes ||
+	    range->start % range->page_bytes || range->end % range->page_bytes ||
+	    range->end < range->start)
+		return -EINVAL;
+	survey->range = *range;
+	survey->position = range->start;
+	survey->entry_count = 0; /* what an earlier walk read is old */
+	return 0;
+}
+
+static ssize_t read_entries(int fd, uint64_t *entries, uint64_t first, size_t count)
+{
+	ssize_t got;
+
+	do
+		got = pread(fd, entries, count * sizeof(*entries),
+			    (off_t)(first * sizeof(*entries)));
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got / (ssize_t)sizeof(*entries);
+}
+
+/* Has count entries from the one of address at hand. 1 with *ret_entries, 0: the process has none,
+ * -errno. */
+static int load(struct page_survey *survey, uint64_t address, size_t count,
+		const uint64_t **ret_entries)
+{
+	uint64_t first = address / survey->base_bytes;
+
+	if (first < survey->first_entry ||
+	    first + count > survey->first_entry + survey->entry_count || survey->entry_count == 0) {
+		/* Of a huge page only the first entry matters: the other 511 need not be copied. */
+		size_t wanted =
+			survey->range.page_bytes >= THP_BYTES
+				? count
+				: (size_t)((survey->range.end - address) / survey->base_bytes);
+		ssize_t got;
+
+		if (wanted > CHUNK_ENTRIES)
+			wanted = CHUNK_ENTRIES;
+		got = read_entries(survey->pagemap, survey->entries, first, wanted);
+		if (got < 0)
+			return (int)got;
+		survey->first_entry = first;
+		survey->entry_count = (size_t)got;
+		if ((size_t)got < count)
+			return 0;
+	}
+	*ret_entries = survey->entries + (first - survey->first_entry);
+	return 1;
+}
+
+static int find_node(struct page_survey *survey, uint64_t physical)
+{
+	if (physical < survey->known_start || physical >= survey->known_end) {
+		survey->known_start = physical;
+		survey->known_node =
+			physical_map_node(survey->options.map, physical, &survey->known_end);
+	}
+	return survey->known_node;
+}
+
+static int find_target(const struct page_survey *survey, uint64_t physical)
+{
+	for (size_t i = 0; i < survey->options.target_count; i++)
+		if (physical >= survey->options.targets[i].start &&
+		    physical < survey->options.targets[i].end)
+			return (int)i;
+	return -1;
+}
+
+/* Fills state, node, target and physical of one page from its entry. */
+static void describe(struct page_survey *survey, uint64_t entry, struct page_survey_run *run)
+{
+	uint64_t pfn = entry & PAGEMAP_PFN_MASK;
+
+	run->node_id = run->target = -1;
+	run->physical = 0;
+	if (!(entry & PAGEMAP_PRESENT)) {
+		run->state = entry & PAGEMAP_SWAPPED ? PAGE_SURVEY_SWAPPED : PAGE_SURVEY_ABSENT;
+		return;
+	}
+	run->state = PAGE_SURVEY_PRESENT;
+	if (pfn == 0) {
+		survey->is_pfn_hidden = true;
+		return;
+	}
+	run->physical = pfn * survey->base_bytes;
+	run->node_id = find_node(survey, run->physical);
+	run->target = find_target(survey, run->physical);
+}
+
+/* Whether the 2 MiB at address are one transparent huge page. 1 or 0, or -errno. */
+static int is_transparent_huge(struct page_survey *survey, uint64_t address)
+{
+	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
+	const uint64_t *entries;
+	uint64_t head, flags;
+	int loaded;
+
+	if (survey->page_flags < 0 || survey->range.page_bytes != survey->base_bytes ||
+	    address % THP_BYTES || survey->range.end - address < THP_BYTES)
+		return 0;
+	loaded = load(survey, address, pages, &entries);
+	if (loaded <= 0)
+		return loaded;
+	head = entries[0] & PAGEMAP_PFN_MASK;
+	if (!(entries[0] & PAGEMAP_PRESENT) || head == 0 || head % pages)
+		return 0;
+	for (size_t i = 1; i < pages; i++)
+		if (!(entries[i] & PAGEMAP_PRESENT) || (entries[i] & PAGEMAP_PFN_MASK) != head + i)
+			return 0;
+	if (read_entries(survey->page_flags, &flags, head, 1) != 1)
+		return 0;
+	return (flags & PAGE_FLAG_THP) && (flags & PAGE_FLAG_HEAD);
+}
+
+/* One page at address, as a run of its own. 1, 0 at the end of what the process has, -errno. */
+static int read_page(struct page_survey *survey, uint64_t address, struct page_survey_run *ret_page)
+{
+	const uint64_t *entries;
+	int huge = is_transparent_huge(survey, address), loaded;
+
+	if (huge < 0)
+		return huge;
+	loaded = load(survey, address, 1, &entries);
+	if (loaded <= 0)
+		return loaded;
+	describe(survey, entries[0], ret_page);
+	ret_page->start = address;
+	ret_page->page_bytes = huge ? THP_BYTES : survey->range.page_bytes;
+	ret_page->end = address + ret_page->page_bytes;
+	return 1;
+}
+
+static bool is_alike(const struct page_survey_run *run, const struct page_survey_run *page)
+{
+	return run->state == page->state && run->node_id == page->node_id &&
+	       run->target == page->target && run->page_bytes == page->page_bytes;
+}
+
+int page_survey_next(struct page_survey *survey, struct page_survey_run *ret_run)
+{
+	struct page_survey_run run, page;
+	int got;
+
+	if (survey->position >= survey->range.end)
+		return 0;
+	got = read_page(survey, survey->position, &run);
+	if (got <= 0)
+		return got;
+	while (run.end < survey->range.end) {
+		got = read_page(survey, run.end, &page);
+		if (got < 0)
+			return got;
+		if (got == 0 || !is_alike(&run, &page))
+			break;
+		run.end = page.end;
+	}
+	survey->position = run.end;
+	*ret_run = run;
+	return 1;
+}
+
+int page_survey_next_on(struct page_survey *survey, const struct node_set *nodes,
+			struct page_survey_run *ret_run)
+{
+	struct page_survey_run run;
+	int got;
+
+	while ((got = page_survey_next(survey, &run)) > 0) {
+		if (run.state != PAGE_SURVEY_PRESENT)
+			continue;
+		if (nodes ? node_set_has(nodes, run.node_id) : run.target >= 0) {
+			*ret_run = run;
+			return 1;
+		}
+	}
+	return got;
+}
+
+int page_survey_look(struct page_survey *survey, uint64_t address,
+		     enum page_survey_state *ret_state, int *ret_node)
+{
+	struct page_survey_run page;
+	uint64_t entry;
+	ssize_t got = read_entries(survey->pagemap, &entry, address / survey->base_bytes, 1);
+
+	if (got < 0)
+		return (int)got;
+	describe(survey, got == 1 ? entry : 0, &page);
+	*ret_state = page.state;
+	if (ret_node)
+		*ret_node = page.node_id;
+	return 0;
+}
+
+int page_survey_count(struct page_survey *survey, const struct page_survey_range *ranges,
+		      size_t count, struct page_survey_totals *totals)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct page_survey_run run;
+		int got = page_survey_begin(survey, &ranges[i]);
+
+		if (got < 0)
+			return got;
+		while ((got = page_survey_next(survey, &run)) > 0) {
+			uint64_t bytes = run.end - run.start;
+
+			switch (run.state) {
+			case PAGE_SURVEY_ABSENT:
+				totals->absent_bytes += bytes;
+				break;
+			case PAGE_SURVEY_SWAPPED:
+				totals->swapped_bytes += bytes;
+				break;
+			case PAGE_SURVEY_PRESENT:
+				totals->present_bytes += bytes;
+				if (run.node_id >= 0)
+					totals->node_bytes[run.node_id] += bytes;
+				else
+					totals->unknown_bytes += bytes;
+				if (run.page_bytes > survey->base_bytes)
+					totals->huge_bytes += bytes;
+				if (totals->target_bytes && run.target >= 0)
+					totals->target_bytes[run.target] += bytes;
+				break;
+			case PAGE_SURVEY_COUNT:
+				break;
+			}
+		}
+		if (got < 0)
+			return got;
+	}
+	return 0;
+}

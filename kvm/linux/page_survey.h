@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where a process' pages are, read from /proc/PID/pagemap: by node, and as runs for the mover.
+ * Only looks: no page is touched, held or asked for through move_pages(2).
+ */
+#ifndef BALLAST_KVM_PAGE_SURVEY_H
+#define BALLAST_KVM_PAGE_SURVEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "cleanup.h"
+#include "name_table.h"
+#include "node_set.h"
+#include "physical_map.h"
+
+struct sysroot;
+
+enum page_survey_state {
+	PAGE_SURVEY_ABSENT, /* nothing in the page table: never touch it */
+	PAGE_SURVEY_SWAPPED,
+	PAGE_SURVEY_PRESENT,
+	PAGE_SURVEY_COUNT
+};
+NAME_TABLE_DECLARE(page_survey_state);
+
+struct page_survey_range {
+	uint64_t start;
+	uint64_t end;
+	uint64_t page_bytes; /* 4096 or the hugetlb page size; start and end are multiples of it */
+};
+
+/* Consecutive addresses whose pages are alike. */
+struct page_survey_run {
+	uint64_t start;
+	uint64_t end;
+	uint64_t page_bytes; /* the step from one page to the next: 2 MiB for a transparent huge
+				page too */
+	enum page_survey_state state;
+	int node_id;	   /* -1: not present, PFN hidden, or a border block that cannot be told */
+	int target;	   /* index of the physical target that holds its pages, -1: none */
+	uint64_t physical; /* address of the first page; 0 where not present or hidden */
+};
+
+struct page_survey_options {
+	const struct physical_map *map; /* borrowed: outlives the survey */
+	const struct physical_range
+		*targets; /* borrowed likewise; DIMMs under question; may be NULL */
+	size_t target_count;
+};
+
+struct page_survey;
+
+/*
+ * Opens the pagemap of a process. -EPERM where this process may not look at it.
+ * PFNs need CAP_SYS_ADMIN (fs/proc/task_mmu.c pagemap_read shows zero without):
+ * page_survey_has_pfn().
+ */
+int page_survey_new(const struct sysroot *sysroot, pid_t pid,
+		    const struct page_survey_options *options, struct page_survey **ret_survey);
+struct page_survey *page_survey_free(struct page_survey *survey);
+CLEANUP_DEFINE(struct page_survey *, page_survey_free)
+
+/* False once a present page showed PFN 0: nodes are then unknown. True before anything was read. */
+bool page_survey_has_pfn(const struct page_survey *survey);
+
+/* Sets the range that page_survey_next() walks. Runs never cross its ends. */
+int page_survey_begin(struct page_survey *survey, const struct page_survey_range *range);
+
+/*
+ * The next run: 1 with *ret_run, 0 at the end of the range, -errno.
+ * Where the process is gone its pagemap reads empty: 0 too, so compare its identity around a
+ * survey.
+ */
+int page_survey_next(struct page_survey *survey, struct page_survey_run *ret_run);
+
+/* The next run of present pages that lies on one of nodes, or (nodes NULL) in one of the targets.
+ * Likewise. */
+int page_survey_next_on(struct page_survey *survey, const struct node_set *nodes,
+			struct page_survey_run *ret_run);
+
+/* One page, now. *ret_node (may be NULL) is -1 unless it is present and its node known. */
+int page_survey_look(struct page_survey *survey, uint64_t address,
+		     enum page_survey_state *ret_state, int *ret_node);
+
+struct page_survey_totals {
+	uint64_t node_bytes[NODE_SET_MAX];
+	uint64_t unknown_bytes; /* present, node not known */
+	uint64_t present_bytes; /* all of the present */
+	uint64_t huge_bytes;	/* of the present: in pages larger than 4096 */
+	uint64_t swapped_bytes;
+	uint64_t absent_bytes;
+	uint64_t *target_bytes; /* borrowed: target_count counters, or NULL */
+};
+
+/* Adds the pages of ranges to *totals, which the caller has zeroed. */
+int page_survey_count(struct page_survey *survey, const struct page_survey_range *ranges,
+		      size_t count, struct page_survey_totals *totals);
+
+#endif
