@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's line to one guest's agent: the channel's descriptor, the session upon it, its timers, and the last
+ * report as the model has it. What the guest says is advice; nothing here decides by it.
+ */
+#ifndef BALLAST_SERVICE_AGENT_LINK_H
+#define BALLAST_SERVICE_AGENT_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "message.h"
+#include "snapshot.h"
+
+struct event_base;
+struct agent_link;
+
+struct agent_link_options {
+	struct event_base *base;	/* borrowed: lives as long as the link */
+	/* Its state changed or a report came. May free the link only from the loop's next turn. */
+	void (*changed)(void *user, struct agent_link *link);
+	void *user;
+};
+
+enum agent_answer_kind {
+	AGENT_ANSWER_REPLY,		/* message: its reply, a RESULT or UNSUPPORTED */
+	AGENT_ANSWER_TIMED_OUT,
+	AGENT_ANSWER_LOST,		/* agent or guest restarted, channel gone, or the agent became suspect */
+	AGENT_ANSWER_COUNT
+};
+
+typedef void agent_answer_fn(void *user, enum agent_answer_kind kind, const struct message *message);
+typedef void agent_progress_fn(void *user, const struct message_progress *progress);
+
+/* NULL where memory is short. */
+struct agent_link *agent_link_new(const struct agent_link_options *options);
+/* Outstanding requests are answered LOST before this returns. */
+struct agent_link *agent_link_free(struct agent_link *link);
+
+/*
+ * Where the guest's channel is: the socket's path from the live XML, NULL while the guest does not run or has no
+ * channel. The same path again changes nothing. size is what the hypervisor says, to catch a lie.
+ */
+void agent_link_set_channel(struct agent_link *link, const char *path, uint64_t maximum_bytes);
+/* The guest rebooted, or was restored: greet anew, for no end of file tells. */
+void agent_link_restart(struct agent_link *link);
+
+void agent_link_describe(const struct agent_link *link, struct snapshot_agent *ret_agent);
+bool agent_link_is_ready(const struct agent_link *link);
+
+/*
+ * Sends a request. The answer comes once, from the loop. progress may be NULL. Returns 0, or -errno (-ENOTCONN unless
+ * ready) without an answer. What asks it to put back its changes is answered LOST once it falls silent.
+ */
+int agent_link_request(struct agent_link *link, const struct message *message, uint32_t timeout_ms,
+		       agent_answer_fn *answer, agent_progress_fn *progress, void *user, uint32_t *ret_id);
+/* Asks the agent to end that request soon; its answer still comes. */
+void agent_link_cancel(struct agent_link *link, uint32_t id);
+/* Asks for a report and takes it into the description; done comes once, also when there is no agent. */
+void agent_link_refresh(struct agent_link *link, uint32_t timeout_ms, void (*done)(void *user), void *user);
+
+#endif

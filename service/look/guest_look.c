@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest_look.h"
+
+#include <string.h>
+#include "node_set.h"
+
+static uint64_t mask_of_list(const char *list)
+{
+	struct node_set set;
+	uint64_t mask = 0;
+
+	if (!list[0] || node_set_parse(list, &set) < 0)
+		return 0;
+	NODE_SET_FOR_EACH(node, &set) {
+		if (node < SNAPSHOT_NODES_MAX)
+			mask |= UINT64_C(1) << node;
+	}
+	return mask;
+}
+
+static enum numatune_mode mode_of(enum domain_xml_mode mode)
+{
+	switch (mode) {
+	case DOMAIN_XML_MODE_STRICT:
+		return NUMATUNE_MODE_STRICT;
+	case DOMAIN_XML_MODE_PREFERRED:
+		return NUMATUNE_MODE_PREFERRED;
+	case DOMAIN_XML_MODE_INTERLEAVE:
+		return NUMATUNE_MODE_INTERLEAVE;
+	case DOMAIN_XML_MODE_RESTRICTIVE:
+		return NUMATUNE_MODE_RESTRICTIVE;
+	case DOMAIN_XML_MODE_COUNT:
+		break;
+	}
+	return NUMATUNE_MODE_NONE;
+}
+
+static uint64_t numatune_mask(const struct domain_xml *domain)
+{
+	uint64_t mask = domain->numatune.has_memory ? mask_of_list(domain->numatune.nodes) : 0;
+
+	for (size_t i = 0; i < domain->cell_count; i++)
+		if (domain->cells[i].has_nodes)
+			mask |= mask_of_list(domain->cells[i].nodes);
+	return mask;
+}
+
+static enum guest_state state_of(enum connection_domain_state state)
+{
+	switch (state) {
+	case CONNECTION_DOMAIN_RUNNING:
+		return GUEST_STATE_RUNNING;
+	case CONNECTION_DOMAIN_PAUSED:
+		return GUEST_STATE_PAUSED;
+	case CONNECTION_DOMAIN_SHUTOFF:
+	case CONNECTION_DOMAIN_CRASHED:
+		return GUEST_STATE_SHUT_OFF;
+	case CONNECTION_DOMAIN_UNKNOWN:
+	case CONNECTION_DOMAIN_SHUTDOWN:
+	case CONNECTION_DOMAIN_SUSPENDED:
+	case CONNECTION_DOMAIN_STATE_COUNT:
+		break;
+	}
+	return GUEST_STATE_OTHER;
+}
+
+static void take_sizes(struct snapshot_guest *guest, const struct domain_xml *xml, bool *ret_has_excess)
+{
+	guest->base_bytes = guest->max_bytes = guest->current_bytes = guest->requested_bytes = xml->base_bytes;
+	guest->cell_count = guest->device_count = 0;
+	for (size_t i = 0; i < xml->cell_count; i++) {
+		if (guest->cell_count == SNAPSHOT_CELLS_MAX) {
+			*ret_has_excess = true;
+			break;
+		}
+		guest->cells[guest->cell_count++] =
+			(struct snapshot_cell){.id = (int)xml->cells[i].id, .bytes = xml->cells[i].bytes};
+	}
+	for (size_t i = 0; i < xml->device_count; i++) {
+		const struct domain_xml_device *from = &xml->devices[i];
+
+		if (from->model != DOMAIN_XML_MODEL_VIRTIO_MEM) {
+			/* A plain DIMM of the guest is memory it always has. */
+			if (from->model == DOMAIN_XML_MODEL_DIMM) {
+				guest->base_bytes += from->size_bytes;
+				guest->max_bytes += from->size_bytes;
+				guest->current_bytes += from->size_bytes;
+				guest->requested_bytes += from->size_bytes;
+			}
+			continue;
+		}
+		if (guest->device_count == SNAPSHOT_DEVICES_MAX) {
+			*ret_has_excess = true;
+			break;
+		}
+		struct snapshot_device *device = &guest->devices[guest->device_count++];
+
+		*device = (struct snapshot_device){
+			.cell = from->has_cell ? (int)from->cell : 0,
+			.size_bytes = from->size_bytes,
+			.block_bytes = from->block_bytes,
+			.requested_bytes = from->requested_bytes,
+			.current_bytes = from->current_bytes,
+			.address = from->has_address ? from->address : 0,
+		};
+		snprintf(device->alias, sizeof(device->alias), "%s", from->alias);
+		guest->max_bytes += from->size_bytes;
+		guest->current_bytes += from->current_bytes;
+		guest->requested_bytes += from->requested_bytes;
+	}
+	guest->has_balloon = xml->has_balloon;
+	guest->free_page_reporting = xml->free_page_reporting;
+	guest->balloon_bytes = xml->current_bytes;
+	/* Without a memory device the balloon is what resizes: the size is what it leaves. */
+	if (guest->device_count == 0 && xml->has_balloon && xml->current_bytes) {
+		guest->current_bytes = xml->current_bytes;
+		guest->requested_bytes = xml->current_bytes;
+	}
+}
+
+void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
+			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess)
+{
+	const struct domain_xml *xml = live ? live : stored;
+
+	*ret_has_excess = false;
+	snprintf(guest->uuid, sizeof(guest->uuid), "%s", domain->uuid);
+	snprintf(guest->name, sizeof(guest->name), "%.63s", domain->name ? domain->name : domain->uuid);
+	guest->state = state_of(domain->state);
+	guest->pid = domain->pid;
+	guest->persistent = domain->persistent;
+	guest->migrating = domain->has_job;
+	guest->stored_numatune_nodes = stored ? numatune_mask(stored) : 0;
+	if (!xml)
+		return;
+	take_sizes(guest, xml, ret_has_excess);
+	guest->numatune_nodes = live ? numatune_mask(live) : 0;
+	guest->numatune_mode = NUMATUNE_MODE_NONE;
+	if (xml->numatune.has_memory) {
+		guest->numatune_mode = mode_of(xml->numatune.mode);
+	} else {
+		for (size_t i = 0; i < xml->cell_count; i++)
+			if (xml->cells[i].has_nodes)
+				guest->numatune_mode = mode_of(xml->cells[i].mode);
+	}
+	guest->locked = xml->backing.locked;
+	guest->realtime = xml->realtime;
+	guest->vfio = xml->vfio_count > 0;
+	guest->unmovable = xml->launch_security[0] != '\0';
+	guest->cpus_pinned = xml->vcpu_pin_count > 0;
+	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = 0;
+	guest->priority = 0;
+	if (xml->policy_state == DOMAIN_XML_POLICY_VALID) {
+		if (xml->policy.has_minimum)
+			guest->minimum_bytes = xml->policy.minimum_bytes;
+		if (xml->policy.has_maximum)
+			guest->maximum_bytes = xml->policy.maximum_bytes;
+		if (xml->policy.has_priority)
+			guest->priority = (int)xml->policy.priority;
+		guest->allowed_nodes = mask_of_list(xml->policy.allowed_nodes);
+	} else if (xml->policy_state == DOMAIN_XML_POLICY_INVALID) {
+		/* Somebody wanted it protected, and how cannot be read: it is not shrunk until that is put right. */
+		guest->minimum_bytes = guest->current_bytes;
+	}
+}
+
+void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
+{
+	memcpy(guest->node_bytes, survey->node_bytes, sizeof(guest->node_bytes));
+	guest->resident_bytes = survey->resident_bytes;
+	guest->swapped_bytes = survey->swapped_bytes;
+	guest->unmapped_bytes = survey->unmapped_bytes;
+	guest->backing_count = survey->backing_count;
+	memcpy(guest->backings, survey->backings, sizeof(guest->backings));
+	guest->policy_mode = survey->policy_mode;
+	guest->policy_nodes = survey->policy_nodes;
+	guest->cpuset_mems = survey->cpuset_mems;
+	guest->cpu_nodes = survey->cpu_nodes;
+	guest->userfaultfd = survey->userfaultfd;
+	guest->vfio = guest->vfio || survey->vfio;
+	guest->locked = guest->locked || survey->locked;
+	guest->dimm_count = 0;
+	for (size_t i = 0; i < survey->dimm_count && guest->dimm_count < SNAPSHOT_GUEST_DIMMS_MAX; i++) {
+		if (survey->dimms[i].bytes == 0)
+			continue;
+		snprintf(guest->dimm_bytes[guest->dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", survey->dimms[i].id);
+		guest->dimm_bytes[guest->dimm_count++].bytes = survey->dimms[i].bytes;
+	}
+	guest->surveyed = true;
+	guest->surveyed_at_ms = now_ms;
+}
+
+void guest_look_drop_survey(struct snapshot_guest *guest)
+{
+	memset(guest->node_bytes, 0, sizeof(guest->node_bytes));
+	guest->resident_bytes = guest->swapped_bytes = guest->unmapped_bytes = 0;
+	guest->backing_count = guest->dimm_count = 0;
+	guest->policy_mode = POLICY_MODE_DEFAULT;
+	guest->policy_nodes = guest->cpuset_mems = guest->cpu_nodes = 0;
+	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
+	guest->surveyed_at_ms = 0;
+}
+
+void guest_look_ram_sizes(const struct snapshot_guest *guest, struct worker_job *job)
+{
+	job->ram_size_count = 0;
+	for (size_t i = 0; i < guest->cell_count; i++) {
+		job->ram_sizes[job->ram_size_count] = guest->cells[i].bytes;
+		job->ram_cells[job->ram_size_count++] = (int8_t)guest->cells[i].id;
+	}
+	if (guest->cell_count == 0) {
+		job->ram_sizes[job->ram_size_count] = guest->base_bytes;
+		job->ram_cells[job->ram_size_count++] = 0;
+	}
+	for (size_t i = 0; i < guest->device_count; i++) {
+		job->ram_sizes[job->ram_size_count] = guest->devices[i].size_bytes;
+		job->ram_cells[job->ram_size_count++] = (int8_t)guest->devices[i].cell;
+	}
+}

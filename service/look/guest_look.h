@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest as libvirt and the kernel show it, taken into the model. Pure: no I/O.
+ */
+#ifndef BALLAST_SERVICE_GUEST_LOOK_H
+#define BALLAST_SERVICE_GUEST_LOOK_H
+
+#include "connection.h"
+#include "domain_xml.h"
+#include "snapshot.h"
+#include "worker_message.h"
+
+/*
+ * Sets everything of *guest that libvirt tells; what surveys and agents tell stays. live and stored may be NULL.
+ * Devices, cells and DIMMs beyond the model's bounds are left out, and has_excess says so.
+ */
+void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
+			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess);
+void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms);
+/* Forgets what a survey told: the process is gone or another one. */
+void guest_look_drop_survey(struct snapshot_guest *guest);
+/* The RAM regions of the guest, for a job that must find them in its process. */
+void guest_look_ram_sizes(const struct snapshot_guest *guest, struct worker_job *job);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host_look.h"
+
+#include <errno.h>
+#include <string.h>
+#include "cleanup.h"
+#include "dimm.h"
+#include "hugepage_pool.h"
+#include "memory_block.h"
+#include "memory_zone.h"
+#include "numa_node.h"
+#include "sysroot.h"
+
+static enum block_zone zone_to_model(enum memory_zone zone)
+{
+	switch (zone) {
+	case MEMORY_ZONE_DMA:
+	case MEMORY_ZONE_DMA32:
+		return BLOCK_ZONE_DMA;
+	case MEMORY_ZONE_NORMAL:
+		return BLOCK_ZONE_NORMAL;
+	case MEMORY_ZONE_MOVABLE:
+		return BLOCK_ZONE_MOVABLE;
+	case MEMORY_ZONE_NONE:
+	case MEMORY_ZONE_DEVICE:
+	case MEMORY_ZONE_COUNT:
+		break;
+	}
+	return BLOCK_ZONE_NONE;
+}
+
+static enum block_state state_to_model(enum memory_block_state state)
+{
+	switch (state) {
+	case MEMORY_BLOCK_STATE_ONLINE:
+		return BLOCK_STATE_ONLINE;
+	case MEMORY_BLOCK_STATE_GOING_OFFLINE:
+		return BLOCK_STATE_GOING_OFFLINE;
+	case MEMORY_BLOCK_STATE_OFFLINE:
+	case MEMORY_BLOCK_STATE_COUNT:
+		break;
+	}
+	return BLOCK_STATE_OFFLINE;
+}
+
+static int read_pools(const struct sysroot *sysroot, struct snapshot_node *node)
+{
+	uint64_t sizes[HUGEPAGE_POOL_SIZES_MAX];
+	size_t count;
+	int r = hugepage_pool_list_sizes(sysroot, sizes, &count);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count && node->pool_count < SNAPSHOT_POOLS_MAX; i++) {
+		struct hugepage_pool pool, all;
+
+		r = hugepage_pool_read(sysroot, node->id, sizes[i], &pool);
+		if (r == -ENOENT)
+			continue;
+		if (r == 0)
+			r = hugepage_pool_read(sysroot, HUGEPAGE_POOL_ALL_NODES, sizes[i], &all);
+		if (r < 0)
+			return r;
+		node->pools[node->pool_count++] = (struct snapshot_pool){
+			.page_bytes = sizes[i],
+			.total = pool.total,
+			.free = pool.free,
+			.surplus = pool.surplus,
+			.reserved = all.reserved,
+		};
+	}
+	return 0;
+}
+
+static int read_nodes(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
+{
+	struct numa_node_list list = {0};
+	int r = numa_node_list_read(sysroot, &list);
+
+	if (r < 0)
+		return failure_set(failure, r, "/sys/devices/system/node", "cannot read the NUMA nodes");
+	for (size_t i = 0; i < list.count && r == 0; i++) {
+		const struct numa_node *from = &list.nodes[i];
+		struct snapshot_node *node;
+
+		if (from->id >= SNAPSHOT_NODES_MAX) {
+			r = failure_set(failure, ERANGE, "host", "cannot handle node %d", from->id);
+			failure_set_cause(failure, "node numbers up to %d are handled", SNAPSHOT_NODES_MAX - 1);
+			break;
+		}
+		node = snapshot_add_node(snapshot);
+		if (!node) {
+			r = failure_set(failure, ENOMEM, "host", "cannot read the NUMA nodes");
+			break;
+		}
+		node->id = from->id;
+		node->has_memory = from->has_memory;
+		node->has_cpus = from->has_cpu;
+		if (strlen(from->cpus) < sizeof(node->cpus))
+			memcpy(node->cpus, from->cpus, strlen(from->cpus) + 1);
+		node->total_bytes = from->total_bytes;
+		node->free_bytes = from->free_bytes;
+		node->movable_bytes = from->movable_bytes;
+		for (size_t j = 0; j < list.count; j++) {
+			int distance = numa_node_list_distance(&list, from->id, list.nodes[j].id);
+
+			if (distance > 0 && distance <= UINT8_MAX && list.nodes[j].id < SNAPSHOT_NODES_MAX)
+				node->distances[list.nodes[j].id] = (uint8_t)distance;
+		}
+		r = read_pools(sysroot, node);
+		if (r < 0)
+			failure_set(failure, r, "host", "cannot read the huge page pools of node %d", from->id);
+	}
+	numa_node_list_done(&list);
+	return r;
+}
+
+/* Whether a DIMM can ever be emptied, judged by the zones of its blocks. */
+static void judge_dimm(const struct snapshot *snapshot, const struct dimm *from, struct snapshot_dimm *dimm)
+{
+	size_t movable = 0, fixed = 0;
+	uint64_t fixed_bytes = 0;
+
+	/* An empty slot: nobody knows what will be plugged into it. */
+	if (from->state == DIMM_STATE_ABSENT) {
+		dimm->movable = ANSWER_UNKNOWN;
+		return;
+	}
+
+	for (size_t i = 0; i < from->block_count; i++) {
+		const struct snapshot_block *block = snapshot_block(snapshot, from->blocks[i]);
+
+		if (!block)
+			continue;
+		if (block->state == BLOCK_STATE_OFFLINE || block->zone == BLOCK_ZONE_MOVABLE) {
+			movable++;
+		} else {
+			fixed++;
+			fixed_bytes += block->size_bytes;
+		}
+	}
+	dimm->movable = fixed == 0 ? ANSWER_YES : movable == 0 ? ANSWER_NO : ANSWER_PARTLY;
+	if (fixed) {
+		char object[96];
+
+		snprintf(object, sizeof(object), "dimm %s", dimm->id);
+		remainder_list_add(&dimm->remainder, REMAINDER_KERNEL_MEMORY, object, fixed_bytes, NULL,
+				   "%zu of %zu blocks are online in a kernel zone", fixed, fixed + movable);
+	}
+}
+
+static int read_dimms(const struct sysroot *sysroot, const struct memory_block_list *blocks,
+		      struct snapshot *snapshot, struct failure *failure)
+{
+	struct dimm_list list = {0};
+	int r = dimm_list_read(sysroot, blocks, &list);
+
+	if (r < 0)
+		return failure_set(failure, r, "/sys/bus/acpi/devices", "cannot read the memory devices");
+	for (size_t i = 0; i < list.count; i++) {
+		const struct dimm *from = &list.dimms[i];
+		struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
+
+		if (!dimm) {
+			r = failure_set(failure, ENOMEM, "host", "cannot read the memory devices");
+			break;
+		}
+		snprintf(dimm->id, sizeof(dimm->id), "%s", from->id);
+		snprintf(dimm->locator, sizeof(dimm->locator), "%.63s", from->path);
+		dimm->kind = DIMM_KIND_ACPI;
+		dimm->node = from->node_id;
+		dimm->ejectable = from->can_eject;
+		/* One ACPI memory device is one unit to the firmware: what it ejects is exactly these ranges. */
+		dimm->interleaved = ANSWER_NO;
+		for (size_t j = 0; j < from->range_count && j < SNAPSHOT_RANGES_MAX; j++)
+			dimm->ranges[dimm->range_count++] =
+				(struct snapshot_range){from->ranges[j].start, from->ranges[j].end};
+		switch (from->state) {
+		case DIMM_STATE_ABSENT:
+			dimm->state = SNAPSHOT_DIMM_ABSENT;
+			break;
+		case DIMM_STATE_OFFLINE:
+			dimm->state = SNAPSHOT_DIMM_OFFLINE;
+			break;
+		case DIMM_STATE_PARTLY:
+		case DIMM_STATE_ONLINE:
+		case DIMM_STATE_COUNT:
+			dimm->state = SNAPSHOT_DIMM_ONLINE;
+			break;
+		}
+		judge_dimm(snapshot, from, dimm);
+	}
+	dimm_list_done(&list);
+	return r;
+}
+
+int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
+{
+	struct memory_block_list blocks = {0};
+	int r = read_nodes(sysroot, snapshot, failure);
+
+	if (r < 0)
+		return r;
+	r = memory_block_list_read(sysroot, &blocks);
+	/* A kernel without memory hotplug has no blocks: moves and resizes work there all the same. */
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return failure_set(failure, r, "/sys/devices/system/memory", "cannot read the memory blocks");
+	snapshot->block_bytes = blocks.block_bytes;
+	for (size_t i = 0; i < blocks.count && r == 0; i++) {
+		const struct memory_block *from = &blocks.blocks[i];
+		struct snapshot_block *block = snapshot_add_block(snapshot);
+
+		if (!block) {
+			r = failure_set(failure, ENOMEM, "host", "cannot read the memory blocks");
+			break;
+		}
+		*block = (struct snapshot_block){
+			.id = from->id,
+			.start = from->start,
+			.size_bytes = from->size_bytes,
+			.node = from->node_id,
+			.state = state_to_model(from->state),
+			.zone = zone_to_model(from->zone),
+		};
+	}
+	if (r == 0)
+		r = read_dimms(sysroot, &blocks, snapshot, failure);
+	memory_block_list_done(&blocks);
+	return r;
+}

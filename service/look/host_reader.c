@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host_reader.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "host_look.h"
+
+struct finished {
+	struct snapshot *snapshot;	/* owned */
+	struct failure failure;
+	struct finished *next;
+};
+
+struct host_reader {
+	const struct sysroot *sysroot;	/* borrowed: outlives the reader */
+	host_reader_fn *read;
+	void *user;
+	struct event *ready;		/* owned */
+	int eventfd;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* under lock */
+	bool stop, wanted, running;
+	uint64_t done;			/* reads finished */
+	struct finished *first, *last;	/* owned, oldest first */
+};
+
+static void *reader_thread(void *user)
+{
+	struct host_reader *reader = user;
+
+	pthread_mutex_lock(&reader->lock);
+	for (;;) {
+		while (!reader->stop && !reader->wanted)
+			pthread_cond_wait(&reader->wake, &reader->lock);
+		if (reader->stop)
+			break;
+		reader->wanted = false;
+		reader->running = true;
+		pthread_mutex_unlock(&reader->lock);
+
+		struct finished *finished = calloc(1, sizeof(*finished));
+		struct snapshot *snapshot = snapshot_new();
+
+		if (finished && snapshot && host_look_read(reader->sysroot, snapshot, &finished->failure) == 0) {
+			finished->snapshot = TAKE_PTR(snapshot);
+		} else if (finished && !snapshot) {
+			failure_set(&finished->failure, ENOMEM, "host", "cannot look at the memory");
+		}
+		snapshot_free(snapshot);
+
+		pthread_mutex_lock(&reader->lock);
+		reader->running = false;
+		reader->done++;
+		if (finished) {
+			if (reader->last)
+				reader->last->next = finished;
+			else
+				reader->first = finished;
+			reader->last = finished;
+		}
+		uint64_t one = 1;
+
+		/* Cannot fail but by a counter near 2^64. */
+		(void)!write(reader->eventfd, &one, sizeof(one));
+	}
+	pthread_mutex_unlock(&reader->lock);
+	return NULL;
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *user)
+{
+	struct host_reader *reader = user;
+	uint64_t count;
+	struct finished *finished;
+
+	(void)!read(fd, &count, sizeof(count));
+	pthread_mutex_lock(&reader->lock);
+	finished = reader->first;
+	reader->first = reader->last = NULL;
+	pthread_mutex_unlock(&reader->lock);
+	while (finished) {
+		struct finished *next = finished->next;
+
+		reader->read(reader->user, finished->snapshot, &finished->failure);
+		free(finished);
+		finished = next;
+	}
+}
+
+int host_reader_new(struct event_base *base, const struct sysroot *sysroot, host_reader_fn *read_fn, void *user,
+		    struct host_reader **ret_reader)
+{
+	struct host_reader *reader = calloc(1, sizeof(*reader));
+	sigset_t all, before;
+
+	if (!reader)
+		return -ENOMEM;
+	*reader = (struct host_reader){.sysroot = sysroot, .read = read_fn, .user = user, .eventfd = -1};
+	pthread_mutex_init(&reader->lock, NULL);
+	pthread_cond_init(&reader->wake, NULL);
+	reader->eventfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (reader->eventfd < 0) {
+		int error = errno;
+
+		host_reader_free(reader);
+		return -error;
+	}
+	reader->ready = event_new(base, reader->eventfd, EV_READ | EV_PERSIST, on_ready, reader);
+	if (!reader->ready || event_add(reader->ready, NULL) < 0) {
+		host_reader_free(reader);
+		return -ENOMEM;
+	}
+	/* Signals belong to the loop's thread. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	int r = pthread_create(&reader->thread, NULL, reader_thread, reader);
+
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r != 0) {
+		host_reader_free(reader);
+		return -r;
+	}
+	reader->has_thread = true;
+	*ret_reader = reader;
+	return 0;
+}
+
+struct host_reader *host_reader_free(struct host_reader *reader)
+{
+	if (!reader)
+		return NULL;
+	if (reader->has_thread) {
+		pthread_mutex_lock(&reader->lock);
+		reader->stop = true;
+		pthread_cond_signal(&reader->wake);
+		pthread_mutex_unlock(&reader->lock);
+		pthread_join(reader->thread, NULL);
+	}
+	while (reader->first) {
+		struct finished *next = reader->first->next;
+
+		snapshot_free(reader->first->snapshot);
+		free(reader->first);
+		reader->first = next;
+	}
+	if (reader->ready)
+		event_free(reader->ready);
+	if (reader->eventfd >= 0)
+		close(reader->eventfd);
+	pthread_cond_destroy(&reader->wake);
+	pthread_mutex_destroy(&reader->lock);
+	free(reader);
+	return NULL;
+}
+
+uint64_t host_reader_request(struct host_reader *reader)
+{
+	uint64_t number;
+
+	pthread_mutex_lock(&reader->lock);
+	reader->wanted = true;
+	number = reader->done + (reader->running ? 2 : 1);
+	pthread_cond_signal(&reader->wake);
+	pthread_mutex_unlock(&reader->lock);
+	return number;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * host_look_read() in a thread of its own: the loop asks, and gets a fresh snapshot as an event.
+ */
+#ifndef BALLAST_SERVICE_HOST_READER_H
+#define BALLAST_SERVICE_HOST_READER_H
+
+#include "failure.h"
+#include "snapshot.h"
+
+struct event_base;
+struct host_reader;
+struct sysroot;
+
+/* On the loop's thread, once for each finished read. snapshot is the callee's to free; NULL with failure. */
+typedef void host_reader_fn(void *user, struct snapshot *snapshot, const struct failure *failure);
+
+int host_reader_new(struct event_base *base, const struct sysroot *sysroot, host_reader_fn *read, void *user,
+		    struct host_reader **ret_reader);
+/* Waits for a read under way. No callback afterwards. */
+struct host_reader *host_reader_free(struct host_reader *reader);
+
+/*
+ * Wants a read that begins after this call. Wishes that come while one is under way share the next one.
+ * Returns its number: the callback's reads are numbered from 1, and read n serves wishes up to n.
+ */
+uint64_t host_reader_request(struct host_reader *reader);
+
+#endif

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was seen, as the API shows it. The wish and step in full, and operations, have files of
+ * their own.
+ */
+#include "model_json.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include "model_json_priv.h"
+
+void model_json_put(json_t **object, const char *key, json_t *value)
+{
+	if (!*object) {
+		json_decref(value);
+		return;
+	}
+	if (json_object_set_new(*object, key, value) < 0) {
+		json_decref(*object);
+		*object = NULL;
+	}
+}
+
+void model_json_append(json_t **array, json_t *value)
+{
+	if (!*array) {
+		json_decref(value);
+		return;
+	}
+	if (json_array_append_new(*array, value) < 0) {
+		json_decref(*array);
+		*array = NULL;
+	}
+}
+
+json_t *model_json_u64(uint64_t value)
+{
+	return json_integer(value > INT64_MAX ? INT64_MAX : (json_int_t)value);
+}
+
+json_t *model_json_text(const char *text)
+{
+	CLEANUP_FREE char *ascii = NULL;
+	json_t *json = json_string(text);
+
+	if (json)
+		return json;
+	ascii = strdup(text);
+	if (!ascii)
+		return NULL;
+	for (char *c = ascii; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	return json_string(ascii);
+}
+
+json_t *model_json_text_or_null(const char *text)
+{
+	return text[0] ? model_json_text(text) : json_null();
+}
+
+json_t *model_json_time(uint64_t wall_ms)
+{
+	time_t seconds = (time_t)(wall_ms / 1000);
+	char date[32], text[48];
+	struct tm tm;
+
+	if (wall_ms == 0 || !gmtime_r(&seconds, &tm) ||
+	    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
+		return json_null();
+	snprintf(text, sizeof(text), "%s.%03uZ", date, (unsigned)(wall_ms % 1000));
+	return json_string(text);
+}
+
+json_t *model_json_nodes(uint64_t mask)
+{
+	json_t *array = json_array();
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (mask >> node & 1)
+			model_json_append(&array, json_integer(node));
+	return array;
+}
+
+json_t *model_json_remainder(const struct remainder *remainder)
+{
+	json_t *json = json_object();
+
+	model_json_put(&json, "code", json_string(remainder_code_name(remainder->code)));
+	model_json_put(&json, "object", model_json_text(remainder->object));
+	model_json_put(&json, "bytes", model_json_u64(remainder->bytes));
+	model_json_put(&json, "detail", model_json_text(remainder->detail));
+	model_json_put(&json, "way_out", model_json_text(remainder->way_out));
+	model_json_put(&json, "consent",
+		       remainder->consent >= 0
+			       ? json_string(consent_name((enum consent)remainder->consent))
+			       : json_null());
+	return json;
+}
+
+json_t *model_json_remainders(const struct remainder_list *list)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < list->count; i++)
+		model_json_append(&array, model_json_remainder(&list->items[i]));
+	return array;
+}
+
+static void put_observation(json_t **json, const struct snapshot *snapshot)
+{
+	model_json_put(json, "revision", model_json_u64(snapshot->revision));
+	model_json_put(json, "observed_at", model_json_time(snapshot->observed_at_ms));
+}
+
+static json_t *pools_json(const struct snapshot_node *node)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < node->pool_count; i++) {
+		const struct snapshot_pool *pool = &node->pools[i];
+		json_t *json = json_object();
+
+		model_json_put(&json, "size_bytes", model_json_u64(pool->page_bytes));
+		model_json_put(&json, "total", model_json_u64(pool->total));
+		model_json_put(&json, "free", model_json_u64(pool->free));
+		model_json_put(&json, "reserved", model_json_u64(pool->reserved));
+		model_json_put(&json, "surplus", model_json_u64(pool->surplus));
+		model_json_append(&array, json);
+	}
+	return array;
+}
+
+static const char *node_state(const struct snapshot_node *node)
+{
+	if (node->held)
+		return "held";
+	return node->has_memory ? "online" : "no_memory";
+}
+
+json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node)
+{
+	json_t *json = json_object(), *distances = json_array(), *dimms = json_array(),
+	       *guests = json_array();
+
+	/* In the order of the node list, which is what a reader has beside it; ids may have gaps.
+	 */
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		int id = snapshot->nodes[i].id;
+
+		model_json_append(
+			&distances,
+			json_integer(id >= 0 && id < SNAPSHOT_NODES_MAX ? node->distances[id] : 0));
+	}
+	for (size_t i = 0; i < snapshot->dimm_count; i++)
+		if (snapshot->dimms[i].node == node->id)
+			model_json_append(&dimms, model_json_text(snapshot->dimms[i].id));
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &snapshot->guests[i];
+		json_t *entry;
+
+		if (node->id < 0 || node->id >= SNAPSHOT_NODES_MAX ||
+		    guest->node_bytes[node->id] == 0)
+			continue;
+		entry = json_object();
+		model_json_put(&entry, "id", model_json_text(guest->uuid));
+		model_json_put(&entry, "name", model_json_text(guest->name));
+		model_json_put(&entry, "bytes", model_json_u64(guest->node_bytes[node->id]));
+		model_json_append(&guests, entry);
+	}
+	model_json_put(&json, "id", json_integer(node->id));
+	model_json_put(&json, "state", json_string(node_state(node)));
+	model_json_put(&json, "has_cpus", json_boolean(node->has_cpus));
+	model_json_put(&json, "total_bytes", model_json_u64(node->total_bytes));
+	model_json_put(&json, "free_bytes", model_json_u64(node->free_bytes));
+	model_json_put(&json, "guest_bytes", model_json_u64(node->guest_bytes));
+	model_json_put(&json, "movable_bytes", model_json_u64(node->movable_bytes));
+	model_json_put(&json, "hugepages", pools_json(node));
+	model_json_put(&json, "distances", distances);
+	model_json_put(&json, "dimms", dimms);
+	model_json_put(&json, "guests", guests);
+	put_observation(&json, snapshot);
+	return json;
+}
+
+static json_t *ranges_json(const struct snapshot_range *ranges, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++) {
+		json_t *range = json_object();
+
+		model_json_put(&range, "start", model_json_u64(ranges[i].start));
+		model_json_put(&range, "end", model_json_u64(ranges[i].end));
+		model_json_append(&array, range);
+	}
+	return array;
+}
+
+static bool in_ranges(const struct snapshot_block *block, const struct snapshot_range *ranges,
+		      size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ranges[i].start < block->start + block->size_bytes &&
+		    block->start < ranges[i].end)
+			return true;
+	return false;
+}
+
+/* How far the tie between the name on the board and the physical range may be trusted. */
+static const char *dimm_confidence(const struct snapshot_dimm *dimm)
+{
+	switch (dimm->kind) {
+	case DIMM_KIND_ACPI:
+	case DIMM_KIND_DAX:
+		return "certain";
+	case DIMM_KIND_SMBIOS:
+		return dimm->interleaved == ANSWER_UNKNOWN ? "low" : "likely";
+	case DIMM_KIND_COUNT:
+		break;
+	}
+	return "low";
+}
+
+json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm)
+{
+	json_t *json = json_object(), *blocks = json_array();
+	uint64_t total_bytes = 0;
+
+	for (size_t i = 0; i < dimm->range_count; i++)
+		total_bytes += dimm->ranges[i].end - dimm->ranges[i].start;
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (in_ranges(&snapshot->blocks[i], dimm->ranges, dimm->range_count))
+			model_json_append(&blocks, model_json_u64(snapshot->blocks[i].id));
+	model_json_put(&json, "id", model_json_text(dimm->id));
+	model_json_put(&json, "kind", json_string(dimm_kind_name(dimm->kind)));
+	model_json_put(&json, "locator", model_json_text(dimm->locator));
+	model_json_put(&json, "node", dimm->node >= 0 ? json_integer(dimm->node) : json_null());
+	model_json_put(&json, "total_bytes", model_json_u64(total_bytes));
+	model_json_put(&json, "ranges", ranges_json(dimm->ranges, dimm->range_count));
+	model_json_put(&json, "blocks", blocks);
+	model_json_put(&json, "state", json_string(snapshot_dimm_state_name(dimm->state)));
+	model_json_put(&json, "held", json_boolean(dimm->held));
+	model_json_put(&json, "movable", json_string(answer_name(dimm->movable)));
+	model_json_put(&json, "ejectable", json_boolean(dimm->ejectable));
+	model_json_put(&json, "remainder", model_json_remainders(&dimm->remainder));
+	model_json_put(&json, "interleaved", json_string(answer_name(dimm->interleaved)));
+	model_json_put(&json, "confidence", json_string(dimm_confidence(dimm)));
+	model_json_put(&json, "guest_bytes", model_json_u64(dimm->guest_bytes));
+	/* null: no error counters have been read. */
+	model_json_put(&json, "corrected_errors", json_null());
+	model_json_put(&json, "uncorrected_errors", json_null());
+	put_observation(&json, snapshot);
+	return json;
+}
+
+json_t *model_json_block(const struct snapshot_block *block)
+{
+	json_t *json = json_object();
+
+	model_json_put(&json, "id", model_json_u64(block->id));
+	model_json_put(&json, "start", model_json_u64(block->start));
+	model_json_put(&json, "end", model_json_u64(block->start + block->size_bytes));
+	model_json_put(&json, "size_bytes", model_json_u64(block->size_bytes));
+	model_json_put(&json, "node", block->node >= 0 ? json_integer(block->node) : json_null());
+	model_json_put(&json, "state", json_string(block_state_name(block->state)));
+	model_json_put(&json, "zone", json_string(block_zone_name(block->zone)));
+	return json;
+}
+
+/* What of the plugged memory the guest cannot use or give back, as its agent says. */
+static json_t *memory_remainder(const struct snapshot_guest *guest)
+{
+	struct remainder_list list = {0};
+	char object[96];
+
+	snprintf(object, sizeof(object), "guest %s", guest->name);
+	if (guest->agent.reported && guest->agent.offline_bytes)
+		remainder_list_add(&list, REMAINDER_NOT_ONLINED, object, guest->agent.offline_bytes,
+				   NULL, "plugged, but not onlined in the guest");
+	if (guest->agent.reported && guest->agent.wrong_zone_bytes)
+		remainder_list_add(&list, REMAINDER_WRONG_ZONE, object,
+				   guest->agent.wrong_zone_bytes, NULL,
+				   "online in a kernel zone, from which it may never leave");
+	return model_json_remainders(&list);
+}
+
+json_t *model_json_guest_memory(const struct snapshot_guest *guest)
+{
+	json_t *json = json_object(), *devices = json_array(), *cells = json_array();
+	bool over_used = guest->surveyed && guest->resident_bytes > guest->current_bytes;
+
+	for (size_t i = 0; i < guest->device_count; i++) {
+		const struct snapshot_device *device = &guest->devices[i];
+		json_t *entry = json_object();
+
+		model_json_put(&entry, "alias", model_json_text(device->alias));
+		model_json_put(&entry, "cell", json_integer(device->cell));
+		model_json_put(&entry, "size_bytes", model_json_u64(device->size_bytes));
+		model_json_put(&entry, "block_bytes", model_json_u64(device->block_bytes));
+		model_json_put(&entry, "requested_bytes", model_json_u64(device->requested_bytes));
+		model_json_put(&entry, "current_bytes", model_json_u64(device->current_bytes));
+		model_json_append(&devices, entry);
+	}
+	for (size_t i = 0; i < guest->cell_count; i++) {
+		json_t *entry = json_object();
+
+		model_json_put(&entry, "id", json_integer(guest->cells[i].id));
+		model_json_put(&entry, "bytes", model_json_u64(guest->cells[i].bytes));
+		model_json_append(&cells, entry);
+	}
+	model_json_put(&json, "base_bytes", model_json_u64(guest->base_bytes));
+	model_json_put(&json, "max_bytes", model_json_u64(guest->max_bytes));
+	model_json_put(&json, "target_bytes", model_json_u64(guest->requested_bytes));
+	model_json_put(&json, "current_bytes", model_json_u64(guest->current_bytes));
+	model_json_put(
+		&json, "over_use_bytes",
+		model_json_u64(over_used ? guest->resident_bytes - guest->current_bytes : 0));
+	model_json_put(&json, "balloon_bytes",
+		       guest->has_balloon ? model_json_u64(guest->balloon_bytes) : json_null());
+	model_json_put(&json, "devices", devices);
+	model_json_put(&json, "cells", cells);
+	model_json_put(&json, "remainder", memory_remainder(guest));
+	return json;
+}
+
+static json_t *policy_of_memory(const struct snapshot_guest *guest)
+{
+	json_t *json = json_object();
+
+	model_json_put(&json, "mode", json_string(policy_mode_name(guest->policy_mode)));
+	model_json_put(&json, "nodes", model_json_nodes(guest->policy_nodes));
+	return json;
+}
+
+/* null, or in one sentence where libvirt's word and the truth differ. */
+static json_t *drift_json(const struct snapshot_guest *guest)
+{
+	char text[224], nodes[2][64];
+	uint64_t resident = 0;
+	const uint64_t *masks[2] = {&guest->numatune_nodes, &resident};
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (guest->node_bytes[node])
+			resident |= UINT64_C(1) << node;
+	if (guest->numatune_mode == NUMATUNE_MODE_NONE || !guest->surveyed ||
+	    !(resident & ~guest->numatune_nodes))
+		return json_null();
+	for (int i = 0; i < 2; i++) {
+		size_t length = 0;
+
+		nodes[i][0] = '\0';
+		for (int node = 0; node < SNAPSHOT_NODES_MAX && length + 4 < sizeof(nodes[i]);
+		     node++)
+			if (*masks[i] >> node & 1)
+				length += (size_t)snprintf(nodes[i] + length,
+							   sizeof(nodes[i]) - length, "%s%d",
+							   length ? "," : "", node);
+	}
+	snprintf(text, sizeof(text), "libvirt's XML says %s node %s, memory is on %s",
+		 numatune_mode_name(guest->numatune_mode), nodes[0], nodes[1]);
+	return json_string(text);
+}
+
+json_t *model_json_guest_placement(const struct snapshot_guest *guest)
+{
+	json_t *json = json_object(), *nodes = json_array(), *backing = json_array();
+	json_t *cpus = json_object(), *numatune = json_object();
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		json_t *entry;
+
+		if (guest->node_bytes[node] == 0)
+			continue;
+		entry = json_object();
+		model_json_put(&entry, "node", json_integer(node));
+		model_json_put(&entry, "bytes", model_json_u64(guest->node_bytes[node]));
+		model_json_append(&nodes, entry);
+	}
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		json_t *entry = json_object();
+
+		model_json_put(&entry, "kind",
+			       json_string(backing_kind_name(guest->backings[i].kind)));
+		model_json_put(&entry, "page_bytes", model_json_u64(guest->backings[i].page_bytes));
+		model_json_put(&entry, "bytes", model_json_u64(guest->backings[i].bytes));
+		model_json_put(&entry, "cell",
+			       guest->backings[i].cell >= 0 ? json_integer(guest->backings[i].cell)
+							    : json_null());
+		model_json_append(&backing, entry);
+	}
+	model_json_put(&cpus, "nodes", model_json_nodes(guest->cpu_nodes));
+	model_json_put(&cpus, "pinned", json_boolean(guest->cpus_pinned));
+	model_json_put(&numatune, "mode", json_string(numatune_mode_name(guest->numatune_mode)));
+	model_json_put(&numatune, "nodes", model_json_nodes(guest->numatune_nodes));
+	model_json_put(&numatune, "stored_nodes", model_json_nodes(guest->stored_numatune_nodes));
+	model_json_put(&json, "nodes", nodes);
+	model_json_put(&json, "backing", backing);
+	model_json_put(&json, "policy", policy_of_memory(guest));
+	model_json_put(&json, "cpus", cpus);
+	model_json_put(&json, "managed_by",
+		       json_string(guest->managed_by_ballast ? "ballast" : "libvirt"));
+	model_json_put(&json, "drift", drift_json(guest));
+	model_json_put(&json, "numatune", numatune);
+	model_json_put(&json, "cpuset_mems", model_json_nodes(guest->cpuset_mems));
+	model_json_put(&json, "resident_bytes", model_json_u64(guest->resident_bytes));
+	model_json_put(&json, "swapped_bytes", model_json_u64(guest->swapped_bytes));
+	model_json_put(&json, "unmapped_bytes", model_json_u64(guest->unmapped_bytes));
+	model_json_put(&json, "surveyed_at", model_json_time(guest->surveyed_at_ms));
+	return json;
+}
+
+static json_t *agent_json(const struct snapshot_agent *agent)
+{
+	json_t *json = json_object(), *features = json_array();
+
+	for (int i = 0; i < AGENT_FEATURE_COUNT; i++)
+		if (agent->features >> i & 1)
+			model_json_append(&features,
+					  json_string(agent_feature_name((enum agent_feature)i)));
+	model_json_put(&json, "connected", json_boolean(agent->state == AGENT_STATE_READY));
+	model_json_put(&json, "state", json_string(agent_state_name(agent->state)));
+	model_json_put(&json, "version", model_json_text_or_null(agent->version));
+	model_json_put(&json, "features", features);
+	model_json_put(&json, "last_seen_at", model_json_time(agent->last_seen_ms));
+	model_json_put(&json, "suspect_reason", model_json_text_or_null(agent->suspect_reason));
+	return json;
+}
+
+static json_t *owner_policy_json(const struct snapshot_guest *guest)
+{
+	json_t *json = json_object();
+
+	model_json_put(&json, "minimum_bytes",
+		       guest->minimum_bytes ? model_json_u64(guest->minimum_bytes) : json_null());
+	model_json_put(&json, "maximum_bytes",
+		       guest->maximum_bytes ? model_json_u64(guest->maximum_bytes) : json_null());
+	model_json_put(&json, "priority", json_integer(guest->priority));
+	/* null: all. */
+	model_json_put(&json, "allowed_nodes",
+		       guest->allowed_nodes ? model_json_nodes(guest->allowed_nodes) : json_null());
+	return json;
+}
+
+json_t *model_json_guest(const struct snapshot *snapshot, const struct snapshot_guest *guest)
+{
+	json_t *json = json_object();
+
+	model_json_put(&json, "uuid", model_json_text(guest->uuid));
+	model_json_put(&json, "name", model_json_text(guest->name));
+	model_json_put(&json, "state", json_string(guest_state_name(guest->state)));
+	model_json_put(&json, "memory", model_json_guest_memory(guest));
+	model_json_put(&json, "placement", model_json_guest_placement(guest));
+	model_json_put(&json, "policy", owner_policy_json(guest));
+	model_json_put(&json, "agent", agent_json(&guest->agent));
+	put_observation(&json, snapshot);
+	return json;
+}

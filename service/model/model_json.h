@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Model objects as JSON: one spelling for the API, the journal and the workers. snake_case keys, integers in bytes,
+ * times as RFC 3339 in UTC with milliseconds, enums by their names.
+ *
+ * The to-functions return a new reference, or NULL where memory is short. The from-functions are strict (unknown keys,
+ * wrong types, numbers out of range are refused) and return 0, -ENOMEM, or -EINVAL with *failure naming the key.
+ */
+#ifndef BALLAST_SERVICE_MODEL_JSON_H
+#define BALLAST_SERVICE_MODEL_JSON_H
+
+#include <jansson.h>
+#include "failure.h"
+#include "operation_record.h"
+#include "snapshot.h"
+#include "step.h"
+#include "wish.h"
+
+json_t *model_json_time(uint64_t wall_ms);			/* JSON null for 0 */
+json_t *model_json_nodes(uint64_t mask);			/* [0,2] */
+json_t *model_json_remainder(const struct remainder *remainder);
+json_t *model_json_remainders(const struct remainder_list *list);
+int model_json_remainders_parse(const json_t *json, struct remainder_list *ret_list, struct failure *failure);
+
+/* Complete and lossless: for the journal and for workers. */
+json_t *model_json_wish(const struct wish *wish);
+int model_json_wish_parse(const json_t *json, struct wish *ret_wish, struct failure *failure);
+json_t *model_json_step(const struct step *step);
+int model_json_step_parse(const json_t *json, struct step *ret_step, struct failure *failure);
+
+/* As the API shows them (see the design of /v1 in docs/ARCHITECTURE.md). */
+json_t *model_json_step_record(const struct step_record *record);
+json_t *model_json_operation(const struct operation_record *record);
+json_t *model_json_drain(const struct drain_record *drain, const struct operation_record *operation);
+json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node);
+json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm);
+json_t *model_json_block(const struct snapshot_block *block);
+json_t *model_json_guest(const struct snapshot *snapshot, const struct snapshot_guest *guest);
+json_t *model_json_guest_memory(const struct snapshot_guest *guest);
+json_t *model_json_guest_placement(const struct snapshot_guest *guest);
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot.h"
+
+#include <string.h>
+
+static const char *const block_states[BLOCK_STATE_COUNT] = {
+	[BLOCK_STATE_ONLINE] = "online",
+	[BLOCK_STATE_OFFLINE] = "offline",
+	[BLOCK_STATE_GOING_OFFLINE] = "going_offline",
+};
+NAME_TABLE_DEFINE(block_state, block_states)
+
+static const char *const block_zones[BLOCK_ZONE_COUNT] = {
+	[BLOCK_ZONE_NONE] = "none",
+	[BLOCK_ZONE_DMA] = "dma",
+	[BLOCK_ZONE_NORMAL] = "normal",
+	[BLOCK_ZONE_MOVABLE] = "movable",
+};
+NAME_TABLE_DEFINE(block_zone, block_zones)
+
+static const char *const dimm_kinds[DIMM_KIND_COUNT] = {
+	[DIMM_KIND_ACPI] = "acpi",
+	[DIMM_KIND_SMBIOS] = "smbios",
+	[DIMM_KIND_DAX] = "dax",
+};
+NAME_TABLE_DEFINE(dimm_kind, dimm_kinds)
+
+static const char *const dimm_states[SNAPSHOT_DIMM_COUNT] = {
+	[SNAPSHOT_DIMM_ONLINE] = "online",   [SNAPSHOT_DIMM_DRAINING] = "draining",
+	[SNAPSHOT_DIMM_OFFLINE] = "offline", [SNAPSHOT_DIMM_EJECTED] = "ejected",
+	[SNAPSHOT_DIMM_ABSENT] = "absent",
+};
+NAME_TABLE_DEFINE(snapshot_dimm_state, dimm_states)
+
+static const char *const answers[ANSWER_COUNT] = {
+	[ANSWER_NO] = "no",
+	[ANSWER_YES] = "yes",
+	[ANSWER_PARTLY] = "partly",
+	[ANSWER_UNKNOWN] = "unknown",
+};
+NAME_TABLE_DEFINE(answer, answers)
+
+static const char *const backing_kinds[BACKING_KIND_COUNT] = {
+	[BACKING_KIND_ANON] = "anon",
+	[BACKING_KIND_MEMFD] = "memfd",
+	[BACKING_KIND_FILE] = "file",
+	[BACKING_KIND_HUGETLB] = "hugetlb",
+};
+NAME_TABLE_DEFINE(backing_kind, backing_kinds)
+
+static const char *const policy_modes[POLICY_MODE_COUNT] = {
+	[POLICY_MODE_DEFAULT] = "default",     [POLICY_MODE_BIND] = "bind",
+	[POLICY_MODE_PREFERRED] = "preferred", [POLICY_MODE_INTERLEAVE] = "interleave",
+	[POLICY_MODE_MIXED] = "mixed",
+};
+NAME_TABLE_DEFINE(policy_mode, policy_modes)
+
+static const char *const numatune_modes[NUMATUNE_MODE_COUNT] = {
+	[NUMATUNE_MODE_NONE] = "none",
+	[NUMATUNE_MODE_STRICT] = "strict",
+	[NUMATUNE_MODE_PREFERRED] = "preferred",
+	[NUMATUNE_MODE_INTERLEAVE] = "interleave",
+	[NUMATUNE_MODE_RESTRICTIVE] = "restrictive",
+};
+NAME_TABLE_DEFINE(numatune_mode, numatune_modes)
+
+static const char *const agent_states[AGENT_STATE_COUNT] = {
+	[AGENT_STATE_NONE] = "none",
+	[AGENT_STATE_DISCONNECTED] = "disconnected",
+	[AGENT_STATE_CONNECTING] = "connecting",
+	[AGENT_STATE_READY] = "ready",
+	[AGENT_STATE_BUSY] = "channel_busy",
+	[AGENT_STATE_INCOMPATIBLE] = "incompatible",
+	[AGENT_STATE_SUSPECT] = "suspect",
+};
+NAME_TABLE_DEFINE(agent_state, agent_states)
+
+static const char *const agent_features[AGENT_FEATURE_COUNT] = {
+	[AGENT_FEATURE_OFFLINE] = "offline",
+	[AGENT_FEATURE_HUGE_PAGES] = "huge_pages",
+	[AGENT_FEATURE_COMPACT] = "compact",
+	[AGENT_FEATURE_ONLINE_POLICY] = "online_policy",
+	[AGENT_FEATURE_UNPLUG_ONLINE] = "unplug_online",
+};
+NAME_TABLE_DEFINE(agent_feature, agent_features)
+
+static const char *const guest_states[GUEST_STATE_COUNT] = {
+	[GUEST_STATE_RUNNING] = "running",
+	[GUEST_STATE_PAUSED] = "paused",
+	[GUEST_STATE_SHUT_OFF] = "shut_off",
+	[GUEST_STATE_OTHER] = "other",
+};
+NAME_TABLE_DEFINE(guest_state, guest_states)
+
+struct snapshot *snapshot_new(void)
+{
+	return calloc(1, sizeof(struct snapshot));
+}
+
+struct snapshot *snapshot_free(struct snapshot *snapshot)
+{
+	if (!snapshot)
+		return NULL;
+	free(snapshot->nodes);
+	free(snapshot->blocks);
+	free(snapshot->dimms);
+	free(snapshot->guests);
+	free(snapshot->holds);
+	free(snapshot);
+	return NULL;
+}
+
+static void *copy_array(const void *from, size_t count, size_t size, bool *ok)
+{
+	void *to;
+
+	if (count == 0)
+		return NULL;
+	to = malloc(count * size);
+	if (!to) {
+		*ok = false;
+		return NULL;
+	}
+	return memcpy(to, from, count * size);
+}
+
+struct snapshot *snapshot_copy(const struct snapshot *snapshot)
+{
+	CLEANUP(snapshot_freep) struct snapshot *copy = snapshot_new();
+	bool ok = true;
+
+	if (!copy)
+		return NULL;
+	*copy = *snapshot;
+	copy->nodes = copy_array(snapshot->nodes, snapshot->node_count, sizeof(*copy->nodes), &ok);
+	copy->blocks =
+		copy_array(snapshot->blocks, snapshot->block_count, sizeof(*copy->blocks), &ok);
+	copy->dimms = copy_array(snapshot->dimms, snapshot->dimm_count, sizeof(*copy->dimms), &ok);
+	copy->guests =
+		copy_array(snapshot->guests, snapshot->guest_count, sizeof(*copy->guests), &ok);
+	copy->holds = copy_array(snapshot->holds, snapshot->hold_count, sizeof(*copy->holds), &ok);
+	return ok ? TAKE_PTR(copy) : NULL;
+}
+
+/*
+ * One more zeroed element. The capacity asked for follows from the count alone (the next power of
+ * two), so that it need not be kept; realloc() does nothing where it is unchanged.
+ */
+static void *grow(void *array, size_t *count, size_t size)
+{
+	size_t capacity = 1;
+	char *grown;
+
+	while (capacity < *count + 1)
+		capacity *= 2;
+	grown = realloc(array, capacity * size);
+	if (!grown)
+		return NULL;
+	memset(grown + *count * size, 0, size);
+	(*count)++;
+	return grown;
+}
+
+#define SNAPSHOT_DEFINE_ADD(member, array, counter)                                                \
+	struct snapshot_##member *snapshot_add_##member(struct snapshot *snapshot)                 \
+	{                                                                                          \
+		void *grown = grow(snapshot->array, &snapshot->counter, sizeof(*snapshot->array)); \
+                                                                                                   \
+		if (!grown)                                                                        \
+			return NULL;                                                               \
+		snapshot->array = grown;                                                           \
+		return &snapshot->array[snapshot->counter - 1];                                    \
+	}
+
+SNAPSHOT_DEFINE_ADD(node, nodes, node_count)
+SNAPSHOT_DEFINE_ADD(block, blocks, block_count)
+SNAPSHOT_DEFINE_ADD(dimm, dimms, dimm_count)
+SNAPSHOT_DEFINE_ADD(guest, guests, guest_count)
+SNAPSHOT_DEFINE_ADD(hold, holds, hold_count)
+
+struct snapshot_node *snapshot_node(const struct snapshot *snapshot, int id)
+{
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (snapshot->nodes[i].id == id)
+			return &snapshot->nodes[i];
+	return NULL;
+}
+
+struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char *id)
+{
+	for (size_t i = 0; i < snapshot->dimm_count; i++)
+		if (strcmp(snapshot->dimms[i].id, id) == 0)
+			return &snapshot->dimms[i];
+	return NULL;
+}
+
+struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid)
+{
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (strcmp(snapshot->guests[i].uuid, name_or_uuid) == 0)
+			return &snapshot->guests[i];
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (strcmp(snapshot->guests[i].name, name_or_uuid) == 0)
+			return &snapshot->guests[i];
+	return NULL;
+}
+
+struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t id)
+{
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (snapshot->blocks[i].id == id)
+			return &snapshot->blocks[i];
+	return NULL;
+}
+
+uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm)
+{
+	for (size_t i = 0; i < guest->dimm_count; i++)
+		if (strcmp(guest->dimm_bytes[i].id, dimm) == 0)
+			return guest->dimm_bytes[i].bytes;
+	return 0;
+}
+
+static bool is_excepted(const struct snapshot_hold *hold, const char *except_drain)
+{
+	return except_drain && strcmp(hold->drain, except_drain) == 0;
+}
+
+bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end,
+		      const char *except_drain)
+{
+	for (size_t i = 0; i < snapshot->hold_count; i++) {
+		const struct snapshot_hold *hold = &snapshot->holds[i];
+
+		if (is_excepted(hold, except_drain))
+			continue;
+		for (size_t j = 0; j < hold->range_count; j++)
+			if (hold->ranges[j].start < end && start < hold->ranges[j].end)
+				return true;
+	}
+	return false;
+}
+
+static uint64_t node_bit(int node)
+{
+	return node >= 0 && node < SNAPSHOT_NODES_MAX ? UINT64_C(1) << node : 0;
+}
+
+uint64_t snapshot_held_nodes(const struct snapshot *snapshot, const char *except_drain)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < snapshot->hold_count; i++) {
+		const struct snapshot_hold *hold = &snapshot->holds[i];
+		const struct snapshot_dimm *dimm;
+
+		if (is_excepted(hold, except_drain))
+			continue;
+		nodes |= node_bit(hold->node);
+		dimm = hold->dimm[0] ? snapshot_dimm(snapshot, hold->dimm) : NULL;
+		if (dimm)
+			nodes |= node_bit(dimm->node);
+		for (size_t b = 0; b < snapshot->block_count; b++) {
+			const struct snapshot_block *block = &snapshot->blocks[b];
+
+			for (size_t j = 0; j < hold->range_count; j++)
+				if (hold->ranges[j].start < block->start + block->size_bytes &&
+				    block->start < hold->ranges[j].end)
+					nodes |= node_bit(block->node);
+		}
+	}
+	return nodes;
+}

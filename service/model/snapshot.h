@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What was seen of the host and its guests at one moment: plain structs, filled by service/look, read by
+ * service/plan and printed by service/rest. Nothing here changes anything.
+ *
+ * Node ids up to SNAPSHOT_NODES_MAX - 1 are handled (a set of nodes is a uint64_t mask); a host with larger ids is
+ * refused at start with a clear word.
+ */
+#ifndef BALLAST_SERVICE_SNAPSHOT_H
+#define BALLAST_SERVICE_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "cleanup.h"
+#include "name_table.h"
+#include "remainder.h"
+
+#define SNAPSHOT_NODES_MAX	  64
+#define SNAPSHOT_POOLS_MAX	  4	/* huge page sizes of one architecture */
+#define SNAPSHOT_CELLS_MAX	  16
+#define SNAPSHOT_DEVICES_MAX	  16
+#define SNAPSHOT_RANGES_MAX	  16
+#define SNAPSHOT_BACKINGS_MAX	  8
+#define SNAPSHOT_GUEST_DIMMS_MAX  16	/* DIMMs in which one guest's pages are told apart */
+#define SNAPSHOT_NAME_SIZE	  64
+#define SNAPSHOT_UUID_SIZE	  37
+#define SNAPSHOT_CPUS_SIZE	  256	/* CPU list of a node; one that does not fit is left empty */
+
+struct snapshot_pool {
+	uint64_t page_bytes;
+	uint64_t total, free, reserved, surplus;	/* pages; reserved is the host's, repeated on each node */
+};
+
+struct snapshot_node {
+	int id;
+	bool has_memory, has_cpus;
+	char cpus[SNAPSHOT_CPUS_SIZE];		/* the kernel's list format */
+	bool held;				/* a drain's hold stands on the whole node or on part of it */
+	uint64_t total_bytes, free_bytes;
+	uint64_t movable_bytes;			/* managed by ZONE_MOVABLE */
+	uint64_t guest_bytes;			/* resident guest memory: sum over guests */
+	size_t pool_count;
+	struct snapshot_pool pools[SNAPSHOT_POOLS_MAX];
+	uint8_t distances[SNAPSHOT_NODES_MAX];	/* by node id; 0 where unknown */
+};
+
+enum block_state { BLOCK_STATE_ONLINE, BLOCK_STATE_OFFLINE, BLOCK_STATE_GOING_OFFLINE, BLOCK_STATE_COUNT };
+NAME_TABLE_DECLARE(block_state);
+
+enum block_zone {
+	BLOCK_ZONE_NONE,	/* spans zones or nodes: can never go offline */
+	BLOCK_ZONE_DMA,
+	BLOCK_ZONE_NORMAL,
+	BLOCK_ZONE_MOVABLE,
+	BLOCK_ZONE_COUNT
+};
+NAME_TABLE_DECLARE(block_zone);
+
+struct snapshot_block {
+	uint64_t id;
+	uint64_t start, size_bytes;	/* host-physical */
+	int node;			/* -1 where it has none (offline and unlinked) */
+	enum block_state state;
+	enum block_zone zone;		/* of an online block: its zone; of an offline one: the zone it may go to first */
+};
+
+enum dimm_kind { DIMM_KIND_ACPI, DIMM_KIND_SMBIOS, DIMM_KIND_DAX, DIMM_KIND_COUNT };
+NAME_TABLE_DECLARE(dimm_kind);
+
+enum snapshot_dimm_state {
+	SNAPSHOT_DIMM_ONLINE, SNAPSHOT_DIMM_DRAINING, SNAPSHOT_DIMM_OFFLINE, SNAPSHOT_DIMM_EJECTED, SNAPSHOT_DIMM_ABSENT,
+	SNAPSHOT_DIMM_COUNT
+};
+NAME_TABLE_DECLARE(snapshot_dimm_state);
+
+enum answer { ANSWER_NO, ANSWER_YES, ANSWER_PARTLY, ANSWER_UNKNOWN, ANSWER_COUNT };
+NAME_TABLE_DECLARE(answer);
+
+struct snapshot_range {
+	uint64_t start, end;	/* host-physical, end exclusive */
+};
+
+struct snapshot_dimm {
+	char id[SNAPSHOT_NAME_SIZE];		/* outlives an eject */
+	enum dimm_kind kind;
+	char locator[SNAPSHOT_NAME_SIZE];
+	int node;
+	size_t range_count;
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	enum snapshot_dimm_state state;
+	enum answer movable;			/* can it ever be emptied? */
+	enum answer interleaved;
+	bool ejectable;
+	bool held;
+	uint64_t guest_bytes;			/* resident guest memory inside, as last surveyed */
+	struct remainder_list remainder;	/* why it cannot be emptied */
+};
+
+enum backing_kind { BACKING_KIND_ANON, BACKING_KIND_MEMFD, BACKING_KIND_FILE, BACKING_KIND_HUGETLB, BACKING_KIND_COUNT };
+NAME_TABLE_DECLARE(backing_kind);
+
+struct snapshot_backing {
+	enum backing_kind kind;
+	uint64_t page_bytes, bytes;
+	int cell;				/* guest cell, or -1 where not known */
+};
+
+enum policy_mode {
+	POLICY_MODE_DEFAULT, POLICY_MODE_BIND, POLICY_MODE_PREFERRED, POLICY_MODE_INTERLEAVE, POLICY_MODE_MIXED,
+	POLICY_MODE_COUNT
+};
+NAME_TABLE_DECLARE(policy_mode);
+
+enum numatune_mode {
+	NUMATUNE_MODE_NONE, NUMATUNE_MODE_STRICT, NUMATUNE_MODE_PREFERRED, NUMATUNE_MODE_INTERLEAVE,
+	NUMATUNE_MODE_RESTRICTIVE, NUMATUNE_MODE_COUNT
+};
+NAME_TABLE_DECLARE(numatune_mode);
+
+struct snapshot_device {
+	char alias[SNAPSHOT_NAME_SIZE];
+	int cell;
+	uint64_t size_bytes, block_bytes, requested_bytes, current_bytes;
+	uint64_t address;			/* guest-physical start, 0 where not known */
+};
+
+struct snapshot_cell {
+	int id;
+	uint64_t bytes;
+};
+
+enum agent_state {
+	AGENT_STATE_NONE,		/* no channel in the domain */
+	AGENT_STATE_DISCONNECTED,	/* channel there, nothing connected inside */
+	AGENT_STATE_CONNECTING,
+	AGENT_STATE_READY,
+	AGENT_STATE_BUSY,		/* somebody else owns the channel: channel_busy */
+	AGENT_STATE_INCOMPATIBLE,
+	AGENT_STATE_SUSPECT,
+	AGENT_STATE_COUNT
+};
+NAME_TABLE_DECLARE(agent_state);
+
+/* Bits of snapshot_agent.features, in the order of the guest protocol's own (service/guest asserts that they agree). */
+enum agent_feature {
+	AGENT_FEATURE_OFFLINE,		/* can offline blocks */
+	AGENT_FEATURE_HUGE_PAGES,	/* can shrink and restore pools */
+	AGENT_FEATURE_COMPACT,
+	AGENT_FEATURE_ONLINE_POLICY,
+	AGENT_FEATURE_UNPLUG_ONLINE,	/* virtio_mem's parameter is there and can be set */
+	AGENT_FEATURE_COUNT
+};
+NAME_TABLE_DECLARE(agent_feature);
+
+/* The guest's own word (advice, never authority), from its agent's last report. */
+struct snapshot_agent {
+	enum agent_state state;
+	char version[48];
+	uint64_t features;
+	uint64_t last_seen_ms;			/* wall clock; 0: never */
+	char suspect_reason[64];
+	bool reported;				/* the numbers below have been seen since it connected */
+	uint64_t memory_total_bytes, memory_free_bytes, memory_available_bytes;
+	uint64_t normal_bytes, movable_bytes;	/* managed, by zone */
+	uint64_t huge_free_bytes, huge_used_bytes;	/* of all pools; used counts reserved */
+	uint64_t huge_floor_bytes;		/* what the guest wants to keep beyond those used */
+	uint64_t gigantic_bytes;		/* in 1 GiB pages */
+	uint64_t offline_bytes;			/* plugged, not onlined */
+	uint64_t wrong_zone_bytes;		/* virtio-mem memory online in a kernel zone */
+	uint64_t shrink_limit_bytes;		/* the guest's own floor for its whole memory; 0: none */
+	bool veto;				/* the guest does not want to shrink now */
+	char online_policy[24];			/* "offline", "online", "online_kernel", "online_movable", "auto-movable" */
+};
+
+enum guest_state { GUEST_STATE_RUNNING, GUEST_STATE_PAUSED, GUEST_STATE_SHUT_OFF, GUEST_STATE_OTHER, GUEST_STATE_COUNT };
+NAME_TABLE_DECLARE(guest_state);
+
+struct snapshot_guest {
+	char uuid[SNAPSHOT_UUID_SIZE];
+	char name[SNAPSHOT_NAME_SIZE];
+	enum guest_state state;
+	int pid;				/* of QEMU, 0 where not running */
+	uint64_t start_time;			/* of that process, clock ticks since boot: tells reuse of a number */
+	uint64_t boot_count;			/* grows with every reboot of the guest seen by the daemon */
+	/* size */
+	uint64_t base_bytes, max_bytes, current_bytes, requested_bytes;	/* whole memory, base included */
+	size_t cell_count;
+	struct snapshot_cell cells[SNAPSHOT_CELLS_MAX];
+	size_t device_count;
+	struct snapshot_device devices[SNAPSHOT_DEVICES_MAX];
+	bool has_balloon, free_page_reporting;
+	uint64_t balloon_bytes;
+	/* placement */
+	uint64_t node_bytes[SNAPSHOT_NODES_MAX];	/* resident, by page table */
+	size_t dimm_count;				/* of node_bytes: inside which DIMM; those with none are left out */
+	struct snapshot_guest_dimm {
+		char id[SNAPSHOT_NAME_SIZE];
+		uint64_t bytes;
+	} dimm_bytes[SNAPSHOT_GUEST_DIMMS_MAX];
+	uint64_t swapped_bytes, unmapped_bytes;		/* unmapped: in the memfd, not in QEMU's page table */
+	uint64_t resident_bytes;
+	bool surveyed;					/* node_bytes have been seen */
+	uint64_t surveyed_at_ms;
+	size_t backing_count;
+	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
+	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
+	uint64_t policy_nodes;
+	enum numatune_mode numatune_mode;
+	uint64_t numatune_nodes;			/* live XML */
+	uint64_t stored_numatune_nodes;			/* persistent XML; 0: none */
+	bool persistent;
+	uint64_t cpuset_mems;				/* effective; 0 where there is no cpuset controller */
+	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
+	bool cpus_pinned;
+	bool managed_by_ballast;			/* placement was changed round libvirt */
+	/* what forbids or hampers */
+	bool locked, realtime, vfio, userfaultfd, migrating, unmovable;
+	/* policy of its owner */
+	uint64_t minimum_bytes, maximum_bytes;		/* 0: none */
+	int priority;
+	uint64_t allowed_nodes;				/* 0: all */
+	struct snapshot_agent agent;
+};
+
+/* A drain's claim on memory. Several may overlap. */
+struct snapshot_hold {
+	char drain[24];
+	int node;				/* whole node, or -1 */
+	char dimm[SNAPSHOT_NAME_SIZE];		/* or a DIMM */
+	size_t range_count;			/* always filled: what it covers */
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+};
+
+struct snapshot {
+	uint64_t revision;			/* grows with every look that changed something */
+	uint64_t observed_at_ms;		/* wall clock */
+	uint64_t block_bytes;
+	uint64_t reserve_bytes;			/* of the whole host: stays free */
+	uint64_t measured_bytes_per_s;		/* of the last moves; 0: not measured yet */
+	size_t node_count, block_count, dimm_count, guest_count, hold_count;
+	struct snapshot_node *nodes;		/* owned */
+	struct snapshot_block *blocks;		/* owned, by rising start */
+	struct snapshot_dimm *dimms;		/* owned */
+	struct snapshot_guest *guests;		/* owned */
+	struct snapshot_hold *holds;		/* owned */
+};
+
+/* NULL where memory is short. */
+struct snapshot *snapshot_new(void);
+struct snapshot *snapshot_copy(const struct snapshot *snapshot);
+struct snapshot *snapshot_free(struct snapshot *snapshot);
+CLEANUP_DEFINE(struct snapshot *, snapshot_free)
+
+/* Grow an array by one zeroed element and return it, or NULL. The pointers move: take none across calls. */
+struct snapshot_node *snapshot_add_node(struct snapshot *snapshot);
+struct snapshot_block *snapshot_add_block(struct snapshot *snapshot);
+struct snapshot_dimm *snapshot_add_dimm(struct snapshot *snapshot);
+struct snapshot_guest *snapshot_add_guest(struct snapshot *snapshot);
+struct snapshot_hold *snapshot_add_hold(struct snapshot *snapshot);
+
+/* NULL where there is none. A guest is found by UUID or by name. */
+struct snapshot_node *snapshot_node(const struct snapshot *snapshot, int id);
+struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char *id);
+struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid);
+struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t id);
+
+/* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
+uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
+
+/* Is any byte of [start, end) under a hold other than that of except_drain (NULL: any)? */
+bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end, const char *except_drain);
+/* Nodes wholly or partly under a hold of another drain: nothing new goes there. */
+uint64_t snapshot_held_nodes(const struct snapshot *snapshot, const char *except_drain);
+
+#endif

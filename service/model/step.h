@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One step of an operation, and what became of it. A planner emits steps, the engine runs them, the journal keeps
+ * both the step and the values it replaced.
+ */
+#ifndef BALLAST_SERVICE_STEP_H
+#define BALLAST_SERVICE_STEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "name_table.h"
+#include "remainder.h"
+#include "snapshot.h"
+#include "wish.h"
+
+enum step_kind {
+	/* resize */
+	STEP_KIND_ONLINE_POLICY,	/* agent: how the guest onlines new memory. text: policy; target: ratio percent */
+	STEP_KIND_FREE_HUGE_PAGES,	/* agent: give free huge pages above the floor back to its buddy allocator. bytes */
+	STEP_KIND_REQUEST,		/* libvirt: requested size of one device := target_bytes, then watch */
+	STEP_KIND_COMPACT,		/* agent: compact */
+	STEP_KIND_OFFLINE_GUEST_BLOCKS,	/* agent: offline bytes worth of its blocks, or those in ranges[] */
+	STEP_KIND_KICK,			/* libvirt: the same requested size again, then watch */
+	STEP_KIND_SETTLE,		/* libvirt: requested := what was reached, so that nothing leaves later */
+	STEP_KIND_AGENT_COMMIT,		/* agent: end the lease, keeping what a finished shrink needs kept */
+	STEP_KIND_AGENT_UNDO,		/* agent: end the lease, everything back; on grow: give taken pools back */
+	STEP_KIND_BALLOON,		/* libvirt: balloon target := target_bytes, then watch */
+	/* host side of a resize, and move */
+	STEP_KIND_HOST_POOL,		/* worker: huge page pool of node, page_bytes := target_bytes / page_bytes pages */
+	STEP_KIND_CPUSET,		/* worker: cpuset.mems of the guest's cgroups := nodes */
+	STEP_KIND_NUMATUNE,		/* libvirt: numatune --live, where it can be taken back */
+	STEP_KIND_MEMORY_POLICY,	/* worker: policy of the guest's shared memory := mode, map[] or nodes */
+	STEP_KIND_MOVE_PAGES,		/* worker: pages on map[] sources to map[] destinations (or cells[]) */
+	STEP_KIND_CPUS,			/* libvirt: vCPU and emulator threads to the CPUs of nodes */
+	STEP_KIND_PERSIST,		/* libvirt: stored XML names nodes */
+	/* drain */
+	STEP_KIND_CORDON,		/* service: the hold; released by UNCORDON */
+	STEP_KIND_UNCORDON,
+	STEP_KIND_CHILD,		/* a whole operation of its own: child */
+	STEP_KIND_OFFLINE_BLOCKS,	/* worker: blocks[] in this order, from a cpuset of nodes */
+	STEP_KIND_ONLINE_BLOCKS,	/* worker: blocks[] into zone */
+	STEP_KIND_EJECT,		/* worker: ACPI eject of dimm */
+	STEP_KIND_UNDO,			/* undrain: undo step undo_n of operation undo_operation */
+	/* check */
+	STEP_KIND_PROBE,		/* worker: kernel behaviours */
+	STEP_KIND_PROOF,		/* worker: the microVM; page_bytes, from node to nodes */
+	STEP_KIND_COUNT,
+};
+NAME_TABLE_DECLARE(step_kind);
+
+/* Blocks are told as runs: a DIMM's blocks are nearly always one run. */
+#define STEP_BLOCK_RUNS_MAX 32
+
+struct step {
+	enum step_kind kind;
+	bool undoable;
+	char guest[SNAPSHOT_UUID_SIZE];		/* empty: no guest */
+	char guest_name[SNAPSHOT_NAME_SIZE];
+	char device[SNAPSHOT_NAME_SIZE];	/* alias */
+	char dimm[SNAPSHOT_NAME_SIZE];
+	char text[32];				/* ONLINE_POLICY: the policy; CORDON: the drain's id; CHILD, UNDO: a word for people */
+	int node;				/* -1: none */
+	uint64_t bytes;				/* what it is expected to move, free or take: for progress and ETA */
+	uint64_t target_bytes;
+	uint64_t page_bytes;
+	uint64_t nodes;				/* mask */
+	bool by_map, by_cells;
+	int8_t map[SNAPSHOT_NODES_MAX];
+	int8_t cells[SNAPSHOT_CELLS_MAX];
+	enum policy_mode mode;
+	enum block_zone zone;
+	size_t block_run_count;
+	struct { uint64_t first, last; } block_runs[STEP_BLOCK_RUNS_MAX];
+	size_t range_count;
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	uint32_t timeout_ms;			/* of this step; 0: the operation's deadline alone */
+	uint64_t budget_bytes_per_s;
+	uint32_t budget_stall_us;
+	uint32_t stall_ms;			/* forecast: the longest pause it may cause a guest */
+	char undo_operation[24];
+	unsigned undo_n;
+	struct wish *child;			/* owned; STEP_KIND_CHILD only */
+};
+
+/* A zeroed step of this kind with the fields whose "none" is not zero set (node -1, map and cells -1). */
+void step_init(struct step *step, enum step_kind kind);
+void step_done(struct step *step);
+/* 0, or -ENOMEM with *ret_copy zeroed. */
+int step_copy(const struct step *step, struct step *ret_copy);
+
+/*
+ * The word that a plan and the API print for the step: its kind's name, or for STEP_KIND_CHILD the kind of the child
+ * operation ("move").
+ */
+const char *step_word(const struct step *step);
+/* "blocks 64-71", "db1  512 MiB  3 -> 1": what stands after the kind's name in a plan. Returns text. */
+const char *step_describe(const struct step *step, char text[160]);
+
+enum step_state {
+	STEP_STATE_PENDING,	/* journalled, not begun */
+	STEP_STATE_RUNNING,	/* begun: after a crash it may have had any part of its effect */
+	STEP_STATE_DONE,	/* its whole effect, as verified by looking */
+	STEP_STATE_PARTIAL,	/* some of it; the remainder says why not all */
+	STEP_STATE_FAILED,	/* nothing of it */
+	STEP_STATE_UNDOING,
+	STEP_STATE_UNDONE,
+	STEP_STATE_COUNT
+};
+NAME_TABLE_DECLARE(step_state);
+
+struct step_record {
+	unsigned n;			/* from 1 */
+	struct step step;
+	enum step_state state;
+	uint64_t started_at_ms, ended_at_ms;	/* wall clock */
+	uint64_t bytes_done;		/* gained, moved or emptied */
+	uint64_t reached_bytes;		/* REQUEST, KICK, BALLOON: the size when it ended */
+	uint64_t longest_pause_us;	/* MOVE_PAGES, PROOF: longest single call (or vCPU pause) */
+	bool flat;			/* REQUEST, KICK: ended because the size had stopped changing */
+	bool undo_failed;
+	char child_operation[24];
+	char detail[160];
+	struct remainder_list remainder;
+	char *before;			/* owned, JSON text: the values the step replaced; NULL: none */
+	char *result;			/* owned, JSON text: kind-specific facts worth keeping; NULL: none */
+};
+
+void step_record_done(struct step_record *record);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Runs operations: look, decide, journal, act, look again; one at a time for each guest, in lock order
+ * target, guest, pool, hotplug; undoes; goes on or undoes after a crash. On the loop's thread throughout.
+ */
+#ifndef BALLAST_SERVICE_ENGINE_H
+#define BALLAST_SERVICE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "executor.h"
+#include "failure.h"
+#include "journal.h"
+#include "operation_record.h"
+#include "plan.h"
+#include "snapshot.h"
+#include "wish.h"
+
+struct event_base;
+struct engine;
+
+enum engine_change {
+	ENGINE_CHANGE_OPERATION,	/* state, progress or a step of an operation */
+	ENGINE_CHANGE_DRAIN,
+};
+
+struct engine_options {
+	struct event_base *base;	/* borrowed */
+	struct journal *journal;	/* borrowed */
+	const struct executor *executor;	/* borrowed */
+	const struct plan_limits *limits;	/* borrowed */
+	bool observe;			/* plan everything, change nothing */
+	uint64_t (*now_ms)(void *user);	/* wall clock; a test gives its own */
+	/*
+	 * Called after every change; for events and metrics. The records are borrowed for the call, and operation is
+	 * NULL where a drain's has left memory. It may read the engine, not change it.
+	 */
+	void (*changed)(void *user, enum engine_change change, const struct operation_record *operation,
+			const struct drain_record *drain);
+	void *user;
+};
+
+int engine_new(const struct engine_options *options, struct engine **ret_engine, struct failure *failure);
+/* Without callbacks. The executor answers nothing afterwards: it goes first, or engine_stop() has said idle. */
+struct engine *engine_free(struct engine *engine);
+
+/*
+ * Takes up what the journal holds unfinished: goes on with it, or undoes it where its on_timeout or its being cancelled
+ * says so. Call once; with engine_wait() before it where the executor cannot look yet. An operation whose guest is gone
+ * ends with that reason.
+ */
+int engine_recover(struct engine *engine, struct failure *failure);
+
+/*
+ * While it waits no operation but a check takes a step: all of them and their holds can be seen, and new ones be
+ * accepted.
+ */
+void engine_wait(struct engine *engine, bool wait);
+
+/* Begins no further step, lets running ones be cancelled, and calls idle when nothing runs. State is resumed later. */
+void engine_stop(struct engine *engine, void (*idle)(void *user), void *user);
+
+enum engine_submit_result {
+	ENGINE_SUBMIT_ACCEPTED,		/* journalled; record is the operation */
+	ENGINE_SUBMIT_ALREADY,		/* the wish is true as it stands: nothing to do */
+	ENGINE_SUBMIT_REPLAYED,		/* the same idempotency key and body: record is that operation */
+	ENGINE_SUBMIT_BUSY,		/* another operation has the target: 409; record is that one */
+	ENGINE_SUBMIT_PLAN_CHANGED,	/* 412 */
+	ENGINE_SUBMIT_REFUSED,		/* plan_check() said no: failure and blockers */
+	ENGINE_SUBMIT_KEY_MISUSED,	/* 422: the key was used with another body */
+	ENGINE_SUBMIT_OBSERVE_ONLY,	/* 409: the daemon only observes */
+	ENGINE_SUBMIT_FAILED,		/* failure: could not look, or the journal refused */
+};
+
+struct engine_submission {
+	const struct wish *wish;
+	const char *actor;
+	const char *expect_plan;	/* NULL: any */
+	const char *idempotency_key;	/* NULL: none */
+	const char *body_hash;		/* of the request's body, for the key */
+};
+
+struct engine_answer {
+	enum engine_submit_result result;
+	const struct operation_record *operation;	/* borrowed for the call; NULL where there is none */
+	const struct drain_record *drain;		/* likewise; a drain's */
+	const struct failure *failure;
+	const struct remainder_list *blockers;
+	const struct plan *plan;			/* PLAN_CHANGED, and dry runs */
+};
+typedef void engine_answer_fn(void *user, const struct engine_answer *answer);
+
+/*
+ * Looks, checks, plans, journals; answers once, when durable; a refusal may come inside the call. A newer resize of a
+ * guest supersedes an older one.
+ */
+void engine_submit(struct engine *engine, const struct engine_submission *submission, engine_answer_fn *answer, void *user);
+/* Looks and plans only. result is ACCEPTED with plan (also one with blockers), ALREADY, REFUSED or FAILED. */
+void engine_dry_run(struct engine *engine, const struct wish *wish, engine_answer_fn *answer, void *user);
+/* DELETE of a drain: an undrain operation. */
+void engine_undrain(struct engine *engine, const char *drain, const char *actor, engine_answer_fn *answer, void *user);
+
+/* -ENOENT: no such operation. -EALREADY: it has ended. -EINPROGRESS: cancelling already. -EOPNOTSUPP: past its point of no return. */
+int engine_cancel(struct engine *engine, const char *id, bool undo, struct failure *failure);
+int engine_pause(struct engine *engine, const char *id, struct failure *failure);
+int engine_resume(struct engine *engine, const char *id, struct failure *failure);
+
+/* Those in memory (open ones and the last that ended), newest first; borrowed until the next turn of the loop. */
+size_t engine_operations(const struct engine *engine, const struct operation_record **ret_records, size_t count);
+const struct operation_record *engine_operation(const struct engine *engine, const char *id);
+size_t engine_drains(const struct engine *engine, const struct drain_record **ret_drains, size_t count);
+/* Its hold stands where hold.drain is not empty; what it covers is told from the start, held or not. */
+const struct drain_record *engine_drain(const struct engine *engine, const char *id);
+/* Which open operation works on this guest, or NULL. */
+const struct operation_record *engine_guest_operation(const struct engine *engine, const char *uuid);
+
+#endif

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A drain outlives its operation: as long as its hold stands, nothing new is placed on what it
+ * covers.
+ *
+ *	           [succeeds]         [engine_undrain()]           [the undrain succeeds]
+ *	draining ------------> held ---------------------> undraining ------------> released
+ *	   |                                                 ^     |
+ *	   | [ends otherwise]                                |     | [it ends otherwise,
+ *	   +-----------------> stopped ----------------------+     |  and the hold stands]
+ *	   |                                                 |     v
+ *	   | [an undo failed, a kernel call is stuck]        +- attention
+ *	   +------------------------------------------------------>^
+ *
+ * A stopped drain holds where what was done stays, and does not where all was undone.
+ */
+#include "engine_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void add_range(struct snapshot_hold *hold, uint64_t start, uint64_t end)
+{
+	if (hold->range_count > 0 && hold->ranges[hold->range_count - 1].end == start)
+		hold->ranges[hold->range_count - 1].end = end;
+	else if (hold->range_count < SNAPSHOT_RANGES_MAX)
+		hold->ranges[hold->range_count++] = (struct snapshot_range){start, end};
+	/* More ranges than fit belong to a node, and the hold names the node. */
+}
+
+void engine_drain_cover(const struct wish_drain *wish, const struct snapshot *snapshot,
+			struct snapshot_hold *ret_hold)
+{
+	struct snapshot_hold hold = {.node = -1};
+	const struct snapshot_dimm *dimm;
+
+	switch (wish->target) {
+	case DRAIN_TARGET_DIMM:
+		snprintf(hold.dimm, sizeof(hold.dimm), "%s", wish->dimm);
+		dimm = snapshot_dimm(snapshot, wish->dimm);
+		for (size_t i = 0; dimm && i < dimm->range_count; i++)
+			add_range(&hold, dimm->ranges[i].start, dimm->ranges[i].end);
+		break;
+	case DRAIN_TARGET_NODE:
+		hold.node = wish->node;
+		for (size_t i = 0; i < snapshot->block_count; i++)
+			if (snapshot->blocks[i].node == wish->node)
+				add_range(&hold, snapshot->blocks[i].start,
+					  snapshot->blocks[i].start +
+						  snapshot->blocks[i].size_bytes);
+		break;
+	case DRAIN_TARGET_RANGE:
+		add_range(&hold, wish->range.start, wish->range.end);
+		break;
+	case DRAIN_TARGET_COUNT:
+		break;
+	}
+	*ret_hold = hold;
+}
+
+bool engine_drain_covers_overlap(const struct snapshot_hold *a, const struct snapshot_hold *b)
+{
+	if (a->node >= 0 && a->node == b->node)
+		return true;
+	if (a->dimm[0] && strcmp(a->dimm, b->dimm) == 0)
+		return true;
+	for (size_t i = 0; i < a->range_count; i++)
+		for (size_t j = 0; j < b->range_count; j++)
+			if (a->ranges[i].start < b->ranges[j].end &&
+			    b->ranges[j].start < a->ranges[i].end)
+				return true;
+	return false;
+}
+
+bool engine_drain_is_held(const struct drain_record *drain)
+{
+	return drain->hold.drain[0] != '\0';
+}
+
+void engine_drain_set_hold(struct drain_record *drain, bool held)
+{
+	snprintf(drain->hold.drain, sizeof(drain->hold.drain), "%s", held ? drain->id : "");
+}
+
+struct drain_record *engine_drain_find(const struct engine *engine, const char *id)
+{
+	for (size_t i = engine->drain_count; i-- > 0;)
+		if (strcmp(engine->drains[i]->id, id) == 0)
+			return engine->drains[i];
+	return NULL;
+}
+
+int engine_drain_adopt(struct engine *engine, const struct drain_record *drain)
+{
+	struct drain_record **grown =
+		reallocarray(engine->drains, engine->drain_count + 1, sizeof(*grown));
+	struct drain_record *copy = malloc(sizeof(*copy));
+
+	if (grown)
+		engine->drains = grown;
+	if (!grown || !copy) {
+		free(copy);
+		return -ENOMEM;
+	}
+	*copy = *drain;
+	engine->drains[engine->drain_count++] = copy;
+	return 0;
+}
+
+void engine_drain_remove(struct engine *engine, struct drain_record *drain)
+{
+	size_t kept = 0, before = engine->drain_count;
+
+	for (size_t i = 0; i < engine->operation_count; i++)
+		if (engine->operations[i]->drain == drain)
+			engine->operations[i]->drain = NULL;
+	for (size_t i = 0; i < before; i++)
+		if (engine->drains[i] != drain)
+			engine->drains[kept++] = engine->drains[i];
+	engine->drain_count = kept;
+	free(drain);
+}
+
+struct drain_record *engine_drain_create(struct engine *engine, struct operation_record *record,
+					 const struct snapshot *snapshot)
+{
+	struct drain_record drain = {
+		.wish = record->wish.drain_wish,
+		.state = DRAIN_STATE_DRAINING,
+		.stage = DRAIN_STAGE_CORDON,
+		.created_at_ms = record->created_at_ms,
+		.revision = 1,
+	};
+
+	if (engine_make_id("dr", drain.id) < 0)
+		return NULL;
+	snprintf(drain.operation, sizeof(drain.operation), "%s", record->id);
+	snprintf(drain.target, sizeof(drain.target), "%s", record->target);
+	snprintf(record->wish.drain, sizeof(record->wish.drain), "%s", drain.id);
+	/*
+	 * What it will cover is known from the start, so that another drain of the same memory is
+	 * seen as one.
+	 */
+	engine_drain_cover(&drain.wish, snapshot, &drain.hold);
+	return engine_drain_adopt(engine, &drain) == 0 ? engine->drains[engine->drain_count - 1]
+						       : NULL;
+}
+
+void engine_drain_set_stage(struct operation *operation, const struct step *step)
+{
+	struct drain_record *drain = operation->drain;
+	enum drain_stage stage;
+	bool is_offline = false;
+
+	if (!drain || operation->record->wish.kind != OPERATION_KIND_DRAIN)
+		return;
+	stage = drain->stage;
+	switch (step->kind) {
+	case STEP_KIND_CORDON:
+		stage = DRAIN_STAGE_CORDON;
+		break;
+	case STEP_KIND_CHILD:
+		for (size_t i = 0; i < operation->record->step_count; i++)
+			is_offline = is_offline || operation->record->steps[i].step.kind ==
+							   STEP_KIND_OFFLINE_BLOCKS;
+		if (step->child && step->child->kind == OPERATION_KIND_RESIZE)
+			stage = DRAIN_STAGE_SHRINK;
+		else
+			stage = is_offline ? DRAIN_STAGE_BRING_HOME : DRAIN_STAGE_MOVE;
+		break;
+	case STEP_KIND_OFFLINE_BLOCKS:
+		stage = DRAIN_STAGE_OFFLINE;
+		break;
+	case STEP_KIND_EJECT:
+		stage = DRAIN_STAGE_EJECT;
+		break;
+	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_KICK:
+	case STEP_KIND_SETTLE:
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_BALLOON:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CPUSET:
+	case STEP_KIND_NUMATUNE:
+	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_MOVE_PAGES:
+	case STEP_KIND_CPUS:
+	case STEP_KIND_PERSIST:
+	case STEP_KIND_UNCORDON:
+	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_UNDO:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+	case STEP_KIND_COUNT:
+		break;
+	}
+	if (stage == drain->stage)
+		return;
+	drain->stage = stage;
+	engine_tell_drain(operation->engine, drain);
+}
+
+void engine_drain_set_end(struct drain_record *drain, const struct operation_record *record,
+			  enum operation_state state)
+{
+	if (record->wish.kind == OPERATION_KIND_UNDRAIN) {
+		if (state == OPERATION_STATE_SUCCEEDED) {
+			drain->state = DRAIN_STATE_RELEASED;
+			engine_drain_set_hold(drain, false);
+		} else {
+			/*
+			 * Where the hold is gone the undrain has done what can be done: its
+			 * remainder says the rest.
+			 */
+			drain->state = engine_drain_is_held(drain) ? DRAIN_STATE_ATTENTION
+								   : DRAIN_STATE_RELEASED;
+		}
+		return;
+	}
+	if (state == OPERATION_STATE_SUCCEEDED) {
+		drain->state = DRAIN_STATE_HELD;
+	} else if ((record->undo_wanted && !record->undone) ||
+		   remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK)) {
+		drain->state = DRAIN_STATE_ATTENTION;
+	} else {
+		drain->state = DRAIN_STATE_STOPPED;
+		if (record->undone)
+			engine_drain_set_hold(drain, false);
+	}
+}
+
+int engine_drain_put(struct engine *engine, const struct drain_record *drain)
+{
+	return journal_put_drain(engine->options.journal, drain, NULL, NULL);
+}

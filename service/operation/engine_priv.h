@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the engine's own modules share, and the few handles that its tests turn.
+ *
+ *	engine.c		the lists, the timer, the turn of the loop, what callers ask
+ *	engine_submit.c		from a wish to a durable pending operation
+ *	engine_drain.c		drains as resources, and their holds
+ *	operation_run.c		one operation's life: look, decide
+ *	operation_step.c	one step of it: lock, prepare, journal, act, journal
+ *	operation_end.c		what is true when nothing more can be done, and telling it
+ *	operation_undo.c	its steps put back, last first
+ *	operation_recovery.c	what the journal holds unfinished, taken up again
+ *	operation_lock.c	who may touch what
+ */
+#ifndef BALLAST_SERVICE_ENGINE_PRIV_H
+#define BALLAST_SERVICE_ENGINE_PRIV_H
+
+#include <event2/event.h>
+#include "engine.h"
+#include "operation_lock.h"
+
+/*
+ * Where an operation stands between two turns. An upper row waits for somebody, a lower one for its
+ * own next turn.
+ */
+enum operation_phase {
+	/* waiting */
+	OPERATION_PHASE_CREATING,	/* for the journal: the operation itself */
+	OPERATION_PHASE_PARKED,		/* for a lock, the clock or a resume */
+	OPERATION_PHASE_LOOKING,	/* for the executor */
+	OPERATION_PHASE_PREPARING,	/* for the executor */
+	OPERATION_PHASE_WRITING_AHEAD,	/* for the journal */
+	OPERATION_PHASE_ACTING,		/* for the executor or a child */
+	OPERATION_PHASE_WRITING_RESULT, /* for the journal */
+	OPERATION_PHASE_UNDO_AHEAD,	/* for the journal */
+	OPERATION_PHASE_UNDOING,	/* for the executor */
+	OPERATION_PHASE_UNDO_RESULT,	/* for the journal */
+	OPERATION_PHASE_ENDING,		/* for the journal: the final state */
+	OPERATION_PHASE_ENDED,
+	/* has a turn to come */
+	OPERATION_PHASE_READY,
+	OPERATION_PHASE_LOOKED,
+	OPERATION_PHASE_PREPARED,
+	OPERATION_PHASE_WRITTEN_AHEAD,
+	OPERATION_PHASE_ACTED,
+	OPERATION_PHASE_RESULT_WRITTEN,
+	OPERATION_PHASE_UNDO_NEXT,
+	OPERATION_PHASE_UNDO_WRITTEN_AHEAD,
+	OPERATION_PHASE_UNDO_ACTED,
+	OPERATION_PHASE_UNDO_WRITE,
+	OPERATION_PHASE_UNDO_RESULT_WRITTEN,
+	OPERATION_PHASE_END,
+	OPERATION_PHASE_END_WRITTEN,
+};
+
+/* What an operation is about. It only ever moves down this list. */
+enum operation_course {
+	OPERATION_COURSE_FORWARD, /* towards the wish */
+	OPERATION_COURSE_SETTLE,  /* only what leaves things in order: the planner sees its deadline
+				     as reached */
+	OPERATION_COURSE_QUIT,	  /* ends as soon as nothing runs: somebody else undoes it */
+	OPERATION_COURSE_UNDO,
+};
+
+struct operation_undo_item {
+	struct operation *owner; /* borrowed, pinned */
+	size_t index;		 /* of the step */
+};
+
+struct operation {
+	struct engine *engine;		 /* borrowed */
+	struct operation_record *record; /* owned */
+	struct drain_record *drain;	 /* borrowed from the engine; a drain's or an undrain's */
+	struct operation *parent;	 /* borrowed; a child that runs */
+	struct operation *child;	 /* borrowed; while the running step is a child */
+	enum operation_phase phase;
+	enum operation_phase parked_phase; /* what it goes on with when it is parked no longer */
+	enum operation_course course;
+	bool has_own_lock; /* target or guest */
+	bool keeps_locks;  /* a stuck kernel call may still act: until the daemon restarts */
+	bool is_resumed;   /* taken up from the journal */
+	bool is_cancelled; /* by a caller: ends cancelled and not failed */
+	bool cancel_asked; /* of the executor, for the step that runs */
+	enum operation_course step_course; /* the one on which the last step was taken */
+	unsigned pins;			   /* other operations that hold a pointer to this one */
+	unsigned settle_steps, look_failures;
+	uint64_t not_before_ms;		  /* parked until then; 0: for something else */
+	uint64_t cut_at_ms;		  /* when the running step is asked to end; 0: never */
+	enum operation_state final_state; /* told when durable */
+	struct operation *subject;	  /* borrowed, pinned; undrain: the drain's operation */
+	struct snapshot *snapshot;	  /* owned; of the last look */
+	char *before;			  /* owned; from prepare */
+	int error;			  /* of the answer that the next turn handles */
+	struct failure failure;
+	/* undo */
+	struct operation_undo_item *undo_items; /* owned */
+	size_t undo_count, undo_next;
+	unsigned undo_attempts, undo_failures;
+	bool undo_of_step; /* the list is that of a running undo step, not of the operation */
+	bool undo_worked;
+	enum step_state undo_state_before;
+	struct remainder_list *undo_remainder; /* owned */
+	/* progress */
+	uint64_t rate_at_ms, rate_bytes;
+	/* the answer that a caller waits for, sent when durable */
+	engine_answer_fn *answer;
+	void *answer_user;
+};
+
+struct engine {
+	struct engine_options options;
+	struct event *wake;	       /* owned */
+	struct event *timer;	       /* owned */
+	struct event *journal_event;   /* owned */
+	struct operation **operations; /* owned; oldest first */
+	size_t operation_count;
+	struct drain_record **drains; /* owned; oldest first */
+	size_t drain_count;
+	struct submission *submissions; /* owned; those that wait for a look */
+	struct operation_lock_table locks;
+	bool in_turn;
+	bool waiting; /* engine_wait() */
+	bool stopping;
+	unsigned calls; /* of the executor and the journal that are unanswered */
+	void (*idle)(void *user);
+	void *idle_user;
+};
+
+/* ---- engine.c ---- */
+uint64_t engine_now(const struct engine *engine);
+/* Gives every operation its turn, soon, from the loop. */
+void engine_wake(struct engine *engine);
+/*
+ * Does what the clock asks for and arms the timer anew. A test that turns its clock calls it by
+ * hand.
+ */
+void engine_tick(struct engine *engine);
+struct operation *engine_find(const struct engine *engine, const char *id);
+/* Also from the journal; NULL where it is in neither. */
+struct operation *engine_find_or_load(struct engine *engine, const char *id);
+/* Takes the record over; NULL where memory is short (the record is freed). */
+struct operation *engine_add(struct engine *engine, struct operation_record *record, bool newest);
+void engine_remove(struct engine *engine, struct operation *operation);
+void engine_tell(struct engine *engine, const struct operation *operation);
+void engine_tell_drain(struct engine *engine, struct drain_record *drain);
+/* "op-" or "dr-" and ten random hex digits. 0 or -errno. */
+int engine_make_id(const char *prefix, char ret_id[OPERATION_ID_SIZE]);
+void engine_text_target(struct operation_record *record);
+uint64_t engine_default_timeout_ms(const struct engine *engine, const struct wish *wish,
+				   uint32_t estimate_s);
+
+/* ---- engine_submit.c ---- */
+struct submission *engine_submit_free_all(struct submission *submissions);
+void engine_submit_durable(struct operation *operation, int error, const struct failure *failure);
+
+/* ---- engine_drain.c ---- */
+/* The drain of a drain operation, from what it covers. NULL where memory is short. */
+struct drain_record *engine_drain_create(struct engine *engine, struct operation_record *record,
+					 const struct snapshot *snapshot);
+struct drain_record *engine_drain_find(const struct engine *engine, const char *id);
+int engine_drain_adopt(struct engine *engine, const struct drain_record *drain);
+void engine_drain_remove(struct engine *engine, struct drain_record *drain);
+void engine_drain_cover(const struct wish_drain *wish, const struct snapshot *snapshot,
+			struct snapshot_hold *ret_hold);
+bool engine_drain_covers_overlap(const struct snapshot_hold *a, const struct snapshot_hold *b);
+bool engine_drain_is_held(const struct drain_record *drain);
+/* In memory only; the caller journals. */
+void engine_drain_set_hold(struct drain_record *drain, bool held);
+void engine_drain_set_stage(struct operation *operation, const struct step *step);
+/*
+ * What an ended (or ending) operation means for its drain; also releases the hold where none may
+ * stand.
+ */
+void engine_drain_set_end(struct drain_record *drain, const struct operation_record *record,
+			  enum operation_state state);
+int engine_drain_put(struct engine *engine, const struct drain_record *drain);
+
+/* ---- operation_run.c ---- */
+void operation_run_turn(struct operation *operation);
+bool operation_run_has_turn(const struct operation *operation);
+/*
+ * The one way to another state. Asserts that the arrow exists, journals, tells. A final one is told
+ * when durable.
+ */
+void operation_run_enter(struct operation *operation, enum operation_state state);
+void operation_run_ready(struct operation *operation, enum operation_phase phase);
+/* Until that time, or (0) until somebody wakes it. */
+void operation_run_park(struct operation *operation, enum operation_phase next, uint64_t until_ms);
+/* Asks whatever runs to end and turns to this course, if it lies further down. */
+void operation_run_divert(struct operation *operation, enum operation_course course);
+/* The same for a running child, which ends cancelled. */
+void operation_run_divert_child(struct operation *child, enum operation_course course);
+void operation_run_deadline(struct operation *operation);
+/* Takes the locks or parks with waiting_for. */
+bool operation_run_take_locks(struct operation *operation, const struct operation_lock *locks,
+			      size_t count, bool for_step);
+void operation_run_release_step(struct operation *operation);
+struct step_record *operation_run_step(const struct operation *operation);
+/* Goes to a waiting phase whose answer is counted, and from it to one that has a turn. */
+void operation_run_await(struct operation *operation, enum operation_phase phase);
+void operation_run_answered(struct operation *operation, enum operation_phase phase, int error,
+			    const struct failure *failure);
+/* Those that wait for a lock look whether they get it now. */
+void operation_run_wake_parked(struct engine *engine);
+bool operation_run_is_ending(const struct operation *operation);
+
+/* ---- operation_step.c ---- */
+/* Runs the step that the planner asks for; it is copied. */
+void operation_step_take(struct operation *operation, const struct step *step);
+void operation_step_turn(struct operation *operation);
+/* Begins what the running undo step names. */
+void operation_step_undo(struct operation *operation);
+void operation_step_child_ended(struct operation *parent, const struct operation *child);
+/* An executor_progress_fn; the token is the operation. */
+void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
+			     const char *detail);
+
+/* ---- operation_end.c ---- */
+bool operation_end_is_past_return(const struct operation_record *record);
+bool operation_end_restores(const struct operation_record *record);
+bool operation_end_continues(const struct operation_record *record);
+/* No step can help any more: ends it, or undoes it where the wish says so. */
+void operation_end_give_up(struct operation *operation);
+void operation_end_as(struct operation *operation, enum operation_state state);
+/* What ends before it has begun: nothing was changed. */
+void operation_end_unbegun(struct operation *operation);
+void operation_end_turn(struct operation *operation);
+
+/* ---- operation_undo.c ---- */
+/* Lists what is to be undone: all steps of the operation, last first. 0 or -ENOMEM. */
+int operation_undo_list_all(struct operation *operation);
+/* Of the subject's step that the running undo step names. 0, -ENOENT or -ENOMEM. */
+int operation_undo_list_step(struct operation *operation, const struct step *step);
+void operation_undo_turn(struct operation *operation);
+void operation_undo_list_done(struct operation *operation);
+
+/* ---- operation_recovery.c ---- */
+int operation_recovery_run(struct engine *engine, struct failure *failure);
+
+#endif

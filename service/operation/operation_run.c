@@ -1,0 +1,478 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of one operation (who may trigger an arrow stands in brackets):
+ *
+ *	          [engine: has its lock, looked]        [caller]
+ *	pending --------------------------> running <-----------> paused
+ *	  | |                                 | |                   |
+ *	  | | [caller; the parent's end]      | | [caller; engine:  | [caller]
+ *	  | +-----------------------------+   | |  on_timeout is    |
+ *	  |                               v   | v  restore]         |
+ *	  | [deadline, unbegun]      cancelling <-------------------+
+ *	  |                               |   |
+ *	  |              [engine: settled |   | [planner: done, or gave up;
+ *	  |                    or undone] |   |  engine: stuck kernel call]
+ *	  v                               v   v
+ *	failed            cancelled, failed   succeeded, incomplete, failed
+ *
+ * Forward and settling, one turn after another: ready -> look -> decide -> a step
+ * (operation_step.c) -> ready. Undoing: operation_undo.c. The end: operation_end.c.
+ */
+#include "engine_priv.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A look that failed is tried again after so long, and so often. */
+#define OPERATION_RETRY_MS   1000
+#define OPERATION_LOOK_TRIES 5
+/* After the deadline a planner puts in order what it must with these few steps. */
+#define OPERATION_SETTLE_STEPS_MAX 8
+
+#define ARROW(state) (1u << OPERATION_STATE_##state)
+
+static const unsigned arrows[OPERATION_STATE_COUNT] = {
+	[OPERATION_STATE_PENDING] =
+		ARROW(RUNNING) | ARROW(PAUSED) | ARROW(CANCELLING) | ARROW(FAILED),
+	[OPERATION_STATE_RUNNING] = ARROW(PAUSED) | ARROW(CANCELLING) | ARROW(SUCCEEDED) |
+				    ARROW(INCOMPLETE) | ARROW(FAILED),
+	[OPERATION_STATE_PAUSED] =
+		ARROW(RUNNING) | ARROW(CANCELLING) | ARROW(INCOMPLETE) | ARROW(FAILED),
+	[OPERATION_STATE_CANCELLING] = ARROW(CANCELLED) | ARROW(FAILED),
+};
+
+bool operation_run_has_turn(const struct operation *operation)
+{
+	return operation->phase >= OPERATION_PHASE_READY;
+}
+
+void operation_run_ready(struct operation *operation, enum operation_phase phase)
+{
+	operation->phase = phase;
+	operation->not_before_ms = 0;
+	engine_wake(operation->engine);
+}
+
+void operation_run_park(struct operation *operation, enum operation_phase next, uint64_t until_ms)
+{
+	operation->phase = OPERATION_PHASE_PARKED;
+	operation->parked_phase = next;
+	operation->not_before_ms = until_ms;
+}
+
+void operation_run_await(struct operation *operation, enum operation_phase phase)
+{
+	operation->phase = phase;
+	operation->engine->calls++;
+}
+
+void operation_run_answered(struct operation *operation, enum operation_phase phase, int error,
+			    const struct failure *failure)
+{
+	operation->engine->calls--;
+	operation->error = error;
+	failure_clear(&operation->failure);
+	if (error && failure)
+		operation->failure = *failure;
+	operation_run_ready(operation, phase);
+}
+
+bool operation_run_is_ending(const struct operation *operation)
+{
+	return operation->phase == OPERATION_PHASE_ENDED || operation->record->ended_at_ms != 0;
+}
+
+static void put(struct operation *operation)
+{
+	/* Without a callback: what it changes is written again with the next step at the latest. */
+	journal_put_operation(operation->engine->options.journal, operation->record, NULL, NULL);
+}
+
+void operation_run_enter(struct operation *operation, enum operation_state state)
+{
+	struct operation_record *record = operation->record;
+	bool is_arrow;
+
+	if (record->state == state)
+		return;
+	is_arrow = (arrows[record->state] & (1u << state)) != 0;
+	assert(is_arrow);
+	(void)is_arrow;
+	record->revision++;
+	record->state = state;
+	if (operation_state_is_final(state)) {
+		engine_tell(operation->engine, operation);
+		return;
+	}
+	if (state == OPERATION_STATE_RUNNING && record->started_at_ms == 0)
+		record->started_at_ms = engine_now(operation->engine);
+	if (operation->phase != OPERATION_PHASE_CREATING)
+		put(operation);
+	engine_tell(operation->engine, operation);
+}
+
+struct step_record *operation_run_step(const struct operation *operation)
+{
+	return &operation->record->steps[operation->record->step_count - 1];
+}
+
+/* ---- locks ---- */
+
+void operation_run_wake_parked(struct engine *engine)
+{
+	for (size_t i = 0; i < engine->operation_count; i++) {
+		struct operation *operation = engine->operations[i];
+
+		if (operation->phase == OPERATION_PHASE_PARKED && operation->record->waiting_for[0])
+			operation_run_ready(operation, operation->parked_phase);
+	}
+}
+
+bool operation_run_take_locks(struct operation *operation, const struct operation_lock *locks,
+			      size_t count, bool for_step)
+{
+	struct operation_record *record = operation->record;
+	const void *holder = NULL;
+	int r = operation_lock_take(&operation->engine->locks, operation, locks, count, for_step,
+				    &holder);
+
+	if (r == 0) {
+		record->waiting_for[0] = '\0';
+		return true;
+	}
+	if (r == -EBUSY) {
+		const struct operation *other = holder;
+
+		if (strcmp(record->waiting_for, other->record->id) != 0) {
+			snprintf(record->waiting_for, sizeof(record->waiting_for), "%s",
+				 other->record->id);
+			record->revision++;
+			engine_tell(operation->engine, operation);
+		}
+		operation_run_park(operation, operation->phase, 0);
+	} else {
+		operation_run_park(operation, operation->phase,
+				   engine_now(operation->engine) + OPERATION_RETRY_MS);
+	}
+	return false;
+}
+
+void operation_run_release_step(struct operation *operation)
+{
+	if (operation_lock_release_step(&operation->engine->locks, operation))
+		operation_run_wake_parked(operation->engine);
+}
+
+static bool take_own_lock(struct operation *operation)
+{
+	struct operation_lock lock = {.kind = OPERATION_LOCK_TARGET};
+
+	if (operation->has_own_lock)
+		return true;
+	if (operation->record->wish.guest[0]) {
+		lock.kind = OPERATION_LOCK_GUEST;
+		snprintf(lock.name, sizeof(lock.name), "%s", operation->record->wish.guest);
+	} else {
+		snprintf(lock.name, sizeof(lock.name), "%s", operation->record->target);
+	}
+	operation->has_own_lock = operation_run_take_locks(operation, &lock, 1, false);
+	return operation->has_own_lock;
+}
+
+/* ---- look and decide ---- */
+
+static void looked(void *token, int error, const struct snapshot *snapshot,
+		   const struct failure *failure)
+{
+	struct operation *operation = token;
+
+	if (!error) {
+		/*
+		 * Kept for as long as the step runs, and the executor's own lasts one turn of the
+		 * loop.
+		 */
+		snapshot_free(operation->snapshot);
+		operation->snapshot = snapshot_copy(snapshot);
+		error = operation->snapshot ? 0 : -ENOMEM;
+	}
+	operation_run_answered(operation, OPERATION_PHASE_LOOKED, error, failure);
+}
+
+static void begin(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct operation_record *record = operation->record;
+	uint64_t now = engine_now(engine);
+
+	if (engine->stopping || engine->options.observe) {
+		operation_run_park(operation, OPERATION_PHASE_READY, 0);
+		return;
+	}
+	if (operation->course != OPERATION_COURSE_FORWARD && record->step_count == 0 &&
+	    (!operation->has_own_lock || operation->is_cancelled)) {
+		operation_end_unbegun(operation);
+		return;
+	}
+	if (operation->course == OPERATION_COURSE_QUIT) {
+		operation_end_as(operation, OPERATION_STATE_CANCELLED);
+		return;
+	}
+	/* A check asks nothing of libvirt: it may find out why there is none. */
+	if (engine->waiting && record->wish.kind != OPERATION_KIND_CHECK) {
+		operation_run_park(operation, OPERATION_PHASE_READY, 0);
+		return;
+	}
+	if (operation->course == OPERATION_COURSE_FORWARD) {
+		if (record->state == OPERATION_STATE_PAUSED) {
+			operation_run_park(operation, OPERATION_PHASE_READY, 0);
+			return;
+		}
+		if (record->wish.kind == OPERATION_KIND_DRAIN &&
+		    record->wish.drain_wish.not_before_ms > now) {
+			operation_run_park(operation, OPERATION_PHASE_READY,
+					   record->wish.drain_wish.not_before_ms);
+			return;
+		}
+	}
+	if (!take_own_lock(operation))
+		return;
+	if (operation->course == OPERATION_COURSE_UNDO) {
+		if (operation_undo_list_all(operation) < 0)
+			operation_run_park(operation, OPERATION_PHASE_READY,
+					   now + OPERATION_RETRY_MS);
+		else
+			operation->phase = OPERATION_PHASE_UNDO_NEXT;
+		return;
+	}
+	/* An undo that a restart interrupted is right twice over: it is simply done again. */
+	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING) {
+		operation_step_undo(operation);
+		return;
+	}
+	operation_run_await(operation, OPERATION_PHASE_LOOKING);
+	engine->options.executor->look(engine->options.executor->user, record, looked, operation);
+}
+
+static void look_failed(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+
+	if (++operation->look_failures < OPERATION_LOOK_TRIES) {
+		operation_run_park(operation, OPERATION_PHASE_READY,
+				   engine_now(operation->engine) + OPERATION_RETRY_MS);
+		return;
+	}
+	if (failure_is_set(&operation->failure))
+		record->error = operation->failure;
+	else
+		failure_set(&record->error, operation->error, record->target, "cannot look at");
+	operation_end_give_up(operation);
+}
+
+/*
+ * An eject is done or it is not: one that was interrupted is judged by whether the DIMM is still
+ * there.
+ */
+static void judge_ejects(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+
+	for (size_t i = 0; i < record->step_count; i++) {
+		struct step_record *step = &record->steps[i];
+		const struct snapshot_dimm *dimm;
+
+		if (step->step.kind != STEP_KIND_EJECT || step->state != STEP_STATE_PARTIAL)
+			continue;
+		dimm = snapshot_dimm(operation->snapshot, step->step.dimm);
+		step->state = STEP_STATE_FAILED;
+		if (!dimm || dimm->state == SNAPSHOT_DIMM_EJECTED ||
+		    dimm->state == SNAPSHOT_DIMM_ABSENT) {
+			step->state = STEP_STATE_DONE;
+			step->remainder.count = 0;
+		}
+		journal_put_step(operation->engine->options.journal, record, step, NULL, NULL);
+	}
+}
+
+static void decide(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct operation_record *record = operation->record;
+	const struct snapshot_guest *guest;
+	struct decision decision = {0};
+	struct plan_input input = {
+		.wish = &record->wish,
+		.snapshot = operation->snapshot,
+		.limits = engine->options.limits,
+		.history = record->steps,
+		.history_count = record->step_count,
+		.now_ms = engine_now(engine),
+		.deadline_ms = operation_end_continues(record) && record->deadline_exceeded
+				       ? 0
+				       : record->deadline_ms,
+	};
+	bool settles = operation->course == OPERATION_COURSE_SETTLE;
+
+	operation->phase = OPERATION_PHASE_READY;
+	if (engine->stopping || operation->course == OPERATION_COURSE_UNDO ||
+	    operation->course == OPERATION_COURSE_QUIT ||
+	    (record->state == OPERATION_STATE_PAUSED &&
+	     operation->course == OPERATION_COURSE_FORWARD))
+		return;
+	if (operation->error) {
+		look_failed(operation);
+		return;
+	}
+	operation->look_failures = 0;
+	judge_ejects(operation);
+	guest = record->wish.guest[0] ? snapshot_guest(operation->snapshot, record->wish.guest)
+				      : NULL;
+	if (record->started_at_ms == 0) {
+		record->snapshot_before_bytes = guest ? guest->current_bytes : 0;
+		if (guest && record->wish.kind == OPERATION_KIND_RESIZE)
+			record->snapshot_wanted_bytes = plan_wanted_bytes(&record->wish, guest);
+	}
+	if (guest)
+		record->snapshot_after_bytes = guest->current_bytes;
+	if (record->state == OPERATION_STATE_PENDING)
+		operation_run_enter(operation, OPERATION_STATE_RUNNING);
+	if (settles && (input.deadline_ms == 0 || input.deadline_ms > input.now_ms))
+		input.deadline_ms = input.now_ms;
+	input.start_bytes = record->snapshot_before_bytes;
+	if (operation->subject) {
+		input.subject = operation->subject->record->steps;
+		input.subject_count = operation->subject->record->step_count;
+		input.subject_operation = operation->subject->record->id;
+	}
+	plan_next(&input, &decision);
+	if (decision.warnings.count > 0)
+		record->warnings = decision.warnings;
+	switch (decision.kind) {
+	case DECISION_KIND_STEP:
+		/* What is to be undone need not be put in order first. */
+		if (settles && ((!operation->is_cancelled && operation_end_restores(record)) ||
+				++operation->settle_steps > OPERATION_SETTLE_STEPS_MAX)) {
+			remainder_list_add(&record->remainder, REMAINDER_DEADLINE, record->target,
+					   0, NULL, "its time ended before it was done");
+			operation_end_give_up(operation);
+		} else {
+			operation_step_take(operation, &decision.step);
+		}
+		step_done(&decision.step);
+		break;
+	case DECISION_KIND_DONE:
+		record->remainder = decision.remainder;
+		if (operation->is_cancelled)
+			operation_end_as(operation, OPERATION_STATE_CANCELLED);
+		else
+			operation_end_as(operation, decision.remainder.count > 0
+							    ? OPERATION_STATE_INCOMPLETE
+							    : OPERATION_STATE_SUCCEEDED);
+		break;
+	case DECISION_KIND_GIVE_UP:
+		record->remainder = decision.remainder;
+		operation_end_give_up(operation);
+		break;
+	case DECISION_KIND_COUNT:
+		break;
+	}
+}
+
+/* ---- from outside ---- */
+
+void operation_run_divert_child(struct operation *child, enum operation_course course)
+{
+	if (operation_run_is_ending(child))
+		return;
+	if (child->record->state != OPERATION_STATE_CANCELLING) {
+		child->is_cancelled = true;
+		operation_run_enter(child, OPERATION_STATE_CANCELLING);
+	}
+	/* A child that is undoing its own work is let finish. */
+	operation_run_divert(child, course);
+}
+
+void operation_run_divert(struct operation *operation, enum operation_course course)
+{
+	const struct executor *executor = operation->engine->options.executor;
+
+	if (course <= operation->course)
+		return;
+	operation->course = course;
+	if (operation->child && operation->phase == OPERATION_PHASE_ACTING) {
+		operation_run_divert_child(operation->child, course == OPERATION_COURSE_SETTLE
+								     ? OPERATION_COURSE_SETTLE
+								     : OPERATION_COURSE_QUIT);
+	} else if (operation->phase == OPERATION_PHASE_ACTING && !operation->cancel_asked) {
+		operation->cancel_asked = true;
+		executor->cancel(executor->user, operation);
+	} else if (operation->phase == OPERATION_PHASE_PARKED &&
+		   operation->parked_phase == OPERATION_PHASE_READY) {
+		operation_run_ready(operation, OPERATION_PHASE_READY);
+	}
+}
+
+void operation_run_deadline(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+
+	record->deadline_exceeded = true;
+	record->revision++;
+	if (operation_end_continues(record)) {
+		put(operation);
+		engine_tell(operation->engine, operation);
+		return;
+	}
+	if (record->state == OPERATION_STATE_PAUSED)
+		operation_run_enter(operation, OPERATION_STATE_RUNNING);
+	else
+		put(operation);
+	engine_tell(operation->engine, operation);
+	operation_run_divert(operation, OPERATION_COURSE_SETTLE);
+	if (operation->child && operation_end_restores(record))
+		operation_run_divert_child(operation->child, OPERATION_COURSE_QUIT);
+}
+
+void operation_run_turn(struct operation *operation)
+{
+	switch (operation->phase) {
+	case OPERATION_PHASE_READY:
+		begin(operation);
+		break;
+	case OPERATION_PHASE_LOOKED:
+		decide(operation);
+		break;
+	case OPERATION_PHASE_PREPARED:
+	case OPERATION_PHASE_WRITTEN_AHEAD:
+	case OPERATION_PHASE_ACTED:
+	case OPERATION_PHASE_RESULT_WRITTEN:
+		operation_step_turn(operation);
+		break;
+	case OPERATION_PHASE_UNDO_NEXT:
+	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
+	case OPERATION_PHASE_UNDO_ACTED:
+	case OPERATION_PHASE_UNDO_WRITE:
+	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
+		operation_undo_turn(operation);
+		break;
+	case OPERATION_PHASE_END:
+	case OPERATION_PHASE_END_WRITTEN:
+		operation_end_turn(operation);
+		break;
+	case OPERATION_PHASE_CREATING:
+	case OPERATION_PHASE_PARKED:
+	case OPERATION_PHASE_LOOKING:
+	case OPERATION_PHASE_PREPARING:
+	case OPERATION_PHASE_WRITING_AHEAD:
+	case OPERATION_PHASE_ACTING:
+	case OPERATION_PHASE_WRITING_RESULT:
+	case OPERATION_PHASE_UNDO_AHEAD:
+	case OPERATION_PHASE_UNDOING:
+	case OPERATION_PHASE_UNDO_RESULT:
+	case OPERATION_PHASE_ENDING:
+	case OPERATION_PHASE_ENDED:
+		break;
+	}
+}

@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One step of an operation (who ends each wait stands in brackets):
+ *
+ *	take -> locks -> prepare [executor] -> write ahead [journal]
+ *	                                            |
+ *	                                            v
+ *	ready <- write the result [journal] <- act [executor, child]
+ *
+ * What is written ahead says "running" and holds the values to be replaced: from then on a crash
+ * leaves a step that recovery takes for begun. Nothing begins while the journal refuses to write;
+ * a result that it refuses is written again until it takes it.
+ */
+#include "engine_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What must be written is tried again after so long. */
+#define STEP_RETRY_MS 1000
+/* After the deadline a step that puts things in order has no longer than that. */
+#define STEP_SETTLE_MS 30000
+/* An executor keeps a step's own time; this ends one that does not. */
+#define STEP_GRACE_MS 2000
+/*
+ * No plan is that long, and no planner asks so often for what failed: one that goes in circles is
+ * stopped.
+ */
+#define STEP_COUNT_MAX	       512
+#define STEP_SAME_FAILURES_MAX 3
+/* Shorter spans make a rate that nobody can read. */
+#define STEP_RATE_MS 250
+
+static void drop_step(struct operation *operation)
+{
+	step_record_done(operation_run_step(operation));
+	operation->record->step_count--;
+}
+
+/* A planner that asks three times running for what failed is told that it has failed. */
+static bool is_going_in_circles(struct operation *operation, const struct step *step)
+{
+	struct operation_record *record = operation->record;
+	char wanted[160], last[160];
+	unsigned failures = 0;
+
+	if (record->step_count >= STEP_COUNT_MAX)
+		return true;
+	step_describe(step, wanted);
+	for (size_t i = record->step_count; i-- > 0; failures++) {
+		const struct step_record *before = &record->steps[i];
+
+		if (before->state != STEP_STATE_FAILED || before->step.kind != step->kind ||
+		    strcmp(step_describe(&before->step, last), wanted) != 0)
+			break;
+	}
+	return failures >= STEP_SAME_FAILURES_MAX;
+}
+
+static bool step_needs_prepare(enum step_kind kind)
+{
+	return kind != STEP_KIND_CORDON && kind != STEP_KIND_UNCORDON && kind != STEP_KIND_CHILD &&
+	       kind != STEP_KIND_UNDO;
+}
+
+static void prepared(void *token, int error, const char *before, const struct failure *failure)
+{
+	struct operation *operation = token;
+
+	if (!error && before) {
+		operation->before = strdup(before);
+		error = operation->before ? 0 : -ENOMEM;
+	}
+	operation_run_answered(operation, OPERATION_PHASE_PREPARED, error, failure);
+}
+
+void operation_step_take(struct operation *operation, const struct step *step)
+{
+	const struct executor *executor = operation->engine->options.executor;
+	struct operation_record *record = operation->record;
+	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
+	struct step_record *taken;
+
+	if (is_going_in_circles(operation, step)) {
+		if (record->step_count > 0)
+			remainder_list_append(&record->remainder,
+					      &operation_run_step(operation)->remainder);
+		operation_end_give_up(operation);
+		return;
+	}
+	/* It looks again when it has them: what it waited for has changed the world. */
+	operation->phase = OPERATION_PHASE_READY;
+	if (!operation_run_take_locks(operation, locks, operation_lock_of_step(step, locks), true))
+		return;
+	taken = operation_record_add_step(record, step);
+	if (!taken) {
+		operation_run_release_step(operation);
+		failure_set(&record->error, ENOMEM, record->target, "cannot go on");
+		operation_end_give_up(operation);
+		return;
+	}
+	operation->step_course = operation->course;
+	operation->error = 0;
+	free(operation->before);
+	operation->before = NULL;
+	engine_drain_set_stage(operation, &taken->step);
+	if (!step_needs_prepare(step->kind)) {
+		operation->phase = OPERATION_PHASE_PREPARED;
+		return;
+	}
+	operation_run_await(operation, OPERATION_PHASE_PREPARING);
+	executor->prepare(executor->user, record, taken, operation->snapshot, prepared, operation);
+}
+
+/* ---- act ---- */
+
+/*
+ * A child is born in the transaction that says its parent's step runs: neither is ever seen without
+ * the other.
+ */
+static int create_child(struct operation *operation, struct step_record *step)
+{
+	struct engine *engine = operation->engine;
+	struct operation_record *parent = operation->record;
+	struct operation_record *record = operation_record_new();
+
+	if (!record)
+		return -ENOMEM;
+	if (engine_make_id("op", record->id) < 0) {
+		operation_record_free(record);
+		return -EIO;
+	}
+	record->wish = *step->step.child;
+	snprintf(record->parent, sizeof(record->parent), "%s", parent->id);
+	snprintf(record->guest_name, sizeof(record->guest_name), "%s", step->step.guest_name);
+	snprintf(record->actor, sizeof(record->actor), "%s", parent->actor);
+	engine_text_target(record);
+	record->state = OPERATION_STATE_PENDING;
+	record->revision = 1;
+	record->created_at_ms = engine_now(engine);
+	record->progress.total_bytes = step->step.bytes;
+	record->progress.eta_s = UINT32_MAX;
+	record->deadline_ms = parent->deadline_ms;
+	if (record->wish.timeout_s || step->step.timeout_ms) {
+		uint64_t timeout_ms = record->wish.timeout_s
+					      ? (uint64_t)record->wish.timeout_s * 1000
+					      : step->step.timeout_ms;
+
+		if (!record->deadline_ms ||
+		    record->deadline_ms > record->created_at_ms + timeout_ms)
+			record->deadline_ms = record->created_at_ms + timeout_ms;
+	}
+	operation->child = engine_add(engine, record, true);
+	if (!operation->child)
+		return -ENOMEM;
+	operation->child->phase = OPERATION_PHASE_CREATING;
+	operation->child->parent = operation;
+	snprintf(step->child_operation, sizeof(step->child_operation), "%s", record->id);
+	return 0;
+}
+
+static void ahead_written(void *user, int error, const struct failure *failure)
+{
+	operation_run_answered(user, OPERATION_PHASE_WRITTEN_AHEAD, error, failure);
+}
+
+static void write_ahead(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct journal *journal = engine->options.journal;
+	struct operation_record *record = operation->record;
+	struct step_record *step = operation_run_step(operation);
+	int r = 0;
+
+	step->started_at_ms = engine_now(engine);
+	if (engine->stopping || operation->course != operation->step_course) {
+		drop_step(operation);
+		operation_run_release_step(operation);
+		operation->phase = OPERATION_PHASE_READY;
+		return;
+	}
+	if (operation->error) {
+		/*
+		 * Not begun, and still told to the planner: it must not ask for it as if nothing
+		 * had been.
+		 */
+		int code = remainder_code_from_name(operation->failure.code);
+
+		step->state = STEP_STATE_FAILED;
+		snprintf(step->detail, sizeof(step->detail), "%.159s", operation->failure.cause);
+		remainder_list_add(&step->remainder,
+				   code > 0 ? (enum remainder_code)code : REMAINDER_INVALID,
+				   operation->failure.object, 0, NULL, "%s: %s",
+				   operation->failure.action, operation->failure.cause);
+		operation->phase = OPERATION_PHASE_ACTED;
+		return;
+	}
+	step->state = STEP_STATE_RUNNING;
+	step->before = TAKE_PTR(operation->before);
+	operation->cancel_asked = false;
+	record->revision++;
+	operation_run_await(operation, OPERATION_PHASE_WRITING_AHEAD);
+	journal_begin(journal);
+	if (step->step.kind == STEP_KIND_CHILD) {
+		r = step->step.child ? create_child(operation, step) : -EINVAL;
+		if (r == 0)
+			r = journal_put_operation(journal, operation->child->record, NULL, NULL);
+	}
+	if (r == 0)
+		r = journal_put_operation(journal, record, NULL, NULL);
+	if (r == 0)
+		r = journal_put_step(journal, record, step, ahead_written, operation);
+	journal_end(journal);
+	if (r < 0)
+		ahead_written(operation, r, NULL);
+}
+
+static void finished(void *token, const struct executor_outcome *outcome)
+{
+	struct operation *operation = token;
+	struct step_record *step = operation_run_step(operation);
+
+	/*
+	 * A step that was ended because the daemon stops goes on with the next daemon: for the
+	 * journal it runs.
+	 */
+	if (operation->engine->stopping && outcome->state != STEP_STATE_DONE &&
+	    !outcome->kernel_stuck) {
+		operation_run_answered(operation, OPERATION_PHASE_READY, 0, NULL);
+		operation_run_park(operation, OPERATION_PHASE_READY, 0);
+		return;
+	}
+	step->state = outcome->state;
+	step->bytes_done = outcome->bytes_done;
+	step->reached_bytes = outcome->reached_bytes;
+	step->longest_pause_us = outcome->longest_pause_us;
+	step->flat = outcome->flat;
+	memcpy(step->detail, outcome->detail, sizeof(step->detail));
+	step->remainder = outcome->remainder;
+	step->result = outcome->result ? strdup(outcome->result) : NULL;
+	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
+	operation_run_answered(operation, OPERATION_PHASE_ACTED, 0, NULL);
+}
+
+void operation_step_undo(struct operation *operation)
+{
+	struct step_record *step = operation_run_step(operation);
+	int r = operation_undo_list_step(operation, &step->step);
+
+	if (r == 0) {
+		operation->phase = OPERATION_PHASE_UNDO_NEXT;
+		return;
+	}
+	step->state = STEP_STATE_FAILED;
+	snprintf(step->detail, sizeof(step->detail), "the step to be undone is not in the journal");
+	remainder_list_add(&step->remainder, REMAINDER_UNDO_FAILED, operation->record->target, 0,
+			   NULL, "step %u of %s is not in the journal", step->step.undo_n,
+			   step->step.undo_operation);
+	operation->phase = OPERATION_PHASE_ACTED;
+}
+
+static void act(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	const struct executor *executor = engine->options.executor;
+	struct step_record *step = operation_run_step(operation);
+	uint32_t timeout_ms = step->step.timeout_ms;
+
+	if (operation->error) {
+		if (failure_is_set(&operation->failure))
+			operation->record->error = operation->failure;
+		else
+			failure_set(&operation->record->error, operation->error,
+				    operation->record->target, "cannot write the journal");
+		if (operation->child) {
+			engine_remove(engine, operation->child);
+			operation->child = NULL;
+		}
+		drop_step(operation);
+		operation_run_release_step(operation);
+		operation_end_give_up(operation);
+		return;
+	}
+	if (engine->stopping) {
+		operation_run_park(operation, OPERATION_PHASE_READY, 0);
+		return;
+	}
+	engine_tell(engine, operation);
+	if (operation->course != operation->step_course && !operation->child) {
+		step->state = STEP_STATE_FAILED;
+		snprintf(step->detail, sizeof(step->detail), "cancelled before it began");
+		operation->phase = OPERATION_PHASE_ACTED;
+		return;
+	}
+	switch (step->step.kind) {
+	case STEP_KIND_CORDON:
+	case STEP_KIND_UNCORDON:
+		if (operation->drain) {
+			engine_drain_set_hold(operation->drain,
+					      step->step.kind == STEP_KIND_CORDON);
+			engine_tell_drain(engine, operation->drain);
+		}
+		step->state = STEP_STATE_DONE;
+		operation->phase = OPERATION_PHASE_ACTED;
+		return;
+	case STEP_KIND_CHILD:
+		operation->phase = OPERATION_PHASE_ACTING;
+		operation_run_ready(operation->child, OPERATION_PHASE_READY);
+		if (operation->course != operation->step_course) {
+			operation->child->is_cancelled = true;
+			operation_run_enter(operation->child, OPERATION_STATE_CANCELLING);
+			operation_run_divert(operation->child, OPERATION_COURSE_QUIT);
+		}
+		return;
+	case STEP_KIND_UNDO:
+		operation_step_undo(operation);
+		return;
+	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_KICK:
+	case STEP_KIND_SETTLE:
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_BALLOON:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CPUSET:
+	case STEP_KIND_NUMATUNE:
+	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_MOVE_PAGES:
+	case STEP_KIND_CPUS:
+	case STEP_KIND_PERSIST:
+	case STEP_KIND_OFFLINE_BLOCKS:
+	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_EJECT:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+	case STEP_KIND_COUNT:
+		break;
+	}
+	if (timeout_ms)
+		operation->cut_at_ms = step->started_at_ms + timeout_ms + STEP_GRACE_MS;
+	else if (operation->course == OPERATION_COURSE_SETTLE)
+		operation->cut_at_ms = step->started_at_ms + STEP_SETTLE_MS;
+	operation->rate_at_ms = 0;
+	operation_run_await(operation, OPERATION_PHASE_ACTING);
+	executor->start(executor->user, operation->record, step, operation->snapshot,
+			operation_step_progress, finished, operation);
+	if (operation->phase == OPERATION_PHASE_ACTING &&
+	    operation->record->state == OPERATION_STATE_PAUSED)
+		executor->pause(executor->user, operation, true);
+}
+
+static bool step_counts(enum step_kind kind)
+{
+	return kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON ||
+	       kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
+}
+
+static uint64_t bytes_before(const struct operation_record *record, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (step_counts(record->steps[i].step.kind))
+			bytes += record->steps[i].bytes_done;
+	return bytes;
+}
+
+static void set_progress(struct operation *operation, uint64_t bytes)
+{
+	struct operation_progress *progress = &operation->record->progress;
+
+	progress->done_bytes = bytes < progress->total_bytes ? bytes : progress->total_bytes;
+}
+
+void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
+			     const char *detail)
+{
+	struct operation *operation = token;
+	struct operation_record *record = operation->record;
+	struct operation_progress *progress = &record->progress;
+	uint64_t now = engine_now(operation->engine);
+	struct step_record *step;
+
+	if (operation->phase != OPERATION_PHASE_ACTING || record->step_count == 0)
+		return;
+	step = operation_run_step(operation);
+	step->bytes_done = done_bytes;
+	if (detail)
+		snprintf(step->detail, sizeof(step->detail), "%s", detail);
+	if (step_counts(step->step.kind)) {
+		if (progress->total_bytes == 0)
+			progress->total_bytes = total_bytes;
+		set_progress(operation, bytes_before(record, record->step_count));
+	}
+	if (operation->rate_at_ms == 0) {
+		operation->rate_at_ms = now;
+		operation->rate_bytes = done_bytes;
+	} else if (now >= operation->rate_at_ms + STEP_RATE_MS &&
+		   done_bytes >= operation->rate_bytes) {
+		uint64_t rate =
+			(done_bytes - operation->rate_bytes) * 1000 / (now - operation->rate_at_ms);
+
+		progress->bytes_per_s =
+			progress->bytes_per_s ? (progress->bytes_per_s * 7 + rate * 3) / 10 : rate;
+		operation->rate_at_ms = now;
+		operation->rate_bytes = done_bytes;
+	}
+	progress->eta_s = UINT32_MAX;
+	if (progress->bytes_per_s > 0 &&
+	    (progress->total_bytes - progress->done_bytes) / progress->bytes_per_s < UINT32_MAX)
+		progress->eta_s = (uint32_t)((progress->total_bytes - progress->done_bytes) /
+					     progress->bytes_per_s);
+	record->revision++;
+	engine_tell(operation->engine, operation);
+	if (operation->parent)
+		operation_step_progress(operation->parent, progress->done_bytes,
+					progress->total_bytes, detail);
+}
+
+static void result_written(void *user, int error, const struct failure *failure)
+{
+	operation_run_answered(user, OPERATION_PHASE_RESULT_WRITTEN, error, failure);
+}
+
+static void write_result(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct journal *journal = engine->options.journal;
+	struct operation_record *record = operation->record;
+	struct step_record *step = operation_run_step(operation);
+	int r;
+
+	operation->cut_at_ms = 0;
+	if (step->ended_at_ms == 0)
+		step->ended_at_ms = engine_now(engine);
+	set_progress(operation, bytes_before(record, record->step_count));
+	record->revision++;
+	operation_run_await(operation, OPERATION_PHASE_WRITING_RESULT);
+	journal_begin(journal);
+	if (operation->drain)
+		engine_drain_put(engine, operation->drain);
+	journal_put_operation(journal, record, NULL, NULL);
+	r = journal_put_step(journal, record, step, result_written, operation);
+	journal_end(journal);
+	if (r < 0)
+		result_written(operation, r, NULL);
+}
+
+static void on_result_written(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+	struct step_record *step = operation_run_step(operation);
+
+	if (operation->error) {
+		operation_run_park(operation, OPERATION_PHASE_ACTED,
+				   engine_now(operation->engine) + STEP_RETRY_MS);
+		return;
+	}
+	operation->phase = OPERATION_PHASE_READY;
+	engine_tell(operation->engine, operation);
+	if (operation->keeps_locks) {
+		remainder_list_append(&record->remainder, &step->remainder);
+		if (!remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
+			remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK,
+					   record->target, 0, NULL,
+					   "a kernel call of step %u does not come back", step->n);
+		failure_clear(&record->error);
+		operation_end_as(operation, OPERATION_STATE_FAILED);
+		return;
+	}
+	operation_run_release_step(operation);
+}
+
+/* Is anything of it left that an undo would put back? */
+static bool has_left(const struct operation_record *record)
+{
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].state == STEP_STATE_DONE ||
+		    record->steps[i].state == STEP_STATE_PARTIAL)
+			return true;
+	return false;
+}
+
+void operation_step_child_ended(struct operation *parent, const struct operation *child)
+{
+	const struct operation_record *record = child->record;
+	struct step_record *step = operation_run_step(parent);
+
+	parent->child = NULL;
+	step->state = STEP_STATE_FAILED;
+	switch (record->state) {
+	case OPERATION_STATE_SUCCEEDED:
+		step->state = STEP_STATE_DONE;
+		break;
+	case OPERATION_STATE_INCOMPLETE:
+		step->state = STEP_STATE_PARTIAL;
+		break;
+	case OPERATION_STATE_FAILED:
+	case OPERATION_STATE_CANCELLED:
+		if (!record->undone && has_left(record))
+			step->state = STEP_STATE_PARTIAL;
+		break;
+	case OPERATION_STATE_PENDING:
+	case OPERATION_STATE_RUNNING:
+	case OPERATION_STATE_PAUSED:
+	case OPERATION_STATE_CANCELLING:
+	case OPERATION_STATE_COUNT:
+		break;
+	}
+	step->bytes_done = record->undone ? 0 : record->progress.done_bytes;
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].longest_pause_us > step->longest_pause_us)
+			step->longest_pause_us = record->steps[i].longest_pause_us;
+	step->remainder = record->remainder;
+	if (failure_is_set(&record->error))
+		snprintf(step->detail, sizeof(step->detail), "%.159s", record->error.cause);
+	else
+		step->detail[0] = '\0';
+	parent->keeps_locks = parent->keeps_locks || child->keeps_locks;
+	parent->error = 0;
+	operation_run_ready(parent, OPERATION_PHASE_ACTED);
+}
+
+void operation_step_turn(struct operation *operation)
+{
+	switch (operation->phase) {
+	case OPERATION_PHASE_PREPARED:
+		write_ahead(operation);
+		break;
+	case OPERATION_PHASE_WRITTEN_AHEAD:
+		act(operation);
+		break;
+	case OPERATION_PHASE_ACTED:
+		write_result(operation);
+		break;
+	case OPERATION_PHASE_RESULT_WRITTEN:
+		on_result_written(operation);
+		break;
+	case OPERATION_PHASE_CREATING:
+	case OPERATION_PHASE_PARKED:
+	case OPERATION_PHASE_LOOKING:
+	case OPERATION_PHASE_PREPARING:
+	case OPERATION_PHASE_WRITING_AHEAD:
+	case OPERATION_PHASE_ACTING:
+	case OPERATION_PHASE_WRITING_RESULT:
+	case OPERATION_PHASE_UNDO_AHEAD:
+	case OPERATION_PHASE_UNDOING:
+	case OPERATION_PHASE_UNDO_RESULT:
+	case OPERATION_PHASE_ENDING:
+	case OPERATION_PHASE_ENDED:
+	case OPERATION_PHASE_READY:
+	case OPERATION_PHASE_LOOKED:
+	case OPERATION_PHASE_UNDO_NEXT:
+	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
+	case OPERATION_PHASE_UNDO_ACTED:
+	case OPERATION_PHASE_UNDO_WRITE:
+	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
+	case OPERATION_PHASE_END:
+	case OPERATION_PHASE_END_WRITTEN:
+		break;
+	}
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps put back, the last first; a child's steps stand in for the child.
+ *
+ *	next -> locks -> write "undoing" [journal] -> undo [executor]
+ *	 ^                                                  |
+ *	 +---------- write "undone" [journal] <-------------+
+ *
+ * Every undo is right from any state and twice over, so one that was interrupted is simply done
+ * again. One that fails is tried once more, then told, and the rest is still put back; only the
+ * hold stays then, because the target is neither what it was nor what was wished.
+ */
+#include "engine_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define UNDO_TRIES    2
+#define UNDO_RETRY_MS 1000
+
+static bool is_undoable(const struct step_record *step)
+{
+	switch (step->state) {
+	case STEP_STATE_RUNNING:
+	case STEP_STATE_DONE:
+	case STEP_STATE_PARTIAL:
+	case STEP_STATE_UNDOING:
+		break;
+	case STEP_STATE_FAILED:
+		/* A child that failed may have done some of its steps all the same. */
+		if (step->step.kind == STEP_KIND_CHILD)
+			break;
+		return false;
+	case STEP_STATE_PENDING:
+	case STEP_STATE_UNDONE:
+	case STEP_STATE_COUNT:
+		return false;
+	}
+	if (step->step.kind == STEP_KIND_CHILD)
+		return step->child_operation[0] != '\0';
+	return step->step.undoable || step->step.kind == STEP_KIND_CORDON;
+}
+
+static int add_item(struct operation *operation, struct operation *owner, size_t index)
+{
+	struct operation_undo_item *grown =
+		reallocarray(operation->undo_items, operation->undo_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	operation->undo_items = grown;
+	grown[operation->undo_count++] = (struct operation_undo_item){owner, index};
+	owner->pins++;
+	return 0;
+}
+
+static int add_step(struct operation *operation, struct operation *owner, size_t index)
+{
+	const struct step_record *step = &owner->record->steps[index];
+	struct operation *child;
+
+	if (!is_undoable(step))
+		return 0;
+	child = step->step.kind == STEP_KIND_CHILD
+			? engine_find_or_load(operation->engine, step->child_operation)
+			: NULL;
+	for (size_t i = child ? child->record->step_count : 0; i-- > 0;)
+		if (is_undoable(&child->record->steps[i]) && add_item(operation, child, i) < 0)
+			return -ENOMEM;
+	return add_item(operation, owner, index);
+}
+
+static int add_all(struct operation *operation, struct operation *owner)
+{
+	for (size_t i = owner->record->step_count; i-- > 0;)
+		if (add_step(operation, owner, i) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+void operation_undo_list_done(struct operation *operation)
+{
+	for (size_t i = 0; i < operation->undo_count; i++)
+		operation->undo_items[i].owner->pins--;
+	free(operation->undo_items);
+	operation->undo_items = NULL;
+	free(operation->undo_remainder);
+	operation->undo_remainder = NULL;
+	operation->undo_count = operation->undo_next = 0;
+}
+
+static int list_begin(struct operation *operation, bool of_step)
+{
+	operation_undo_list_done(operation);
+	operation->undo_of_step = of_step;
+	operation->undo_attempts = operation->undo_failures = 0;
+	operation->undo_remainder = calloc(1, sizeof(*operation->undo_remainder));
+	return operation->undo_remainder ? 0 : -ENOMEM;
+}
+
+int operation_undo_list_all(struct operation *operation)
+{
+	if (list_begin(operation, false) < 0)
+		return -ENOMEM;
+	return add_all(operation, operation);
+}
+
+int operation_undo_list_step(struct operation *operation, const struct step *step)
+{
+	struct operation *owner =
+		step->undo_operation[0]
+			? engine_find_or_load(operation->engine, step->undo_operation)
+			: operation->subject;
+
+	if (list_begin(operation, true) < 0)
+		return -ENOMEM;
+	if (!owner)
+		return -ENOENT;
+	if (step->undo_n == 0)
+		return add_all(operation, owner);
+	for (size_t i = 0; i < owner->record->step_count; i++)
+		if (owner->record->steps[i].n == step->undo_n)
+			return add_step(operation, owner, i);
+	return -ENOENT;
+}
+
+static struct operation_undo_item *current(const struct operation *operation)
+{
+	return &operation->undo_items[operation->undo_next];
+}
+
+static struct step_record *current_step(const struct operation *operation)
+{
+	struct operation_undo_item *item = current(operation);
+
+	return &item->owner->record->steps[item->index];
+}
+
+/* ---- the end of the list ---- */
+
+static void finish_step(struct operation *operation)
+{
+	struct step_record *step = operation_run_step(operation);
+	bool is_cut = operation->undo_next < operation->undo_count;
+
+	step->state = STEP_STATE_DONE;
+	if (operation->undo_failures || is_cut)
+		step->state = operation->undo_next > operation->undo_failures ? STEP_STATE_PARTIAL
+									      : STEP_STATE_FAILED;
+	step->remainder = *operation->undo_remainder;
+	if (is_cut)
+		remainder_list_add(
+			&step->remainder,
+			operation->is_cancelled ? REMAINDER_CANCELLED : REMAINDER_DEADLINE,
+			operation->record->target, 0, NULL, "%zu steps are not undone yet",
+			operation->undo_count - operation->undo_next);
+	operation->error = 0;
+	operation->phase = OPERATION_PHASE_ACTED;
+}
+
+static void finish_all(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+
+	record->undone = operation->undo_failures == 0;
+	remainder_list_append(&record->remainder, operation->undo_remainder);
+	if (operation->keeps_locks && !remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
+		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,
+				   "a kernel call of its undoing does not come back");
+	if (record->undone) {
+		record->progress.done_bytes = 0;
+		operation_end_as(operation, operation->is_cancelled ? OPERATION_STATE_CANCELLED
+								    : OPERATION_STATE_FAILED);
+		return;
+	}
+	failure_set(&record->error, EIO, record->target, "cannot undo everything");
+	failure_set_code(&record->error, "undo_failed");
+	failure_set_cause(&record->error, "%s: %s", operation->undo_remainder->items[0].object,
+			  operation->undo_remainder->items[0].detail);
+	failure_set_way_out(&record->error, "%s", operation->undo_remainder->items[0].way_out);
+	operation_end_as(operation, OPERATION_STATE_FAILED);
+}
+
+/* ---- one step ---- */
+
+static void result_written(void *user, int error, const struct failure *failure)
+{
+	operation_run_answered(user, OPERATION_PHASE_UNDO_RESULT_WRITTEN, error, failure);
+}
+
+static void write_result(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct journal *journal = engine->options.journal;
+	struct operation *owner = current(operation)->owner;
+	struct step_record *step = current_step(operation);
+	struct operation *child = NULL;
+	int r;
+
+	if (step->step.kind == STEP_KIND_CHILD)
+		child = engine_find(engine, step->child_operation);
+	operation->record->revision++;
+	owner->record->revision++;
+	operation_run_await(operation, OPERATION_PHASE_UNDO_RESULT);
+	journal_begin(journal);
+	if (step->step.kind == STEP_KIND_CORDON && operation->drain)
+		engine_drain_put(engine, operation->drain);
+	if (child)
+		journal_put_operation(journal, child->record, NULL, NULL);
+	r = journal_put_step(journal, owner->record, step, result_written, operation);
+	journal_end(journal);
+	if (r < 0)
+		result_written(operation, r, NULL);
+}
+
+/* All of its steps that can be were undone before it. */
+static void undo_child(struct operation *operation, struct step_record *step)
+{
+	struct operation *child = engine_find(operation->engine, step->child_operation);
+	bool failed = false;
+
+	for (size_t i = 0; child && i < child->record->step_count; i++)
+		failed = failed || child->record->steps[i].undo_failed;
+	step->undo_failed = failed;
+	if (!failed) {
+		step->state = STEP_STATE_UNDONE;
+		if (child)
+			child->record->undone = true;
+	}
+}
+
+static void ahead_written(void *user, int error, const struct failure *failure)
+{
+	operation_run_answered(user, OPERATION_PHASE_UNDO_WRITTEN_AHEAD, error, failure);
+}
+
+static void next(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
+	struct step_record *step;
+	int r;
+
+	if (operation->undo_next == operation->undo_count ||
+	    (operation->undo_of_step && operation->course != OPERATION_COURSE_FORWARD) ||
+	    operation->keeps_locks) {
+		if (operation->undo_of_step)
+			finish_step(operation);
+		else
+			finish_all(operation);
+		return;
+	}
+	if (engine->stopping) {
+		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
+		return;
+	}
+	step = current_step(operation);
+	if (step->step.kind == STEP_KIND_CHILD) {
+		undo_child(operation, step);
+		write_result(operation);
+		return;
+	}
+	if (step->step.kind == STEP_KIND_CORDON) {
+		if (operation->undo_failures == 0) {
+			step->state = STEP_STATE_UNDONE;
+			if (operation->drain) {
+				engine_drain_set_hold(operation->drain, false);
+				engine_tell_drain(engine, operation->drain);
+			}
+		}
+		write_result(operation);
+		return;
+	}
+	if (!operation_run_take_locks(operation, locks, operation_lock_of_step(&step->step, locks),
+				      true))
+		return;
+	operation->undo_state_before =
+		step->state == STEP_STATE_UNDOING ? STEP_STATE_PARTIAL : step->state;
+	operation->undo_attempts = 0;
+	step->state = STEP_STATE_UNDOING;
+	operation->cancel_asked = false;
+	operation_run_await(operation, OPERATION_PHASE_UNDO_AHEAD);
+	r = journal_put_step(engine->options.journal, current(operation)->owner->record, step,
+			     ahead_written, operation);
+	if (r < 0)
+		ahead_written(operation, r, NULL);
+}
+
+static void finished(void *token, const struct executor_outcome *outcome)
+{
+	struct operation *operation = token;
+
+	operation->undo_worked = outcome->state == STEP_STATE_DONE;
+	if (operation->engine->stopping && !operation->undo_worked) {
+		operation_run_answered(operation, OPERATION_PHASE_UNDO_NEXT, 0, NULL);
+		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
+		return;
+	}
+	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
+	if (!operation->undo_worked) {
+		failure_clear(&operation->failure);
+		if (outcome->remainder.count > 0) {
+			const struct remainder *first = &outcome->remainder.items[0];
+
+			failure_set(&operation->failure, EIO, first->object, "cannot undo");
+			failure_set_cause(&operation->failure, "%s", first->detail);
+			failure_set_way_out(&operation->failure, "%s", first->way_out);
+		} else {
+			failure_set(&operation->failure, EIO, operation->record->target,
+				    "cannot undo");
+			failure_set_cause(&operation->failure, "%s", outcome->detail);
+		}
+	}
+	operation->engine->calls--;
+	operation_run_ready(operation, OPERATION_PHASE_UNDO_ACTED);
+}
+
+static void undo(struct operation *operation)
+{
+	const struct executor *executor = operation->engine->options.executor;
+
+	if (operation->error) {
+		current_step(operation)->state = operation->undo_state_before;
+		operation_run_release_step(operation);
+		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT,
+				   engine_now(operation->engine) + UNDO_RETRY_MS);
+		return;
+	}
+	if (operation->engine->stopping) {
+		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
+		return;
+	}
+	operation->undo_attempts++;
+	engine_tell(operation->engine, operation);
+	operation_run_await(operation, OPERATION_PHASE_UNDOING);
+	executor->undo(executor->user, current(operation)->owner->record, current_step(operation),
+		       operation_step_progress, finished, operation);
+}
+
+static void acted(struct operation *operation)
+{
+	struct step_record *step = current_step(operation);
+	char text[160];
+
+	if (operation->undo_worked) {
+		step->state = STEP_STATE_UNDONE;
+		step->undo_failed = false;
+	} else if (operation->undo_attempts < UNDO_TRIES && !operation->keeps_locks) {
+		operation->error = 0;
+		undo(operation);
+		return;
+	} else {
+		step->state = operation->undo_state_before;
+		step->undo_failed = true;
+		operation->undo_failures++;
+		remainder_list_add(
+			operation->undo_remainder, REMAINDER_UNDO_FAILED, operation->failure.object,
+			step->bytes_done,
+			operation->failure.way_out[0] ? operation->failure.way_out : NULL,
+			"step %u, %s %s, stays done: %s", step->n, step_kind_name(step->step.kind),
+			step_describe(&step->step, text), operation->failure.cause);
+	}
+	write_result(operation);
+}
+
+void operation_undo_turn(struct operation *operation)
+{
+	switch (operation->phase) {
+	case OPERATION_PHASE_UNDO_NEXT:
+		next(operation);
+		break;
+	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
+		undo(operation);
+		break;
+	case OPERATION_PHASE_UNDO_ACTED:
+		acted(operation);
+		break;
+	case OPERATION_PHASE_UNDO_WRITE:
+		write_result(operation);
+		break;
+	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
+		if (operation->error) {
+			operation_run_park(operation, OPERATION_PHASE_UNDO_WRITE,
+					   engine_now(operation->engine) + UNDO_RETRY_MS);
+			break;
+		}
+		/* A stuck kernel call may still act under them. */
+		if (!operation->keeps_locks)
+			operation_run_release_step(operation);
+		operation->undo_next++;
+		engine_tell(operation->engine, operation);
+		operation->phase = OPERATION_PHASE_UNDO_NEXT;
+		break;
+	case OPERATION_PHASE_CREATING:
+	case OPERATION_PHASE_PARKED:
+	case OPERATION_PHASE_LOOKING:
+	case OPERATION_PHASE_PREPARING:
+	case OPERATION_PHASE_WRITING_AHEAD:
+	case OPERATION_PHASE_ACTING:
+	case OPERATION_PHASE_WRITING_RESULT:
+	case OPERATION_PHASE_UNDO_AHEAD:
+	case OPERATION_PHASE_UNDOING:
+	case OPERATION_PHASE_UNDO_RESULT:
+	case OPERATION_PHASE_ENDING:
+	case OPERATION_PHASE_ENDED:
+	case OPERATION_PHASE_READY:
+	case OPERATION_PHASE_LOOKED:
+	case OPERATION_PHASE_PREPARED:
+	case OPERATION_PHASE_WRITTEN_AHEAD:
+	case OPERATION_PHASE_ACTED:
+	case OPERATION_PHASE_RESULT_WRITTEN:
+	case OPERATION_PHASE_END:
+	case OPERATION_PHASE_END_WRITTEN:
+		break;
+	}
+}

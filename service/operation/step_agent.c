@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps that the guest's agent runs. All of an operation's changes in the guest stand under one lease, whose number
+ * is made from the operation's id: so a daemon that was restarted can still end it.
+ */
+#include "step_runner_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include "agent_link.h"
+#include "message.h"
+
+/* How long the agent's changes outlive the operation's deadline when the host is not heard of any more. */
+#define LEASE_GRACE_MS	  30000u
+#define LEASE_FALLBACK_MS 600000u
+/* An answer travels a guest under pressure: what the agent was given, and this. */
+#define ANSWER_GRACE_MS 10000u
+/* Giving back regrows pools and onlines blocks; longer than this the lease sees to it. */
+#define RELEASE_MS	30000u
+
+static uint64_t lease_of(const char *operation)
+{
+	/* FNV-1a */
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (; *operation; operation++)
+		hash = (hash ^ (unsigned char)*operation) * UINT64_C(0x100000001b3);
+	return hash ? hash : 1;
+}
+
+static struct message_lease lease(const struct step_run *run)
+{
+	uint64_t ms = (uint64_t)step_run_left_ms(run, LEASE_FALLBACK_MS) + LEASE_GRACE_MS;
+
+	return (struct message_lease){.id = lease_of(run->operation),
+				      .lease_ms = ms > LIMIT_LEASE_MS ? LIMIT_LEASE_MS : (uint32_t)ms};
+}
+
+static enum remainder_code code_of(enum message_reason reason)
+{
+	switch (reason) {
+	case MESSAGE_REASON_HUGE_PAGES_IN_USE:
+		return REMAINDER_HUGE_PAGES_IN_USE;
+	case MESSAGE_REASON_HUGE_PAGES_FLOOR:
+		return REMAINDER_BELOW_FLOOR;
+	case MESSAGE_REASON_PINNED:
+		return REMAINDER_PINNED;
+	case MESSAGE_REASON_KERNEL_MEMORY:
+	case MESSAGE_REASON_NOT_REMOVABLE:
+	case MESSAGE_REASON_NOT_CANDIDATE:
+		return REMAINDER_KERNEL_ZONE;
+	case MESSAGE_REASON_TIMED_OUT:
+		return REMAINDER_DEADLINE;
+	case MESSAGE_REASON_CANCELLED:
+		return REMAINDER_CANCELLED;
+	case MESSAGE_REASON_KERNEL_STUCK:
+		return REMAINDER_KERNEL_STUCK;
+	case MESSAGE_REASON_UNKNOWN:
+	case MESSAGE_REASON_BUSY:
+	case MESSAGE_REASON_WRITEBACK:
+	case MESSAGE_REASON_NO_MEMORY:
+	case MESSAGE_REASON_OFFLINED:
+	case MESSAGE_REASON_ALREADY_OFFLINE:
+	case MESSAGE_REASON_GONE:
+	case MESSAGE_REASON_COUNT:
+		break;
+	}
+	return REMAINDER_GUEST_BUSY;
+}
+
+static void take_evacuation(struct step_run *run, const struct message_evacuate_reply *reply)
+{
+	struct executor_outcome *outcome = &run->outcome;
+	char object[96];
+
+	for (size_t i = 0; i < reply->rung_count; i++)
+		outcome->bytes_done += reply->rungs[i].gained_bytes;
+	if (run->step.kind == STEP_KIND_OFFLINE_GUEST_BLOCKS)
+		outcome->bytes_done = reply->offlined_bytes;
+	for (size_t i = 0; i < reply->pool_count; i++) {
+		const struct message_pool_remainder *pool = &reply->pools[i];
+
+		if (pool->page_bytes == 0 || pool->stayed_pages > UINT64_MAX / pool->page_bytes)
+			continue;
+		snprintf(object, sizeof(object), "guest %s", run->step.guest_name);
+		remainder_list_add(&outcome->remainder, code_of(pool->reason), object,
+				   pool->stayed_pages * pool->page_bytes, NULL, "%llu huge pages of %llu KiB stay",
+				   (unsigned long long)pool->stayed_pages,
+				   (unsigned long long)(pool->page_bytes >> 10));
+	}
+	for (size_t i = 0; i < reply->block_count; i++) {
+		const struct message_block_outcome *block = &reply->blocks[i];
+
+		if (block->reason == MESSAGE_REASON_OFFLINED || block->reason == MESSAGE_REASON_ALREADY_OFFLINE ||
+		    block->reason == MESSAGE_REASON_GONE)
+			continue;
+		snprintf(object, sizeof(object), "guest %s block %llu", run->step.guest_name,
+			 (unsigned long long)block->id);
+		remainder_list_add(&outcome->remainder, code_of(block->reason), object, block->size_bytes, NULL,
+				   "%s%s%s", message_reason_name(block->reason), block->error ? ": " : "",
+				   block->error ? strerror((int)block->error) : "");
+	}
+	switch (reply->code) {
+	case MESSAGE_RESULT_OK:
+		outcome->state = STEP_STATE_DONE;
+		break;
+	case MESSAGE_RESULT_PARTIAL:
+	case MESSAGE_RESULT_TIMED_OUT:
+	case MESSAGE_RESULT_CANCELLED:
+		outcome->state = STEP_STATE_PARTIAL;
+		break;
+	case MESSAGE_RESULT_UNKNOWN:
+	case MESSAGE_RESULT_BUSY:
+	case MESSAGE_RESULT_VETOED:
+	case MESSAGE_RESULT_INVALID:
+	case MESSAGE_RESULT_NOT_FOUND:
+	case MESSAGE_RESULT_NOT_SUPPORTED:
+	case MESSAGE_RESULT_FAILED:
+	case MESSAGE_RESULT_COUNT:
+		outcome->state = outcome->bytes_done ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+		break;
+	}
+	snprintf(outcome->detail, sizeof(outcome->detail), "%.159s", reply->text);
+	step_run_finish(run);
+}
+
+static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message);
+
+static int send(struct step_run *run, const struct message *message, uint32_t timeout_ms,
+		agent_progress_fn *progress)
+{
+	struct agent_link *link = look_agent(run->runner->options.look, run->step.guest);
+
+	if (!link)
+		return -ENOTCONN;
+	return agent_link_request(link, message, timeout_ms, on_answer, progress, run, &run->request);
+}
+
+/* What is to be undone the agent undoes itself: when the lease ends, or at its next start. */
+static bool undoes_itself(const struct step_run *run)
+{
+	return run->undoing || run->step.kind == STEP_KIND_AGENT_UNDO;
+}
+
+static void leave_to_lease(struct step_run *run)
+{
+	run->outcome.state = STEP_STATE_DONE;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail),
+		 "the agent is not there: it undoes its changes when their lease ends");
+	step_run_finish(run);
+}
+
+static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message)
+{
+	struct step_run *run = user;
+
+	run->request = 0;
+	if (kind != AGENT_ANSWER_REPLY && undoes_itself(run)) {
+		leave_to_lease(run);
+		return;
+	}
+	switch (kind) {
+	case AGENT_ANSWER_TIMED_OUT:
+		step_run_fail(run, REMAINDER_AGENT_LOST, 0, "the agent did not answer in time");
+		return;
+	case AGENT_ANSWER_LOST:
+		step_run_fail(run, REMAINDER_AGENT_LOST, 0, "the agent or the guest restarted, or its channel went away");
+		return;
+	case AGENT_ANSWER_REPLY:
+	case AGENT_ANSWER_COUNT:
+		break;
+	}
+	if (message->type == MESSAGE_EVACUATE_REPLY) {
+		take_evacuation(run, &message->evacuate_reply);
+		return;
+	}
+	if (message->type == MESSAGE_UNSUPPORTED) {
+		step_run_fail(run, REMAINDER_NO_AGENT, 0, "this agent does not know how (%s)",
+			      message_type_name(message->unsupported.type));
+		return;
+	}
+	if (message->type != MESSAGE_RESULT) {
+		step_run_fail(run, REMAINDER_AGENT_LOST, 0, "an answer of another kind came");
+		return;
+	}
+	/* A lease that is not there any more has ended already: that is what was wanted. */
+	bool ended = message->result.code == MESSAGE_RESULT_OK ||
+		     (message->result.code == MESSAGE_RESULT_NOT_FOUND &&
+		      (run->undoing || run->step.kind == STEP_KIND_AGENT_COMMIT ||
+		       run->step.kind == STEP_KIND_AGENT_UNDO));
+
+	/* A grow gives back what a shrink had taken: the lease first, then the pools. */
+	if (ended && !run->undoing && !run->restoring && run->step.kind == STEP_KIND_AGENT_UNDO) {
+		struct message restore = {.type = MESSAGE_RESTORE_POOLS};
+		const struct snapshot_guest *guest = step_run_guest(run);
+
+		if (guest && guest->current_bytes > run->start_bytes) {
+			run->restoring = true;
+			restore.restore_pools.limit_bytes = guest->current_bytes - run->start_bytes;
+			if (send(run, &restore, RELEASE_MS, NULL) == 0)
+				return;
+		}
+	}
+	run->outcome.bytes_done = run->restoring ? message->result.value_bytes : 0;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%.159s", message->result.text);
+	if (ended || (run->restoring && message->result.code == MESSAGE_RESULT_NOT_FOUND)) {
+		run->outcome.state = STEP_STATE_DONE;
+		step_run_finish(run);
+		return;
+	}
+	step_run_fail(run,
+		      message->result.code == MESSAGE_RESULT_VETOED    ? REMAINDER_VETOED :
+		      message->result.code == MESSAGE_RESULT_CANCELLED ? REMAINDER_CANCELLED :
+		      message->result.code == MESSAGE_RESULT_TIMED_OUT ? REMAINDER_DEADLINE :
+									 REMAINDER_GUEST_BUSY,
+		      0, "%s%s%s", message_result_code_name(message->result.code),
+		      message->result.text[0] ? ": " : "", message->result.text);
+}
+
+static void on_progress(void *user, const struct message_progress *progress)
+{
+	struct step_run *run = user;
+
+	if (run->progress)
+		run->progress(run->token, progress->done_bytes, progress->total_bytes,
+			      message_stage_name(progress->stage));
+}
+
+void step_agent_start(struct step_run *run)
+{
+	const struct step *step = &run->step;
+	struct message message = {0};
+	uint32_t left = step_run_left_ms(run, LEASE_FALLBACK_MS), timeout = RELEASE_MS;
+	agent_progress_fn *progress = NULL;
+
+	if (step->timeout_ms && step->timeout_ms < left)
+		left = step->timeout_ms;
+	if (run->undoing || step->kind == STEP_KIND_AGENT_UNDO || step->kind == STEP_KIND_AGENT_COMMIT) {
+		message.type = MESSAGE_RELEASE_LEASE;
+		message.release_lease.lease_id = lease_of(run->operation);
+		if (!run->undoing && step->kind == STEP_KIND_AGENT_COMMIT)
+			message.release_lease.flags = MESSAGE_RELEASE_KEEP_POOLS;
+	} else if (step->kind == STEP_KIND_ONLINE_POLICY) {
+		bool automatic = strcmp(step->text, "auto-movable") == 0;
+
+		message.type = MESSAGE_SET_ONLINE_POLICY;
+		message.set_online_policy.lease = lease(run);
+		message.set_online_policy.policy =
+			automatic ? MESSAGE_ONLINE_POLICY_AUTO_MOVABLE : MESSAGE_ONLINE_POLICY_MOVABLE;
+		message.set_online_policy.auto_movable_ratio = automatic ? (uint32_t)step->target_bytes : 0;
+		/* Two files of its kernel: an agent that takes longer would take the whole operation's time. */
+		timeout = left < ANSWER_GRACE_MS ? left : ANSWER_GRACE_MS;
+	} else {
+		bool offline = step->kind == STEP_KIND_OFFLINE_GUEST_BLOCKS;
+		struct message_evacuate *evacuate = offline ? &message.evacuate : &message.prepare;
+
+		message.type = offline ? MESSAGE_EVACUATE : MESSAGE_PREPARE;
+		evacuate->lease = lease(run);
+		evacuate->flags = offline			       ? MESSAGE_EVACUATE_OFFLINE :
+				  step->kind == STEP_KIND_COMPACT ? MESSAGE_EVACUATE_COMPACT :
+								    MESSAGE_EVACUATE_HUGE_PAGES;
+		evacuate->target_bytes = step->bytes;
+		evacuate->deadline_ms = left > LIMIT_DEADLINE_MS ? LIMIT_DEADLINE_MS : left;
+		for (size_t i = 0; offline && i < step->range_count && i < LIMIT_RANGES; i++)
+			evacuate->ranges[evacuate->range_count++] = (struct message_range){
+				step->ranges[i].start, step->ranges[i].end - step->ranges[i].start};
+		timeout = evacuate->deadline_ms > UINT32_MAX - ANSWER_GRACE_MS ?
+				  UINT32_MAX :
+				  evacuate->deadline_ms + ANSWER_GRACE_MS;
+		progress = on_progress;
+	}
+	int r = send(run, &message, timeout, progress);
+
+	if (r == 0)
+		return;
+	if (r == -ENOTCONN && undoes_itself(run)) {
+		leave_to_lease(run);
+		return;
+	}
+	step_run_fail(run, r == -ENOTCONN ? REMAINDER_AGENT_LOST : REMAINDER_GUEST_BUSY, 0,
+		      "the agent cannot be asked: %s", r == -ENOTCONN ? "it is not connected" : strerror(-r));
+}
+
+void step_agent_cancel(struct step_run *run)
+{
+	struct agent_link *link = look_agent(run->runner->options.look, run->step.guest);
+
+	if (link && run->request)
+		agent_link_cancel(link, run->request);
+}

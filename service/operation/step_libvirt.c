@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps that libvirt runs: sizes, pins, numatune and the stored XML.
+ *
+ * A size is asked for and then watched, because libvirt answers when the request is taken, not when it is done, and
+ * nothing ever announces a failure: MEMORY_DEVICE_SIZE_CHANGE comes with progress only.
+ */
+#include "step_runner_priv.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include "connection.h"
+#include "domain_xml.h"
+#include "node_set.h"
+
+/* QEMU sends size events at most once a second (monitor/monitor.c, throttle table): anything below is no stall. */
+#define FLAT_MIN_MS 2000u
+
+/* Answers */
+
+static void done_state(struct step_run *run, const char *detail);
+
+static bool call_worked(struct step_run *run, const struct connection_result *result)
+{
+	char text[192];
+
+	switch (result->outcome) {
+	case CONNECTION_DONE:
+		return true;
+	case CONNECTION_NO_DOMAIN:
+		if (run->undoing) {
+			done_state(run, "the guest is gone");
+			return false;
+		}
+		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "libvirt does not know it any more");
+		return false;
+	case CONNECTION_NOT_UP:
+		step_run_fail(run, REMAINDER_LIBVIRT_DOWN, run->step.bytes, "%s",
+			      failure_format(&result->failure, text, sizeof(text)));
+		return false;
+	case CONNECTION_TIMED_OUT:
+	case CONNECTION_REFUSED:
+	case CONNECTION_OUTCOME_COUNT:
+		break;
+	}
+	step_run_fail(run, REMAINDER_LIBVIRT_REFUSED, run->step.bytes, "%s",
+		      failure_format(&result->failure, text, sizeof(text)));
+	return false;
+}
+
+static bool submit(struct step_run *run, struct connection_call *call, connection_done_fn *done)
+{
+	call->uuid = run->step.guest;
+	call->on_done = done;
+	call->userdata = run;
+	int r = connection_submit(look_connection(run->runner->options.look), call, NULL);
+
+	if (r < 0)
+		step_run_fail(run, REMAINDER_LIBVIRT_REFUSED, run->step.bytes, "libvirt cannot be asked: %s",
+			      strerror(-r));
+	return r == 0;
+}
+
+static void done_state(struct step_run *run, const char *detail)
+{
+	run->outcome.state = STEP_STATE_DONE;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%s", detail);
+	step_run_finish(run);
+}
+
+/* Sizes */
+
+static uint64_t current_bytes(const struct step_run *run, const struct snapshot_guest *guest)
+{
+	if (run->step.kind == STEP_KIND_BALLOON)
+		return guest->balloon_bytes;
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, run->step.device) == 0)
+			return guest->devices[i].current_bytes;
+	return 0;
+}
+
+static uint64_t requested_bytes(const struct step_run *run, const struct snapshot_guest *guest)
+{
+	if (run->step.kind == STEP_KIND_BALLOON)
+		return guest->balloon_bytes;
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, run->step.device) == 0)
+			return guest->devices[i].requested_bytes;
+	return 0;
+}
+
+static void watch_ended(struct step_run *run, enum step_state state, bool flat, const char *detail)
+{
+	run->outcome.state = state;
+	run->outcome.flat = flat;
+	run->outcome.reached_bytes = run->last_bytes;
+	run->outcome.bytes_done = run->last_bytes > run->from_bytes ? run->last_bytes - run->from_bytes :
+								      run->from_bytes - run->last_bytes;
+	if (state == STEP_STATE_PARTIAL && run->outcome.bytes_done == 0)
+		run->outcome.state = STEP_STATE_FAILED;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%s", detail);
+	step_run_finish(run);
+}
+
+static uint32_t flat_ms(const struct step_run *run)
+{
+	uint32_t ms = run->runner->options.flat_ms;
+
+	return ms < FLAT_MIN_MS ? FLAT_MIN_MS : ms;
+}
+
+/* True once the run has finished. */
+static bool watch_size(struct step_run *run)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	uint64_t now = step_run_monotonic_ms();
+
+	if ((!guest || guest->state == GUEST_STATE_SHUT_OFF) && run->undoing) {
+		done_state(run, "the guest is gone");
+		return true;
+	}
+	if (!guest || guest->state == GUEST_STATE_SHUT_OFF) {
+		remainder_list_add(&run->outcome.remainder, REMAINDER_GUEST_GONE, run->step.guest_name,
+				   run->step.bytes, NULL, "it ended meanwhile");
+		watch_ended(run, STEP_STATE_PARTIAL, false, "the guest ended meanwhile");
+		return true;
+	}
+	uint64_t bytes = current_bytes(run, guest);
+
+	if (bytes != run->last_bytes) {
+		run->last_bytes = bytes;
+		run->changed_at_ms = now;
+		if (run->progress) {
+			uint64_t gone = bytes > run->from_bytes ? bytes - run->from_bytes : run->from_bytes - bytes;
+			uint64_t wanted = run->target_bytes > run->from_bytes ? run->target_bytes - run->from_bytes :
+										 run->from_bytes - run->target_bytes;
+
+			run->progress(run->token, gone, wanted, step_kind_name(run->step.kind));
+		}
+	}
+	if (guest->boot_count != run->boot_count) {
+		remainder_list_add(&run->outcome.remainder, REMAINDER_GUEST_REBOOTED, run->step.guest_name, 0, NULL,
+				   "it rebooted meanwhile, which gives every plugged block back");
+		watch_ended(run, STEP_STATE_PARTIAL, false, "the guest rebooted meanwhile");
+		return true;
+	}
+	if (bytes == run->target_bytes) {
+		watch_ended(run, STEP_STATE_DONE, false, "");
+		return true;
+	}
+	if (run->cancelled) {
+		watch_ended(run, STEP_STATE_PARTIAL, false, "cancelled");
+		return true;
+	}
+	if (now >= run->changed_at_ms + flat_ms(run)) {
+		watch_ended(run, STEP_STATE_PARTIAL, true, "the size has stopped changing");
+		return true;
+	}
+	if (run->step.timeout_ms && now >= run->began_at_ms + run->step.timeout_ms) {
+		watch_ended(run, STEP_STATE_PARTIAL, false, "its time is over");
+		return true;
+	}
+	return false;
+}
+
+static void arm(struct step_run *run)
+{
+	/* Twice a flat period is often enough to notice one; events bring everything else at once. */
+	uint32_t ms = flat_ms(run) / 2;
+	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	evtimer_add(run->timer, &when);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct step_run *run = user;
+
+	if (!watch_size(run))
+		arm(run);
+}
+
+static void on_watch(void *user)
+{
+	struct step_run *run = user;
+
+	/* Until libvirt has answered the request only what it does counts. */
+	if (run->timer)
+		(void)watch_size(run);
+}
+
+static void on_requested(void *user, const struct connection_result *result)
+{
+	struct step_run *run = user;
+
+	if (!call_worked(run, result))
+		return;
+	/* To settle is to say what is, not to wait for anything. */
+	if (run->step.kind == STEP_KIND_SETTLE && !run->undoing) {
+		done_state(run, "");
+		return;
+	}
+	run->timer = evtimer_new(run->runner->options.base, on_timer, run);
+	run->watch = look_watch_new(run->runner->options.look, run->step.guest, on_watch, run);
+	if (!run->timer || !run->watch) {
+		step_run_fail(run, REMAINDER_INVALID, run->step.bytes, "out of memory");
+		return;
+	}
+	run->changed_at_ms = step_run_monotonic_ms();
+	if (!watch_size(run))
+		arm(run);
+}
+
+static void request_size(struct step_run *run)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	struct connection_call call = {.scope = CONNECTION_SCOPE_LIVE};
+
+	if (!guest || guest->pid <= 0) {
+		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "it does not run any more");
+		return;
+	}
+	run->target_bytes = run->step.target_bytes;
+	if (run->undoing) {
+		json_int_t old = json_integer_value(json_object_get(run->before, "requested_bytes"));
+
+		if (!json_is_integer(json_object_get(run->before, "requested_bytes"))) {
+			done_state(run, "nothing was replaced");
+			return;
+		}
+		run->target_bytes = (uint64_t)old;
+	}
+	run->from_bytes = run->last_bytes = current_bytes(run, guest);
+	run->boot_count = guest->boot_count;
+	run->began_at_ms = step_run_monotonic_ms();
+	if (run->step.kind == STEP_KIND_BALLOON) {
+		call.kind = CONNECTION_CALL_SET_BALLOON;
+		call.balloon_bytes = run->target_bytes;
+	} else {
+		call.kind = CONNECTION_CALL_UPDATE_VIRTIO_MEM;
+		call.virtio_mem.alias = run->step.device;
+		call.virtio_mem.requested_bytes = run->target_bytes;
+	}
+	submit(run, &call, on_requested);
+}
+
+/* Placement */
+
+static void list_of_mask(uint64_t mask, char *text, size_t size)
+{
+	struct node_set set;
+
+	node_set_clear(&set);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (mask >> node & 1)
+			node_set_add(&set, node);
+	node_set_format(&set, text, size);
+}
+
+static void on_numatune(void *user, const struct connection_result *result)
+{
+	struct step_run *run = user;
+
+	if (call_worked(run, result))
+		done_state(run, "");
+}
+
+static void set_numatune(struct step_run *run)
+{
+	char nodes[DOMAIN_XML_NODES_SIZE];
+	struct connection_call call = {.kind = CONNECTION_CALL_SET_NUMA, .scope = CONNECTION_SCOPE_LIVE, .nodes = nodes};
+	const char *old = json_string_value(json_object_get(run->before, "nodes"));
+
+	if (run->undoing && !old) {
+		done_state(run, "nothing was replaced");
+		return;
+	}
+	if (run->undoing)
+		snprintf(nodes, sizeof(nodes), "%s", old);
+	else
+		list_of_mask(run->step.nodes, nodes, sizeof(nodes));
+	submit(run, &call, on_numatune);
+}
+
+/* The CPUs of a set of nodes, as a list; empty where none of them has any. */
+static void cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		const struct snapshot_node *node = &snapshot->nodes[i];
+
+		if (!(nodes >> node->id & 1) || !node->cpus[0])
+			continue;
+		int length = snprintf(text + used, size - used, "%s%s", used ? "," : "", node->cpus);
+
+		if (length < 0 || (size_t)length >= size - used) {
+			text[used] = '\0';
+			return;
+		}
+		used += (size_t)length;
+	}
+}
+
+static void on_pinned(void *user, const struct connection_result *result)
+{
+	struct step_run *run = user;
+	char text[192];
+
+	run->calls--;
+	if (result->outcome != CONNECTION_DONE && !(run->undoing && result->outcome == CONNECTION_NO_DOMAIN))
+		remainder_list_add(&run->outcome.remainder, REMAINDER_LIBVIRT_REFUSED, run->step.guest_name, 0, NULL,
+				   "%s", failure_format(&result->failure, text, sizeof(text)));
+	if (run->calls > 0)
+		return;
+	run->outcome.state = run->outcome.remainder.count ? STEP_STATE_PARTIAL : STEP_STATE_DONE;
+	step_run_finish(run);
+}
+
+static void pin(struct step_run *run, enum connection_call_kind kind, unsigned id, const char *cpus)
+{
+	struct connection_call call = {.kind = kind, .scope = CONNECTION_SCOPE_LIVE, .uuid = run->step.guest,
+				       .on_done = on_pinned, .userdata = run, .pin = {.id = id, .cpus = cpus}};
+	int r = connection_submit(look_connection(run->runner->options.look), &call, NULL);
+
+	if (r == 0)
+		run->calls++;
+	else
+		remainder_list_add(&run->outcome.remainder, REMAINDER_LIBVIRT_REFUSED, run->step.guest_name, 0, NULL,
+				   "%s", strerror(-r));
+}
+
+static void set_cpus(struct step_run *run)
+{
+	const struct snapshot *snapshot = look_snapshot(run->runner->options.look);
+	char all[DOMAIN_XML_CPUS_SIZE], wanted[DOMAIN_XML_CPUS_SIZE];
+	const json_t *vcpus = json_object_get(run->before, "vcpus");
+	size_t index;
+	json_t *entry;
+
+	cpus_of_nodes(snapshot, UINT64_MAX, all, sizeof(all));
+	cpus_of_nodes(snapshot, run->step.nodes, wanted, sizeof(wanted));
+	if (!run->undoing && !wanted[0]) {
+		step_run_fail(run, REMAINDER_INVALID, 0, "the nodes have no CPUs");
+		return;
+	}
+	/* Not finished from inside: the count of calls is held up until all are on their way. */
+	run->calls = 1;
+	json_array_foreach(vcpus, index, entry) {
+		const char *old = json_string_value(json_object_get(entry, "cpus"));
+
+		pin(run, CONNECTION_CALL_PIN_VCPU, (unsigned)json_integer_value(json_object_get(entry, "id")),
+		    !run->undoing ? wanted : old && old[0] ? old : all);
+	}
+	const char *emulator = json_string_value(json_object_get(run->before, "emulator"));
+
+	if (run->before)
+		pin(run, CONNECTION_CALL_PIN_EMULATOR, 0, !run->undoing ? wanted : emulator && emulator[0] ? emulator : all);
+	if (--run->calls == 0) {
+		run->outcome.state = run->outcome.remainder.count ? STEP_STATE_PARTIAL : STEP_STATE_DONE;
+		step_run_finish(run);
+	}
+}
+
+static json_t *pins_to_json(const struct domain_xml *live)
+{
+	json_t *vcpus = json_array(), *pins;
+
+	for (unsigned id = 0; id < live->vcpu_current; id++) {
+		const char *cpus = "";
+
+		for (size_t i = 0; i < live->vcpu_pin_count; i++)
+			if (live->vcpu_pins[i].id == id)
+				cpus = live->vcpu_pins[i].cpus;
+		json_array_append_new(vcpus, json_pack("{s:i, s:s}", "id", (int)id, "cpus", cpus));
+	}
+	pins = json_pack("{s:o, s:s}", "vcpus", vcpus, "emulator", live->emulator_pin);
+	return pins;
+}
+
+static json_t *placement_to_json(const struct domain_xml_placement *placement)
+{
+	json_t *cells = json_array(), *devices = json_array();
+
+	for (size_t i = 0; i < placement->cell_count; i++)
+		json_array_append_new(cells, json_pack("{s:i, s:s}", "id", (int)placement->cells[i].id, "nodes",
+						       placement->cells[i].nodes));
+	for (size_t i = 0; i < placement->device_count; i++)
+		json_array_append_new(devices, json_pack("{s:i, s:s}", "id", (int)placement->devices[i].id, "nodes",
+							 placement->devices[i].nodes));
+	return json_pack("{s:b, s:s, s:o, s:o}", "has_nodes", placement->has_nodes, "nodes", placement->nodes, "cells",
+			 cells, "devices", devices);
+}
+
+static int nodes_from_json(const json_t *list, struct domain_xml_nodes **ret_nodes, size_t *ret_count)
+{
+	size_t index, count = json_array_size(list);
+	struct domain_xml_nodes *nodes = calloc(count ? count : 1, sizeof(*nodes));
+	json_t *entry;
+
+	if (!nodes)
+		return -ENOMEM;
+	json_array_foreach(list, index, entry) {
+		const char *text = json_string_value(json_object_get(entry, "nodes"));
+
+		nodes[index].id = (unsigned)json_integer_value(json_object_get(entry, "id"));
+		snprintf(nodes[index].nodes, sizeof(nodes[index].nodes), "%s", text ? text : "");
+	}
+	*ret_nodes = nodes;
+	*ret_count = count;
+	return 0;
+}
+
+static int placement_from_json(const json_t *json, struct domain_xml_placement *ret_placement)
+{
+	const char *nodes = json_string_value(json_object_get(json, "nodes"));
+
+	memset(ret_placement, 0, sizeof(*ret_placement));
+	ret_placement->has_nodes = json_is_true(json_object_get(json, "has_nodes"));
+	snprintf(ret_placement->nodes, sizeof(ret_placement->nodes), "%s", nodes ? nodes : "");
+	int r = nodes_from_json(json_object_get(json, "cells"), &ret_placement->cells, &ret_placement->cell_count);
+
+	if (r == 0)
+		r = nodes_from_json(json_object_get(json, "devices"), &ret_placement->devices,
+				    &ret_placement->device_count);
+	if (r < 0)
+		domain_xml_placement_done(ret_placement);
+	return r;
+}
+
+/* One set of the stored XML, after the move: each of its nodes replaced by where the step sent it. */
+static void rewrite(const struct step *step, char nodes[DOMAIN_XML_NODES_SIZE])
+{
+	struct node_set old, new;
+
+	if (node_set_parse(nodes, &old) < 0)
+		return;
+	node_set_clear(&new);
+	if (step->by_map) {
+		NODE_SET_FOR_EACH(node, &old) {
+			node_set_add(&new, node < SNAPSHOT_NODES_MAX && step->map[node] >= 0 ? step->map[node] : node);
+		}
+	} else {
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+			if (step->nodes >> node & 1)
+				node_set_add(&new, node);
+	}
+	node_set_format(&new, nodes, DOMAIN_XML_NODES_SIZE);
+}
+
+static void on_persisted(void *user, const struct connection_result *result)
+{
+	struct step_run *run = user;
+
+	if (call_worked(run, result))
+		done_state(run, "");
+}
+
+static void set_stored(struct step_run *run)
+{
+	struct domain_xml_placement placement;
+	struct connection_call call = {.kind = CONNECTION_CALL_PERSIST_PLACEMENT, .placement = &placement};
+
+	if (!run->before) {
+		done_state(run, "there is no stored XML that names nodes");
+		return;
+	}
+	if (placement_from_json(run->before, &placement) < 0) {
+		step_run_fail(run, REMAINDER_INVALID, 0, "out of memory");
+		return;
+	}
+	if (!run->undoing) {
+		if (placement.has_nodes)
+			rewrite(&run->step, placement.nodes);
+		for (size_t i = 0; i < placement.cell_count; i++)
+			rewrite(&run->step, placement.cells[i].nodes);
+		for (size_t i = 0; i < placement.device_count; i++)
+			if (placement.devices[i].nodes[0])
+				rewrite(&run->step, placement.devices[i].nodes);
+	}
+	submit(run, &call, on_persisted);
+	domain_xml_placement_done(&placement);
+}
+
+/* Preparing */
+
+static void on_prepared_domain(void *user, const struct connection_result *result)
+{
+	struct step_run *run = user;
+	struct domain_xml xml;
+	struct domain_xml_placement placement;
+	bool stored = run->step.kind == STEP_KIND_PERSIST;
+	struct failure failure = {0};
+	const char *text;
+	int r;
+
+	if (result->outcome != CONNECTION_DONE || result->domain_count == 0) {
+		step_run_prepared(run, -EIO, &result->failure);
+		return;
+	}
+	text = stored ? result->domains[0].stored_xml : result->domains[0].live_xml;
+	if (!text) {
+		/* A transient guest has nothing stored: there is nothing to replace. */
+		step_run_prepared(run, 0, NULL);
+		return;
+	}
+	r = domain_xml_parse(text, strlen(text), &xml, &failure);
+	if (r < 0) {
+		step_run_prepared(run, r, &failure);
+		return;
+	}
+	if (!stored) {
+		run->before = pins_to_json(&xml);
+	} else if (domain_xml_placement_read(&xml, &placement) == 0) {
+		run->before = placement_to_json(&placement);
+		domain_xml_placement_done(&placement);
+	}
+	domain_xml_done(&xml);
+	/* What was there and could not be written down could not be put back. */
+	if (!run->before)
+		r = failure_set(&failure, ENOMEM, run->step.guest_name, "cannot write down what the step would replace");
+	step_run_prepared(run, r, &failure);
+}
+
+void step_libvirt_prepare(struct step_run *run)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	struct failure failure;
+	char nodes[DOMAIN_XML_NODES_SIZE];
+
+	if (!guest) {
+		failure_set(&failure, ESRCH, run->step.guest_name, "cannot read what the step would replace");
+		step_run_prepared(run, -ESRCH, &failure);
+		return;
+	}
+	if (run->step.kind == STEP_KIND_NUMATUNE) {
+		list_of_mask(guest->numatune_nodes, nodes, sizeof(nodes));
+		run->before = json_pack("{s:s}", "nodes", nodes);
+	} else if (run->step.kind == STEP_KIND_CPUS || run->step.kind == STEP_KIND_PERSIST) {
+		struct connection_call call = {.kind = CONNECTION_CALL_GET_DOMAIN, .uuid = run->step.guest,
+					       .on_done = on_prepared_domain, .userdata = run};
+		int r = connection_submit(look_connection(run->runner->options.look), &call, NULL);
+
+		if (r == 0)
+			return;
+		failure_set(&failure, r, run->step.guest_name, "cannot read what the step would replace");
+		step_run_prepared(run, r, &failure);
+		return;
+	} else {
+		run->before =
+			json_pack("{s:I}", "requested_bytes", (json_int_t)requested_bytes(run, guest));
+	}
+	step_run_prepared(run, 0, NULL);
+}
+
+void step_libvirt_start(struct step_run *run)
+{
+	/* What was changed of a running guest ended with it; its stored XML is there all the same. */
+	if (run->undoing && run->step.kind != STEP_KIND_PERSIST) {
+		const struct snapshot_guest *guest = step_run_guest(run);
+
+		if (!guest || guest->state == GUEST_STATE_SHUT_OFF) {
+			done_state(run, "the guest is gone");
+			return;
+		}
+	}
+	switch (run->step.kind) {
+	case STEP_KIND_NUMATUNE:
+		set_numatune(run);
+		return;
+	case STEP_KIND_CPUS:
+		set_cpus(run);
+		return;
+	case STEP_KIND_PERSIST:
+		set_stored(run);
+		return;
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_KICK:
+	case STEP_KIND_SETTLE:
+	case STEP_KIND_BALLOON:
+		request_size(run);
+		return;
+	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CPUSET:
+	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_MOVE_PAGES:
+	case STEP_KIND_CORDON:
+	case STEP_KIND_UNCORDON:
+	case STEP_KIND_CHILD:
+	case STEP_KIND_OFFLINE_BLOCKS:
+	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_EJECT:
+	case STEP_KIND_UNDO:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+	case STEP_KIND_COUNT:
+		break;
+	}
+	step_run_fail(run, REMAINDER_INVALID, 0, "%s is no step of libvirt's", step_kind_name(run->step.kind));
+}
+
+void step_libvirt_cancel(struct step_run *run)
+{
+	/* A call on its way cannot be taken back; a size that is only being watched can be left. */
+	if (run->timer)
+		(void)watch_size(run);
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "step_runner.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "cleanup.h"
+#include "step_runner_priv.h"
+
+/* Which way a kind goes; the engine runs the rest itself. */
+static const enum step_way ways[STEP_KIND_COUNT] = {
+	[STEP_KIND_ONLINE_POLICY] = STEP_WAY_AGENT,
+	[STEP_KIND_FREE_HUGE_PAGES] = STEP_WAY_AGENT,
+	[STEP_KIND_REQUEST] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_COMPACT] = STEP_WAY_AGENT,
+	[STEP_KIND_OFFLINE_GUEST_BLOCKS] = STEP_WAY_AGENT,
+	[STEP_KIND_KICK] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_SETTLE] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_AGENT_COMMIT] = STEP_WAY_AGENT,
+	[STEP_KIND_AGENT_UNDO] = STEP_WAY_AGENT,
+	[STEP_KIND_BALLOON] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_HOST_POOL] = STEP_WAY_WORKER,
+	[STEP_KIND_CPUSET] = STEP_WAY_WORKER,
+	[STEP_KIND_NUMATUNE] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_MEMORY_POLICY] = STEP_WAY_WORKER,
+	[STEP_KIND_MOVE_PAGES] = STEP_WAY_WORKER,
+	[STEP_KIND_CPUS] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_PERSIST] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_CORDON] = STEP_WAY_ENGINE,
+	[STEP_KIND_UNCORDON] = STEP_WAY_ENGINE,
+	[STEP_KIND_CHILD] = STEP_WAY_ENGINE,
+	[STEP_KIND_OFFLINE_BLOCKS] = STEP_WAY_WORKER,
+	[STEP_KIND_ONLINE_BLOCKS] = STEP_WAY_WORKER,
+	[STEP_KIND_EJECT] = STEP_WAY_WORKER,
+	[STEP_KIND_UNDO] = STEP_WAY_ENGINE,
+	[STEP_KIND_PROBE] = STEP_WAY_WORKER,
+	[STEP_KIND_PROOF] = STEP_WAY_WORKER,
+};
+
+enum step_way step_way_of(enum step_kind kind)
+{
+	return kind < STEP_KIND_COUNT ? ways[kind] : STEP_WAY_ENGINE;
+}
+
+static uint64_t clock_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t step_run_monotonic_ms(void)
+{
+	return clock_ms(CLOCK_MONOTONIC);
+}
+
+uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms)
+{
+	uint64_t now = clock_ms(CLOCK_REALTIME);
+
+	if (run->deadline_ms == 0)
+		return fallback_ms;
+	if (run->deadline_ms < now + 1000)
+		return 1000;
+	return run->deadline_ms - now > UINT32_MAX ? UINT32_MAX : (uint32_t)(run->deadline_ms - now);
+}
+
+const struct snapshot_guest *step_run_guest(const struct step_run *run)
+{
+	return snapshot_guest(look_snapshot(run->runner->options.look), run->step.guest);
+}
+
+static void run_free(struct step_run *run)
+{
+	look_watch_free(run->watch);
+	if (run->timer)
+		event_free(run->timer);
+	json_decref(run->before);
+	step_done(&run->step);
+	free(run->result);
+	free(run);
+}
+
+static void on_reap(evutil_socket_t fd, short what, void *user)
+{
+	struct step_runner *runner = user;
+
+	while (runner->finished) {
+		struct step_run *run = runner->finished;
+
+		runner->finished = run->next;
+		run_free(run);
+	}
+}
+
+/* Takes the run off the list of those that can be cancelled; freed when nobody is inside it any more. */
+static void retire(struct step_run *run)
+{
+	struct step_runner *runner = run->runner;
+
+	for (struct step_run **link = &runner->runs; *link; link = &(*link)->next)
+		if (*link == run) {
+			*link = run->next;
+			break;
+		}
+	run->watch = look_watch_free(run->watch);
+	if (run->timer)
+		event_free(run->timer);
+	run->timer = NULL;
+	run->next = runner->finished;
+	runner->finished = run;
+	event_active(runner->reap, EV_TIMEOUT, 0);
+}
+
+void step_run_finish(struct step_run *run)
+{
+	executor_finished_fn *finished = run->finished;
+
+	retire(run);
+	run->outcome.result = run->result;
+	finished(run->token, &run->outcome);
+}
+
+void step_run_fail(struct step_run *run, enum remainder_code code, uint64_t bytes, const char *detail, ...)
+{
+	char object[96], text[192];
+	va_list arguments;
+
+	va_start(arguments, detail);
+	vsnprintf(text, sizeof(text), detail, arguments);
+	va_end(arguments);
+	if (run->step.guest_name[0])
+		snprintf(object, sizeof(object), "guest %s", run->step.guest_name);
+	else if (run->step.dimm[0])
+		snprintf(object, sizeof(object), "dimm %s", run->step.dimm);
+	else
+		snprintf(object, sizeof(object), "host");
+	run->outcome.state = run->outcome.bytes_done ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%.159s", text);
+	remainder_list_add(&run->outcome.remainder, code, object, bytes, NULL, "%s", text);
+	step_run_finish(run);
+}
+
+void step_run_prepared(struct step_run *run, int error, const struct failure *failure)
+{
+	CLEANUP_FREE char *text = run->before ? json_dumps(run->before, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	executor_prepared_fn *prepared = run->prepared;
+	struct failure short_of_memory = {0};
+
+	/* Without the old values there would be no way back. */
+	if (!error && run->before && !text) {
+		error = failure_set(&short_of_memory, ENOMEM, "ballastd", "cannot write down what the step would replace");
+		failure = &short_of_memory;
+	}
+	retire(run);
+	prepared(run->token, error, text, failure);
+}
+
+static struct step_run *run_new(struct step_runner *runner, const struct operation_record *operation,
+				const struct step_record *record, void *token)
+{
+	struct step_run *run = calloc(1, sizeof(*run));
+
+	if (!run)
+		return NULL;
+	run->runner = runner;
+	run->token = token;
+	if (step_copy(&record->step, &run->step) < 0) {
+		free(run);
+		return NULL;
+	}
+	snprintf(run->operation, sizeof(run->operation), "%s", operation->id);
+	run->start_bytes = operation->snapshot_before_bytes;
+	run->deadline_ms = operation->deadline_ms;
+	if (record->before)
+		run->before = json_loads(record->before, JSON_REJECT_DUPLICATES, NULL);
+	run->next = runner->runs;
+	runner->runs = run;
+	return run;
+}
+
+static void out_of_memory(executor_finished_fn *finished, void *token)
+{
+	struct executor_outcome outcome = {.state = STEP_STATE_FAILED};
+
+	snprintf(outcome.detail, sizeof(outcome.detail), "out of memory");
+	remainder_list_add(&outcome.remainder, REMAINDER_INVALID, "ballastd", 0, NULL, "out of memory");
+	finished(token, &outcome);
+}
+
+/* Looking */
+
+struct look_token {
+	struct step_runner *runner;
+	executor_looked_fn *looked;
+	void *token;
+};
+
+static void on_looked(void *user, int error, const struct failure *failure)
+{
+	struct look_token look = *(struct look_token *)user;
+
+	free(user);
+	look.looked(look.token, error, error ? NULL : look_snapshot(look.runner->options.look), failure);
+}
+
+static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)
+{
+	struct step_runner *runner = user;
+	struct look_token *look = malloc(sizeof(*look));
+	struct failure failure;
+
+	if (!look) {
+		failure_set(&failure, ENOMEM, "ballastd", "cannot look");
+		looked(token, -ENOMEM, NULL, &failure);
+		return;
+	}
+	*look = (struct look_token){.runner = runner, .looked = looked, .token = token};
+	switch (operation->wish.kind) {
+	case OPERATION_KIND_RESIZE:
+		look_refresh(runner->options.look, operation->wish.guest, LOOK_AGENT | LOOK_SURVEY, on_looked, look);
+		return;
+	case OPERATION_KIND_MOVE:
+		look_refresh(runner->options.look, operation->wish.guest, LOOK_SURVEY, on_looked, look);
+		return;
+	case OPERATION_KIND_DRAIN:
+	case OPERATION_KIND_UNDRAIN:
+		look_refresh(runner->options.look, NULL, LOOK_SURVEY, on_looked, look);
+		return;
+	case OPERATION_KIND_CHECK:
+	case OPERATION_KIND_COUNT:
+		break;
+	}
+	look_refresh(runner->options.look, "", 0, on_looked, look);
+}
+
+/* Steps */
+
+static void runner_prepare(void *user, const struct operation_record *operation, const struct step_record *record,
+			   const struct snapshot *snapshot, executor_prepared_fn *prepared, void *token)
+{
+	struct step_run *run = run_new(user, operation, record, token);
+	struct failure failure;
+
+	if (!run) {
+		failure_set(&failure, ENOMEM, "ballastd", "cannot prepare a step");
+		prepared(token, -ENOMEM, NULL, &failure);
+		return;
+	}
+	run->prepared = prepared;
+	json_decref(run->before);
+	run->before = NULL;
+	switch (step_way_of(run->step.kind)) {
+	case STEP_WAY_WORKER:
+		step_worker_prepare(run);
+		return;
+	case STEP_WAY_LIBVIRT:
+		step_libvirt_prepare(run);
+		return;
+	case STEP_WAY_AGENT:
+		/* What the agent changes it writes down itself, under the operation's lease. */
+	case STEP_WAY_ENGINE:
+		step_run_prepared(run, 0, NULL);
+		return;
+	}
+}
+
+static void run_step(struct step_run *run)
+{
+	switch (step_way_of(run->step.kind)) {
+	case STEP_WAY_WORKER:
+		step_worker_start(run);
+		return;
+	case STEP_WAY_LIBVIRT:
+		step_libvirt_start(run);
+		return;
+	case STEP_WAY_AGENT:
+		step_agent_start(run);
+		return;
+	case STEP_WAY_ENGINE:
+		step_run_fail(run, REMAINDER_INVALID, 0, "%s is no step of a host", step_kind_name(run->step.kind));
+		return;
+	}
+}
+
+static void runner_start(void *user, const struct operation_record *operation, const struct step_record *record,
+			 const struct snapshot *snapshot, executor_progress_fn *progress,
+			 executor_finished_fn *finished, void *token)
+{
+	struct step_run *run = run_new(user, operation, record, token);
+
+	if (!run) {
+		out_of_memory(finished, token);
+		return;
+	}
+	run->progress = progress;
+	run->finished = finished;
+	run_step(run);
+}
+
+static void runner_undo(void *user, const struct operation_record *operation, const struct step_record *record,
+			executor_progress_fn *progress, executor_finished_fn *finished, void *token)
+{
+	struct step_run *run = run_new(user, operation, record, token);
+
+	if (!run) {
+		out_of_memory(finished, token);
+		return;
+	}
+	run->progress = progress;
+	run->finished = finished;
+	run->undoing = true;
+	/* An undo has as long as it takes: the operation's deadline is what led here. */
+	run->deadline_ms = 0;
+	run_step(run);
+}
+
+static void runner_cancel(void *user, void *token)
+{
+	struct step_runner *runner = user;
+
+	for (struct step_run *run = runner->runs; run; run = run->next) {
+		if (run->token != token || run->cancelled || !run->finished)
+			continue;
+		run->cancelled = true;
+		switch (step_way_of(run->step.kind)) {
+		case STEP_WAY_WORKER:
+			step_worker_cancel(run);
+			return;
+		case STEP_WAY_LIBVIRT:
+			step_libvirt_cancel(run);
+			return;
+		case STEP_WAY_AGENT:
+			step_agent_cancel(run);
+			return;
+		case STEP_WAY_ENGINE:
+			return;
+		}
+	}
+}
+
+static void runner_pause(void *user, void *token, bool paused)
+{
+	struct step_runner *runner = user;
+
+	for (struct step_run *run = runner->runs; run; run = run->next) {
+		if (run->token != token || !run->worker)
+			continue;
+		if (paused)
+			worker_pause(run->worker);
+		else
+			worker_resume(run->worker);
+	}
+}
+
+struct step_runner *step_runner_new(const struct step_runner_options *options)
+{
+	struct step_runner *runner = calloc(1, sizeof(*runner));
+
+	if (!runner)
+		return NULL;
+	runner->options = *options;
+	runner->executor = (struct executor){
+		.user = runner,
+		.look = runner_look,
+		.prepare = runner_prepare,
+		.start = runner_start,
+		.undo = runner_undo,
+		.cancel = runner_cancel,
+		.pause = runner_pause,
+	};
+	runner->reap = event_new(options->base, -1, 0, on_reap, runner);
+	if (!runner->reap)
+		return step_runner_free(runner);
+	return runner;
+}
+
+struct step_runner *step_runner_free(struct step_runner *runner)
+{
+	if (!runner)
+		return NULL;
+	on_reap(-1, 0, runner);
+	while (runner->runs) {
+		struct step_run *run = runner->runs;
+
+		runner->runs = run->next;
+		run_free(run);
+	}
+	if (runner->reap)
+		event_free(runner->reap);
+	free(runner);
+	return NULL;
+}
+
+const struct executor *step_runner_executor(struct step_runner *runner)
+{
+	return &runner->executor;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the three ways of running a step share: one run, from its start or undo until it has finished.
+ */
+#ifndef BALLAST_SERVICE_STEP_RUNNER_PRIV_H
+#define BALLAST_SERVICE_STEP_RUNNER_PRIV_H
+
+#include <jansson.h>
+#include "step_runner.h"
+
+struct event;
+struct look_watch;
+
+enum step_way { STEP_WAY_WORKER, STEP_WAY_LIBVIRT, STEP_WAY_AGENT, STEP_WAY_ENGINE };
+
+struct step_run {
+	struct step_runner *runner;	/* borrowed */
+	void *token;
+	bool undoing, cancelled;
+	struct step step;		/* a copy */
+	char operation[OPERATION_ID_SIZE];
+	uint64_t start_bytes;		/* the guest's size when the operation began */
+	uint64_t deadline_ms;		/* the operation's, wall clock; 0: none */
+	json_t *before;			/* owned; NULL: none */
+	executor_prepared_fn *prepared;	/* one of these three */
+	executor_finished_fn *finished;
+	executor_progress_fn *progress;
+	struct executor_outcome outcome;
+	char *result;			/* owned, JSON text */
+	/* worker */
+	struct worker *worker;		/* borrowed until its result */
+	/* agent */
+	uint32_t request;
+	bool restoring;			/* AGENT_UNDO: the lease is released, pools are being given back */
+	/* libvirt */
+	struct look_watch *watch;	/* owned */
+	struct event *timer;		/* owned */
+	uint64_t target_bytes, from_bytes, last_bytes, changed_at_ms, began_at_ms, boot_count;
+	size_t calls;			/* on their way */
+	struct step_run *next;
+};
+
+struct step_runner {
+	struct step_runner_options options;
+	struct executor executor;
+	struct step_run *runs;		/* owned */
+	struct step_run *finished;	/* owned: told, to be freed in the next turn */
+	struct event *reap;		/* owned */
+};
+
+enum step_way step_way_of(enum step_kind kind);
+
+/* Tells the engine and gives the run up. Nothing may touch it afterwards in this turn but to return. */
+void step_run_finish(struct step_run *run);
+void step_run_fail(struct step_run *run, enum remainder_code code, uint64_t bytes, const char *detail, ...)
+	PRINTF_LIKE(4, 5);
+void step_run_prepared(struct step_run *run, int error, const struct failure *failure);
+/* For what lasts, which a clock that is set must not cut short or draw out. */
+uint64_t step_run_monotonic_ms(void);
+/* Milliseconds left until the operation's deadline, at least 1000; fallback_ms without one. */
+uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms);
+const struct snapshot_guest *step_run_guest(const struct step_run *run);
+
+void step_worker_prepare(struct step_run *run);
+void step_worker_start(struct step_run *run);
+void step_worker_cancel(struct step_run *run);
+
+void step_libvirt_prepare(struct step_run *run);
+void step_libvirt_start(struct step_run *run);
+void step_libvirt_cancel(struct step_run *run);
+
+void step_agent_start(struct step_run *run);
+void step_agent_cancel(struct step_run *run);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps that a worker process runs.
+ */
+#include "step_runner_priv.h"
+
+#include <errno.h>
+#include <string.h>
+#include "guest_look.h"
+
+/*
+ * An undo has as long as it takes, and only moving pages back takes long. What hangs in the kernel beyond this is ended,
+ * or named as stuck.
+ */
+#define UNDO_DEADLINE_MS 600000
+
+static enum remainder_code code_of(enum worker_outcome outcome)
+{
+	switch (outcome) {
+	case WORKER_OUTCOME_DIED:
+		return REMAINDER_WORKER_DIED;
+	case WORKER_OUTCOME_STUCK:
+		return REMAINDER_KERNEL_STUCK;
+	case WORKER_OUTCOME_CANCELLED:
+		return REMAINDER_CANCELLED;
+	case WORKER_OUTCOME_DONE:
+	case WORKER_OUTCOME_PARTIAL:
+	case WORKER_OUTCOME_FAILED:
+	case WORKER_OUTCOME_COUNT:
+		break;
+	}
+	return REMAINDER_INVALID;
+}
+
+/* Fills a job from the step and from what is known of the guest. -ESRCH where the guest does not run. */
+static int fill_job(struct step_run *run, struct worker_job *job)
+{
+	if (step_copy(&run->step, &job->step) < 0)
+		return -ENOMEM;
+	if (!run->step.guest[0])
+		return 0;
+	const struct snapshot_guest *guest = step_run_guest(run);
+
+	if (!guest || guest->pid <= 0)
+		return -ESRCH;
+	job->process = (struct worker_process){guest->pid, guest->start_time};
+	guest_look_ram_sizes(guest, job);
+	return 0;
+}
+
+static void on_before(void *user, const struct worker_result *result)
+{
+	struct step_run *run = user;
+
+	run->worker = NULL;
+	if (result->outcome != WORKER_OUTCOME_DONE) {
+		step_run_prepared(run, result->failure.error ? -result->failure.error : -EIO, &result->failure);
+		return;
+	}
+	run->before = json_incref(result->values);
+	step_run_prepared(run, 0, NULL);
+}
+
+void step_worker_prepare(struct step_run *run)
+{
+	struct worker_job job = {.kind = WORKER_JOB_BEFORE, .deadline_ms = step_run_left_ms(run, 60000)};
+	struct failure failure = {0};
+	int r;
+
+	/* Looking at the host's own fitness replaces nothing. */
+	if (run->step.kind == STEP_KIND_PROBE || run->step.kind == STEP_KIND_PROOF) {
+		step_run_prepared(run, 0, NULL);
+		return;
+	}
+	r = fill_job(run, &job);
+	if (r < 0)
+		failure_set(&failure, r, run->step.guest_name, "cannot read what the step would replace");
+	else
+		r = worker_pool_start(run->runner->options.pool, &job, NULL, on_before, run, &run->worker, &failure);
+	worker_job_done(&job);
+	if (r < 0)
+		step_run_prepared(run, r, &failure);
+}
+
+static void on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes, const char *detail)
+{
+	struct step_run *run = user;
+
+	if (run->progress)
+		run->progress(run->token, done_bytes, total_bytes, detail);
+}
+
+static void on_result(void *user, const struct worker_result *result)
+{
+	struct step_run *run = user;
+	struct executor_outcome *outcome = &run->outcome;
+
+	run->worker = NULL;
+	outcome->bytes_done = result->bytes_done;
+	outcome->longest_pause_us = result->longest_pause_us;
+	remainder_list_append(&outcome->remainder, &result->remainder);
+	if (result->values)
+		run->result = json_dumps(result->values, JSON_COMPACT | JSON_SORT_KEYS);
+	failure_format(&result->failure, outcome->detail, sizeof(outcome->detail));
+	const char *said = json_string_value(json_object_get(result->values, "detail"));
+
+	if (!outcome->detail[0] && said)
+		snprintf(outcome->detail, sizeof(outcome->detail), "%.159s", said);
+	switch (result->outcome) {
+	case WORKER_OUTCOME_DONE:
+		outcome->state = STEP_STATE_DONE;
+		break;
+	case WORKER_OUTCOME_PARTIAL:
+		outcome->state = STEP_STATE_PARTIAL;
+		break;
+	case WORKER_OUTCOME_STUCK:
+		outcome->kernel_stuck = true;
+		outcome->state = STEP_STATE_PARTIAL;
+		break;
+	case WORKER_OUTCOME_DIED:
+		/* It may have done any part of it: only the next look can say. */
+		outcome->state = STEP_STATE_PARTIAL;
+		break;
+	case WORKER_OUTCOME_FAILED:
+	case WORKER_OUTCOME_CANCELLED:
+	case WORKER_OUTCOME_COUNT:
+		outcome->state = result->bytes_done ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+		break;
+	}
+	if (outcome->state != STEP_STATE_DONE && outcome->remainder.count == 0) {
+		char object[96];
+
+		snprintf(object, sizeof(object), "%s%s", run->step.guest_name[0] ? "guest " : "",
+			 run->step.guest_name[0] ? run->step.guest_name :
+			 run->step.dimm[0]	 ? run->step.dimm :
+						   "host");
+		remainder_list_add(&outcome->remainder, code_of(result->outcome), object, 0, NULL, "%s",
+				   outcome->detail[0] ? outcome->detail : worker_outcome_name(result->outcome));
+	}
+	if (run->step.kind == STEP_KIND_MEMORY_POLICY || run->step.kind == STEP_KIND_CPUSET)
+		look_set_managed(run->runner->options.look, run->step.guest, !run->undoing);
+	step_run_finish(run);
+}
+
+void step_worker_start(struct step_run *run)
+{
+	struct worker_job job = {.kind = run->undoing ? WORKER_JOB_UNDO : WORKER_JOB_STEP};
+	struct failure failure = {0};
+	int r;
+
+	if (run->undoing) {
+		/* Nothing was written down, so nothing was begun. */
+		if (!run->before) {
+			run->outcome.state = STEP_STATE_DONE;
+			step_run_finish(run);
+			return;
+		}
+		job.before = json_dumps(run->before, JSON_COMPACT | JSON_SORT_KEYS);
+		if (run->step.kind != STEP_KIND_MOVE_PAGES)
+			job.deadline_ms = UNDO_DEADLINE_MS;
+	} else {
+		job.deadline_ms = run->step.timeout_ms ? run->step.timeout_ms : 0;
+		/* Blocks have a deadline each; the step's is that of the operation. */
+		if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS || job.deadline_ms == 0)
+			job.deadline_ms = step_run_left_ms(run, 0);
+	}
+	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS)
+		job.cpuset_nodes = run->step.nodes;
+	r = fill_job(run, &job);
+	if (r == -ESRCH && run->undoing) {
+		/* The guest has ended: what was changed of it ended with it. */
+		run->outcome.state = STEP_STATE_DONE;
+		snprintf(run->outcome.detail, sizeof(run->outcome.detail), "the guest is gone");
+		worker_job_done(&job);
+		step_run_finish(run);
+		return;
+	}
+	if (r == 0)
+		r = worker_pool_start(run->runner->options.pool, &job, on_progress, on_result, run, &run->worker,
+				      &failure);
+	worker_job_done(&job);
+	if (r == -ESRCH) {
+		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "it does not run any more");
+	} else if (r < 0) {
+		char text[160];
+
+		step_run_fail(run, REMAINDER_WORKER_DIED, run->step.bytes, "no worker could be started: %s",
+			      failure_is_set(&failure) ? failure_format(&failure, text, sizeof(text)) : strerror(-r));
+	}
+}
+
+void step_worker_cancel(struct step_run *run)
+{
+	if (run->worker)
+		worker_cancel(run->worker);
+}

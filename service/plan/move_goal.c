@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a move's wish means for a guest as it is placed now. "To node 2" means that every resident
+ * page belongs there, so the bytes that are not there are what is to be moved; a map or a drain
+ * means only what is on its sources.
+ */
+#include "plan_priv.h"
+
+#include <string.h>
+#include "node_remap.h"
+
+/* The first move of this operation: its map stays the goal, whatever the half-moved guest looks
+ * like by now. */
+static const struct step *first_move(const struct plan_input *input)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_MOVE_PAGES &&
+		    input->history[i].state != STEP_STATE_UNDONE)
+			return &input->history[i].step;
+	return NULL;
+}
+
+/* The nearest of the destinations with room for the bytes; where none has it, the one with most. */
+static int best_destination(const struct plan_input *input, const struct snapshot_guest *guest,
+			    uint64_t nodes, const uint64_t *taken, int from, uint64_t bytes)
+{
+	int best = -1;
+	bool best_fits = false;
+	uint64_t best_room = 0;
+	uint8_t best_distance = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t room;
+		uint8_t distance;
+		bool fits, better;
+
+		if (!(nodes >> node & 1))
+			continue;
+		room = plan_guest_room(input, guest, node, 0);
+		room -= plan_min(room, taken[node]);
+		distance = plan_distance(input->snapshot, from, node);
+		fits = room >= bytes;
+		if (best < 0 || fits != best_fits)
+			better = best < 0 || fits;
+		else if (fits)
+			better = distance < best_distance ||
+				 (distance == best_distance && room > best_room);
+		else
+			better = room > best_room;
+		if (!better)
+			continue;
+		best = node;
+		best_fits = fits;
+		best_room = room;
+		best_distance = distance;
+	}
+	return best;
+}
+
+/* As many sources as destinations: the n-th goes to the n-th, and what was apart stays apart. */
+static void map_by_position(struct move_goal *goal, uint64_t sources)
+{
+	uint64_t to = goal->to_nodes;
+
+	for (; sources && to; sources &= sources - 1, to &= to - 1)
+		goal->map[plan_first_node(sources)] = (int8_t)plan_first_node(to);
+}
+
+static void map_by_room(const struct plan_input *input, const struct snapshot_guest *guest,
+			struct move_goal *goal, uint64_t sources)
+{
+	uint64_t taken[SNAPSHOT_NODES_MAX] = {0};
+
+	while (sources) {
+		int largest = plan_first_node(sources), to;
+
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+			if (sources >> node & 1 &&
+			    guest->node_bytes[node] > guest->node_bytes[largest])
+				largest = node;
+		to = best_destination(input, guest, goal->to_nodes, taken, largest,
+				      guest->node_bytes[largest]);
+		goal->map[largest] = (int8_t)to;
+		if (to >= 0)
+			taken[to] += guest->node_bytes[largest];
+		sources &= ~plan_node_bit(largest);
+	}
+}
+
+static void map_to_nodes(const struct plan_input *input, const struct snapshot_guest *guest,
+			 struct move_goal *goal)
+{
+	const struct step *first = first_move(input);
+	uint64_t resident = plan_guest_nodes(guest), sources = resident & ~goal->to_nodes;
+
+	if (first && first->by_map) {
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+			if (first->map[node] < 0 || !(sources >> node & 1))
+				continue;
+			goal->map[node] = first->map[node];
+			sources &= ~plan_node_bit(node);
+		}
+	} else if (sources == resident &&
+		   plan_node_count(sources) == plan_node_count(goal->to_nodes)) {
+		map_by_position(goal, sources);
+		return;
+	}
+	map_by_room(input, guest, goal, sources);
+}
+
+/* Where every cell of the guest goes to one node, cells do not matter; else 0. */
+static uint64_t one_node_of_cells(const struct snapshot_guest *guest, const struct wish_move *wish)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < guest->cell_count; i++) {
+		int id = guest->cells[i].id;
+
+		if (id < 0 || id >= SNAPSHOT_CELLS_MAX || wish->cells[id] < 0)
+			return 0;
+		nodes |= plan_node_bit(wish->cells[id]);
+	}
+	return plan_node_count(nodes) == 1 ? nodes : 0;
+}
+
+static uint64_t resident_outside(const struct snapshot_guest *guest, uint64_t nodes)
+{
+	uint64_t bytes = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (!(nodes >> node & 1))
+			bytes += guest->node_bytes[node];
+	return bytes;
+}
+
+/* Only the mover's own word tells how far it got: what its last pass left. */
+static uint64_t opaque_left(const struct plan_input *input, uint64_t expected_bytes)
+{
+	const struct step_record *last = plan_last(input, STEP_KIND_MOVE_PAGES);
+	uint64_t told;
+
+	if (!last)
+		return expected_bytes;
+	if (last->state == STEP_STATE_DONE)
+		return 0;
+	told = remainder_list_bytes(&last->remainder);
+	return told ? told : last->step.bytes - plan_min(last->step.bytes, last->bytes_done);
+}
+
+static void find_cells(const struct plan_input *input, const struct snapshot_guest *guest,
+		       struct move_goal *goal)
+{
+	const struct wish_move *wish = &input->wish->move;
+	uint64_t share;
+
+	goal->by_cells = goal->opaque = true;
+	memcpy(goal->cells, wish->cells, sizeof(goal->cells));
+	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
+		goal->destinations |= plan_node_bit(wish->cells[cell]);
+	goal->sources = plan_guest_nodes(guest);
+	/* At least what is on none of the destinations; residency by cell is the mover's own to
+	 * find out. */
+	goal->left_bytes = opaque_left(input, resident_outside(guest, goal->destinations));
+	share = goal->destinations ? goal->left_bytes / plan_node_count(goal->destinations) : 0;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (goal->destinations >> node & 1)
+			goal->needs_bytes[node] = share;
+}
+
+void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest,
+		    struct move_goal *ret_goal)
+{
+	const struct wish_move *wish = &input->wish->move;
+	struct move_goal goal = {0};
+
+	memset(goal.map, -1, sizeof(goal.map));
+	memset(goal.cells, -1, sizeof(goal.cells));
+	switch (wish->form) {
+	case MOVE_FORM_TO:
+		goal.to_nodes = wish->to_nodes;
+		break;
+	case MOVE_FORM_NEAR_CPUS:
+		goal.to_nodes = guest->cpu_nodes & plan_memory_nodes(input->snapshot) &
+				~snapshot_held_nodes(input->snapshot, input->wish->drain);
+		break;
+	case MOVE_FORM_CELLS:
+		goal.to_nodes = one_node_of_cells(guest, wish);
+		break;
+	case MOVE_FORM_MAP:
+	case MOVE_FORM_COUNT:
+		break;
+	}
+	if (wish->form == MOVE_FORM_CELLS && !goal.to_nodes) {
+		find_cells(input, guest, &goal);
+		*ret_goal = goal;
+		return;
+	}
+	if (goal.to_nodes)
+		map_to_nodes(input, guest, &goal);
+	else if (wish->form == MOVE_FORM_MAP)
+		memcpy(goal.map, wish->map, sizeof(goal.map));
+	goal.destinations = goal.to_nodes;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		if (goal.map[node] == node)
+			goal.map[node] = -1;
+		if (goal.map[node] < 0)
+			continue;
+		goal.destinations |= plan_node_bit(goal.map[node]);
+		goal.sources |= plan_node_bit(node);
+		goal.left_bytes += guest->node_bytes[node];
+		goal.needs_bytes[goal.map[node]] += guest->node_bytes[node];
+	}
+	if (goal.sources & goal.destinations) {
+		goal.opaque = true;
+		goal.left_bytes = opaque_left(input, goal.left_bytes);
+	}
+	*ret_goal = goal;
+}
+
+uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes)
+{
+	uint64_t result = 0;
+
+	if (goal->to_nodes)
+		return goal->to_nodes;
+	if (goal->by_cells)
+		return goal->destinations;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes >> node & 1)
+			result |= plan_node_bit(goal->map[node] >= 0 ? goal->map[node] : node);
+	return result;
+}
+
+bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal,
+		      enum policy_mode *ret_mode, uint64_t *ret_nodes)
+{
+	bool bound = guest->policy_mode == POLICY_MODE_BIND ||
+		     guest->policy_mode == POLICY_MODE_INTERLEAVE ||
+		     guest->policy_mode == POLICY_MODE_MIXED;
+	uint64_t nodes;
+
+	/* Only memory that is a file has a policy that can be set from outside (mm/shmem.c
+	 * shmem_set_policy). */
+	if (!plan_guest_has(guest, BACKING_KIND_MEMFD) && !plan_guest_has(guest, BACKING_KIND_FILE))
+		return false;
+	nodes = bound ? move_goal_nodes(goal, guest->policy_nodes) : goal->destinations;
+	if (!bound && !goal->to_nodes &&
+	    plan_guest_nodes(guest) & ~goal->sources & ~goal->destinations)
+		return false;
+	*ret_mode = bound ? guest->policy_mode : POLICY_MODE_PREFERRED;
+	*ret_nodes = nodes;
+	return nodes && (guest->policy_mode != *ret_mode || guest->policy_nodes != nodes);
+}
+
+bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal,
+		      uint64_t new_mems)
+{
+	uint64_t after;
+
+	if (guest->policy_mode == POLICY_MODE_DEFAULT || !guest->policy_nodes ||
+	    !guest->cpuset_mems)
+		return false;
+	/* Policies of shared memory belong to its inode, which a cpuset does not rebind
+	 * (mm/mempolicy.c mpol_rebind_mm). */
+	if (guest->backing_count && !plan_guest_has(guest, BACKING_KIND_ANON) &&
+	    !plan_guest_has(guest, BACKING_KIND_HUGETLB))
+		return false;
+	after = node_remap_policy(guest->policy_nodes, guest->cpuset_mems, new_mems);
+	return after != guest->policy_nodes && after != move_goal_nodes(goal, guest->policy_nodes);
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The planners by kind, and the dry run: the same next() against a copy of the snapshot in which
+ * each step has worked.
+ */
+#include "plan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "plan_priv.h"
+#include "size_text.h"
+
+#define DRAIN_TIMEOUT_LEAST_S 60
+#define CHECK_TIMEOUT_S	      600
+#define MOVE_TIMEOUT_LEAST_S  60
+/* 1 GiB of blocks that still held 200 MiB took 1.8 s. */
+#define OFFLINE_BYTES_PER_S (UINT64_C(500) << 20)
+
+void plan_limits_init(struct plan_limits *limits)
+{
+	*limits = (struct plan_limits){
+		.reserve_bytes = SIZE_TEXT_GIB,
+		.flat_ms = 5000,
+		.block_timeout_ms = 30000,
+		.stall_us = 10000,
+		.bytes_per_s = 0,
+		.online_ratio_percent = 301,
+		.resize_timeout_s = 120,
+		.drain_timeout_factor = 2,
+		/* One thread, 4 KiB pages: the slowest of what was measured. */
+		.assumed_bytes_per_s = 100 * SIZE_TEXT_MIB,
+	};
+}
+
+void plan_next(const struct plan_input *input, struct decision *ret_decision)
+{
+	switch (input->wish->kind) {
+	case OPERATION_KIND_RESIZE:
+		resize_next(input, ret_decision);
+		return;
+	case OPERATION_KIND_MOVE:
+		move_next(input, ret_decision);
+		return;
+	case OPERATION_KIND_DRAIN:
+		drain_next(input, ret_decision);
+		return;
+	case OPERATION_KIND_UNDRAIN:
+		undrain_next(input, ret_decision);
+		return;
+	case OPERATION_KIND_CHECK:
+		check_next(input, ret_decision);
+		return;
+	case OPERATION_KIND_COUNT:
+		break;
+	}
+	memset(ret_decision, 0, sizeof(*ret_decision));
+	ret_decision->kind = DECISION_KIND_GIVE_UP;
+	remainder_list_add(&ret_decision->remainder, REMAINDER_INVALID, "host", 0, NULL,
+			   "no such kind of operation");
+}
+
+uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits,
+			const struct plan *plan)
+{
+	uint64_t estimate = plan && plan->estimate_s != UINT32_MAX ? plan->estimate_s : 0;
+	uint64_t wanted = estimate * limits->drain_timeout_factor;
+
+	if (wish->timeout_s)
+		return wish->timeout_s;
+	if (wanted > UINT32_MAX)
+		wanted = UINT32_MAX;
+	switch (wish->kind) {
+	case OPERATION_KIND_RESIZE:
+		return limits->resize_timeout_s;
+	case OPERATION_KIND_MOVE:
+		return wanted > MOVE_TIMEOUT_LEAST_S ? (uint32_t)wanted : MOVE_TIMEOUT_LEAST_S;
+	case OPERATION_KIND_DRAIN:
+	case OPERATION_KIND_UNDRAIN:
+		return wanted > DRAIN_TIMEOUT_LEAST_S ? (uint32_t)wanted : DRAIN_TIMEOUT_LEAST_S;
+	case OPERATION_KIND_CHECK:
+	case OPERATION_KIND_COUNT:
+		break;
+	}
+	return CHECK_TIMEOUT_S;
+}
+
+/* FNV-1a, 64 bits: short, the same everywhere, and nobody gains by a collision with his own plan.
+ */
+static void digest_bytes(uint64_t *hash, const void *data, size_t size)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		*hash = (*hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+}
+
+static void digest_text(uint64_t *hash, const char *text)
+{
+	/* With its end, so that "a" "bc" and "ab" "c" differ. */
+	digest_bytes(hash, text, strlen(text) + 1);
+}
+
+static void digest_number(uint64_t *hash, uint64_t number)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, number);
+	digest_text(hash, text);
+}
+
+static void digest_map(uint64_t *hash, const int8_t *map, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (map[i] < 0)
+			continue;
+		digest_number(hash, i);
+		digest_number(hash, (uint64_t)map[i]);
+	}
+	digest_text(hash, ";");
+}
+
+/*
+ * What a step would change, not how much there happens to be at this moment: a guest that touches
+ * one more page must not make a plan that somebody has just read another one.
+ */
+static void digest_step(uint64_t *hash, const struct step *step)
+{
+	digest_text(hash, step_kind_name(step->kind));
+	digest_text(hash, step->guest);
+	digest_text(hash, step->device);
+	digest_text(hash, step->dimm);
+	digest_number(hash, (uint64_t)(step->node + 1));
+	digest_number(hash, step->nodes);
+	digest_number(hash, step->page_bytes);
+	digest_map(hash, step->map, SNAPSHOT_NODES_MAX);
+	digest_map(hash, step->cells, SNAPSHOT_CELLS_MAX);
+	digest_number(hash, step->mode);
+	if (step->kind == STEP_KIND_ONLINE_POLICY)
+		digest_text(hash, step->text);
+	if (step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON)
+		digest_number(hash, step->target_bytes);
+	for (size_t i = 0; i < step->block_run_count; i++) {
+		digest_number(hash, step->block_runs[i].first);
+		digest_number(hash, step->block_runs[i].last);
+	}
+	for (size_t i = 0; i < step->range_count; i++) {
+		digest_number(hash, step->ranges[i].start);
+		digest_number(hash, step->ranges[i].end);
+	}
+	digest_number(hash, step->undo_n);
+	if (step->child) {
+		digest_text(hash, operation_kind_name(step->child->kind));
+		digest_map(hash, step->child->move.map, SNAPSHOT_NODES_MAX);
+	}
+}
+
+static void make_digest(struct plan *plan)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < plan->step_count; i++)
+		digest_step(&hash, &plan->steps[i]);
+	digest_number(&hash, plan->consents_needed);
+	for (size_t i = 0; i < plan->blockers.count; i++) {
+		if (plan->blockers.items[i].consent >= 0)
+			continue;
+		digest_text(&hash, remainder_code_name(plan->blockers.items[i].code));
+		digest_text(&hash, plan->blockers.items[i].object);
+	}
+	snprintf(plan->digest, sizeof(plan->digest), "%016" PRIx64, hash);
+}
+
+static void count_needs(struct plan *plan, const struct plan_input *input, const struct step *step)
+{
+	const struct snapshot_guest *guest =
+		step->guest[0] ? snapshot_guest(input->snapshot, step->guest) : NULL;
+	const int8_t *map =
+		step->kind == STEP_KIND_CHILD && step->child ? step->child->move.map : step->map;
+	uint64_t growth;
+	int node;
+
+	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD ||
+	    (step->kind == STEP_KIND_REQUEST && guest))
+		plan->bytes += step->bytes;
+	if (!guest)
+		return;
+	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD) {
+		for (int from = 0; from < SNAPSHOT_NODES_MAX; from++)
+			if (map[from] >= 0)
+				plan->needs_bytes[map[from]] += guest->node_bytes[from];
+		return;
+	}
+	if (step->kind != STEP_KIND_REQUEST)
+		return;
+	growth = 0;
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, step->device) == 0 &&
+		    step->target_bytes > guest->devices[i].current_bytes)
+			growth = step->target_bytes - guest->devices[i].current_bytes;
+	node = plan_first_node(plan_growth_nodes(input, guest));
+	if (node >= 0)
+		plan->needs_bytes[node] += growth;
+}
+
+static void estimate(struct plan *plan, const struct plan_input *input)
+{
+	uint64_t rate = input->snapshot->measured_bytes_per_s, offline = 0, moved = 0, seconds;
+
+	plan->estimate_measured = rate > 0;
+	if (!rate)
+		rate = input->limits->assumed_bytes_per_s;
+	if (!rate) {
+		plan->estimate_s = UINT32_MAX;
+		return;
+	}
+	for (size_t i = 0; i < plan->step_count; i++) {
+		if (plan->steps[i].kind == STEP_KIND_OFFLINE_BLOCKS)
+			offline += plan->steps[i].target_bytes;
+		else if (plan->steps[i].kind == STEP_KIND_MOVE_PAGES ||
+			 plan->steps[i].kind == STEP_KIND_CHILD ||
+			 plan->steps[i].kind == STEP_KIND_REQUEST)
+			moved += plan->steps[i].bytes;
+	}
+	/* Half a second for each step: starting workers, looking again. */
+	seconds = moved / rate + offline / OFFLINE_BYTES_PER_S + plan->step_count / 2 + 1;
+	plan->estimate_s = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX - 1;
+}
+
+static void forecast(struct plan *plan, const struct plan_input *input)
+{
+	const struct snapshot_guest *guest;
+	uint64_t wanted, stays;
+
+	if (input->wish->kind != OPERATION_KIND_RESIZE)
+		return;
+	guest = snapshot_guest(input->snapshot, input->wish->guest);
+	if (!guest || resize_is_balloon(guest))
+		return;
+	wanted = plan_wanted_bytes(input->wish, guest);
+	if (wanted >= guest->current_bytes)
+		return;
+	stays = resize_remainder_forecast(guest, guest->current_bytes - wanted);
+	if (stays)
+		resize_remainder_shrink(input, guest, stays, &plan->forecast);
+}
+
+/* Only what a consent would lift stands in the way? */
+static bool only_consents(const struct remainder_list *blockers)
+{
+	for (size_t i = 0; i < blockers->count; i++)
+		if (blockers->items[i].consent < 0)
+			return false;
+	return true;
+}
+
+static bool add_step(struct plan *plan, const struct step *step)
+{
+	struct step *grown = reallocarray(plan->steps, plan->step_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return false;
+	plan->steps = grown;
+	if (step_copy(step, &grown[plan->step_count]) < 0)
+		return false;
+	plan->step_count++;
+	return true;
+}
+
+struct simulation {
+	struct snapshot *snapshot;   /* owned */
+	struct step_record *history; /* owned */
+	size_t history_count;
+	struct decision *decision; /* owned: too large for the stack of a small thread */
+};
+
+static void simulation_done(struct simulation *simulation)
+{
+	for (size_t i = 0; i < simulation->history_count; i++)
+		step_record_done(&simulation->history[i]);
+	free(simulation->history);
+	free(simulation->decision);
+	snapshot_free(simulation->snapshot);
+}
+
+/* False where memory is short. */
+static bool simulate(struct plan *plan, struct plan_input input, struct simulation *simulation)
+{
+	struct decision *decision = simulation->decision;
+
+	input.snapshot = simulation->snapshot;
+	for (;;) {
+		struct step_record *grown;
+		bool added;
+
+		input.history = simulation->history;
+		input.history_count = simulation->history_count;
+		plan_next(&input, decision);
+		if (decision->kind != DECISION_KIND_STEP || plan->step_count == PLAN_STEPS_MAX)
+			break;
+		grown = reallocarray(simulation->history, simulation->history_count + 1,
+				     sizeof(*grown));
+		added = grown && add_step(plan, &decision->step);
+		if (grown)
+			simulation->history = grown;
+		if (added) {
+			count_needs(plan, &input, &decision->step);
+			plan_apply(simulation->snapshot, &decision->step, input.now_ms,
+				   &grown[simulation->history_count]);
+			grown[simulation->history_count].n =
+				(unsigned)simulation->history_count + 1;
+			simulation->history_count++;
+		}
+		step_done(&decision->step);
+		remainder_list_append(&plan->warnings, &decision->warnings);
+		if (!added)
+			return false;
+	}
+	if (decision->kind == DECISION_KIND_STEP)
+		step_done(&decision->step);
+	remainder_list_append(&plan->warnings, &decision->warnings);
+	if (decision->kind == DECISION_KIND_GIVE_UP)
+		remainder_list_append(&plan->forecast, &decision->remainder);
+	plan->already_done = decision->kind == DECISION_KIND_DONE && plan->step_count == 0;
+	return true;
+}
+
+/* The same warning comes with every step; bytes were summed up on the way. */
+static void settle_warnings(struct plan *plan, const struct plan_input *input)
+{
+	struct decision *decision = calloc(1, sizeof(*decision));
+
+	if (!decision)
+		return;
+	plan_next(input, decision);
+	for (size_t i = 0; i < plan->warnings.count; i++)
+		for (size_t j = 0; j < decision->warnings.count; j++)
+			if (strcmp(plan->warnings.items[i].detail,
+				   decision->warnings.items[j].detail) == 0 &&
+			    strcmp(plan->warnings.items[i].object,
+				   decision->warnings.items[j].object) == 0)
+				plan->warnings.items[i].bytes = decision->warnings.items[j].bytes;
+	if (decision->kind == DECISION_KIND_STEP)
+		step_done(&decision->step);
+	free(decision);
+}
+
+struct plan *plan_dry_run(const struct plan_input *input)
+{
+	CLEANUP(plan_freep) struct plan *plan = calloc(1, sizeof(*plan));
+	struct simulation simulation = {0};
+	struct plan_input planned = *input;
+	struct failure failure;
+	struct wish wish = *input->wish;
+	bool enough = true;
+
+	if (!plan)
+		return NULL;
+	plan_check(input, &plan->blockers, &failure);
+	for (size_t i = 0; i < plan->blockers.count; i++)
+		if (plan->blockers.items[i].consent >= 0)
+			plan->consents_needed |= UINT32_C(1) << plan->blockers.items[i].consent;
+	plan_check_warnings(input, &plan->warnings);
+	if (only_consents(&plan->blockers)) {
+		/* What would happen once they are given. */
+		wish.allow |= plan->consents_needed;
+		planned.wish = &wish;
+		planned.deadline_ms = 0;
+		simulation.snapshot = snapshot_copy(input->snapshot);
+		simulation.decision = calloc(1, sizeof(*simulation.decision));
+		enough = simulation.snapshot && simulation.decision &&
+			 simulate(plan, planned, &simulation);
+		settle_warnings(plan, &planned);
+		simulation_done(&simulation);
+	}
+	if (!enough)
+		return NULL;
+	forecast(plan, input);
+	estimate(plan, input);
+	make_digest(plan);
+	return TAKE_PTR(plan);
+}
+
+struct plan *plan_free(struct plan *plan)
+{
+	if (!plan)
+		return NULL;
+	for (size_t i = 0; i < plan->step_count; i++)
+		step_done(&plan->steps[i]);
+	free(plan->steps);
+	free(plan);
+	return NULL;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Deciding: pure functions from what is wished and what was seen to the next step. No I/O, no clock, nothing kept
+ * between calls. The engine calls next again after every step with a fresh snapshot and the grown history, so that
+ * ladders, second passes and bringing home need no case of their own.
+ */
+#ifndef BALLAST_SERVICE_PLAN_H
+#define BALLAST_SERVICE_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "failure.h"
+#include "operation_record.h"
+#include "snapshot.h"
+#include "step.h"
+#include "wish.h"
+
+#define PLAN_STEPS_MAX 512	/* more steps than any operation needs: a bound for simulations, and for the engine */
+
+struct plan_limits {
+	uint64_t reserve_bytes;			/* stays free on the host */
+	uint32_t flat_ms;			/* a size unchanged for so long has stalled */
+	uint32_t block_timeout_ms;		/* offline of one block */
+	uint32_t stall_us;			/* default stall budget of a move */
+	uint64_t bytes_per_s;			/* default rate budget; 0: none */
+	uint32_t online_ratio_percent;		/* auto-movable ratio for guests; 301 is the kernel's own default */
+	uint32_t resize_timeout_s;
+	uint32_t drain_timeout_factor;		/* times the plan's estimate */
+	uint64_t assumed_bytes_per_s;		/* for estimates before anything was measured */
+};
+
+/* The defaults of the configuration. */
+void plan_limits_init(struct plan_limits *limits);
+
+struct plan_input {
+	const struct wish *wish;
+	const struct snapshot *snapshot;
+	const struct plan_limits *limits;
+	const struct step_record *history;	/* steps of this operation so far, oldest first */
+	size_t history_count;
+	const struct step_record *subject;	/* undrain: the steps of the drain; else NULL */
+	size_t subject_count;
+	const char *subject_operation;		/* undrain: the id of the drain's operation; may be NULL */
+	uint64_t start_bytes;			/* resize: the guest's size when the operation began */
+	uint64_t now_ms;			/* wall clock, the same that history uses */
+	uint64_t deadline_ms;			/* 0: none */
+};
+
+enum decision_kind {
+	DECISION_KIND_STEP,	/* run step */
+	DECISION_KIND_DONE,	/* the wish is true; remainder is empty */
+	DECISION_KIND_GIVE_UP,	/* no step is left that could help; remainder says why for every byte */
+	DECISION_KIND_COUNT
+};
+
+struct decision {
+	enum decision_kind kind;
+	struct step step;		/* valid with STEP; the caller releases it with step_done() */
+	struct remainder_list remainder;
+	struct remainder_list warnings;	/* said beside a plan or a result; nothing failed */
+};
+
+void resize_next(const struct plan_input *input, struct decision *ret_decision);
+void move_next(const struct plan_input *input, struct decision *ret_decision);
+void drain_next(const struct plan_input *input, struct decision *ret_decision);
+void undrain_next(const struct plan_input *input, struct decision *ret_decision);
+void check_next(const struct plan_input *input, struct decision *ret_decision);
+/* By the wish's kind. */
+void plan_next(const struct plan_input *input, struct decision *ret_decision);
+
+/*
+ * Can this wish be begun at all? Blockers go to *ret_blockers; those that a consent would lift name it. The first
+ * blocker also fills *failure with one of these codes for the API:
+ *   unknown_guest unknown_node unknown_dimm unknown_drain (404); guest_not_running (409);
+ *   not_block_multiple above_maximum below_base below_floor no_memory_device no_room kernel_memory not_movable
+ *   not_ejectable target_held consent_required policy_would_shift guest_unmovable invalid_target (422).
+ * Returns 0, or -EPERM with both filled.
+ */
+int plan_check(const struct plan_input *input, struct remainder_list *ret_blockers, struct failure *failure);
+
+/* What a dry run shows. */
+struct plan {
+	size_t step_count;
+	struct step *steps;		/* owned, each with step_done() */
+	struct remainder_list blockers;	/* with the consents that would lift them */
+	struct remainder_list warnings;
+	struct remainder_list forecast;	/* what would stay */
+	uint32_t consents_needed;	/* mask */
+	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];	/* room taken on each node */
+	uint64_t bytes;			/* all that would move or leave */
+	uint32_t estimate_s;		/* from measured rates; UINT32_MAX: not known */
+	bool estimate_measured;
+	bool already_done;		/* the wish is true as it stands: nothing to do */
+	char digest[17];		/* of the steps and the consents: equal digests mean the same plan */
+};
+
+/*
+ * Runs plan_next() against a copy of the snapshot to which each step's expected effect is applied. Returns the plan
+ * (to be freed), or NULL where memory is short.
+ */
+struct plan *plan_dry_run(const struct plan_input *input);
+struct plan *plan_free(struct plan *plan);
+CLEANUP_DEFINE(struct plan *, plan_free)
+
+/* The expected effect of a step on a snapshot, and the record the engine would write had it worked in full. Pure. */
+void plan_apply(struct snapshot *snapshot, const struct step *step, uint64_t now_ms, struct step_record *ret_record);
+
+/*
+ * How long an operation may take: what the wish says, or the default for its kind. plan may be NULL where none was made;
+ * a drain then gets the shortest default.
+ */
+uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits, const struct plan *plan);
+
+/* The size that a resize's wish means for the whole guest, base included. */
+uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest *guest);
+
+/* Pacing: the next batch and pause of a mover, from what the last call took. */
+struct pace {
+	uint64_t batch_bytes;
+	uint32_t pause_us;
+};
+struct pace_input {
+	struct pace last;
+	uint64_t call_us;		/* duration of the last call */
+	uint64_t call_bytes;		/* what it moved */
+	uint64_t page_bytes;
+	uint32_t stall_us;		/* budget; 0: none */
+	uint64_t bytes_per_s;		/* budget; 0: none */
+	uint64_t guest_pause_us;	/* what the guest felt; 0: not known */
+};
+struct pace pace_next(const struct pace_input *input);
+
+#endif

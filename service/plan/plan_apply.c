@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each step is expected to do, applied to a snapshot: the world in which a dry run goes on
+ * planning.
+ */
+#include "plan_priv.h"
+
+#include <string.h>
+#include "node_remap.h"
+
+static void give_free(struct snapshot *snapshot, int node_id, uint64_t bytes)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, node_id);
+
+	if (node)
+		node->free_bytes += bytes;
+}
+
+static void take_free(struct snapshot *snapshot, int node_id, uint64_t bytes)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, node_id);
+
+	if (node)
+		node->free_bytes -= plan_min(node->free_bytes, bytes);
+}
+
+static struct snapshot_device *find_device(struct snapshot_guest *guest, const char *alias)
+{
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, alias) == 0)
+			return &guest->devices[i];
+	return NULL;
+}
+
+/* The guest's memory is what its agent would then report; what was free leaves first. */
+static void apply_size(struct snapshot_guest *guest, uint64_t *current, uint64_t target)
+{
+	uint64_t change = target > *current ? target - *current : *current - target;
+	struct snapshot_agent *agent = &guest->agent;
+
+	if (target > *current) {
+		guest->current_bytes += change;
+		agent->movable_bytes += change;
+		agent->memory_free_bytes += change;
+		agent->memory_available_bytes += change;
+	} else {
+		guest->current_bytes -= plan_min(guest->current_bytes, change);
+		agent->movable_bytes -= plan_min(agent->movable_bytes, change);
+		agent->memory_free_bytes -= plan_min(agent->memory_free_bytes, change);
+		agent->memory_available_bytes -= plan_min(agent->memory_available_bytes, change);
+	}
+	*current = target;
+}
+
+static void apply_request(struct snapshot_guest *guest, const struct step *step)
+{
+	struct snapshot_device *device = find_device(guest, step->device);
+	uint64_t requested;
+
+	if (!device)
+		return;
+	apply_size(guest, &device->current_bytes, step->target_bytes);
+	requested =
+		guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
+	device->requested_bytes = step->target_bytes;
+	guest->requested_bytes = requested + step->target_bytes;
+}
+
+/* One node's pages to another, with the room they take and leave. */
+static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, int from, int to)
+{
+	uint64_t bytes = guest->node_bytes[from], page = plan_guest_huge_page(guest), pages;
+	struct snapshot_pool *source = page ? plan_pool(snapshot, from, page) : NULL;
+	struct snapshot_pool *destination = page ? plan_pool(snapshot, to, page) : NULL;
+	struct snapshot_node *node;
+
+	if (from == to || !bytes)
+		return;
+	guest->node_bytes[from] = 0;
+	guest->node_bytes[to] += bytes;
+	node = snapshot_node(snapshot, from);
+	if (node)
+		node->guest_bytes -= plan_min(node->guest_bytes, bytes);
+	node = snapshot_node(snapshot, to);
+	if (node)
+		node->guest_bytes += bytes;
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, guest->dimm_bytes[i].id);
+
+		if (dimm && dimm->node == from)
+			guest->dimm_bytes[i].bytes = 0;
+	}
+	if (!page) {
+		give_free(snapshot, from, bytes);
+		take_free(snapshot, to, bytes);
+		return;
+	}
+	pages = (bytes + page - 1) / page;
+	if (source)
+		source->free += pages;
+	if (destination && destination->free >= pages)
+		destination->free -= pages;
+	else
+		take_free(snapshot, to, bytes);
+}
+
+static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, const int8_t *map)
+{
+	uint64_t before[SNAPSHOT_NODES_MAX], after[SNAPSHOT_NODES_MAX] = {0};
+	uint64_t sources = 0, destinations = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		if (map[node] < 0)
+			continue;
+		sources |= plan_node_bit(node);
+		destinations |= plan_node_bit(map[node]);
+	}
+	if (!(sources & destinations)) {
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+			if (map[node] >= 0)
+				move_node(snapshot, guest, node, map[node]);
+		return;
+	}
+	/* Crossing maps: all at once, and the room changes by the difference. */
+	memcpy(before, guest->node_bytes, sizeof(before));
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		after[map[node] >= 0 ? map[node] : node] += before[node];
+	memcpy(guest->node_bytes, after, sizeof(after));
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		if (after[node] > before[node])
+			take_free(snapshot, node, after[node] - before[node]);
+		else
+			give_free(snapshot, node, before[node] - after[node]);
+	}
+}
+
+static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
+{
+	uint64_t result = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes >> node & 1)
+			result |= plan_node_bit(map[node] >= 0 ? map[node] : node);
+	return result;
+}
+
+/* A child that moves: its pages, and the policy and cpuset that go with them. */
+static void apply_child(struct snapshot *snapshot, struct snapshot_guest *guest,
+			const struct wish *child)
+{
+	if (!child || child->kind != OPERATION_KIND_MOVE || child->move.form != MOVE_FORM_MAP)
+		return;
+	apply_map(snapshot, guest, child->move.map);
+	if (guest->policy_mode != POLICY_MODE_DEFAULT)
+		guest->policy_nodes = map_nodes(child->move.map, guest->policy_nodes);
+	if (guest->cpuset_mems)
+		guest->cpuset_mems |= map_nodes(child->move.map, guest->cpuset_mems);
+	if (child->move.persist)
+		guest->stored_numatune_nodes =
+			map_nodes(child->move.map, guest->stored_numatune_nodes);
+}
+
+static void apply_cells(struct snapshot *snapshot, struct snapshot_guest *guest,
+			const struct step *step)
+{
+	int8_t map[SNAPSHOT_NODES_MAX];
+	int first = plan_first_node(step->nodes);
+
+	/* Which cell's pages lie where is not in a snapshot: what is on none of the destinations
+	 * goes to the first. */
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		map[node] = step->nodes >> node & 1 ? -1 : (int8_t)first;
+	apply_map(snapshot, guest, map);
+}
+
+static void apply_pool(struct snapshot *snapshot, const struct step *step)
+{
+	struct snapshot_pool *pool = plan_pool(snapshot, step->node, step->page_bytes);
+	struct snapshot_node *node = snapshot_node(snapshot, step->node);
+	uint64_t pages = step->page_bytes ? step->target_bytes / step->page_bytes : 0;
+
+	if (!node || !step->page_bytes)
+		return;
+	if (!pool) {
+		if (node->pool_count == SNAPSHOT_POOLS_MAX)
+			return;
+		pool = &node->pools[node->pool_count++];
+		*pool = (struct snapshot_pool){.page_bytes = step->page_bytes};
+	}
+	if (pages > pool->total) {
+		take_free(snapshot, step->node, (pages - pool->total) * step->page_bytes);
+		pool->free += pages - pool->total;
+	} else {
+		uint64_t gone = plan_min(pool->total - pages, pool->free);
+
+		give_free(snapshot, step->node, gone * step->page_bytes);
+		pool->free -= gone;
+		pages = pool->total - gone;
+	}
+	pool->total = pages;
+}
+
+static void apply_cpuset(struct snapshot_guest *guest, uint64_t nodes)
+{
+	bool rebound = !guest->backing_count || plan_guest_has(guest, BACKING_KIND_ANON) ||
+		       plan_guest_has(guest, BACKING_KIND_HUGETLB);
+
+	if (rebound && guest->policy_mode != POLICY_MODE_DEFAULT && guest->policy_nodes)
+		guest->policy_nodes =
+			node_remap_policy(guest->policy_nodes, guest->cpuset_mems, nodes);
+	guest->cpuset_mems = nodes;
+}
+
+static void apply_cordon(struct snapshot *snapshot, const struct step *step)
+{
+	struct snapshot_hold *hold = snapshot_add_hold(snapshot);
+
+	if (!hold)
+		return;
+	memcpy(hold->drain, step->text, sizeof(hold->drain) - 1);
+	memcpy(hold->dimm, step->dimm, sizeof(hold->dimm));
+	hold->node = step->node;
+	hold->range_count = step->range_count;
+	memcpy(hold->ranges, step->ranges, sizeof(hold->ranges));
+}
+
+static void refresh_node(struct snapshot *snapshot, int node_id)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, node_id);
+
+	if (!node)
+		return;
+	node->has_memory = false;
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (snapshot->blocks[i].node == node_id &&
+		    snapshot->blocks[i].state == BLOCK_STATE_ONLINE)
+			node->has_memory = true;
+}
+
+static void apply_blocks(struct snapshot *snapshot, const struct step *step, bool online)
+{
+	for (size_t i = 0; i < step->block_run_count; i++) {
+		for (size_t j = 0; j < snapshot->block_count; j++) {
+			struct snapshot_block *block = &snapshot->blocks[j];
+			struct snapshot_node *node = snapshot_node(snapshot, block->node);
+
+			if (block->id < step->block_runs[i].first ||
+			    block->id > step->block_runs[i].last ||
+			    (block->state == BLOCK_STATE_ONLINE) == online)
+				continue;
+			block->state = online ? BLOCK_STATE_ONLINE : BLOCK_STATE_OFFLINE;
+			if (!node)
+				continue;
+			if (online) {
+				node->total_bytes += block->size_bytes;
+				node->free_bytes += block->size_bytes;
+			} else {
+				node->total_bytes -= plan_min(node->total_bytes, block->size_bytes);
+				node->free_bytes -= plan_min(node->free_bytes, block->size_bytes);
+			}
+			refresh_node(snapshot, node->id);
+		}
+	}
+}
+
+static void apply_eject(struct snapshot *snapshot, const char *dimm_id)
+{
+	struct snapshot_dimm *dimm = snapshot_dimm(snapshot, dimm_id);
+	size_t kept = 0;
+
+	if (!dimm)
+		return;
+	dimm->state = SNAPSHOT_DIMM_EJECTED;
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *block = &snapshot->blocks[i];
+		bool inside = false;
+
+		for (size_t j = 0; j < dimm->range_count; j++)
+			inside = inside ||
+				 (dimm->ranges[j].start < block->start + block->size_bytes &&
+				  block->start < dimm->ranges[j].end);
+		if (!inside)
+			snapshot->blocks[kept++] = *block;
+	}
+	snapshot->block_count = kept;
+}
+
+static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
+			const struct step *step)
+{
+	struct snapshot_agent *agent = &guest->agent;
+	uint64_t freed;
+
+	switch (step->kind) {
+	case STEP_KIND_ONLINE_POLICY:
+		memcpy(agent->online_policy, step->text, sizeof(agent->online_policy) - 1);
+		return;
+	case STEP_KIND_FREE_HUGE_PAGES:
+		freed = plan_min(agent->huge_free_bytes, step->bytes);
+		agent->huge_free_bytes -= freed;
+		agent->memory_free_bytes += freed;
+		agent->memory_available_bytes += freed;
+		return;
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_KICK:
+	case STEP_KIND_SETTLE:
+		apply_request(guest, step);
+		return;
+	case STEP_KIND_BALLOON:
+		guest->balloon_bytes = step->target_bytes;
+		guest->current_bytes = step->target_bytes;
+		return;
+	case STEP_KIND_CPUSET:
+		apply_cpuset(guest, step->nodes);
+		return;
+	case STEP_KIND_NUMATUNE:
+		apply_cpuset(guest, step->nodes);
+		guest->numatune_nodes = step->nodes;
+		return;
+	case STEP_KIND_MEMORY_POLICY:
+		guest->policy_mode = step->mode;
+		guest->policy_nodes = step->nodes;
+		return;
+	case STEP_KIND_MOVE_PAGES:
+		if (step->by_cells)
+			apply_cells(snapshot, guest, step);
+		else
+			apply_map(snapshot, guest, step->map);
+		return;
+	case STEP_KIND_CPUS:
+		guest->cpu_nodes = step->nodes;
+		return;
+	case STEP_KIND_PERSIST:
+		guest->stored_numatune_nodes = step->nodes;
+		return;
+	case STEP_KIND_CHILD:
+		apply_child(snapshot, guest, step->child);
+		return;
+	/* Nothing of these is seen in a snapshot, or they belong to no guest. */
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CORDON:
+	case STEP_KIND_UNCORDON:
+	case STEP_KIND_OFFLINE_BLOCKS:
+	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_EJECT:
+	case STEP_KIND_UNDO:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+	case STEP_KIND_COUNT:
+		return;
+	}
+}
+
+void plan_apply(struct snapshot *snapshot, const struct step *step, uint64_t now_ms,
+		struct step_record *ret_record)
+{
+	struct snapshot_guest *guest =
+		step->guest[0] ? snapshot_guest(snapshot, step->guest) : NULL;
+
+	memset(ret_record, 0, sizeof(*ret_record));
+	/* Where memory is short the record is without the child's wish, which no planner reads
+	 * back. */
+	if (step_copy(step, &ret_record->step) < 0) {
+		ret_record->step = *step;
+		ret_record->step.child = NULL;
+	}
+	ret_record->state = STEP_STATE_DONE;
+	ret_record->started_at_ms = ret_record->ended_at_ms = now_ms;
+	ret_record->bytes_done = step->bytes;
+	ret_record->reached_bytes = step->target_bytes;
+	if (guest)
+		apply_guest(snapshot, guest, step);
+	if (step->kind == STEP_KIND_HOST_POOL)
+		apply_pool(snapshot, step);
+	if (step->kind == STEP_KIND_CORDON)
+		apply_cordon(snapshot, step);
+	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
+		apply_blocks(snapshot, step, false);
+	if (step->kind == STEP_KIND_ONLINE_BLOCKS)
+		apply_blocks(snapshot, step, true);
+	if (step->kind == STEP_KIND_EJECT)
+		apply_eject(snapshot, step->dimm);
+}

@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Can a wish be begun? Everything that stands in the way is told at once, with numbers; harms that
+ * a caller may agree to are blockers that name their consent, and are none once it is given. One
+ * file for all kinds, so that each code of the API's refusals is given in one place.
+ */
+#include "plan_priv.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "size_text.h"
+
+struct check {
+	const struct plan_input *input;
+	struct remainder_list *blockers;
+	struct failure *failure;
+	const char *action; /* "cannot resize" */
+	bool told;	    /* the failure has its first blocker */
+};
+
+static void tell(struct check *check, const char *code, const struct remainder *blocker)
+{
+	if (check->told)
+		return;
+	check->told = true;
+	failure_set(check->failure, EPERM, blocker->object, "%s", check->action);
+	failure_set_code(check->failure, code);
+	failure_set_cause(check->failure, "%s", blocker->detail);
+	failure_set_way_out(check->failure, "%s", blocker->way_out);
+}
+
+static void block(struct check *check, const char *code, enum remainder_code remainder,
+		  const char *object, uint64_t bytes, const char *way_out, const char *detail, ...)
+	PRINTF_LIKE(7, 8);
+
+static void block(struct check *check, const char *code, enum remainder_code remainder,
+		  const char *object, uint64_t bytes, const char *way_out, const char *detail, ...)
+{
+	char text[192];
+	va_list arguments;
+
+	va_start(arguments, detail);
+	vsnprintf(text, sizeof(text), detail, arguments);
+	va_end(arguments);
+	tell(check, code,
+	     remainder_list_add(check->blockers, remainder, object, bytes, way_out, "%s", text));
+}
+
+static void ask(struct check *check, enum consent consent, enum remainder_code remainder,
+		const char *object, uint64_t bytes, const char *detail, ...) PRINTF_LIKE(6, 7);
+
+static void ask(struct check *check, enum consent consent, enum remainder_code remainder,
+		const char *object, uint64_t bytes, const char *detail, ...)
+{
+	bool shift = consent == CONSENT_POLICY_SHIFT;
+	char text[192];
+	va_list arguments;
+
+	if (check->input->wish->allow >> consent & 1)
+		return;
+	va_start(arguments, detail);
+	vsnprintf(text, sizeof(text), detail, arguments);
+	va_end(arguments);
+	tell(check, shift ? "policy_would_shift" : "consent_required",
+	     remainder_list_add_consent(check->blockers, remainder, consent, object, bytes, "%s",
+					text));
+}
+
+static const struct snapshot_guest *check_guest(struct check *check)
+{
+	const struct wish *wish = check->input->wish;
+	const struct snapshot_guest *guest = snapshot_guest(check->input->snapshot, wish->guest);
+	char object[96];
+
+	if (!guest) {
+		block(check, "unknown_guest", REMAINDER_UNKNOWN_TARGET, wish_target(wish, object),
+		      0, "list the guests with ballastctl guests", "there is no such guest");
+		return NULL;
+	}
+	if (!plan_guest_runs(guest)) {
+		block(check, "guest_not_running", REMAINDER_GUEST_GONE,
+		      plan_guest_object(guest, object), 0, NULL, "it is %s",
+		      guest_state_name(guest->state));
+		return NULL;
+	}
+	return guest;
+}
+
+static void check_size(struct check *check, const struct snapshot_guest *guest, uint64_t wanted)
+{
+	char object[96], a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
+	uint64_t floor_bytes = guest->minimum_bytes;
+
+	plan_guest_object(guest, object);
+	if (wanted < guest->base_bytes) {
+		block(check, "below_base", REMAINDER_BELOW_FLOOR, object,
+		      guest->base_bytes - wanted, NULL,
+		      "%s is less than its base memory, %s, which cannot leave",
+		      size_text_format(wanted, a), size_text_format(guest->base_bytes, b));
+		return;
+	}
+	if (wanted > guest->max_bytes || (guest->maximum_bytes && wanted > guest->maximum_bytes)) {
+		uint64_t maximum = guest->maximum_bytes
+					   ? plan_min(guest->maximum_bytes, guest->max_bytes)
+					   : guest->max_bytes;
+
+		block(check, "above_maximum", REMAINDER_INVALID, object, wanted - maximum,
+		      "ask for less", "%s is more than its maximum, %s",
+		      size_text_format(wanted, a), size_text_format(maximum, b));
+		return;
+	}
+	if (wanted >= guest->current_bytes)
+		return;
+	if (guest->agent.reported && guest->agent.shrink_limit_bytes > floor_bytes)
+		floor_bytes = guest->agent.shrink_limit_bytes;
+	if (wanted < floor_bytes)
+		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object, floor_bytes - wanted,
+		      NULL, "%s is below its floor, %s", size_text_format(wanted, a),
+		      size_text_format(floor_bytes, b));
+}
+
+static void check_multiple(struct check *check, const char *object, uint64_t bytes,
+			   uint64_t block_bytes, uint64_t base_bytes)
+{
+	char asked[SIZE_TEXT_SIZE], unit[SIZE_TEXT_SIZE], low[SIZE_TEXT_SIZE], high[SIZE_TEXT_SIZE],
+		way_out[96];
+	uint64_t over = block_bytes ? bytes % block_bytes : 0;
+
+	if (!over)
+		return;
+	snprintf(way_out, sizeof(way_out), "ask for %s or %s",
+		 size_text_format(base_bytes + bytes - over, low),
+		 size_text_format(base_bytes + bytes - over + block_bytes, high));
+	block(check, "not_block_multiple", REMAINDER_INVALID, object, over, way_out,
+	      "%s is no multiple of the block size %s", size_text_format(bytes, asked),
+	      size_text_format(block_bytes, unit));
+}
+
+static void check_devices(struct check *check, const struct snapshot_guest *guest)
+{
+	const struct wish_resize *wish = &check->input->wish->resize;
+	char object[96], asked[SIZE_TEXT_SIZE], size[SIZE_TEXT_SIZE];
+	uint64_t smallest = 0;
+
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (!smallest || guest->devices[i].block_bytes < smallest)
+			smallest = guest->devices[i].block_bytes;
+	if (wish->device_count == 0 && wish->target_bytes > guest->base_bytes)
+		check_multiple(check, plan_guest_object(guest, object),
+			       wish->target_bytes - guest->base_bytes, smallest, guest->base_bytes);
+	for (size_t i = 0; i < wish->device_count; i++) {
+		const struct snapshot_device *device = NULL;
+
+		for (size_t j = 0; j < guest->device_count; j++)
+			if (strcmp(guest->devices[j].alias, wish->devices[i].alias) == 0)
+				device = &guest->devices[j];
+		snprintf(object, sizeof(object), "device %s", wish->devices[i].alias);
+		if (!device) {
+			block(check, "no_memory_device", REMAINDER_UNKNOWN_TARGET, object, 0, NULL,
+			      "the guest has no such memory device");
+			continue;
+		}
+		if (wish->devices[i].requested_bytes > device->size_bytes)
+			block(check, "above_maximum", REMAINDER_INVALID, object,
+			      wish->devices[i].requested_bytes - device->size_bytes, "ask for less",
+			      "%s is more than its size, %s",
+			      size_text_format(wish->devices[i].requested_bytes, asked),
+			      size_text_format(device->size_bytes, size));
+		check_multiple(check, object, wish->devices[i].requested_bytes, device->block_bytes,
+			       0);
+	}
+}
+
+/* "node 0 300 MiB, node 1 1.2 GiB": what the nodes could still give beyond the reserve. */
+static void rooms_text(const struct plan_input *input, const struct snapshot_guest *guest,
+		       uint64_t nodes, uint64_t without, char text[112])
+{
+	size_t length = 0;
+
+	snprintf(text, 112, "no node");
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && length < 80; node++) {
+		char size[SIZE_TEXT_SIZE];
+
+		if (nodes >> node & 1)
+			length += (size_t)snprintf(
+				text + length, 112 - length, "%snode %d %s", length ? ", " : "",
+				node,
+				size_text_format(plan_guest_room(input, guest, node, without),
+						 size));
+	}
+}
+
+static void check_growth(struct check *check, const struct snapshot_guest *guest, uint64_t growth)
+{
+	uint64_t nodes = plan_growth_nodes(check->input, guest), room = 0;
+	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes >> node & 1)
+			room += plan_guest_room(check->input, guest, node, 0);
+	if (room >= growth)
+		return;
+	rooms_text(check->input, guest, nodes, 0, rooms);
+	block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), growth - room,
+	      NULL, "it needs %s; beyond the reserve there is: %s", size_text_format(growth, size),
+	      rooms);
+}
+
+static void check_resize(struct check *check)
+{
+	const struct snapshot_guest *guest = check_guest(check);
+	size_t before = check->blockers->count;
+	uint64_t wanted;
+	char object[96];
+
+	if (!guest)
+		return;
+	plan_guest_object(guest, object);
+	if (guest->device_count == 0 && !guest->has_balloon) {
+		block(check, "no_memory_device", REMAINDER_INVALID, object, 0,
+		      "give it a virtio-mem device",
+		      "it has neither a virtio-mem device nor a balloon");
+		return;
+	}
+	if (guest->migrating)
+		block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, 0, NULL,
+		      "sizes are frozen while a migration is under way");
+	wanted = plan_wanted_bytes(check->input->wish, guest);
+	if (resize_is_balloon(guest)) {
+		char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
+
+		if (wanted == 0 || wanted > guest->max_bytes ||
+		    (guest->maximum_bytes && wanted > guest->maximum_bytes))
+			block(check, "above_maximum", REMAINDER_INVALID, object, 0,
+			      "ask for another size", "the balloon cannot make it that size");
+		else if (wanted < guest->current_bytes && wanted < guest->minimum_bytes)
+			block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
+			      guest->minimum_bytes - wanted, NULL, "%s is below its floor, %s",
+			      size_text_format(wanted, a),
+			      size_text_format(guest->minimum_bytes, b));
+		return;
+	}
+	check_devices(check, guest);
+	check_size(check, guest, wanted);
+	/* Numbers about room help nobody who has asked for an impossible size. */
+	if (check->blockers->count == before && wanted > guest->current_bytes)
+		check_growth(check, guest, wanted - guest->current_bytes);
+}
+
+/* What forbids moving a guest's memory at all. */
+static void check_movable(struct check *check, const struct snapshot_guest *guest, uint64_t bytes)
+{
+	char object[96];
+
+	plan_guest_object(guest, object);
+	if (guest->userfaultfd)
+		block(check, "guest_unmovable", REMAINDER_USERFAULTFD, object, bytes, NULL,
+		      "its memory is served by a userfaultfd");
+	if (guest->migrating)
+		block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, bytes, NULL,
+		      "a migration of it is under way");
+	if (guest->vfio)
+		block(check, "guest_unmovable", REMAINDER_VFIO_PINNED, object, bytes, NULL,
+		      "a passed-through device pins its memory");
+	if (guest->unmovable)
+		block(check, "guest_unmovable", REMAINDER_NOT_MOVABLE, object, bytes,
+		      "shut the guest down", "its memory cannot be moved");
+	if (guest->locked || guest->realtime)
+		ask(check, CONSENT_LOCKED_GUESTS, REMAINDER_CONSENT_REQUIRED, object, bytes,
+		    "it is %s: moving its memory pauses it",
+		    guest->realtime ? "real-time" : "locked in memory");
+	if (plan_guest_huge_page(guest) >= SIZE_TEXT_GIB)
+		ask(check, CONSENT_GIGANTIC_PAGES, REMAINDER_CONSENT_REQUIRED, object, bytes,
+		    "each of its 1 GiB pages pauses it by 100 ms and more");
+}
+
+static void check_destination(struct check *check, const struct snapshot_guest *guest, int id)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	const struct snapshot_node *node = snapshot_node(snapshot, id);
+	char object[96];
+
+	snprintf(object, sizeof(object), "node %d", id);
+	if (!node)
+		block(check, "unknown_node", REMAINDER_UNKNOWN_TARGET, object, 0,
+		      "list the nodes with ballastctl nodes", "there is no such node");
+	else if (!node->has_memory)
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+		      "choose a node with memory", "it has no memory");
+	else if (snapshot_held_nodes(snapshot, check->input->wish->drain) & plan_node_bit(id))
+		block(check, "target_held", REMAINDER_HELD, object, 0, NULL, "a drain holds it");
+	else if (guest->allowed_nodes && !(guest->allowed_nodes & plan_node_bit(id)))
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+		      "change the guest's policy", "the policy of guest %s does not allow it",
+		      guest->name);
+}
+
+static void check_move_of(struct check *check, const struct snapshot_guest *guest, bool room)
+{
+	const struct plan_input *input = check->input;
+	const struct wish_move *wish = &input->wish->move;
+	struct move_goal goal;
+	char object[96], need[SIZE_TEXT_SIZE], have[SIZE_TEXT_SIZE];
+
+	plan_guest_object(guest, object);
+	move_goal_find(input, guest, &goal);
+	if (!goal.destinations) {
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "name a node",
+		      wish->form == MOVE_FORM_NEAR_CPUS ? "no node of its CPUs has memory to go to"
+							: "no destination is named");
+		return;
+	}
+	if (wish->lazy)
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "ask without lazy",
+		      "pages would follow only the CPU that touches them, not the wish");
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (goal.destinations >> node & 1)
+			check_destination(check, guest, node);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && wish->form == MOVE_FORM_MAP; node++) {
+		if (wish->map[node] < 0 || snapshot_node(input->snapshot, node))
+			continue;
+		snprintf(object, sizeof(object), "node %d", node);
+		block(check, "unknown_node", REMAINDER_UNKNOWN_TARGET, object, 0,
+		      "list the nodes with ballastctl nodes", "there is no such node");
+	}
+	plan_guest_object(guest, object);
+	check_movable(check, guest, goal.left_bytes);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {
+		uint64_t free_bytes = plan_guest_room(input, guest, node, 0);
+		uint64_t leaving = goal.map[node] >= 0 ? guest->node_bytes[node] : 0;
+
+		/* What leaves the same node makes room on it. */
+		if (!snapshot_node(input->snapshot, node) ||
+		    goal.needs_bytes[node] <= free_bytes + leaving)
+			continue;
+		block(check, "no_room", REMAINDER_NO_ROOM, object,
+		      goal.needs_bytes[node] - free_bytes - leaving, NULL,
+		      "it needs %s on node %d, which has %s beyond the reserve",
+		      size_text_format(goal.needs_bytes[node], need), node,
+		      size_text_format(free_bytes, have));
+	}
+	if (guest->cpuset_mems && goal.destinations & ~guest->cpuset_mems &&
+	    move_goal_shifts(guest, &goal, guest->cpuset_mems | goal.destinations))
+		ask(check, CONSENT_POLICY_SHIFT, REMAINDER_POLICY_WOULD_SHIFT, object,
+		    goal.left_bytes,
+		    "widening its cpuset would rewrite its policies by position to nodes that "
+		    "nobody named");
+}
+
+static void check_move(struct check *check)
+{
+	const struct snapshot_guest *guest = check_guest(check);
+
+	if (guest)
+		check_move_of(check, guest, true);
+}
+
+static bool same_target(const struct snapshot_hold *hold, const struct wish_drain *wish)
+{
+	switch (wish->target) {
+	case DRAIN_TARGET_DIMM:
+		return strcmp(hold->dimm, wish->dimm) == 0;
+	case DRAIN_TARGET_NODE:
+		return hold->node == wish->node;
+	case DRAIN_TARGET_RANGE:
+		return hold->node < 0 && !hold->dimm[0] && hold->range_count == 1 &&
+		       hold->ranges[0].start == wish->range.start &&
+		       hold->ranges[0].end == wish->range.end;
+	case DRAIN_TARGET_COUNT:
+		break;
+	}
+	return false;
+}
+
+/* False where there is nothing to look at any closer. */
+static bool check_target(struct check *check, const struct drain_scope *scope, const char *object)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	const struct snapshot *snapshot = check->input->snapshot;
+	const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, wish->dimm);
+
+	if (wish->target == DRAIN_TARGET_DIMM && !dimm) {
+		block(check, "unknown_dimm", REMAINDER_UNKNOWN_TARGET, object, 0,
+		      "list them with ballastctl dimms", "there is no such DIMM");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_NODE && !snapshot_node(snapshot, wish->node)) {
+		block(check, "unknown_node", REMAINDER_UNKNOWN_TARGET, object, 0,
+		      "list the nodes with ballastctl nodes", "there is no such node");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_DIMM &&
+	    (dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT)) {
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "",
+		      "it is not there any more");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_RANGE) {
+		uint64_t unit = snapshot->block_bytes;
+
+		if (wish->range.start >= wish->range.end) {
+			block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+			      "give a start below the end", "the range is empty");
+			return false;
+		}
+		if (unit && (wish->range.start % unit || wish->range.end % unit))
+			block(check, "not_block_multiple", REMAINDER_INVALID, object, 0,
+			      "give bounds of whole blocks",
+			      "its bounds are no multiples of the block size 0x%" PRIx64, unit);
+	}
+	if (!scope->blocks) {
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "",
+		      "there is no memory in it");
+		return false;
+	}
+	/* What is left out would stay, and the drain would be called done. */
+	if (scope->is_cut)
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+		      "drain its DIMMs or ranges one by one",
+		      "its memory lies in more than %d pieces", SNAPSHOT_RANGES_MAX);
+	for (size_t i = 0; i < snapshot->hold_count; i++)
+		if (strcmp(snapshot->holds[i].drain, check->input->wish->drain) != 0 &&
+		    same_target(&snapshot->holds[i], wish))
+			block(check, "target_held", REMAINDER_HELD, object, 0,
+			      "undrain that one first", "drain %s holds it already",
+			      snapshot->holds[i].drain);
+	return true;
+}
+
+/* Blocks that can never go offline, as runs. */
+static void check_blocks(struct check *check, const struct drain_scope *scope)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+
+	for (size_t i = 0; i < snapshot->block_count;) {
+		const struct snapshot_block *first = &snapshot->blocks[i];
+		uint64_t bytes = 0, last = first->id;
+		size_t next = i;
+		char object[96];
+
+		if (first->state == BLOCK_STATE_OFFLINE || first->zone == BLOCK_ZONE_MOVABLE ||
+		    !drain_scope_has(scope, first)) {
+			i++;
+			continue;
+		}
+		while (next < snapshot->block_count && snapshot->blocks[next].zone == first->zone &&
+		       snapshot->blocks[next].state == first->state &&
+		       snapshot->blocks[next].id == first->id + (next - i) &&
+		       drain_scope_has(scope, &snapshot->blocks[next])) {
+			bytes += snapshot->blocks[next].size_bytes;
+			last = snapshot->blocks[next++].id;
+		}
+		if (last == first->id)
+			snprintf(object, sizeof(object), "block %" PRIu64, last);
+		else
+			snprintf(object, sizeof(object), "blocks %" PRIu64 "-%" PRIu64, first->id,
+				 last);
+		if (first->zone == BLOCK_ZONE_NONE)
+			block(check, "not_movable", REMAINDER_NOT_MOVABLE, object, bytes, NULL,
+			      "they span zones or nodes and can never go offline");
+		else
+			block(check, "kernel_memory", REMAINDER_KERNEL_MEMORY, object, bytes, NULL,
+			      "in zone %s, where the kernel keeps its own memory",
+			      block_zone_name(first->zone));
+		i = next;
+	}
+}
+
+static void check_eject(struct check *check, const struct drain_scope *scope)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	const struct snapshot *snapshot = check->input->snapshot;
+	char object[96];
+
+	if (wish->target == DRAIN_TARGET_RANGE) {
+		block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE,
+		      wish_target(check->input->wish, object), 0, "drain the DIMM by its name",
+		      "a range is no device that could be ejected");
+		return;
+	}
+	for (size_t i = 0; i < snapshot->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
+
+		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable ||
+		    dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT)
+			continue;
+		snprintf(object, sizeof(object), "dimm %s", dimm->id);
+		block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0, NULL,
+		      "the firmware offers no eject for it");
+	}
+	/* A node whose memory is no device at all. */
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *seen = &snapshot->blocks[i];
+		bool inside = false;
+
+		if (!drain_scope_has(scope, seen))
+			continue;
+		for (size_t d = 0; d < snapshot->dimm_count; d++)
+			for (size_t r = 0; r < snapshot->dimms[d].range_count; r++)
+				inside = inside || (snapshot->dimms[d].ranges[r].start <
+							    seen->start + seen->size_bytes &&
+						    seen->start < snapshot->dimms[d].ranges[r].end);
+		if (inside)
+			continue;
+		block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE,
+		      wish_target(check->input->wish, object), 0, NULL,
+		      "block %" PRIu64 " belongs to no device that could be ejected", seen->id);
+		return;
+	}
+}
+
+/* Farther from the vCPUs than it was, and the vCPUs cannot follow. */
+static void check_remote(struct check *check, const struct snapshot_guest *guest,
+			 const struct wish *child)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	char object[96];
+
+	if (!guest->cpus_pinned || !guest->cpu_nodes)
+		return;
+	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
+		uint8_t before = UINT8_MAX, after = UINT8_MAX;
+
+		if (child->move.map[from] < 0)
+			continue;
+		for (int cpu = 0; cpu < SNAPSHOT_NODES_MAX; cpu++) {
+			uint8_t distance;
+
+			if (!(guest->cpu_nodes >> cpu & 1))
+				continue;
+			distance = plan_distance(snapshot, cpu, from);
+			before = distance < before ? distance : before;
+			distance = plan_distance(snapshot, cpu, child->move.map[from]);
+			after = distance < after ? distance : after;
+		}
+		if (after > before)
+			ask(check, CONSENT_REMOTE_MEMORY, REMAINDER_CONSENT_REQUIRED,
+			    plan_guest_object(guest, object), guest->node_bytes[from],
+			    "its memory would be at distance %u from its pinned vCPUs instead of "
+			    "%u",
+			    after, before);
+	}
+}
+
+static void check_stored(struct check *check, const struct snapshot_guest *guest,
+			 const struct drain_scope *scope)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	char object[96], nodes[32];
+	uint64_t gone = guest->stored_numatune_nodes & scope->whole_nodes;
+
+	if (!gone || wish->persist || wish->finish == DRAIN_FINISH_EMPTY ||
+	    (guest->numatune_mode != NUMATUNE_MODE_STRICT &&
+	     guest->numatune_mode != NUMATUNE_MODE_RESTRICTIVE))
+		return;
+	ask(check, CONSENT_STORED_XML, REMAINDER_STORED_XML, plan_guest_object(guest, object), 0,
+	    "stored XML still says node %s, which will have no memory: it could not start again "
+	    "(--persist changes it)",
+	    plan_nodes_text(gone, nodes));
+}
+
+/* Every guest out, one after the other, as the drain itself would do it. */
+static void check_guests(struct check *check, const struct drain_scope *scope)
+{
+	const struct plan_input *input = check->input;
+	const struct snapshot *snapshot = input->snapshot;
+	uint64_t taken[SNAPSHOT_NODES_MAX] = {0}, done_below = UINT64_MAX;
+	size_t at = 0;
+
+	/* Largest first, of equal ones in their order: done_below and at are where the last one
+	 * stood. */
+	for (;;) {
+		const struct snapshot_guest *next = NULL;
+		uint64_t bytes = 0;
+		size_t index = 0;
+		struct plan_input child_input = *input;
+		struct wish child;
+		struct step step;
+		char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+
+		for (size_t i = 0; i < snapshot->guest_count; i++) {
+			uint64_t has = drain_scope_guest_bytes(input, scope, &snapshot->guests[i]);
+
+			if (has <= bytes || has > done_below || (has == done_below && i < at))
+				continue;
+			next = &snapshot->guests[i];
+			bytes = has;
+			index = i;
+		}
+		if (!next)
+			return;
+		done_below = bytes;
+		at = index + 1;
+		plan_guest_object(next, object);
+		if (!drain_scope_child(input, scope, next, bytes, taken, &step, &child)) {
+			check_movable(check, next, bytes);
+			rooms_text(input, next,
+				   plan_memory_nodes(snapshot) &
+					   ~snapshot_held_nodes(snapshot, NULL) & ~scope->nodes &
+					   (next->allowed_nodes ? next->allowed_nodes : UINT64_MAX),
+				   scope->whole_nodes, rooms);
+			block(check, "no_room", REMAINDER_NO_ROOM, object, bytes, NULL,
+			      "it needs %s; beyond the reserve and guests before it: %s",
+			      size_text_format(bytes, size), rooms);
+			continue;
+		}
+		child_input.wish = &child;
+		child_input.history_count = 0;
+		check->input = &child_input;
+		check_move_of(check, next, false);
+		check->input = input;
+		check_remote(check, next, &child);
+		check_stored(check, next, scope);
+	}
+}
+
+static void check_drain(struct check *check)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	struct drain_scope scope;
+	char object[96];
+
+	drain_scope_find(check->input, &scope);
+	if (!check_target(check, &scope, wish_target(check->input->wish, object)) ||
+	    wish->finish == DRAIN_FINISH_CORDON)
+		return;
+	if (wish->finish != DRAIN_FINISH_EMPTY)
+		check_blocks(check, &scope);
+	if (wish->finish == DRAIN_FINISH_EJECT)
+		check_eject(check, &scope);
+	check_guests(check, &scope);
+}
+
+static void check_undrain(struct check *check)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	char object[96];
+
+	for (size_t i = 0; i < snapshot->hold_count; i++)
+		if (strcmp(snapshot->holds[i].drain, check->input->wish->drain) == 0)
+			return;
+	if (check->input->subject_count)
+		return;
+	snprintf(object, sizeof(object), "drain %s", check->input->wish->drain);
+	block(check, "unknown_drain", REMAINDER_UNKNOWN_TARGET, object, 0,
+	      "list them with ballastctl drains", "there is no such drain");
+}
+
+int plan_check(const struct plan_input *input, struct remainder_list *ret_blockers,
+	       struct failure *failure)
+{
+	struct remainder_list blockers = {0};
+	struct check check = {.input = input, .blockers = &blockers, .failure = failure};
+
+	failure_clear(failure);
+	switch (input->wish->kind) {
+	case OPERATION_KIND_RESIZE:
+		check.action = "cannot resize";
+		check_resize(&check);
+		break;
+	case OPERATION_KIND_MOVE:
+		check.action = "cannot move";
+		check_move(&check);
+		break;
+	case OPERATION_KIND_DRAIN:
+		check.action = "cannot drain";
+		check_drain(&check);
+		break;
+	case OPERATION_KIND_UNDRAIN:
+		check.action = "cannot undrain";
+		check_undrain(&check);
+		break;
+	case OPERATION_KIND_CHECK:
+	case OPERATION_KIND_COUNT:
+		break;
+	}
+	*ret_blockers = blockers;
+	return blockers.count ? -EPERM : 0;
+}
+
+void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	const struct snapshot_dimm *dimm;
+	struct drain_scope scope;
+	char object[96], nodes[32];
+
+	if (input->wish->kind != OPERATION_KIND_DRAIN)
+		return;
+	drain_scope_find(input, &scope);
+	dimm = snapshot_dimm(snapshot, input->wish->drain_wish.dimm);
+	if (dimm && dimm->interleaved == ANSWER_YES)
+		remainder_list_add(warnings, REMAINDER_INTERLEAVED,
+				   wish_target(input->wish, object), 0,
+				   "nothing: the set leaves as a whole",
+				   "it is interleaved with others: the whole set is drained");
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &snapshot->guests[i];
+
+		if (!drain_scope_guest_bytes(input, &scope, guest) ||
+		    input->wish->drain_wish.persist ||
+		    !(guest->stored_numatune_nodes & scope.nodes))
+			continue;
+		remainder_list_add(
+			warnings, REMAINDER_STORED_XML, plan_guest_object(guest, object), 0, NULL,
+			"stored XML still says node %s (--persist changes it)",
+			plan_nodes_text(guest->stored_numatune_nodes & scope.nodes, nodes));
+	}
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+uint64_t plan_node_bit(int node)
+{
+	return node >= 0 && node < SNAPSHOT_NODES_MAX ? UINT64_C(1) << node : 0;
+}
+
+uint64_t plan_memory_nodes(const struct snapshot *snapshot)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (snapshot->nodes[i].has_memory)
+			nodes |= plan_node_bit(snapshot->nodes[i].id);
+	return nodes;
+}
+
+unsigned plan_node_count(uint64_t nodes)
+{
+	return (unsigned)__builtin_popcountll(nodes);
+}
+
+int plan_first_node(uint64_t nodes)
+{
+	return nodes ? __builtin_ctzll(nodes) : -1;
+}
+
+uint8_t plan_distance(const struct snapshot *snapshot, int from, int to)
+{
+	const struct snapshot_node *node = snapshot_node(snapshot, from);
+	uint8_t distance = node && to >= 0 && to < SNAPSHOT_NODES_MAX ? node->distances[to] : 0;
+
+	/* Unknown is farthest: 255 is what firmware says for "not reachable". */
+	return distance ? distance : UINT8_MAX;
+}
+
+uint64_t plan_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+uint64_t plan_room(const struct plan_input *input, int node_id, uint64_t without)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	const struct snapshot_node *node = snapshot_node(snapshot, node_id);
+	uint64_t reserve = input->limits->reserve_bytes, total = 0, share;
+
+	if (!node || !node->has_memory)
+		return 0;
+	if (snapshot->reserve_bytes > reserve)
+		reserve = snapshot->reserve_bytes;
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (!(plan_node_bit(snapshot->nodes[i].id) & without))
+			total += snapshot->nodes[i].total_bytes;
+	/* In MiB, so that the product cannot overflow. */
+	share = total >> 20 ? (reserve >> 20) * (node->total_bytes >> 20) / (total >> 20) << 20
+			    : reserve;
+	return node->free_bytes > share ? node->free_bytes - share : 0;
+}
+
+struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node_id, uint64_t page_bytes)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, node_id);
+
+	for (size_t i = 0; node && i < node->pool_count; i++)
+		if (node->pools[i].page_bytes == page_bytes)
+			return &node->pools[i];
+	return NULL;
+}
+
+uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_guest *guest,
+			 int node, uint64_t without)
+{
+	uint64_t room = plan_room(input, node, without), page = plan_guest_huge_page(guest);
+	const struct snapshot_pool *pool;
+
+	if (!page)
+		return room;
+	pool = plan_pool(input->snapshot, node, page);
+	return room / page * page + (pool ? pool->free * page : 0);
+}
+
+const char *plan_nodes_text(uint64_t nodes, char text[32])
+{
+	size_t length = 0;
+
+	text[0] = '\0';
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && length < 28; node++)
+		if (nodes >> node & 1)
+			length += (size_t)snprintf(text + length, 32 - length, "%s%d",
+						   length ? "," : "", node);
+	return text;
+}
+
+bool plan_guest_runs(const struct snapshot_guest *guest)
+{
+	return guest->state == GUEST_STATE_RUNNING || guest->state == GUEST_STATE_PAUSED;
+}
+
+uint64_t plan_guest_huge_page(const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB)
+			return guest->backings[i].page_bytes;
+	return 0;
+}
+
+bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind)
+{
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind == kind)
+			return true;
+	return false;
+}
+
+uint64_t plan_guest_nodes(const struct snapshot_guest *guest)
+{
+	uint64_t nodes = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (guest->node_bytes[node])
+			nodes |= plan_node_bit(node);
+	return nodes;
+}
+
+bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature)
+{
+	return guest->agent.state == AGENT_STATE_READY && guest->agent.features >> feature & 1;
+}
+
+const char *plan_guest_object(const struct snapshot_guest *guest, char text[96])
+{
+	snprintf(text, 96, "guest %s", guest->name[0] ? guest->name : guest->uuid);
+	return text;
+}
+
+uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	uint64_t nodes =
+		plan_memory_nodes(input->snapshot) & ~snapshot_held_nodes(input->snapshot, NULL);
+
+	if (guest->policy_mode == POLICY_MODE_BIND && guest->policy_nodes)
+		nodes &= guest->policy_nodes;
+	if (guest->cpuset_mems)
+		nodes &= guest->cpuset_mems;
+	if (guest->allowed_nodes)
+		nodes &= guest->allowed_nodes;
+	return nodes;
+}
+
+size_t plan_count(const struct plan_input *input, enum step_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == kind &&
+		    input->history[i].state != STEP_STATE_UNDONE)
+			count++;
+	return count;
+}
+
+const struct step_record *plan_last(const struct plan_input *input, enum step_kind kind)
+{
+	for (size_t i = input->history_count; i-- > 0;)
+		if (input->history[i].step.kind == kind &&
+		    input->history[i].state != STEP_STATE_UNDONE)
+			return &input->history[i];
+	return NULL;
+}
+
+bool plan_is_late(const struct plan_input *input)
+{
+	return input->deadline_ms && input->now_ms >= input->deadline_ms;
+}
+
+void plan_step_init(struct step *step, enum step_kind kind, const struct snapshot_guest *guest)
+{
+	step_init(step, kind);
+	if (!guest)
+		return;
+	memcpy(step->guest, guest->uuid, sizeof(step->guest));
+	memcpy(step->guest_name, guest->name, sizeof(step->guest_name));
+}
+
+void plan_decide(struct decision *decision, const struct step *step)
+{
+	decision->kind = DECISION_KIND_STEP;
+	decision->step = *step;
+}
+
+void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from,
+			 uint64_t *rest)
+{
+	for (size_t i = 0; i < from->count && *rest; i++) {
+		struct remainder entry = from->items[i];
+
+		entry.bytes = plan_min(entry.bytes, *rest);
+		if (!entry.bytes)
+			continue;
+		remainder_list_add_copy(to, &entry);
+		*rest -= entry.bytes;
+	}
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the planners share: room on nodes, questions about the history, and the goals that a check, a dry run and a
+ * planner must understand alike.
+ */
+#ifndef BALLAST_SERVICE_PLAN_PRIV_H
+#define BALLAST_SERVICE_PLAN_PRIV_H
+
+#include "plan.h"
+
+/* plan_common.c: nodes */
+uint64_t plan_node_bit(int node);
+uint64_t plan_memory_nodes(const struct snapshot *snapshot);
+unsigned plan_node_count(uint64_t nodes);
+int plan_first_node(uint64_t nodes);		/* -1: none */
+uint8_t plan_distance(const struct snapshot *snapshot, int from, int to);
+/*
+ * What may still be taken of a node: its free memory less its share of the host's reserve, which the nodes bear by
+ * size. Nodes in without bear nothing: they are about to leave.
+ */
+uint64_t plan_room(const struct plan_input *input, int node, uint64_t without);
+/* The same for memory of this guest: free huge pages of its size count, and room is cut to whole pages. */
+uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_guest *guest, int node,
+			 uint64_t without);
+struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node, uint64_t page_bytes);
+/* "0,2": at most 32 bytes of them. Returns text. */
+const char *plan_nodes_text(uint64_t nodes, char text[32]);
+
+/* plan_common.c: guests */
+bool plan_guest_runs(const struct snapshot_guest *guest);
+uint64_t plan_guest_huge_page(const struct snapshot_guest *guest);	/* 0: no hugetlb backing */
+bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind);
+uint64_t plan_guest_nodes(const struct snapshot_guest *guest);		/* where it has pages */
+bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature);
+const char *plan_guest_object(const struct snapshot_guest *guest, char text[96]);
+/* Nodes on which new memory of the guest may land. */
+uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest);
+
+/* plan_common.c: the history. A step counts whatever became of it, unless it was undone. */
+size_t plan_count(const struct plan_input *input, enum step_kind kind);
+const struct step_record *plan_last(const struct plan_input *input, enum step_kind kind);	/* NULL: none */
+bool plan_is_late(const struct plan_input *input);
+uint64_t plan_min(uint64_t a, uint64_t b);
+
+/* plan_common.c: decisions */
+void plan_step_init(struct step *step, enum step_kind kind, const struct snapshot_guest *guest);
+void plan_decide(struct decision *decision, const struct step *step);
+/* Entries of from, cut so that they sum up to at most *rest, which shrinks by them. */
+void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from, uint64_t *rest);
+
+/* resize_next.c, resize_remainder.c */
+void resize_targets(const struct plan_input *input, const struct snapshot_guest *guest,
+		    uint64_t targets[SNAPSHOT_DEVICES_MAX]);
+bool resize_is_balloon(const struct snapshot_guest *guest);
+/* Why missing_bytes of a shrink stay: the entries' bytes sum up to exactly that. */
+void resize_remainder_shrink(const struct plan_input *input, const struct snapshot_guest *guest,
+			     uint64_t missing_bytes, struct remainder_list *list);
+void resize_remainder_grow(const struct plan_input *input, const struct snapshot_guest *guest,
+			   uint64_t missing_bytes, struct remainder_list *list);
+/* What would stay, from what the agent says now; 0 where it says nothing. */
+uint64_t resize_remainder_forecast(const struct snapshot_guest *guest, uint64_t gap_bytes);
+
+/*
+ * move_goal.c: what a move's wish means for this guest now. A goal is opaque where residency by node cannot tell
+ * whether it is reached: cells, and maps in which a destination is a source too.
+ */
+struct move_goal {
+	bool by_cells, opaque;
+	int8_t map[SNAPSHOT_NODES_MAX];
+	int8_t cells[SNAPSHOT_CELLS_MAX];
+	uint64_t to_nodes;		/* all of the guest belongs there; 0: only the map's sources leave */
+	uint64_t sources;		/* nodes with pages that are to leave */
+	uint64_t destinations;
+	uint64_t left_bytes;
+	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];
+};
+void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);
+/* The policy that fits the goal. false: none is to be set (it is so already, or cannot be). */
+bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
+		      uint64_t *ret_nodes);
+/* Nodes by the goal: those that leave replaced by where they go. */
+uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
+/* Would writing the cpuset rewrite the guest's policies to what neither was nor is wished? */
+bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal, uint64_t new_mems);
+
+/* plan_check.c: what a plan should say beside its steps, known before the first of them. */
+void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);
+
+/* drain_scope.c: what a drain's wish covers. */
+struct drain_scope {
+	size_t range_count;
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	bool is_cut;			/* there are more of them: such a target is refused */
+	uint64_t nodes;			/* that have memory in it, or had before it went offline */
+	uint64_t whole_nodes;		/* all of whose memory is in it */
+	size_t blocks, online_blocks;
+	uint64_t online_bytes;
+};
+void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope);
+bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block);
+/* Resident bytes of the guest inside, exactly where it can be told, else not less than they are. */
+uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
+				 const struct snapshot_guest *guest);
+/*
+ * The child move that takes the guest out of the scope. taken: room already promised to others, by node; may be NULL.
+ * false: it fits nowhere.
+ */
+bool drain_scope_child(const struct plan_input *input, const struct drain_scope *scope,
+		       const struct snapshot_guest *guest, uint64_t bytes, uint64_t *taken, struct step *ret_step,
+		       struct wish *ret_child);
+bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_dimm *dimm);
+
+#endif

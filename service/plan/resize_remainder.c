@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Why a resize did not get to its size. What the agent's steps said about single blocks goes first,
+ * then what its report says about the guest as a whole; each entry takes at most what is still
+ * unexplained, so that a guest that claims too much cannot make the sum untrue.
+ */
+#include "plan_priv.h"
+
+#include <string.h>
+#include "size_text.h"
+
+struct account {
+	struct remainder_list *list;
+	const char *object;
+	uint64_t rest;
+};
+
+static void take(struct account *account, enum remainder_code code, uint64_t bytes,
+		 const char *detail)
+{
+	bytes = plan_min(bytes, account->rest);
+	if (!bytes)
+		return;
+	remainder_list_add(account->list, code, account->object, bytes, NULL, "%s", detail);
+	account->rest -= bytes;
+}
+
+static bool agent_worked(const struct plan_input *input)
+{
+	return plan_count(input, STEP_KIND_FREE_HUGE_PAGES) ||
+	       plan_count(input, STEP_KIND_COMPACT) ||
+	       plan_count(input, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+}
+
+static const struct step_record *last_request(const struct plan_input *input)
+{
+	for (size_t i = input->history_count; i-- > 0;) {
+		enum step_kind kind = input->history[i].step.kind;
+
+		if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK ||
+		    kind == STEP_KIND_BALLOON)
+			return &input->history[i];
+	}
+	return NULL;
+}
+
+static void take_rest(const struct plan_input *input, struct account *account, const char *stalled)
+{
+	const struct step_record *request = last_request(input);
+	bool refused = request && request->state == STEP_STATE_FAILED && !request->flat;
+
+	if (refused)
+		plan_take_remainder(account->list, &request->remainder, &account->rest);
+	if (refused)
+		take(account, REMAINDER_LIBVIRT_REFUSED, account->rest,
+		     "the size could not be asked for");
+	if (plan_is_late(input) && !(request && request->flat))
+		take(account, REMAINDER_DEADLINE, account->rest,
+		     "it was still changing when time ran out");
+	take(account, REMAINDER_DRIVER_STALLED, account->rest, stalled);
+}
+
+/* What the agent reports, in the order in which it stands in the way of an unplug. */
+static void take_report(struct account *account, const struct snapshot_agent *agent,
+			uint64_t wanted_bytes)
+{
+	uint64_t kept_bytes = plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
+
+	if (agent->shrink_limit_bytes > wanted_bytes)
+		take(account, REMAINDER_BELOW_FLOOR, agent->shrink_limit_bytes - wanted_bytes,
+		     "the guest's agent allows no less");
+	take(account, REMAINDER_GIGANTIC_PAGES, agent->gigantic_bytes,
+	     "1 GiB pages lie in the guest's memory");
+	take(account, REMAINDER_HUGE_PAGES_IN_USE, agent->huge_used_bytes,
+	     "huge pages in use or reserved in the guest");
+	take(account, REMAINDER_BELOW_FLOOR, kept_bytes,
+	     "free huge pages that the guest keeps for itself");
+	take(account, REMAINDER_KERNEL_ZONE, agent->wrong_zone_bytes,
+	     "plugged memory that the guest's kernel uses as its own");
+	if (agent->memory_available_bytes < account->rest)
+		take(account, REMAINDER_GUEST_BUSY, account->rest - agent->memory_available_bytes,
+		     "the guest has less memory available than it should give");
+}
+
+void resize_remainder_shrink(const struct plan_input *input, const struct snapshot_guest *guest,
+			     uint64_t missing_bytes, struct remainder_list *list)
+{
+	const struct step_record *offline = plan_last(input, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	char object[96];
+	struct account account = {
+		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
+
+	if (resize_is_balloon(guest)) {
+		if (plan_is_late(input))
+			take(&account, REMAINDER_DEADLINE, account.rest,
+			     "the balloon was still growing when time ran out");
+		take(&account, REMAINDER_GUEST_BUSY, account.rest,
+		     "the balloon stopped before the wished size");
+		return;
+	}
+	if (!plan_guest_runs(guest))
+		take(&account, REMAINDER_GUEST_GONE, account.rest, "the guest is not running");
+	if (guest->agent.state != AGENT_STATE_READY) {
+		if (agent_worked(input))
+			take(&account, REMAINDER_AGENT_LOST, account.rest,
+			     "the agent went away during the shrink");
+		take(&account, REMAINDER_NO_AGENT, account.rest,
+		     "the driver stopped, and nobody inside can say why or help");
+		return;
+	}
+	if (guest->agent.veto)
+		take(&account, REMAINDER_VETOED, account.rest,
+		     "the guest does not want to shrink now");
+	if (offline)
+		plan_take_remainder(list, &offline->remainder, &account.rest);
+	if (guest->agent.reported)
+		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest));
+	take_rest(input, &account, "the driver stopped, and the guest names no reason");
+}
+
+void resize_remainder_grow(const struct plan_input *input, const struct snapshot_guest *guest,
+			   uint64_t missing_bytes, struct remainder_list *list)
+{
+	uint64_t page = plan_guest_huge_page(guest), free_bytes = 0,
+		 nodes = plan_growth_nodes(input, guest);
+	char object[96];
+	struct account account = {
+		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
+
+	if (!plan_guest_runs(guest))
+		take(&account, REMAINDER_GUEST_GONE, account.rest, "the guest is not running");
+	if (resize_is_balloon(guest)) {
+		take(&account, REMAINDER_GUEST_BUSY, account.rest,
+		     "the balloon stopped before the wished size");
+		return;
+	}
+	/* The driver adds nothing more while over 1 GiB of it is offline (virtio_mem.c,
+	 * offline_threshold). */
+	if (guest->agent.reported && guest->agent.offline_bytes > SIZE_TEXT_GIB)
+		take(&account, REMAINDER_NOT_ONLINED, account.rest,
+		     "the driver waits until the guest onlines what it already has");
+	for (size_t i = 0; page && i < input->snapshot->node_count; i++) {
+		const struct snapshot_pool *pool =
+			plan_pool(input->snapshot, input->snapshot->nodes[i].id, page);
+
+		if (pool && nodes & plan_node_bit(input->snapshot->nodes[i].id))
+			free_bytes += pool->free * page;
+	}
+	if (page && free_bytes < account.rest)
+		take(&account, REMAINDER_NO_ROOM, account.rest - free_bytes,
+		     "no free huge pages for it on the guest's nodes");
+	take_rest(input, &account, "the driver stopped before the wished size");
+}
+
+uint64_t resize_remainder_forecast(const struct snapshot_guest *guest, uint64_t gap_bytes)
+{
+	const struct snapshot_agent *agent = &guest->agent;
+	uint64_t can_leave;
+
+	if (agent->state != AGENT_STATE_READY || !agent->reported || agent->memory_total_bytes == 0)
+		return 0;
+	can_leave = plan_min(agent->memory_available_bytes, gap_bytes);
+	if (agent->huge_free_bytes > agent->huge_floor_bytes)
+		can_leave += plan_min(agent->huge_free_bytes - agent->huge_floor_bytes,
+				      gap_bytes - can_leave);
+	return gap_bytes - can_leave;
+}

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Offline, round by round:
+ *
+ *   blocks, emptiest first -> each: write "offline" with a deadline -> gone from the list, or kept
+ * with its reason ^                                                                  |
+ *        +------- the kept ones in reverse order, while a round got any ----+
+ *
+ * The write blocks until the kernel has emptied the block. A signal ends it (the deadline's, or
+ * that of a cancel), and the kernel then puts the block back online by itself (mm/memory_hotplug.c
+ * offline_pages).
+ */
+#include "block_job.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "block_census.h"
+#include "job_context.h"
+#include "kernel_log.h"
+#include "memory_block.h"
+#include "worker_cgroup.h"
+
+#define ROUNDS_MAX	 3
+#define BLOCK_TIMEOUT_MS 30000 /* where the step names none */
+#define BLOCKS_MAX	 65536 /* of a step: 8 TiB in the smallest blocks */
+/* A page that is only taken for a moment has been let go of by then. */
+#define BETWEEN_ROUNDS_US 100000
+
+struct block_work {
+	uint64_t id;
+	uint64_t start, size_bytes;
+	uint64_t load; /* pages in use, for the order */
+	bool is_offline;
+	enum remainder_code code; /* why it stays; NONE: not tried */
+	char reason[160];
+};
+
+struct block_list {
+	struct block_work *blocks; /* owned */
+	size_t count;
+	uint64_t bytes;
+};
+
+static const enum memory_zone kernel_zones[BLOCK_ZONE_COUNT] = {
+	[BLOCK_ZONE_NONE] = MEMORY_ZONE_NONE,
+	[BLOCK_ZONE_DMA] =
+		MEMORY_ZONE_NORMAL, /* online_kernel is the one word for all kernel zones */
+	[BLOCK_ZONE_NORMAL] = MEMORY_ZONE_NORMAL,
+	[BLOCK_ZONE_MOVABLE] = MEMORY_ZONE_MOVABLE,
+};
+
+static const char *block_object(uint64_t id, char object[96])
+{
+	snprintf(object, 96, "block %" PRIu64, id);
+	return object;
+}
+
+static void stays(struct block_work *block, enum remainder_code code, const char *reason, ...)
+	PRINTF_LIKE(3, 4);
+
+static void stays(struct block_work *block, enum remainder_code code, const char *reason, ...)
+{
+	va_list arguments;
+
+	block->code = code;
+	va_start(arguments, reason);
+	vsnprintf(block->reason, sizeof(block->reason), reason, arguments);
+	va_end(arguments);
+}
+
+/* The blocks of the step, in its order. Blocks that do not exist are told at once. */
+static int list_blocks(struct job_context *context, struct block_list *list)
+{
+	const struct step *step = &context->job->step;
+	size_t count = 0;
+
+	memset(list, 0, sizeof(*list));
+	for (size_t r = 0; r < step->block_run_count; r++) {
+		uint64_t first = step->block_runs[r].first, last = step->block_runs[r].last;
+
+		if (last < first || last - first >= BLOCKS_MAX - count)
+			return -EINVAL;
+		count += (size_t)(last - first + 1);
+	}
+	list->blocks = calloc(count + 1, sizeof(*list->blocks));
+	if (!list->blocks)
+		return -ENOMEM;
+	for (size_t r = 0; r < step->block_run_count; r++) {
+		for (uint64_t id = step->block_runs[r].first; id <= step->block_runs[r].last;
+		     id++) {
+			struct memory_block block;
+			char object[96];
+			int rc = memory_block_read(context->sysroot, id, &block);
+
+			if (rc == -ENOENT)
+				remainder_list_add(&context->result->remainder,
+						   REMAINDER_UNKNOWN_TARGET,
+						   block_object(id, object), 0, NULL,
+						   "there is no such block");
+			else if (rc)
+				return rc;
+			else
+				list->blocks[list->count++] = (struct block_work){
+					.id = id,
+					.start = block.start,
+					.size_bytes = block.size_bytes,
+					.is_offline = block.state == MEMORY_BLOCK_STATE_OFFLINE};
+		}
+	}
+	for (size_t i = 0; i < list->count; i++)
+		list->bytes += list->blocks[i].size_bytes;
+	return 0;
+}
+
+static int compare_load(const void *a, const void *b)
+{
+	const struct block_work *x = a, *y = b;
+
+	if (x->load != y->load)
+		return x->load < y->load ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void sort_by_load(const struct job_context *context, struct block_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct block_work *block = &list->blocks[i];
+		struct block_census census;
+
+		/* Without the flags the order stays that of the step. */
+		if (block_census_read(context->sysroot, block->start, block->size_bytes, &census))
+			return;
+		block->load = census.pages - census.empty;
+	}
+	qsort(list->blocks, list->count, sizeof(*list->blocks), compare_load);
+}
+
+/* What the kernel said of a page of this block, since the last time it was asked. */
+static bool read_log(struct kernel_log *log, const struct block_work *block,
+		     struct kernel_log_page *page)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct kernel_log_page seen = {0};
+	bool is_found = false;
+
+	while (log && kernel_log_next_page(log, &seen) > 0) {
+		if (seen.pfn * page_bytes < block->start ||
+		    seen.pfn * page_bytes >= block->start + block->size_bytes)
+			continue;
+		*page = seen;
+		is_found = true;
+	}
+	return is_found;
+}
+
+static void explain_busy(struct block_work *block, struct kernel_log *log, const char *how)
+{
+	struct kernel_log_page page;
+
+	if (!read_log(log, block, &page)) {
+		stays(block, REMAINDER_BLOCK_BUSY, "%s", how);
+	} else if (page.is_unmovable) {
+		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own",
+		      how, page.pfn);
+	} else if (page.has_counts && page.references > page.mappings + 2) {
+		/* A page has a reference for each mapping, one of the page cache and one of whoever
+		 * isolated it. */
+		stays(block, REMAINDER_PINNED,
+		      "%s: page %#" PRIx64 " has %d references and %d mappings", how, page.pfn,
+		      page.references, page.mappings);
+	} else {
+		stays(block, REMAINDER_BLOCK_BUSY, "%s: page %#" PRIx64 " would not move", how,
+		      page.pfn);
+	}
+}
+
+static uint32_t block_timeout(const struct job_context *context)
+{
+	return context->job->step.timeout_ms ? context->job->step.timeout_ms : BLOCK_TIMEOUT_MS;
+}
+
+static void offline_one(struct job_context *context, struct block_work *block,
+			struct kernel_log *log)
+{
+	enum memory_block_offline_result outcome = MEMORY_BLOCK_OFFLINE_BUSY;
+	uint32_t timeout_ms = block_timeout(context);
+	struct kernel_log_page old;
+	char how[64];
+	int rc;
+
+	/* The whole job's deadline may come before the block's. */
+	if (context->control->deadline_ms) {
+		uint64_t now = worker_control_now_ms();
+		uint64_t left = context->control->deadline_ms > now
+					? context->control->deadline_ms - now
+					: 1;
+
+		if (left < timeout_ms)
+			timeout_ms = (uint32_t)left;
+	}
+	read_log(log, block, &old);
+	worker_control_set_alarm(timeout_ms);
+	rc = memory_block_offline(context->sysroot, block->id, &outcome);
+	worker_control_set_alarm(0);
+	if (rc) {
+		stays(block, REMAINDER_BLOCK_BUSY, "%s", strerror(-rc));
+		return;
+	}
+	switch (outcome) {
+	case MEMORY_BLOCK_OFFLINE_OFFLINED:
+	case MEMORY_BLOCK_OFFLINE_ALREADY:
+		block->is_offline = true;
+		break;
+	case MEMORY_BLOCK_OFFLINE_GONE:
+		stays(block, REMAINDER_UNKNOWN_TARGET, "it is not there any more");
+		break;
+	case MEMORY_BLOCK_OFFLINE_NOT_REMOVABLE:
+		stays(block, REMAINDER_NOT_MOVABLE, "it has holes or spans several zones");
+		break;
+	case MEMORY_BLOCK_OFFLINE_INTERRUPTED:
+		/* A cancel: told once, for all that was not done. */
+		if (!job_context_go(context))
+			break;
+		snprintf(how, sizeof(how), "not within %u ms", timeout_ms);
+		explain_busy(block, log, how);
+		break;
+	case MEMORY_BLOCK_OFFLINE_BUSY:
+	case MEMORY_BLOCK_OFFLINE_COUNT:
+		explain_busy(block, log, "the kernel gave up");
+		break;
+	}
+}
+
+static uint64_t offline_bytes(const struct block_list *list)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		bytes += list->blocks[i].is_offline ? list->blocks[i].size_bytes : 0;
+	return bytes;
+}
+
+/* True where another round can help: one got a block, and one that may go is still there. */
+static bool offline_round(struct job_context *context, struct block_list *list, unsigned round,
+			  struct kernel_log *log)
+{
+	bool is_any_offline = false, is_any_left = false;
+
+	for (size_t i = 0; i < list->count; i++) {
+		struct block_work *block = &list->blocks[round % 2 ? list->count - 1 - i : i];
+		char object[96];
+
+		if (block->is_offline || block->code == REMAINDER_NOT_MOVABLE ||
+		    block->code == REMAINDER_UNKNOWN_TARGET)
+			continue;
+		if (!job_context_go(context))
+			return false;
+		worker_control_progress(context->control, offline_bytes(list), list->bytes, "%s",
+					block_object(block->id, object));
+		offline_one(context, block, log);
+		is_any_offline |= block->is_offline;
+		is_any_left |= !block->is_offline;
+	}
+	return is_any_offline && is_any_left;
+}
+
+/* Every block's state as it is now decides, not what the writes said. */
+static void tell_left(struct job_context *context, struct block_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct block_work *block = &list->blocks[i];
+		enum memory_block_state state;
+		char object[96];
+		int rc = memory_block_read_state(context->sysroot, block->id, &state);
+
+		bool was_offline = block->is_offline;
+
+		block->is_offline = rc == -ENOENT || rc == -ENODEV ||
+				    (!rc && state == MEMORY_BLOCK_STATE_OFFLINE);
+		if (was_offline && !block->is_offline)
+			stays(block, REMAINDER_BLOCK_BUSY, "%s",
+			      rc ? strerror(-rc)
+				 : "it is online again: something else brought it online");
+		/* What was not tried is told of once, for all of it. */
+		if (block->is_offline || block->code == REMAINDER_NONE)
+			continue;
+		remainder_list_add(&context->result->remainder, block->code,
+				   block_object(block->id, object), block->size_bytes, NULL, "%s",
+				   block->reason);
+	}
+}
+
+static void tell_total(struct job_context *context, struct block_list *list, uint64_t done_bytes)
+{
+	char object[96] = "blocks";
+
+	context->result->bytes_done = done_bytes;
+	if (list->count)
+		snprintf(
+			object, sizeof(object), "blocks %" PRIu64 "-%" PRIu64,
+			context->job->step.block_runs[0].first,
+			context->job->step.block_runs[context->job->step.block_run_count - 1].last);
+	job_context_settle(context, object, list->bytes - done_bytes, done_bytes > 0);
+}
+
+void block_job_offline(struct job_context *context)
+{
+	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
+	const struct step *step = &context->job->step;
+	struct worker_cgroup group = {0};
+	struct block_list list;
+	int rc = list_blocks(context, &list);
+
+	if (rc) {
+		free(list.blocks);
+		job_context_fail(context, rc, "blocks", "cannot look at them");
+		return;
+	}
+	/* The whole job may stand in a cpuset already. */
+	if (step->nodes && !context->job->cpuset_nodes) {
+		rc = worker_cgroup_enter(context->sysroot, step->nodes, &group);
+		if (rc)
+			job_context_detail(context,
+					   "the kernel chooses where pages go: no cpuset: %s",
+					   strerror(-rc));
+	}
+	kernel_log_new(context->sysroot, &log);
+	sort_by_load(context, &list);
+	for (unsigned round = 0; round < ROUNDS_MAX; round++)
+		if (!offline_round(context, &list, round, log) ||
+		    (round + 1 < ROUNDS_MAX && !job_context_wait(context, BETWEEN_ROUNDS_US)))
+			break;
+	job_context_go(context);
+	worker_cgroup_leave(context->sysroot, &group);
+	tell_left(context, &list);
+	tell_total(context, &list, offline_bytes(&list));
+	free(list.blocks);
+}
+
+/* True where the block is online, in the zone. Else why not is told, with the code given. */
+static bool online_one(struct job_context *context, uint64_t id, uint64_t bytes,
+		       enum memory_zone zone, enum remainder_code code)
+{
+	enum memory_block_online_result outcome = MEMORY_BLOCK_ONLINE_REFUSED;
+	int rc = memory_block_online(context->sysroot, id, zone, &outcome);
+	const char *why = "the kernel refused";
+	char object[96];
+
+	if (rc) {
+		why = strerror(-rc);
+	} else {
+		switch (outcome) {
+		case MEMORY_BLOCK_ONLINE_ONLINED:
+		case MEMORY_BLOCK_ONLINE_ALREADY:
+			return true;
+		case MEMORY_BLOCK_ONLINE_WRONG_ZONE:
+			why = "it is online in another zone: something else brought it online";
+			code = REMAINDER_WRONG_ZONE;
+			break;
+		case MEMORY_BLOCK_ONLINE_GONE:
+			why = "it is not there any more";
+			break;
+		case MEMORY_BLOCK_ONLINE_INTERRUPTED:
+			why = "interrupted";
+			break;
+		case MEMORY_BLOCK_ONLINE_REFUSED:
+		case MEMORY_BLOCK_ONLINE_COUNT:
+			break;
+		}
+	}
+	remainder_list_add(&context->result->remainder, code, block_object(id, object), bytes, NULL,
+			   "%s", why);
+	return false;
+}
+
+void block_job_online(struct job_context *context)
+{
+	enum memory_zone zone = kernel_zones[context->job->step.zone];
+	struct block_list list;
+	uint64_t done = 0;
+	int rc = list_blocks(context, &list);
+
+	if (rc) {
+		free(list.blocks);
+		job_context_fail(context, rc, "blocks", "cannot look at them");
+		return;
+	}
+	for (size_t i = 0; i < list.count && job_context_go(context); i++) {
+		if (online_one(context, list.blocks[i].id, list.blocks[i].size_bytes, zone,
+			       REMAINDER_NOT_ONLINED))
+			done += list.blocks[i].size_bytes;
+		worker_control_progress(context->control, done, list.bytes, "%zu of %zu blocks",
+					i + 1, list.count);
+	}
+	tell_total(context, &list, done);
+	free(list.blocks);
+}
+
+void block_job_before(struct job_context *context)
+{
+	const struct step *step = &context->job->step;
+	json_t *runs = json_array(), *run = NULL;
+	struct memory_block last = {0};
+
+	for (size_t r = 0; r < step->block_run_count; r++) {
+		for (uint64_t id = step->block_runs[r].first; id <= step->block_runs[r].last;
+		     id++) {
+			struct memory_block block;
+			int rc = memory_block_read(context->sysroot, id, &block);
+
+			if (rc == -ENOENT)
+				continue;
+			if (rc) {
+				job_context_fail(context, rc, "blocks", "cannot look at them");
+				json_decref(runs);
+				return;
+			}
+			if (run && block.id == last.id + 1 && block.state == last.state &&
+			    block.zone == last.zone) {
+				json_object_set_new(run, "last", json_integer((json_int_t)id));
+			} else {
+				run = json_pack("{s:I, s:I, s:s, s:s}", "first", (json_int_t)id,
+						"last", (json_int_t)id, "state",
+						memory_block_state_name(block.state), "zone",
+						memory_zone_name(block.zone));
+				json_array_append_new(runs, run);
+			}
+			last = block;
+		}
+	}
+	context->result->values = json_pack("{s:o}", "blocks", runs);
+	context->result->outcome = WORKER_OUTCOME_DONE;
+}
+
+/* A block in its recorded state and zone. What is so already is left alone. */
+static void restore_one(struct job_context *context, uint64_t id, enum memory_block_state state,
+			enum memory_zone zone, struct kernel_log *log)
+{
+	struct block_work work = {.id = id};
+	struct memory_block block;
+	char object[96];
+	int rc = memory_block_read(context->sysroot, id, &block);
+
+	if (rc) {
+		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED,
+				   block_object(id, object), 0, NULL, "%s",
+				   rc == -ENOENT ? "it is not there any more" : strerror(-rc));
+		return;
+	}
+	work.start = block.start;
+	work.size_bytes = block.size_bytes;
+	if (state == MEMORY_BLOCK_STATE_ONLINE) {
+		if (online_one(context, id, block.size_bytes, zone, REMAINDER_UNDO_FAILED))
+			context->result->bytes_done += block.size_bytes;
+		return;
+	}
+	if (block.state != MEMORY_BLOCK_STATE_OFFLINE) {
+		offline_one(context, &work, log);
+		/* Ended by a cancel or the deadline: told once, for all. */
+		if (!work.is_offline && work.code == REMAINDER_NONE)
+			return;
+		if (!work.is_offline) {
+			remainder_list_add(&context->result->remainder, work.code,
+					   block_object(id, object), block.size_bytes, NULL, "%s",
+					   work.reason);
+			return;
+		}
+	}
+	context->result->bytes_done += block.size_bytes;
+}
+
+void block_job_undo(struct job_context *context)
+{
+	const json_t *runs = json_object_get(context->before, "blocks");
+	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
+
+	kernel_log_new(context->sysroot, &log);
+	for (size_t i = 0; i < json_array_size(runs); i++) {
+		json_int_t first, last;
+		const char *state_name, *zone_name;
+		int state = -1, zone = -1;
+
+		if (!json_unpack_ex(json_array_get(runs, i), NULL, JSON_STRICT,
+				    "{s:I, s:I, s:s, s:s}", "first", &first, "last", &last, "state",
+				    &state_name, "zone", &zone_name)) {
+			state = memory_block_state_from_name(state_name);
+			zone = memory_zone_from_name(zone_name);
+		}
+		if (state < 0 || zone < 0 || first < 0 || last < first ||
+		    last - first >= BLOCKS_MAX) {
+			job_context_fail(context, EINVAL, "blocks",
+					 "cannot read what they were before");
+			return;
+		}
+		for (json_int_t id = first; id <= last && job_context_go(context); id++)
+			/* Going offline was somebody else's try, and a state that cannot be asked
+			 * for. */
+			restore_one(context, (uint64_t)id,
+				    state == MEMORY_BLOCK_STATE_OFFLINE ? MEMORY_BLOCK_STATE_OFFLINE
+									: MEMORY_BLOCK_STATE_ONLINE,
+				    (enum memory_zone)zone, log);
+	}
+	job_context_settle(context, "blocks", 0, context->result->bytes_done > 0);
+}

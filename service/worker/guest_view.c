@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest_view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "size_text.h"
+#include "sysroot.h"
+
+#define RAM_MAX (SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX)
+
+/* The lowest descriptor of each range's file. Those it cannot see stay -1. */
+static void find_descriptors(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map,
+			     int *fds)
+{
+	struct sysroot_names names = {0};
+
+	for (size_t i = 0; i < map->count; i++)
+		fds[i] = -1;
+	if (sysroot_list(sysroot, &names, "/proc/%d/fd", (int)pid))
+		return;
+	for (size_t n = 0; n < names.count; n++) {
+		uint64_t number;
+		struct stat status;
+		CLEANUP_CLOSE int fd = -1;
+
+		if (size_text_parse_number(names.names[n], 10, &number) || number > INT32_MAX)
+			continue;
+		fd = sysroot_open(sysroot, O_PATH, "/proc/%d/fd/%s", (int)pid, names.names[n]);
+		if (fd < 0 || fstat(fd, &status))
+			continue;
+		for (size_t i = 0; i < map->count; i++)
+			if (map->ranges[i].inode && map->ranges[i].inode == status.st_ino &&
+			    map->ranges[i].device == status.st_dev &&
+			    (fds[i] < 0 || fds[i] > (int)number))
+				fds[i] = (int)number;
+	}
+	sysroot_names_done(&names);
+}
+
+/* The ranges of this size from the highest address down; their count. */
+static size_t list_same_size(const struct guest_map *map, uint64_t bytes, size_t *indexes,
+			     size_t limit)
+{
+	size_t count = 0;
+
+	for (size_t i = map->count; i-- > 0;)
+		if (map->ranges[i].end - map->ranges[i].start == bytes && count++ < limit)
+			indexes[count - 1] = i;
+	return count;
+}
+
+void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map,
+			     const int *fds, int8_t *cells)
+{
+	for (size_t i = 0; i < map->count; i++)
+		cells[i] = -1;
+	for (size_t s = 0; s < job->ram_size_count; s++) {
+		int8_t same_cells[RAM_MAX];
+		size_t indexes[RAM_MAX], wanted = 0, found;
+		bool is_one_cell = true, is_ordered = true;
+
+		for (size_t i = 0; i < job->ram_size_count; i++) {
+			if (job->ram_sizes[i] != job->ram_sizes[s])
+				continue;
+			same_cells[wanted++] = job->ram_cells[i];
+			is_one_cell &= job->ram_cells[i] == job->ram_cells[s];
+		}
+		found = list_same_size(map, job->ram_sizes[s], indexes, RAM_MAX);
+		if (found != wanted)
+			continue;
+		for (size_t i = 0; i < found; i++) {
+			int fd = fds[indexes[i]];
+
+			is_ordered &= fd >= 0 && (i == 0 || fd > fds[indexes[i - 1]]);
+		}
+		for (size_t i = 0; i < found; i++)
+			if (is_one_cell || is_ordered)
+				cells[indexes[i]] = same_cells[i];
+	}
+}
+
+bool guest_view_open(struct guest_view *view, struct job_context *context, bool with_policies)
+{
+	const struct worker_job *job = context->job;
+	struct guest_map_options options = {
+		.expected_bytes = job->ram_sizes,
+		.expected_count = job->ram_size_count,
+		.with_policies = with_policies,
+	};
+	CLEANUP_FREE int *fds = NULL;
+	char object[96];
+	int rc;
+
+	*view = (struct guest_view){.identity = PROCESS_IDENTITY_NONE};
+	rc = process_identity_open_expected(context->sysroot, job->process.pid,
+					    job->process.start_time, &view->identity);
+	if (!rc)
+		rc = guest_map_read(context->sysroot, job->process.pid, &options, &view->map);
+	if (!rc)
+		rc = physical_map_read(context->sysroot, &view->physical);
+	if (!rc) {
+		view->cells = calloc(view->map.count + 1, sizeof(*view->cells));
+		fds = calloc(view->map.count + 1, sizeof(*fds));
+		rc = view->cells && fds ? 0 : -ENOMEM;
+	}
+	if (rc == -ESRCH || rc == -ESTALE) {
+		job_context_guest_gone(context);
+		return false;
+	}
+	if (rc) {
+		job_context_fail(context, rc, job_context_guest(context, object),
+				 "cannot read where its memory is");
+		return false;
+	}
+	find_descriptors(context->sysroot, job->process.pid, &view->map, fds);
+	guest_view_assign_cells(job, &view->map, fds, view->cells);
+	return guest_view_is_same(view, context);
+}
+
+void guest_view_done(struct guest_view *view)
+{
+	process_identity_done(&view->identity);
+	guest_map_done(&view->map);
+	physical_map_free(view->physical);
+	free(view->cells);
+	*view = (struct guest_view){.identity = PROCESS_IDENTITY_NONE};
+}
+
+bool guest_view_is_same(const struct guest_view *view, struct job_context *context)
+{
+	if (process_identity_is_same(context->sysroot, &view->identity))
+		return true;
+	job_context_guest_gone(context);
+	return false;
+}
+
+struct page_survey_range guest_view_range(const struct guest_view *view, size_t index)
+{
+	const struct guest_range *range = &view->map.ranges[index];
+
+	return (struct page_survey_range){
+		.start = range->start, .end = range->end, .page_bytes = range->page_bytes};
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest's memory as a job sees it: whose process it is, where its RAM lies, and which cell each range belongs to.
+ */
+#ifndef BALLAST_SERVICE_GUEST_VIEW_H
+#define BALLAST_SERVICE_GUEST_VIEW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "guest_map.h"
+#include "job_context.h"
+#include "page_survey.h"
+#include "physical_map.h"
+#include "process_identity.h"
+
+struct guest_view {
+	struct process_identity identity;
+	struct guest_map map;
+	struct physical_map *physical; /* owned */
+	int8_t *cells;		       /* owned; by range: the guest's cell, or -1 where it cannot be told */
+};
+
+/* False with the result filled: the guest is gone, or cannot be looked at. The caller calls guest_view_done() always. */
+bool guest_view_open(struct guest_view *view, struct job_context *context, bool with_policies);
+void guest_view_done(struct guest_view *view);
+
+/* False with the result filled where the process is not the one any more. */
+bool guest_view_is_same(const struct guest_view *view, struct job_context *context);
+
+struct page_survey_range guest_view_range(const struct guest_view *view, size_t index);
+
+/*
+ * Which range is which of the job's RAM sizes, and so of which cell. A size that occurs once is told by itself. Ranges
+ * of the same size are told by the order in which QEMU made them, and only where two independent traces of it agree:
+ * falling addresses (mm/mmap.c searches from the top) and rising descriptors. Else -1: never a guess. fds has the
+ * lowest descriptor of each range's file, -1 for none. Pure.
+ */
+void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map, const int *fds,
+			     int8_t *cells);
+
+#endif

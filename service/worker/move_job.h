@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * STEP_KIND_MOVE_PAGES: a guest's pages to other nodes, with a reason for every byte that stayed.
+ *
+ * The step says where to: map[] from source to destination node, cells[] for the ranges of a cell, or else nodes (all
+ * that is elsewhere goes to the lowest of them). With ranges[] only pages that lie in these physical ranges go.
+ */
+#ifndef BALLAST_SERVICE_MOVE_JOB_H
+#define BALLAST_SERVICE_MOVE_JOB_H
+
+struct job_context;
+
+/* {"nodes":[{"node":3,"runs":[[first page, pages],...]},...],"merged":false}, in pages of 4096 bytes. */
+void move_job_before(struct job_context *context);
+void move_job_run(struct job_context *context);
+/* Moves what lies in the recorded runs back to its node. */
+void move_job_undo(struct job_context *context);
+
+#endif

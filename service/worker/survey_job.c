@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "survey_job.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "cgroup_memory.h"
+#include "guest_view.h"
+#include "node_mask.h"
+#include "numa_node.h"
+#include "sysroot.h"
+
+/* The lists of processors of a large host, as /proc/PID/status prints them. */
+#define STATUS_LIMIT (64 * 1024)
+
+static const enum backing_kind backing_kinds[GUEST_BACKING_COUNT] = {
+	[GUEST_BACKING_ANON] = BACKING_KIND_ANON,
+	[GUEST_BACKING_MEMFD] = BACKING_KIND_MEMFD,
+	[GUEST_BACKING_FILE] = BACKING_KIND_FILE,
+	[GUEST_BACKING_HUGETLB] = BACKING_KIND_HUGETLB,
+};
+
+static const enum policy_mode policy_modes[MEMORY_POLICY_COUNT] = {
+	[MEMORY_POLICY_DEFAULT] = POLICY_MODE_DEFAULT,
+	[MEMORY_POLICY_PREFERRED] = POLICY_MODE_PREFERRED,
+	[MEMORY_POLICY_BIND] = POLICY_MODE_BIND,
+	[MEMORY_POLICY_INTERLEAVE] = POLICY_MODE_INTERLEAVE,
+	[MEMORY_POLICY_LOCAL] = POLICY_MODE_DEFAULT,
+	[MEMORY_POLICY_PREFERRED_MANY] = POLICY_MODE_PREFERRED,
+	[MEMORY_POLICY_WEIGHTED_INTERLEAVE] = POLICY_MODE_INTERLEAVE,
+};
+
+static void add_policy(struct worker_survey *survey, const struct guest_range *range, bool is_first)
+{
+	uint64_t nodes = node_mask_from_set(&range->policy.nodes);
+	enum policy_mode mode = policy_modes[range->policy.mode];
+
+	if (!range->has_policy)
+		return;
+	if (range->has_mixed_policies ||
+	    (!is_first && (mode != survey->policy_mode || nodes != survey->policy_nodes)))
+		mode = POLICY_MODE_MIXED;
+	survey->policy_mode = mode;
+	survey->policy_nodes |= nodes;
+}
+
+static void add_backing(struct worker_survey *survey, const struct guest_range *range, int cell,
+			uint64_t bytes)
+{
+	enum backing_kind kind = backing_kinds[range->backing];
+	struct snapshot_backing *backing = survey->backings;
+
+	for (size_t i = 0; i < survey->backing_count; i++, backing++) {
+		/* More than fit are joined in the last one, which then belongs to no cell. */
+		bool is_last = i + 1 == SNAPSHOT_BACKINGS_MAX;
+
+		if (!is_last && (backing->kind != kind ||
+				 backing->page_bytes != range->page_bytes || backing->cell != cell))
+			continue;
+		if (is_last && backing->cell != cell)
+			backing->cell = -1;
+		backing->bytes += bytes;
+		return;
+	}
+	*backing = (struct snapshot_backing){kind, range->page_bytes, bytes, cell};
+	survey->backing_count++;
+}
+
+/*
+ * What a file holds beyond what its mappings show: pages that only the file knows. Swapped pages of
+ * shared memory count here too, because the page table does not remember them.
+ */
+static uint64_t count_unmapped(const struct job_context *context, const struct guest_view *view,
+			       const uint64_t *present)
+{
+	uint64_t unmapped = 0;
+
+	for (size_t i = 0; i < view->map.count; i++) {
+		const struct guest_range *range = &view->map.ranges[i];
+		uint64_t mapped = 0;
+		struct stat status;
+		bool is_first = true;
+		CLEANUP_CLOSE int fd = -1;
+
+		for (size_t n = 0; n < view->map.count; n++) {
+			const struct guest_range *other = &view->map.ranges[n];
+
+			if (other->inode != range->inode || other->device != range->device)
+				continue;
+			is_first &= n >= i;
+			mapped += present[n];
+		}
+		if (!range->inode || !range->is_shared || !is_first ||
+		    range->backing == GUEST_BACKING_FILE)
+			continue;
+		fd = guest_map_open_backing(context->sysroot, context->job->process.pid, range);
+		if (fd < 0 || fstat(fd, &status))
+			continue;
+		if ((uint64_t)status.st_blocks * 512 > mapped)
+			unmapped += (uint64_t)status.st_blocks * 512 - mapped;
+	}
+	return unmapped;
+}
+
+static uint64_t read_cpuset(const struct job_context *context)
+{
+	char path[CGROUP_MEMORY_PATH_SIZE];
+	struct node_set mems;
+
+	if (cgroup_memory_read_path(context->sysroot, context->job->process.pid, path) ||
+	    cgroup_memory_read_effective_mems(context->sysroot, path, &mems))
+		return 0;
+	return node_mask_from_set(&mems);
+}
+
+/* Of which nodes are these processors ("0-3,8")? */
+static uint64_t nodes_of_cpus(const struct numa_node_list *nodes, const char *cpus)
+{
+	struct node_set allowed, own;
+	uint64_t mask = 0;
+
+	/* The two lists have the same form; processors beyond the set's size are not seen. */
+	if (node_set_parse(cpus, &allowed))
+		return 0;
+	for (size_t i = 0; i < nodes->count; i++)
+		if (nodes->nodes[i].has_cpu && !node_set_parse(nodes->nodes[i].cpus, &own) &&
+		    node_set_intersects(&allowed, &own))
+			mask |= node_mask_of(nodes->nodes[i].id);
+	return mask;
+}
+
+static uint64_t thread_nodes(const struct job_context *context, const struct numa_node_list *nodes,
+			     const char *thread)
+{
+	CLEANUP_FREE char *status = NULL;
+	char *cpus;
+
+	if (sysroot_read_all(context->sysroot, STATUS_LIMIT, &status, NULL,
+			     "/proc/%d/task/%s/status", context->job->process.pid, thread))
+		return 0;
+	cpus = strstr(status, "\nCpus_allowed_list:");
+	if (!cpus)
+		return 0;
+	cpus += strlen("\nCpus_allowed_list:");
+	cpus += strspn(cpus, " \t");
+	cpus[strcspn(cpus, "\n")] = '\0';
+	return nodes_of_cpus(nodes, cpus);
+}
+
+/* The nodes of the vCPU threads, which QEMU names "CPU 0/KVM"; of all threads where none has such a
+ * name. */
+static uint64_t read_cpu_nodes(const struct job_context *context)
+{
+	struct numa_node_list nodes = {0};
+	struct sysroot_names threads = {0};
+	uint64_t vcpus = 0, all = 0;
+	char name[32];
+
+	if (numa_node_list_read(context->sysroot, &nodes))
+		return 0;
+	sysroot_list(context->sysroot, &threads, "/proc/%d/task", context->job->process.pid);
+	for (size_t i = 0; i < threads.count; i++) {
+		uint64_t mask = thread_nodes(context, &nodes, threads.names[i]);
+
+		all |= mask;
+		if (!sysroot_read_text(context->sysroot, name, sizeof(name),
+				       "/proc/%d/task/%s/comm", context->job->process.pid,
+				       threads.names[i]) &&
+		    strncmp(name, "CPU ", 4) == 0)
+			vcpus |= mask;
+	}
+	sysroot_names_done(&threads);
+	numa_node_list_done(&nodes);
+	return vcpus ? vcpus : all;
+}
+
+/* The DIMMs' ranges as one list for the survey; owner says whose each is. */
+static int list_targets(const struct worker_job *job, struct physical_range **ret_targets,
+			size_t **ret_owners, size_t *ret_count)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < job->dimm_count; i++)
+		count += job->dimms[i].range_count;
+	*ret_targets = calloc(count + 1, sizeof(**ret_targets));
+	*ret_owners = calloc(count + 1, sizeof(**ret_owners));
+	*ret_count = count;
+	if (!*ret_targets || !*ret_owners)
+		return -ENOMEM;
+	count = 0;
+	for (size_t i = 0; i < job->dimm_count; i++)
+		for (size_t r = 0; r < job->dimms[i].range_count; r++, count++) {
+			(*ret_owners)[count] = i;
+			(*ret_targets)[count] =
+				(struct physical_range){.start = job->dimms[i].ranges[r].start,
+							.end = job->dimms[i].ranges[r].end};
+		}
+	return 0;
+}
+
+/* Counts range by range, so that each one's backing and cell keep their share. */
+static int count_pages(struct job_context *context, const struct guest_view *view,
+		       struct worker_survey *survey, uint64_t *present)
+{
+	CLEANUP(page_survey_freep) struct page_survey *pages = NULL;
+	CLEANUP_FREE struct physical_range *targets = NULL;
+	CLEANUP_FREE size_t *owners = NULL;
+	CLEANUP_FREE uint64_t *target_bytes = NULL;
+	CLEANUP_FREE struct page_survey_totals *totals = calloc(1, sizeof(*totals));
+	struct page_survey_options options = {.map = view->physical};
+	int rc = list_targets(context->job, &targets, &owners, &options.target_count);
+
+	target_bytes = calloc(options.target_count + 1, sizeof(*target_bytes));
+	if (!rc && (!totals || !target_bytes))
+		rc = -ENOMEM;
+	options.targets = targets;
+	if (!rc)
+		rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &pages);
+	if (!rc)
+		totals->target_bytes = target_bytes;
+	for (size_t i = 0; !rc && i < view->map.count && job_context_go(context); i++) {
+		struct page_survey_range range = guest_view_range(view, i);
+		uint64_t before = totals->present_bytes;
+
+		rc = page_survey_count(pages, &range, 1, totals);
+		present[i] = totals->present_bytes - before;
+		add_backing(survey, &view->map.ranges[i], view->cells[i], present[i]);
+		add_policy(survey, &view->map.ranges[i], i == 0);
+	}
+	if (!rc && !page_survey_has_pfn(pages))
+		rc = -EPERM;
+	if (rc)
+		return rc;
+	survey->resident_bytes = totals->present_bytes;
+	survey->swapped_bytes = totals->swapped_bytes;
+	memcpy(survey->node_bytes, totals->node_bytes, sizeof(survey->node_bytes));
+	survey->dimm_count = context->job->dimm_count;
+	for (size_t i = 0; i < survey->dimm_count; i++)
+		memcpy(survey->dimms[i].id, context->job->dimms[i].id, sizeof(survey->dimms[i].id));
+	for (size_t i = 0; i < options.target_count; i++)
+		survey->dimms[owners[i]].bytes += target_bytes[i];
+	return 0;
+}
+
+static void run(struct job_context *context, const struct guest_view *view,
+		struct worker_survey *survey)
+{
+	CLEANUP_FREE uint64_t *present = calloc(view->map.count + 1, sizeof(*present));
+	char object[96];
+	int rc = present ? count_pages(context, view, survey, present) : -ENOMEM;
+
+	if (rc) {
+		job_context_fail(context, rc, job_context_guest(context, object),
+				 "cannot read its page table");
+		return;
+	}
+	survey->unmapped_bytes = count_unmapped(context, view, present);
+	survey->cpuset_mems = read_cpuset(context);
+	survey->cpu_nodes = read_cpu_nodes(context);
+	survey->vfio = view->map.vfio_count > 0;
+	survey->userfaultfd = view->map.userfaultfd_count > 0;
+	survey->locked = view->map.locked_bytes > 0;
+	/* Where the process ended meanwhile its page table read as empty. */
+	if (!guest_view_is_same(view, context))
+		return;
+	job_context_settle(context, job_context_guest(context, object), 0, false);
+	if (context->result->outcome != WORKER_OUTCOME_DONE)
+		return;
+	context->result->bytes_done = survey->resident_bytes;
+	context->result->values = worker_survey_to_json(survey);
+	if (!context->result->values)
+		job_context_fail(context, ENOMEM, object, "cannot tell what was found");
+}
+
+void survey_job_run(struct job_context *context)
+{
+	CLEANUP_FREE struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct guest_view view;
+
+	if (!survey) {
+		job_context_fail(context, ENOMEM, "survey", "cannot begin");
+		return;
+	}
+	if (guest_view_open(&view, context, true))
+		run(context, &view, survey);
+	guest_view_done(&view);
+}

@@ -1,0 +1,717 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker_message.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include "model_json.h"
+
+static const char *const job_kind_names[WORKER_JOB_COUNT] = {
+	[WORKER_JOB_SURVEY] = "survey",
+	[WORKER_JOB_STEP] = "step",
+	[WORKER_JOB_UNDO] = "undo",
+	[WORKER_JOB_BEFORE] = "before",
+};
+NAME_TABLE_DEFINE(worker_job_kind, job_kind_names)
+
+static const char *const outcome_names[WORKER_OUTCOME_COUNT] = {
+	[WORKER_OUTCOME_DONE] = "done",	    [WORKER_OUTCOME_PARTIAL] = "partial",
+	[WORKER_OUTCOME_FAILED] = "failed", [WORKER_OUTCOME_CANCELLED] = "cancelled",
+	[WORKER_OUTCOME_DIED] = "died",	    [WORKER_OUTCOME_STUCK] = "stuck",
+};
+NAME_TABLE_DEFINE(worker_outcome, outcome_names)
+
+static const char *const type_names[WORKER_MESSAGE_TYPE_COUNT] = {
+	[WORKER_MESSAGE_START] = "start",	[WORKER_MESSAGE_LIMIT] = "limit",
+	[WORKER_MESSAGE_PAUSE] = "pause",	[WORKER_MESSAGE_RESUME] = "resume",
+	[WORKER_MESSAGE_CANCEL] = "cancel",	[WORKER_MESSAGE_HELLO] = "hello",
+	[WORKER_MESSAGE_PROGRESS] = "progress", [WORKER_MESSAGE_RESULT] = "result",
+};
+NAME_TABLE_DEFINE(worker_message_type, type_names)
+
+#define RAM_MAX (SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX)
+
+/* Text that is not UTF-8 (a path, a kernel line) must not lose the message that carries it. */
+static json_t *json_text(const char *text)
+{
+	json_t *json = json_string(text);
+
+	return json ? json : json_string("(not printable)");
+}
+
+static json_t *json_number(uint64_t number)
+{
+	return json_integer((json_int_t)(number > INT64_MAX ? INT64_MAX : number));
+}
+
+static int refuse(struct failure *failure, const char *what, const char *why)
+{
+	failure_set(failure, EINVAL, "worker message", "cannot read \"%s\"", what);
+	failure_set_cause(failure, "%s", why);
+	return -EINVAL;
+}
+
+/* jansson's own strict unpacking with its complaint kept. */
+static int unpack(const json_t *json, struct failure *failure, const char *what, const char *format,
+		  ...)
+{
+	json_error_t error;
+	va_list arguments;
+	int rc;
+
+	va_start(arguments, format);
+	rc = json_vunpack_ex((json_t *)json, &error, JSON_STRICT, format, arguments);
+	va_end(arguments);
+	return rc ? refuse(failure, what, error.text) : 0;
+}
+
+/* Numbers of the protocol are never negative, and end where a signed 64-bit number does. */
+static int take_number(const json_t *json, uint64_t limit, uint64_t *ret_number,
+		       struct failure *failure, const char *what)
+{
+	if (!json_is_integer(json) || json_integer_value(json) < 0)
+		return refuse(failure, what, "it is no whole number from 0");
+	if ((uint64_t)json_integer_value(json) > limit)
+		return refuse(failure, what, "it is too large");
+	*ret_number = (uint64_t)json_integer_value(json);
+	return 0;
+}
+
+static int take_text(const json_t *json, char *text, size_t size, struct failure *failure,
+		     const char *what)
+{
+	if (!json_is_string(json))
+		return refuse(failure, what, "it is no text");
+	if (json_string_length(json) >= size)
+		return refuse(failure, what, "it is too long");
+	memcpy(text, json_string_value(json), json_string_length(json) + 1);
+	return 0;
+}
+
+static int take_nodes(const json_t *json, uint64_t *ret_mask, struct failure *failure,
+		      const char *what)
+{
+	uint64_t mask = 0, node;
+
+	if (!json_is_array(json))
+		return refuse(failure, what, "it is no list of nodes");
+	for (size_t i = 0; i < json_array_size(json); i++) {
+		int rc = take_number(json_array_get(json, i), SNAPSHOT_NODES_MAX - 1, &node,
+				     failure, what);
+
+		if (rc)
+			return rc;
+		mask |= UINT64_C(1) << node;
+	}
+	*ret_mask = mask;
+	return 0;
+}
+
+/* -1 stands for "not known". */
+static int take_small(const json_t *json, int limit, int8_t *ret_value, struct failure *failure,
+		      const char *what)
+{
+	if (!json_is_integer(json) || json_integer_value(json) < -1 ||
+	    json_integer_value(json) > limit)
+		return refuse(failure, what, "it is no number from -1 to its limit");
+	*ret_value = (int8_t)json_integer_value(json);
+	return 0;
+}
+
+void worker_job_done(struct worker_job *job)
+{
+	free(job->dimms);
+	job->dimms = NULL;
+	job->dimm_count = 0;
+	free(job->before);
+	job->before = NULL;
+	step_done(&job->step);
+}
+
+static bool job_has_step(const struct worker_job *job)
+{
+	return job->kind != WORKER_JOB_SURVEY;
+}
+
+json_t *worker_job_to_json(const struct worker_job *job)
+{
+	json_t *ram = json_array(), *dimms = json_array(), *json;
+
+	for (size_t i = 0; i < job->ram_size_count && i < RAM_MAX; i++)
+		json_array_append_new(ram, json_pack("{s:o, s:i}", "bytes",
+						     json_number(job->ram_sizes[i]), "cell",
+						     (int)job->ram_cells[i]));
+	for (size_t i = 0; i < job->dimm_count; i++) {
+		json_t *ranges = json_array();
+
+		for (size_t r = 0; r < job->dimms[i].range_count; r++)
+			json_array_append_new(ranges,
+					      json_pack("[o, o]",
+							json_number(job->dimms[i].ranges[r].start),
+							json_number(job->dimms[i].ranges[r].end)));
+		json_array_append_new(dimms,
+				      json_pack("{s:o, s:o}", "id", json_text(job->dimms[i].id),
+						"ranges", ranges));
+	}
+	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+			 worker_job_kind_name(job->kind), "process", "pid", job->process.pid,
+			 "start_time", json_number(job->process.start_time), "ram", ram, "dimms",
+			 dimms, "cpuset_nodes", model_json_nodes(job->cpuset_nodes), "deadline_ms",
+			 json_number(job->deadline_ms), "step",
+			 job_has_step(job) ? model_json_step(&job->step) : json_null(), "before",
+			 job->before ? json_text(job->before) : json_null());
+	/* An entry lost to a short memory must not pass for a shorter list. */
+	if (json && (json_array_size(ram) != job->ram_size_count ||
+		     json_array_size(dimms) != job->dimm_count)) {
+		json_decref(json);
+		return NULL;
+	}
+	return json;
+}
+
+static int parse_ram(const json_t *ram, struct worker_job *job, struct failure *failure)
+{
+	if (!json_is_array(ram) || json_array_size(ram) > RAM_MAX)
+		return refuse(failure, "ram", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(ram); i++) {
+		json_t *bytes, *cell;
+		int rc = unpack(json_array_get(ram, i), failure, "ram", "{s:o, s:o}", "bytes",
+				&bytes, "cell", &cell);
+
+		if (!rc)
+			rc = take_number(bytes, INT64_MAX, &job->ram_sizes[i], failure,
+					 "ram bytes");
+		if (!rc)
+			rc = take_small(cell, SNAPSHOT_CELLS_MAX - 1, &job->ram_cells[i], failure,
+					"ram cell");
+		if (rc)
+			return rc;
+	}
+	job->ram_size_count = json_array_size(ram);
+	return 0;
+}
+
+static int parse_ranges(const json_t *ranges, size_t *ret_count, struct snapshot_range *out,
+			struct failure *failure)
+{
+	if (!json_is_array(ranges) || json_array_size(ranges) > SNAPSHOT_RANGES_MAX)
+		return refuse(failure, "ranges", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(ranges); i++) {
+		json_t *start, *end;
+		int rc = unpack(json_array_get(ranges, i), failure, "ranges", "[o, o]", &start,
+				&end);
+
+		if (!rc)
+			rc = take_number(start, INT64_MAX, &out[i].start, failure, "range start");
+		if (!rc)
+			rc = take_number(end, INT64_MAX, &out[i].end, failure, "range end");
+		if (!rc && out[i].end < out[i].start)
+			rc = refuse(failure, "ranges", "one ends before it starts");
+		if (rc)
+			return rc;
+	}
+	*ret_count = json_array_size(ranges);
+	return 0;
+}
+
+static int parse_dimms(const json_t *dimms, struct worker_job *job, struct failure *failure)
+{
+	size_t count = json_array_size(dimms);
+
+	if (!json_is_array(dimms) || count > WORKER_DIMMS_MAX)
+		return refuse(failure, "dimms", "it is no list, or too long a one");
+	if (count == 0)
+		return 0;
+	job->dimms = calloc(count, sizeof(*job->dimms));
+	if (!job->dimms)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++) {
+		json_t *id, *ranges;
+		int rc = unpack(json_array_get(dimms, i), failure, "dimms", "{s:o, s:o}", "id", &id,
+				"ranges", &ranges);
+
+		if (!rc)
+			rc = take_text(id, job->dimms[i].id, sizeof(job->dimms[i].id), failure,
+				       "dimm id");
+		if (!rc)
+			rc = parse_ranges(ranges, &job->dimms[i].range_count, job->dimms[i].ranges,
+					  failure);
+		if (rc)
+			return rc;
+	}
+	job->dimm_count = count;
+	return 0;
+}
+
+static int parse_job(const json_t *json, struct worker_job *job, struct failure *failure)
+{
+	json_t *process, *ram, *dimms, *nodes, *deadline, *step, *before, *pid_json, *start_json;
+	const char *kind;
+	uint64_t pid;
+	int value, rc;
+
+	rc = unpack(json, failure, "job", "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", &kind,
+		    "process", &process, "ram", &ram, "dimms", &dimms, "cpuset_nodes", &nodes,
+		    "deadline_ms", &deadline, "step", &step, "before", &before);
+	if (rc)
+		return rc;
+	value = worker_job_kind_from_name(kind);
+	if (value < 0)
+		return refuse(failure, "kind", "there is no such kind of job");
+	job->kind = (enum worker_job_kind)value;
+	rc = unpack(process, failure, "process", "{s:o, s:o}", "pid", &pid_json, "start_time",
+		    &start_json);
+	if (!rc)
+		rc = take_number(pid_json, INT32_MAX, &pid, failure, "pid");
+	if (!rc)
+		rc = take_number(start_json, INT64_MAX, &job->process.start_time, failure,
+				 "start_time");
+	if (!rc) {
+		job->process.pid = (int)pid;
+		rc = parse_ram(ram, job, failure);
+	}
+	if (!rc)
+		rc = parse_dimms(dimms, job, failure);
+	if (!rc)
+		rc = take_nodes(nodes, &job->cpuset_nodes, failure, "cpuset_nodes");
+	if (!rc)
+		rc = take_number(deadline, INT64_MAX / 1000000, &job->deadline_ms, failure,
+				 "deadline_ms");
+	if (rc)
+		return rc;
+	if (job_has_step(job)) {
+		rc = model_json_step_parse(step, &job->step, failure);
+		if (rc)
+			return rc;
+	} else if (!json_is_null(step)) {
+		return refuse(failure, "step", "a survey has none");
+	}
+	if (json_is_null(before))
+		return 0;
+	if (!json_is_string(before) || job->kind != WORKER_JOB_UNDO)
+		return refuse(failure, "before", "it is no text, or this job is no undo");
+	job->before = strdup(json_string_value(before));
+	return job->before ? 0 : -ENOMEM;
+}
+
+int worker_job_parse(const json_t *json, struct worker_job *ret_job, struct failure *failure)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	int rc;
+
+	if (!job)
+		return -ENOMEM;
+	step_init(&job->step, STEP_KIND_PROBE);
+	rc = parse_job(json, job, failure);
+	if (rc)
+		worker_job_done(job);
+	else
+		*ret_job = *job;
+	free(job);
+	return rc;
+}
+
+static json_t *failure_to_json(const struct failure *failure)
+{
+	if (!failure_is_set(failure))
+		return json_null();
+	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "error", failure->error, "code",
+			 json_text(failure->code), "object", json_text(failure->object), "action",
+			 json_text(failure->action), "cause", json_text(failure->cause), "way_out",
+			 json_text(failure->way_out));
+}
+
+static int failure_parse(const json_t *json, struct failure *ret, struct failure *failure)
+{
+	json_t *error, *code, *object, *action, *cause, *way_out;
+	uint64_t number;
+	int rc;
+
+	if (json_is_null(json))
+		return 0;
+	rc = unpack(json, failure, "failure", "{s:o, s:o, s:o, s:o, s:o, s:o}", "error", &error,
+		    "code", &code, "object", &object, "action", &action, "cause", &cause, "way_out",
+		    &way_out);
+	if (!rc)
+		rc = take_number(error, 4095, &number, failure, "error");
+	if (!rc)
+		rc = take_text(code, ret->code, sizeof(ret->code), failure, "code");
+	if (!rc)
+		rc = take_text(object, ret->object, sizeof(ret->object), failure, "object");
+	if (!rc)
+		rc = take_text(action, ret->action, sizeof(ret->action), failure, "action");
+	if (!rc)
+		rc = take_text(cause, ret->cause, sizeof(ret->cause), failure, "cause");
+	if (!rc)
+		rc = take_text(way_out, ret->way_out, sizeof(ret->way_out), failure, "way_out");
+	if (!rc)
+		ret->error = (int)number;
+	return rc;
+}
+
+void worker_result_done(struct worker_result *result)
+{
+	if (result->values)
+		json_decref(result->values);
+	result->values = NULL;
+}
+
+static json_t *result_to_json(const struct worker_result *result)
+{
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:o, s:o}", "outcome", worker_outcome_name(result->outcome),
+		"bytes_done", json_number(result->bytes_done), "longest_pause_us",
+		json_number(result->longest_pause_us), "failure", failure_to_json(&result->failure),
+		"remainder", model_json_remainders(&result->remainder), "values",
+		result->values ? json_incref(result->values) : json_null());
+}
+
+static int result_parse(const json_t *json, struct worker_result *result, struct failure *failure)
+{
+	json_t *bytes, *pause, *told, *remainder, *values;
+	const char *outcome;
+	int value, rc;
+
+	rc = unpack(json, failure, "result", "{s:s, s:o, s:o, s:o, s:o, s:o}", "outcome", &outcome,
+		    "bytes_done", &bytes, "longest_pause_us", &pause, "failure", &told, "remainder",
+		    &remainder, "values", &values);
+	if (rc)
+		return rc;
+	value = worker_outcome_from_name(outcome);
+	/* What only the pool can know is not taken from a worker. */
+	if (value < 0 || value >= WORKER_OUTCOME_DIED)
+		return refuse(failure, "outcome", "a worker cannot say this");
+	result->outcome = (enum worker_outcome)value;
+	rc = take_number(bytes, INT64_MAX, &result->bytes_done, failure, "bytes_done");
+	if (!rc)
+		rc = take_number(pause, INT64_MAX, &result->longest_pause_us, failure,
+				 "longest_pause_us");
+	if (!rc)
+		rc = failure_parse(told, &result->failure, failure);
+	if (!rc)
+		rc = model_json_remainders_parse(remainder, &result->remainder, failure);
+	if (!rc && !json_is_null(values))
+		result->values = json_incref(values);
+	return rc;
+}
+
+void worker_message_done(struct worker_message *message)
+{
+	if (message->type == WORKER_MESSAGE_START)
+		worker_job_done(&message->job);
+	if (message->type == WORKER_MESSAGE_RESULT)
+		worker_result_done(&message->result);
+}
+
+static json_t *message_body(const struct worker_message *message)
+{
+	switch (message->type) {
+	case WORKER_MESSAGE_START:
+		return json_pack("{s:o}", "job", worker_job_to_json(&message->job));
+	case WORKER_MESSAGE_LIMIT:
+		return json_pack("{s:o, s:o, s:o}", "bytes_per_s",
+				 json_number(message->bytes_per_s), "stall_us",
+				 json_number(message->stall_us), "guest_pause_us",
+				 json_number(message->guest_pause_us));
+	case WORKER_MESSAGE_PROGRESS:
+		return json_pack("{s:o, s:o, s:o}", "done_bytes", json_number(message->done_bytes),
+				 "total_bytes", json_number(message->total_bytes), "detail",
+				 json_text(message->detail));
+	case WORKER_MESSAGE_RESULT:
+		return json_pack("{s:o}", "result", result_to_json(&message->result));
+	case WORKER_MESSAGE_PAUSE:
+	case WORKER_MESSAGE_RESUME:
+	case WORKER_MESSAGE_CANCEL:
+	case WORKER_MESSAGE_HELLO:
+	case WORKER_MESSAGE_TYPE_COUNT:
+		break;
+	}
+	return json_object();
+}
+
+char *worker_message_to_text(const struct worker_message *message)
+{
+	json_t *json = message_body(message);
+	char *text = NULL;
+
+	if (!json)
+		return NULL;
+	if (!json_object_set_new(json, "v", json_integer(WORKER_MESSAGE_VERSION)) &&
+	    !json_object_set_new(json, "type",
+				 json_string(worker_message_type_name(message->type))))
+		text = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII);
+	json_decref(json);
+	return text;
+}
+
+static int parse_limit(json_t *body, struct worker_message *message, struct failure *failure)
+{
+	json_t *rate, *stall, *pause;
+	uint64_t stall_us;
+	int rc = unpack(body, failure, "limit", "{s:o, s:o, s:o}", "bytes_per_s", &rate, "stall_us",
+			&stall, "guest_pause_us", &pause);
+
+	if (!rc)
+		rc = take_number(rate, INT64_MAX, &message->bytes_per_s, failure, "bytes_per_s");
+	if (!rc)
+		rc = take_number(stall, UINT32_MAX, &stall_us, failure, "stall_us");
+	if (!rc) {
+		message->stall_us = (uint32_t)stall_us;
+		rc = take_number(pause, INT64_MAX, &message->guest_pause_us, failure,
+				 "guest_pause_us");
+	}
+	return rc;
+}
+
+static int parse_progress(json_t *body, struct worker_message *message, struct failure *failure)
+{
+	json_t *done, *total, *detail;
+	int rc = unpack(body, failure, "progress", "{s:o, s:o, s:o}", "done_bytes", &done,
+			"total_bytes", &total, "detail", &detail);
+
+	if (!rc)
+		rc = take_number(done, INT64_MAX, &message->done_bytes, failure, "done_bytes");
+	if (!rc)
+		rc = take_number(total, INT64_MAX, &message->total_bytes, failure, "total_bytes");
+	if (!rc)
+		rc = take_text(detail, message->detail, sizeof(message->detail), failure, "detail");
+	return rc;
+}
+
+/* body: the message without its version and type. */
+static int parse_body(json_t *body, struct worker_message *message, struct failure *failure)
+{
+	json_t *inner;
+	int rc;
+
+	switch (message->type) {
+	case WORKER_MESSAGE_START:
+		rc = unpack(body, failure, "start", "{s:o}", "job", &inner);
+		return rc ? rc : worker_job_parse(inner, &message->job, failure);
+	case WORKER_MESSAGE_LIMIT:
+		return parse_limit(body, message, failure);
+	case WORKER_MESSAGE_PROGRESS:
+		return parse_progress(body, message, failure);
+	case WORKER_MESSAGE_RESULT:
+		rc = unpack(body, failure, "result", "{s:o}", "result", &inner);
+		return rc ? rc : result_parse(inner, &message->result, failure);
+	case WORKER_MESSAGE_PAUSE:
+	case WORKER_MESSAGE_RESUME:
+	case WORKER_MESSAGE_CANCEL:
+	case WORKER_MESSAGE_HELLO:
+	case WORKER_MESSAGE_TYPE_COUNT:
+		break;
+	}
+	return json_object_size(body) ? refuse(failure, worker_message_type_name(message->type),
+					       "it has keys that it cannot have")
+				      : 0;
+}
+
+int worker_message_parse(const char *text, size_t length, struct worker_message *ret_message,
+			 struct failure *failure)
+{
+	struct worker_message *message = NULL;
+	json_error_t error;
+	json_t *json = json_loadb(text, length, JSON_REJECT_DUPLICATES, &error);
+	const json_t *type_json;
+	int rc, type;
+
+	if (!json)
+		return refuse(failure, "message", error.text);
+	type_json = json_object_get(json, "type");
+	type = json_is_string(type_json)
+		       ? worker_message_type_from_name(json_string_value(type_json))
+		       : -1;
+	if (json_integer_value(json_object_get(json, "v")) != WORKER_MESSAGE_VERSION) {
+		refuse(failure, "v", "it is another version than ours");
+		rc = -EPROTO;
+	} else if (type < 0) {
+		rc = refuse(failure, "type", "there is no such message");
+	} else {
+		message = calloc(1, sizeof(*message));
+		rc = message ? 0 : -ENOMEM;
+	}
+	if (!rc) {
+		message->type = (enum worker_message_type)type;
+		json_object_del(json, "v");
+		json_object_del(json, "type");
+		rc = parse_body(json, message, failure);
+		if (!rc)
+			*ret_message = *message;
+		else if (type == WORKER_MESSAGE_RESULT)
+			worker_result_done(&message->result);
+	}
+	free(message);
+	json_decref(json);
+	return rc;
+}
+
+json_t *worker_survey_to_json(const struct worker_survey *survey)
+{
+	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array();
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (survey->node_bytes[node])
+			json_array_append_new(
+				nodes,
+				json_pack("[i, o]", node, json_number(survey->node_bytes[node])));
+	for (size_t i = 0; i < survey->backing_count; i++)
+		json_array_append_new(backings,
+				      json_pack("{s:s, s:o, s:o, s:i}", "kind",
+						backing_kind_name(survey->backings[i].kind),
+						"page_bytes",
+						json_number(survey->backings[i].page_bytes),
+						"bytes", json_number(survey->backings[i].bytes),
+						"cell", survey->backings[i].cell));
+	for (size_t i = 0; i < survey->dimm_count; i++)
+		json_array_append_new(dimms,
+				      json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
+						"bytes", json_number(survey->dimms[i].bytes)));
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
+			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
+			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
+			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
+			 policy_mode_name(survey->policy_mode), "policy_nodes",
+			 model_json_nodes(survey->policy_nodes), "cpuset_mems",
+			 model_json_nodes(survey->cpuset_mems), "cpu_nodes",
+			 model_json_nodes(survey->cpu_nodes), "vfio", (int)survey->vfio,
+			 "userfaultfd", (int)survey->userfaultfd, "locked", (int)survey->locked,
+			 "dimms", dimms);
+}
+
+static int survey_parse_nodes(const json_t *nodes, struct worker_survey *survey,
+			      struct failure *failure)
+{
+	if (!json_is_array(nodes))
+		return refuse(failure, "nodes", "it is no list");
+	for (size_t i = 0; i < json_array_size(nodes); i++) {
+		json_t *node_json, *bytes_json;
+		uint64_t node, bytes;
+		int rc = unpack(json_array_get(nodes, i), failure, "nodes", "[o, o]", &node_json,
+				&bytes_json);
+
+		if (!rc)
+			rc = take_number(node_json, SNAPSHOT_NODES_MAX - 1, &node, failure, "node");
+		if (!rc)
+			rc = take_number(bytes_json, INT64_MAX, &bytes, failure, "node bytes");
+		if (rc)
+			return rc;
+		survey->node_bytes[node] = bytes;
+	}
+	return 0;
+}
+
+static int survey_parse_backings(const json_t *backings, struct worker_survey *survey,
+				 struct failure *failure)
+{
+	if (!json_is_array(backings) || json_array_size(backings) > SNAPSHOT_BACKINGS_MAX)
+		return refuse(failure, "backings", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(backings); i++) {
+		struct snapshot_backing *backing = &survey->backings[i];
+		json_t *page, *bytes, *cell;
+		const char *kind;
+		int8_t number;
+		int rc = unpack(json_array_get(backings, i), failure, "backings",
+				"{s:s, s:o, s:o, s:o}", "kind", &kind, "page_bytes", &page, "bytes",
+				&bytes, "cell", &cell);
+		int value = rc ? 0 : backing_kind_from_name(kind);
+
+		if (!rc && value < 0)
+			rc = refuse(failure, "backing kind", "there is no such kind");
+		if (!rc)
+			rc = take_number(page, INT64_MAX, &backing->page_bytes, failure,
+					 "page_bytes");
+		if (!rc)
+			rc = take_number(bytes, INT64_MAX, &backing->bytes, failure, "bytes");
+		if (!rc)
+			rc = take_small(cell, SNAPSHOT_CELLS_MAX - 1, &number, failure, "cell");
+		if (rc)
+			return rc;
+		backing->kind = (enum backing_kind)value;
+		backing->cell = number;
+	}
+	survey->backing_count = json_array_size(backings);
+	return 0;
+}
+
+static int survey_parse_dimms(const json_t *dimms, struct worker_survey *survey,
+			      struct failure *failure)
+{
+	if (!json_is_array(dimms) || json_array_size(dimms) > ARRAY_SIZE(survey->dimms))
+		return refuse(failure, "dimms", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(dimms); i++) {
+		json_t *id, *bytes;
+		int rc = unpack(json_array_get(dimms, i), failure, "dimms", "{s:o, s:o}", "id", &id,
+				"bytes", &bytes);
+
+		if (!rc)
+			rc = take_text(id, survey->dimms[i].id, sizeof(survey->dimms[i].id),
+				       failure, "dimm id");
+		if (!rc)
+			rc = take_number(bytes, INT64_MAX, &survey->dimms[i].bytes, failure,
+					 "dimm bytes");
+		if (rc)
+			return rc;
+	}
+	survey->dimm_count = json_array_size(dimms);
+	return 0;
+}
+
+static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
+{
+	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *cpus,
+		*dimms;
+	const char *mode;
+	int vfio, userfaultfd, locked, value, rc;
+
+	rc = unpack(json, failure, "survey",
+		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "nodes",
+		    &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
+		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
+		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
+		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms);
+	if (rc)
+		return rc;
+	value = policy_mode_from_name(mode);
+	if (value < 0)
+		return refuse(failure, "policy_mode", "there is no such mode");
+	survey->policy_mode = (enum policy_mode)value;
+	survey->vfio = vfio;
+	survey->userfaultfd = userfaultfd;
+	survey->locked = locked;
+	rc = survey_parse_nodes(nodes, survey, failure);
+	if (!rc)
+		rc = take_number(resident, INT64_MAX, &survey->resident_bytes, failure,
+				 "resident_bytes");
+	if (!rc)
+		rc = take_number(swapped, INT64_MAX, &survey->swapped_bytes, failure,
+				 "swapped_bytes");
+	if (!rc)
+		rc = take_number(unmapped, INT64_MAX, &survey->unmapped_bytes, failure,
+				 "unmapped_bytes");
+	if (!rc)
+		rc = survey_parse_backings(backings, survey, failure);
+	if (!rc)
+		rc = take_nodes(policy_nodes, &survey->policy_nodes, failure, "policy_nodes");
+	if (!rc)
+		rc = take_nodes(mems, &survey->cpuset_mems, failure, "cpuset_mems");
+	if (!rc)
+		rc = take_nodes(cpus, &survey->cpu_nodes, failure, "cpu_nodes");
+	return rc ? rc : survey_parse_dimms(dimms, survey, failure);
+}
+
+int worker_survey_parse(const json_t *json, struct worker_survey *ret_survey,
+			struct failure *failure)
+{
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	int rc;
+
+	if (!survey)
+		return -ENOMEM;
+	rc = parse_survey(json, survey, failure);
+	if (!rc)
+		*ret_survey = *survey;
+	free(survey);
+	return rc;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What ballastd and its worker processes say to each other, over a SOCK_SEQPACKET pair: one JSON object a packet,
+ * {"v":1,"type":...}. Down: start limit pause resume cancel. Up: hello progress result.
+ * A message that outgrows a packet is sent in parts (worker_channel.h).
+ */
+#ifndef BALLAST_SERVICE_WORKER_MESSAGE_H
+#define BALLAST_SERVICE_WORKER_MESSAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "failure.h"
+#include "name_table.h"
+#include "remainder.h"
+#include "snapshot.h"
+#include "step.h"
+
+#define WORKER_MESSAGE_VERSION 1
+/* One packet: the default socket buffer (212992) takes several of them; a survey's answer is a few KiB. */
+#define WORKER_MESSAGE_MAX     65536
+/* A whole message, parts put together: the runs of a large guest's pages, 64 nodes of 4096 runs each, stay below. */
+#define WORKER_MESSAGE_WHOLE_MAX (8u << 20)
+#define WORKER_DETAIL_SIZE	 160
+/* DIMMs of one survey: the largest boards have some 200 slots. */
+#define WORKER_DIMMS_MAX	 256
+
+enum worker_job_kind {
+	WORKER_JOB_SURVEY,	/* residency of one guest per node and DIMM; runs on asked-for nodes for an undo */
+	WORKER_JOB_STEP,	/* a step of one of the worker's kinds: step */
+	WORKER_JOB_UNDO,	/* undo of such a step: step and before */
+	WORKER_JOB_BEFORE,	/* the values that a step will replace */
+	WORKER_JOB_COUNT
+};
+NAME_TABLE_DECLARE(worker_job_kind);
+
+/* Who the guest's process is: checked around every batch, because a process number may be reused. */
+struct worker_process {
+	int pid;
+	uint64_t start_time;
+};
+
+struct worker_job {
+	enum worker_job_kind kind;
+	struct worker_process process;		/* survey and steps on a guest */
+	/* RAM of the guest as the domain says: helps to find its mappings */
+	size_t ram_size_count;
+	uint64_t ram_sizes[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
+	int8_t ram_cells[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];	/* cell of each, -1 not known */
+	size_t dimm_count;			/* survey: count bytes inside these too */
+	struct {
+		char id[SNAPSHOT_NAME_SIZE];
+		size_t range_count;
+		struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	} *dimms;				/* owned */
+	uint64_t cpuset_nodes;			/* run the job from this memory placement; 0: as it is */
+	struct step step;			/* STEP, UNDO, BEFORE */
+	char *before;				/* owned, JSON text; UNDO */
+	uint64_t deadline_ms;			/* from the start of the job, 0: none */
+};
+
+void worker_job_done(struct worker_job *job);
+json_t *worker_job_to_json(const struct worker_job *job);
+int worker_job_parse(const json_t *json, struct worker_job *ret_job, struct failure *failure);
+
+enum worker_outcome {
+	WORKER_OUTCOME_DONE,		/* all of it */
+	WORKER_OUTCOME_PARTIAL,
+	WORKER_OUTCOME_FAILED,
+	WORKER_OUTCOME_CANCELLED,
+	WORKER_OUTCOME_DIED,		/* made by the pool: the process ended without a result */
+	WORKER_OUTCOME_STUCK,		/* made by the pool: it outlived SIGKILL */
+	WORKER_OUTCOME_COUNT
+};
+NAME_TABLE_DECLARE(worker_outcome);
+
+struct worker_result {
+	enum worker_outcome outcome;
+	uint64_t bytes_done;
+	uint64_t longest_pause_us;	/* longest single kernel call, or the vCPU's longest pause */
+	struct failure failure;
+	struct remainder_list remainder;
+	/*
+	 * Owned by whoever delivers it, or NULL. Survey: see worker_survey. Before: the values. Step and undo: an object
+	 * with "detail" (a sentence), "warnings" (remainders that did not fail anything) and facts of the step's kind.
+	 */
+	json_t *values;
+};
+
+void worker_result_done(struct worker_result *result);
+
+/* What a survey found; parsed from worker_result.values. */
+struct worker_survey {
+	uint64_t node_bytes[SNAPSHOT_NODES_MAX];
+	uint64_t resident_bytes, swapped_bytes, unmapped_bytes;
+	size_t backing_count;
+	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
+	enum policy_mode policy_mode;
+	uint64_t policy_nodes;
+	uint64_t cpuset_mems;
+	uint64_t cpu_nodes;
+	bool vfio, userfaultfd, locked;
+	size_t dimm_count;
+	struct {
+		char id[SNAPSHOT_NAME_SIZE];
+		uint64_t bytes;
+	} dimms[WORKER_DIMMS_MAX];
+};
+
+enum worker_message_type {
+	WORKER_MESSAGE_START,
+	WORKER_MESSAGE_LIMIT,
+	WORKER_MESSAGE_PAUSE,
+	WORKER_MESSAGE_RESUME,
+	WORKER_MESSAGE_CANCEL,
+	WORKER_MESSAGE_HELLO,
+	WORKER_MESSAGE_PROGRESS,
+	WORKER_MESSAGE_RESULT,
+	WORKER_MESSAGE_TYPE_COUNT
+};
+NAME_TABLE_DECLARE(worker_message_type);
+
+struct worker_message {
+	enum worker_message_type type;
+	struct worker_job job;		/* START */
+	uint64_t bytes_per_s;		/* LIMIT */
+	uint32_t stall_us;
+	uint64_t guest_pause_us;
+	uint64_t done_bytes;		/* PROGRESS */
+	uint64_t total_bytes;
+	char detail[WORKER_DETAIL_SIZE];
+	struct worker_result result;	/* RESULT */
+};
+
+/* Releases what a parsed message owns; the struct may be on the stack, but is some 60 KiB. */
+void worker_message_done(struct worker_message *message);
+/* The text of a message, ASCII only, to be freed by the caller; NULL where memory is short. */
+char *worker_message_to_text(const struct worker_message *message);
+/*
+ * Strict: unknown keys, wrong types and numbers out of range are refused. 0; -ENOMEM; -EPROTO for another version;
+ * -EINVAL with *failure saying what is wrong.
+ */
+int worker_message_parse(const char *text, size_t length, struct worker_message *ret_message,
+			 struct failure *failure);
+
+json_t *worker_survey_to_json(const struct worker_survey *survey);
+int worker_survey_parse(const json_t *json, struct worker_survey *ret_survey, struct failure *failure);
+
+#endif
