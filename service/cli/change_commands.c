@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands that change something: each makes the request, cli_change() sends and follows it.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cleanup.h"
+#include "cli.h"
+#include "size_text.h"
+
+/* Adds allow, timeout_s and on_timeout. 0, or an exit code after having said why. */
+static int add_common(struct cli *cli, json_t *body)
+{
+	uint64_t seconds;
+
+	if (cli->allow) {
+		json_t *allow = json_array();
+		CLEANUP_FREE char *copy = strdup(cli->allow);
+		char *rest = copy, *word;
+
+		while ((word = strsep(&rest, ",")))
+			if (word[0])
+				json_array_append_new(allow, json_string(word));
+		json_object_set_new(body, "allow", allow);
+	}
+	if (cli->timeout) {
+		char number[24];
+		size_t length = strlen(cli->timeout);
+		unsigned factor = 1;
+
+		snprintf(number, sizeof(number), "%s", cli->timeout);
+		if (length && length < sizeof(number)) {
+			factor = number[length - 1] == 'm' ? 60 : number[length - 1] == 'h' ? 3600 : 1;
+			if (number[length - 1] == 's' || factor > 1)
+				number[length - 1] = '\0';
+		}
+		if (size_text_parse_number(number, 10, &seconds) < 0 || seconds == 0 || seconds > 30 * 86400u)
+			return cli_usage("--timeout %s: write seconds, or 5m, or 2h", cli->timeout);
+		json_object_set_new(body, "timeout_s", json_integer((json_int_t)(seconds * factor)));
+	}
+	if (cli->on_timeout)
+		json_object_set_new(body, "on_timeout", json_string(cli->on_timeout));
+	return 0;
+}
+
+int cli_resize(struct cli *cli)
+{
+	uint64_t bytes;
+	json_t *body;
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[256];
+	int r;
+
+	if (cli->argc != 2)
+		return cli_usage("resize takes a guest and a size, such as: resize g1 4GiB");
+	if (size_text_parse(cli->argv[1], &bytes) < 0)
+		return cli_usage("%s is no size: write 4GiB or 512MiB", cli->argv[1]);
+	body = json_pack("{s:I}", "target_bytes", (json_int_t)bytes);
+	r = add_common(cli, body);
+	if (r) {
+		json_decref(body);
+		return r;
+	}
+	snprintf(path, sizeof(path), "/v1/guests/%s/memory", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	snprintf(what, sizeof(what), "resize %.100s to %.40s", cli->argv[0], cli->argv[1]);
+	return cli_change(cli, "PATCH", path, body, what);
+}
+
+/* "0:2,1:3" to {"0":2,"1":3}. NULL where it is malformed. */
+static json_t *parse_map(const char *text)
+{
+	json_t *map = json_object();
+	CLEANUP_FREE char *copy = strdup(text);
+	char *rest = copy, *pair;
+
+	while (copy && (pair = strsep(&rest, ","))) {
+		char *colon = strchr(pair, ':');
+		uint64_t from, to;
+
+		if (!colon)
+			goto malformed;
+		*colon = '\0';
+		if (size_text_parse_number(pair, 10, &from) < 0 || size_text_parse_number(colon + 1, 10, &to) < 0 ||
+		    to > 1023 || json_object_get(map, pair))
+			goto malformed;
+		json_object_set_new(map, pair, json_integer((json_int_t)to));
+	}
+	return map;
+malformed:
+	json_decref(map);
+	return NULL;
+}
+
+int cli_move(struct cli *cli)
+{
+	json_t *body = json_object(), *where;
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[256];
+	int r;
+
+	if (cli->argc != 1) {
+		json_decref(body);
+		return cli_usage("move takes one guest, and where to: move g1 --to 2");
+	}
+	if (!!cli->to + !!cli->map + !!cli->cells + cli->near_cpus != 1) {
+		json_decref(body);
+		return cli_usage("move takes one of --to, --map, --cells and --near-cpus");
+	}
+	if (cli->near_cpus) {
+		json_object_set_new(body, "near_cpus", json_true());
+	} else {
+		const char *text = cli->to ? cli->to : cli->map ? cli->map : cli->cells;
+
+		where = cli->to ? cli_parse_nodes(text) : parse_map(text);
+		if (!where) {
+			json_decref(body);
+			return cli_usage("%s: write nodes as 2 or 0-1,3, a map as 0:2,1:3", text);
+		}
+		json_object_set_new(body, cli->to ? "nodes" : cli->map ? "map" : "cells", where);
+	}
+	if (cli->cpus)
+		json_object_set_new(body, "cpus", json_true());
+	if (cli->persist)
+		json_object_set_new(body, "persist", json_true());
+	if (cli->lazy)
+		json_object_set_new(body, "lazy", json_true());
+	if (cli->budget) {
+		uint64_t bytes;
+
+		if (size_text_parse(cli->budget, &bytes) < 0) {
+			json_decref(body);
+			return cli_usage("--budget %s: write a size a second, such as 200MiB", cli->budget);
+		}
+		json_object_set_new(body, "budget", json_pack("{s:I}", "bytes_per_s", (json_int_t)bytes));
+	}
+	r = add_common(cli, body);
+	if (r) {
+		json_decref(body);
+		return r;
+	}
+	snprintf(path, sizeof(path), "/v1/guests/%s/placement", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	snprintf(what, sizeof(what), "move %.100s", cli->argv[0]);
+	return cli_change(cli, "PATCH", path, body, what);
+}
+
+int cli_drain(struct cli *cli)
+{
+	json_t *target, *body;
+	const char *finish = cli->eject ? "eject" : cli->offline ? "offline" : cli->finish ? cli->finish : "offline";
+	char what[256];
+	uint64_t node, start, end;
+	int r;
+
+	if (cli->argc != 0 || !!cli->dimm + !!cli->node + !!cli->range != 1)
+		return cli_usage("drain takes one of --dimm, --node and --range");
+	if (cli->eject + cli->offline + !!cli->finish > 1)
+		return cli_usage("drain takes one of --finish, --offline and --eject");
+	if (cli->dimm) {
+		target = json_pack("{s:s}", "dimm", cli->dimm);
+		snprintf(what, sizeof(what), "drain dimm %.64s   finish: %.16s", cli->dimm, finish);
+	} else if (cli->node) {
+		if (size_text_parse_number(cli->node, 10, &node) < 0 || node > 1023)
+			return cli_usage("--node %s is no node", cli->node);
+		target = json_pack("{s:I}", "node", (json_int_t)node);
+		snprintf(what, sizeof(what), "drain node %.16s   finish: %.16s", cli->node, finish);
+	} else {
+		r = cli_parse_range(cli->range, &start, &end);
+		if (r)
+			return r;
+		target = json_pack("{s:I, s:I}", "start", (json_int_t)start, "end", (json_int_t)end);
+		snprintf(what, sizeof(what), "drain range %.64s   finish: %.16s", cli->range, finish);
+	}
+	body = json_pack("{s:o, s:s, s:s}", "target", target, "finish", finish, "reason",
+			 cli->reason ? cli->reason : "asked for with ballastctl");
+	if (cli->persist)
+		json_object_set_new(body, "persist", json_true());
+	r = add_common(cli, body);
+	if (r) {
+		json_decref(body);
+		return r;
+	}
+	return cli_change(cli, "POST", "/v1/drains", body, what);
+}
+
+int cli_undrain(struct cli *cli)
+{
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[128];
+
+	if (cli->argc != 1)
+		return cli_usage("undrain takes the id of one drain: ballastctl drains lists them");
+	snprintf(path, sizeof(path), "/v1/drains/%s", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	snprintf(what, sizeof(what), "undrain %.64s", cli->argv[0]);
+	return cli_change(cli, "DELETE", path, NULL, what);
+}
+
+/* A verb on an operation, or on the operation of a drain. */
+static int verb(struct cli *cli, const char *name, json_t *body)
+{
+	struct api_reply reply;
+	struct failure failure = {0};
+	json_t *drain = NULL;
+	char path[CLI_ESCAPED_SIZE + 64], escaped[CLI_ESCAPED_SIZE], id[64];
+	bool follows = strcmp(name, "cancel") == 0 && !cli->detach;
+	int r;
+
+	if (cli->argc != 1) {
+		json_decref(body);
+		return cli_usage("%s takes the id of one operation or drain", name);
+	}
+	if (cli->dry_run) {
+		json_decref(body);
+		return cli_usage("%s has no dry run", name);
+	}
+	snprintf(id, sizeof(id), "%s", cli->argv[0]);
+	if (strncmp(id, "dr-", 3) == 0) {
+		snprintf(path, sizeof(path), "/v1/drains/%s", cli_escape(id, escaped, sizeof(escaped)));
+		r = cli_get(cli, path, &drain);
+		if (r) {
+			json_decref(body);
+			return r;
+		}
+		snprintf(id, sizeof(id), "%s", cli_text(drain, "operation"));
+		json_decref(drain);
+	}
+	snprintf(path, sizeof(path), "/v1/operations/%s/%s", cli_escape(id, escaped, sizeof(escaped)), name);
+	r = api_client_request(cli->client, "POST", path, body, 0, NULL, &reply, &failure);
+	json_decref(body);
+	if (r < 0) {
+		char text[768];
+
+		fprintf(stderr, "ballastctl: %s\n", failure_format(&failure, text, sizeof(text)));
+		return CLI_EXIT_UNREACHABLE;
+	}
+	if (reply.status < 200 || reply.status > 299)
+		r = cli_problem(cli, &reply);
+	else if (cli->json && reply.body && !follows)
+		cli_print_json(reply.body);
+	api_reply_done(&reply);
+	if (r == 0 && follows) {
+		/* That it was cancelled is what was asked for. */
+		r = cli_follow(cli, id);
+		return r == CLI_EXIT_CANCELLED ? CLI_EXIT_DONE : r;
+	}
+	return r;
+}
+
+int cli_pause(struct cli *cli)
+{
+	return verb(cli, "pause", NULL);
+}
+
+int cli_resume(struct cli *cli)
+{
+	return verb(cli, "resume", NULL);
+}
+
+int cli_cancel(struct cli *cli)
+{
+	json_t *body = NULL;
+
+	if (cli->undo) {
+		if (strcmp(cli->undo, "yes") != 0 && strcmp(cli->undo, "no") != 0)
+			return cli_usage("--undo %s: write yes or no", cli->undo);
+		body = json_pack("{s:b}", "undo", strcmp(cli->undo, "yes") == 0);
+	}
+	return verb(cli, "cancel", body);
+}
+
+static void print_fact(const char *key, const json_t *value)
+{
+	CLEANUP_FREE char *text = NULL;
+
+	if (cli_text(value, "state")[0]) {
+		printf("  %-24s %-8s %s\n", key, cli_text(value, "state"), cli_text(value, "detail"));
+		return;
+	}
+	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+	printf("  %-24s %s\n", key, text ? text : "");
+}
+
+/* A line for each fact; "features" has one for each feature. */
+static void print_facts(const json_t *operation)
+{
+	const json_t *facts = json_object_get(json_object_get(operation, "result"), "facts");
+	const char *key, *feature;
+	json_t *fact, *value, *entry;
+	size_t index;
+
+	json_array_foreach(facts, index, fact) {
+		json_object_foreach(fact, key, value) {
+			if (strcmp(key, "features") != 0 || !json_is_object(value)) {
+				print_fact(key, value);
+				continue;
+			}
+			json_object_foreach(value, feature, entry)
+				print_fact(feature, entry);
+		}
+	}
+}
+
+int cli_check(struct cli *cli)
+{
+	struct api_reply reply;
+	struct failure failure = {0};
+	char path[128];
+	json_t *operation = NULL;
+	int r;
+
+	if (cli->dry_run)
+		return cli_usage("check has no dry run: it changes nothing");
+	r = api_client_request(cli->client, "POST", "/v1/checks", NULL, 0, NULL, &reply, &failure);
+	if (r < 0) {
+		char text[768];
+
+		fprintf(stderr, "ballastctl: %s\n", failure_format(&failure, text, sizeof(text)));
+		return CLI_EXIT_UNREACHABLE;
+	}
+	if (reply.status != 202) {
+		r = cli_problem(cli, &reply);
+		api_reply_done(&reply);
+		return r;
+	}
+	if (cli->detach) {
+		if (cli->json)
+			cli_print_json(reply.body);
+		else
+			printf("%s\n", cli_text(reply.body, "id"));
+		api_reply_done(&reply);
+		return CLI_EXIT_DONE;
+	}
+	snprintf(path, sizeof(path), "/v1/operations/%.64s", cli_text(reply.body, "id"));
+	r = cli_follow(cli, cli_text(reply.body, "id"));
+	api_reply_done(&reply);
+	if (!cli->json && cli_get(cli, path, &operation) == 0) {
+		print_facts(operation);
+		json_decref(operation);
+	}
+	return r;
+}
+
+int cli_policy(struct cli *cli)
+{
+	json_t *policy = NULL;
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], a[24], b[24], nodes[128];
+	uint64_t bytes;
+	int r;
+
+	if (cli->argc != 1)
+		return cli_usage("policy takes one guest");
+	snprintf(path, sizeof(path), "/v1/guests/%s/policy", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	r = cli_get(cli, path, &policy);
+	if (r)
+		return r;
+	if (!cli->minimum && !cli->maximum && !cli->priority && !cli->allowed_nodes) {
+		if (cli->json)
+			cli_print_json(policy);
+		else
+			printf("minimum %s, maximum %s, priority %" PRIu64 ", allowed nodes %s\n",
+			       cli_u64(policy, "minimum_bytes") ? cli_size(policy, "minimum_bytes", a) : "none",
+			       cli_u64(policy, "maximum_bytes") ? cli_size(policy, "maximum_bytes", b) : "none",
+			       cli_u64(policy, "priority"),
+			       json_array_size(json_object_get(policy, "allowed_nodes")) ?
+				       cli_nodes(json_object_get(policy, "allowed_nodes"), nodes, sizeof(nodes)) :
+				       "all");
+		json_decref(policy);
+		return CLI_EXIT_DONE;
+	}
+	/* What is not named stays as it is. */
+	json_t *body = json_object();
+	static const char *const keys[] = {"minimum_bytes", "maximum_bytes", "priority", "allowed_nodes"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (json_object_get(policy, keys[i]) && !json_is_null(json_object_get(policy, keys[i])))
+			json_object_set(body, keys[i], json_object_get(policy, keys[i]));
+	json_decref(policy);
+	const struct {
+		const char *value, *option, *key;
+	} sizes[] = {{cli->minimum, "--minimum", "minimum_bytes"}, {cli->maximum, "--maximum", "maximum_bytes"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		if (!sizes[i].value)
+			continue;
+		if (size_text_parse(sizes[i].value, &bytes) < 0) {
+			json_decref(body);
+			return cli_usage("%s %s is no size", sizes[i].option, sizes[i].value);
+		}
+		json_object_set_new(body, sizes[i].key, json_integer((json_int_t)bytes));
+	}
+	if (cli->priority) {
+		if (size_text_parse_number(cli->priority, 10, &bytes) < 0 || bytes > 1000) {
+			json_decref(body);
+			return cli_usage("--priority %s: write 0 to 1000", cli->priority);
+		}
+		json_object_set_new(body, "priority", json_integer((json_int_t)bytes));
+	}
+	if (cli->allowed_nodes) {
+		json_t *list = strcmp(cli->allowed_nodes, "all") == 0 ? json_array() : cli_parse_nodes(cli->allowed_nodes);
+
+		if (!list) {
+			json_decref(body);
+			return cli_usage("--allowed-nodes %s: write 0-1,3 or all", cli->allowed_nodes);
+		}
+		json_object_set_new(body, "allowed_nodes", list);
+	}
+	return cli_change(cli, "PUT", path, body, "policy");
+}
+
+int cli_attach_agent(struct cli *cli)
+{
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[128];
+
+	if (cli->argc != 1)
+		return cli_usage("attach-agent takes one guest");
+	snprintf(path, sizeof(path), "/v1/guests/%s/agent", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	snprintf(what, sizeof(what), "agent channel of %.64s", cli->argv[0]);
+	return cli_change(cli, "POST", path, NULL, what);
+}

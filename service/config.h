@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ballastd's configuration: an INI file and its drop-ins. Without any file the defaults serve.
+ */
+#ifndef BALLAST_SERVICE_CONFIG_H
+#define BALLAST_SERVICE_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "failure.h"
+#include "plan.h"
+
+#define CONFIG_PATH_SIZE 256
+#define CONFIG_FILE	 "/etc/ballast/ballastd.conf"
+
+struct config {
+	/* [daemon] */
+	bool observe;				/* mode = observe: plan everything, change nothing */
+	char socket[CONFIG_PATH_SIZE];
+	char socket_group[64];
+	char state_directory[CONFIG_PATH_SIZE];	/* the journal */
+	char run_directory[CONFIG_PATH_SIZE];	/* the workers' lock */
+	char worker[CONFIG_PATH_SIZE];		/* path of ballast-worker; empty: beside ballastd, else the installed one */
+	char libvirt_uri[CONFIG_PATH_SIZE];	/* empty: libvirt's default */
+	uint32_t workers;			/* at the same time */
+	uint32_t look_interval_s;		/* between looks when nothing happens */
+	/* [limits] */
+	uint64_t reserve_bytes;			/* the host keeps the larger of both */
+	uint32_t reserve_percent;
+	uint32_t flat_ms;
+	uint32_t block_timeout_ms;
+	uint32_t stall_us;
+	uint64_t bytes_per_s;
+	uint32_t online_ratio_percent;
+	/* [timeouts] */
+	uint32_t resize_s;
+	uint32_t drain_factor;
+};
+
+void config_init(struct config *config);
+
+/*
+ * Reads path and then the files *.conf of PATH.d in the order of their names over *config. A path that is not there is an error only
+ * with must_exist. An unknown key or a bad value: -EINVAL, and failure names file, line and what would be right.
+ */
+int config_read(struct config *config, const char *path, bool must_exist, struct failure *failure);
+
+/* The planners' share of it. */
+void config_limits(const struct config *config, struct plan_limits *ret_limits);
+
+/* Row by row, for the documentation check: NULL after the last. section, key and a sentence. */
+const char *config_key(unsigned index, const char **ret_section, const char **ret_meaning);
+
+#endif

@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Start: directories and lock, journal, workers (those of a daemon before us are waited for), look, engine, API, and
+ * then what the journal holds unfinished, once libvirt and the host have been looked at. Stop: the other way round;
+ * running steps are cancelled softly and taken up by the next start.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <event2/thread.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+#include <cap-ng.h>
+#include "cleanup.h"
+#include "connection.h"
+#include "domain_xml.h"
+#include "engine.h"
+#include "holders.h"
+#include "journal.h"
+#include "kernel_probe.h"
+#include "look.h"
+#include "model_json.h"
+#include "node_set.h"
+#include "rest_server.h"
+#include "step_runner.h"
+#include "sysroot.h"
+#include "worker_pool.h"
+
+/* Workers of a killed daemon end with it; what a stuck kernel call holds longer is somebody's business to see. */
+#define ORPHAN_WAIT_MS 15000
+#define KILL_GRACE_MS  3000
+/* Progress comes many times a second; a reader of events wants some. */
+#define EVENT_INTERVAL_MS 200
+/* Operations whose last event is remembered: no more are at work at once on a host that gets on with them. */
+#define EVENT_OPERATIONS 16
+/* After so many looks that failed the operations of the daemon before us go on all the same: each looks for itself. */
+#define FIRST_LOOK_TRIES 5
+
+/* What was last told of an operation: only progress may be left out. */
+struct told {
+	char id[OPERATION_ID_SIZE];
+	enum operation_state state;
+	size_t step_count;
+	uint64_t at_ms;
+};
+
+struct daemon {
+	const struct config *config;
+	struct plan_limits limits;
+	struct event_base *base;
+	struct sysroot *sysroot;
+	struct journal *journal;
+	struct worker_pool *pool;
+	struct look *look;
+	struct step_runner *runner;
+	struct engine *engine;
+	struct rest_backend backend;
+	struct rest_server *rest;
+	struct event *terminate, *interrupt, *look_timer, *watchdog;
+	struct kernel_probe probe;
+	struct told told[EVENT_OPERATIONS];
+	size_t told_next;
+	bool looking;		/* the timer's look is under way */
+	bool acting;		/* the first look has been: operations take their steps */
+	unsigned failed_looks;
+	bool stopping;
+	int lock_fd;
+};
+
+static uint64_t clock_ms(clockid_t clock)
+{
+	struct timespec now;
+
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t wall_ms(void *user)
+{
+	return clock_ms(CLOCK_REALTIME);
+}
+
+/* Priorities as systemd reads them from standard error. */
+static void say(const char *priority, const struct failure *failure, const char *what)
+{
+	char text[512];
+
+	fprintf(stderr, "%s%s%s%s\n", priority, what, failure && failure_is_set(failure) ? ": " : "",
+		failure && failure_is_set(failure) ? failure_format(failure, text, sizeof(text)) : "");
+}
+
+/* Looking and the engine's word */
+
+static void add_holds(void *user, struct snapshot *snapshot)
+{
+	struct daemon *daemon = user;
+	const struct drain_record *drains[256];
+	size_t count = daemon->engine ? engine_drains(daemon->engine, drains, ARRAY_SIZE(drains)) : 0;
+
+	for (size_t i = 0; i < count; i++) {
+		struct snapshot_hold *hold;
+
+		/* What a drain covers stays written down when its hold has ended. */
+		if (!drains[i]->hold.drain[0])
+			continue;
+		hold = snapshot_add_hold(snapshot);
+		if (hold)
+			*hold = drains[i]->hold;
+	}
+}
+
+static void on_look_changed(void *user, enum look_change change, const char *uuid)
+{
+	struct daemon *daemon = user;
+	const char *kind = change == LOOK_CHANGE_AGENT ? "agent" : "guest";
+	const struct snapshot_guest *guest;
+
+	if (!daemon->rest || !uuid[0])
+		return;
+	if (change == LOOK_CHANGE_GUEST_GONE) {
+		json_t *object = json_pack("{s:s, s:s}", "uuid", uuid, "state", "gone");
+
+		rest_server_event(daemon->rest, kind, object);
+		json_decref(object);
+		return;
+	}
+	guest = snapshot_guest(look_snapshot(daemon->look), uuid);
+	if (guest) {
+		json_t *object = model_json_guest(look_snapshot(daemon->look), guest);
+
+		rest_server_event(daemon->rest, kind, object);
+		json_decref(object);
+	}
+}
+
+/* Is it progress alone, so soon after the last event of the same operation that nobody misses it? */
+static bool is_too_soon(struct daemon *daemon, const struct operation_record *operation)
+{
+	uint64_t now = clock_ms(CLOCK_MONOTONIC);
+	struct told *told = NULL;
+
+	for (size_t i = 0; i < EVENT_OPERATIONS && !told; i++)
+		if (strcmp(daemon->told[i].id, operation->id) == 0)
+			told = &daemon->told[i];
+	if (told && told->state == operation->state && told->step_count == operation->step_count &&
+	    now < told->at_ms + EVENT_INTERVAL_MS)
+		return true;
+	if (!told)
+		told = &daemon->told[daemon->told_next++ % EVENT_OPERATIONS];
+	*told = (struct told){.state = operation->state, .step_count = operation->step_count, .at_ms = now};
+	memcpy(told->id, operation->id, sizeof(told->id));
+	return false;
+}
+
+static void on_engine_changed(void *user, enum engine_change change, const struct operation_record *operation,
+			      const struct drain_record *drain)
+{
+	struct daemon *daemon = user;
+	bool final = operation && operation_state_is_final(operation->state);
+	json_t *object;
+
+	if (final && operation->wish.kind == OPERATION_KIND_MOVE) {
+		for (size_t i = 0; i < operation->step_count; i++) {
+			const struct step_record *step = &operation->steps[i];
+			uint64_t ms = step->ended_at_ms - step->started_at_ms;
+
+			/* Below 16 MiB starting the worker is most of it. */
+			if (step->step.kind == STEP_KIND_MOVE_PAGES && ms && step->bytes_done >= UINT64_C(16) << 20)
+				look_set_rate(daemon->look, step->bytes_done * 1000 / ms);
+		}
+	}
+	if (!daemon->rest)
+		return;
+	if (change == ENGINE_CHANGE_DRAIN) {
+		object = model_json_drain(drain, operation);
+		rest_server_event(daemon->rest, "drain", object);
+		json_decref(object);
+		return;
+	}
+	if (is_too_soon(daemon, operation))
+		return;
+	object = model_json_operation(operation);
+	rest_server_event(daemon->rest, "operation", object);
+	json_decref(object);
+}
+
+/* The API's other questions */
+
+static const struct snapshot *backend_snapshot(void *user)
+{
+	return look_snapshot(((struct daemon *)user)->look);
+}
+
+struct answer_to {
+	rest_done_fn *done;
+	void *user;
+	struct daemon *daemon;
+	char guest[SNAPSHOT_UUID_SIZE];
+};
+
+static struct answer_to *answer_new(struct daemon *daemon, const char *guest, rest_done_fn *done, void *user)
+{
+	struct answer_to *answer = calloc(1, sizeof(*answer));
+	struct failure failure;
+
+	if (!answer) {
+		failure_set(&failure, ENOMEM, "ballastd", "cannot answer");
+		done(user, -ENOMEM, &failure, NULL);
+		return NULL;
+	}
+	*answer = (struct answer_to){.done = done, .user = user, .daemon = daemon};
+	snprintf(answer->guest, sizeof(answer->guest), "%s", guest ? guest : "");
+	return answer;
+}
+
+static void on_refreshed(void *user, int error, const struct failure *failure)
+{
+	struct answer_to answer = *(struct answer_to *)user;
+
+	free(user);
+	/* Without libvirt the host's part is fresh, and the guests' says when it was seen. */
+	answer.done(answer.user, error == -ENOTCONN ? 0 : error, failure, NULL);
+}
+
+static void backend_refresh(void *user, const char *guest, rest_done_fn *done, void *done_user)
+{
+	struct daemon *daemon = user;
+	struct answer_to *answer = answer_new(daemon, guest, done, done_user);
+
+	if (answer)
+		look_refresh(daemon->look, guest, LOOK_SURVEY | LOOK_AGENT, on_refreshed, answer);
+}
+
+static bool backend_libvirt_up(void *user, struct failure *failure)
+{
+	return look_libvirt_is_up(((struct daemon *)user)->look, failure);
+}
+
+/* nodes: on which it can be done. */
+static json_t *able(uint64_t nodes, const char *reason)
+{
+	if (!nodes)
+		return json_pack("{s:s, s:s}", "able", "no", "reason", reason);
+	return json_pack("{s:s, s:o}", "able", "yes", "nodes", model_json_nodes(nodes));
+}
+
+static json_t *probes_json(const struct kernel_probe *probe)
+{
+	json_t *probes = json_object();
+
+	for (int i = 0; i < KERNEL_FEATURE_COUNT; i++)
+		json_object_set_new(probes, kernel_feature_name((enum kernel_feature)i),
+				    json_pack("{s:s, s:s}", "state", kernel_probe_state_name(probe->entries[i].state),
+					      "detail", probe->entries[i].detail));
+	return probes;
+}
+
+static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
+{
+	uint64_t with_memory = 0, movable = 0;
+	unsigned count = 0;
+
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		const struct snapshot_node *node = &snapshot->nodes[i];
+
+		if (!node->total_bytes)
+			continue;
+		with_memory |= UINT64_C(1) << node->id;
+		count++;
+		if (node->movable_bytes)
+			movable |= UINT64_C(1) << node->id;
+	}
+	return json_pack("{s:o, s:o, s:o}", "resize",
+			 able(libvirt_is_up ? with_memory : 0, "libvirt is not there"), "move",
+			 able(libvirt_is_up && count > 1 ? with_memory : 0,
+			      libvirt_is_up ? "only one node has memory" : "libvirt is not there"),
+			 "drain", able(movable, "no node has movable memory; boot with movable_node"));
+}
+
+static json_t *backend_host(void *user)
+{
+	struct daemon *daemon = user;
+	const struct snapshot *snapshot = look_snapshot(daemon->look);
+	struct failure failure = {0};
+	bool up = look_libvirt_is_up(daemon->look, &failure);
+	struct utsname kernel;
+	json_t *libvirt;
+	char text[512];
+
+	uname(&kernel);
+	libvirt = up ? json_pack("{s:s}", "state", "up") :
+		       json_pack("{s:s, s:s}", "state", "down", "reason", failure_format(&failure, text, sizeof(text)));
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
+			 "mode", daemon->config->observe ? "observe" : "act", "kernel", kernel.release, "libvirt", libvirt,
+			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "limits", "reserve_bytes",
+			 (json_int_t)snapshot->reserve_bytes, "stall_us", (int)daemon->limits.stall_us, "bytes_per_s",
+			 (json_int_t)daemon->limits.bytes_per_s, "revision", (json_int_t)snapshot->revision,
+			 "observed_at", model_json_time(snapshot->observed_at_ms));
+}
+
+static void on_holders(void *user, int error, const struct failure *failure, const struct remainder_list *list)
+{
+	struct answer_to answer = *(struct answer_to *)user;
+
+	free(user);
+	answer.done(answer.user, error, failure, list);
+}
+
+static void backend_holders(void *user, const struct snapshot_range *ranges, size_t count, rest_done_fn *done,
+			    void *done_user)
+{
+	struct daemon *daemon = user;
+	struct answer_to *answer = answer_new(daemon, NULL, done, done_user);
+
+	if (answer)
+		holders_find(daemon->look, daemon->pool, ranges, count, on_holders, answer);
+}
+
+static void on_called(void *user, const struct connection_result *result)
+{
+	struct answer_to *answer = user;
+	int error = 0;
+
+	switch (result->outcome) {
+	case CONNECTION_DONE:
+		/* Seen by whoever asks next. */
+		look_refresh(answer->daemon->look, answer->guest, 0, on_refreshed, answer);
+		return;
+	case CONNECTION_NO_DOMAIN:
+		error = -ENOENT;
+		break;
+	case CONNECTION_NOT_UP:
+		error = -ENOTCONN;
+		break;
+	case CONNECTION_TIMED_OUT:
+		error = -ETIMEDOUT;
+		break;
+	case CONNECTION_REFUSED:
+	case CONNECTION_OUTCOME_COUNT:
+		/* What a check before libvirt refused has a code of its own: it is the caller's to mend. */
+		error = result->failure.code[0] ? -EPERM : -EIO;
+		break;
+	}
+	answer->done(answer->user, error, &result->failure, NULL);
+	free(answer);
+}
+
+static void call(struct answer_to *answer, struct connection_call *request)
+{
+	struct failure failure;
+
+	request->uuid = answer->guest;
+	request->on_done = on_called;
+	request->userdata = answer;
+	int r = connection_submit(look_connection(answer->daemon->look), request, NULL);
+
+	if (r == 0)
+		return;
+	failure_set(&failure, r, "libvirt", "cannot be asked");
+	answer->done(answer->user, -EBUSY, &failure, NULL);
+	free(answer);
+}
+
+static void backend_attach_agent(void *user, const char *guest, rest_done_fn *done, void *done_user)
+{
+	struct answer_to *answer = answer_new(user, guest, done, done_user);
+	struct connection_call request = {.kind = CONNECTION_CALL_ATTACH_CHANNEL,
+					  .scope = CONNECTION_SCOPE_LIVE,
+					  .channel_name = DOMAIN_XML_AGENT_CHANNEL};
+
+	if (answer)
+		call(answer, &request);
+}
+
+static void backend_set_policy(void *user, const char *guest, const struct rest_guest_policy *policy,
+			       rest_done_fn *done, void *done_user)
+{
+	struct daemon *daemon = user;
+	struct answer_to *answer = answer_new(daemon, guest, done, done_user);
+	const struct snapshot_guest *seen = snapshot_guest(look_snapshot(daemon->look), guest);
+	struct domain_xml_policy element = {
+		.has_minimum = policy->minimum_bytes > 0,
+		.minimum_bytes = policy->minimum_bytes,
+		.has_maximum = policy->maximum_bytes > 0,
+		.maximum_bytes = policy->maximum_bytes,
+		.has_priority = policy->priority > 0,
+		.priority = (unsigned)policy->priority,
+	};
+	struct connection_call request = {.kind = CONNECTION_CALL_SET_METADATA, .scope = CONNECTION_SCOPE_LIVE};
+	CLEANUP_FREE char *xml = NULL;
+	struct failure failure;
+	struct node_set nodes;
+
+	if (!answer)
+		return;
+	node_set_clear(&nodes);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (policy->allowed_nodes >> node & 1)
+			node_set_add(&nodes, node);
+	node_set_format(&nodes, element.allowed_nodes, sizeof(element.allowed_nodes));
+	int r = domain_xml_policy_format(&element, &xml);
+
+	if (r < 0) {
+		failure_set(&failure, r, guest, "cannot set its policy");
+		done(done_user, r, &failure, NULL);
+		free(answer);
+		return;
+	}
+	if (seen && seen->persistent)
+		request.scope = seen->pid > 0 ? CONNECTION_SCOPE_BOTH : CONNECTION_SCOPE_STORED;
+	request.metadata = xml;
+	call(answer, &request);
+}
+
+/* Life */
+
+static void on_idle(void *user)
+{
+	event_base_loopbreak(((struct daemon *)user)->base);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *user)
+{
+	struct daemon *daemon = user;
+
+	if (daemon->stopping) {
+		event_base_loopbreak(daemon->base);
+		return;
+	}
+	daemon->stopping = true;
+	sd_notify(0, "STOPPING=1");
+	engine_stop(daemon->engine, on_idle, daemon);
+}
+
+static void on_first_look(void *user, int error, const struct failure *failure)
+{
+	struct daemon *daemon = user;
+
+	daemon->looking = false;
+	/* A guest that cannot be looked at must not keep all others' operations from going on for ever. */
+	if (error && (!look_libvirt_is_up(daemon->look, NULL) || ++daemon->failed_looks < FIRST_LOOK_TRIES))
+		return;
+	if (error)
+		say("<4>", failure, "cannot look at everything");
+	daemon->acting = true;
+	engine_wait(daemon->engine, false);
+}
+
+static void on_looked_at_host(void *user, int error, const struct failure *failure)
+{
+	struct daemon *daemon = user;
+
+	daemon->looking = false;
+	if (error)
+		say("<4>", failure, "cannot look at the host");
+}
+
+static void schedule_look(struct daemon *daemon)
+{
+	/* Until the operations may go on, libvirt is waited for more eagerly. */
+	struct timeval when = {.tv_sec = daemon->acting ? (time_t)daemon->config->look_interval_s : 1};
+
+	evtimer_add(daemon->look_timer, &when);
+}
+
+static void on_look_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct daemon *daemon = user;
+	bool is_first = !daemon->acting && look_libvirt_is_up(daemon->look, NULL);
+
+	/* One that takes longer than the interval is not asked for again meanwhile. */
+	if (!daemon->looking) {
+		daemon->looking = true;
+		if (is_first)
+			look_refresh(daemon->look, NULL, LOOK_SURVEY | LOOK_AGENT, on_first_look, daemon);
+		else
+			look_refresh(daemon->look, "", 0, on_looked_at_host, daemon);
+	}
+	schedule_look(daemon);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *user)
+{
+	sd_notify(0, "WATCHDOG=1");
+}
+
+static int make_directory(const char *path, mode_t mode, struct failure *failure)
+{
+	if (mkdir(path, mode) == 0 || errno == EEXIST)
+		return 0;
+	return failure_set(failure, errno, path, "cannot make the directory");
+}
+
+/* One daemon at a time: two would act beside each other. */
+static int take_lock(struct daemon *daemon, struct failure *failure)
+{
+	char path[CONFIG_PATH_SIZE + 32];
+
+	snprintf(path, sizeof(path), "%s/ballastd.lock", daemon->config->run_directory);
+	daemon->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (daemon->lock_fd < 0)
+		return failure_set(failure, errno, path, "cannot open the lock");
+	if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	int error = errno;
+
+	failure_set(failure, error, path, "cannot take the lock");
+	if (error == EWOULDBLOCK) {
+		failure_set_cause(failure, "another ballastd runs");
+		failure_set_way_out(failure, "stop it first");
+	}
+	return -error;
+}
+
+/* Keeps what moving, surveying, offlining and opening the sockets takes, and nothing else. */
+static int drop_capabilities(struct failure *failure)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_SYS_NICE, CAP_SYS_PTRACE,
+		      CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_SYSLOG, -1);
+	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
+		return failure_set(failure, EPERM, "ballastd", "cannot drop capabilities");
+	return 0;
+}
+
+static void find_worker(const struct config *config, char path[CONFIG_PATH_SIZE])
+{
+	ssize_t length;
+	char *slash;
+
+	if (config->worker[0]) {
+		memcpy(path, config->worker, CONFIG_PATH_SIZE);
+		return;
+	}
+	/* Beside the daemon in a build tree, in libexec once installed. */
+	length = readlink("/proc/self/exe", path, CONFIG_PATH_SIZE - 32);
+	if (length > 0) {
+		path[length] = '\0';
+		slash = strrchr(path, '/');
+		if (slash) {
+			strcpy(slash, "/worker/ballast-worker");
+			if (access(path, X_OK) == 0)
+				return;
+			strcpy(slash, "/ballast-worker");
+			if (access(path, X_OK) == 0)
+				return;
+		}
+	}
+	snprintf(path, CONFIG_PATH_SIZE, "%s", BALLAST_LIBEXECDIR "/ballast-worker");
+}
+
+static int listen_fd(void)
+{
+	return sd_listen_fds(1) >= 1 ? SD_LISTEN_FDS_START : -1;
+}
+
+static int start(struct daemon *daemon, struct failure *failure)
+{
+	const struct config *config = daemon->config;
+	char journal[CONFIG_PATH_SIZE + 32], lock[CONFIG_PATH_SIZE + 32], worker[CONFIG_PATH_SIZE];
+	uint64_t watchdog_us;
+	int r;
+
+	if (geteuid() != 0) {
+		r = failure_set(failure, EPERM, "ballastd", "cannot run");
+		failure_set_way_out(failure, "run it as root: it moves other processes' memory");
+		return r;
+	}
+	r = make_directory(config->run_directory, 0755, failure);
+	if (r == 0)
+		r = make_directory(config->state_directory, 0700, failure);
+	if (r == 0)
+		r = take_lock(daemon, failure);
+	if (r == 0)
+		r = drop_capabilities(failure);
+	if (r < 0)
+		return r;
+	if (evthread_use_pthreads() < 0)
+		return failure_set(failure, ENOMEM, "ballastd", "cannot start the loop");
+	daemon->base = event_base_new();
+	if (!daemon->base)
+		return failure_set(failure, ENOMEM, "ballastd", "cannot start the loop");
+	r = sysroot_new("/", &daemon->sysroot);
+	if (r < 0)
+		return failure_set(failure, r, "/", "cannot open");
+	kernel_probe_run(daemon->sysroot, &daemon->probe);
+	snprintf(journal, sizeof(journal), "%s/journal.db", config->state_directory);
+	r = journal_open(journal, &daemon->journal, failure);
+	if (r < 0)
+		return r;
+	find_worker(config, worker);
+	snprintf(lock, sizeof(lock), "%s/workers.lock", config->run_directory);
+	r = worker_pool_new(&(struct worker_pool_options){.base = daemon->base, .program = worker, .lock_path = lock,
+							  .limit = config->workers, .kill_grace_ms = KILL_GRACE_MS,
+							  .sysroot = daemon->sysroot},
+			    ORPHAN_WAIT_MS, &daemon->pool, failure);
+	if (r < 0)
+		return r;
+	r = look_new(&(struct look_options){.base = daemon->base, .sysroot = daemon->sysroot, .pool = daemon->pool,
+					    .libvirt_uri = config->libvirt_uri[0] ? config->libvirt_uri : NULL,
+					    .reserve_min_bytes = config->reserve_bytes,
+					    .reserve_percent = config->reserve_percent, .add_holds = add_holds,
+					    .changed = on_look_changed, .user = daemon},
+		     &daemon->look, failure);
+	if (r < 0)
+		return r;
+	daemon->runner = step_runner_new(&(struct step_runner_options){
+		.base = daemon->base, .look = daemon->look, .pool = daemon->pool, .flat_ms = config->flat_ms});
+	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
+	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
+	daemon->look_timer = evtimer_new(daemon->base, on_look_timer, daemon);
+	if (!daemon->runner || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
+	    event_add(daemon->terminate, NULL) < 0 || event_add(daemon->interrupt, NULL) < 0)
+		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
+	r = engine_new(&(struct engine_options){.base = daemon->base, .journal = daemon->journal,
+						.executor = step_runner_executor(daemon->runner),
+						.limits = &daemon->limits, .observe = config->observe, .now_ms = wall_ms,
+						.changed = on_engine_changed, .user = daemon},
+		       &daemon->engine, failure);
+	if (r < 0)
+		return r;
+	/* From the first request on callers see what is unfinished and held; it goes on after the first look. */
+	engine_wait(daemon->engine, true);
+	r = engine_recover(daemon->engine, failure);
+	if (r < 0)
+		return r;
+	daemon->backend = (struct rest_backend){
+		.user = daemon,
+		.engine = daemon->engine,
+		.journal = daemon->journal,
+		.snapshot = backend_snapshot,
+		.refresh = backend_refresh,
+		.libvirt_up = backend_libvirt_up,
+		.host = backend_host,
+		.holders = backend_holders,
+		.attach_agent = backend_attach_agent,
+		.set_policy = backend_set_policy,
+		.now_ms = wall_ms,
+	};
+	r = rest_server_new(&(struct rest_server_options){.base = daemon->base, .backend = &daemon->backend,
+							  .listen_fd = listen_fd(), .socket_path = config->socket,
+							  .socket_group = config->socket_group},
+			    &daemon->rest, failure);
+	if (r < 0)
+		return r;
+	if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+		struct timeval half = {.tv_sec = (time_t)(watchdog_us / 2 / 1000000),
+				       .tv_usec = (suseconds_t)(watchdog_us / 2 % 1000000)};
+
+		daemon->watchdog = event_new(daemon->base, -1, EV_PERSIST, on_watchdog, daemon);
+		if (!daemon->watchdog || event_add(daemon->watchdog, &half) < 0)
+			return failure_set(failure, ENOMEM, "ballastd", "cannot serve the watchdog");
+	}
+	daemon->looking = true;
+	look_refresh(daemon->look, "", 0, on_looked_at_host, daemon);
+	schedule_look(daemon);
+	return 0;
+}
+
+static void stop(struct daemon *daemon)
+{
+	/*
+	 * What answers goes before who is answered: agents that are given up answer the runner, and the runner the
+	 * engine, which takes no turn any more.
+	 */
+	daemon->rest = rest_server_free(daemon->rest);
+	worker_pool_free(daemon->pool);
+	look_free(daemon->look);
+	step_runner_free(daemon->runner);
+	daemon->engine = engine_free(daemon->engine);
+	journal_close(daemon->journal);
+	if (daemon->terminate)
+		event_free(daemon->terminate);
+	if (daemon->interrupt)
+		event_free(daemon->interrupt);
+	if (daemon->look_timer)
+		event_free(daemon->look_timer);
+	if (daemon->watchdog)
+		event_free(daemon->watchdog);
+	if (daemon->base)
+		event_base_free(daemon->base);
+	sysroot_free(daemon->sysroot);
+	if (daemon->lock_fd >= 0)
+		close(daemon->lock_fd);
+}
+
+int daemon_run(const struct config *config, struct failure *failure)
+{
+	struct daemon daemon = {.config = config, .lock_fd = -1};
+	int r;
+
+	config_limits(config, &daemon.limits);
+	r = start(&daemon, failure);
+	if (r == 0) {
+		sd_notifyf(0, "READY=1\nSTATUS=Serving %s%s", config->socket, config->observe ? ", observing only" : "");
+		if (event_base_dispatch(daemon.base) < 0)
+			r = failure_set(failure, EIO, "ballastd", "the loop failed");
+	}
+	stop(&daemon);
+	return r;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the API stands on: the engine, and the daemon's other doings as functions, so that a test can serve a scripted
+ * host. All on the loop's thread; an answer comes once, inside the call or later.
+ */
+#ifndef BALLAST_SERVICE_REST_BACKEND_H
+#define BALLAST_SERVICE_REST_BACKEND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "engine.h"
+#include "failure.h"
+#include "journal.h"
+#include "remainder.h"
+#include "snapshot.h"
+
+/* error 0, or -errno with failure: 404 for -ENOENT, 422 for -EPERM and -EINVAL, 409 for -EBUSY, 502 for -EIO, 503 for -ENOTCONN, 504 for -ETIMEDOUT. */
+typedef void rest_done_fn(void *user, int error, const struct failure *failure, const struct remainder_list *list);
+
+struct rest_guest_policy {
+	uint64_t minimum_bytes, maximum_bytes, allowed_nodes;
+	int priority;
+};
+
+struct rest_backend {
+	void *user;
+	struct engine *engine;		/* borrowed */
+	struct journal *journal;	/* borrowed */
+	/* The last look; never NULL, empty before the first. Borrowed until the next turn of the loop. */
+	const struct snapshot *(*snapshot)(void *user);
+	/* Looks again at the host, and at one guest (UUID) or all of them (NULL). */
+	void (*refresh)(void *user, const char *guest, rest_done_fn *done, void *done_user);
+	/* false, with the reason, while there is no libvirt connection: guests' changes answer 503. */
+	bool (*libvirt_up)(void *user, struct failure *failure);
+	/* The object of GET /v1/host; a new reference. */
+	json_t *(*host)(void *user);
+	/* Who holds [start, end) of host-physical memory: the answer's list. */
+	void (*holders)(void *user, const struct snapshot_range *ranges, size_t count, rest_done_fn *done, void *done_user);
+	void (*attach_agent)(void *user, const char *guest, rest_done_fn *done, void *done_user);
+	void (*set_policy)(void *user, const char *guest, const struct rest_guest_policy *policy, rest_done_fn *done, void *done_user);
+	/* Undo of what was changed round libvirt etc. is the engine's; nothing else here changes a host. */
+	uint64_t (*now_ms)(void *user);
+};
+
+#endif
