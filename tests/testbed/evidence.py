@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts about the virtual host and its guests that do not come from Ballast.
+
+Kernel files inside the virtual host, libvirt's XML, and the hardware's own word (the QEMU process outside).
+"""
+
+import re
+from dataclasses import dataclass, field
+
+PAGE_BYTES = 4096
+
+
+@dataclass
+class Mapping:
+    """A line of /proc/PID/numa_maps: one of a guest's RAM mappings. `bytes` by host node."""
+    start: int
+    policy: str
+    file: str
+    page_bytes: int
+    bytes: dict = field(default_factory=dict)
+
+    @property
+    def total_bytes(self):
+        return sum(self.bytes.values())
+
+
+def numa_maps(host, pid):
+    """Every mapping of a process inside the virtual host, as a list of Mapping."""
+    found = []
+    for line in host.read(f"/proc/{pid}/numa_maps", timeout=120).splitlines():
+        words = line.split()
+        numbers = dict(word.split("=", 1) for word in words[2:] if "=" in word)
+        page = int(numbers.get("kernelpagesize_kB", "4")) * 1024
+        found.append(Mapping(int(words[0], 16), words[1], numbers.get("file", ""), page,
+                             {int(key[1:]): int(value) * page for key, value in numbers.items()
+                              if re.fullmatch(r"N\d+", key)}))
+    return found
+
+
+def _sizes(host, pid):
+    sizes = {}
+    for line in host.read(f"/proc/{pid}/maps").splitlines():
+        start, end = line.split()[0].split("-")
+        sizes[int(start, 16)] = int(end, 16) - int(start, 16)
+    return sizes
+
+
+def guest_mappings(guest):
+    """The mappings of the guest's QEMU process that are guest RAM: base memory and virtio-mem, however backed."""
+    sizes = _sizes(guest.host, guest.pid)
+    wanted = {cell.mib << 20 for cell in guest.cells} | {device.mib << 20 for device in guest.virtio_mem}
+    found = []
+    for mapping in numa_maps(guest.host, guest.pid):
+        named = "memory-backend-memfd" in mapping.file or "hugepages" in mapping.file or "/libvirt/qemu" in mapping.file
+        size = sizes.get(mapping.start, 0)
+        # Anonymous RAM has no name. Only the RAM blocks have exactly these sizes, unless the kernel has joined
+        # neighbours of one policy into one mapping, or split one block: then being very large is what tells.
+        if named or (not mapping.file and (size in wanted or size >= 96 << 20)):
+            found.append(mapping)
+    return found
+
+
+def guest_bytes_by_node(guest):
+    """{host node: bytes of guest RAM there} by numa_maps; nodes with none are absent."""
+    total = {}
+    for mapping in guest_mappings(guest):
+        for node, size in mapping.bytes.items():
+            if size:
+                total[node] = total.get(node, 0) + size
+    return total
+
+
+def guest_policies(guest):
+    """The set of policies of the guest's RAM mappings: {"bind:1"}."""
+    return {mapping.policy for mapping in guest_mappings(guest)}
+
+
+def cpusets(guest):
+    """{cgroup path: cpuset.mems} of all cgroups of the guest's threads."""
+    text = guest.host.out(f"sed -n 's/^0:://p' /proc/{guest.pid}/task/*/cgroup | sort -u")
+    return {path: guest.host.out(f"cat '/sys/fs/cgroup{path}/cpuset.mems' 2>/dev/null; true")
+            for path in text.splitlines()}
+
+
+def thread_nodes_allowed(guest):
+    """{thread name: Mems_allowed_list} of every thread of the guest's QEMU process."""
+    text = guest.host.out(f"grep -hE '^(Name|Mems_allowed_list):' /proc/{guest.pid}/task/*/status")
+    values = [line.split(":", 1)[1].strip() for line in text.splitlines()]
+    return dict(zip(values[::2], values[1::2]))
+
+
+def blocks(host):
+    """{block: {"state", "zones", "node"}} of all memory blocks of the virtual host."""
+    # One process for all files: starting a program is the expensive thing in the virtual host.
+    text = host.out("cd /sys/devices/system/memory && grep -s '' memory*/state memory*/valid_zones; ls -d memory*/node*")
+    found = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"memory(\d+)/(state:|valid_zones:|node)(.*)", line)
+        block = found.setdefault(int(match[1]), {"state": None, "zones": None, "node": None})
+        if match[2] == "node":
+            block["node"] = int(match[3])
+        else:
+            block["state" if match[2] == "state:" else "zones"] = match[3]
+    return found
+
+
+def dimm_states(host, dimm):
+    """The states of a present DIMM's blocks: {"online"}, {"offline"}, or both."""
+    every = blocks(host)
+    return {every[number]["state"] for number in host.dimm_blocks(dimm) if number in every}
+
+
+def lsmem(host):
+    """[(first byte, last byte, state)] of lsmem; what is not there any more is not listed."""
+    found = []
+    for line in host.out("lsmem --bytes --noheadings -o RANGE,STATE").splitlines():
+        words = line.split()
+        if len(words) == 2:
+            start, end = words[0].split("-")
+            found.append((int(start, 16), int(end, 16), words[1]))
+    return found
+
+
+def dimm_range(host, dimm):
+    """(first byte, last byte) of a DIMM in the host's physical addresses, by the hardware."""
+    for device in host.qmp.execute("query-memory-devices"):
+        data = device["data"]
+        if data.get("id") == dimm:
+            return data["addr"], data["addr"] + data["size"] - 1
+    raise LookupError(f"no DIMM {dimm}")
+
+
+def lsmem_lists(host, span):
+    """Whether lsmem lists any byte of (first, last)."""
+    return any(start <= span[1] and span[0] <= end for start, end, _ in lsmem(host))
+
+
+def dimm_present(host, dimm):
+    """Whether the hardware still has it."""
+    return any(device["data"].get("id") == dimm for device in host.qmp.execute("query-memory-devices"))
+
+
+def wait_dimm_deleted(host, dimm, timeout=60):
+    """Waits for the hardware's DEVICE_DELETED of a DIMM; returns the event."""
+    return host.qmp.wait_event("DEVICE_DELETED", timeout, device=dimm)
+
+
+def node_meminfo(host, node):
+    """{"MemFree": bytes, ...} of a node."""
+    found = {}
+    for line in host.read(f"/sys/devices/system/node/node{node}/meminfo").splitlines():
+        words = line.split()
+        found[words[2].rstrip(":")] = int(words[3]) * (1024 if words[-1] == "kB" else 1)
+    return found
+
+
+def hugepages(host, node, size_kib=2048):
+    """(total, free) of a node's pool of huge pages."""
+    base = f"/sys/devices/system/node/node{node}/hugepages/hugepages-{size_kib}kB"
+    total, free = host.out(f"cat {base}/nr_hugepages {base}/free_hugepages").split()
+    return int(total), int(free)
+
+
+def set_hugepages(host, node, count, size_kib=2048):
+    """Sets a node's pool; returns how many it got."""
+    path = f"/sys/devices/system/node/node{node}/hugepages/hugepages-{size_kib}kB/nr_hugepages"
+    host.write(path, str(count))
+    return int(host.read(path))
+
+
+def kernel_log(host, grep=""):
+    """The lines of the virtual host's kernel log that contain `grep`."""
+    return [line for line in host.out("dmesg").splitlines() if grep in line]
+
+
+def mib_by_node(guest):
+    """guest_bytes_by_node for people: "node 1: 512.0 MiB, node 2: 3.0 MiB"."""
+    return ", ".join(f"node {node}: {size / 2**20:.1f} MiB" for node, size in sorted(guest_bytes_by_node(guest).items()))

@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests of the libvirt inside the virtual host.
+
+    guest = Guest(host, "alpha", base_mib=512, backing="memfd", nodes="1", virtio_mem=[VirtioMem(1024)])
+    guest.start()
+    guest.run("cat /proc/meminfo").out
+
+A guest boots the virtual host's own kernel directly, with a first file system that holds busybox, a few modules, the
+pattern program and, if it is built, ballast-agent. Commands go to it over a virtio-serial port of its own: that is the
+guest's own word, with nothing of Ballast between.
+"""
+
+import json
+import os
+import threading
+import uuid
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+from . import paths
+from .channel import Channel, ChannelError
+from .initramfs import BUSYBOX, Initramfs
+from .virtual_host import TestbedError, wait_for
+
+COMMAND_PORT = "org.testbed.command.0"
+AGENT_PORT = "org.ballast.agent.0"
+MODULES = ("virtio_pci", "virtio_console", "virtio_mem", "virtio_balloon")
+AGENT = "guest-agent/ballast-agent"
+
+
+@dataclass
+class Cell:
+    """A NUMA node of the guest's own. host_nodes: strict binding of this cell alone ("2")."""
+    mib: int
+    vcpus: int = 1
+    host_nodes: str = ""
+
+
+@dataclass
+class VirtioMem:
+    """A virtio-mem device: its whole size, what is plugged at the start, and the guest's cell it belongs to.
+
+    host_nodes: what libvirt calls its source nodes (""): as the cell.
+    """
+    mib: int
+    requested_mib: int = 0
+    cell: int = 0
+    block_kib: int = 2048
+    host_nodes: str = ""
+
+
+INIT = """#!/bin/busybox sh
+busybox mkdir -p /proc /sys /dev /run /tmp /etc
+busybox mount -t proc proc /proc
+busybox --install -s /bin
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/virtio-ports /dev/hugepages /dev/shm
+mount -t hugetlbfs hugetlbfs /dev/hugepages
+mount -t tmpfs tmpfs /run
+ln -sf /proc/self/fd /dev/fd
+ln -sf fd/0 /dev/stdin; ln -sf fd/1 /dev/stdout; ln -sf fd/2 /dev/stderr
+hostname @name@
+ip link set lo up
+@insert@
+# What udev does elsewhere, for the ports of now and for those attached later.
+link_ports
+uevent link_ports >/dev/null 2>&1 &
+[ -x /bin/ballast-agent ] && keep_agent &
+exec command_server /dev/virtio-ports/@port@
+"""
+
+LINK_PORTS = """#!/bin/sh
+for n in /sys/class/virtio-ports/*; do
+	[ -s $n/name ] && ln -sf ../${n##*/} /dev/virtio-ports/$(cat $n/name)
+done
+true
+"""
+
+# The agent comes back when it ends, unless /run/no-agent is there. Its pid is in /run/agent.pid.
+KEEP_AGENT = """#!/bin/sh
+while :; do
+	if ! [ -e /run/no-agent ] && [ -e /dev/virtio-ports/@agent_port@ ]; then
+		sh -c 'echo $$ >/run/agent.pid; exec /bin/ballast-agent @arguments@' >>/run/agent.log 2>&1
+		echo "ended with status $?" >>/run/agent.log
+	fi
+	sleep 1
+done
+"""
+
+_image_lock = threading.Lock()
+
+
+def _guest_image(host, agent, agent_arguments):
+    """Writes the guests' first file system into the results directory, once for each agent; returns its inner path."""
+    key = f"{agent}|{agent_arguments}"
+    with _image_lock:
+        images = host.__dict__.setdefault("guest_images", {})
+        if key in images:
+            return images[key]
+        archive = Initramfs()
+        init = INIT.replace("@insert@", archive.modules(MODULES)).replace("@port@", COMMAND_PORT)
+        archive.file("/bin/busybox", BUSYBOX)
+        archive.link("/bin/sh", "busybox")
+        archive.file("/bin/command_server", paths.built("tests/testbed/command_server"))
+        archive.file("/bin/pattern", paths.built("tests/testbed/pattern"))
+        archive.data("/bin/link_ports", LINK_PORTS, 0o755)
+        if agent:
+            archive.file("/bin/ballast-agent", agent)
+            archive.data("/bin/keep_agent", KEEP_AGENT.replace("@agent_port@", AGENT_PORT)
+                         .replace("@arguments@", agent_arguments), 0o755)
+        archive.data("/init", init.replace("@name@", "guest"), 0o755)
+        name = f"guest-{len(images)}.initramfs"
+        archive.write(os.path.join(host.results, name))
+        images[key] = f"{host.RESULTS}/{name}"
+        # Into memory inside: a guest's boot then reads it without the file server.
+        host.run(["cp", images[key], f"/run/testbed/{name}"])
+        images[key] = f"/run/testbed/{name}"
+        if "guest_kernel" not in host.__dict__:
+            host.run(["cp", paths.kernel_image(), "/run/testbed/vmlinuz"])
+            host.guest_kernel = "/run/testbed/vmlinuz"
+        return images[key]
+
+
+class Guest:
+    """A libvirt domain inside the virtual host.
+
+    base_mib     boot memory; or give `cells`, a list of Cell
+    backing      "memfd" (shared), "hugepages" (hugetlbfs of page_kib), "memfd-hugepages", "anonymous"
+    nodes, mode  libvirt's numatune: nodes "3" with mode "strict", "preferred", "interleave" or "restrictive";
+                 nodes "" for none
+    virtio_mem   a list of VirtioMem
+    vcpus        their number (when `cells` is given: the sum of theirs)
+    cpus         host CPUs for the vCPUs ("1"), "" for all
+    agent        True: with the agent's channel, and the agent if it is built (or `agent_binary`);
+                 "channel": the channel, but no agent in the guest; False: neither
+    agent_arguments  the agent's command line
+    online       the guest kernel's memhp_default_state
+    kernel_arguments  added to the guest kernel's command line
+    machine      libvirt's machine type; "pc" boots some seconds faster here than "q35"
+    extra_devices, extra_xml  XML put into <devices>, and at the end of <domain>
+    """
+
+    def __init__(self, host, name, base_mib=512, cells=None, backing="memfd", page_kib=2048, nodes="", mode="strict",
+                 virtio_mem=(), vcpus=1, cpus="", agent=True, agent_binary=None, agent_arguments="", balloon=True,
+                 online="online_movable", kernel_arguments="", machine="pc", max_mib=None, extra_devices="",
+                 extra_xml=""):
+        self.host, self.name, self.uuid = host, name, str(uuid.uuid4())
+        self.cells = list(cells) if cells else [Cell(base_mib, vcpus)]
+        self.backing, self.page_kib, self.nodes, self.mode = backing, page_kib, nodes, mode
+        self.virtio_mem, self.cpus, self.balloon, self.machine = list(virtio_mem), cpus, balloon, machine
+        self.agent, self.agent_arguments, self.online = agent, agent_arguments, online
+        self.agent_binary = agent_binary
+        if agent is True and not agent_binary and os.path.exists(os.path.join(paths.BUILD, AGENT)):
+            self.agent_binary = os.path.join(paths.BUILD, AGENT)
+        if agent is not True:
+            self.agent_binary = None
+        self.kernel_arguments, self.extra_devices, self.extra_xml = kernel_arguments, extra_devices, extra_xml
+        self.base_mib = sum(cell.mib for cell in self.cells)
+        self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
+        self.channel = None
+        host.guests.append(self)
+
+    # Life
+
+    def define(self):
+        """Defines the domain; start() does it too."""
+        if self.backing.endswith("hugepages"):
+            self.host.run("mountpoint -q /dev/hugepages")
+        self.host.run(["virsh", "-q", "define", "/dev/stdin"], stdin=self.xml(), timeout=120)
+
+    def start(self, wait=True, timeout=120):
+        """Defines and starts it, and waits until it answers commands (and its pattern program can be used)."""
+        self.define()
+        self.host.virsh("start", self.name, timeout=timeout)
+        if wait:
+            self.wait_boot(timeout)
+
+    def wait_boot(self, timeout=120):
+        """Waits until a guest that was started, or is rebooting, answers commands."""
+        if self.channel:
+            self.channel.close()
+            self.channel = None
+        try:
+            path = self.channel_path(COMMAND_PORT)
+            self.channel = Channel(self.host.connect(path), f"guest {self.name}")
+            self.channel.handshake(timeout)
+        except ChannelError as error:
+            raise TestbedError(f"guest {self.name} did not boot: {error}\n{self.console()[-2000:]}") from error
+
+    def reboot(self, wait=True, timeout=120):
+        """A hard reset from outside."""
+        boot_id = self.boot_id()
+        self.host.virsh("reset", self.name)
+        if wait:
+            self.wait_boot(timeout)
+            if self.boot_id() == boot_id:
+                raise TestbedError(f"guest {self.name} did not reboot")
+
+    def boot_id(self):
+        return self.read("/proc/sys/kernel/random/boot_id").strip()
+
+    def destroy(self):
+        """Ends it as if by pulling the plug, and undefines it."""
+        if self.channel:
+            self.channel.close()
+            self.channel = None
+        self.host.virsh("destroy", self.name, check=False)
+        self.host.virsh("undefine", self.name, check=False)
+        if self in self.host.guests:
+            self.host.guests.remove(self)
+
+    @property
+    def state(self):
+        return self.host.virsh("domstate", self.name).out.strip()
+
+    @property
+    def pid(self):
+        """The pid of its QEMU process inside the virtual host."""
+        return int(self.host.read(f"/run/libvirt/qemu/{self.name}.pid"))
+
+    # The inside of the guest
+
+    def run(self, command, timeout=60, check=True, stdin=None):
+        """Runs a command in the guest (busybox) and returns its Result."""
+        if not self.channel:
+            raise TestbedError(f"guest {self.name} does not run")
+        return self.channel.run(command, timeout, check, stdin)
+
+    def spawn(self, command, stdin=False):
+        return self.channel.spawn(command, stdin)
+
+    def out(self, command, timeout=60):
+        """What a command in the guest prints, without the last newline."""
+        return self.run(command, timeout).out.rstrip("\n")
+
+    def read(self, path, timeout=30):
+        return self.run(["cat", path], timeout).out
+
+    def write(self, path, text, timeout=30):
+        """Writes a file in the guest, sysfs and procfs too; errors raise CommandFailed."""
+        self.run(f"cat >'{path}'", timeout, stdin=text)
+
+    def console(self):
+        """All that its serial console has said."""
+        try:
+            with open(os.path.join(self.host.results, self.name + ".console"), errors="replace",
+                      encoding="utf-8") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def meminfo(self, key="MemTotal"):
+        """A line of the guest's /proc/meminfo, in bytes (huge page counts: as they are)."""
+        for line in self.read("/proc/meminfo").splitlines():
+            words = line.split()
+            if words[0] == key + ":":
+                return int(words[1]) * (1024 if words[-1] == "kB" else 1)
+        raise KeyError(key)
+
+    def blocks(self):
+        """The guest's own memory blocks: {number: (state, valid_zones)}."""
+        text = self.out("cd /sys/devices/system/memory && grep -s '' memory*/state memory*/valid_zones")
+        found = {}
+        for line in text.splitlines():
+            path, value = line.split(":", 1)
+            number, name = path.removeprefix("memory").split("/")
+            found.setdefault(int(number), {})[name] = value
+        return {number: (values.get("state"), values.get("valid_zones")) for number, values in found.items()}
+
+    def block_bytes(self):
+        return int(self.read("/sys/devices/system/memory/block_size_bytes"), 16)
+
+    def online_movable_bytes(self):
+        """How much memory the guest's kernel says is online in its movable zone."""
+        return sum(1 for state, zones in self.blocks().values()
+                   if state == "online" and zones == "Movable") * self.block_bytes()
+
+    def hugepages(self, count, size_kib=2048, timeout=60):
+        """Sets the guest's pool of free huge pages; returns how many it got."""
+        path = f"/sys/kernel/mm/hugepages/hugepages-{size_kib}kB/nr_hugepages"
+        self.write(path, str(count), timeout)
+        return int(self.read(path))
+
+    # The pattern program
+
+    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, timeout=120):
+        """Starts a writer over so much of the guest's memory, and waits until all of it is filled."""
+        words = ["pattern", "run", name, str(mib)]
+        words += ["hugetlb"] * hugetlb + ["once"] * once + [f"pace={pace_us}"] * bool(pace_us)
+        self.run(words)
+        wait_for(lambda: self.pattern_status(name)["filled"], timeout, f"{mib} MiB of pattern in {self.name}")
+
+    def pattern_status(self, name="main"):
+        """A dictionary: filled, pages, verified (pages), rounds, errors, first_bad, longest_pause_us, since_reset_us."""
+        return json.loads(self.out(["pattern", "ask", name, "status"]))
+
+    def pattern_reset_pause(self, name="main"):
+        """Forgets the longest pause so far."""
+        self.run(["pattern", "ask", name, "reset"])
+
+    def pattern_rounds(self, count, name="main", timeout=120):
+        """Waits for so many more whole rounds and returns the status: every page has then been verified again."""
+        target = self.pattern_status(name)["rounds"] + count
+        wait_for(lambda: self.pattern_status(name)["rounds"] >= target, timeout, f"pattern rounds in {self.name}")
+        return self.pattern_status(name)
+
+    def pattern_stop(self, name="main"):
+        """Ends the writer and gives its last status."""
+        return json.loads(self.out(["pattern", "ask", name, "quit"]))
+
+    # What libvirt says
+
+    def live_xml(self):
+        return ElementTree.fromstring(self.host.virsh("dumpxml", self.name).out)
+
+    def channel_path(self, port=AGENT_PORT):
+        """The unix socket inside the virtual host of one of its ports."""
+        for channel in self.live_xml().iter("channel"):
+            if channel.find("target").get("name") == port:
+                return channel.find("source").get("path")
+        raise TestbedError(f"guest {self.name} has no port {port}")
+
+    def virtio_mem_sizes(self):
+        """libvirt's word: a list of {alias, size, block, requested, current} in bytes, in the order of the XML."""
+        found = []
+        for memory in self.live_xml().iter("memory"):
+            if memory.get("model") == "virtio-mem":
+                target, alias = memory.find("target"), memory.find("alias")
+                found.append({"alias": alias.get("name") if alias is not None else "",
+                              "node": int(target.findtext("node", "0"))} |
+                             {key: int(target.findtext(key, "0")) * 1024
+                              for key in ("size", "block", "requested", "current")})
+        return found
+
+    def resize(self, mib, device=0, wait=True, timeout=60):
+        """Plain libvirt: asks for a size of a virtio-mem device, without Ballast. True when it is reached in time."""
+        alias = self.virtio_mem_sizes()[device]["alias"]
+        self.host.virsh("update-memory-device", self.name, "--live", "--alias", alias, "--requested-size", f"{mib}MiB")
+        if not wait:
+            return None
+        try:
+            wait_for(lambda: self.virtio_mem_sizes()[device]["current"] == mib << 20, timeout, "resize", 0.3)
+            return True
+        except TimeoutError:
+            return False
+
+    # XML
+
+    def xml(self):
+        """The domain's XML as it is defined."""
+        vcpus = sum(cell.vcpus for cell in self.cells)
+        image = _guest_image(self.host, self.agent_binary, self.agent_arguments)
+        arguments = (f"console=ttyS0 quiet loglevel=4 panic=1 mitigations=off no_timer_check nokaslr tsc=reliable "
+                     f"random.trust_cpu=on memhp_default_state={self.online} {self.kernel_arguments}").strip()
+        cells, first = "", 0
+        for number, cell in enumerate(self.cells):
+            last = first + cell.vcpus - 1
+            cpus = f" cpus='{first}-{last}'" if cell.vcpus else ""
+            cells += f"<cell id='{number}'{cpus} memory='{cell.mib}' unit='MiB'/>"
+            first = last + 1
+        backing = {
+            "memfd": "<source type='memfd'/><access mode='shared'/>",
+            "hugepages": f"<hugepages><page size='{self.page_kib}' unit='KiB'/></hugepages>",
+            "memfd-hugepages": f"<hugepages><page size='{self.page_kib}' unit='KiB'/></hugepages>"
+                               "<source type='memfd'/><access mode='shared'/>",
+            "anonymous": "",
+        }[self.backing]
+        tune = f"<memory mode='{self.mode}' nodeset='{self.nodes}'/>" if self.nodes else ""
+        tune += "".join(f"<memnode cellid='{number}' mode='strict' nodeset='{cell.host_nodes}'/>"
+                        for number, cell in enumerate(self.cells) if cell.host_nodes)
+        devices = "".join(self._virtio_mem_xml(device) for device in self.virtio_mem)
+        devices += self._channel_xml(COMMAND_PORT)
+        if self.agent:
+            devices += self._channel_xml(AGENT_PORT)
+        return f"""<domain type='kvm'>
+<name>{escape(self.name)}</name><uuid>{self.uuid}</uuid>
+<maxMemory slots='16' unit='MiB'>{self.max_mib}</maxMemory>
+<memory unit='MiB'>{self.base_mib}</memory>
+{f"<memoryBacking>{backing}</memoryBacking>" if backing else ""}
+<vcpu placement='static'{f" cpuset='{self.cpus}'" if self.cpus else ""}>{vcpus}</vcpu>
+{f"<numatune>{tune}</numatune>" if tune else ""}
+<os><type arch='x86_64' machine='{self.machine}'>hvm</type>
+<kernel>{self.host.guest_kernel}</kernel><initrd>{image}</initrd><cmdline>{escape(arguments)}</cmdline></os>
+<features><acpi/><apic/></features>
+<cpu mode='host-passthrough'><numa>{cells}</numa></cpu>
+<on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<controller type='usb' model='none'/>
+<serial type='file'><source path='{self.host.RESULTS}/{self.name}.console'/></serial>
+<memballoon model='{"virtio" if self.balloon else "none"}'/>
+{devices}{self.extra_devices}
+</devices>{self.extra_xml}
+</domain>"""
+
+    @staticmethod
+    def _channel_xml(name):
+        return f"<channel type='unix'><target type='virtio' name='{name}'/></channel>"
+
+    @staticmethod
+    def _virtio_mem_xml(device):
+        source = f"<source><nodemask>{device.host_nodes}</nodemask></source>" if device.host_nodes else ""
+        return (f"<memory model='virtio-mem'>{source}<target><size unit='MiB'>{device.mib}</size>"
+                f"<node>{device.cell}</node><block unit='KiB'>{device.block_kib}</block>"
+                f"<requested unit='MiB'>{device.requested_mib}</requested></target></memory>")
+
+
+def start_guests(*guests, timeout=240):
+    """Starts several guests at once, which is quicker than one after the other."""
+    for guest in guests:
+        guest.start(wait=False, timeout=timeout)
+    for guest in guests:
+        guest.wait_boot(timeout)

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Keeps memory in use and notices if any of it is lost, stale or torn.
+ *
+ *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS]   fills the memory, then goes on
+ * until told to quit pattern ask NAME (status | reset | quit)                    prints one line of
+ * JSON
+ *
+ * Every page carries, in each of its 64 cache lines, a word made of the page's number, its
+ * generation and the line. The writer goes round: verify a page against the generation of the round
+ * before, write the next one. So a page that was replaced by an older copy of itself is found as
+ * surely as a lost one. Between two pages it looks at the clock: the longest gap is the longest
+ * time that this guest could not write. With "once" the pages are written once, and then only
+ * verified, a round a second.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAGE_BYTES 4096u
+#define LINE_WORDS 8u
+#define LINES	   (PAGE_BYTES / 8u / LINE_WORDS)
+#define HUGE_BYTES (2u << 20)
+/* With a pace, sleep after this many pages. */
+#define PACE_PAGES 64u
+
+struct pattern {
+	uint64_t *memory;
+	uint64_t pages;
+	bool once;
+	unsigned pace_us;
+	_Atomic bool filled, pause_reset;
+	_Atomic uint64_t verified, rounds, errors;
+	_Atomic uint64_t longest_pause_us, reset_at_us;
+	_Atomic uint64_t bad_page, bad_line, bad_expected, bad_found;
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+/* Different for every (page, generation, line), and never zero in practice: a lost page reads as
+ * zeros. */
+static uint64_t word_of(uint64_t page, uint64_t generation, uint64_t line)
+{
+	uint64_t x = page * 0x9e3779b97f4a7c15u + generation * 0xbf58476d1ce4e5b9u +
+		     line * 0x94d049bb133111ebu + 1;
+
+	x ^= x >> 31;
+	x *= 0xd6e8feb86659fd93u;
+	return x ^ (x >> 29);
+}
+
+static void page_write(struct pattern *p, uint64_t page, uint64_t generation)
+{
+	volatile uint64_t *words = p->memory + page * (PAGE_BYTES / 8);
+
+	for (uint64_t line = 0; line < LINES; line++)
+		words[line * LINE_WORDS] = word_of(page, generation, line);
+}
+
+static void page_verify(struct pattern *p, uint64_t page, uint64_t generation)
+{
+	volatile uint64_t *words = p->memory + page * (PAGE_BYTES / 8);
+
+	for (uint64_t line = 0; line < LINES; line++) {
+		uint64_t found = words[line * LINE_WORDS],
+			 expected = word_of(page, generation, line);
+
+		if (found == expected)
+			continue;
+		if (atomic_fetch_add(&p->errors, 1) == 0) {
+			p->bad_page = page;
+			p->bad_line = line;
+			p->bad_expected = expected;
+			p->bad_found = found;
+		}
+		break;
+	}
+	p->verified++;
+}
+
+static void *writer(void *argument)
+{
+	struct pattern *p = argument;
+	uint64_t generation = 0, before;
+
+	for (uint64_t page = 0; page < p->pages; page++)
+		page_write(p, page, generation);
+	p->reset_at_us = before = now_us();
+	p->filled = true;
+	for (;;) {
+		for (uint64_t page = 0; page < p->pages; page++) {
+			page_verify(p, page, generation);
+			if (!p->once)
+				page_write(p, page, generation + 1);
+			uint64_t now = now_us();
+
+			if (p->pause_reset) {
+				p->pause_reset = false;
+				p->longest_pause_us = 0;
+				p->reset_at_us = now;
+			} else if (now - before > p->longest_pause_us) {
+				p->longest_pause_us = now - before;
+			}
+			before = now;
+			if (p->pace_us && page % PACE_PAGES == PACE_PAGES - 1) {
+				usleep(p->pace_us);
+				before = now_us();
+			}
+		}
+		p->rounds++;
+		if (p->once) {
+			sleep(1);
+			before = now_us();
+		} else {
+			generation++;
+		}
+	}
+	return NULL;
+}
+
+static void describe(struct pattern *p, char *text, size_t room)
+{
+	snprintf(text, room,
+		 "{\"filled\":%s,\"pages\":%" PRIu64 ",\"verified\":%" PRIu64 ",\"rounds\":%" PRIu64
+		 ",\"errors\":%" PRIu64 ",\"longest_pause_us\":%" PRIu64
+		 ",\"since_reset_us\":%" PRIu64 ",\"first_bad\":{\"page\":%" PRIu64
+		 ",\"line\":%" PRIu64 ",\"expected\":\"%" PRIx64 "\",\"found\":\"%" PRIx64 "\"}}\n",
+		 p->filled ? "true" : "false", p->pages, p->verified, p->rounds, p->errors,
+		 p->longest_pause_us, p->filled ? now_us() - p->reset_at_us : 0, p->bad_page,
+		 p->bad_line, p->bad_expected, p->bad_found);
+}
+
+static struct sockaddr_un address_of(const char *name)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/run/pattern.%s", name);
+	return address;
+}
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "pattern: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+static int run(int argc, char **argv)
+{
+	static struct pattern p;
+	const char *name = argv[2];
+	uint64_t mib = strtoull(argv[3], NULL, 10);
+	bool hugetlb = false;
+	pthread_t thread;
+
+	for (int i = 4; i < argc; i++) {
+		hugetlb |= strcmp(argv[i], "hugetlb") == 0;
+		p.once |= strcmp(argv[i], "once") == 0;
+		if (strncmp(argv[i], "pace=", 5) == 0)
+			p.pace_us = (unsigned)strtoul(argv[i] + 5, NULL, 10);
+	}
+	size_t size = (size_t)mib << 20;
+
+	if (hugetlb)
+		size = (size + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+	p.pages = size / PAGE_BYTES;
+	p.memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | (hugetlb ? MAP_HUGETLB : 0), -1, 0);
+	if (p.pages == 0 || p.memory == MAP_FAILED)
+		return complain("mmap");
+
+	struct sockaddr_un address = address_of(name);
+	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	unlink(address.sun_path);
+	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(listener, 4) < 0)
+		return complain(address.sun_path);
+	/* Whoever started it gets the answer when the socket is there; the filling goes on behind.
+	 */
+	if (daemon(0, 0) < 0)
+		return complain("daemon");
+	if (pthread_create(&thread, NULL, writer, &p) != 0)
+		return 1;
+	for (;;) {
+		char order[16] = "", answer[512] = "{}\n";
+		int client = accept(listener, NULL, NULL);
+
+		if (client < 0)
+			continue;
+		if (read(client, order, sizeof(order) - 1) > 0 && strcmp(order, "reset") == 0 &&
+		    p.filled) {
+			p.pause_reset = true;
+			while (p.pause_reset)
+				usleep(1000);
+		}
+		describe(&p, answer, sizeof(answer));
+		if (write(client, answer, strlen(answer)) < 0)
+			complain("answer");
+		close(client);
+		if (strcmp(order, "quit") == 0) {
+			unlink(address.sun_path);
+			return 0;
+		}
+	}
+}
+
+static int ask(const char *name, const char *order)
+{
+	struct sockaddr_un address = address_of(name);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char answer[512];
+	ssize_t n;
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return complain(address.sun_path);
+	if (write(fd, order, strlen(order)) < 0)
+		return complain("ask");
+	while ((n = read(fd, answer, sizeof(answer))) > 0)
+		if (fwrite(answer, 1, (size_t)n, stdout) != (size_t)n)
+			return complain("print");
+	return n < 0 ? complain("answer") : 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc >= 4 && strcmp(argv[1], "run") == 0)
+		return run(argc, argv);
+	if (argc == 4 && strcmp(argv[1], "ask") == 0)
+		return ask(argv[2], argv[3]);
+	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS]\n"
+			"       pattern ask NAME (status | reset | quit)\n");
+	return 2;
+}
