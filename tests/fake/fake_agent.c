@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_agent.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "session_guest.h"
+#include "unit.h"
+
+struct fake_agent {
+	struct event_base *base; /* borrowed */
+	fake_agent_request_fn *request;
+	void *user;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int listener, fd;
+	struct event *acceptable, *readable; /* owned */
+	struct session_guest session;
+	uint64_t instance;
+	unsigned connections;
+	bool mute;
+	uint8_t input[SESSION_INPUT_BYTES], output[SESSION_OUTPUT_BYTES];
+};
+
+static void start_session(struct fake_agent *agent)
+{
+	struct session_guest_identity identity = {.features = MESSAGE_FEATURE_ALL,
+						  .block_bytes = 128u << 20,
+						  .instance = ++agent->instance,
+						  .page_bytes = 4096,
+						  .boot_id = {1},
+						  .version = "0.1.0-fake"};
+
+	session_guest_init(&agent->session, &identity, agent->instance * 77, agent->input,
+			   sizeof(agent->input), agent->output, sizeof(agent->output));
+}
+
+static void flush(struct fake_agent *agent)
+{
+	const uint8_t *data;
+	size_t size;
+
+	while (agent->fd >= 0 && (size = session_guest_output(&agent->session, &data)) > 0) {
+		ssize_t written = send(agent->fd, data, size, MSG_NOSIGNAL);
+
+		if (written <= 0)
+			return;
+		session_guest_sent(&agent->session, (size_t)written);
+	}
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *user)
+{
+	struct fake_agent *agent = user;
+	struct session_guest_event event;
+	uint8_t *space;
+	size_t size = session_guest_space(&agent->session, &space);
+	ssize_t count = read(fd, space, size);
+
+	if (count <= 0) {
+		fake_agent_hang_up(agent);
+		return;
+	}
+	if (agent->mute)
+		return;
+	session_guest_received(&agent->session, (size_t)count);
+	while (session_guest_next(&agent->session, 1, &event))
+		if (event.kind == SESSION_GUEST_EVENT_REQUEST && agent->request)
+			agent->request(agent->user, agent, event.epoch, event.request_id,
+				       event.message);
+	flush(agent);
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *user)
+{
+	struct fake_agent *agent = user;
+	int accepted = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	assert(accepted >= 0);
+	assert(agent->fd < 0);
+	agent->fd = accepted;
+	agent->connections++;
+	session_guest_reset(&agent->session);
+	agent->readable =
+		event_new(agent->base, accepted, EV_READ | EV_PERSIST, on_readable, agent);
+	assert(agent->readable && event_add(agent->readable, NULL) == 0);
+}
+
+struct fake_agent *fake_agent_new(struct event_base *base, const char *path,
+				  fake_agent_request_fn *request, void *user)
+{
+	struct fake_agent *agent = calloc(1, sizeof(*agent));
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	assert(agent && strlen(path) < sizeof(address.sun_path));
+	agent->base = base;
+	agent->request = request;
+	agent->user = user;
+	agent->fd = -1;
+	strcpy(agent->path, path);
+	strcpy(address.sun_path, path);
+	unlink(path);
+	start_session(agent);
+	agent->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	assert(agent->listener >= 0);
+	assert(bind(agent->listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+	assert(listen(agent->listener, 4) == 0);
+	agent->acceptable =
+		event_new(base, agent->listener, EV_READ | EV_PERSIST, on_acceptable, agent);
+	assert(agent->acceptable && event_add(agent->acceptable, NULL) == 0);
+	return agent;
+}
+
+struct fake_agent *fake_agent_free(struct fake_agent *agent)
+{
+	if (!agent)
+		return NULL;
+	fake_agent_hang_up(agent);
+	event_free(agent->acceptable);
+	close(agent->listener);
+	unlink(agent->path);
+	free(agent);
+	return NULL;
+}
+
+void fake_agent_reply(struct fake_agent *agent, uint64_t epoch, uint32_t id,
+		      const struct message *message)
+{
+	assert(session_guest_reply(&agent->session, epoch, id, message) == 0);
+	flush(agent);
+}
+
+void fake_agent_reply_result(struct fake_agent *agent, uint64_t epoch, uint32_t id,
+			     enum message_result_code code, const char *text)
+{
+	struct message *message = calloc(1, sizeof(*message));
+
+	assert(message);
+	message->type = MESSAGE_RESULT;
+	message->result.code = code;
+	snprintf(message->result.text, sizeof(message->result.text), "%s", text);
+	fake_agent_reply(agent, epoch, id, message);
+	free(message);
+}
+
+void fake_agent_hang_up(struct fake_agent *agent)
+{
+	if (agent->readable)
+		event_free(agent->readable);
+	agent->readable = NULL;
+	if (agent->fd >= 0)
+		close(agent->fd);
+	agent->fd = -1;
+	session_guest_reset(&agent->session);
+}
+
+void fake_agent_restart(struct fake_agent *agent)
+{
+	struct message_heartbeat heartbeat = {.boot_id = {1}};
+
+	start_session(agent);
+	heartbeat.instance = agent->instance;
+	/* An agent without a session asks to be greeted. */
+	assert(session_guest_heartbeat(&agent->session, &heartbeat) == 0);
+	flush(agent);
+}
+
+void fake_agent_set_mute(struct fake_agent *agent, bool mute)
+{
+	agent->mute = mute;
+}
+
+size_t fake_agent_send_bytes(struct fake_agent *agent, const void *data, size_t size)
+{
+	const char *bytes = data;
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t sent = send(agent->fd, bytes + done, size - done, MSG_NOSIGNAL);
+
+		if (sent <= 0)
+			break; /* the far end reads when it is its turn, or has hung up */
+		done += (size_t)sent;
+	}
+	return done;
+}
+
+unsigned fake_agent_connections(const struct fake_agent *agent)
+{
+	return agent->connections;
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
+ * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed. Other jobs do what
+ * the text of their step says, or else all of it.
+ */
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "worker_channel.h"
+#include "worker_spawn.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static void wait_for(short events)
+{
+	struct pollfd ready = {.fd = WORKER_SPAWN_CHANNEL_FD, .events = events};
+
+	poll(&ready, 1, -1);
+}
+
+static int receive(struct worker_channel *channel, struct worker_message *message)
+{
+	int r;
+
+	while ((r = worker_channel_receive(channel, message, NULL)) == -EAGAIN)
+		wait_for(POLLIN);
+	return r;
+}
+
+static void send_all(struct worker_channel *channel, const struct worker_message *message)
+{
+	worker_channel_send(channel, message);
+	while (worker_channel_flush(channel) == -EAGAIN)
+		wait_for(POLLOUT);
+}
+
+static void survey(const struct worker_job *job, struct worker_message *answer)
+{
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+
+	if (!survey)
+		return;
+	if (job->process.start_time == 666) {
+		answer->result.outcome = WORKER_OUTCOME_FAILED;
+		failure_set(&answer->result.failure, ESRCH, "process", "cannot survey");
+	} else {
+		survey->node_bytes[1] = survey->resident_bytes = 300 * MIB;
+		survey->cpuset_mems = 11;
+		survey->cpu_nodes = 3;
+		survey->dimm_count = job->dimm_count < 64 ? job->dimm_count : 64;
+		for (size_t i = 0; i < survey->dimm_count; i++) {
+			memcpy(survey->dimms[i].id, job->dimms[i].id, sizeof(survey->dimms[i].id));
+			survey->dimms[i].bytes = i == 0 ? 50 * MIB : 0;
+		}
+		answer->result.values = worker_survey_to_json(survey);
+	}
+	free(survey);
+}
+
+static int run(struct worker_channel *channel, struct worker_message *start,
+	       struct worker_message *answer)
+{
+	const char *script = start->job.step.text;
+	struct worker_result *result = &answer->result;
+
+	answer->type = WORKER_MESSAGE_RESULT;
+	result->outcome = WORKER_OUTCOME_DONE;
+	result->bytes_done = start->job.step.bytes;
+	if (start->job.kind == WORKER_JOB_SURVEY) {
+		survey(&start->job, answer);
+	} else if (start->job.kind == WORKER_JOB_BEFORE) {
+		result->values = json_pack("{s:s}", "mode", "bind");
+	} else if (start->job.kind == WORKER_JOB_UNDO) {
+		result->values =
+			json_pack("{s:s}", "detail", start->job.before ? start->job.before : "");
+	} else if (strcmp(script, "partial") == 0) {
+		result->outcome = WORKER_OUTCOME_PARTIAL;
+		result->bytes_done /= 2;
+		remainder_list_add(&result->remainder, REMAINDER_PAGE_BUSY, "guest g1", 7, NULL,
+				   "some stay");
+	} else if (strcmp(script, "die") == 0) {
+		return 3;
+	} else if (strcmp(script, "wait") == 0) {
+		struct worker_message *progress = calloc(1, sizeof(*progress));
+
+		if (!progress)
+			return 4;
+		progress->type = WORKER_MESSAGE_PROGRESS;
+		progress->done_bytes = 1;
+		progress->total_bytes = 2;
+		send_all(channel, progress);
+		free(progress);
+		do {
+			worker_message_done(start);
+			if (receive(channel, start) != 1)
+				return 5;
+		} while (start->type != WORKER_MESSAGE_CANCEL);
+		result->outcome = WORKER_OUTCOME_CANCELLED;
+		result->bytes_done = 0;
+	} else {
+		result->longest_pause_us = 1500;
+		result->values = json_pack("{s:s}", "detail", "all of it");
+	}
+	send_all(channel, answer);
+	return 0;
+}
+
+int main(void)
+{
+	struct worker_channel *channel;
+	struct worker_message *start = calloc(1, sizeof(*start)),
+			      *answer = calloc(1, sizeof(*answer));
+	int r;
+
+	if (!start || !answer || worker_channel_new(WORKER_SPAWN_CHANNEL_FD, &channel) ||
+	    receive(channel, start) != 1)
+		return 9;
+	r = run(channel, start, answer);
+	worker_message_done(start);
+	worker_message_done(answer);
+	worker_channel_free(channel);
+	free(start);
+	free(answer);
+	return r;
+}

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The whole agent over a socket pair, with the host's session in the test and a scripted guest
+ * under it.
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "agent_priv.h"
+#include "failure.h"
+#include "fake_guest.h"
+#include "session_host.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct fake_guest guest;
+static struct agent *agent;
+static struct session_host host;
+static uint8_t host_in[SESSION_INPUT_BYTES], host_out[SESSION_OUTPUT_BYTES];
+static struct message message;
+static struct message_evacuate_reply evacuated;
+static int host_fd;
+static uint64_t now, epoch;
+static unsigned progress_count, heartbeat_count;
+
+static uint64_t read_clock(void *user)
+{
+	return now;
+}
+
+static void new_agent(void)
+{
+	struct agent_options options = {.adopt_fd = -1, .stop_fd = -1, .now_ms = read_clock};
+	struct failure failure;
+	int ends[2];
+
+	agent_config_init(&options.config);
+	strcpy(options.config.lease_directory, guest.lease_directory);
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+	host_fd = ends[0];
+	options.adopt_fd = ends[1];
+	CHECK_INT(agent_new(guest.sysroot, &options, &agent, &failure), 0);
+	progress_count = heartbeat_count = 0;
+}
+
+/* As if the agent had been killed. */
+static void kill_agent(void)
+{
+	agent = agent_free(agent);
+	close(host_fd);
+}
+
+static void start(void)
+{
+	now = 100000;
+	fake_guest_start(&guest);
+	session_host_init(&host, "test", host_in, sizeof(host_in), host_out, sizeof(host_out));
+	new_agent();
+}
+
+static void stop(void)
+{
+	kill_agent();
+	fake_guest_stop(&guest);
+}
+
+/* One turn of the agent and all bytes both ways. */
+static void turn(int timeout_ms)
+{
+	const uint8_t *data;
+	uint8_t *space;
+	size_t size = session_host_output(&host, &data);
+	ssize_t count = size ? write(host_fd, data, size) : 0;
+
+	if (count > 0)
+		session_host_sent(&host, (size_t)count);
+	agent_turn(agent, timeout_ms);
+	size = session_host_space(&host, &space);
+	count = read(host_fd, space, size);
+	if (count > 0)
+		session_host_received(&host, (size_t)count);
+}
+
+/* Turns until an event of that kind; anything that a test does not wait for is counted or wrong. */
+static bool await(enum session_host_event_kind kind, struct session_host_event *event)
+{
+	for (int i = 0; i < 500; i++) {
+		while (session_host_next(&host, now, event)) {
+			if (event->kind == kind)
+				return true;
+			progress_count += event->kind == SESSION_HOST_EVENT_PROGRESS;
+			heartbeat_count += event->kind == SESSION_HOST_EVENT_HEARTBEAT;
+			CHECK_TRUE(event->kind == SESSION_HOST_EVENT_PROGRESS ||
+				   event->kind == SESSION_HOST_EVENT_HEARTBEAT);
+		}
+		turn(20);
+	}
+	CHECK_TRUE(!"what was awaited came");
+	memset(event, 0, sizeof(*event));
+	return false;
+}
+
+static void connect_host(void)
+{
+	struct session_host_event event;
+
+	epoch++;
+	session_host_connect(&host, epoch * 77, epoch, now);
+	CHECK_TRUE(await(SESSION_HOST_EVENT_READY, &event));
+	/* The CONFIRM goes with the next bytes. */
+	turn(0);
+}
+
+static uint32_t ask(enum message_type type)
+{
+	uint32_t id = 0;
+
+	message.type = type;
+	CHECK_INT(session_host_request(&host, &message, 1000000, now, &id), 0);
+	memset(&message, 0, sizeof(message));
+	return id;
+}
+
+/* The answer's message, or one without a type. */
+static const struct message *answer(uint32_t id)
+{
+	static const struct message none;
+	struct session_host_event event;
+
+	if (!await(SESSION_HOST_EVENT_REPLY, &event))
+		return &none;
+	CHECK_INT(event.request_id, id);
+	return event.message;
+}
+
+static enum message_result_code result(uint32_t id)
+{
+	const struct message *reply = answer(id);
+
+	CHECK_INT(reply->type, MESSAGE_RESULT);
+	return reply->result.code;
+}
+
+static uint32_t ask_evacuate(uint32_t flags, uint64_t target_bytes)
+{
+	message.evacuate = (struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
+						     .flags = flags,
+						     .target_bytes = target_bytes,
+						     .deadline_ms = 50000,
+						     .block_deadline_ms = 40000};
+	return ask(MESSAGE_EVACUATE);
+}
+
+static void evacuate(uint32_t flags, uint64_t target_bytes)
+{
+	const struct message *reply = answer(ask_evacuate(flags, target_bytes));
+
+	CHECK_INT(reply->type, MESSAGE_EVACUATE_REPLY);
+	evacuated = reply->evacuate_reply;
+}
+
+static uint32_t ask_release(uint32_t flags)
+{
+	message.release_lease = (struct message_release_lease){.lease_id = 5, .flags = flags};
+	return ask(MESSAGE_RELEASE_LEASE);
+}
+
+static void test_hello_and_report(void)
+{
+	start();
+	connect_host();
+	CHECK_INT(host.peer.block_bytes, FAKE_GUEST_BLOCK_BYTES);
+	CHECK_INT(host.peer.features, MESSAGE_FEATURE_ALL);
+	CHECK_INT(host.peer.boot_id[0], 0x0f);
+	CHECK_STR(host.peer.agent_version, BALLAST_VERSION);
+	const struct message *reply = answer(ask(MESSAGE_REPORT));
+
+	CHECK_INT(reply->type, MESSAGE_REPORT_REPLY);
+	const struct message_report_reply *report = &reply->report_reply;
+
+	CHECK_INT(report->total_bytes, 1500000ull * 1024);
+	CHECK_INT(report->available_bytes, 1000000ull * 1024);
+	CHECK_INT(report->pressure.some_avg10_x100, 153);
+	CHECK_INT(report->pressure.full_avg10_x100, 25);
+	CHECK_INT(report->auto_online, MESSAGE_AUTO_ONLINE_OFFLINE);
+	CHECK_INT(report->zone_policy, MESSAGE_ZONE_POLICY_CONTIG_ZONES);
+	CHECK_INT(report->auto_movable_ratio, 301);
+	CHECK_INT(report->unplug_online, 1);
+	CHECK_INT(report->pool_count, 2);
+	CHECK_INT(report->pools[0].node, MESSAGE_NODE_ALL);
+	CHECK_INT(report->pools[0].total, 100);
+	CHECK_INT(report->region_count, 1);
+	CHECK_INT(report->regions[0].start, UINT64_C(0x100000000));
+	CHECK_INT(report->regions[0].size_bytes, 2048 * MIB);
+	CHECK_INT(report->regions[0].plugged_bytes, 1024 * MIB);
+	CHECK_INT(report->regions[0].movable_bytes, 1024 * MIB);
+	stop();
+}
+
+static void test_blocks_in_pages(void)
+{
+	uint64_t next = 0;
+	unsigned seen = 0, pages = 0;
+
+	start();
+	connect_host();
+	while (next != MESSAGE_BLOCK_END && pages < 10) {
+		message.blocks = (struct message_blocks){
+			.first_block = next, .end_block = UINT64_MAX, .max_count = 5};
+		const struct message *reply = answer(ask(MESSAGE_BLOCKS));
+
+		CHECK_INT(reply->type, MESSAGE_BLOCKS_REPLY);
+		for (unsigned i = 0; i < reply->blocks_reply.block_count; i++) {
+			const struct message_block *block = &reply->blocks_reply.blocks[i];
+
+			CHECK_INT(block->region, block->id >= 32 ? 0 : MESSAGE_REGION_NONE);
+			CHECK_INT(block->zone,
+				  block->id >= 32 ? MESSAGE_ZONE_MOVABLE : MESSAGE_ZONE_UNKNOWN);
+			CHECK_INT(block->flags, block->id >= 32 ? MESSAGE_BLOCK_REMOVABLE : 0);
+			seen++;
+		}
+		next = reply->blocks_reply.next_block;
+		pages++;
+	}
+	CHECK_INT(seen, 12);
+	CHECK_INT(pages, 3);
+	stop();
+}
+
+static void test_shrink_and_keep(void)
+{
+	start();
+	connect_host();
+	evacuate(MESSAGE_EVACUATE_ALL, 256 * MIB);
+	CHECK_INT(evacuated.code, MESSAGE_RESULT_OK);
+	CHECK_INT(evacuated.offlined_bytes, 256 * MIB);
+	CHECK_TRUE(progress_count >= 2);
+	CHECK_INT(fake_guest_pool(&guest), 0);
+	CHECK_INT(result(ask_release(MESSAGE_RELEASE_KEEP_POOLS)), MESSAGE_RESULT_OK);
+	/* Nobody unplugged the blocks: they are memory again. The pool stays small. */
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	CHECK_INT(fake_guest_pool(&guest), 0);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "taken 0 2097152 100 100\n") != NULL);
+	CHECK_INT(result(ask_release(0)), MESSAGE_RESULT_NOT_FOUND);
+	/* Memory returns, not all of it at once. */
+	guest.state->pool_most = 60;
+	const struct message *reply = answer(ask(MESSAGE_RESTORE_POOLS));
+
+	CHECK_INT(reply->result.code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(reply->result.value_bytes, 120 * MIB);
+	guest.state->pool_most = 1000;
+	reply = answer(ask(MESSAGE_RESTORE_POOLS));
+	CHECK_INT(reply->result.code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->result.value_bytes, 80 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "taken") == NULL);
+	reply = answer(ask(MESSAGE_RESTORE_POOLS));
+	CHECK_INT(reply->result.value_bytes, 0);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	stop();
+}
+
+static void test_owner_changes_a_taken_pool(void)
+{
+	start();
+	connect_host();
+	evacuate(MESSAGE_EVACUATE_HUGE_PAGES, 100 * MIB);
+	uint64_t left = fake_guest_pool(&guest);
+
+	CHECK_TRUE(left > 0 && left < 100);
+	CHECK_INT(result(ask_release(MESSAGE_RELEASE_KEEP_POOLS)), MESSAGE_RESULT_OK);
+	/* Its owner wants none of it: what he set counts, also when memory returns. */
+	fake_guest_set_pool(&guest, left / 2, left / 2, 0, 0);
+	const struct message *reply = answer(ask(MESSAGE_RESTORE_POOLS));
+
+	CHECK_INT(reply->result.code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->result.value_bytes, 0);
+	CHECK_INT(fake_guest_pool(&guest), left / 2);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "taken") == NULL);
+	stop();
+}
+
+static void test_release_undoes(void)
+{
+	start();
+	connect_host();
+	evacuate(MESSAGE_EVACUATE_ALL, 128 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	CHECK_INT(result(ask_release(0)), MESSAGE_RESULT_OK);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease") ==
+		   strstr(fake_guest_leases(&guest), "leases 1"));
+	stop();
+}
+
+static void test_lease_runs_out(void)
+{
+	start();
+	connect_host();
+	evacuate(MESSAGE_EVACUATE_ALL, 128 * MIB);
+	now += 59000;
+	message.renew_lease.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
+	CHECK_INT(result(ask(MESSAGE_RENEW_LEASE)), MESSAGE_RESULT_OK);
+	now += 59000;
+	turn(0);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	/* The host is gone and does not renew. */
+	now += 2000;
+	for (int i = 0; i < 100 && agent->book.count > 0; i++)
+		turn(20);
+	CHECK_INT(agent->book.count, 0);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	stop();
+}
+
+static void test_agent_is_stopped(void)
+{
+	start();
+	connect_host();
+	evacuate(MESSAGE_EVACUATE_ALL, 128 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	agent_give_back(agent, 5000);
+	CHECK_INT(agent->book.count, 0);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	stop();
+}
+
+/* A child that the end interrupts is killed, and what it was doing is undone. */
+static void test_agent_is_stopped_in_its_work(void)
+{
+	start();
+	connect_host();
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	message.evacuate =
+		(struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
+					  .flags = MESSAGE_EVACUATE_OFFLINE,
+					  .deadline_ms = 50000,
+					  .range_count = 1,
+					  .ranges = {{38 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB}}};
+	ask(MESSAGE_EVACUATE);
+	for (int i = 0; i < 100 && !guest.state->tries[39]; i++)
+		turn(20);
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "N");
+	agent_give_back(agent, 5000);
+	CHECK_INT(agent->book.count, 0);
+	CHECK_STR(fake_guest_block_state(&guest, 38), "online");
+	CHECK_TRUE(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online")[0] ==
+		   'Y');
+	stop();
+}
+
+static void test_agent_is_killed(void)
+{
+	start();
+	connect_host();
+	/* Named blocks, so that the driver's switch stays turned. */
+	message.evacuate =
+		(struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
+					  .flags = MESSAGE_EVACUATE_ALL,
+					  .deadline_ms = 50000,
+					  .range_count = 1,
+					  .ranges = {{38 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB}}};
+	answer(ask(MESSAGE_EVACUATE));
+	message.set_online_policy.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
+	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_AUTO_MOVABLE;
+	message.set_online_policy.auto_movable_ratio = 200;
+	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
+		  "online");
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"),
+		  "auto-movable");
+	CHECK_STR(
+		fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/auto_movable_ratio"),
+		"200");
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "N");
+	kill_agent();
+	CHECK_STR(fake_guest_block_state(&guest, 39), "offline");
+	CHECK_INT(fake_guest_pool(&guest), 0);
+	new_agent();
+	for (int i = 0; i < 100 && agent->book.count > 0; i++)
+		agent_turn(agent, 20);
+	CHECK_STR(fake_guest_block_state(&guest, 38), "online");
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
+		  "offline");
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"),
+		  "contig-zones");
+	CHECK_STR(
+		fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/auto_movable_ratio"),
+		"301");
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	/* Once more does no more. */
+	unsigned writes = guest.state->writes;
+
+	kill_agent();
+	new_agent();
+	agent_turn(agent, 0);
+	CHECK_INT(guest.state->writes, writes);
+	stop();
+}
+
+static void test_busy_but_alive(void)
+{
+	struct session_host_event event;
+
+	start();
+	connect_host();
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	uint32_t id = ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 128 * MIB);
+
+	/* While a child hangs in the kernel: heartbeats, reports, a refusal, a cancel. */
+	for (int i = 0; i < 100 && guest.state->tries[39] == 0; i++)
+		turn(20);
+	now += LIMIT_HEARTBEAT_MS;
+	CHECK_TRUE(await(SESSION_HOST_EVENT_HEARTBEAT, &event));
+	CHECK_INT(event.message->heartbeat.busy, 1);
+	CHECK_INT(event.message->heartbeat.leases, 1);
+	CHECK_INT(answer(ask(MESSAGE_REPORT))->type, MESSAGE_REPORT_REPLY);
+	CHECK_INT(result(ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 0)), MESSAGE_RESULT_BUSY);
+	message.cancel.request_id = id + 100;
+	CHECK_INT(result(ask(MESSAGE_CANCEL)), MESSAGE_RESULT_NOT_FOUND);
+	message.cancel.request_id = id;
+	CHECK_INT(result(ask(MESSAGE_CANCEL)), MESSAGE_RESULT_OK);
+	const struct message *reply = answer(id);
+
+	CHECK_INT(reply->type, MESSAGE_EVACUATE_REPLY);
+	CHECK_INT(reply->evacuate_reply.code, MESSAGE_RESULT_CANCELLED);
+	stop();
+}
+
+static void test_another_host(void)
+{
+	start();
+	connect_host();
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	ask_evacuate(MESSAGE_EVACUATE_ALL, 128 * MIB);
+	for (int i = 0; i < 100 && guest.state->tries[39] == 0; i++)
+		turn(20);
+	/* The daemon restarts: the work of the old session ends, its lease stays until it is
+	 * released or runs out. */
+	connect_host();
+	for (int i = 0; i < 100 && !evacuate_is_idle(&agent->evacuate); i++)
+		turn(20);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	CHECK_INT(result(ask_release(0)), MESSAGE_RESULT_OK);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_INT(host.counters.stale_frames <= 1, 1);
+	stop();
+}
+
+static void test_host_goes_away(void)
+{
+	start();
+	connect_host();
+	close(host_fd);
+	agent_turn(agent, 0);
+	CHECK_INT(agent->port.state, PORT_CLOSED);
+	CHECK_INT(agent->session.state, SESSION_GUEST_CLOSED);
+	/* No spinning: the next look is a second away. */
+	CHECK_INT(agent->port.retry_at_ms, now + PORT_RETRY_MS);
+	host_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	stop();
+}
+
+static void test_policies(void)
+{
+	start();
+	connect_host();
+	message.set_online_policy.lease = (struct message_lease){.id = 9, .lease_ms = 60000};
+	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
+	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
+		  "online_movable");
+	message.set_online_policy.lease.id = 9;
+	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_LEAVE;
+	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
+		  "offline");
+	/* Kept beyond its lease. */
+	message.set_online_policy.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
+	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
+	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_INT(result(ask_release(MESSAGE_RELEASE_KEEP_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
+		  "online_movable");
+	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
+	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_INVALID);
+	stop();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"hello and report", test_hello_and_report},
+		{"blocks in pages", test_blocks_in_pages},
+		{"shrink and keep", test_shrink_and_keep},
+		{"owner changes a taken pool", test_owner_changes_a_taken_pool},
+		{"release undoes", test_release_undoes},
+		{"the lease runs out", test_lease_runs_out},
+		{"agent_is_stopped", test_agent_is_stopped},
+		{"agent_is_stopped_in_its_work", test_agent_is_stopped_in_its_work},
+		{"the agent is killed", test_agent_is_killed},
+		{"busy but alive", test_busy_but_alive},
+		{"another host", test_another_host},
+		{"the host goes away", test_host_goes_away},
+		{"onlining policies", test_policies},
+	};
+
+	return unit_main("agent", cases, sizeof(cases) / sizeof(cases[0]));
+}

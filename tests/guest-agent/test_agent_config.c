@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent_config.h"
+
+#include <errno.h>
+#include <string.h>
+#include "failure.h"
+#include "fake_guest.h"
+#include "unit.h"
+
+static struct fake_guest guest;
+static struct agent_config config;
+static struct failure failure;
+
+static int read_config(const char *text)
+{
+	fake_guest_write(&guest, AGENT_CONFIG_FILE, text);
+	agent_config_init(&config);
+	return agent_config_read(&config, guest.sysroot, AGENT_CONFIG_FILE, &failure);
+}
+
+static void test_defaults(void)
+{
+	fake_guest_start(&guest);
+	agent_config_init(&config);
+	CHECK_INT(agent_config_read(&config, guest.sysroot, AGENT_CONFIG_FILE, &failure), 0);
+	CHECK_STR(config.port, "");
+	CHECK_STR(config.lease_directory, "/run/ballast-agent");
+	CHECK_INT(config.veto, 0);
+	CHECK_INT(agent_config_floor(&config, 2 << 20), 0);
+	fake_guest_stop(&guest);
+}
+
+static void test_all_keys_and_drop_ins(void)
+{
+	fake_guest_start(&guest);
+	fake_guest_write(&guest, AGENT_CONFIG_FILE ".d/10-floor.conf", "hugepage_floor_2MiB = 200");
+	fake_guest_write(&guest, AGENT_CONFIG_FILE ".d/20-veto.conf",
+			 "[agent]\nveto = offline, compact");
+	fake_guest_write(&guest, AGENT_CONFIG_FILE ".d/README", "nonsense");
+	CHECK_INT(read_config("# comment\n[agent]\nport = /dev/vport1p1\nlease_directory = "
+			      "/var/lib/ballast\n"
+			      "hugepage_floor_2MiB = 100\nhugepage_floor_1GiB = 1\nveto ="),
+		  0);
+	CHECK_STR(config.port, "/dev/vport1p1");
+	CHECK_STR(config.lease_directory, "/var/lib/ballast");
+	CHECK_INT(agent_config_floor(&config, 2 << 20), 200);
+	CHECK_INT(agent_config_floor(&config, 1 << 30), 1);
+	CHECK_INT(config.veto, AGENT_CONFIG_VETO_OFFLINE | AGENT_CONFIG_VETO_COMPACT);
+	fake_guest_stop(&guest);
+}
+
+static void check_error(const char *text, const char *sentence)
+{
+	char formatted[1024];
+
+	CHECK_INT(read_config(text), -EINVAL);
+	CHECK_STR(failure_format(&failure, formatted, sizeof(formatted)), sentence);
+}
+
+#define CANNOT ": cannot use this configuration: "
+
+static void test_errors(void)
+{
+	fake_guest_start(&guest);
+	check_error("[agent]\n\nlease_dir = /x\n", AGENT_CONFIG_FILE
+		    ":3" CANNOT
+		    "unknown key \"lease_dir\" (keys are port, lease_directory, veto and "
+		    "hugepage_floor_SIZE)");
+	check_error("[daemon]\nport = /x\n", AGENT_CONFIG_FILE
+		    ":2" CANNOT "unknown section [daemon] (the only section is [agent])");
+	check_error("port = vport\n",
+		    AGENT_CONFIG_FILE ":1" CANNOT "port: \"vport\" is no absolute path");
+	check_error("veto = everything\n",
+		    AGENT_CONFIG_FILE ":1" CANNOT "veto: unknown word \"everything\" (huge_pages, "
+						  "compact, offline or online_policy)");
+	check_error("hugepage_floor_2MiB = 1.5\n", AGENT_CONFIG_FILE
+		    ":1" CANNOT "hugepage_floor_2MiB: \"1.5\" is no number of pages");
+	check_error("hugepage_floor_3MiB = 1\n", AGENT_CONFIG_FILE
+		    ":1" CANNOT "\"3MiB\" is no size of huge pages (hugepage_floor_2MiB = 128)");
+	check_error("port = /a\nnonsense\n",
+		    AGENT_CONFIG_FILE ":2" CANNOT "not of the form \"key = value\"");
+	fake_guest_stop(&guest);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"defaults", test_defaults},
+		{"all keys and drop-ins", test_all_keys_and_drop_ins},
+		{"errors name file and line", test_errors},
+	};
+
+	return unit_main("agent_config", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The evacuation against a scripted guest: real child processes, a clock that the test turns.
+ */
+#include "evacuate.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include "agent_config.h"
+#include "failure.h"
+#include "fake_guest.h"
+#include "undo.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct fake_guest guest;
+static struct agent_config config;
+static struct lease_book book;
+static struct evacuate evacuate;
+static struct message_evacuate request;
+static struct failure failure;
+static uint64_t now;
+
+static void start(void)
+{
+	static const uint8_t boot_id[LEASE_BOOT_ID_BYTES] = {1};
+
+	fake_guest_start(&guest);
+	agent_config_init(&config);
+	lease_book_init(&book, guest.lease_directory, boot_id);
+	CHECK_INT(evacuate_init(&evacuate, guest.sysroot, &config, &book, -1), 0);
+	now = 1000;
+	request = (struct message_evacuate){.lease = {.id = 7, .lease_ms = 60000},
+					    .flags = MESSAGE_EVACUATE_ALL,
+					    .deadline_ms = 100000,
+					    .block_deadline_ms = 5000};
+}
+
+static void stop(void)
+{
+	evacuate_done(&evacuate);
+	lease_book_done(&book);
+	fake_guest_stop(&guest);
+}
+
+/* Steps until it is finished; where a child hangs the clock goes on to the deadline. */
+static const struct message_evacuate_reply *run(void)
+{
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_OK);
+	for (int i = 0; i < 1000; i++) {
+		if (evacuate_step(&evacuate, now) == EVACUATE_STEP_FINISHED)
+			break;
+		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
+
+		if (poll(&child, 1, 300) == 0)
+			now = evacuate_deadline(&evacuate, now);
+	}
+	CHECK_INT(evacuate.stage, EVACUATE_STAGE_DONE);
+	return &evacuate.reply.evacuate_reply;
+}
+
+static const struct message_block_outcome *outcome(const struct message_evacuate_reply *reply,
+						   uint64_t id)
+{
+	static const struct message_block_outcome none = {.reason = MESSAGE_REASON_UNKNOWN};
+
+	for (unsigned i = 0; i < reply->block_count; i++)
+		if (reply->blocks[i].id == id)
+			return &reply->blocks[i];
+	return &none;
+}
+
+static void undo_all(void)
+{
+	struct lease *lease = lease_book_find(&book, 7);
+
+	undo_prepare(guest.sysroot, &lease->entries);
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	CHECK_INT(undo_review(guest.sysroot, &lease->entries, &book.taken, NULL, NULL), 0);
+	lease_book_remove(&book, lease);
+}
+
+static void test_all_rungs(void)
+{
+	start();
+	request.target_bytes = 256 * MIB;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->rung_count, 3);
+	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_HUGE_PAGES);
+	CHECK_INT(reply->rungs[0].gained_bytes, 200 * MIB);
+	CHECK_INT(reply->rungs[2].gained_bytes, 256 * MIB);
+	CHECK_INT(reply->offlined_bytes, 256 * MIB);
+	CHECK_INT(reply->block_count, 2);
+	/* From the top, and no more than asked for. */
+	CHECK_STR(fake_guest_block_state(&guest, 39), "offline");
+	CHECK_STR(fake_guest_block_state(&guest, 38), "offline");
+	CHECK_STR(fake_guest_block_state(&guest, 37), "online");
+	CHECK_INT(fake_guest_pool(&guest), 0);
+	CHECK_STR(fake_guest_read(&guest, "/proc/sys/vm/compact_memory"), "1");
+	/* The driver may take online blocks again: sub-blocks go that way. */
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	CHECK_TRUE(strstr(guest.state->log, "unplug_online=0\n") != NULL);
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\npool 0 2097152 100 100\nblock 39 Movable\nblock 38 Movable\nend");
+	undo_all();
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_INT(book.taken.count, 0);
+	stop();
+}
+
+static void test_named_ranges(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.range_count = 3;
+	/* A piece of block 33, blocks 36 and 37, and boot memory. */
+	request.ranges[0] = (struct message_range){33 * FAKE_GUEST_BLOCK_BYTES + 2 * MIB, 2 * MIB};
+	request.ranges[1] = (struct message_range){36 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB};
+	request.ranges[2] = (struct message_range){FAKE_GUEST_BLOCK_BYTES, 1};
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(reply->block_count, 4);
+	CHECK_INT(outcome(reply, 33)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(outcome(reply, 36)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(outcome(reply, 37)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(outcome(reply, 1)->reason, MESSAGE_REASON_NOT_CANDIDATE);
+	CHECK_STR(fake_guest_block_state(&guest, 35), "online");
+	/* Only these may go, until the lease ends. */
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "N");
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "unplug_online 1\n") != NULL);
+	undo_all();
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	CHECK_STR(fake_guest_block_state(&guest, 36), "online");
+	stop();
+}
+
+static void test_blocks_that_do_not_go(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	guest.state->scripts[39] = FAKE_GUEST_BUSY;
+	guest.state->scripts[38] = FAKE_GUEST_HANGS;
+	guest.state->scripts[37] = FAKE_GUEST_INVALID;
+	guest.state->scripts[36] = FAKE_GUEST_VANISHES;
+	guest.state->scripts[35] = FAKE_GUEST_TAKEN_AFTERWARDS;
+	guest.state->scripts[34] = FAKE_GUEST_BUSY_ONCE;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(reply->block_count, 8);
+	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_BUSY);
+	CHECK_INT(guest.state->tries[39], 2);
+	CHECK_INT(outcome(reply, 38)->reason, MESSAGE_REASON_TIMED_OUT);
+	CHECK_INT(guest.state->tries[38], 1);
+	CHECK_INT(outcome(reply, 37)->reason, MESSAGE_REASON_NOT_REMOVABLE);
+	CHECK_INT(outcome(reply, 36)->reason, MESSAGE_REASON_GONE);
+	CHECK_INT(outcome(reply, 35)->reason, MESSAGE_REASON_GONE);
+	CHECK_INT(outcome(reply, 34)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(outcome(reply, 33)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(reply->offlined_bytes, 5 * 128 * MIB);
+	CHECK_STR(reply->text, "5 of 8 blocks are offline");
+	/* Only what the agent took offline and is still there is to be undone. */
+	CHECK_INT(lease_book_find(&book, 7)->entries.count, 3);
+	undo_all();
+	CHECK_STR(fake_guest_block_state(&guest, 34), "online");
+	CHECK_STR(fake_guest_block_state(&guest, 35), "");
+	stop();
+}
+
+static void test_overall_deadline(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.deadline_ms = 3000;
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_TIMED_OUT);
+	CHECK_INT(now, 4000);
+	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_TIMED_OUT);
+	CHECK_INT(outcome(reply, 32)->reason, MESSAGE_REASON_TIMED_OUT);
+	CHECK_INT(guest.state->tries[32], 0);
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	stop();
+}
+
+static void test_cancel(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_OK);
+	while (evacuate.stage != EVACUATE_STAGE_OFFLINE) {
+		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
+
+		evacuate_step(&evacuate, now);
+		if (evacuate.stage != EVACUATE_STAGE_OFFLINE)
+			poll(&child, 1, 1000);
+	}
+	/* Another one has to wait. */
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 3, now, &failure),
+		  MESSAGE_RESULT_BUSY);
+	CHECK_STR(failure.cause, "one evacuation at a time");
+	evacuate_cancel(&evacuate, now);
+	while (evacuate_step(&evacuate, now) != EVACUATE_STEP_FINISHED) {
+		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
+
+		poll(&child, 1, 1000);
+	}
+	CHECK_INT(evacuate.reply.evacuate_reply.code, MESSAGE_RESULT_CANCELLED);
+	CHECK_INT(outcome(&evacuate.reply.evacuate_reply, 39)->reason, MESSAGE_REASON_CANCELLED);
+	CHECK_INT(outcome(&evacuate.reply.evacuate_reply, 38)->reason, MESSAGE_REASON_CANCELLED);
+	evacuate_clear(&evacuate);
+	CHECK_TRUE(evacuate_is_idle(&evacuate));
+	stop();
+}
+
+static void test_huge_pages_that_stay(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 100, 60, 10, 0);
+	config.floors[0] = (struct agent_config_floor){2 * MIB, 70};
+	config.floor_count = 1;
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_PREPARE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_OK);
+	while (evacuate_step(&evacuate, now) != EVACUATE_STEP_FINISHED)
+		poll(&(struct pollfd){.fd = evacuate.job.pid_fd, .events = POLLIN}, 1, 1000);
+	const struct message_evacuate_reply *reply = &evacuate.reply.evacuate_reply;
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->rungs[0].gained_bytes, 60 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 70);
+	CHECK_INT(reply->pool_count, 2);
+	CHECK_INT(reply->pools[0].reason, MESSAGE_REASON_HUGE_PAGES_IN_USE);
+	CHECK_INT(reply->pools[0].stayed_pages, 50);
+	CHECK_INT(reply->pools[1].reason, MESSAGE_REASON_HUGE_PAGES_FLOOR);
+	CHECK_INT(reply->pools[1].stayed_pages, 20);
+	stop();
+}
+
+static void test_refusals(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_PREPARE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.flags = 0x80;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.deadline_ms = 0;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.deadline_ms = 1000;
+	request.lease.lease_ms = LIMIT_LEASE_MS + 1;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.lease.lease_ms = 1000;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){UINT64_MAX - 5, 100};
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.range_count = 0;
+	config.veto = AGENT_CONFIG_VETO_OFFLINE;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_VETOED);
+	CHECK_INT(guest.state->writes, 0);
+	CHECK_INT(book.count, 0);
+	stop();
+}
+
+static void test_guest_keeps_what_it_needs(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	/* A block and a 32nd of all is 170 MiB. */
+	fake_guest_write(&guest, "/proc/meminfo",
+			 "MemTotal: 1400000 kB\nMemFree: 900 kB\nMemAvailable: 170000 kB");
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(reply->block_count, 8);
+	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_NO_MEMORY);
+	CHECK_INT(guest.state->tries[39], 0);
+	CHECK_INT(lease_book_find(&book, 7)->entries.count, 0);
+	stop();
+}
+
+static void test_nothing_without_a_lease_file(void)
+{
+	start();
+	/* The directory's name is taken by a file. */
+	fake_guest_write(&guest, "/run/ballast-agent", "in the way");
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_FAILED);
+	CHECK_INT(guest.state->writes, 0);
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	stop();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"all rungs, and undo", test_all_rungs},
+		{"named ranges", test_named_ranges},
+		{"blocks that do not go", test_blocks_that_do_not_go},
+		{"overall deadline", test_overall_deadline},
+		{"cancel", test_cancel},
+		{"huge pages that stay", test_huge_pages_that_stay},
+		{"refusals", test_refusals},
+		{"the guest keeps what it needs", test_guest_keeps_what_it_needs},
+		{"nothing is changed that is not written down", test_nothing_without_a_lease_file},
+	};
+
+	return unit_main("evacuate", cases, sizeof(cases) / sizeof(cases[0]));
+}

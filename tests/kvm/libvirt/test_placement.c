@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "placement.h"
+
+#include <errno.h>
+#include <string.h>
+#include "domain_xml.h"
+#include "unit.h"
+
+static struct domain_xml guest(enum domain_xml_mode mode)
+{
+	struct domain_xml domain = {.id = 1};
+
+	domain.numatune.present = domain.numatune.has_memory = true;
+	domain.numatune.mode = mode;
+	strcpy(domain.numatune.nodes, "1");
+	return domain;
+}
+
+static void test_can_take_back(void)
+{
+	struct domain_xml domain = guest(DOMAIN_XML_MODE_RESTRICTIVE);
+
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_CAN_TAKE_BACK);
+	domain.numatune.automatic = true;
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_AUTOMATIC);
+	domain.numatune.automatic = false;
+	domain.numatune.memnode_count = 1;
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_PER_CELL);
+	domain.id = -1;
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_NOT_RUNNING);
+	domain = guest(DOMAIN_XML_MODE_STRICT);
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_STRICT);
+	domain = guest(DOMAIN_XML_MODE_PREFERRED);
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_NOT_RESTRICTIVE);
+	domain = guest(DOMAIN_XML_MODE_INTERLEAVE);
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_NOT_RESTRICTIVE);
+	domain = (struct domain_xml){.id = 1};
+	CHECK_INT(placement_can_take_back(&domain), PLACEMENT_NO_NUMATUNE);
+	for (int i = 0; i < PLACEMENT_OUTCOME_COUNT; i++) {
+		CHECK_TRUE(strcmp(placement_outcome_name((enum placement_outcome)i), "unknown") !=
+			   0);
+		CHECK_TRUE(strcmp(placement_outcome_text((enum placement_outcome)i), "unknown") !=
+			   0);
+	}
+}
+
+static void test_stored_fits(void)
+{
+	struct domain_xml_cell cell = {.has_nodes = true, .nodes = "2"};
+	struct domain_xml_device device = {.source_nodes = "0-1"};
+	struct domain_xml domain = guest(DOMAIN_XML_MODE_STRICT);
+
+	CHECK_TRUE(placement_stored_fits(&domain, "0-2"));
+	CHECK_TRUE(!placement_stored_fits(&domain, "0,2"));
+	domain.numatune.automatic = true;
+	CHECK_TRUE(placement_stored_fits(&domain, "0,2"));
+	domain.cells = &cell;
+	domain.cell_count = 1;
+	CHECK_TRUE(!placement_stored_fits(&domain, "0-1"));
+	domain.devices = &device;
+	domain.device_count = 1;
+	CHECK_TRUE(placement_stored_fits(&domain, "0-2"));
+	CHECK_TRUE(!placement_stored_fits(&domain, "1-2"));
+}
+
+static void test_replace_node(void)
+{
+	struct domain_xml_nodes cells[] = {{.id = 0, .nodes = "3"}, {.id = 1, .nodes = "0"}};
+	struct domain_xml_nodes devices[] = {{.id = 0, .nodes = "2-3"}};
+	struct domain_xml_placement placement = {.has_nodes = true,
+						 .nodes = "1,3",
+						 .cells = cells,
+						 .cell_count = 2,
+						 .devices = devices,
+						 .device_count = 1};
+
+	CHECK_INT(placement_replace_node(&placement, 3, 1), 3);
+	CHECK_STR(placement.nodes, "1");
+	CHECK_STR(cells[0].nodes, "1");
+	CHECK_STR(cells[1].nodes, "0");
+	CHECK_STR(devices[0].nodes, "1-2");
+	CHECK_INT(placement_replace_node(&placement, 7, 1), 0);
+	CHECK_INT(placement_replace_node(&placement, 0, 5000), -ERANGE);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"can_take_back", test_can_take_back},
+		{"stored_fits", test_stored_fits},
+		{"replace_node", test_replace_node},
+	};
+
+	return unit_main("placement", cases, sizeof(cases) / sizeof(cases[0]));
+}

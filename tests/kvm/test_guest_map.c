@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include "fixture_tree.h"
+#include "guest_map.h"
+
+#define MIB (1ull << 20)
+
+/* As QEMU 7.2 lays a guest out: a cell of 512 MiB in two pieces, a 1 GiB virtio-mem, a hugetlb
+ * cell. */
+static const char maps[] =
+	"559500000000-559500a00000 r-xp 00000000 fe:01 4242   /usr/bin/qemu-system-x86_64\n"
+	"559502000000-559503000000 rw-p 00000000 00:00 0      [heap]\n"
+	"7f0000000000-7f0008000000 rw-s 00000000 00:01 1025   /memfd:memory-backend-memfd "
+	"(deleted)\n"
+	"7f0008000000-7f0020000000 rw-s 08000000 00:01 1025   /memfd:memory-backend-memfd "
+	"(deleted)\n"
+	"7f0020000000-7f0020001000 ---p 00000000 00:00 0 \n"
+	"7f0020200000-7f0060200000 rw-s 00000000 00:01 1026   /memfd:memory-backend-memfd "
+	"(deleted)\n"
+	"7f0060400000-7f0070400000 rw-s 00000000 00:0f 77     /dev/hugepages/libvirt/qemu/1-g1/ram "
+	"(deleted)\n"
+	"7f0080000000-7f0080040000 rw-s 00000000 00:01 9      /memfd:memory-backend-memfd "
+	"(deleted)\n"
+	"7f0090000000-7f00a0000000 rw-s 00000000 00:01 10     /memfd:other (deleted)\n"
+	"7f00b0000000-7f00b4000000 r--p 00000000 fe:01 55     /usr/share/rom\n";
+
+static int on_filesystem(void *user, const char *path, uint64_t *ret_type,
+			 uint64_t *ret_block_bytes)
+{
+	if (user)
+		return -EPERM;
+	*ret_type = strstr(path, "7f0060400000") ? HUGETLBFS_MAGIC : TMPFS_MAGIC;
+	*ret_block_bytes = strstr(path, "7f0060400000") ? 2 * MIB : 4096;
+	return 0;
+}
+
+static void add_process(struct fixture_tree *tree, const char *maps_text)
+{
+	struct sysroot_hooks hooks = {.on_filesystem = on_filesystem};
+
+	fixture_tree_init(tree);
+	fixture_tree_write(tree, "/proc/7/maps", "%s", maps_text);
+	fixture_tree_write(tree, "/proc/7/status",
+			   "Name: qemu\nVmLck:\t  1024 kB\nVmPin:\t  0 kB\n");
+	fixture_tree_link(tree, "/proc/7/fd/3", "/dev/kvm");
+	sysroot_set_hooks(tree->sysroot, &hooks);
+}
+
+static void test_files(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(guest_map_done) struct guest_map map = {0};
+	uint64_t sizes[] = {512 * MIB, 1024 * MIB, 256 * MIB};
+	struct guest_map_options options = {
+		.expected_bytes = sizes, .expected_count = 3, .with_policies = true};
+	char text[MEMORY_POLICY_TEXT_SIZE];
+
+	add_process(&tree, maps);
+	fixture_tree_write(
+		&tree, "/proc/7/numa_maps",
+		"559502000000 default heap anon=1\n"
+		"7f0000000000 bind:3 file=/memfd:memory-backend-memfd\\040(deleted) dirty=5 N3=5\n"
+		"7f0008000000 bind:2 file=/memfd:memory-backend-memfd\\040(deleted)\n"
+		"7f0020200000 prefer (many):1-2 file=/memfd:memory-backend-memfd\\040(deleted)\n"
+		"7f0060400000 prefer:1 file=/dev/hugepages/x huge dirty=8 N1=8\n");
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+	/* The 256 MiB memfd by another name fits the expected size too. */
+	CHECK_INT(map.count, 4);
+	CHECK_INT(map.ranges[0].start, 0x7f0000000000);
+	CHECK_INT(map.ranges[0].end, 0x7f0020000000);
+	CHECK_INT(map.ranges[0].first_end, 0x7f0008000000);
+	CHECK_INT(map.ranges[0].backing, GUEST_BACKING_MEMFD);
+	CHECK_STR(map.ranges[0].name, "/memfd:memory-backend-memfd");
+	CHECK_INT(map.ranges[0].inode, 1025);
+	CHECK_TRUE(map.ranges[0].is_shared && map.ranges[0].has_mixed_policies);
+	CHECK_STR(memory_policy_format(&map.ranges[0].policy, text, sizeof(text)), "bind:3");
+	CHECK_STR(memory_policy_format(&map.ranges[1].policy, text, sizeof(text)),
+		  "prefer (many):1-2");
+	CHECK_INT(map.ranges[2].backing, GUEST_BACKING_HUGETLB);
+	CHECK_INT(map.ranges[2].page_bytes, 2 * MIB);
+	CHECK_STR(memory_policy_format(&map.ranges[2].policy, text, sizeof(text)), "prefer:1");
+	CHECK_TRUE(!map.ranges[3].has_policy);
+	CHECK_INT(map.missing_bytes, 0);
+	CHECK_INT(map.locked_bytes, 1 * MIB);
+	CHECK_INT(map.vfio_count + map.userfaultfd_count, 0);
+	CHECK_INT(map.ram_bytes, (512 + 1024 + 256 + 256) * MIB);
+}
+
+static void test_without_expectation(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(guest_map_done) struct guest_map map = {0};
+	struct guest_map_options options = {0};
+
+	add_process(&tree, maps);
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+	CHECK_INT(map.count, 3);
+	CHECK_INT(guest_map_read(tree.sysroot, 8, &options, &map), -ESRCH);
+	/* Without the right to ask the file system: the mount point's name and the default size. */
+	struct sysroot_hooks hooks = {.on_filesystem = on_filesystem, .user = &tree};
+
+	sysroot_set_hooks(tree.sysroot, &hooks);
+	fixture_tree_write(&tree, "/proc/meminfo", "MemTotal: 1 kB\nHugepagesize: 1048576 kB\n");
+	guest_map_done(&map);
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+	CHECK_INT(map.ranges[2].page_bytes, 1024 * MIB);
+	fixture_tree_write(&tree, "/proc/7/maps", "garbage\n");
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &(struct guest_map){0}), -EBADMSG);
+}
+
+/* Anonymous RAM is known by its size only; QEMU's own memory may lie right below it. */
+static void test_anonymous(void)
+{
+	static const char anonymous[] =
+		"559502000000-559542000000 rw-p 00000000 00:00 0      [heap]\n"
+		"7f0000000000-7f0000800000 rw-p 00000000 00:00 0 \n"
+		"7f0000800000-7f0010800000 rw-p 00000000 00:00 0 \n"
+		"7f0010800000-7f0020800000 rw-p 00000000 00:00 0 \n"
+		"7f0020800000-7f0020801000 ---p 00000000 00:00 0 \n"
+		"7f0020a00000-7f0060a00000 rw-p 00000000 00:00 0 \n"
+		"7f0070000000-7f0074000000 rw-p 00000000 00:00 0 \n";
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(guest_map_done) struct guest_map map = {0}, sum = {0};
+	uint64_t sizes[] = {512 * MIB, 1024 * MIB, 128 * MIB}, cells[] = {300 * MIB, 212 * MIB};
+	struct guest_map_options options = {.expected_bytes = sizes, .expected_count = 3};
+
+	add_process(&tree, anonymous);
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+	CHECK_INT(map.count, 2);
+	CHECK_INT(map.ranges[0].start, 0x7f0000800000);
+	CHECK_INT(map.ranges[0].end, 0x7f0020800000);
+	CHECK_INT(map.ranges[0].backing, GUEST_BACKING_ANON);
+	CHECK_TRUE(!map.ranges[0].is_shared);
+	CHECK_INT(map.ranges[1].end - map.ranges[1].start, 1024 * MIB);
+	CHECK_INT(map.missing_bytes, 128 * MIB);
+	options = (struct guest_map_options){.expected_bytes = cells, .expected_count = 2};
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &sum), 0);
+	CHECK_INT(sum.count, 1);
+	CHECK_INT(sum.missing_bytes, 0);
+}
+
+static void test_descriptors(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	unsigned userfaultfd = 9, vfio = 9;
+
+	add_process(&tree, maps);
+	CHECK_INT(guest_map_count_descriptors(tree.sysroot, 7, &userfaultfd, &vfio), 0);
+	CHECK_INT(userfaultfd + vfio, 0);
+	fixture_tree_link(&tree, "/proc/7/fd/4", "anon_inode:[userfaultfd]");
+	fixture_tree_link(&tree, "/proc/7/fd/5", "/dev/vfio/12");
+	fixture_tree_link(&tree, "/proc/7/fd/6", "/dev/vfio/vfio");
+	fixture_tree_link(&tree, "/proc/7/fd/8", "/dev/iommu");
+	fixture_tree_link(&tree, "/proc/7/fd/9", "anon_inode:[eventfd]");
+	CHECK_INT(guest_map_count_descriptors(tree.sysroot, 7, &userfaultfd, &vfio), 0);
+	CHECK_INT(userfaultfd, 1);
+	CHECK_INT(vfio, 3);
+	CHECK_INT(guest_map_count_descriptors(tree.sysroot, 8, &userfaultfd, &vfio), -ESRCH);
+}
+
+/* The real kernel: our own memfd, found and opened again from outside. */
+static void test_own_memfd(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	CLEANUP(guest_map_done) struct guest_map map = {0};
+	CLEANUP_CLOSE int memfd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
+	CLEANUP_CLOSE int backing = -1;
+	uint64_t size = 7 * MIB + 5 * 4096; /* like no other mapping of this process */
+	struct guest_map_options options = {
+		.expected_bytes = &size, .expected_count = 1, .with_policies = true};
+	struct stat one, other;
+	char *memory;
+
+	CHECK_INT(ftruncate(memfd, (off_t)size), 0);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	mprotect(memory + 2 * MIB, 4096,
+		 PROT_READ | PROT_WRITE | PROT_EXEC); /* splits the mapping in three */
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	CHECK_INT(guest_map_read(sysroot, getpid(), &options, &map), 0);
+	CHECK_INT(map.count, 1);
+	if (map.count == 1) {
+		CHECK_INT(map.ranges[0].start, (uintptr_t)memory);
+		CHECK_INT(map.ranges[0].end - map.ranges[0].start, size);
+		CHECK_INT(map.ranges[0].page_bytes, 4096);
+		backing = guest_map_open_backing(sysroot, getpid(), &map.ranges[0]);
+		CHECK_TRUE(backing >= 0);
+		CHECK_INT(fstat(memfd, &one) + fstat(backing, &other), 0);
+		CHECK_INT(one.st_ino, other.st_ino);
+		map.ranges[0].inode++;
+		CHECK_TRUE(guest_map_open_backing(sysroot, getpid(), &map.ranges[0]) < 0);
+		map.ranges[0].inode = 0;
+		CHECK_INT(guest_map_open_backing(sysroot, getpid(), &map.ranges[0]), -ENOENT);
+	}
+	munmap(memory, size);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"files", test_files},	       {"without_expectation", test_without_expectation},
+		{"anonymous", test_anonymous}, {"descriptors", test_descriptors},
+		{"own_memfd", test_own_memfd},
+	};
+
+	return unit_main("guest_map", cases, ARRAY_SIZE(cases));
+}

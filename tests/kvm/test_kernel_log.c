@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include <errno.h>
+#include "fixture_tree.h"
+#include "kernel_log.h"
+
+static void test_parse(void)
+{
+	struct kernel_log_page page = {0};
+
+	CHECK_TRUE(!kernel_log_parse_page("eth0: link up", &page));
+	CHECK_TRUE(!kernel_log_parse_page("page dumped because: unmovable page", &page));
+	CHECK_TRUE(kernel_log_parse_page("migrating pfn 203100 failed ret:1", &page));
+	CHECK_INT(page.pfn, 0x203100);
+	CHECK_INT(page.result, 1);
+	CHECK_TRUE(!page.has_counts);
+	CHECK_TRUE(kernel_log_parse_page("page:00000000d5b5a1f8 refcount:3 mapcount:1 "
+					 "mapping:000000001a2b index:0x1 pfn:0x203100",
+					 &page));
+	CHECK_INT(page.references, 3);
+	CHECK_INT(page.mappings, 1);
+	CHECK_INT(page.result, 1);
+	CHECK_TRUE(!kernel_log_parse_page("page dumped because: migration failure", &page));
+	CHECK_TRUE(kernel_log_parse_page("migrating pfn 100 failed ret:-12", &page));
+	CHECK_INT(page.result, -12);
+	CHECK_TRUE(!page.has_counts);
+	CHECK_TRUE(kernel_log_parse_page(
+		"page: refcount:1 mapcount:0 mapping:0 index:0x0 pfn:0x300", &page));
+	CHECK_INT(page.pfn, 0x300);
+	CHECK_TRUE(kernel_log_parse_page("page dumped because: unmovable page", &page));
+	CHECK_TRUE(page.is_unmovable);
+	CHECK_TRUE(!kernel_log_parse_page("page: refcount:1", &page));
+}
+
+static void test_read(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
+	struct kernel_log_page page = {0};
+
+	fixture_tree_init(&tree);
+	CHECK_INT(kernel_log_new(tree.sysroot, &log), -ENOENT);
+	fixture_tree_write(&tree, "/dev/kmsg", "4,1,1,-;migrating pfn 1 failed ret:1\n");
+	CHECK_INT(kernel_log_new(tree.sysroot, &log), 0);
+	CHECK_INT(kernel_log_next_page(log, &page), 0);
+	fixture_tree_append(&tree, "/dev/kmsg",
+			    "6,2,2,-;eth0: up\n SUBSYSTEM=net\n4,3,3,-;migrating pfn 2031");
+	CHECK_INT(kernel_log_next_page(log, &page), 0);
+	fixture_tree_append(&tree, "/dev/kmsg",
+			    "00 failed ret:1\n4,4,4,-;page:0 refcount:2 mapcount:0 pfn:0x203100\n");
+	CHECK_INT(kernel_log_next_page(log, &page), 1);
+	CHECK_INT(page.pfn, 0x203100);
+	CHECK_INT(kernel_log_next_page(log, &page), 1);
+	CHECK_INT(page.references, 2);
+	CHECK_INT(kernel_log_next_page(log, &page), 0);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {{"parse", test_parse}, {"read", test_read}};
+
+	return unit_main("kernel_log", cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit.h"
+
+#include <string.h>
+#include "fixture_tree.h"
+#include "kernel_probe.h"
+
+static void test_fixture(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct kernel_probe probe;
+
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, "/proc/sys/kernel/numa_balancing", "1\n");
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory\n");
+	fixture_tree_write(&tree, "/sys/devices/system/memory/block_size_bytes", "8000000\n");
+	fixture_tree_add_block(&tree, 0, 0, "online", "Normal");
+	fixture_tree_add_block(&tree, 64, 3, "offline", "Movable Normal");
+	fixture_tree_write(&tree, "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0\n");
+	fixture_tree_write(&tree, "/sys/kernel/mm/transparent_hugepage/enabled",
+			   "always madvise [never]\n");
+	fixture_tree_write(&tree, "/proc/kallsyms", "0 T folio_mc_copy\n0 T copy_mc_to_kernel\n");
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_NUMA_BALANCING].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_CGROUP2].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_CGROUP_CPUSET].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_MEMORY_HOTREMOVE].state, KERNEL_PROBE_YES);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_MEMORY_HOTREMOVE].detail, "2 blocks of 128 MiB");
+	CHECK_INT(probe.entries[KERNEL_FEATURE_MOVABLE_MEMORY].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_HUGEPAGES].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_TRANSPARENT_HUGEPAGES].state, KERNEL_PROBE_NO);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_SAFE_COPY].state, KERNEL_PROBE_YES);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_PAGE_FLAGS].state, KERNEL_PROBE_NO);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_KVM].state, KERNEL_PROBE_NO);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_KVM].detail, "/dev/kvm: No such file or directory");
+	CHECK_INT(probe.entries[KERNEL_FEATURE_NUMA_NODES].state, KERNEL_PROBE_UNKNOWN);
+	fixture_tree_write(&tree, "/proc/kallsyms", "0 T copy_page\n");
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_SAFE_COPY].state, KERNEL_PROBE_NO);
+}
+
+/* Whatever this kernel is: every feature has a name, and nothing breaks. */
+static void test_this_kernel(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	struct kernel_probe probe;
+
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	kernel_probe_run(sysroot, &probe);
+	for (int i = 0; i < KERNEL_FEATURE_COUNT; i++) {
+		const struct kernel_probe_entry *entry = &probe.entries[i];
+
+		CHECK_TRUE(strcmp(kernel_feature_name((enum kernel_feature)i), "unknown") != 0);
+		printf("  %s: %s %s\n", kernel_feature_name((enum kernel_feature)i),
+		       kernel_probe_state_name(entry->state), entry->detail);
+	}
+	CHECK_TRUE(probe.entries[KERNEL_FEATURE_PROCESS_READ].state != KERNEL_PROBE_UNKNOWN);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {{"fixture", test_fixture},
+						 {"this_kernel", test_this_kernel}};
+
+	return unit_main("kernel_probe", cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line against a daemon that answers from a script, one connection a request, on a unix
+ * socket.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "unit.h"
+
+struct exchange {
+	const char *request; /* how "METHOD path\nbody" must read */
+	const char *status;  /* "200 OK" */
+	const char *headers; /* each with its end of line */
+	const char *body;
+};
+
+static struct {
+	char path[64], url_request[2048];
+	int listener;
+	pthread_t thread;
+	const struct exchange *script;
+	size_t count;
+	char requests[8][2048];
+	size_t served;
+	struct cli cli;
+	FILE *output;
+	int saved_stdout, saved_stderr;
+	char text[16384];
+} rig;
+
+static void serve_one(int fd, const struct exchange *exchange, char *request)
+{
+	char head[8192], method[16], path[1024], *body = NULL;
+	size_t used = 0, length = 0;
+
+	while (used < sizeof(head) - 1) {
+		ssize_t count = read(fd, head + used, sizeof(head) - 1 - used);
+
+		if (count <= 0)
+			break;
+		used += (size_t)count;
+		head[used] = '\0';
+		body = strstr(head, "\r\n\r\n");
+		if (!body)
+			continue;
+		const char *given = strcasestr(head, "content-length:");
+
+		length = given ? strtoul(given + 15, NULL, 10) : 0;
+		if (used >= (size_t)(body - head) + 4 + length)
+			break;
+	}
+	assert(body && sscanf(head, "%15s %1023s", method, path) == 2);
+	snprintf(request, sizeof(rig.requests[0]), "%s %s%s%.*s", method, path, length ? "\n" : "",
+		 (int)length, body + 4);
+	dprintf(fd, "HTTP/1.1 %s\r\n%sContent-Type: application/json\r\nConnection: close\r\n",
+		exchange->status, exchange->headers ? exchange->headers : "");
+	if (exchange->body)
+		dprintf(fd, "Content-Length: %zu\r\n\r\n%s", strlen(exchange->body),
+			exchange->body);
+	else
+		dprintf(fd, "Content-Length: 0\r\n\r\n");
+}
+
+static void *serve(void *unused)
+{
+	for (size_t i = 0; i < rig.count; i++) {
+		int fd = accept4(rig.listener, NULL, NULL, SOCK_CLOEXEC);
+
+		assert(fd >= 0);
+		serve_one(fd, &rig.script[i], rig.requests[i]);
+		close(fd);
+		rig.served++;
+	}
+	return NULL;
+}
+
+static void start(const struct exchange *script, size_t count)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+	memset(&rig, 0, sizeof(rig));
+	snprintf(rig.path, sizeof(rig.path), "/tmp/ballast-cli-%d.sock", (int)getpid());
+	strcpy(address.sun_path, rig.path);
+	unlink(rig.path);
+	rig.script = script;
+	rig.count = count;
+	rig.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert(bind(rig.listener, (struct sockaddr *)&address, sizeof(address)) == 0);
+	assert(listen(rig.listener, 4) == 0);
+	assert(pthread_create(&rig.thread, NULL, serve, NULL) == 0);
+	assert(api_client_new(rig.path, NULL, &rig.cli.client) == 0);
+	rig.cli.command_line = "ballastctl typed";
+	/* What is printed goes to a file, both streams in one. */
+	fflush(stdout);
+	rig.output = tmpfile();
+	assert(rig.output);
+	rig.saved_stdout = dup(STDOUT_FILENO);
+	rig.saved_stderr = dup(STDERR_FILENO);
+	dup2(fileno(rig.output), STDOUT_FILENO);
+	dup2(fileno(rig.output), STDERR_FILENO);
+}
+
+/* Everything was asked for as the script says, and printed as expected (NULL: not looked at). */
+static void finish(const char *expected)
+{
+	fflush(stdout);
+	dup2(rig.saved_stdout, STDOUT_FILENO);
+	dup2(rig.saved_stderr, STDERR_FILENO);
+	close(rig.saved_stdout);
+	close(rig.saved_stderr);
+	rewind(rig.output);
+	rig.text[fread(rig.text, 1, sizeof(rig.text) - 1, rig.output)] = '\0';
+	fclose(rig.output);
+	pthread_join(rig.thread, NULL);
+	CHECK_INT(rig.served, rig.count);
+	for (size_t i = 0; i < rig.served; i++)
+		CHECK_STR(rig.requests[i], rig.script[i].request);
+	if (expected)
+		CHECK_STR(rig.text, expected);
+	api_client_free(rig.cli.client);
+	close(rig.listener);
+	unlink(rig.path);
+	cli_interrupted = 0;
+}
+
+static int command(int (*run)(struct cli *cli), int argc, char **argv)
+{
+	int result;
+
+	rig.cli.argc = argc;
+	rig.cli.argv = argv;
+	result = run(&rig.cli);
+	fflush(stdout);
+	return result;
+}
+
+#define ARGUMENTS(...) ((char **)(uintptr_t)(const char *[]){__VA_ARGS__, NULL})
+
+static void test_nodes_text(void)
+{
+	char text[16];
+	json_t *nodes = cli_parse_nodes("0-2,5");
+
+	CHECK_STR(cli_nodes(nodes, text, sizeof(text)), "0,1,2,5");
+	CHECK_STR(cli_nodes(nodes, text, 5), "0,1");
+	json_decref(nodes);
+	CHECK_STR(cli_nodes(NULL, text, sizeof(text)), "-");
+	static const char *const wrong[] = {"",	  ",",	"1,", "2-1",	"a",
+					    "1-", "-1", "1 ", "0-4000", "99999999999999999999"};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		CHECK_TRUE(cli_parse_nodes(wrong[i]) == NULL);
+}
+
+static void test_unreachable(void)
+{
+	struct api_client *client;
+	struct api_reply reply;
+	struct failure failure = {0};
+
+	assert(api_client_new("/nonexistent/ballast.sock", NULL, &client) == 0);
+	CHECK_INT(api_client_request(client, "GET", "/v1/host", NULL, 0, NULL, &reply, &failure),
+		  -ENOTCONN);
+	CHECK_STR(failure.object, "/nonexistent/ballast.sock");
+	CHECK_TRUE(failure.way_out[0]);
+	api_reply_done(&reply);
+	api_client_free(client);
+}
+
+/* A proxy of the environment is not for a unix socket. */
+static void test_request_and_proxy(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH /v1/x?a=1\n{\"k\":1}", "202 Accepted", "location:  /v1/operations/op-1\r\n",
+		 "{\"id\":\"op-1\"}"},
+		{"POST /v1/y\n{}", "204 No Content", NULL, NULL},
+		{"GET /v1/z", "200 OK", NULL, "no json"},
+	};
+	struct api_reply reply;
+	struct failure failure = {0};
+	json_t *body = json_pack("{s:i}", "k", 1);
+
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	start(script, 3);
+	CHECK_INT(api_client_request(rig.cli.client, "PATCH", "/v1/x?a=1", body, 0, NULL, &reply,
+				     &failure),
+		  0);
+	CHECK_INT(reply.status, 202);
+	CHECK_STR(reply.location, "/v1/operations/op-1");
+	CHECK_STR(cli_text(reply.body, "id"), "op-1");
+	api_reply_done(&reply);
+	CHECK_INT(api_client_request(rig.cli.client, "POST", "/v1/y", NULL, 0, NULL, &reply,
+				     &failure),
+		  0);
+	CHECK_INT(reply.status, 204);
+	CHECK_TRUE(reply.body == NULL && !reply.location[0]);
+	CHECK_INT(
+		api_client_request(rig.cli.client, "GET", "/v1/z", NULL, 0, NULL, &reply, &failure),
+		0);
+	CHECK_INT(reply.status, 200);
+	CHECK_TRUE(reply.body == NULL);
+	json_decref(body);
+	finish("");
+	unsetenv("http_proxy");
+}
+
+static void test_plan(void)
+{
+	static const struct exchange script[] = {
+		{"POST /v1/drains?dry_run=true\n"
+		 "{\"target\":{\"dimm\":\"acpi-MP00\"},\"finish\":\"eject\",\"reason\":\"asked for "
+		 "with ballastctl\"}",
+		 "200 OK", NULL,
+		 "{\"digest\":\"7f2c81aa\",\"steps\":["
+		 "{\"n\":1,\"kind\":\"cordon\",\"target\":\"node 3\",\"undoable\":true},"
+		 "{\"n\":2,\"kind\":\"move\",\"target\":\"db1  512 MiB  3 -> "
+		 "1\",\"undoable\":true,\"stall_ms\":3},"
+		 "{\"n\":3,\"kind\":\"eject\",\"target\":\"\",\"undoable\":false}],"
+		 "\"needs\":[{\"node\":1,\"bytes\":536870912}],\"estimate_s\":9,\"estimate_"
+		 "measured\":true,"
+		 "\"warnings\":[{\"object\":\"db1\",\"detail\":\"stored XML still says node 3\"}],"
+		 "\"blockers\":[],\"consents_needed\":[]}"},
+		{"POST /v1/drains?dry_run=true\n"
+		 "{\"target\":{\"node\":3},\"finish\":\"offline\",\"reason\":\"asked for with "
+		 "ballastctl\"}",
+		 "200 OK", NULL,
+		 "{\"digest\":\"11112222\",\"steps\":[],\"needs\":[],\"estimate_s\":null,"
+		 "\"blockers\":[{\"code\":\"stored_xml\",\"object\":\"guest "
+		 "db1\",\"bytes\":0,\"detail\":\"says node 3\","
+		 "\"way_out\":\"\",\"consent\":\"stored_xml\"}],\"consents_needed\":[\"stored_"
+		 "xml\",\"remote_memory\"]}"},
+	};
+
+	start(script, 2);
+	rig.cli.dry_run = rig.cli.eject = true;
+	rig.cli.dimm = "acpi-MP00";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_DONE);
+	rig.cli.eject = false;
+	rig.cli.dimm = NULL;
+	rig.cli.node = "3";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_REFUSED);
+	finish("Plan 7f2c  drain dimm acpi-MP00   finish: eject\n"
+	       "  1  cordon  node 3                undoable\n"
+	       "  2  move    db1  512 MiB  3 -> 1  undoable, stall up to 3 ms\n"
+	       "  3  eject                         NOT undoable without plugging it again\n"
+	       "Needs 512 MiB on node 1; about 9 s (a reboot of this host: not measured)\n"
+	       "Warning  db1: stored XML still says node 3\n"
+	       "0 blockers, 0 consents. Nothing changed. Run: ballastctl typed --expect-plan 7f2c\n"
+	       "Plan 1111  drain node 3   finish: offline\n"
+	       "time not known\n"
+	       "Blockers:\n"
+	       "  -  stored_xml  guest db1: says node 3  allow it with --allow stored_xml\n"
+	       "1 blockers, 2 consents. Nothing changed. Missing: --allow "
+	       "stored_xml,remote_memory\n");
+}
+
+static void test_resize_followed(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH "
+		 "/v1/guests/g1/"
+		 "memory?expect_plan=7f2c\n{\"target_bytes\":671088640,\"timeout_s\":300}",
+		 "202 Accepted", NULL, "{\"id\":\"op-9\",\"state\":\"pending\"}"},
+		{"GET /v1/operations/op-9?wait=30", "200 OK", NULL,
+		 "{\"id\":\"op-9\",\"state\":\"running\"}"},
+		{"GET /v1/operations/op-9?wait=30", "200 OK", NULL,
+		 "{\"id\":\"op-9\",\"kind\":\"resize\",\"target\":\"guest "
+		 "g1\",\"state\":\"incomplete\","
+		 "\"deadline_exceeded\":true,"
+		 "\"result\":{\"start_bytes\":1073741824,\"wanted_bytes\":671088640,\"reached_"
+		 "bytes\":939524096,"
+		 "\"seconds\":60.5,\"climbed\":[{\"rung\":\"free huge "
+		 "pages\",\"gained_bytes\":536870912},"
+		 "{\"rung\":\"kick\",\"gained_bytes\":0}]},"
+		 "\"remainder\":[{\"code\":\"pinned\",\"object\":\"block "
+		 "40\",\"bytes\":67108864,\"detail\":\"\","
+		 "\"way_out\":\"give the application a pre-evacuate hook\",\"consent\":null}]}"},
+	};
+
+	start(script, 3);
+	rig.cli.expect_plan = "7f2c";
+	rig.cli.timeout = "5m";
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_DEADLINE);
+	finish("g1: wanted 640 MiB, now 896 MiB; 256 MiB stayed (deadline)  (60.5 s)\n"
+	       "  64 MiB  pinned  block 40  give the application a pre-evacuate hook\n"
+	       "Climbed: free huge pages +512 MiB, kick +0 B\n"
+	       "The request now stands at 896 MiB: nothing more will leave by itself. Again: "
+	       "ballastctl resize g1 "
+	       "640MiB\n");
+}
+
+/* Ends of operations by which scripts go. */
+static void test_exits(void)
+{
+	static const struct {
+		const char *operation;
+		int result;
+	} ends[] = {
+		{"{\"kind\":\"move\",\"state\":\"succeeded\"}", CLI_EXIT_DONE},
+		{"{\"kind\":\"move\",\"state\":\"failed\"}", CLI_EXIT_FAILED},
+		{"{\"kind\":\"move\",\"state\":\"failed\",\"deadline_exceeded\":true}",
+		 CLI_EXIT_DEADLINE},
+		{"{\"kind\":\"move\",\"state\":\"cancelled\"}", CLI_EXIT_CANCELLED},
+		{"{\"kind\":\"move\",\"state\":\"incomplete\"}", CLI_EXIT_INCOMPLETE},
+	};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		struct exchange script = {"GET /v1/operations/op?wait=30", "200 OK", NULL,
+					  ends[i].operation};
+
+		start(&script, 1);
+		CHECK_INT(cli_follow(&rig.cli, "op"), ends[i].result);
+		finish(NULL);
+	}
+	static const struct {
+		const char *status;
+		int result;
+	} problems[] = {
+		{"400 Bad Request", CLI_EXIT_FAILED},
+		{"404 Not Found", CLI_EXIT_FAILED},
+		{"409 Conflict", CLI_EXIT_REFUSED},
+		{"412 Precondition Failed", CLI_EXIT_PLAN_CHANGED},
+		{"422 Unprocessable", CLI_EXIT_REFUSED},
+		{"503 Service Unavailable", CLI_EXIT_FAILED},
+		{"504 Gateway Timeout", CLI_EXIT_DEADLINE},
+	};
+
+	for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+		struct exchange script = {
+			"PUT /v1/x", problems[i].status, NULL,
+			"{\"code\":\"c\",\"detail\":\"this is why\",\"blockers\":[]}"};
+
+		script.request = "DELETE /v1/drains/dr-1";
+		start(&script, 1);
+		CHECK_INT(command(cli_undrain, 1, ARGUMENTS("dr-1")), problems[i].result);
+		finish("ballastctl: this is why\n");
+	}
+}
+
+static void test_already_and_detach(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH /v1/guests/g1/placement\n{\"nodes\":[2]}", "200 OK", NULL, "{}"},
+		{"PATCH /v1/guests/g1/placement\n{\"map\":{\"0\":1,\"1\":0}}", "202 Accepted", NULL,
+		 "{\"operation\":{\"id\":\"op-3\"}}"},
+	};
+
+	start(script, 2);
+	rig.cli.to = "2";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	rig.cli.to = NULL;
+	rig.cli.map = "0:1,1:0";
+	rig.cli.detach = true;
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	finish("move g1: nothing to do, it is so already\nop-3\n");
+}
+
+static void test_interrupted(void)
+{
+	static const struct exchange script[] = {{"GET /v1/operations/op?wait=30", "200 OK", NULL,
+						  "{\"id\":\"op\",\"state\":\"running\"}"}};
+
+	json_t *body = NULL;
+
+	start(script, 1);
+	CHECK_INT(cli_get(&rig.cli, "/v1/operations/op?wait=30", &body), 0);
+	json_decref(body);
+	cli_interrupted = 1;
+	/* No request is made any more: curl's own check stops it. */
+	CHECK_INT(cli_get(&rig.cli, "/v1/host", &body), CLI_EXIT_CANCELLED);
+	finish("");
+}
+
+/* A guest's name may hold what a path may not. */
+static void test_names_in_paths(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH /v1/guests/my%20guest%3Fa%25/memory\n{\"target_bytes\":1024}", "200 OK",
+		 NULL, "{}"},
+		{"GET /v1/guests/my%20guest", "404 Not Found", NULL,
+		 "{\"detail\":\"there is none\"}"},
+	};
+
+	start(script, 2);
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("my guest?a%", "1KiB")), CLI_EXIT_DONE);
+	CHECK_INT(command(cli_guest, 1, ARGUMENTS("my guest")), CLI_EXIT_FAILED);
+	finish("resize my guest?a% to 1KiB: nothing to do, it is so already\nballastctl: there is "
+	       "none\n");
+}
+
+/*
+ * Addresses are written in hexadecimal, with 0x or without; a DIMM's id may hold what a query may
+ * not.
+ */
+static void test_holders(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/holders?start=0x100000000&end=0x140000000", "200 OK", NULL,
+		 "{\"items\":[]}"},
+		{"GET /v1/holders?start=0x1000&end=0x2000", "200 OK", NULL, "{\"items\":[]}"},
+		{"GET /v1/holders?dimm=a%26b", "200 OK", NULL, "{\"items\":[]}"},
+	};
+
+	start(script, 3);
+	rig.cli.range = "100000000-140000000";
+	CHECK_INT(command(cli_holders, 0, NULL), CLI_EXIT_DONE);
+	rig.cli.range = "0x1000-0x2000";
+	CHECK_INT(command(cli_holders, 0, NULL), CLI_EXIT_DONE);
+	rig.cli.range = "2000-1000";
+	CHECK_INT(command(cli_holders, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.range = NULL;
+	rig.cli.dimm = "a&b";
+	CHECK_INT(command(cli_holders, 0, NULL), CLI_EXIT_DONE);
+	finish(NULL);
+}
+
+/* One command, one JSON text; and what has no dry run is not done for one. */
+static void test_cancel(void)
+{
+	static const struct exchange script[] = {
+		{"POST /v1/operations/op-1/cancel\n{}", "202 Accepted", NULL,
+		 "{\"id\":\"op-1\",\"state\":\"cancelling\"}"},
+		{"GET /v1/operations/op-1?wait=30", "200 OK", NULL,
+		 "{\"id\":\"op-1\",\"state\":\"cancelled\"}"},
+	};
+
+	start(script, 2);
+	rig.cli.json = true;
+	CHECK_INT(command(cli_cancel, 1, ARGUMENTS("op-1")), CLI_EXIT_DONE);
+	finish("{\n  \"id\": \"op-1\",\n  \"state\": \"cancelled\"\n}\n");
+	start(NULL, 0);
+	rig.cli.dry_run = true;
+	CHECK_INT(command(cli_cancel, 1, ARGUMENTS("op-1")), CLI_EXIT_USAGE);
+	CHECK_INT(command(cli_check, 0, NULL), CLI_EXIT_USAGE);
+	finish(NULL);
+}
+
+static void test_events_refused(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/events", "429 Too Many Requests", NULL, "{\"detail\":\"enough\"}"}};
+
+	start(script, 1);
+	CHECK_INT(command(cli_events, 0, NULL), CLI_EXIT_FAILED);
+	finish(NULL);
+}
+
+static void test_usage(void)
+{
+	start(NULL, 0);
+	CHECK_INT(command(cli_resize, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "much")), CLI_EXIT_USAGE);
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	rig.cli.to = "2";
+	rig.cli.map = "0:1";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	rig.cli.to = NULL;
+	rig.cli.map = "0:1,0:2";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	rig.cli.map = NULL;
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.range = "0x2000-0x1000";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.range = NULL;
+	rig.cli.node = "3";
+	rig.cli.offline = rig.cli.eject = true;
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.offline = rig.cli.eject = false;
+	rig.cli.timeout = "soon";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.undo = "perhaps";
+	CHECK_INT(command(cli_cancel, 1, ARGUMENTS("op")), CLI_EXIT_USAGE);
+	finish(NULL);
+}
+
+struct event_log {
+	char text[512];
+};
+
+static void on_line(void *user, const char *event, const char *data)
+{
+	struct event_log *log = user;
+	size_t used = strlen(log->text);
+
+	snprintf(log->text + used, sizeof(log->text) - used, "%s=%s;", event, data);
+}
+
+static void test_events(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/events", "200 OK", NULL,
+		 ": hello\n\nid: 1-1\nevent: operation\ndata: {\"a\":1}\n\nevent: guest\ndata: "
+		 "{}\n\ndata: cut"}};
+	struct event_log log = {{0}};
+	struct failure failure = {0};
+
+	start(script, 1);
+	CHECK_INT(api_client_events(rig.cli.client, NULL, on_line, &log, &failure), 0);
+	CHECK_STR(log.text, "operation={\"a\":1};guest={};");
+	finish("");
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"nodes as text", test_nodes_text},
+		{"unreachable", test_unreachable},
+		{"requests, and no proxy", test_request_and_proxy},
+		{"a plan", test_plan},
+		{"a resize is followed to its end", test_resize_followed},
+		{"exit codes", test_exits},
+		{"already so, and detached", test_already_and_detach},
+		{"interrupted", test_interrupted},
+		{"names in paths", test_names_in_paths},
+		{"holders of a range", test_holders},
+		{"a cancel", test_cancel},
+		{"events refused", test_events_refused},
+		{"usage", test_usage},
+		{"events", test_events},
+	};
+
+	/* A request that does not come is waited for no longer. */
+	alarm(60);
+	return unit_main("service/cli", cases, sizeof(cases) / sizeof(cases[0]));
+}

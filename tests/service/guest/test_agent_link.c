@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent_link.h"
+
+#include <event2/event.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "fake_agent.h"
+#include "session.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+enum manner {
+	MANNER_HONEST,
+	MANNER_SILENT,
+	MANNER_LIAR,	 /* more memory than it was ever given */
+	MANNER_REFUSER,	 /* RESULT to everything */
+	MANNER_RESTARTS, /* in the middle of its work */
+	MANNER_HANGS_UP,
+};
+
+static struct {
+	struct event_base *base;
+	struct event *watchdog;
+	struct fake_agent *agent;
+	struct agent_link *link;
+	char path[64];
+	enum manner manner;
+	bool lies_in_parts; /* a liar's total is honest */
+	unsigned reports, requests, cancels, changes;
+	unsigned answers, progresses, refreshed;
+	enum agent_answer_kind kind;
+	struct message answer;
+	bool ask_again;
+	int again;
+} rig;
+
+static void on_watchdog(evutil_socket_t fd, short what, void *user)
+{
+	assert(!"a test waits for what does not come");
+}
+
+static void report(uint64_t epoch, uint32_t id)
+{
+	static struct message message;
+	struct message_report_reply *reply = &message.report_reply;
+
+	memset(&message, 0, sizeof(message));
+	message.type = MESSAGE_REPORT_REPLY;
+	reply->total_bytes =
+		rig.manner == MANNER_LIAR && !rig.lies_in_parts ? 4096 * MIB : 700 * MIB;
+	reply->free_bytes = 100 * MIB;
+	reply->available_bytes = 200 * MIB;
+	reply->auto_online = MESSAGE_AUTO_ONLINE_MOVABLE;
+	reply->zone_count = 3;
+	reply->zones[0] =
+		(struct message_report_zone){0, MESSAGE_ZONE_DMA32, 400 * MIB, 400 * MIB, 0};
+	reply->zones[1] =
+		(struct message_report_zone){0, MESSAGE_ZONE_NORMAL, 100 * MIB, 100 * MIB, 0};
+	reply->zones[2] =
+		(struct message_report_zone){0, MESSAGE_ZONE_MOVABLE, 200 * MIB, 200 * MIB, 0};
+	reply->pool_count = 3;
+	reply->pools[0] = (struct message_report_pool){.node = MESSAGE_NODE_ALL,
+						       .page_bytes = 2 * MIB,
+						       .total = 50,
+						       .free = 30,
+						       .reserved = 10,
+						       .floor = 5};
+	/* A node's share is in the total; a pool with more free than there are is nonsense. */
+	reply->pools[1] = (struct message_report_pool){
+		.node = 0, .page_bytes = 2 * MIB, .total = 50, .free = 30};
+	reply->pools[2] = (struct message_report_pool){
+		.node = MESSAGE_NODE_ALL, .page_bytes = 1024 * MIB, .free = 3};
+	reply->region_count = 1;
+	reply->regions[0] = (struct message_report_region){.size_bytes = 1024 * MIB,
+							   .plugged_bytes = 256 * MIB,
+							   .online_bytes = 192 * MIB,
+							   .movable_bytes = 128 * MIB};
+	if (rig.lies_in_parts)
+		reply->regions[0].plugged_bytes = UINT64_MAX;
+	fake_agent_reply(rig.agent, epoch, id, &message);
+}
+
+static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uint32_t id,
+		       const struct message *message)
+{
+	static struct message progress = {.type = MESSAGE_PROGRESS,
+					  .progress = {MESSAGE_STAGE_COMPACT, 1, 2}};
+
+	rig.requests++;
+	if (message->type == MESSAGE_CANCEL) {
+		rig.cancels++;
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_OK, "");
+		fake_agent_reply_result(agent, epoch, message->cancel.request_id,
+					MESSAGE_RESULT_CANCELLED, "as asked");
+		return;
+	}
+	if (message->type == MESSAGE_REPORT)
+		rig.reports++;
+	switch (rig.manner) {
+	case MANNER_HONEST:
+	case MANNER_LIAR:
+		if (message->type == MESSAGE_REPORT) {
+			report(epoch, id);
+			return;
+		}
+		fake_agent_reply(agent, epoch, id, &progress);
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_OK, "done");
+		return;
+	case MANNER_SILENT:
+		return;
+	case MANNER_REFUSER:
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_FAILED, "no");
+		return;
+	case MANNER_RESTARTS:
+		fake_agent_restart(agent);
+		return;
+	case MANNER_HANGS_UP:
+		fake_agent_hang_up(agent);
+		return;
+	}
+}
+
+static void on_changed(void *user, struct agent_link *link)
+{
+	struct snapshot_agent agent;
+
+	rig.changes++;
+	agent_link_describe(link, &agent);
+	CHECK_TRUE(agent_link_is_ready(link) == (agent.state == AGENT_STATE_READY));
+}
+
+static void setup(enum manner manner)
+{
+	struct timeval limit = {.tv_sec = 20};
+
+	memset(&rig, 0, sizeof(rig));
+	rig.manner = manner;
+	rig.base = event_base_new();
+	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
+	evtimer_add(rig.watchdog, &limit);
+	snprintf(rig.path, sizeof(rig.path), "/tmp/ballast-agent-%d.sock", (int)getpid());
+	rig.agent = fake_agent_new(rig.base, rig.path, on_request, NULL);
+	rig.link = agent_link_new(
+		&(struct agent_link_options){.base = rig.base, .changed = on_changed});
+	assert(rig.link);
+}
+
+static void teardown(void)
+{
+	agent_link_free(rig.link);
+	fake_agent_free(rig.agent);
+	event_free(rig.watchdog);
+	event_base_free(rig.base);
+}
+
+static enum agent_state state(void)
+{
+	struct snapshot_agent agent;
+
+	agent_link_describe(rig.link, &agent);
+	return agent.state;
+}
+
+static void turn(void)
+{
+	event_base_loop(rig.base, EVLOOP_ONCE);
+}
+
+/* Until nothing is on its way any more: what both ends of a socket on this loop say arrives at
+ * once. */
+static void settle(void)
+{
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+}
+
+static void connect_ready(void)
+{
+	agent_link_set_channel(rig.link, rig.path, 1536 * MIB);
+	while (state() != AGENT_STATE_READY)
+		turn();
+}
+
+static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message)
+{
+	static struct message question = {.type = MESSAGE_RENEW_LEASE, .renew_lease = {{1, 1000}}};
+
+	rig.answers++;
+	rig.kind = kind;
+	if (message)
+		rig.answer = *message;
+	if (rig.ask_again) {
+		rig.ask_again = false;
+		rig.again =
+			agent_link_request(rig.link, &question, 1000, on_answer, NULL, NULL, NULL);
+	}
+}
+
+static void on_progress(void *user, const struct message_progress *progress)
+{
+	CHECK_INT(progress->stage, MESSAGE_STAGE_COMPACT);
+	CHECK_INT(progress->total_bytes, 2);
+	rig.progresses++;
+}
+
+static uint32_t ask(uint32_t timeout_ms)
+{
+	static struct message message = {.type = MESSAGE_PREPARE,
+					 .prepare = {.lease = {1, 1000},
+						     .flags = MESSAGE_EVACUATE_COMPACT,
+						     .target_bytes = 1,
+						     .deadline_ms = 1000}};
+	uint32_t id = 0;
+
+	CHECK_INT(agent_link_request(rig.link, &message, timeout_ms, on_answer, on_progress, NULL,
+				     &id),
+		  0);
+	return id;
+}
+
+static void on_refreshed(void *user)
+{
+	rig.refreshed++;
+}
+
+static void test_states(void)
+{
+	static struct message message = {.type = MESSAGE_REPORT};
+
+	setup(MANNER_HONEST);
+	CHECK_INT(state(), AGENT_STATE_NONE);
+	CHECK_INT(agent_link_request(rig.link, &message, 10, on_answer, NULL, NULL, NULL),
+		  -ENOTCONN);
+	agent_link_refresh(rig.link, 10, on_refreshed, NULL);
+	CHECK_INT(rig.refreshed, 1);
+	agent_link_set_channel(rig.link, "/nonexistent/agent.sock", MIB);
+	CHECK_INT(state(), AGENT_STATE_DISCONNECTED);
+	agent_link_set_channel(rig.link, rig.path, MIB);
+	CHECK_INT(state(), AGENT_STATE_CONNECTING);
+	while (state() != AGENT_STATE_READY)
+		turn();
+	/* The same path again is no news. */
+	agent_link_set_channel(rig.link, rig.path, 2 * MIB);
+	CHECK_INT(state(), AGENT_STATE_READY);
+	agent_link_set_channel(rig.link, NULL, 0);
+	CHECK_INT(state(), AGENT_STATE_NONE);
+	CHECK_INT(fake_agent_connections(rig.agent), 1);
+	teardown();
+}
+
+static void test_report(void)
+{
+	struct snapshot_agent agent;
+
+	setup(MANNER_HONEST);
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	CHECK_INT(rig.refreshed, 0);
+	while (rig.refreshed < 2)
+		turn();
+	CHECK_INT(rig.reports, 1);
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(agent.reported && agent.last_seen_ms > 0);
+	CHECK_STR(agent.version, "0.1.0-fake");
+	CHECK_INT(agent.features, MESSAGE_FEATURE_ALL);
+	CHECK_INT(agent.memory_total_bytes, 700 * MIB);
+	CHECK_INT(agent.memory_available_bytes, 200 * MIB);
+	CHECK_INT(agent.normal_bytes, 500 * MIB);
+	CHECK_INT(agent.movable_bytes, 200 * MIB);
+	CHECK_INT(agent.huge_free_bytes, 40 * MIB);
+	CHECK_INT(agent.huge_used_bytes, 60 * MIB);
+	CHECK_INT(agent.huge_floor_bytes, 10 * MIB);
+	CHECK_INT(agent.gigantic_bytes, 0);
+	CHECK_INT(agent.offline_bytes, 64 * MIB);
+	CHECK_INT(agent.wrong_zone_bytes, 64 * MIB);
+	CHECK_STR(agent.online_policy, "online_movable");
+	teardown();
+}
+
+static void test_request(void)
+{
+	setup(MANNER_HONEST);
+	connect_ready();
+	rig.ask_again = true;
+	ask(5000);
+	CHECK_INT(rig.answers, 0);
+	while (rig.answers < 2)
+		turn();
+	CHECK_INT(rig.again, 0);
+	CHECK_INT(rig.progresses, 1);
+	CHECK_INT(rig.kind, AGENT_ANSWER_REPLY);
+	CHECK_INT(rig.answer.type, MESSAGE_RESULT);
+	CHECK_STR(rig.answer.result.text, "done");
+	teardown();
+}
+
+static void test_outstanding(void)
+{
+	static struct message message = {.type = MESSAGE_REPORT};
+
+	setup(MANNER_SILENT);
+	connect_ready();
+	for (unsigned i = 0; i < LIMIT_OUTSTANDING; i++)
+		ask(60000);
+	CHECK_INT(agent_link_request(rig.link, &message, 10, on_answer, NULL, NULL, NULL), -EBUSY);
+	/* All are told before the link is gone. */
+	rig.link = agent_link_free(rig.link);
+	CHECK_INT(rig.answers, LIMIT_OUTSTANDING);
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	teardown();
+}
+
+static void test_timeout(void)
+{
+	setup(MANNER_SILENT);
+	connect_ready();
+	ask(20);
+	while (rig.answers == 0)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_TIMED_OUT);
+	CHECK_INT(state(), AGENT_STATE_READY);
+	agent_link_refresh(rig.link, 20, on_refreshed, NULL);
+	while (rig.refreshed == 0)
+		turn();
+	teardown();
+}
+
+static void test_cancel(void)
+{
+	uint32_t id;
+
+	setup(MANNER_SILENT);
+	connect_ready();
+	id = ask(60000);
+	settle();
+	agent_link_cancel(rig.link, id);
+	while (rig.answers == 0)
+		turn();
+	CHECK_INT(rig.cancels, 1);
+	CHECK_INT(rig.kind, AGENT_ANSWER_REPLY);
+	CHECK_INT(rig.answer.result.code, MESSAGE_RESULT_CANCELLED);
+	teardown();
+}
+
+static void test_agent_restarts(void)
+{
+	struct snapshot_agent agent;
+
+	setup(MANNER_HONEST);
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed == 0)
+		turn();
+	rig.manner = MANNER_RESTARTS;
+	ask(60000);
+	while (rig.answers == 0)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	while (state() != AGENT_STATE_READY)
+		turn();
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(!agent.reported);
+	CHECK_INT(fake_agent_connections(rig.agent), 1);
+	teardown();
+}
+
+/* libvirt has told of a reboot, which the channel does not: requests end at once, and the guest is
+ * greeted anew. */
+static void test_guest_reboots(void)
+{
+	setup(MANNER_SILENT);
+	connect_ready();
+	ask(60000);
+	settle();
+	agent_link_restart(rig.link);
+	CHECK_INT(rig.answers, 1);
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	CHECK_INT(state(), AGENT_STATE_CONNECTING);
+	while (state() != AGENT_STATE_READY)
+		turn();
+	rig.manner = MANNER_HONEST;
+	ask(5000);
+	while (rig.answers < 2)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_REPLY);
+	teardown();
+}
+
+static void test_qemu_ends(void)
+{
+	setup(MANNER_HANGS_UP);
+	connect_ready();
+	ask(60000);
+	while (rig.answers == 0)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	CHECK_INT(state(), AGENT_STATE_DISCONNECTED);
+	/* It is back, at the same path. */
+	while (state() != AGENT_STATE_READY)
+		turn();
+	CHECK_INT(fake_agent_connections(rig.agent), 2);
+	teardown();
+}
+
+static void test_lie(void)
+{
+	struct snapshot_agent agent;
+
+	setup(MANNER_LIAR);
+	connect_ready();
+	ask(60000);
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (state() != AGENT_STATE_SUSPECT)
+		turn();
+	CHECK_INT(rig.refreshed, 1);
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(!agent.reported);
+	CHECK_TRUE(strstr(agent.suspect_reason, "lied") != NULL);
+	teardown();
+	setup(MANNER_LIAR);
+	rig.lies_in_parts = true;
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (state() != AGENT_STATE_SUSPECT)
+		turn();
+	teardown();
+}
+
+static void test_garbage(void)
+{
+	static char junk[LIMIT_GARBAGE_BYTES / 16];
+
+	setup(MANNER_SILENT);
+	connect_ready();
+	ask(60000);
+	memset(junk, 'x', sizeof(junk));
+	while (state() != AGENT_STATE_SUSPECT) {
+		fake_agent_send_bytes(rig.agent, junk, sizeof(junk));
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	}
+	CHECK_INT(rig.answers, 1);
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	/* Nothing is read from it any more; that its QEMU ends is seen all the same. */
+	settle();
+	while (fake_agent_send_bytes(rig.agent, junk, sizeof(junk)) == sizeof(junk))
+		;
+	settle();
+	CHECK_INT(fake_agent_send_bytes(rig.agent, junk, 1), 0);
+	fake_agent_hang_up(rig.agent);
+	while (state() == AGENT_STATE_SUSPECT)
+		turn();
+	rig.manner = MANNER_HONEST;
+	while (state() != AGENT_STATE_READY)
+		turn();
+	teardown();
+}
+
+/* Heartbeats without a session, as many as fit: what is read of them is a budget. */
+static void test_beggar(void)
+{
+	static uint8_t beat[FRAME_MAX_BYTES];
+	uint8_t payload[LIMIT_HELLO_BYTES];
+	static struct message message = {.type = MESSAGE_HEARTBEAT};
+	struct frame frame = {.version = SESSION_VERSION_MAX, .type = MESSAGE_HEARTBEAT};
+	size_t length, at = 0, total = 0;
+
+	setup(MANNER_SILENT);
+	fake_agent_set_mute(rig.agent, true);
+	agent_link_set_channel(rig.link, rig.path, 1536 * MIB);
+	settle();
+	CHECK_INT(message_encode(&message, payload, sizeof(payload), &frame.payload_length), 0);
+	frame.payload = payload;
+	CHECK_INT(frame_encode(&frame, beat, sizeof(beat), &length), 0);
+	for (unsigned full = 0; full < 500;) {
+		size_t sent = fake_agent_send_bytes(rig.agent, beat + at, length - at);
+
+		total += sent;
+		at = (at + sent) % length;
+		if (sent == 0) {
+			event_base_loop(rig.base, EVLOOP_NONBLOCK);
+			full++;
+		}
+	}
+	/* Without a budget each turn of the loop would have read 64 KiB. */
+	CHECK_TRUE(total < 8 * MIB);
+	CHECK_INT(state(), AGENT_STATE_CONNECTING);
+	teardown();
+}
+
+/* Whoever asks for a report on each change must not be kept busy by an agent that gives none. */
+static void test_refusal_is_no_change(void)
+{
+	unsigned changes;
+
+	setup(MANNER_REFUSER);
+	connect_ready();
+	changes = rig.changes;
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed == 0)
+		turn();
+	CHECK_INT(rig.changes, changes);
+	teardown();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"states", test_states},
+		{"a report", test_report},
+		{"a request with progress, and one from its answer", test_request},
+		{"as many as may wait", test_outstanding},
+		{"an answer that does not come", test_timeout},
+		{"cancel", test_cancel},
+		{"the agent restarts", test_agent_restarts},
+		{"the guest reboots", test_guest_reboots},
+		{"QEMU ends and comes back", test_qemu_ends},
+		{"a lie", test_lie},
+		{"garbage", test_garbage},
+		{"begging", test_beggar},
+		{"a refused report is no change", test_refusal_is_no_change},
+	};
+
+	return unit_main("service/guest", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest_look.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static const char live_text[] =
+	"<domain type='kvm' id='1'><name>g1</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+	"<metadata><b:policy xmlns:b='urn:ballast:memory:1' minimum_bytes='512MiB' priority='10' "
+	"allowed_nodes='0-2'/>"
+	"</metadata><maxMemory slots='4' unit='MiB'>8192</maxMemory><memory "
+	"unit='MiB'>2304</memory>"
+	"<currentMemory "
+	"unit='MiB'>1024</currentMemory><memoryBacking><locked/></memoryBacking><vcpu>2</vcpu>"
+	"<cputune><vcpupin vcpu='0' cpuset='2'/></cputune>"
+	"<numatune><memory mode='strict' nodeset='3'/><memnode cellid='1' mode='strict' "
+	"nodeset='1'/></numatune>"
+	"<cpu><numa><cell id='0' cpus='0' memory='512' unit='MiB'/><cell id='1' cpus='1' "
+	"memory='512' unit='MiB'/>"
+	"</numa></cpu><devices>"
+	"<memory model='dimm'><target><size unit='MiB'>256</size><node>0</node></target><alias "
+	"name='dimm0'/></memory>"
+	"<memory model='virtio-mem'><target><size unit='MiB'>1024</size><node>1</node><block "
+	"unit='KiB'>2048</block>"
+	"<requested unit='MiB'>768</requested><current unit='MiB'>256</current></target><alias "
+	"name='virtiomem0'/>"
+	"</memory><memballoon model='virtio' freePageReporting='on'/></devices></domain>";
+
+static void parse(const char *text, struct domain_xml *ret_domain)
+{
+	struct failure failure = {0};
+	int r = domain_xml_parse(text, strlen(text), ret_domain, &failure);
+
+	if (r < 0)
+		printf("  %s\n", failure.cause);
+	assert(r == 0);
+}
+
+static struct connection_domain domain = {.uuid = "11111111-0000-0000-0000-000000000001",
+					  .name = (char *)(uintptr_t) "g1",
+					  .id = 1,
+					  .state = CONNECTION_DOMAIN_RUNNING,
+					  .persistent = true,
+					  .pid = 4711};
+
+static void test_sizes_and_placement(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct domain_xml live;
+	bool excess = true;
+
+	parse(live_text, &live);
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_TRUE(!excess);
+	CHECK_STR(guest->name, "g1");
+	CHECK_INT(guest->state, GUEST_STATE_RUNNING);
+	CHECK_INT(guest->pid, 4711);
+	/* A plain DIMM is memory that it always has. */
+	CHECK_INT(guest->base_bytes, 1280 * MIB);
+	CHECK_INT(guest->max_bytes, 2304 * MIB);
+	CHECK_INT(guest->current_bytes, 1536 * MIB);
+	CHECK_INT(guest->requested_bytes, 2048 * MIB);
+	CHECK_INT(guest->cell_count, 2);
+	CHECK_INT(guest->device_count, 1);
+	CHECK_STR(guest->devices[0].alias, "virtiomem0");
+	CHECK_INT(guest->devices[0].cell, 1);
+	CHECK_INT(guest->numatune_mode, NUMATUNE_MODE_STRICT);
+	CHECK_INT(guest->numatune_nodes, 1 << 3 | 1 << 1);
+	CHECK_INT(guest->stored_numatune_nodes, 0);
+	CHECK_TRUE(guest->locked && !guest->vfio && !guest->realtime && guest->cpus_pinned &&
+		   guest->persistent);
+	CHECK_TRUE(guest->has_balloon && guest->free_page_reporting);
+	CHECK_INT(guest->minimum_bytes, 512 * MIB);
+	CHECK_INT(guest->maximum_bytes, 0);
+	CHECK_INT(guest->priority, 10);
+	CHECK_INT(guest->allowed_nodes, 7);
+	domain_xml_done(&live);
+	free(guest);
+}
+
+/* A policy that cannot be read protects what there is. */
+static void test_unreadable_policy(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	char *text = strdup(live_text), *size = strstr(text, "512MiB");
+	struct domain_xml live;
+	bool excess;
+
+	memcpy(size, "half  ", 6);
+	parse(text, &live);
+	CHECK_INT(live.policy_state, DOMAIN_XML_POLICY_INVALID);
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_INT(guest->minimum_bytes, guest->current_bytes);
+	CHECK_INT(guest->allowed_nodes, 0);
+	domain_xml_done(&live);
+	free(text);
+	free(guest);
+}
+
+static void test_balloon_alone(void)
+{
+	static const char text[] =
+		"<domain type='kvm' "
+		"id='1'><name>g</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+		"<memory unit='MiB'>2048</memory><currentMemory "
+		"unit='MiB'>512</currentMemory><vcpu>1</vcpu>"
+		"<devices><memballoon model='virtio'/></devices></domain>";
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct domain_xml live;
+	struct worker_job job = {0};
+	bool excess;
+
+	parse(text, &live);
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_INT(guest->base_bytes, 2048 * MIB);
+	CHECK_INT(guest->max_bytes, 2048 * MIB);
+	CHECK_INT(guest->current_bytes, 512 * MIB);
+	CHECK_INT(guest->balloon_bytes, 512 * MIB);
+	guest_look_ram_sizes(guest, &job);
+	CHECK_INT(job.ram_size_count, 1);
+	CHECK_INT(job.ram_sizes[0], 2048 * MIB);
+	domain_xml_done(&live);
+	free(guest);
+}
+
+/* A guest that is shut off is known by what is stored. */
+static void test_stored_only(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct connection_domain off = domain;
+	struct domain_xml stored;
+	bool excess;
+
+	off.state = CONNECTION_DOMAIN_SHUTOFF;
+	off.pid = 0;
+	off.has_job = true;
+	parse(live_text, &stored);
+	guest->numatune_nodes = 77;
+	guest_look_take_domain(guest, &off, NULL, &stored, &excess);
+	CHECK_INT(guest->state, GUEST_STATE_SHUT_OFF);
+	CHECK_INT(guest->numatune_nodes, 0);
+	CHECK_INT(guest->stored_numatune_nodes, 1 << 3 | 1 << 1);
+	CHECK_TRUE(guest->migrating);
+	/* Neither: names and state all the same. */
+	guest_look_take_domain(guest, &domain, NULL, NULL, &excess);
+	CHECK_INT(guest->state, GUEST_STATE_RUNNING);
+	CHECK_INT(guest->stored_numatune_nodes, 0);
+	domain_xml_done(&stored);
+	free(guest);
+}
+
+static void test_excess(void)
+{
+	char *text = malloc(65536), *end;
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct domain_xml live;
+	bool excess = false;
+
+	end = text +
+	      sprintf(text, "<domain type='kvm' "
+			    "id='1'><name>g</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+			    "<maxMemory slots='64' unit='GiB'>64</maxMemory><memory "
+			    "unit='GiB'>21</memory><vcpu>1</vcpu>"
+			    "<cpu><numa><cell id='0' cpus='0' memory='1' "
+			    "unit='GiB'/></numa></cpu><devices>");
+	for (unsigned i = 0; i < SNAPSHOT_DEVICES_MAX + 4; i++)
+		end += sprintf(
+			end,
+			"<memory model='virtio-mem'><target><size unit='GiB'>1</size><node>0</node>"
+			"<block unit='MiB'>2</block><requested unit='GiB'>1</requested>"
+			"<current unit='GiB'>1</current></target><alias name='m%u'/></memory>",
+			i);
+	strcpy(end, "</devices></domain>");
+	parse(text, &live);
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_TRUE(excess);
+	CHECK_INT(guest->device_count, SNAPSHOT_DEVICES_MAX);
+	domain_xml_done(&live);
+	free(guest);
+	free(text);
+}
+
+static void test_survey(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+
+	survey->node_bytes[2] = survey->resident_bytes = 5 * MIB;
+	survey->vfio = true;
+	survey->policy_mode = POLICY_MODE_BIND;
+	survey->policy_nodes = 4;
+	survey->dimm_count = SNAPSHOT_GUEST_DIMMS_MAX + 10;
+	for (size_t i = 0; i < survey->dimm_count; i++) {
+		snprintf(survey->dimms[i].id, sizeof(survey->dimms[i].id), "acpi-%zu", i);
+		survey->dimms[i].bytes = i < 3 ? 0 : i;
+	}
+	guest_look_take_survey(guest, survey, 123);
+	CHECK_TRUE(guest->surveyed && guest->vfio);
+	CHECK_INT(guest->surveyed_at_ms, 123);
+	CHECK_INT(guest->dimm_count, SNAPSHOT_GUEST_DIMMS_MAX);
+	CHECK_STR(guest->dimm_bytes[0].id, "acpi-3");
+	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-0"), 0);
+	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-5"), 5);
+	guest_look_drop_survey(guest);
+	CHECK_TRUE(!guest->surveyed);
+	CHECK_INT(guest->node_bytes[2], 0);
+	CHECK_INT(guest->resident_bytes, 0);
+	CHECK_INT(guest->policy_nodes, 0);
+	CHECK_INT(guest->dimm_count, 0);
+	free(survey);
+	free(guest);
+}
+
+static void test_ram_sizes(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_job job = {0};
+
+	guest->cell_count = SNAPSHOT_CELLS_MAX;
+	guest->device_count = SNAPSHOT_DEVICES_MAX;
+	guest->cells[3] = (struct snapshot_cell){.id = 3, .bytes = MIB};
+	guest->devices[15] = (struct snapshot_device){.cell = 7, .size_bytes = 9 * MIB};
+	guest_look_ram_sizes(guest, &job);
+	CHECK_INT(job.ram_size_count, SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX);
+	CHECK_INT(job.ram_sizes[3], MIB);
+	CHECK_INT(job.ram_cells[3], 3);
+	CHECK_INT(job.ram_sizes[31], 9 * MIB);
+	CHECK_INT(job.ram_cells[31], 7);
+	free(guest);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"sizes and placement", test_sizes_and_placement},
+		{"a policy that cannot be read", test_unreadable_policy},
+		{"a balloon alone", test_balloon_alone},
+		{"stored only", test_stored_only},
+		{"more devices than the model holds", test_excess},
+		{"a survey", test_survey},
+		{"sizes of memory regions", test_ram_sizes},
+	};
+
+	return unit_main("service/look/guest_look", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host_look.h"
+
+#include <errno.h>
+#include <string.h>
+#include "fake_host.h"
+#include "unit.h"
+
+static void test_host(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct failure failure = {0};
+	const struct snapshot_dimm *dimm;
+	const struct snapshot_node *node;
+
+	fake_host_init(&tree);
+	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	CHECK_INT(snapshot->node_count, 3);
+	CHECK_INT(snapshot->block_count, 16);
+	CHECK_INT(snapshot->block_bytes, FAKE_HOST_BLOCK_BYTES);
+	node = snapshot_node(snapshot, 1);
+	assert(node);
+	CHECK_INT(node->total_bytes, 1 << 30);
+	CHECK_INT(node->free_bytes, 1 << 29);
+	CHECK_STR(node->cpus, "2-3");
+	CHECK_INT(node->distances[3], 30);
+	CHECK_INT(node->distances[2], 0);
+	CHECK_INT(node->pool_count, 1);
+	CHECK_INT(node->pools[0].total, 16);
+	CHECK_INT(node->pools[0].free, 12);
+	CHECK_INT(node->pools[0].reserved, 5);
+	node = snapshot_node(snapshot, 3);
+	CHECK_INT(node->movable_bytes, 1 << 30);
+	CHECK_INT(snapshot_block(snapshot, 0)->zone, BLOCK_ZONE_NONE);
+	CHECK_INT(snapshot_block(snapshot, 5)->zone, BLOCK_ZONE_NORMAL);
+	CHECK_INT(snapshot_block(snapshot, 64)->zone, BLOCK_ZONE_MOVABLE);
+	CHECK_INT(snapshot_block(snapshot, 64)->node, 3);
+	CHECK_INT(snapshot->dimm_count, 1);
+	dimm = snapshot_dimm(snapshot, FAKE_HOST_DIMM);
+	assert(dimm);
+	CHECK_INT(dimm->state, SNAPSHOT_DIMM_ONLINE);
+	CHECK_INT(dimm->movable, ANSWER_YES);
+	CHECK_TRUE(dimm->ejectable);
+	CHECK_INT(dimm->node, 3);
+	CHECK_INT(dimm->range_count, 1);
+	CHECK_INT(dimm->ranges[0].start, FAKE_HOST_DIMM_START);
+	CHECK_INT(dimm->ranges[0].end - dimm->ranges[0].start,
+		  FAKE_HOST_DIMM_BLOCKS * FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(dimm->remainder.count, 0);
+}
+
+/* A block in a kernel zone keeps its DIMM from ever being emptied, and is named. */
+static void test_partly_movable(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct failure failure = {0};
+	const struct snapshot_dimm *dimm;
+
+	fake_host_init(&tree);
+	fixture_tree_write(&tree, "/sys/devices/system/memory/memory64/valid_zones", "Normal\n");
+	fixture_tree_write(&tree, "/sys/devices/system/memory/memory65/state", "offline\n");
+	fixture_tree_write(&tree, "/sys/devices/system/memory/memory65/valid_zones",
+			   "Normal Movable\n");
+	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	dimm = snapshot_dimm(snapshot, FAKE_HOST_DIMM);
+	assert(dimm);
+	CHECK_INT(dimm->movable, ANSWER_PARTLY);
+	CHECK_INT(dimm->remainder.count, 1);
+	CHECK_INT(dimm->remainder.items[0].code, REMAINDER_KERNEL_MEMORY);
+	CHECK_INT(dimm->remainder.items[0].bytes, FAKE_HOST_BLOCK_BYTES);
+	CHECK_STR(dimm->remainder.items[0].detail, "1 of 8 blocks are online in a kernel zone");
+}
+
+static void test_no_hotplug(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct failure failure = {0};
+
+	fake_host_init(&tree);
+	fixture_tree_remove(&tree, "/sys/devices/system/memory");
+	fixture_tree_remove(&tree, "/sys/kernel/mm/hugepages");
+	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	CHECK_INT(snapshot->node_count, 3);
+	CHECK_INT(snapshot->nodes[0].pool_count, 0);
+	CHECK_INT(snapshot->block_count, 0);
+	CHECK_INT(snapshot->dimm_count, 0);
+}
+
+static void test_failures(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	CLEANUP(snapshot_freep) struct snapshot *second = snapshot_new();
+	struct failure failure = {0};
+
+	fake_host_init(&tree);
+	fixture_tree_write(&tree, "/sys/devices/system/node/online", "0,64\n");
+	fixture_tree_write(&tree, "/sys/devices/system/node/node64/meminfo",
+			   "Node 64 MemTotal: 1 kB\nNode 64 MemFree: 1 kB\n");
+	fixture_tree_write(&tree, "/sys/devices/system/node/node64/cpulist", "\n");
+	fixture_tree_write(&tree, "/sys/devices/system/node/node64/distance", "20 10\n");
+	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), -ERANGE);
+	CHECK_STR(failure.cause, "node numbers up to 63 are handled");
+	fixture_tree_remove(&tree, "/sys/devices/system/node");
+	CHECK_TRUE(host_look_read(tree.sysroot, second, &failure) < 0);
+	CHECK_STR(failure.object, "/sys/devices/system/node");
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a host", test_host},
+		{"a DIMM that is movable in part", test_partly_movable},
+		{"a kernel without memory hotplug", test_no_hotplug},
+		{"failures", test_failures},
+	};
+
+	return unit_main("service/look/host_look", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,613 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Looking at a host that is a tree of files, through a libvirt, workers and agents that do as told.
+ */
+#include "look.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "agent_link.h"
+#include "fake_agent.h"
+#include "fake_host.h"
+#include "fake_libvirt.h"
+#include "holders.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static struct {
+	struct fixture_tree tree;
+	struct event_base *base;
+	struct event *watchdog;
+	struct worker_pool *pool;
+	struct look *look;
+	struct fake_agent *agent;
+	char lock_path[64], agent_path[64];
+	bool hold;
+	unsigned changes[LOOK_CHANGE_HOST + 1];
+	unsigned done, watched, found;
+	int error;
+	struct failure failure;
+	struct remainder_list holders;
+	unsigned reports;
+} rig;
+
+static void on_watchdog(evutil_socket_t fd, short what, void *user)
+{
+	assert(!"a test waits for what does not come");
+}
+
+static void add_holds(void *user, struct snapshot *snapshot)
+{
+	struct snapshot_hold *hold;
+
+	if (!rig.hold)
+		return;
+	hold = snapshot_add_hold(snapshot);
+	snprintf(hold->drain, sizeof(hold->drain), "dr-1");
+	snprintf(hold->dimm, sizeof(hold->dimm), FAKE_HOST_DIMM);
+	hold->node = -1;
+	hold->range_count = 1;
+	hold->ranges[0] = (struct snapshot_range){
+		FAKE_HOST_DIMM_START,
+		FAKE_HOST_DIMM_START + FAKE_HOST_DIMM_BLOCKS * FAKE_HOST_BLOCK_BYTES};
+}
+
+static void on_change(void *user, enum look_change change, const char *guest)
+{
+	rig.changes[change]++;
+}
+
+static void on_done(void *user, int error, const struct failure *failure)
+{
+	rig.done++;
+	rig.error = error;
+	rig.failure = *failure;
+}
+
+static void turn(void)
+{
+	event_base_loop(rig.base, EVLOOP_ONCE);
+}
+
+static void turn_if_any(void)
+{
+	event_base_loop(rig.base, EVLOOP_NONBLOCK);
+}
+
+static void start(void)
+{
+	struct timeval limit = {.tv_sec = 30};
+	struct failure failure = {0};
+
+	memset(&rig, 0, sizeof(rig));
+	fake_libvirt_reset();
+	fake_host_init(&rig.tree);
+	rig.base = event_base_new();
+	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
+	evtimer_add(rig.watchdog, &limit);
+	snprintf(rig.lock_path, sizeof(rig.lock_path), "/tmp/ballast-look-%d.lock", (int)getpid());
+	snprintf(rig.agent_path, sizeof(rig.agent_path), "/tmp/ballast-look-%d.sock",
+		 (int)getpid());
+	assert(worker_pool_new(&(struct worker_pool_options){.base = rig.base,
+							     .program = FAKE_WORKER,
+							     .lock_path = rig.lock_path,
+							     .limit = 2,
+							     .kill_grace_ms = 5000},
+			       0, &rig.pool, &failure) == 0);
+}
+
+static void start_look(void)
+{
+	struct failure failure = {0};
+
+	assert(look_new(&(struct look_options){.base = rig.base,
+					       .sysroot = rig.tree.sysroot,
+					       .pool = rig.pool,
+					       .libvirt_uri = "fake:///",
+					       .libvirt_ops = &fake_libvirt_ops,
+					       .reserve_min_bytes = 100 * MIB,
+					       .reserve_percent = 10,
+					       .add_holds = add_holds,
+					       .changed = on_change},
+			&rig.look, &failure) == 0);
+}
+
+static void finish(void)
+{
+	fake_libvirt_gate(NULL);
+	look_free(rig.look);
+	fake_libvirt_wait_closed();
+	fake_agent_free(rig.agent);
+	worker_pool_free(rig.pool);
+	event_free(rig.watchdog);
+	event_base_free(rig.base);
+	fixture_tree_done(&rig.tree);
+	unlink(rig.lock_path);
+}
+
+static void refresh(const char *guest, unsigned what)
+{
+	unsigned before = rig.done;
+
+	look_refresh(rig.look, guest, what, on_done, NULL);
+	while (rig.done == before)
+		turn();
+	CHECK_INT(rig.done, before + 1);
+}
+
+static struct fake_domain *add_guest(int pid)
+{
+	fake_host_add_process(&rig.tree, pid, 4242, "g1", FAKE_LIBVIRT_G1);
+	return fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
+}
+
+/* A look with one running guest, that has been looked at. */
+static struct fake_domain *start_with_guest(void)
+{
+	struct fake_domain *domain;
+
+	start();
+	domain = add_guest(4711);
+	start_look();
+	while (!snapshot_guest(look_snapshot(rig.look), "g1") ||
+	       !snapshot_guest(look_snapshot(rig.look), "g1")->surveyed)
+		turn();
+	return domain;
+}
+
+static void test_empty_then_host(void)
+{
+	start();
+	fake_libvirt_set_reachable(false);
+	start_look();
+	CHECK_INT(look_snapshot(rig.look)->node_count, 0);
+	CHECK_TRUE(!look_libvirt_is_up(rig.look, &rig.failure));
+	CHECK_STR(rig.failure.code, "libvirt_down");
+	/* The host's part is fresh also without libvirt, and guests are not asked for in vain. */
+	refresh("", 0);
+	CHECK_INT(rig.error, 0);
+	CHECK_INT(look_snapshot(rig.look)->node_count, 3);
+	CHECK_INT(look_snapshot(rig.look)->reserve_bytes, (UINT64_C(3) << 30) / 100 * 10);
+	CHECK_TRUE(look_snapshot(rig.look)->observed_at_ms > 0);
+	refresh(NULL, 0);
+	CHECK_INT(rig.error, -ENOTCONN);
+	CHECK_STR(rig.failure.code, "libvirt_down");
+	CHECK_INT(look_snapshot(rig.look)->node_count, 3);
+	finish();
+}
+
+static void test_host_failure(void)
+{
+	start();
+	start_look();
+	fixture_tree_remove(&rig.tree, "/sys/devices/system/node");
+	refresh("", 0);
+	CHECK_TRUE(rig.error < 0);
+	CHECK_STR(rig.failure.object, "/sys/devices/system/node");
+	finish();
+}
+
+static void test_guest(void)
+{
+	const struct snapshot_guest *guest;
+	const struct snapshot *snapshot;
+
+	start_with_guest();
+	CHECK_TRUE(look_libvirt_is_up(rig.look, NULL));
+	snapshot = look_snapshot(rig.look);
+	CHECK_INT(snapshot->guest_count, 1);
+	guest = snapshot_guest(snapshot, FAKE_LIBVIRT_G1);
+	CHECK_INT(guest->pid, 4711);
+	CHECK_INT(guest->start_time, 4242);
+	CHECK_INT(guest->current_bytes, 768 * MIB);
+	CHECK_INT(guest->node_bytes[1], 300 * MIB);
+	CHECK_INT(guest->agent.state, AGENT_STATE_NONE);
+	refresh(NULL, LOOK_SURVEY);
+	CHECK_INT(rig.error, 0);
+	snapshot = look_snapshot(rig.look);
+	CHECK_INT(snapshot_node(snapshot, 1)->guest_bytes, 300 * MIB);
+	CHECK_INT(snapshot_dimm(snapshot, FAKE_HOST_DIMM)->guest_bytes, 50 * MIB);
+	CHECK_TRUE(look_agent(rig.look, FAKE_LIBVIRT_G1) != NULL);
+	CHECK_TRUE(look_agent(rig.look, FAKE_LIBVIRT_G2) == NULL);
+	finish();
+}
+
+/* A survey counts the bytes in each DIMM: it must not begin before the DIMMs are known. */
+static void test_survey_after_host(void)
+{
+	static const char file[] = "/sys/devices/system/node/online";
+	char path[128];
+	int fd;
+
+	start();
+	add_guest(4711);
+	snprintf(path, sizeof(path), "%s%s", rig.tree.root, file);
+	fixture_tree_remove(&rig.tree, file);
+	assert(mkfifo(path, 0600) == 0);
+	start_look();
+	/* The host's reader waits for a word, and everything else has gone as far as it can. */
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert(fd >= 0);
+	while (look_snapshot(rig.look)->guest_count == 0)
+		turn();
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	fixture_tree_remove(&rig.tree, file);
+	fixture_tree_write(&rig.tree, file, "0-1,3\n");
+	assert(write(fd, "0-1,3\n", 6) == 6);
+	close(fd);
+	while (!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed ||
+	       look_snapshot(rig.look)->node_count == 0)
+		turn();
+	CHECK_INT(snapshot_dimm(look_snapshot(rig.look), FAKE_HOST_DIMM)->guest_bytes, 50 * MIB);
+	finish();
+}
+
+static void test_holds(void)
+{
+	const struct snapshot *snapshot;
+
+	start();
+	start_look();
+	refresh("", 0);
+	rig.hold = true;
+	refresh("", 0);
+	snapshot = look_snapshot(rig.look);
+	CHECK_INT(snapshot_dimm(snapshot, FAKE_HOST_DIMM)->state, SNAPSHOT_DIMM_DRAINING);
+	CHECK_TRUE(snapshot_dimm(snapshot, FAKE_HOST_DIMM)->held);
+	CHECK_TRUE(snapshot_node(snapshot, 3)->held && !snapshot_node(snapshot, 0)->held);
+	/* Absent under a hold is ejected. */
+	fixture_tree_write(&rig.tree, "/sys/bus/acpi/devices/PNP0C80:00/status", "0\n");
+	refresh("", 0);
+	CHECK_INT(snapshot_dimm(look_snapshot(rig.look), FAKE_HOST_DIMM)->state,
+		  SNAPSHOT_DIMM_EJECTED);
+	finish();
+}
+
+static void test_survey_fails(void)
+{
+	start_with_guest();
+	fake_host_add_process(&rig.tree, 4711, 666, "g1", FAKE_LIBVIRT_G1);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(rig.error, -EIO);
+	/* It is another process now: what was seen of the one before does not count. */
+	CHECK_TRUE(!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed);
+	finish();
+}
+
+static void test_guest_goes(void)
+{
+	struct fake_domain *domain = start_with_guest();
+
+	fake_libvirt_lock();
+	domain->running = false;
+	fake_libvirt_unlock();
+	fake_host_remove_process(&rig.tree, 4711);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY | LOOK_AGENT);
+	CHECK_INT(rig.error, 0);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->state, GUEST_STATE_SHUT_OFF);
+	CHECK_TRUE(!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed);
+	fake_libvirt_lock();
+	domain->exists = false;
+	fake_libvirt_unlock();
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(rig.error, 0);
+	CHECK_INT(look_snapshot(rig.look)->guest_count, 0);
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST_GONE], 1);
+	finish();
+}
+
+/* Listed no more, without an event. */
+static void test_guest_missing_in_list(void)
+{
+	struct fake_domain *domain = start_with_guest();
+
+	fake_libvirt_lock();
+	domain->exists = false;
+	fake_libvirt_unlock();
+	refresh(NULL, 0);
+	CHECK_INT(look_snapshot(rig.look)->guest_count, 0);
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST_GONE], 1);
+	finish();
+}
+
+static void on_watch(void *user)
+{
+	rig.watched++;
+}
+
+static void test_size_event(void)
+{
+	struct look_watch *watch;
+	const struct snapshot_guest *guest;
+
+	/* libvirt's XML lags behind: it is read too, but the number counts at once. */
+	struct fake_domain *domain = start_with_guest();
+
+	watch = look_watch_new(rig.look, FAKE_LIBVIRT_G1, on_watch, NULL);
+	fake_libvirt_gate("get");
+	fake_libvirt_lock();
+	domain->current_mib = 512;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_MEMORY_SIZE_CHANGED, FAKE_LIBVIRT_G1, 512 * MIB);
+	while (rig.watched == 0)
+		turn();
+	guest = snapshot_guest(look_snapshot(rig.look), "g1");
+	CHECK_INT(guest->devices[0].current_bytes, 512 * MIB);
+	CHECK_INT(guest->current_bytes, 1024 * MIB);
+	/* More than the device has is nonsense. */
+	rig.watched = 0;
+	fake_libvirt_emit(CONNECTION_EVENT_MEMORY_SIZE_CHANGED, FAKE_LIBVIRT_G1, 5000 * MIB);
+	while (rig.watched == 0)
+		turn();
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->current_bytes, 1024 * MIB);
+	CHECK_TRUE(look_watch_free(watch) == NULL);
+	finish();
+}
+
+static void test_reboot(void)
+{
+	struct look_watch *watch;
+
+	start_with_guest();
+	watch = look_watch_new(rig.look, FAKE_LIBVIRT_G1, on_watch, NULL);
+	fake_libvirt_emit(CONNECTION_EVENT_REBOOTED, FAKE_LIBVIRT_G1, 0);
+	while (rig.watched == 0)
+		turn();
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->boot_count, 1);
+	look_watch_free(watch);
+	finish();
+}
+
+/*
+ * An event that comes while a read is on its way may speak of what that read saw no more: it must
+ * be read again.
+ */
+static void test_event_during_read(void)
+{
+	struct fake_domain *domain = start_with_guest();
+	unsigned reads = fake_libvirt_count("get");
+
+	fake_libvirt_gate("get");
+	fake_libvirt_emit(CONNECTION_EVENT_DEVICE_REMOVED, FAKE_LIBVIRT_G1, 0);
+	while (fake_libvirt_count("get") == reads)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	/* That read has seen the guest as it was. */
+	fake_libvirt_lock();
+	domain->has_device = false;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_DEVICE_REMOVED, FAKE_LIBVIRT_G1, 0);
+	fake_libvirt_emit(CONNECTION_EVENT_DEVICE_REMOVED, FAKE_LIBVIRT_G1, 0);
+	for (unsigned i = 0; i < 20; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	fake_libvirt_gate(NULL);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->device_count)
+		turn();
+	CHECK_INT(fake_libvirt_count("get"), reads + 2);
+	finish();
+}
+
+/* A size that an event told must not be overwritten by a read that began before it. */
+static void test_size_event_during_read(void)
+{
+	struct fake_domain *domain = start_with_guest();
+	unsigned reads = fake_libvirt_count("get"), told;
+
+	fake_libvirt_gate("get");
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	while (fake_libvirt_count("get") == reads)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	fake_libvirt_lock();
+	domain->current_mib = 512;
+	fake_libvirt_unlock();
+	told = rig.changes[LOOK_CHANGE_GUEST];
+	fake_libvirt_emit(CONNECTION_EVENT_MEMORY_SIZE_CHANGED, FAKE_LIBVIRT_G1, 512 * MIB);
+	while (rig.changes[LOOK_CHANGE_GUEST] == told)
+		turn();
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->current_bytes, 1024 * MIB);
+	fake_libvirt_gate(NULL);
+	while (fake_libvirt_count("get") < reads + 2)
+		turn();
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->current_bytes != 1024 * MIB)
+		turn();
+	finish();
+}
+
+static void test_libvirt_restarts(void)
+{
+	struct fake_domain *domain = start_with_guest();
+
+	fake_libvirt_set_reachable(false);
+	while (look_libvirt_is_up(rig.look, NULL))
+		turn();
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(rig.error, -ENOTCONN);
+	CHECK_INT(look_snapshot(rig.look)->guest_count, 1);
+	fake_libvirt_lock();
+	domain->current_mib = 128;
+	fake_libvirt_unlock();
+	fake_libvirt_set_reachable(true);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->current_bytes != 640 * MIB)
+		turn();
+	CHECK_TRUE(look_libvirt_is_up(rig.look, NULL));
+	finish();
+}
+
+static void test_list_refused(void)
+{
+	start_with_guest();
+	fake_libvirt_refuse("list", "not now");
+	refresh(NULL, 0);
+	CHECK_TRUE(rig.error < 0);
+	CHECK_INT(look_snapshot(rig.look)->guest_count, 1);
+	finish();
+}
+
+static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uint32_t id,
+		       const struct message *message)
+{
+	static struct message reply;
+
+	CHECK_INT(message->type, MESSAGE_REPORT);
+	rig.reports++;
+	memset(&reply, 0, sizeof(reply));
+	reply.type = MESSAGE_REPORT_REPLY;
+	reply.report_reply.total_bytes = 700 * MIB;
+	reply.report_reply.free_bytes = 99 * MIB;
+	fake_agent_reply(agent, epoch, id, &reply);
+}
+
+static void test_agent(void)
+{
+	struct fake_domain *domain;
+	const struct snapshot_guest *guest;
+
+	start();
+	rig.agent = fake_agent_new(rig.base, rig.agent_path, on_request, NULL);
+	domain = add_guest(4711);
+	snprintf(domain->channel, sizeof(domain->channel), "%s", rig.agent_path);
+	start_look();
+	/* Greeted and asked without anybody wanting it. */
+	while (!snapshot_guest(look_snapshot(rig.look), "g1") ||
+	       !snapshot_guest(look_snapshot(rig.look), "g1")->agent.reported)
+		turn();
+	guest = snapshot_guest(look_snapshot(rig.look), "g1");
+	CHECK_INT(guest->agent.state, AGENT_STATE_READY);
+	CHECK_INT(guest->agent.memory_free_bytes, 99 * MIB);
+	refresh(FAKE_LIBVIRT_G1, LOOK_AGENT);
+	CHECK_INT(rig.error, 0);
+	CHECK_TRUE(rig.reports >= 2);
+	/* A shut-off guest has no agent. */
+	fake_libvirt_lock();
+	domain->running = false;
+	fake_libvirt_unlock();
+	refresh(FAKE_LIBVIRT_G1, LOOK_AGENT);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->agent.state, AGENT_STATE_NONE);
+	finish();
+}
+
+static void on_silent_request(void *user, struct fake_agent *agent, uint64_t epoch, uint32_t id,
+			      const struct message *message)
+{
+	rig.reports++;
+}
+
+/* Nobody is told of a look that has gone, whatever its pieces wait for. */
+static void test_freed_while_looking(void)
+{
+	struct fake_domain *domain;
+
+	start();
+	domain = add_guest(4711);
+	rig.agent = fake_agent_new(rig.base, rig.agent_path, on_silent_request, NULL);
+	snprintf(domain->channel, sizeof(domain->channel), "%s", rig.agent_path);
+	start_look();
+	while (!rig.reports)
+		turn();
+	look_refresh(rig.look, FAKE_LIBVIRT_G1, LOOK_AGENT, on_done, NULL);
+	for (unsigned i = 0; i < 50; i++)
+		turn_if_any();
+	CHECK_INT(rig.done, 0);
+	rig.look = look_free(rig.look);
+	CHECK_INT(rig.done, 0);
+	finish();
+}
+
+static void on_found(void *user, int error, const struct failure *failure,
+		     const struct remainder_list *list)
+{
+	rig.found++;
+	rig.error = error;
+	rig.failure = *failure;
+	rig.holders = *list;
+}
+
+static void find(uint64_t start, uint64_t end)
+{
+	struct snapshot_range range = {start, end};
+	unsigned before = rig.found;
+
+	holders_find(rig.look, rig.pool, &range, 1, on_found, NULL);
+	while (rig.found == before)
+		turn();
+	CHECK_INT(rig.found, before + 1);
+}
+
+static void test_holders(void)
+{
+	start_with_guest();
+	refresh(NULL, 0);
+	find(FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(rig.error, 0);
+	CHECK_INT(rig.holders.count, 1);
+	CHECK_INT(rig.holders.items[0].code, REMAINDER_GUEST_MEMORY);
+	CHECK_STR(rig.holders.items[0].object, "guest g1");
+	CHECK_INT(rig.holders.items[0].bytes, 50 * MIB);
+	/* Three blocks in the kernel's zones, of which the range cuts two. */
+	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES + 1);
+	CHECK_TRUE(remainder_list_has(&rig.holders, REMAINDER_KERNEL_MEMORY));
+	CHECK_INT(rig.holders.items[0].bytes, 2 * FAKE_HOST_BLOCK_BYTES);
+	fake_host_add_process(&rig.tree, 4711, 666, "g1", FAKE_LIBVIRT_G1);
+	refresh(NULL, 0);
+	find(FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(rig.error, -EIO);
+	CHECK_TRUE(failure_is_set(&rig.failure));
+	finish();
+}
+
+static void test_free_in_the_middle(void)
+{
+	start_with_guest();
+	fake_libvirt_gate("get");
+	look_refresh(rig.look, NULL, LOOK_SURVEY | LOOK_AGENT, on_done, NULL);
+	for (unsigned i = 0; i < 10; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	rig.pool = worker_pool_free(rig.pool);
+	finish();
+	CHECK_INT(rig.done, 0);
+}
+
+static void test_managed_and_rate(void)
+{
+	start_with_guest();
+	look_set_managed(rig.look, FAKE_LIBVIRT_G1, true);
+	look_set_managed(rig.look, FAKE_LIBVIRT_G2, true);
+	look_set_rate(rig.look, 7);
+	CHECK_TRUE(snapshot_guest(look_snapshot(rig.look), "g1")->managed_by_ballast);
+	CHECK_INT(look_snapshot(rig.look)->measured_bytes_per_s, 7);
+	finish();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"nothing, then the host", test_empty_then_host},
+		{"the host cannot be read", test_host_failure},
+		{"a guest", test_guest},
+		{"a survey waits for the host", test_survey_after_host},
+		{"holds", test_holds},
+		{"a survey fails", test_survey_fails},
+		{"a guest stops and goes", test_guest_goes},
+		{"a guest is listed no more", test_guest_missing_in_list},
+		{"a size by event", test_size_event},
+		{"a reboot", test_reboot},
+		{"an event during a read", test_event_during_read},
+		{"a size by event during a read", test_size_event_during_read},
+		{"libvirt restarts", test_libvirt_restarts},
+		{"the list is refused", test_list_refused},
+		{"an agent", test_agent},
+		{"freed while it looks", test_freed_while_looking},
+		{"holders", test_holders},
+		{"freed in the middle", test_free_in_the_middle},
+		{"managed, and a rate", test_managed_and_rate},
+	};
+
+	return unit_main("service/look", cases, sizeof(cases) / sizeof(cases[0]));
+}

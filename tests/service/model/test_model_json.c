@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model_json.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "unit.h"
+
+static char *text_of(json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+
+	json_decref(json);
+	return text;
+}
+
+static void check_json(json_t *json, const char *expected)
+{
+	char *text = text_of(json);
+
+	CHECK_STR(text, expected);
+	free(text);
+}
+
+static void times_are_rfc3339(void)
+{
+	json_t *array = json_array();
+
+	json_array_append_new(array, model_json_time(0));
+	json_array_append_new(array, model_json_time(UINT64_C(1700000000123)));
+	check_json(array, "[null,\"2023-11-14T22:13:20.123Z\"]");
+	check_json(model_json_nodes(UINT64_C(1) << 63 | 5), "[0,2,63]");
+}
+
+/* What is read back writes the same text again: nothing was lost. */
+static void check_wish_round_trip(const struct wish *wish)
+{
+	char *first = text_of(model_json_wish(wish)), *second;
+	json_t *json = json_loads(first, JSON_REJECT_DUPLICATES, NULL);
+	struct failure failure = {0};
+	struct wish again;
+
+	CHECK_INT(model_json_wish_parse(json, &again, &failure), 0);
+	CHECK_INT(memcmp(&again, wish, sizeof(again)), 0);
+	second = text_of(model_json_wish(&again));
+	CHECK_STR(second, first);
+	json_decref(json);
+	free(first);
+	free(second);
+}
+
+static void wishes_round_trip(void)
+{
+	struct wish wish;
+
+	wish_init(&wish, OPERATION_KIND_RESIZE);
+	strcpy(wish.guest, "4dea22b3-1d52-d8f3-2516-782e98ab3fa0");
+	wish.allow = 1u << CONSENT_STORED_XML | 1u << CONSENT_MAY_CRASH_HOST;
+	wish.timeout_s = 60;
+	wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	wish.resize.target_bytes = UINT64_C(640) << 20;
+	wish.resize.device_count = 2;
+	strcpy(wish.resize.devices[0].alias, "ua-vm0");
+	strcpy(wish.resize.devices[1].alias, "ua-vm1");
+	wish.resize.devices[1].requested_bytes = 4096;
+	wish.resize.range_count = 1;
+	wish.resize.ranges[0] =
+		(struct snapshot_range){UINT64_C(0x100000000), UINT64_C(0x140000000)};
+	check_wish_round_trip(&wish);
+
+	wish_init(&wish, OPERATION_KIND_MOVE);
+	wish.move.form = MOVE_FORM_MAP;
+	wish.move.map[0] = 2;
+	wish.move.map[63] = 0;
+	wish.move.cells[3] = 1;
+	wish.move.to_nodes = UINT64_C(1) << 63;
+	wish.move.cpus = wish.move.persist = wish.move.lazy = true;
+	wish.move.budget_bytes_per_s = 1000000;
+	wish.move.budget_stall_us = 10000;
+	check_wish_round_trip(&wish);
+
+	wish_init(&wish, OPERATION_KIND_DRAIN);
+	strcpy(wish.drain, "d-1");
+	wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	wish.drain_wish.range = (struct snapshot_range){1, INT64_MAX};
+	wish.drain_wish.finish = DRAIN_FINISH_EJECT;
+	strcpy(wish.drain_wish.reason, "errors on \"P1-C2\"");
+	wish.drain_wish.not_before_ms = 12345;
+	wish.drain_wish.persist = true;
+	check_wish_round_trip(&wish);
+
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	wish.drain_wish.target = DRAIN_TARGET_NODE;
+	wish.drain_wish.node = 0;
+	check_wish_round_trip(&wish);
+
+	wish_init(&wish, OPERATION_KIND_CHECK);
+	check_wish_round_trip(&wish);
+}
+
+static void check_step_round_trip(const struct step *step)
+{
+	char *first = text_of(model_json_step(step)), *second;
+	json_t *json = json_loads(first, JSON_REJECT_DUPLICATES, NULL);
+	struct failure failure = {0};
+	struct step again;
+
+	CHECK_INT(model_json_step_parse(json, &again, &failure), 0);
+	second = text_of(model_json_step(&again));
+	CHECK_STR(second, first);
+	json_decref(json);
+	step_done(&again);
+	free(first);
+	free(second);
+}
+
+static void steps_round_trip(void)
+{
+	struct step step;
+	struct wish child;
+
+	for (int kind = 0; kind < STEP_KIND_COUNT; kind++) {
+		step_init(&step, (enum step_kind)kind);
+		check_step_round_trip(&step);
+		step.undoable = step.by_map = step.by_cells = true;
+		strcpy(step.guest, "uuid");
+		strcpy(step.guest_name, "g1");
+		strcpy(step.device, "ua-vm0");
+		strcpy(step.dimm, "acpi-MP00");
+		strcpy(step.text, "auto-movable");
+		strcpy(step.undo_operation, "op-1");
+		step.node = 63;
+		step.bytes = 1;
+		step.target_bytes = 2;
+		step.page_bytes = 3;
+		step.nodes = UINT64_MAX;
+		memset(step.map, 0, sizeof(step.map));
+		step.cells[0] = 1;
+		step.mode = POLICY_MODE_MIXED;
+		step.zone = BLOCK_ZONE_MOVABLE;
+		step.block_run_count = STEP_BLOCK_RUNS_MAX;
+		step.block_runs[31].last = 7;
+		step.range_count = SNAPSHOT_RANGES_MAX;
+		step.ranges[15].end = 9;
+		step.timeout_ms = step.budget_stall_us = step.stall_ms = UINT32_MAX;
+		step.budget_bytes_per_s = INT64_MAX;
+		step.undo_n = 4;
+		wish_init(&child, OPERATION_KIND_MOVE);
+		child.move.map[3] = 1;
+		step.child = &child;
+		check_step_round_trip(&step);
+	}
+}
+
+static void check_refused(const char *text, const char *named)
+{
+	json_t *json = json_loads(text, JSON_DECODE_ANY, NULL);
+	struct failure failure = {0};
+	char sentence[512];
+	struct wish wish;
+
+	CHECK_TRUE(json != NULL);
+	CHECK_INT(model_json_wish_parse(json, &wish, &failure), -EINVAL);
+	CHECK_TRUE(strstr(failure_format(&failure, sentence, sizeof(sentence)), named) != NULL);
+	json_decref(json);
+}
+
+static void wishes_are_read_strictly(void)
+{
+	check_refused("[]", "no object");
+	check_refused("{}", "kind");
+	check_refused("{\"kind\":\"shrink\"}", "kind");
+	check_refused("{\"kind\":\"check\",\"surprise\":1}", "surprise");
+	check_refused("{\"kind\":\"check\",\"move\":{}}", "another kind");
+	check_refused("{\"kind\":\"check\",\"timeout_s\":-1}", "timeout_s");
+	check_refused("{\"kind\":\"check\",\"timeout_s\":4294967296}", "timeout_s");
+	check_refused("{\"kind\":\"check\",\"timeout_s\":1.5}", "timeout_s");
+	check_refused("{\"kind\":\"check\",\"guest\":7}", "guest");
+	check_refused("{\"kind\":\"check\",\"guest\":\"0123456789012345678901234567890123456\"}",
+		      "too long");
+	check_refused("{\"kind\":\"check\",\"allow\":[\"everything\"]}", "consent");
+	check_refused("{\"kind\":\"check\",\"allow\":\"stored_xml\"}", "allow");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"to\",\"to_nodes\":[64]}}",
+		      "to_nodes");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"to\",\"to_nodes\":2}}", "to_nodes");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"map\",\"map\":{\"00\":1}}}", "00");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"map\",\"map\":{\"1\":-1}}}", "1");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"map\",\"map\":[2]}}", "map");
+	check_refused("{\"kind\":\"move\",\"move\":{}}", "form");
+	check_refused("{\"kind\":\"move\",\"move\":{\"form\":\"to\",\"cpus\":1}}", "cpus");
+	check_refused("{\"kind\":\"resize\",\"resize\":{\"ranges\":[{\"start\":1,\"stop\":2}]}}",
+		      "stop");
+	check_refused("{\"kind\":\"resize\",\"resize\":{\"devices\":[3]}}", "devices");
+	check_refused(
+		"{\"kind\":\"drain\",\"drain_wish\":{\"target\":\"dimm\",\"finish\":\"explode\"}}",
+		"finish");
+}
+
+static void remainders_round_trip(void)
+{
+	struct remainder_list list = {0}, again;
+	struct failure failure = {0};
+	json_t *json;
+
+	remainder_list_add(&list, REMAINDER_PINNED, "block 40", 64, NULL, "io_uring of pid 7");
+	remainder_list_add_consent(&list, REMAINDER_CONSENT_REQUIRED, CONSENT_REMOTE_MEMORY,
+				   "guest g1", 0, "far");
+	json = model_json_remainders(&list);
+	CHECK_INT(model_json_remainders_parse(json, &again, &failure), 0);
+	CHECK_INT(memcmp(&again.items[0], &list.items[0], sizeof(list.items[0])), 0);
+	CHECK_INT(again.count, 2);
+	CHECK_INT(again.items[1].consent, CONSENT_REMOTE_MEMORY);
+	json_decref(json);
+	json = json_loads("[{\"code\":\"nonsense\"}]", 0, NULL);
+	CHECK_INT(model_json_remainders_parse(json, &again, &failure), -EINVAL);
+	json_decref(json);
+}
+
+static void operations_have_the_shape_of_the_api(void)
+{
+	static const char *const keys[] = {"id",	 "kind",	"parent", "target",
+					   "state",	 "progress",	"steps",  "remainder",
+					   "warnings",	 "result",	"error",  "created_at",
+					   "started_at", "ended_at",	"actor",  "superseded_by",
+					   "revision",	 "deadline_at", "undo",	  "plan_digest"};
+	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
+	struct step step;
+	struct step_record *added;
+	json_t *json;
+
+	wish_init(&record->wish, OPERATION_KIND_RESIZE);
+	record->wish.resize.target_bytes = 640;
+	record->snapshot_before_bytes = 2560;
+	record->snapshot_after_bytes = 896;
+	record->state = OPERATION_STATE_INCOMPLETE;
+	strcpy(record->target, "guest g1");
+	step_init(&step, STEP_KIND_FREE_HUGE_PAGES);
+	step.bytes = 512;
+	added = operation_record_add_step(record, &step);
+	added->state = STEP_STATE_DONE;
+	added->bytes_done = 512;
+	step_init(&step, STEP_KIND_KICK);
+	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	step_init(&step, STEP_KIND_COMPACT);
+	operation_record_add_step(record, &step);
+	json = model_json_operation(record);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		CHECK_TRUE(json_object_get(json, keys[i]) != NULL);
+	check_json(
+		json_incref(json_object_get(json, "result")),
+		"{\"climbed\":[{\"gained_bytes\":512,\"rung\":\"free huge "
+		"pages\"},{\"gained_bytes\":0,\"rung\":\"kick\"}],"
+		"\"reached_bytes\":896,\"seconds\":0.0,\"start_bytes\":2560,\"wanted_bytes\":640}");
+	check_json(json_incref(json_object_get(json, "progress")),
+		   "{\"bytes_per_s\":0,\"done_bytes\":0,\"eta_s\":null,\"total_bytes\":0}");
+	json_decref(json);
+}
+
+static void drains_tell_what_went(void)
+{
+	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
+	struct drain_record drain = {.id = "d1", .state = DRAIN_STATE_HELD};
+	struct step step;
+	json_t *json;
+
+	wish_init(&record->wish, OPERATION_KIND_DRAIN);
+	record->state = OPERATION_STATE_SUCCEEDED;
+	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
+	step.block_run_count = 1;
+	step.block_runs[0].first = 64;
+	step.block_runs[0].last = 71;
+	operation_record_add_step(record, &step)->state = STEP_STATE_PARTIAL;
+	record->steps[0].result = strdup("{\"blocks_offline\":3}");
+	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	json = model_json_operation(record);
+	CHECK_INT(json_integer_value(
+			  json_object_get(json_object_get(json, "result"), "blocks_offline")),
+		  11);
+	json_decref(json);
+	drain.wish.target = DRAIN_TARGET_NODE;
+	drain.wish.node = 3;
+	json = model_json_drain(&drain, NULL);
+	check_json(json_incref(json_object_get(json, "target")), "{\"node\":3}");
+	json_decref(json);
+}
+
+static void guests_are_shown(void)
+{
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct snapshot_guest *guest = snapshot_add_guest(snapshot);
+	struct snapshot_node *node = snapshot_add_node(snapshot);
+	struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
+	json_t *json;
+
+	strcpy(guest->uuid, "u1");
+	/* Not UTF-8: shown all the same. */
+	strcpy(guest->name, "g\xff");
+	guest->surveyed = true;
+	guest->resident_bytes = 700;
+	guest->current_bytes = 500;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->numatune_nodes = 1 << 3;
+	guest->node_bytes[2] = 700;
+	guest->agent.state = AGENT_STATE_READY;
+	guest->agent.features = 1 << AGENT_FEATURE_COMPACT;
+	guest->agent.memory_total_bytes = UINT64_MAX;
+	node->id = 2;
+	node->distances[2] = 10;
+	strcpy(dimm->id, "acpi-MP00");
+	dimm->node = 2;
+
+	json = model_json_guest(snapshot, guest);
+	CHECK_STR(json_string_value(json_object_get(json, "name")), "g?");
+	CHECK_INT(json_integer_value(
+			  json_object_get(json_object_get(json, "memory"), "over_use_bytes")),
+		  200);
+	CHECK_STR(json_string_value(json_object_get(json_object_get(json, "placement"), "drift")),
+		  "libvirt's XML says strict node 3, memory is on 2");
+	check_json(json_incref(json_object_get(json_object_get(json, "agent"), "features")),
+		   "[\"compact\"]");
+	json_decref(json);
+	json = model_json_node(snapshot, node);
+	check_json(json_incref(json_object_get(json, "guests")),
+		   "[{\"bytes\":700,\"id\":\"u1\",\"name\":\"g?\"}]");
+	check_json(json_incref(json_object_get(json, "dimms")), "[\"acpi-MP00\"]");
+	check_json(json_incref(json_object_get(json, "distances")), "[10]");
+	json_decref(json);
+	json = model_json_dimm(snapshot, dimm);
+	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "certain");
+	json_decref(json);
+}
+
+static const struct unit_case cases[] = {
+	{"times are RFC 3339", times_are_rfc3339},
+	{"wishes round-trip", wishes_round_trip},
+	{"steps round-trip", steps_round_trip},
+	{"wishes are read strictly", wishes_are_read_strictly},
+	{"remainders round-trip", remainders_round_trip},
+	{"operations have the shape of the API", operations_have_the_shape_of_the_api},
+	{"drains tell what went", drains_tell_what_went},
+	{"guests are shown", guests_are_shown},
+};
+
+int main(void)
+{
+	return unit_main("model_json", cases, sizeof(cases) / sizeof(cases[0]));
+}

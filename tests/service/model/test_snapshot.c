@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "unit.h"
+
+static void arrays_grow_and_are_found(void)
+{
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new(), *copy = NULL;
+
+	for (int i = 0; i < 37; i++) {
+		struct snapshot_guest *guest = snapshot_add_guest(snapshot);
+		struct snapshot_block *block = snapshot_add_block(snapshot);
+
+		CHECK_INT(guest->pid, 0);
+		snprintf(guest->name, sizeof(guest->name), "g%d", i);
+		snprintf(guest->uuid, sizeof(guest->uuid), "uuid-%d", i);
+		block->id = (uint64_t)i;
+	}
+	snapshot_add_node(snapshot)->id = 2;
+	strcpy(snapshot_add_dimm(snapshot)->id, "acpi-MP00");
+	CHECK_STR(snapshot_guest(snapshot, "g30")->uuid, "uuid-30");
+	CHECK_STR(snapshot_guest(snapshot, "uuid-5")->name, "g5");
+	CHECK_TRUE(!snapshot_guest(snapshot, "none"));
+	CHECK_TRUE(!snapshot_node(snapshot, 0));
+	CHECK_TRUE(snapshot_node(snapshot, 2) != NULL);
+	CHECK_TRUE(snapshot_dimm(snapshot, "acpi-MP00") != NULL);
+	CHECK_TRUE(!snapshot_block(snapshot, 37));
+
+	/* A copy has no spare capacity and must grow all the same. */
+	copy = snapshot_copy(snapshot);
+	for (int i = 0; i < 40; i++)
+		snapshot_add_guest(copy);
+	CHECK_INT(copy->guest_count, 77);
+	CHECK_INT(snapshot->guest_count, 37);
+	CHECK_STR(snapshot_guest(copy, "g36")->uuid, "uuid-36");
+}
+
+static void holds_cover_ranges_and_nodes(void)
+{
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct snapshot_block *block = snapshot_add_block(snapshot);
+	struct snapshot_hold *hold;
+
+	*block =
+		(struct snapshot_block){.id = 64, .start = 0x1000, .size_bytes = 0x1000, .node = 3};
+	hold = snapshot_add_hold(snapshot);
+	strcpy(hold->drain, "d1");
+	hold->node = -1;
+	hold->range_count = 1;
+	hold->ranges[0] = (struct snapshot_range){0x1800, 0x1900};
+	CHECK_TRUE(snapshot_is_held(snapshot, 0x1000, 0x2000, NULL));
+	CHECK_TRUE(snapshot_is_held(snapshot, 0x18ff, 0x1901, "d2"));
+	CHECK_TRUE(!snapshot_is_held(snapshot, 0x1000, 0x2000, "d1"));
+	CHECK_TRUE(!snapshot_is_held(snapshot, 0x1900, 0x2000, NULL));
+	CHECK_INT(snapshot_held_nodes(snapshot, NULL), 1 << 3);
+	CHECK_INT(snapshot_held_nodes(snapshot, "d1"), 0);
+	hold = snapshot_add_hold(snapshot);
+	hold->node = 1;
+	CHECK_INT(snapshot_held_nodes(snapshot, "d1"), 1 << 1);
+}
+
+static void names_go_both_ways(void)
+{
+	for (int i = 0; i < AGENT_STATE_COUNT; i++)
+		CHECK_INT(agent_state_from_name(agent_state_name((enum agent_state)i)), i);
+	for (int i = 0; i < SNAPSHOT_DIMM_COUNT; i++)
+		CHECK_INT(snapshot_dimm_state_from_name(
+				  snapshot_dimm_state_name((enum snapshot_dimm_state)i)),
+			  i);
+	for (int i = 0; i < BLOCK_ZONE_COUNT; i++)
+		CHECK_INT(block_zone_from_name(block_zone_name((enum block_zone)i)), i);
+	for (int i = 0; i < POLICY_MODE_COUNT; i++)
+		CHECK_INT(policy_mode_from_name(policy_mode_name((enum policy_mode)i)), i);
+	for (int i = 0; i < NUMATUNE_MODE_COUNT; i++)
+		CHECK_INT(numatune_mode_from_name(numatune_mode_name((enum numatune_mode)i)), i);
+	for (int i = 0; i < GUEST_STATE_COUNT; i++)
+		CHECK_INT(guest_state_from_name(guest_state_name((enum guest_state)i)), i);
+	for (int i = 0; i < BACKING_KIND_COUNT; i++)
+		CHECK_INT(backing_kind_from_name(backing_kind_name((enum backing_kind)i)), i);
+}
+
+static const struct unit_case cases[] = {
+	{"arrays grow and are found", arrays_grow_and_are_found},
+	{"holds cover ranges and nodes", holds_cover_ranges_and_nodes},
+	{"names go both ways", names_go_both_ways},
+};
+
+int main(void)
+{
+	return unit_main("snapshot", cases, sizeof(cases) / sizeof(cases[0]));
+}

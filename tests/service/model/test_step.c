@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "step.h"
+
+#include <string.h>
+#include "operation_record.h"
+#include "unit.h"
+
+static void check_text(const struct step *step, const char *expected)
+{
+	char text[160];
+
+	CHECK_STR(step_describe(step, text), expected);
+}
+
+static void steps_are_described(void)
+{
+	struct step step;
+	struct wish child;
+
+	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
+	step.block_run_count = 2;
+	step.block_runs[0].first = 64;
+	step.block_runs[0].last = 71;
+	step.block_runs[1].first = step.block_runs[1].last = 80;
+	check_text(&step, "blocks 64-71,80");
+	step.block_run_count = 1;
+	step.block_runs[0].last = 64;
+	check_text(&step, "block 64");
+
+	step_init(&step, STEP_KIND_MOVE_PAGES);
+	strcpy(step.guest_name, "db1");
+	step.bytes = UINT64_C(512) << 20;
+	step.by_map = true;
+	step.map[3] = 1;
+	check_text(&step, "db1  512 MiB  3 -> 1");
+	step.map[0] = 1;
+	step.map[2] = 4;
+	check_text(&step, "db1  512 MiB  0,3 -> 1, 2 -> 4");
+
+	step_init(&step, STEP_KIND_CORDON);
+	step.node = 3;
+	check_text(&step, "node 3");
+
+	wish_init(&child, OPERATION_KIND_MOVE);
+	child.move.form = MOVE_FORM_MAP;
+	child.move.map[3] = 1;
+	step_init(&step, STEP_KIND_CHILD);
+	step.child = &child;
+	step.bytes = UINT64_C(512) << 20;
+	strcpy(step.guest_name, "db1");
+	strcpy(step.text, "dist 12");
+	CHECK_STR(step_word(&step), "move");
+	check_text(&step, "db1  512 MiB  3 -> 1  dist 12");
+
+	/* Longer than the text may be: cut, never overrun. */
+	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
+	step.block_run_count = STEP_BLOCK_RUNS_MAX;
+	for (size_t i = 0; i < STEP_BLOCK_RUNS_MAX; i++) {
+		step.block_runs[i].first = 1000000 + i * 10;
+		step.block_runs[i].last = 1000005 + i * 10;
+	}
+	char text[160];
+
+	CHECK_INT(strlen(step_describe(&step, text)), 159);
+}
+
+static void every_kind_has_a_name_and_a_text(void)
+{
+	for (int i = 0; i < STEP_KIND_COUNT; i++) {
+		struct step step;
+		char text[160];
+
+		CHECK_INT(step_kind_from_name(step_kind_name((enum step_kind)i)), i);
+		step_init(&step, (enum step_kind)i);
+		CHECK_TRUE(step_describe(&step, text) == text);
+	}
+	for (int i = 0; i < STEP_STATE_COUNT; i++)
+		CHECK_INT(step_state_from_name(step_state_name((enum step_state)i)), i);
+}
+
+static void records_own_their_steps(void)
+{
+	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
+	struct step step;
+	struct wish child;
+
+	wish_init(&child, OPERATION_KIND_MOVE);
+	strcpy(child.guest, "u");
+	step_init(&step, STEP_KIND_CHILD);
+	step.child = &child;
+	for (unsigned i = 1; i <= 20; i++) {
+		struct step_record *added = operation_record_add_step(record, &step);
+
+		CHECK_INT(added->n, i);
+		CHECK_INT(added->state, STEP_STATE_PENDING);
+		CHECK_TRUE(added->step.child != &child);
+		CHECK_STR(added->step.child->guest, "u");
+	}
+	record->steps[0].before = strdup("{}");
+	CHECK_TRUE(operation_state_is_final(OPERATION_STATE_INCOMPLETE));
+	CHECK_TRUE(!operation_state_is_final(OPERATION_STATE_CANCELLING));
+}
+
+static void targets_are_told(void)
+{
+	struct wish wish;
+	char text[96];
+
+	wish_init(&wish, OPERATION_KIND_DRAIN);
+	CHECK_INT(wish.drain_wish.node, -1);
+	strcpy(wish.drain_wish.dimm, "acpi-MP00");
+	CHECK_STR(wish_target(&wish, text), "dimm acpi-MP00");
+	wish.drain_wish.target = DRAIN_TARGET_NODE;
+	wish.drain_wish.node = 3;
+	CHECK_STR(wish_target(&wish, text), "node 3");
+	wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	wish.drain_wish.range = (struct snapshot_range){0x10, 0x20};
+	CHECK_STR(wish_target(&wish, text), "range 0x10-0x20");
+	wish_init(&wish, OPERATION_KIND_MOVE);
+	strcpy(wish.guest, "g1");
+	CHECK_STR(wish_target(&wish, text), "guest g1");
+	wish_init(&wish, OPERATION_KIND_CHECK);
+	CHECK_STR(wish_target(&wish, text), "host");
+}
+
+static const struct unit_case cases[] = {
+	{"steps are described", steps_are_described},
+	{"every kind has a name and a text", every_kind_has_a_name_and_a_text},
+	{"records own their steps", records_own_their_steps},
+	{"targets are told", targets_are_told},
+};
+
+int main(void)
+{
+	return unit_main("step", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A fake world, a journal on disk and an engine between them, with a way to kill the engine at any
+ * point and start another on what is left.
+ */
+#ifndef BALLAST_TESTS_ENGINE_RIG_H
+#define BALLAST_TESTS_ENGINE_RIG_H
+
+#include <stdatomic.h>
+#include <event2/event.h>
+#include "engine.h"
+#include "fake_world.h"
+#include "journal_priv.h"
+
+struct engine_rig {
+	struct fake_world world;
+	struct fake_state initial;
+	struct plan_limits limits;
+	struct event_base *base;
+	struct journal *journal;
+	struct engine *engine;
+	char folder[64], path[96];
+	bool observe;
+	bool waits; /* engine_wait() before recovery */
+	int died_fd;
+	/* the gate: the journal's thread reads these */
+	atomic_ulong die_at; /* 0: never */
+	atomic_int die_how;  /* enum journal_gate */
+	atomic_ulong refuse_from, refuse_to;
+	atomic_bool died;
+	atomic_ulong writes;
+	/* the last answer, copied */
+	bool answered;
+	enum engine_submit_result result;
+	char id[OPERATION_ID_SIZE], drain[OPERATION_ID_SIZE], code[40], digest[17];
+	size_t plan_steps;
+	unsigned changes, drain_changes;
+};
+
+void engine_rig_init(struct engine_rig *rig);
+void engine_rig_done(struct engine_rig *rig);
+/* Opens journal and engine and recovers. */
+void engine_rig_start(struct engine_rig *rig);
+/* As kill -9 would: what is not durable is lost, what is half done stays so. */
+void engine_rig_kill(struct engine_rig *rig);
+/*
+ * Until nothing more happens, or the gate has killed it (false), or the world has come to that tick
+ * (0: no matter).
+ */
+bool engine_rig_run(struct engine_rig *rig, unsigned until_tick);
+/* Turns the clock and lets what is due happen. */
+void engine_rig_advance(struct engine_rig *rig, uint64_t ms);
+
+void engine_rig_submit(struct engine_rig *rig, const struct wish *wish);
+void engine_rig_submit_with(struct engine_rig *rig, const struct engine_submission *submission);
+const struct operation_record *engine_rig_operation(struct engine_rig *rig, const char *id);
+bool engine_rig_has_hold(struct engine_rig *rig);
+
+/* The one operation that nobody is the parent of; the newest where there are several; NULL: none.
+ */
+const struct operation_record *engine_rig_top(struct engine_rig *rig);
+/* Of the newest drain; DRAIN_STATE_COUNT: none. */
+enum drain_state engine_rig_drain_state(struct engine_rig *rig);
+bool engine_rig_is_initial(const struct engine_rig *rig);
+/*
+ * What every ended drain must be: done as asked, or as if it had not been, or saying that it is
+ * neither.
+ */
+void engine_rig_check_truthful(struct engine_rig *rig, bool ejected, const char *where,
+			       unsigned number);
+/* Undrains the newest drain and finds the world as it was at first. */
+void engine_rig_check_undrained(struct engine_rig *rig);
+
+struct wish engine_rig_drain_wish(enum drain_finish finish);
+struct wish engine_rig_resize_wish(int guest, uint64_t target_bytes);
+struct wish engine_rig_move_wish(int guest, int node);
+
+#endif

@@ -1,0 +1,760 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_world.h"
+
+/* What they check must hold in whatever the build type is. */
+#undef NDEBUG
+#include <assert.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "snapshot.h"
+
+static const char *const uuids[FAKE_GUESTS] = {"11111111-1111-1111-1111-111111111111",
+					       "22222222-2222-2222-2222-222222222222"};
+
+static int node_of(size_t block)
+{
+	return block < 16 ? 0 : block < 32 ? 1 : 2;
+}
+
+uint64_t fake_world_now(void *user)
+{
+	return ((struct fake_world *)user)->now_ms;
+}
+
+/* ---- looking ---- */
+
+static void see_nodes(struct fake_world *world, struct snapshot *snapshot)
+{
+	for (int id = 0; id < FAKE_NODES; id++) {
+		struct snapshot_node *node = snapshot_add_node(snapshot);
+
+		node->id = id;
+		node->has_cpus = id < 2;
+		for (size_t i = 0; i < FAKE_BLOCKS; i++)
+			if (node_of(i) == id && world->state.online[i] &&
+			    !(id == 2 && world->state.ejected))
+				node->total_bytes += FAKE_BLOCK;
+		node->has_memory = node->total_bytes > 0;
+		node->movable_bytes = id == 2 ? node->total_bytes : 0;
+		for (size_t i = 0; i < FAKE_GUESTS; i++)
+			node->guest_bytes += world->state.guests[i].node_bytes[id];
+		node->free_bytes = node->total_bytes > node->guest_bytes
+					   ? node->total_bytes - node->guest_bytes
+					   : 0;
+		for (int other = 0; other < FAKE_NODES; other++)
+			node->distances[other] =
+				other == id ? 10 : (uint8_t)(10 + 5 * (id + other));
+	}
+}
+
+static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
+{
+	struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
+
+	snprintf(dimm->id, sizeof(dimm->id), "d1");
+	snprintf(dimm->locator, sizeof(dimm->locator), "P1-C2");
+	dimm->kind = DIMM_KIND_ACPI;
+	dimm->node = 2;
+	dimm->range_count = 1;
+	dimm->ranges[0] = (struct snapshot_range){32 * FAKE_BLOCK, 40 * FAKE_BLOCK};
+	dimm->movable = ANSWER_YES;
+	dimm->interleaved = ANSWER_NO;
+	dimm->ejectable = true;
+	dimm->state = SNAPSHOT_DIMM_OFFLINE;
+	for (size_t i = 0; i < FAKE_BLOCKS; i++) {
+		struct snapshot_block *block;
+
+		if (node_of(i) == 2 && world->state.ejected)
+			continue;
+		block = snapshot_add_block(snapshot);
+		block->id = i;
+		block->start = i * FAKE_BLOCK;
+		block->size_bytes = FAKE_BLOCK;
+		block->node = node_of(i);
+		block->state = world->state.online[i] ? BLOCK_STATE_ONLINE : BLOCK_STATE_OFFLINE;
+		block->zone = node_of(i) == 2 ? BLOCK_ZONE_MOVABLE : BLOCK_ZONE_NORMAL;
+		if (node_of(i) == 2 && world->state.online[i])
+			dimm->state = SNAPSHOT_DIMM_ONLINE;
+	}
+	if (world->state.ejected)
+		dimm->state = SNAPSHOT_DIMM_EJECTED;
+	for (size_t i = 0; i < FAKE_GUESTS; i++)
+		dimm->guest_bytes += world->state.guests[i].node_bytes[2];
+}
+
+static void see_guests(struct fake_world *world, struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < FAKE_GUESTS; i++) {
+		const struct fake_guest *from = &world->state.guests[i];
+		struct snapshot_guest *guest = snapshot_add_guest(snapshot);
+
+		snprintf(guest->uuid, sizeof(guest->uuid), "%s", uuids[i]);
+		snprintf(guest->name, sizeof(guest->name), "g%zu", i + 1);
+		guest->state = GUEST_STATE_RUNNING;
+		guest->pid = 100 + (int)i;
+		guest->start_time = 1;
+		guest->base_bytes = 256 * FAKE_MIB;
+		guest->max_bytes = 2 * FAKE_GIB;
+		guest->current_bytes = from->current_bytes;
+		guest->requested_bytes = from->requested_bytes;
+		guest->cell_count = 1;
+		guest->cells[0].bytes = from->current_bytes;
+		guest->device_count = 1;
+		snprintf(guest->devices[0].alias, sizeof(guest->devices[0].alias), "vm0");
+		guest->devices[0].size_bytes = guest->max_bytes - guest->base_bytes;
+		guest->devices[0].block_bytes = 2 * FAKE_MIB;
+		guest->devices[0].requested_bytes = from->requested_bytes - guest->base_bytes;
+		guest->devices[0].current_bytes = from->current_bytes - guest->base_bytes;
+		guest->devices[0].address = 4 * FAKE_GIB;
+		for (int node = 0; node < FAKE_NODES; node++) {
+			guest->node_bytes[node] = from->node_bytes[node];
+			guest->resident_bytes += from->node_bytes[node];
+		}
+		guest->surveyed = true;
+		guest->surveyed_at_ms = world->now_ms;
+		guest->backing_count = 1;
+		guest->backings[0].kind = BACKING_KIND_MEMFD;
+		guest->backings[0].page_bytes = 4096;
+		guest->backings[0].bytes = from->current_bytes;
+		guest->backings[0].cell = 0;
+		guest->policy_mode = from->policy_mode;
+		guest->policy_nodes = from->policy_nodes;
+		guest->numatune_mode =
+			from->numatune_nodes ? NUMATUNE_MODE_STRICT : NUMATUNE_MODE_NONE;
+		guest->numatune_nodes = from->numatune_nodes;
+		guest->stored_numatune_nodes = from->stored_nodes;
+		guest->persistent = true;
+		guest->cpuset_mems = from->cpuset_mems;
+		guest->cpu_nodes = 3;
+		guest->agent.state = AGENT_STATE_READY;
+		guest->agent.reported = true;
+		guest->agent.features = UINT64_MAX;
+		guest->agent.last_seen_ms = world->now_ms;
+		guest->agent.memory_total_bytes = from->current_bytes;
+		guest->agent.memory_free_bytes = guest->agent.memory_available_bytes =
+			from->current_bytes / 2;
+		guest->agent.normal_bytes = 256 * FAKE_MIB;
+		guest->agent.movable_bytes = from->current_bytes - 256 * FAKE_MIB;
+		guest->agent.huge_free_bytes = from->huge_free_bytes;
+		snprintf(guest->agent.online_policy, sizeof(guest->agent.online_policy),
+			 "auto-movable");
+	}
+}
+
+static void see_holds(struct fake_world *world, struct snapshot *snapshot)
+{
+	const struct drain_record *drains[16];
+	size_t count = engine_drains(world->engine, drains, ARRAY_SIZE(drains));
+
+	for (size_t i = 0; i < count; i++) {
+		struct snapshot_hold *hold;
+
+		if (drains[i]->hold.drain[0] == '\0')
+			continue;
+		hold = snapshot_add_hold(snapshot);
+		*hold = drains[i]->hold;
+		snapshot_node(snapshot, 2)->held = true;
+		snapshot->dimms[0].held = true;
+	}
+}
+
+static const struct snapshot *see(struct fake_world *world)
+{
+	struct snapshot *snapshot = snapshot_new();
+
+	snapshot_free(world->snapshot);
+	world->snapshot = snapshot;
+	snapshot->revision = ++world->revision;
+	snapshot->observed_at_ms = world->now_ms;
+	snapshot->block_bytes = FAKE_BLOCK;
+	snapshot->reserve_bytes = 256 * FAKE_MIB;
+	snapshot->measured_bytes_per_s = FAKE_GIB;
+	see_nodes(world, snapshot);
+	see_blocks(world, snapshot);
+	see_guests(world, snapshot);
+	see_holds(world, snapshot);
+	return snapshot;
+}
+
+/* ---- acting ---- */
+
+static struct fake_guest *guest_of(struct fake_world *world, const struct step *step)
+{
+	for (size_t i = 0; i < FAKE_GUESTS; i++)
+		if (strcmp(uuids[i], step->guest) == 0)
+			return &world->state.guests[i];
+	return NULL;
+}
+
+static bool step_has_block(const struct step *step, size_t block)
+{
+	for (size_t i = 0; i < step->block_run_count; i++)
+		if (block >= step->block_runs[i].first && block <= step->block_runs[i].last)
+			return true;
+	return false;
+}
+
+/* Half of a step leaves something between: every second byte or block. */
+static uint64_t move(struct fake_guest *guest, const struct step *step, bool half)
+{
+	uint64_t moved = 0;
+
+	for (int node = 0; node < FAKE_NODES; node++) {
+		int to = step->by_map ? step->map[node] : -1;
+		uint64_t bytes = guest->node_bytes[node];
+
+		if (!step->by_map && step->nodes && !(step->nodes >> node & 1))
+			to = __builtin_ctzll(step->nodes);
+		if (to < 0 || to == node || bytes == 0)
+			continue;
+		if (half)
+			bytes /= 2;
+		guest->node_bytes[node] -= bytes;
+		guest->node_bytes[to] += bytes;
+		moved += bytes;
+	}
+	return moved;
+}
+
+/* The guest gives up, or takes, what was asked; what it takes lands where its policy says. */
+static void resize(struct fake_guest *guest, uint64_t requested_bytes, bool kick, bool half)
+{
+	uint64_t aim = requested_bytes, change;
+	int node = 0;
+
+	guest->requested_bytes = requested_bytes;
+	if (kick)
+		guest->stuck_above = 0;
+	if (aim < guest->current_bytes && guest->stuck_above > aim)
+		aim = guest->stuck_above < guest->current_bytes ? guest->stuck_above
+								: guest->current_bytes;
+	while (node < FAKE_NODES - 1 && !guest->node_bytes[node])
+		node++;
+	if (aim > guest->current_bytes) {
+		change = (aim - guest->current_bytes) / (half ? 2 : 1);
+		guest->current_bytes += change;
+		guest->node_bytes[node] += change;
+		return;
+	}
+	change = (guest->current_bytes - aim) / (half ? 2 : 1);
+	guest->current_bytes -= change;
+	for (node = 0; node < FAKE_NODES && change > 0; node++) {
+		uint64_t bytes =
+			guest->node_bytes[node] < change ? guest->node_bytes[node] : change;
+
+		guest->node_bytes[node] -= bytes;
+		change -= bytes;
+	}
+}
+
+static void apply(struct fake_world *world, const struct step *step, bool half,
+		  struct executor_outcome *outcome)
+{
+	struct fake_guest *guest = guest_of(world, step);
+	uint64_t was = guest ? guest->current_bytes : 0;
+	bool every_second = true;
+
+	switch (step->kind) {
+	case STEP_KIND_FREE_HUGE_PAGES:
+		guest->lease = true;
+		outcome->bytes_done = half ? guest->huge_free_bytes / 2 : guest->huge_free_bytes;
+		guest->huge_free_bytes -= outcome->bytes_done;
+		break;
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_KICK:
+	case STEP_KIND_SETTLE:
+	case STEP_KIND_BALLOON:
+		resize(guest, 256 * FAKE_MIB + step->target_bytes, step->kind == STEP_KIND_KICK,
+		       half);
+		outcome->bytes_done = was > guest->current_bytes ? was - guest->current_bytes
+								 : guest->current_bytes - was;
+		outcome->reached_bytes = guest->current_bytes - 256 * FAKE_MIB;
+		outcome->flat = guest->current_bytes != guest->requested_bytes;
+		break;
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+		if (!half)
+			guest->lease = false;
+		break;
+	case STEP_KIND_CPUSET:
+		if (!half)
+			guest->cpuset_mems = step->nodes;
+		break;
+	case STEP_KIND_NUMATUNE:
+		if (!half)
+			guest->numatune_nodes = step->nodes;
+		break;
+	case STEP_KIND_PERSIST:
+		if (!half)
+			guest->stored_nodes = step->nodes;
+		break;
+	case STEP_KIND_MEMORY_POLICY:
+		if (!half) {
+			guest->policy_mode = step->mode;
+			guest->policy_nodes = step->nodes;
+		}
+		break;
+	case STEP_KIND_MOVE_PAGES:
+		outcome->bytes_done = move(guest, step, half);
+		outcome->longest_pause_us = 1500;
+		break;
+	case STEP_KIND_OFFLINE_BLOCKS:
+	case STEP_KIND_ONLINE_BLOCKS:
+		for (size_t i = 0; i < FAKE_BLOCKS; i++) {
+			if (!step_has_block(step, i) || (half && (every_second = !every_second)))
+				continue;
+			if (world->state.online[i] != (step->kind == STEP_KIND_ONLINE_BLOCKS))
+				outcome->bytes_done += FAKE_BLOCK;
+			world->state.online[i] = step->kind == STEP_KIND_ONLINE_BLOCKS;
+		}
+		break;
+	case STEP_KIND_EJECT:
+		if (!half)
+			world->state.ejected = true;
+		break;
+	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CPUS:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+		break;
+	case STEP_KIND_CORDON:
+	case STEP_KIND_UNCORDON:
+	case STEP_KIND_CHILD:
+	case STEP_KIND_UNDO:
+	case STEP_KIND_COUNT:
+		assert(!"a step of the engine's own");
+	}
+}
+
+static char *values_before(struct fake_world *world, const struct step *step)
+{
+	const struct fake_guest *guest = guest_of(world, step);
+	char online[FAKE_BLOCKS + 1] = {0};
+	json_t *json;
+	char *text;
+
+	for (size_t i = 0; i < FAKE_BLOCKS; i++)
+		online[i] = world->state.online[i] ? '1' : '0';
+	json = json_pack("{s:s, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "online",
+			 online, "node_bytes", (json_int_t)(guest ? guest->node_bytes[0] : 0),
+			 (json_int_t)(guest ? guest->node_bytes[1] : 0),
+			 (json_int_t)(guest ? guest->node_bytes[2] : 0), "mode",
+			 guest ? (int)guest->policy_mode : 0, "policy",
+			 (json_int_t)(guest ? guest->policy_nodes : 0), "numatune",
+			 (json_int_t)(guest ? guest->numatune_nodes : 0), "stored",
+			 (json_int_t)(guest ? guest->stored_nodes : 0), "cpuset",
+			 (json_int_t)(guest ? guest->cpuset_mems : 0), "requested",
+			 (json_int_t)(guest ? guest->requested_bytes : 0), "huge",
+			 (json_int_t)(guest ? guest->huge_free_bytes : 0), "lease",
+			 guest && guest->lease);
+	assert(json);
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	return text;
+}
+
+static void put_back(struct fake_world *world, const struct step *step, const char *before,
+		     bool half)
+{
+	struct fake_guest *guest = guest_of(world, step);
+	json_t *json = json_loads(before, 0, NULL);
+	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, huge;
+	const char *online;
+	int mode, lease;
+	bool every_second = true;
+
+	assert(json &&
+	       json_unpack(json, "{s:s, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+			   "online", &online, "node_bytes", &nodes[0], &nodes[1], &nodes[2], "mode",
+			   &mode, "policy", &policy, "numatune", &numatune, "stored", &stored,
+			   "cpuset", &cpuset, "requested", &requested, "huge", &huge, "lease",
+			   &lease) == 0);
+	switch (step->kind) {
+	case STEP_KIND_FREE_HUGE_PAGES:
+		guest->huge_free_bytes =
+			half ? (guest->huge_free_bytes + (uint64_t)huge) / 2 : (uint64_t)huge;
+		guest->lease = half ? guest->lease : lease != 0;
+		break;
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_KICK:
+	case STEP_KIND_BALLOON:
+		resize(guest, (uint64_t)requested, true, half);
+		for (int i = 0; i < 3 && !half; i++)
+			guest->node_bytes[i] = (uint64_t)nodes[i];
+		break;
+	case STEP_KIND_CPUSET:
+		guest->cpuset_mems = half ? guest->cpuset_mems : (uint64_t)cpuset;
+		break;
+	case STEP_KIND_NUMATUNE:
+		guest->numatune_nodes = half ? guest->numatune_nodes : (uint64_t)numatune;
+		break;
+	case STEP_KIND_PERSIST:
+		guest->stored_nodes = half ? guest->stored_nodes : (uint64_t)stored;
+		break;
+	case STEP_KIND_MEMORY_POLICY:
+		if (!half) {
+			guest->policy_mode = (enum policy_mode)mode;
+			guest->policy_nodes = (uint64_t)policy;
+		}
+		break;
+	case STEP_KIND_MOVE_PAGES:
+		for (int i = 0; i < 3; i++)
+			guest->node_bytes[i] =
+				half ? (guest->node_bytes[i] + (uint64_t)nodes[i]) / 2
+				     : (uint64_t)nodes[i];
+		break;
+	case STEP_KIND_OFFLINE_BLOCKS:
+	case STEP_KIND_ONLINE_BLOCKS:
+		for (size_t i = 0; i < FAKE_BLOCKS; i++)
+			if (step_has_block(step, i) && !(half && (every_second = !every_second)))
+				world->state.online[i] = online[i] == '1';
+		break;
+	case STEP_KIND_SETTLE:
+	case STEP_KIND_AGENT_COMMIT:
+	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_COMPACT:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_HOST_POOL:
+	case STEP_KIND_CPUS:
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+	case STEP_KIND_EJECT:
+	case STEP_KIND_CORDON:
+	case STEP_KIND_UNCORDON:
+	case STEP_KIND_CHILD:
+	case STEP_KIND_UNDO:
+	case STEP_KIND_COUNT:
+		break;
+	}
+	json_decref(json);
+}
+
+/* ---- the executor ---- */
+
+static struct fake_action *new_action(struct fake_world *world, enum fake_call call, void *token)
+{
+	struct fake_action *free_one = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++) {
+		if (world->actions[i].used && world->actions[i].token == token)
+			world->overlap = true;
+		if (!world->actions[i].used && !free_one)
+			free_one = &world->actions[i];
+	}
+	assert(free_one);
+	*free_one = (struct fake_action){
+		.used = true, .call = call, .token = token, .asked = ++world->asked};
+	return free_one;
+}
+
+static void end_action(struct fake_action *action)
+{
+	step_done(&action->step);
+	free(action->before);
+	action->used = false;
+}
+
+static void answer_look(struct fake_world *world, executor_looked_fn *looked, void *token)
+{
+	struct failure failure = {0};
+
+	if (++world->looks == world->fail_look) {
+		failure_set(&failure, EIO, "libvirt", "cannot look at");
+		looked(token, -EIO, NULL, &failure);
+		return;
+	}
+	looked(token, 0, see(world), NULL);
+}
+
+static void answer_prepare(struct fake_world *world, const struct step *step,
+			   executor_prepared_fn *prepared, void *token)
+{
+	struct failure failure = {0};
+	char *before;
+
+	if (++world->prepares == world->fail_prepare) {
+		failure_set(&failure, EIO, "guest g1", "cannot read");
+		failure_set_code(&failure, "libvirt_refused");
+		prepared(token, -EIO, NULL, &failure);
+		return;
+	}
+	before = values_before(world, step);
+	prepared(token, 0, before, NULL);
+	free(before);
+}
+
+static void on_look(void *user, const struct operation_record *operation,
+		    executor_looked_fn *looked, void *token)
+{
+	struct fake_world *world = user;
+
+	if (world->answers_inside)
+		answer_look(world, looked, token);
+	else
+		new_action(world, FAKE_CALL_LOOK, token)->looked = looked;
+}
+
+static void on_prepare(void *user, const struct operation_record *operation,
+		       const struct step_record *record, const struct snapshot *snapshot,
+		       executor_prepared_fn *prepared, void *token)
+{
+	struct fake_world *world = user;
+	struct fake_action *action;
+
+	assert(snapshot);
+	if (world->answers_inside) {
+		answer_prepare(world, &record->step, prepared, token);
+		return;
+	}
+	action = new_action(world, FAKE_CALL_PREPARE, token);
+	action->prepared = prepared;
+	step_copy(&record->step, &action->step);
+}
+
+static void on_start(void *user, const struct operation_record *operation,
+		     const struct step_record *record, const struct snapshot *snapshot,
+		     executor_progress_fn *progress, executor_finished_fn *finished, void *token)
+{
+	struct fake_world *world = user;
+	struct fake_action *action = new_action(world, FAKE_CALL_START, token);
+
+	assert(snapshot && record->before);
+	action->progress = progress;
+	action->finished = finished;
+	action->number = ++world->starts;
+	action->hangs = action->number == world->hang_start;
+	step_copy(&record->step, &action->step);
+}
+
+static void on_undo(void *user, const struct operation_record *operation,
+		    const struct step_record *record, executor_progress_fn *progress,
+		    executor_finished_fn *finished, void *token)
+{
+	struct fake_world *world = user;
+	struct fake_action *action = new_action(world, FAKE_CALL_UNDO, token);
+
+	assert(record->before);
+	action->progress = progress;
+	action->finished = finished;
+	action->number = ++world->undos;
+	action->before = strdup(record->before);
+	step_copy(&record->step, &action->step);
+	if (world->fail_undos_from == action->number)
+		world->fail_undo_kind = record->step.kind;
+}
+
+static struct fake_action *action_of(struct fake_world *world, const void *token)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
+		if (world->actions[i].used && world->actions[i].token == token)
+			return &world->actions[i];
+	return NULL;
+}
+
+static void on_cancel(void *user, void *token)
+{
+	struct fake_action *action = action_of(user, token);
+
+	assert(action);
+	action->cancelled = true;
+	action->hangs = action->paused = false;
+}
+
+static void on_pause(void *user, void *token, bool paused)
+{
+	struct fake_action *action = action_of(user, token);
+
+	assert(action);
+	action->paused = paused;
+}
+
+static void finish(struct fake_action *action, const struct executor_outcome *outcome)
+{
+	executor_finished_fn *finished = action->finished;
+	void *token = action->token;
+
+	end_action(action);
+	finished(token, outcome);
+}
+
+static bool is_inhabited(const struct fake_world *world)
+{
+	return world->state.guests[0].node_bytes[2] || world->state.guests[1].node_bytes[2];
+}
+
+static void tick_start(struct fake_world *world, struct fake_action *action)
+{
+	struct executor_outcome outcome = {.state = STEP_STATE_DONE};
+	enum step_state always =
+		action->step.kind == world->fail_kind ? world->fail_kind_state : STEP_STATE_DONE;
+
+	if (action->number == world->stick_start) {
+		outcome.state = STEP_STATE_FAILED;
+		outcome.kernel_stuck = true;
+		remainder_list_add(&outcome.remainder, REMAINDER_KERNEL_STUCK, "block 32", 0, NULL,
+				   "pid 77 does not end");
+		finish(action, &outcome);
+	} else if (action->step.kind == STEP_KIND_OFFLINE_BLOCKS && is_inhabited(world)) {
+		outcome.state = STEP_STATE_FAILED;
+		remainder_list_add(&outcome.remainder, REMAINDER_BLOCK_BUSY, "block 32", FAKE_BLOCK,
+				   NULL, "guests are there");
+		finish(action, &outcome);
+	} else if (action->number == world->fail_start || always == STEP_STATE_FAILED) {
+		outcome.state = STEP_STATE_FAILED;
+		remainder_list_add(&outcome.remainder, REMAINDER_PAGE_BUSY, "guest g1", 4096, NULL,
+				   "told to fail");
+		finish(action, &outcome);
+	} else if (++action->ticks == 1 && !action->cancelled) {
+		apply(world, &action->step, true, &outcome);
+		action->bytes_done = outcome.bytes_done;
+		action->progress(action->token, action->bytes_done, action->step.bytes, "half way");
+	} else if (action->cancelled || action->number == world->part_start ||
+		   always == STEP_STATE_PARTIAL) {
+		outcome.state = STEP_STATE_PARTIAL;
+		outcome.bytes_done = action->bytes_done;
+		remainder_list_add(&outcome.remainder,
+				   action->cancelled ? REMAINDER_CANCELLED : REMAINDER_PAGE_BUSY,
+				   "guest g1", 4096, NULL, "half of it");
+		finish(action, &outcome);
+	} else {
+		apply(world, &action->step, false, &outcome);
+		outcome.bytes_done += action->bytes_done;
+		if (outcome.flat) {
+			outcome.state = STEP_STATE_PARTIAL;
+			remainder_list_add(&outcome.remainder, REMAINDER_DRIVER_STALLED, "guest g1",
+					   4096, NULL, "flat");
+		}
+		finish(action, &outcome);
+	}
+}
+
+static void tick_undo(struct fake_world *world, struct fake_action *action)
+{
+	struct executor_outcome outcome = {.state = STEP_STATE_DONE};
+
+	if (action->number == world->stick_undo) {
+		outcome.state = STEP_STATE_PARTIAL;
+		outcome.kernel_stuck = true;
+		remainder_list_add(&outcome.remainder, REMAINDER_KERNEL_STUCK, "block 32", 0, NULL,
+				   "pid 78 does not end");
+		finish(action, &outcome);
+	} else if (world->fail_undos_from && action->number >= world->fail_undos_from &&
+	    action->step.kind == world->fail_undo_kind) {
+		outcome.state = STEP_STATE_FAILED;
+		remainder_list_add(&outcome.remainder, REMAINDER_PAGE_BUSY, "guest g1", 4096, NULL,
+				   "told to fail");
+		finish(action, &outcome);
+	} else if (++action->ticks == 1) {
+		put_back(world, &action->step, action->before, true);
+	} else {
+		put_back(world, &action->step, action->before, false);
+		finish(action, &outcome);
+	}
+}
+
+bool fake_world_tick(struct fake_world *world)
+{
+	struct fake_action *action = NULL, taken;
+
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++) {
+		struct fake_action *other = &world->actions[i];
+
+		if (other->used && !other->hangs && !other->paused &&
+		    (!action || other->asked < action->asked))
+			action = other;
+	}
+	if (!action)
+		return false;
+	action->asked = ++world->asked;
+	world->ticks++;
+	world->now_ms += 10;
+	switch (action->call) {
+	case FAKE_CALL_LOOK:
+		taken = *action;
+		action->used = false;
+		answer_look(world, taken.looked, taken.token);
+		break;
+	case FAKE_CALL_PREPARE:
+		taken = *action;
+		action->used = false;
+		answer_prepare(world, &taken.step, taken.prepared, taken.token);
+		step_done(&taken.step);
+		break;
+	case FAKE_CALL_START:
+		tick_start(world, action);
+		break;
+	case FAKE_CALL_UNDO:
+		tick_undo(world, action);
+		break;
+	}
+	return true;
+}
+
+void fake_world_crash(struct fake_world *world)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
+		if (world->actions[i].used)
+			end_action(&world->actions[i]);
+	world->now_ms += 1000;
+}
+
+void fake_world_init(struct fake_world *world)
+{
+	memset(world, 0, sizeof(*world));
+	world->fail_kind = STEP_KIND_COUNT;
+	world->now_ms = UINT64_C(1700000000000);
+	world->executor = (struct executor){.user = world,
+					    .look = on_look,
+					    .prepare = on_prepare,
+					    .start = on_start,
+					    .undo = on_undo,
+					    .cancel = on_cancel,
+					    .pause = on_pause};
+	for (size_t i = 0; i < FAKE_BLOCKS; i++)
+		world->state.online[i] = true;
+	for (size_t i = 0; i < FAKE_GUESTS; i++) {
+		struct fake_guest *guest = &world->state.guests[i];
+
+		guest->cpuset_mems = 7;
+		guest->policy_mode = POLICY_MODE_DEFAULT;
+		guest->node_bytes[1] = i == 0 ? 0 : 256 * FAKE_MIB;
+		guest->node_bytes[2] = i == 0 ? 512 * FAKE_MIB : 128 * FAKE_MIB;
+		guest->current_bytes = guest->requested_bytes =
+			guest->node_bytes[1] + guest->node_bytes[2];
+	}
+	/* The first is bound to the DIMM's node, and its stored XML says so. */
+	world->state.guests[0].policy_mode = POLICY_MODE_BIND;
+	world->state.guests[0].policy_nodes = 1u << 2;
+	world->state.guests[0].numatune_nodes = 1u << 2;
+	world->state.guests[0].stored_nodes = 1u << 2;
+	world->state.guests[0].huge_free_bytes = 64 * FAKE_MIB;
+}
+
+void fake_world_done(struct fake_world *world)
+{
+	fake_world_crash(world);
+	world->snapshot = snapshot_free(world->snapshot);
+}
+
+bool fake_world_is_drained(const struct fake_world *world, bool ejected)
+{
+	for (size_t i = 0; i < FAKE_GUESTS; i++)
+		if (world->state.guests[i].node_bytes[2] != 0)
+			return false;
+	for (size_t i = 32; i < FAKE_BLOCKS; i++)
+		if (world->state.online[i])
+			return false;
+	return world->state.ejected == ejected;
+}
+
+bool fake_state_is_equal(const struct fake_state *a, const struct fake_state *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A host in memory, and an executor that works on it: steps change it bit by bit, one bit a tick,
+ * so that a test can stop between any two. Looking tells what it has become.
+ */
+#ifndef BALLAST_TESTS_FAKE_WORLD_H
+#define BALLAST_TESTS_FAKE_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "engine.h"
+#include "executor.h"
+
+#define FAKE_MIB    (UINT64_C(1) << 20)
+#define FAKE_GIB    (UINT64_C(1) << 30)
+#define FAKE_BLOCK  (128 * FAKE_MIB)
+#define FAKE_NODES  3
+#define FAKE_GUESTS 2
+#define FAKE_BLOCKS 40 /* nodes 0 and 1: 16 each; node 2, the DIMM d1: 8 */
+
+struct fake_guest {
+	uint64_t node_bytes[FAKE_NODES];
+	uint64_t policy_nodes, numatune_nodes, stored_nodes, cpuset_mems;
+	uint64_t requested_bytes, current_bytes;
+	uint64_t huge_free_bytes;
+	uint64_t stuck_above; /* shrinks no further than this until it is kicked; 0: not stuck */
+	enum policy_mode policy_mode;
+	bool lease; /* the agent holds something that a commit or an undo ends */
+};
+
+/* What an operation may change, and so what an undo must put back. */
+struct fake_state {
+	struct fake_guest guests[FAKE_GUESTS];
+	bool online[FAKE_BLOCKS];
+	bool ejected;
+};
+
+enum fake_call { FAKE_CALL_LOOK, FAKE_CALL_PREPARE, FAKE_CALL_START, FAKE_CALL_UNDO };
+
+struct fake_action {
+	bool used, cancelled, paused, hangs;
+	enum fake_call call;
+	unsigned ticks;	     /* so far */
+	unsigned long asked; /* when it, or its last tick, was asked for: all get their turn */
+	unsigned number;     /* of this start or undo in the life of the world, from 1 */
+	uint64_t bytes_done;
+	struct step step;
+	char *before; /* owned */
+	void *token;
+	executor_looked_fn *looked;
+	executor_prepared_fn *prepared;
+	executor_progress_fn *progress;
+	executor_finished_fn *finished;
+};
+
+struct fake_world {
+	struct fake_state state;
+	struct engine *engine; /* borrowed; its holds are part of what is seen */
+	struct executor executor;
+	struct snapshot *snapshot; /* owned; of the last look */
+	struct fake_action actions[16];
+	uint64_t now_ms, revision;
+	unsigned ticks; /* in the whole life */
+	unsigned long asked;
+	unsigned looks, starts, undos, prepares;
+	bool answers_inside; /* looks and prepares answer in the call itself */
+	/* numbers from 1; 0: never */
+	unsigned fail_start, part_start, hang_start, stick_start, fail_prepare, fail_look;
+	enum step_kind fail_kind;	 /* every step of this kind; STEP_KIND_COUNT: none */
+	enum step_state fail_kind_state; /* ends so: FAILED, or PARTIAL after half of it */
+	unsigned fail_undos_from;	 /* this undo and every later one of the same kind */
+	enum step_kind fail_undo_kind;
+	unsigned stick_undo; /* this undo does not come back from the kernel */
+	bool overlap; /* two calls with one token were seen, which must not be */
+};
+
+void fake_world_init(struct fake_world *world);
+void fake_world_done(struct fake_world *world);
+uint64_t fake_world_now(void *user);
+/* One thing happens. False: nothing is to happen. */
+bool fake_world_tick(struct fake_world *world);
+/* Its driver is gone: what was half done stays half done. */
+void fake_world_crash(struct fake_world *world);
+/* Is the DIMM, all of node 2, without guests and offline (and ejected)? */
+bool fake_world_is_drained(const struct fake_world *world, bool ejected);
+bool fake_state_is_equal(const struct fake_state *a, const struct fake_state *b);
+
+#endif

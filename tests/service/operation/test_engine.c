@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "engine_priv.h"
+#include "engine_rig.h"
+#include "unit.h"
+
+static struct engine_rig rig;
+
+static void begin(void)
+{
+	engine_rig_init(&rig);
+	engine_rig_start(&rig);
+}
+
+static void end(void)
+{
+	CHECK_TRUE(!rig.world.overlap);
+	engine_rig_done(&rig);
+}
+
+/* ---- cancelled, paused, out of time ---- */
+
+static void test_resize(void)
+{
+	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+	const struct operation_record *record;
+
+	begin();
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_run(&rig, 0);
+	record = engine_rig_operation(&rig, rig.id);
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(record->snapshot_before_bytes, 512 * FAKE_MIB);
+	CHECK_INT(rig.world.state.guests[0].current_bytes, 320 * FAKE_MIB);
+	CHECK_TRUE(!rig.world.state.guests[0].lease);
+	CHECK_INT(record->progress.done_bytes, record->progress.total_bytes);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
+	end();
+}
+
+static void test_resize_cancelled_at_every_tick(void)
+{
+	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+	unsigned ticks;
+
+	for (int undo = 0; undo < 2; undo++) {
+		unsigned tick = 0;
+
+		do {
+			const struct fake_guest *guest = &rig.world.state.guests[0];
+			int r;
+
+			begin();
+			engine_rig_submit(&rig, &wish);
+			if (++tick > 1)
+				engine_rig_run(&rig, tick);
+			ticks = rig.world.ticks;
+			r = engine_cancel(rig.engine, rig.id, undo, NULL);
+			engine_rig_run(&rig, 0);
+			CHECK_INT(engine_rig_top(&rig)->state,
+				  r == 0 ? OPERATION_STATE_CANCELLED : OPERATION_STATE_SUCCEEDED);
+			/* Whatever was reached, nothing leaves later, and no lease is left open. */
+			CHECK_INT(guest->current_bytes, guest->requested_bytes);
+			CHECK_TRUE(!guest->lease);
+			if (undo && r == 0)
+				CHECK_TRUE(engine_rig_is_initial(&rig));
+			end();
+		} while (ticks >= tick);
+	}
+}
+
+static void test_deadline_of_a_resize(void)
+{
+	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+	const struct fake_guest *guest = &rig.world.state.guests[0];
+
+	/* Stuck half way: what is done stays, and the request with it. */
+	begin();
+	rig.world.state.guests[0].stuck_above = 448 * FAKE_MIB;
+	rig.world.hang_start = 3;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, OPERATION_STATE_RUNNING);
+	engine_rig_advance(&rig, 119000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, OPERATION_STATE_RUNNING);
+	engine_rig_advance(&rig, 2000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_INCOMPLETE);
+	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded);
+	CHECK_INT(guest->current_bytes, 448 * FAKE_MIB);
+	CHECK_INT(guest->requested_bytes, 448 * FAKE_MIB);
+	CHECK_TRUE(!guest->lease);
+	CHECK_TRUE(engine_rig_top(&rig)->remainder.count > 0);
+	end();
+
+	begin();
+	wish.on_timeout = ON_TIMEOUT_RESTORE;
+	rig.world.hang_start = 2;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 121000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_STR(engine_rig_top(&rig)->error.code, "deadline_exceeded");
+	CHECK_TRUE(engine_rig_top(&rig)->undone && engine_rig_is_initial(&rig));
+	end();
+
+	begin();
+	wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	rig.world.hang_start = 2;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 500000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
+	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded);
+	end();
+}
+
+static void test_deadline_of_a_drain(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	for (unsigned hang = 1; hang <= 6; hang++) {
+		for (int killed = 0; killed < 2; killed++) {
+			begin();
+			rig.world.hang_start = hang;
+			engine_rig_submit(&rig, &wish);
+			engine_rig_run(&rig, 0);
+			CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
+			if (killed) {
+				engine_rig_kill(&rig);
+				rig.world.now_ms += 61000;
+				engine_rig_start(&rig);
+			} else {
+				engine_rig_advance(&rig, 61000);
+			}
+			engine_rig_run(&rig, 0);
+			engine_rig_check_truthful(&rig, true, "deadline", hang);
+			CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+			CHECK_STR(engine_rig_top(&rig)->error.code, "deadline_exceeded");
+			CHECK_TRUE(engine_rig_top(&rig)->undone);
+			end();
+		}
+	}
+}
+
+static void test_not_before(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
+
+	begin();
+	wish.drain_wish.not_before_ms = rig.world.now_ms + 600000;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PENDING);
+	CHECK_TRUE(!engine_rig_has_hold(&rig));
+	engine_rig_advance(&rig, 601000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(engine_rig_has_hold(&rig));
+	end();
+}
+
+/* ---- who may begin ---- */
+
+static void test_busy_and_superseded(void)
+{
+	struct wish first = engine_rig_resize_wish(0, 320 * FAKE_MIB),
+		    second = engine_rig_resize_wish(0, 640 * FAKE_MIB),
+		    move = engine_rig_move_wish(0, 1), other = engine_rig_move_wish(1, 1);
+	char older[OPERATION_ID_SIZE], newer[OPERATION_ID_SIZE];
+
+	begin();
+	engine_rig_submit(&rig, &first);
+	snprintf(older, sizeof(older), "%s", rig.id);
+	engine_rig_run(&rig, 8);
+	engine_rig_submit(&rig, &move);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	CHECK_STR(rig.id, older);
+	CHECK_STR(rig.code, "busy");
+	engine_rig_submit(&rig, &other);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_submit(&rig, &second);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	snprintf(newer, sizeof(newer), "%s", rig.id);
+	CHECK_STR(engine_rig_operation(&rig, older)->superseded_by, newer);
+	CHECK_STR(engine_guest_operation(rig.engine, first.guest)->id, older);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, older)->state, OPERATION_STATE_CANCELLED);
+	CHECK_INT(engine_rig_operation(&rig, newer)->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(rig.world.state.guests[0].current_bytes, 640 * FAKE_MIB);
+	CHECK_INT(rig.world.state.guests[1].node_bytes[1], 384 * FAKE_MIB);
+	CHECK_TRUE(engine_guest_operation(rig.engine, first.guest) == NULL);
+	end();
+}
+
+static void test_two_drains(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = dimm;
+
+	begin();
+	engine_rig_submit(&rig, &dimm);
+	engine_rig_run(&rig, 10);
+	node.drain_wish.target = DRAIN_TARGET_NODE;
+	node.drain_wish.node = 2;
+	engine_rig_submit(&rig, &node);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	node.drain_wish.target = DRAIN_TARGET_RANGE;
+	node.drain_wish.range = (struct snapshot_range){39 * FAKE_BLOCK, 48 * FAKE_BLOCK};
+	engine_rig_submit(&rig, &node);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "first of two", 0);
+	end();
+}
+
+/*
+ * A drain waits for a guest that somebody resizes, and says so; a resize of a guest that a drain
+ * moves is refused.
+ */
+static void test_drain_waits_for_a_guest(void)
+{
+	struct wish resize = engine_rig_resize_wish(0, 320 * FAKE_MIB),
+		    drain = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *child;
+	char resizes[OPERATION_ID_SIZE];
+
+	begin();
+	rig.world.hang_start = 2;
+	engine_rig_submit(&rig, &resize);
+	snprintf(resizes, sizeof(resizes), "%s", rig.id);
+	engine_rig_run(&rig, 0);
+	engine_rig_submit(&rig, &drain);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_run(&rig, 0);
+	child = engine_rig_operation(&rig,
+				     engine_rig_operation(&rig, rig.id)->steps[1].child_operation);
+	CHECK_INT(child->state, OPERATION_STATE_PENDING);
+	CHECK_STR(child->waiting_for, resizes);
+	CHECK_INT(engine_cancel(rig.engine, resizes, false, NULL), 0);
+	engine_rig_run(&rig, rig.world.ticks + 12);
+	CHECK_INT(child->state, OPERATION_STATE_RUNNING);
+	CHECK_STR(child->waiting_for, "");
+	engine_rig_submit(&rig, &resize);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+	end();
+}
+
+static void test_keys_and_plans(void)
+{
+	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+	struct engine_submission submission = {.wish = &wish,
+					       .actor = "uid 0",
+					       .idempotency_key = "key",
+					       .body_hash = "hash",
+					       .expect_plan = "7f2c"};
+	char id[OPERATION_ID_SIZE], digest[17];
+
+	begin();
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_PLAN_CHANGED);
+	CHECK_INT(rig.plan_steps, 1);
+	snprintf(digest, sizeof(digest), "%.3s", rig.digest);
+	submission.expect_plan = digest;
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_PLAN_CHANGED);
+	snprintf(digest, sizeof(digest), "%.4s", rig.digest);
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	snprintf(id, sizeof(id), "%s", rig.id);
+	for (int restarted = 0; restarted < 2; restarted++) {
+		engine_rig_submit_with(&rig, &submission);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_REPLAYED);
+		CHECK_STR(rig.id, id);
+		submission.body_hash = "other";
+		engine_rig_submit_with(&rig, &submission);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_KEY_MISUSED);
+		submission.body_hash = "hash";
+		engine_rig_run(&rig, 0);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+	}
+	submission.actor = "uid 1";
+	submission.expect_plan = NULL;
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
+	wish.resize.target_bytes = 1;
+	submission.idempotency_key = NULL;
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_REFUSED);
+	CHECK_STR(rig.code, "not_block_multiple");
+	rig.world.fail_look = rig.world.looks + 1;
+	wish.resize.target_bytes = 640 * FAKE_MIB;
+	engine_rig_submit_with(&rig, &submission);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
+	end();
+}
+
+static void on_dry_run(void *user, const struct engine_answer *answer)
+{
+	rig.answered = true;
+	rig.result = answer->result;
+	rig.plan_steps = answer->plan ? answer->plan->step_count : 0;
+}
+
+static void test_dry_run_and_observe(void)
+{
+	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+
+	engine_rig_init(&rig);
+	rig.observe = true;
+	engine_rig_start(&rig);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_OBSERVE_ONLY);
+	rig.world.answers_inside = true;
+	engine_dry_run(rig.engine, &wish, on_dry_run, NULL);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	CHECK_INT(rig.plan_steps, 1);
+	/* Below the floor there is a plan that is not allowed; half a page there is none. */
+	wish.resize.target_bytes = 128 * FAKE_MIB;
+	engine_dry_run(rig.engine, &wish, on_dry_run, NULL);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	wish.resize.target_bytes = 1;
+	engine_dry_run(rig.engine, &wish, on_dry_run, NULL);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_REFUSED);
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_top(&rig));
+	end();
+}
+
+/* ---- the disk, the kernel, the look ---- */
+
+static void test_stuck_in_the_kernel(void)
+{
+	struct wish wish = engine_rig_move_wish(0, 1),
+		    other = engine_rig_resize_wish(0, 640 * FAKE_MIB);
+
+	begin();
+	rig.world.stick_start = 2;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_KERNEL_STUCK));
+	CHECK_STR(engine_rig_top(&rig)->error.code, "kernel_stuck");
+	engine_rig_submit(&rig, &other);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	end();
+	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	begin();
+	rig.world.stick_start = 2;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	end();
+}
+
+static void test_stuck_in_an_undo(void)
+{
+	const struct operation_lock hotplug = {.kind = OPERATION_LOCK_HOTPLUG};
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.stick_undo = 1;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_TRUE(!engine_rig_top(&rig)->undone);
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_KERNEL_STUCK));
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
+	CHECK_TRUE(operation_lock_holder(&rig.engine->locks, &hotplug) != NULL);
+	end();
+}
+
+/* What is seen from the start goes on only when it is let. */
+static void test_waits(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE),
+		    move = engine_rig_move_wish(1, 0);
+	struct failure failure = {0};
+	unsigned starts;
+	char id[OPERATION_ID_SIZE];
+
+	begin();
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 12);
+	CHECK_TRUE(engine_rig_has_hold(&rig));
+	engine_rig_kill(&rig);
+	rig.waits = true;
+	engine_rig_start(&rig);
+	starts = rig.world.starts;
+	CHECK_TRUE(engine_rig_has_hold(&rig));
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	/* A new one is accepted, and may be cancelled before it began. */
+	engine_rig_submit(&rig, &move);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	snprintf(id, sizeof(id), "%s", rig.id);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, id)->state, OPERATION_STATE_PENDING);
+	CHECK_INT(engine_cancel(rig.engine, id, false, &failure), 0);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, id)->state, OPERATION_STATE_CANCELLED);
+	CHECK_INT(rig.world.starts, starts);
+	engine_wait(rig.engine, false);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(rig.world.starts > starts);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+	end();
+}
+
+static void test_look_fails(void)
+{
+	struct wish wish = engine_rig_move_wish(0, 1);
+
+	begin();
+	rig.world.fail_look = 3;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
+	engine_rig_advance(&rig, 1100);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+	end();
+}
+
+static void test_memory_is_bounded(void)
+{
+	const struct operation_record *records[256];
+	struct wish wish;
+	char first[OPERATION_ID_SIZE] = "";
+
+	begin();
+	for (unsigned i = 0; i < 150; i++) {
+		wish = engine_rig_resize_wish(0, (i % 2 ? 512 : 640) * FAKE_MIB);
+		engine_rig_submit(&rig, &wish);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		if (i == 0)
+			snprintf(first, sizeof(first), "%s", rig.id);
+		engine_rig_run(&rig, 0);
+	}
+	CHECK_TRUE(engine_operations(rig.engine, records, ARRAY_SIZE(records)) <= 64);
+	CHECK_STR(records[0]->id, rig.id);
+	CHECK_TRUE(engine_operation(rig.engine, first) == NULL);
+	CHECK_INT(engine_cancel(rig.engine, first, false, NULL), -EALREADY);
+	end();
+}
+
+static void test_locks(void)
+{
+	struct operation_lock_table table = {0};
+	struct operation_lock locks[OPERATION_LOCK_STEP_MAX], guest = {OPERATION_LOCK_GUEST, "g"};
+	const void *holder = NULL;
+	struct step step;
+	int a, b;
+
+	step_init(&step, STEP_KIND_HOST_POOL);
+	step.node = 1;
+	step.page_bytes = 2 * FAKE_MIB;
+	snprintf(step.guest, sizeof(step.guest), "g");
+	CHECK_INT(operation_lock_of_step(&step, locks), 2);
+	CHECK_STR(locks[1].name, "1/2097152");
+	CHECK_INT(operation_lock_take(&table, &a, &guest, 1, false, &holder), 0);
+	/* All or nothing: the pool is not taken where the guest is not to be had. */
+	CHECK_INT(operation_lock_take(&table, &b, locks, 2, true, &holder), -EBUSY);
+	CHECK_TRUE(holder == &a);
+	CHECK_TRUE(operation_lock_holder(&table, &locks[1]) == NULL);
+	CHECK_INT(operation_lock_take(&table, &a, locks, 2, true, &holder), 0);
+	CHECK_TRUE(operation_lock_release_step(&table, &a));
+	CHECK_TRUE(operation_lock_holder(&table, &guest) == &a);
+	CHECK_TRUE(operation_lock_holder(&table, &locks[1]) == NULL);
+	CHECK_TRUE(operation_lock_release_all(&table, &a));
+	CHECK_TRUE(!operation_lock_release_all(&table, &a));
+	operation_lock_table_done(&table);
+	step_done(&step);
+	step_init(&step, STEP_KIND_EJECT);
+	CHECK_INT(operation_lock_of_step(&step, locks), 1);
+	CHECK_INT(locks[0].kind, OPERATION_LOCK_HOTPLUG);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"locks are taken together or not at all", test_locks},
+		{"a resize", test_resize},
+		{"a resize cancelled at every tick", test_resize_cancelled_at_every_tick},
+		{"the deadline of a resize: stop, restore, continue", test_deadline_of_a_resize},
+		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
+		{"not before its time", test_not_before},
+		{"busy guests, and a newer resize", test_busy_and_superseded},
+		{"one drain of the same memory at a time", test_two_drains},
+		{"a drain waits for a guest that is resized", test_drain_waits_for_a_guest},
+		{"idempotency keys and expected plans", test_keys_and_plans},
+		{"dry runs, and a daemon that only observes", test_dry_run_and_observe},
+		{"stuck in the kernel: locks are kept", test_stuck_in_the_kernel},
+		{"stuck in an undo: locks are kept", test_stuck_in_an_undo},
+		{"waits for its first look", test_waits},
+		{"a look that fails is tried again", test_look_fails},
+		{"ended operations leave memory, not the journal", test_memory_is_bounded},
+	};
+
+	return unit_main("engine", cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "engine_rig.h"
+#include "unit.h"
+
+/*
+ * What must hold of a drain whatever the planner: this file is linked once with planners of a few
+ * lines and once with the real ones.
+ */
+
+static struct engine_rig rig;
+
+static void begin(void)
+{
+	engine_rig_init(&rig);
+	engine_rig_start(&rig);
+}
+
+static void end(void)
+{
+	CHECK_TRUE(!rig.world.overlap);
+	engine_rig_done(&rig);
+}
+
+static void check_done_or_undone(void)
+{
+	const struct operation_record *record = engine_rig_top(&rig);
+
+	CHECK_TRUE(record->state == OPERATION_STATE_SUCCEEDED || record->undone);
+	if (record->state != OPERATION_STATE_SUCCEEDED &&
+	    record->state != OPERATION_STATE_CANCELLED)
+		CHECK_TRUE(record->remainder.count > 0);
+}
+
+/* ---- a drain and its children ---- */
+
+static void test_drain_and_undrain(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record, *child;
+
+	for (int inside = 0; inside < 2; inside++) {
+		begin();
+		rig.world.answers_inside = inside;
+		engine_rig_submit(&rig, &wish);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		CHECK_TRUE(rig.drain[0] != '\0');
+		if (!inside)
+			CHECK_INT(engine_rig_operation(&rig, rig.id)->state,
+				  OPERATION_STATE_PENDING);
+		engine_rig_run(&rig, 0);
+		record = engine_rig_operation(&rig, rig.id);
+		engine_rig_check_truthful(&rig, false, "plain", 0);
+		CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(record->step_count >= 4);
+		CHECK_STR(record->target, "dimm d1");
+		CHECK_INT(record->steps[0].step.kind, STEP_KIND_CORDON);
+		CHECK_INT(record->steps[1].step.kind, STEP_KIND_CHILD);
+		CHECK_INT(record->steps[1].state, STEP_STATE_DONE);
+		CHECK_INT(record->steps[1].longest_pause_us, 1500);
+		child = engine_rig_operation(&rig, record->steps[1].child_operation);
+		CHECK_STR(child->parent, record->id);
+		CHECK_STR(child->target, "guest g1");
+		CHECK_INT(child->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(child->step_count >= 2);
+		CHECK_TRUE(rig.changes > 10 && rig.drain_changes >= 3);
+		engine_rig_check_undrained(&rig);
+		end();
+	}
+}
+
+static void test_drain_survives_restart(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, true, "eject", 0);
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, true, "eject, restarted", 0);
+	end();
+	/* And an undrain of what a daemon before this one drained. */
+	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	begin();
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+static void test_steps_that_fail_once(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned number = 0, starts = 0;
+
+	do {
+		for (int how = 0; how < 3; how++) {
+			begin();
+			rig.world.fail_start = how == 0 ? number + 1 : 0;
+			rig.world.part_start = how == 1 ? number + 1 : 0;
+			rig.world.fail_prepare = how == 2 ? number + 1 : 0;
+			engine_rig_submit(&rig, &wish);
+			engine_rig_run(&rig, 0);
+			engine_rig_check_truthful(&rig, true, "fails once", number);
+			check_done_or_undone();
+			starts = rig.world.starts > starts ? rig.world.starts : starts;
+			end();
+		}
+	} while (++number <= starts);
+	CHECK_TRUE(number > 5);
+}
+
+static void test_steps_that_always_fail(void)
+{
+	static const enum step_kind kinds[] = {STEP_KIND_NUMATUNE,	 STEP_KIND_MEMORY_POLICY,
+					       STEP_KIND_CPUSET,	 STEP_KIND_MOVE_PAGES,
+					       STEP_KIND_OFFLINE_BLOCKS, STEP_KIND_EJECT};
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (int part = 0; part < 2; part++) {
+			begin();
+			rig.world.fail_kind = kinds[i];
+			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+			wish.on_timeout = ON_TIMEOUT_DEFAULT;
+			engine_rig_submit(&rig, &wish);
+			engine_rig_run(&rig, 0);
+			engine_rig_check_truthful(&rig, true, "always fails", (unsigned)kinds[i]);
+			check_done_or_undone();
+			end();
+
+			begin();
+			rig.world.fail_kind = kinds[i];
+			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+			wish.on_timeout = ON_TIMEOUT_STOP;
+			engine_rig_submit(&rig, &wish);
+			engine_rig_run(&rig, 0);
+			engine_rig_check_truthful(&rig, true, "always fails, stop",
+						  (unsigned)kinds[i]);
+			CHECK_TRUE(engine_rig_has_hold(&rig));
+			rig.world.fail_kind = STEP_KIND_COUNT;
+			if (engine_rig_top(&rig)->state != OPERATION_STATE_SUCCEEDED) {
+				CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_INCOMPLETE);
+				CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+				engine_rig_check_undrained(&rig);
+			}
+			end();
+		}
+}
+
+static void test_undo_that_fails(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.fail_undos_from = 1;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_TRUE(!engine_rig_top(&rig)->undone);
+	CHECK_STR(engine_rig_top(&rig)->error.code, "undo_failed");
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_UNDO_FAILED));
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
+	CHECK_TRUE(engine_rig_has_hold(&rig));
+	/* The rest was put back all the same. */
+	CHECK_TRUE(memcmp(rig.world.state.guests, rig.initial.guests, sizeof(rig.initial.guests)) ==
+		   0);
+	CHECK_TRUE(!engine_rig_is_initial(&rig));
+	rig.world.fail_undos_from = 0;
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+/* ---- killed ---- */
+
+struct scene {
+	const char *name;
+	enum step_kind fail_kind;
+	bool cancels; /* with undo, at the sixth look */
+};
+
+static void play(const struct scene *scene, const struct wish *wish)
+{
+	engine_rig_submit(&rig, wish);
+	if (!scene->cancels) {
+		engine_rig_run(&rig, 0);
+		return;
+	}
+	if (rig.answered && engine_rig_run(&rig, 40) && engine_rig_top(&rig))
+		engine_cancel(rig.engine, engine_rig_top(&rig)->id, true, NULL);
+	if (!atomic_load(&rig.died))
+		engine_rig_run(&rig, 0);
+}
+
+/* How often it went on to the end, [1], and how often it was undone. */
+static unsigned rig_ends[2];
+
+static void check_after_kill(const struct scene *scene, const char *id, unsigned number)
+{
+	const struct operation_record *record;
+
+	engine_rig_run(&rig, 0);
+	record = engine_rig_top(&rig);
+	if (!record) {
+		/* It died before anybody was told of an operation. */
+		CHECK_STR(id, "");
+		CHECK_TRUE(engine_rig_is_initial(&rig));
+		return;
+	}
+	if (id[0])
+		CHECK_STR(record->id, id);
+	engine_rig_check_truthful(&rig, true, scene->name, number);
+	check_done_or_undone();
+	rig_ends[record->state == OPERATION_STATE_SUCCEEDED]++;
+}
+
+static const struct scene scenes[] = {
+	{"drain", STEP_KIND_COUNT, false},
+	{"drain that fails", STEP_KIND_EJECT, false},
+	{"drain that is cancelled", STEP_KIND_COUNT, true},
+};
+
+static void set_scene(const struct scene *scene)
+{
+	engine_rig_init(&rig);
+	rig.world.fail_kind = scene->fail_kind;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+}
+
+/* Dies at the write of that number (from 1); false: there is none so late. */
+static bool kill_at_write(const struct scene *scene, const struct wish *wish, enum journal_gate how,
+			  unsigned number, unsigned again)
+{
+	char id[OPERATION_ID_SIZE] = "";
+	bool died;
+
+	set_scene(scene);
+	atomic_store(&rig.die_how, how);
+	atomic_store(&rig.die_at, number);
+	engine_rig_start(&rig);
+	play(scene, wish);
+	died = atomic_load(&rig.died);
+	if (rig.answered)
+		snprintf(id, sizeof(id), "%s", rig.id);
+	engine_rig_kill(&rig);
+	if (again) {
+		atomic_store(&rig.die_at, again);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		engine_rig_kill(&rig);
+	}
+	engine_rig_start(&rig);
+	check_after_kill(scene, id, number);
+	end();
+	return died;
+}
+
+static void test_killed_at_every_write(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned number;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		rig_ends[0] = rig_ends[1] = 0;
+		number = 1;
+		while (kill_at_write(&scenes[i], &wish, JOURNAL_GATE_LOST, number, 0))
+			number++;
+		CHECK_TRUE(number > 20);
+		number = 1;
+		while (kill_at_write(&scenes[i], &wish, JOURNAL_GATE_UNANSWERED, number, 0))
+			number++;
+		CHECK_TRUE(number > 20);
+		/* Being killed is no reason to undo. */
+		if (i == 0)
+			CHECK_TRUE(rig_ends[1] > 4 * rig_ends[0]);
+	}
+}
+
+static void test_killed_twice(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
+		for (unsigned first = 2; first < 40; first += 5)
+			for (unsigned second = 1; second < 14; second += 3)
+				kill_at_write(&scenes[i], &wish,
+					      second % 2 ? JOURNAL_GATE_LOST
+							 : JOURNAL_GATE_UNANSWERED,
+					      first, second);
+}
+
+/* Also between two writes, with steps half done. */
+static void test_killed_at_every_tick(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned tick, ticks;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		if (scenes[i].cancels)
+			continue;
+		tick = 0;
+		do {
+			char id[OPERATION_ID_SIZE] = "";
+
+			set_scene(&scenes[i]);
+			engine_rig_start(&rig);
+			engine_rig_submit(&rig, &wish);
+			snprintf(id, sizeof(id), "%s", rig.id);
+			if (++tick > 1)
+				engine_rig_run(&rig, tick);
+			ticks = rig.world.ticks;
+			engine_rig_kill(&rig);
+			engine_rig_start(&rig);
+			check_after_kill(&scenes[i], id, tick);
+			end();
+		} while (ticks >= tick);
+		CHECK_TRUE(tick > 20);
+	}
+}
+
+static void test_killed_in_an_undrain(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	unsigned number = 0;
+	bool died;
+
+	do {
+		char drain[OPERATION_ID_SIZE];
+		unsigned long before;
+		struct wish undrain;
+
+		begin();
+		engine_rig_submit(&rig, &wish);
+		snprintf(drain, sizeof(drain), "%s", rig.drain);
+		engine_rig_run(&rig, 0);
+		before = atomic_load(&rig.writes);
+		atomic_store(&rig.die_how,
+			     number % 2 ? JOURNAL_GATE_LOST : JOURNAL_GATE_UNANSWERED);
+		atomic_store(&rig.die_at, before + 2 + number);
+		wish_init(&undrain, OPERATION_KIND_UNDRAIN);
+		snprintf(undrain.drain, sizeof(undrain.drain), "%s", drain);
+		engine_rig_submit(&rig, &undrain);
+		if (!atomic_load(&rig.died))
+			engine_rig_run(&rig, 0);
+		died = atomic_load(&rig.died);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_top(&rig)->wish.kind, OPERATION_KIND_UNDRAIN);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+		end();
+		number++;
+	} while (died);
+	CHECK_TRUE(number > 10);
+}
+
+static void on_idle(void *user)
+{
+	++*(int *)user;
+}
+
+static void test_stopped_at_every_tick(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned tick = 1, ticks;
+
+	do {
+		int idle = 0;
+
+		begin();
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, ++tick);
+		ticks = rig.world.ticks;
+		engine_stop(rig.engine, on_idle, &idle);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(idle, 1);
+		engine_rig_submit(&rig, &wish);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		engine_rig_check_truthful(&rig, true, "stopped", tick);
+		check_done_or_undone();
+		end();
+	} while (ticks >= tick);
+	CHECK_TRUE(tick > 20);
+}
+
+/* ---- cancelled, paused, refused ---- */
+
+static void test_cancelled_at_every_tick(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned ticks;
+
+	for (int undo = 0; undo < 2; undo++) {
+		unsigned tick = 0;
+
+		do {
+			int r;
+
+			begin();
+			engine_rig_submit(&rig, &wish);
+			if (++tick > 1)
+				engine_rig_run(&rig, tick);
+			ticks = rig.world.ticks;
+			r = engine_cancel(rig.engine, rig.id, undo, NULL);
+			if (r == 0)
+				CHECK_INT(engine_cancel(rig.engine, rig.id, undo, NULL),
+					  -EINPROGRESS);
+			engine_rig_run(&rig, 0);
+			if (r == 0 && engine_rig_top(&rig)->state != OPERATION_STATE_SUCCEEDED) {
+				CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_CANCELLED);
+				CHECK_INT(engine_rig_top(&rig)->undone, undo);
+				CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+				if (undo)
+					CHECK_TRUE(engine_rig_is_initial(&rig) &&
+						   !engine_rig_has_hold(&rig));
+			} else {
+				CHECK_TRUE(r == -EALREADY || r == -EOPNOTSUPP || r == 0);
+				CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+			}
+			CHECK_INT(engine_cancel(rig.engine, rig.id, undo, NULL), -EALREADY);
+			end();
+		} while (ticks >= tick);
+		CHECK_TRUE(tick > 20);
+	}
+	begin();
+	CHECK_INT(engine_cancel(rig.engine, "op-none", false, NULL), -ENOENT);
+	end();
+}
+
+static void test_pause(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned tick = 1, ticks;
+
+	do {
+		unsigned starts;
+
+		begin();
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, ++tick);
+		ticks = rig.world.ticks;
+		if (engine_pause(rig.engine, rig.id, NULL) == 0) {
+			CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
+			starts = rig.world.starts;
+			engine_rig_run(&rig, 0);
+			CHECK_INT(rig.world.starts - starts <= 1, true);
+			CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PAUSED);
+			if (tick % 2 && engine_rig_top(&rig)->state == OPERATION_STATE_PAUSED) {
+				engine_rig_kill(&rig);
+				engine_rig_start(&rig);
+				engine_rig_run(&rig, 0);
+				CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PAUSED);
+			}
+			CHECK_INT(engine_resume(rig.engine, rig.id, NULL), 0);
+		}
+		engine_rig_run(&rig, 0);
+		engine_rig_check_truthful(&rig, true, "pause", tick);
+		check_done_or_undone();
+		end();
+	} while (ticks >= tick);
+	/* Time runs on while it is paused. */
+	begin();
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 20);
+	CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 61000);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, true, "paused too long", 0);
+	CHECK_TRUE(engine_rig_top(&rig)->undone);
+	end();
+}
+
+static void test_disk_refuses(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	for (unsigned length = 1; length <= 3; length++)
+		for (unsigned from = 1;; from++) {
+			bool reached;
+
+			begin();
+			atomic_store(&rig.refuse_to, from + length - 1);
+			atomic_store(&rig.refuse_from, from);
+			engine_rig_submit(&rig, &wish);
+			if (from == 1) {
+				CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
+				CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_top(&rig));
+				end();
+				continue;
+			}
+			engine_rig_run(&rig, 0);
+			for (unsigned i = 0; i < length + 3; i++) {
+				engine_rig_advance(&rig, 1100);
+				engine_rig_run(&rig, 0);
+			}
+			engine_rig_check_truthful(&rig, true, "full disk", from);
+			reached = atomic_load(&rig.writes) >= from;
+			/* What is told is what a later daemon reads. */
+			engine_rig_kill(&rig);
+			engine_rig_start(&rig);
+			engine_rig_run(&rig, 0);
+			engine_rig_check_truthful(&rig, true, "full disk, restarted", from);
+			end();
+			if (!reached)
+				break;
+		}
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a drain moves its guests, holds, and is undone by an undrain",
+		 test_drain_and_undrain},
+		{"a hold outlives the daemon, and so does the way back",
+		 test_drain_survives_restart},
+		{"each step fails once: done in the end, or undone", test_steps_that_fail_once},
+		{"each kind of step always fails: undone, or incomplete with the hold",
+		 test_steps_that_always_fail},
+		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
+		{"killed at every write of the journal", test_killed_at_every_write},
+		{"killed at every tick of the world", test_killed_at_every_tick},
+		{"killed twice", test_killed_twice},
+		{"killed in an undrain", test_killed_in_an_undrain},
+		{"stopped at every tick: goes on after the start", test_stopped_at_every_tick},
+		{"a drain cancelled at every tick, with and without undo",
+		 test_cancelled_at_every_tick},
+		{"paused and resumed at every tick, also over a restart", test_pause},
+		{"the disk refuses one to three writes, anywhere", test_disk_refuses},
+	};
+
+	return unit_main("engine_drain", cases, ARRAY_SIZE(cases));
+}

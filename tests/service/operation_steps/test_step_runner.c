@@ -1,0 +1,938 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Steps on a host that is a tree of files, with a libvirt, workers and an agent that do as told.
+ * The clocks of the programs under test run ahead by what the test says, so that a size is flat
+ * without anybody waiting.
+ */
+#include "step_runner.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "agent_link.h"
+#include "fake_agent.h"
+#include "fake_host.h"
+#include "fake_libvirt.h"
+#include "unit.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static time_t ahead_s;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	int r = __real_clock_gettime(clock, now);
+
+	if (clock == CLOCK_REALTIME)
+		now->tv_sec += ahead_s;
+	return r;
+}
+
+enum manner {
+	MANNER_HONEST,
+	MANNER_SILENT,
+	MANNER_RESTARTS,
+	MANNER_HANGS_UP,
+	MANNER_VETOES,
+	MANNER_NO_LEASE,
+	MANNER_OLD
+};
+
+static struct {
+	struct fixture_tree tree;
+	struct event_base *base;
+	struct event *watchdog;
+	struct worker_pool *pool;
+	struct look *look;
+	struct step_runner *runner;
+	const struct executor *executor;
+	struct fake_agent *agent;
+	struct fake_domain *domain;
+	struct operation_record *operation;
+	struct step_record record;
+	char lock_path[64], agent_path[64];
+	enum manner manner;
+	char asked[512]; /* types of the requests, in order */
+	uint64_t lease_id;
+	uint32_t release_flags;
+	uint64_t restore_limit;
+	unsigned finished, prepared, progresses;
+	int prepare_error;
+	char before[512];
+	struct executor_outcome outcome;
+	char result[256];
+} rig;
+
+static void on_watchdog(evutil_socket_t fd, short what, void *user)
+{
+	assert(!"a test waits for what does not come");
+}
+
+static void turn(void)
+{
+	event_base_loop(rig.base, EVLOOP_ONCE);
+}
+
+static void evacuation(struct message *reply)
+{
+	struct message_evacuate_reply *done = &reply->evacuate_reply;
+
+	reply->type = MESSAGE_EVACUATE_REPLY;
+	done->code = MESSAGE_RESULT_PARTIAL;
+	done->offlined_bytes = 128 * MIB;
+	done->rung_count = 1;
+	done->rungs[0] = (struct message_rung_gain){MESSAGE_RUNG_HUGE_PAGES, 64 * MIB, 5};
+	done->pool_count = 1;
+	done->pools[0] = (struct message_pool_remainder){MESSAGE_NODE_ALL, 2 * MIB, 10,
+							 MESSAGE_REASON_HUGE_PAGES_IN_USE};
+	done->block_count = 2;
+	done->blocks[0] =
+		(struct message_block_outcome){36, 0, 128 * MIB, MESSAGE_REASON_OFFLINED, 0};
+	done->blocks[1] =
+		(struct message_block_outcome){40, 0, 128 * MIB, MESSAGE_REASON_PINNED, EBUSY};
+	snprintf(done->text, sizeof(done->text), "some of it");
+}
+
+static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uint32_t id,
+		       const struct message *message)
+{
+	static struct message reply;
+	size_t used = strlen(rig.asked);
+
+	memset(&reply, 0, sizeof(reply));
+	if (message->type == MESSAGE_REPORT) {
+		reply.type = MESSAGE_REPORT_REPLY;
+		fake_agent_reply(agent, epoch, id, &reply);
+		return;
+	}
+	snprintf(rig.asked + used, sizeof(rig.asked) - used, "%s%s", used ? " " : "",
+		 message_type_name(message->type));
+	if (message->type == MESSAGE_CANCEL) {
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_OK, "");
+		fake_agent_reply_result(agent, epoch, message->cancel.request_id,
+					MESSAGE_RESULT_CANCELLED, "as asked");
+		return;
+	}
+	if (message->type == MESSAGE_RELEASE_LEASE) {
+		rig.lease_id = message->release_lease.lease_id;
+		rig.release_flags = message->release_lease.flags;
+	}
+	if (message->type == MESSAGE_RESTORE_POOLS)
+		rig.restore_limit = message->restore_pools.limit_bytes;
+	switch (rig.manner) {
+	case MANNER_HONEST:
+		if (message->type == MESSAGE_PREPARE || message->type == MESSAGE_EVACUATE) {
+			rig.lease_id = message->prepare.lease.id;
+			evacuation(&reply);
+			fake_agent_reply(agent, epoch, id, &reply);
+			return;
+		}
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_OK, "done");
+		return;
+	case MANNER_SILENT:
+		return;
+	case MANNER_RESTARTS:
+		fake_agent_restart(agent);
+		return;
+	case MANNER_HANGS_UP:
+		fake_agent_hang_up(agent);
+		return;
+	case MANNER_VETOES:
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_VETOED, "not now");
+		return;
+	case MANNER_NO_LEASE:
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_NOT_FOUND,
+					"no such lease");
+		return;
+	case MANNER_OLD:
+		reply.type = MESSAGE_UNSUPPORTED;
+		reply.unsupported.type = (uint16_t)message->type;
+		fake_agent_reply(agent, epoch, id, &reply);
+		return;
+	}
+}
+
+static void start(bool with_agent)
+{
+	struct timeval limit = {.tv_sec = 30};
+	struct failure failure = {0};
+	const struct snapshot_guest *guest;
+
+	memset(&rig, 0, sizeof(rig));
+	ahead_s = 0;
+	fake_libvirt_reset();
+	fake_host_init(&rig.tree);
+	rig.base = event_base_new();
+	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
+	evtimer_add(rig.watchdog, &limit);
+	snprintf(rig.lock_path, sizeof(rig.lock_path), "/tmp/ballast-steps-%d.lock", (int)getpid());
+	snprintf(rig.agent_path, sizeof(rig.agent_path), "/tmp/ballast-steps-%d.sock",
+		 (int)getpid());
+	fake_host_add_process(&rig.tree, 4711, 4242, "g1", FAKE_LIBVIRT_G1);
+	rig.domain = fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
+	if (with_agent) {
+		rig.agent = fake_agent_new(rig.base, rig.agent_path, on_request, NULL);
+		snprintf(rig.domain->channel, sizeof(rig.domain->channel), "%s", rig.agent_path);
+	}
+	assert(worker_pool_new(&(struct worker_pool_options){.base = rig.base,
+							     .program = FAKE_WORKER,
+							     .lock_path = rig.lock_path,
+							     .limit = 2,
+							     .kill_grace_ms = 5000},
+			       0, &rig.pool, &failure) == 0);
+	assert(look_new(&(struct look_options){.base = rig.base,
+					       .sysroot = rig.tree.sysroot,
+					       .pool = rig.pool,
+					       .libvirt_uri = "fake:///",
+					       .libvirt_ops = &fake_libvirt_ops},
+			&rig.look, &failure) == 0);
+	rig.runner = step_runner_new(&(struct step_runner_options){
+		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000});
+	rig.executor = step_runner_executor(rig.runner);
+	rig.operation = operation_record_new();
+	snprintf(rig.operation->id, sizeof(rig.operation->id), "op-1");
+	rig.operation->wish.kind = OPERATION_KIND_RESIZE;
+	memcpy(rig.operation->wish.guest, FAKE_LIBVIRT_G1, sizeof(FAKE_LIBVIRT_G1));
+	do {
+		turn();
+		guest = snapshot_guest(look_snapshot(rig.look), "g1");
+	} while (!guest || !guest->surveyed || look_snapshot(rig.look)->node_count == 0 ||
+		 (with_agent && !guest->agent.reported));
+}
+
+static void finish(void)
+{
+	fake_libvirt_gate(NULL);
+	step_runner_free(rig.runner);
+	look_free(rig.look);
+	fake_libvirt_wait_closed();
+	fake_agent_free(rig.agent);
+	worker_pool_free(rig.pool);
+	step_record_done(&rig.record);
+	operation_record_free(rig.operation);
+	event_free(rig.watchdog);
+	event_base_free(rig.base);
+	fixture_tree_done(&rig.tree);
+	unlink(rig.lock_path);
+}
+
+static struct step *new_step(enum step_kind kind)
+{
+	struct step *step = &rig.record.step;
+
+	step_record_done(&rig.record);
+	memset(&rig.record, 0, sizeof(rig.record));
+	rig.record.n = 1;
+	step_init(step, kind);
+	memcpy(step->guest, FAKE_LIBVIRT_G1, sizeof(FAKE_LIBVIRT_G1));
+	snprintf(step->guest_name, sizeof(step->guest_name), "g1");
+	snprintf(step->device, sizeof(step->device), FAKE_LIBVIRT_ALIAS);
+	return step;
+}
+
+static void on_prepared(void *token, int error, const char *before, const struct failure *failure)
+{
+	CHECK_TRUE(token == &rig);
+	rig.prepared++;
+	rig.prepare_error = error;
+	snprintf(rig.before, sizeof(rig.before), "%s", before ? before : "none");
+	if (error)
+		CHECK_TRUE(failure_is_set(failure));
+	else if (before)
+		rig.record.before = strdup(before);
+}
+
+static void on_progress(void *token, uint64_t done_bytes, uint64_t total_bytes, const char *detail)
+{
+	rig.progresses++;
+}
+
+static void on_finished(void *token, const struct executor_outcome *outcome)
+{
+	CHECK_TRUE(token == &rig);
+	rig.finished++;
+	rig.outcome = *outcome;
+	snprintf(rig.result, sizeof(rig.result), "%s", outcome->result ? outcome->result : "none");
+}
+
+static void prepare(void)
+{
+	unsigned before = rig.prepared;
+
+	rig.executor->prepare(rig.executor->user, rig.operation, &rig.record,
+			      look_snapshot(rig.look), on_prepared, &rig);
+	while (rig.prepared == before)
+		turn();
+}
+
+static void begin(void)
+{
+	rig.finished = 0;
+	rig.executor->start(rig.executor->user, rig.operation, &rig.record, look_snapshot(rig.look),
+			    on_progress, on_finished, &rig);
+}
+
+static void wait_finished(void)
+{
+	while (rig.finished == 0)
+		turn();
+	/* Once, also when what was asked for comes back later. */
+	for (unsigned i = 0; i < 10; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 1);
+}
+
+static void run(void)
+{
+	begin();
+	wait_finished();
+}
+
+static void undo(void)
+{
+	rig.finished = 0;
+	rig.executor->undo(rig.executor->user, rig.operation, &rig.record, on_progress, on_finished,
+			   &rig);
+	wait_finished();
+}
+
+static void check_remainder(enum remainder_code code)
+{
+	CHECK_INT(rig.outcome.remainder.count, 1);
+	CHECK_STR(remainder_code_name(rig.outcome.remainder.items[0].code),
+		  remainder_code_name(code));
+}
+
+/* Sizes */
+
+static void request(uint64_t mib)
+{
+	struct step *step = new_step(STEP_KIND_REQUEST);
+
+	step->target_bytes = mib * MIB;
+	step->bytes = 100 * MIB;
+	prepare();
+}
+
+/* Until the request has been taken and is being watched. */
+static void wait_requested(void)
+{
+	fake_libvirt_wait("update", 1);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+}
+
+static void set_current(uint64_t mib)
+{
+	fake_libvirt_lock();
+	rig.domain->current_mib = mib;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_MEMORY_SIZE_CHANGED, FAKE_LIBVIRT_G1, mib * MIB);
+}
+
+static void test_size_reached(void)
+{
+	start(false);
+	rig.domain->follows = true;
+	request(768);
+	CHECK_STR(rig.before, "{\"requested_bytes\":268435456}");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.reached_bytes, 768 * MIB);
+	CHECK_INT(rig.outcome.bytes_done, 512 * MIB);
+	CHECK_TRUE(rig.progresses >= 1);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 768; update 256");
+	finish();
+}
+
+static void test_size_in_parts_then_flat(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	set_current(512);
+	while (rig.progresses == 0)
+		turn();
+	ahead_s = 4;
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+	ahead_s = 6;
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_TRUE(rig.outcome.flat);
+	CHECK_INT(rig.outcome.reached_bytes, 512 * MIB);
+	CHECK_INT(rig.outcome.bytes_done, 256 * MIB);
+	finish();
+}
+
+static void test_flat_from_the_start(void)
+{
+	start(false);
+	request(128);
+	begin();
+	wait_requested();
+	ahead_s = 6;
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	CHECK_TRUE(rig.outcome.flat);
+	finish();
+}
+
+static void test_size_timeout(void)
+{
+	start(false);
+	request(128);
+	rig.record.step.timeout_ms = 2500;
+	begin();
+	wait_requested();
+	ahead_s = 3;
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "its time is over");
+	CHECK_TRUE(!rig.outcome.flat);
+	finish();
+}
+
+static void test_size_guest_gone(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	fake_libvirt_lock();
+	rig.domain->exists = false;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_UNDEFINED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_GUEST_GONE);
+	/* What was changed of it ended with it. */
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	begin();
+	wait_finished();
+	check_remainder(REMAINDER_GUEST_GONE);
+	finish();
+}
+
+static void test_size_rebooted(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	set_current(512);
+	fake_libvirt_emit(CONNECTION_EVENT_REBOOTED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	check_remainder(REMAINDER_GUEST_REBOOTED);
+	finish();
+}
+
+static void test_size_refused(void)
+{
+	start(false);
+	fake_libvirt_refuse("update", "the guest is busy");
+	request(768);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_LIBVIRT_REFUSED);
+	CHECK_TRUE(strstr(rig.outcome.detail, "the guest is busy") != NULL);
+	fake_libvirt_refuse(NULL, NULL);
+	request(769 * 1024);
+	run();
+	check_remainder(REMAINDER_LIBVIRT_REFUSED);
+	CHECK_STR(fake_libvirt_changes(), "");
+	finish();
+}
+
+static void test_size_libvirt_down(void)
+{
+	start(false);
+	request(768);
+	fake_libvirt_set_reachable(false);
+	while (look_libvirt_is_up(rig.look, NULL))
+		turn();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_LIBVIRT_DOWN);
+	finish();
+}
+
+static void test_size_cancelled(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "cancelled");
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	/* Before libvirt has answered it cannot be taken back; it ends as soon as it has. */
+	fake_libvirt_gate("update");
+	begin();
+	fake_libvirt_wait("update", 2);
+	rig.executor->cancel(rig.executor->user, &rig);
+	CHECK_INT(rig.finished, 0);
+	fake_libvirt_gate(NULL);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "cancelled");
+	finish();
+}
+
+static void test_settle_and_kick(void)
+{
+	start(false);
+	new_step(STEP_KIND_SETTLE)->target_bytes = 256 * MIB;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	/* The same size again reaches the hypervisor. */
+	new_step(STEP_KIND_KICK)->target_bytes = 256 * MIB;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 256; update 256");
+	finish();
+}
+
+/* Placement */
+
+static void test_numatune(void)
+{
+	start(false);
+	fake_libvirt_lock();
+	strcpy(rig.domain->nodes, "1");
+	strcpy(rig.domain->mode, "restrictive");
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_DEFINED, FAKE_LIBVIRT_G1, 0);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->numatune_nodes != 2)
+		turn();
+	new_step(STEP_KIND_NUMATUNE)->nodes = 1 << 0 | 1 << 3;
+	prepare();
+	CHECK_STR(rig.before, "{\"nodes\":\"1\"}");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "numa 0,3; numa 1");
+	finish();
+}
+
+static void test_cpus(void)
+{
+	start(false);
+	strcpy(rig.domain->pins, "0");
+	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
+	prepare();
+	CHECK_STR(rig.before, "{\"emulator\":\"\",\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
+			      "\"\",\"id\":1}]}");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_STR(fake_libvirt_changes(), "pin 0:2-3; pin 1:2-3; pin emulator:2-3; pin 0:0; pin "
+					  "1:0-1,2-3; pin emulator:0-1,2-3");
+	/* A node without CPUs. */
+	rig.record.step.nodes = 1 << 3;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	rig.record.step.nodes = 1;
+	fake_libvirt_refuse("pin", "no");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_TRUE(remainder_list_has(&rig.outcome.remainder, REMAINDER_LIBVIRT_REFUSED));
+	finish();
+}
+
+static void test_persist(void)
+{
+	struct step *step;
+
+	start(false);
+	strcpy(rig.domain->stored_nodes, "1,3");
+	step = new_step(STEP_KIND_PERSIST);
+	step->by_map = true;
+	step->map[3] = 0;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "define 0-1; define 1,3");
+	finish();
+}
+
+static void test_persist_transient(void)
+{
+	start(false);
+	rig.domain->persistent = false;
+	new_step(STEP_KIND_PERSIST)->nodes = 1;
+	prepare();
+	CHECK_STR(rig.before, "none");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "");
+	finish();
+}
+
+/* The agent */
+
+static void agent_step(enum step_kind kind)
+{
+	struct step *step = new_step(kind);
+
+	step->bytes = 256 * MIB;
+	step->timeout_ms = 5000;
+	prepare();
+	CHECK_STR(rig.before, "none");
+}
+
+static void test_evacuate(void)
+{
+	uint64_t lease_id;
+
+	start(true);
+	agent_step(STEP_KIND_FREE_HUGE_PAGES);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_INT(rig.outcome.bytes_done, 64 * MIB);
+	CHECK_INT(rig.outcome.remainder.count, 2);
+	CHECK_INT(rig.outcome.remainder.items[0].code, REMAINDER_HUGE_PAGES_IN_USE);
+	CHECK_INT(rig.outcome.remainder.items[0].bytes, 20 * MIB);
+	CHECK_INT(rig.outcome.remainder.items[1].code, REMAINDER_PINNED);
+	CHECK_STR(rig.outcome.remainder.items[1].object, "guest g1 block 40");
+	agent_step(STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	run();
+	CHECK_INT(rig.outcome.bytes_done, 128 * MIB);
+	lease_id = rig.lease_id;
+	CHECK_TRUE(lease_id != 0);
+	agent_step(STEP_KIND_COMPACT);
+	run();
+	agent_step(STEP_KIND_ONLINE_POLICY);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	/* All of an operation stands under one lease, also for a daemon that has restarted
+	 * meanwhile. */
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_TRUE(rig.lease_id == lease_id);
+	CHECK_STR(rig.asked, "prepare evacuate prepare set_online_policy release_lease");
+	finish();
+}
+
+static void test_lease_release(void)
+{
+	start(true);
+	agent_step(STEP_KIND_AGENT_COMMIT);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.release_flags, MESSAGE_RELEASE_KEEP_POOLS);
+	/* A guest that has not grown gets no pools back. */
+	rig.operation->snapshot_before_bytes = 768 * MIB;
+	agent_step(STEP_KIND_AGENT_UNDO);
+	run();
+	CHECK_INT(rig.release_flags, 0);
+	CHECK_STR(rig.asked, "release_lease release_lease");
+	rig.operation->snapshot_before_bytes = 512 * MIB;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.restore_limit, 256 * MIB);
+	CHECK_STR(rig.asked, "release_lease release_lease release_lease restore_pools");
+	/* A lease that has ended already is what was wanted. */
+	rig.manner = MANNER_NO_LEASE;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	agent_step(STEP_KIND_AGENT_COMMIT);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	finish();
+}
+
+static void test_agent_refuses(void)
+{
+	start(true);
+	rig.manner = MANNER_VETOES;
+	agent_step(STEP_KIND_FREE_HUGE_PAGES);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_VETOED);
+	rig.manner = MANNER_OLD;
+	run();
+	check_remainder(REMAINDER_NO_AGENT);
+	finish();
+}
+
+static void test_agent_lost(void)
+{
+	start(true);
+	rig.manner = MANNER_RESTARTS;
+	agent_step(STEP_KIND_COMPACT);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_AGENT_LOST);
+	/* An agent that restarts undoes what it did: nothing is left to be undone. */
+	while (!agent_link_is_ready(look_agent(rig.look, FAKE_LIBVIRT_G1)))
+		turn();
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	while (!agent_link_is_ready(look_agent(rig.look, FAKE_LIBVIRT_G1)))
+		turn();
+	rig.manner = MANNER_HANGS_UP;
+	run();
+	check_remainder(REMAINDER_AGENT_LOST);
+	/* Not connected: a start is refused, an undo is the agent's own. */
+	run();
+	check_remainder(REMAINDER_AGENT_LOST);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	finish();
+}
+
+static void test_agent_cancelled(void)
+{
+	start(true);
+	rig.manner = MANNER_SILENT;
+	agent_step(STEP_KIND_COMPACT);
+	begin();
+	while (!rig.asked[0])
+		turn();
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_STR(rig.asked, "prepare cancel");
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_CANCELLED);
+	finish();
+}
+
+/* It is asked for a word that takes no time: it does not get the whole operation's. */
+static void test_agent_mute(void)
+{
+	start(true);
+	rig.manner = MANNER_SILENT;
+	new_step(STEP_KIND_ONLINE_POLICY)->timeout_ms = 50;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_AGENT_LOST);
+	finish();
+}
+
+static void test_no_agent(void)
+{
+	start(false);
+	agent_step(STEP_KIND_COMPACT);
+	run();
+	check_remainder(REMAINDER_AGENT_LOST);
+	finish();
+}
+
+/* Workers */
+
+static void worker_step(const char *script)
+{
+	struct step *step = new_step(STEP_KIND_MOVE_PAGES);
+
+	step->bytes = 64 * MIB;
+	snprintf(step->text, sizeof(step->text), "%s", script);
+	prepare();
+}
+
+static void test_worker(void)
+{
+	start(false);
+	worker_step("");
+	CHECK_STR(rig.before, "{\"mode\":\"bind\"}");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 64 * MIB);
+	CHECK_INT(rig.outcome.longest_pause_us, 1500);
+	CHECK_STR(rig.result, "{\"detail\":\"all of it\"}");
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.result, "{\"detail\":\"{\\\"mode\\\":\\\"bind\\\"}\"}");
+	worker_step("partial");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_INT(rig.outcome.bytes_done, 32 * MIB);
+	check_remainder(REMAINDER_PAGE_BUSY);
+	worker_step("die");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	check_remainder(REMAINDER_WORKER_DIED);
+	finish();
+}
+
+static void test_worker_cancelled(void)
+{
+	start(false);
+	worker_step("wait");
+	begin();
+	while (rig.progresses == 0)
+		turn();
+	rig.executor->pause(rig.executor->user, &rig, true);
+	rig.executor->pause(rig.executor->user, &rig, false);
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_CANCELLED);
+	finish();
+}
+
+static void test_worker_without_guest(void)
+{
+	start(false);
+	worker_step("");
+	fake_libvirt_lock();
+	rig.domain->exists = false;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_UNDEFINED, FAKE_LIBVIRT_G1, 0);
+	while (look_snapshot(rig.look)->guest_count)
+		turn();
+	run();
+	check_remainder(REMAINDER_GUEST_GONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	prepare();
+	CHECK_INT(rig.prepare_error, -ESRCH);
+	finish();
+}
+
+static void test_nothing_written_down(void)
+{
+	start(false);
+	worker_step("");
+	free(rig.record.before);
+	rig.record.before = NULL;
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.result, "none");
+	finish();
+}
+
+static void test_managed(void)
+{
+	start(false);
+	new_step(STEP_KIND_MEMORY_POLICY);
+	prepare();
+	run();
+	CHECK_TRUE(snapshot_guest(look_snapshot(rig.look), "g1")->managed_by_ballast);
+	undo();
+	CHECK_TRUE(!snapshot_guest(look_snapshot(rig.look), "g1")->managed_by_ballast);
+	finish();
+}
+
+static void test_no_step_of_a_host(void)
+{
+	start(false);
+	new_step(STEP_KIND_CORDON);
+	prepare();
+	CHECK_INT(rig.prepare_error, 0);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_INVALID);
+	finish();
+}
+
+static unsigned looked;
+
+static void on_looked(void *token, int error, const struct snapshot *snapshot,
+		      const struct failure *failure)
+{
+	CHECK_INT(error, 0);
+	CHECK_TRUE(snapshot && snapshot->node_count == 3);
+	looked++;
+}
+
+static void test_look(void)
+{
+	start(false);
+	looked = 0;
+	for (int kind = 0; kind < OPERATION_KIND_COUNT; kind++) {
+		rig.operation->wish.kind = (enum operation_kind)kind;
+		rig.executor->look(rig.executor->user, rig.operation, on_looked, &rig);
+		while (looked < (unsigned)kind + 1)
+			turn();
+	}
+	finish();
+}
+
+static void test_freed_while_running(void)
+{
+	start(true);
+	rig.manner = MANNER_SILENT;
+	agent_step(STEP_KIND_COMPACT);
+	begin();
+	while (!rig.asked[0])
+		turn();
+	/* As at the end of the daemon: the pieces go before what they report to. */
+	rig.pool = worker_pool_free(rig.pool);
+	rig.look = look_free(rig.look);
+	CHECK_INT(rig.finished, 1);
+	finish();
+}
+
+static void test_freed_while_watching(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	rig.pool = worker_pool_free(rig.pool);
+	rig.look = look_free(rig.look);
+	CHECK_INT(rig.finished, 0);
+	finish();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a size is reached", test_size_reached},
+		{"a size comes in parts, then no more", test_size_in_parts_then_flat},
+		{"a size that never changes", test_flat_from_the_start},
+		{"a size and its time", test_size_timeout},
+		{"a size, and the guest is gone", test_size_guest_gone},
+		{"a size, and the guest reboots", test_size_rebooted},
+		{"a size is refused", test_size_refused},
+		{"a size without libvirt", test_size_libvirt_down},
+		{"a size is cancelled", test_size_cancelled},
+		{"settle and kick", test_settle_and_kick},
+		{"numatune", test_numatune},
+		{"CPUs", test_cpus},
+		{"stored XML", test_persist},
+		{"no stored XML", test_persist_transient},
+		{"evacuate", test_evacuate},
+		{"leases are released", test_lease_release},
+		{"the agent refuses", test_agent_refuses},
+		{"the agent is lost", test_agent_lost},
+		{"the agent is told to stop", test_agent_cancelled},
+		{"the agent is mute", test_agent_mute},
+		{"no agent", test_no_agent},
+		{"a worker", test_worker},
+		{"a worker is cancelled", test_worker_cancelled},
+		{"a worker without its guest", test_worker_without_guest},
+		{"nothing written down", test_nothing_written_down},
+		{"managed by ballast", test_managed},
+		{"no step of a host", test_no_step_of_a_host},
+		{"looking", test_look},
+		{"freed while running", test_freed_while_running},
+		{"freed while a size is watched", test_freed_while_watching},
+	};
+
+	return unit_main("service/operation/step_runner", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+static void expect_run(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+static void check_code(struct world *world, const char *code)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
+	CHECK_STR(failure.code, code);
+}
+
+static struct snapshot_guest *bound_guest(struct world *world, const char *name, uint64_t bytes)
+{
+	struct snapshot_guest *guest = world_add_guest(world, name, 3, bytes);
+
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 3;
+	guest->dimm_count = 1;
+	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+	guest->dimm_bytes[0].bytes = bytes;
+	return guest;
+}
+
+static void a_whole_node_is_drained_and_ejected(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 512 * MIB);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	check_code(&world, "");
+	expect_run(&world, "cordon move offline eject done");
+	CHECK_STR(world.history[0].step.dimm, "acpi-MP00");
+	CHECK_TRUE(world.history[0].step.undoable);
+	/* Node 1 is nearest. */
+	CHECK_INT(world.history[1].step.child->move.map[3], 1);
+	CHECK_STR(world.history[1].step.text, "dist 12");
+	CHECK_STR(world.history[1].step.child->drain, "d1");
+	CHECK_INT(world.history[2].step.nodes, 1 << 1);
+	CHECK_INT(world.history[2].step.block_run_count, 1);
+	CHECK_INT(world.history[2].step.block_runs[0].first, 48);
+	CHECK_INT(world.history[2].step.block_runs[0].last, 55);
+	CHECK_TRUE(!world.history[3].step.undoable);
+	CHECK_INT(guest->node_bytes[1], 512 * MIB);
+	CHECK_INT(guest->policy_nodes, 1 << 1);
+	world_done(&world);
+}
+
+static void finishes_are_obeyed(void)
+{
+	static const struct {
+		enum drain_finish finish;
+		const char *steps;
+	} table[] = {{DRAIN_FINISH_CORDON, "cordon done"},
+		     {DRAIN_FINISH_EMPTY, "cordon move done"},
+		     {DRAIN_FINISH_OFFLINE, "cordon move offline done"}};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct world world;
+
+		world_init(&world);
+		bound_guest(&world, "db1", 100 * MIB);
+		world_wish_drain_dimm(&world, table[i].finish);
+		expect_run(&world, table[i].steps);
+		world_done(&world);
+	}
+}
+
+static void offline_blocks_are_not_offlined_again(void)
+{
+	struct world world;
+
+	world_init(&world);
+	for (uint64_t id = 48; id < 56; id++)
+		snapshot_block(world.snapshot, id)->state = BLOCK_STATE_OFFLINE;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	expect_run(&world, "cordon eject done");
+	world_done(&world);
+}
+
+static void largest_first_and_never_below_the_reserve(void)
+{
+	struct world world;
+
+	world_init(&world);
+	bound_guest(&world, "small", 100 * MIB);
+	bound_guest(&world, "large", 600 * MIB);
+	/* Room for the small one only. */
+	snapshot_node(world.snapshot, 1)->free_bytes = 400 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	check_code(&world, "");
+	expect_run(&world, "cordon move move offline done");
+	CHECK_STR(world.history[1].step.guest_name, "large");
+	CHECK_INT(world.history[1].step.child->move.map[3], 2);
+	CHECK_INT(world.history[2].step.child->move.map[3], 1);
+	for (int node = 0; node < 3; node++)
+		CHECK_TRUE(snapshot_node(world.snapshot, node)->free_bytes >=
+			   world_share(&world, node, 1 << 3));
+	world_done(&world);
+}
+
+static void held_and_forbidden_nodes_are_left_out(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 100 * MIB);
+	*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "d0", .node = 1};
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	expect_run(&world, "cordon move offline done");
+	CHECK_INT(world.history[1].step.child->move.map[3], 2);
+	world_done(&world);
+
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 100 * MIB);
+	guest->allowed_nodes = 1 << 0 | 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	expect_run(&world, "cordon move offline done");
+	CHECK_INT(world.history[1].step.child->move.map[3], 0);
+	world_done(&world);
+}
+
+static void no_room_is_told_with_numbers(void)
+{
+	struct world world;
+	struct remainder_list blockers;
+	struct failure failure;
+
+	world_init(&world);
+	bound_guest(&world, "db1", 600 * MIB);
+	for (int node = 0; node < 3; node++)
+		snapshot_node(world.snapshot, node)->free_bytes = 700 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	check_code(&world, "no_room");
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_TRUE(strstr(failure.cause, "it needs 600 MiB") != NULL);
+	CHECK_TRUE(strstr(failure.cause, "node 1 ") != NULL);
+	/* Begun all the same (the room went meanwhile): the blocks are not forced out on the
+	 * others. */
+	expect_run(&world, "cordon give_up");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 600 * MIB);
+	world_done(&world);
+}
+
+/* A second DIMM of 1 GiB on node 3. */
+static void add_second_dimm(struct world *world)
+{
+	struct snapshot_dimm *dimm = snapshot_add_dimm(world->snapshot);
+
+	strcpy(dimm->id, "acpi-MP01");
+	dimm->node = 3;
+	dimm->range_count = 1;
+	dimm->ranges[0] = (struct snapshot_range){7 * GIB, 8 * GIB};
+	for (unsigned i = 0; i < 8; i++) {
+		struct snapshot_block *block = snapshot_add_block(world->snapshot);
+
+		*block = (struct snapshot_block){.id = 56 + i,
+						 .start = 7 * GIB + i * WORLD_BLOCK,
+						 .size_bytes = WORLD_BLOCK,
+						 .node = 3,
+						 .zone = BLOCK_ZONE_MOVABLE};
+	}
+	snapshot_node(world->snapshot, 3)->total_bytes += GIB;
+	snapshot_node(world->snapshot, 3)->free_bytes += GIB;
+}
+
+static void what_is_bound_to_the_node_comes_home(void)
+{
+	struct world world;
+	struct snapshot_guest *guest, *other;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->dimm_bytes[0].bytes = 200 * MIB;
+	other = bound_guest(&world, "other", 50 * MIB);
+	strcpy(other->dimm_bytes[0].id, "acpi-MP01");
+	guest = snapshot_guest(world.snapshot, "db1");
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	check_code(&world, "");
+	expect_run(&world, "cordon move offline move eject done");
+	CHECK_STR(world.history[3].step.text, "home");
+	CHECK_INT(world.history[3].step.child->move.map[1], 3);
+	CHECK_INT(guest->node_bytes[3], 300 * MIB);
+	CHECK_INT(other->node_bytes[3], 50 * MIB);
+	CHECK_INT(world.history[2].step.block_runs[0].last, 55);
+	CHECK_TRUE(snapshot_node(world.snapshot, 3)->has_memory);
+	world_done(&world);
+}
+
+/* The stored XML comes home with the guest, and nobody goes home into another drain. */
+static void what_comes_home_is_stored_again(void)
+{
+	struct snapshot_hold *hold;
+	struct world world;
+
+	for (int is_held = 0; is_held < 2; is_held++) {
+		struct snapshot_guest *guest;
+
+		world_init(&world);
+		add_second_dimm(&world);
+		guest = bound_guest(&world, "db1", 300 * MIB);
+		guest->persistent = true;
+		guest->stored_numatune_nodes = 1 << 3;
+		world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+		world.wish.drain_wish.persist = true;
+		if (is_held) {
+			hold = snapshot_add_hold(world.snapshot);
+			strcpy(hold->drain, "d2");
+			hold->node = -1;
+			strcpy(hold->dimm, "acpi-MP01");
+		}
+		expect_run(&world, is_held ? "cordon move offline done"
+					   : "cordon move offline move done");
+		CHECK_INT(guest->stored_numatune_nodes, is_held ? 1 << 1 : 1 << 3);
+		world_done(&world);
+	}
+}
+
+static void an_unbound_guest_does_not_come_home(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->policy_mode = POLICY_MODE_DEFAULT;
+	guest->cpuset_mems = 0;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	expect_run(&world, "cordon move offline done");
+	world_done(&world);
+}
+
+static void guests_that_come_back_are_moved_once_more(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "block 50", WORLD_BLOCK, NULL,
+			   "vmsplice");
+	for (uint64_t id = 48; id < 54; id++)
+		if (id != 50)
+			snapshot_block(world.snapshot, id)->state = BLOCK_STATE_OFFLINE;
+	guest->node_bytes[3] = 4 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_run_count, 2);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "block 50", WORLD_BLOCK, NULL,
+			   "vmsplice");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 3 * WORLD_BLOCK);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_PINNED);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_BLOCK_BUSY);
+	world_done(&world);
+}
+
+static void a_child_that_gains_nothing_is_not_repeated(void)
+{
+	struct world world;
+	struct step_record *record;
+
+	world_init(&world);
+	bound_guest(&world, "db1", 300 * MIB);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_VFIO_PINNED, "guest db1", 100 * MIB, NULL,
+			   "vfio");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 300 * MIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VFIO_PINNED);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_PAGE_BUSY);
+	world_done(&world);
+}
+
+static void an_eject_that_fails_is_told(void)
+{
+	struct world world;
+
+	world_init(&world);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	while (world_next(&world)->step.kind != STEP_KIND_EJECT)
+		world_perform(&world);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_EJECT_FAILED);
+	world_done(&world);
+}
+
+static void an_eject_that_comes_too_late_is_told(void)
+{
+	struct snapshot_dimm *second;
+	struct world world;
+
+	world_init(&world);
+	second = snapshot_add_dimm(world.snapshot);
+	*second = world.snapshot->dimms[0];
+	strcpy(second->id, "acpi-MP01");
+	world.snapshot->dimms[0].ranges[0].end = second->ranges[0].start = 13 * GIB / 2;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	world.wish.drain_wish.target = DRAIN_TARGET_NODE;
+	world.wish.drain_wish.node = 3;
+	while (world_next(&world)->step.kind != STEP_KIND_EJECT)
+		world_perform(&world);
+	CHECK_STR(world.decision.step.dimm, "acpi-MP00");
+	world_perform(&world);
+	/* One of two is out when time runs out. */
+	world.input.deadline_ms = world.input.now_ms;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_DEADLINE);
+	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP01");
+	world.input.deadline_ms = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+	world_perform(&world);
+	world.input.deadline_ms = world.input.now_ms;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+static void a_drain_that_begins_too_late_holds_nothing(void)
+{
+	struct world world;
+
+	world_init(&world);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_CORDON);
+	world.input.deadline_ms = world.input.now_ms;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_DEADLINE);
+	world_done(&world);
+}
+
+static void what_cannot_be_emptied_is_refused(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct remainder_list blockers;
+	struct failure failure;
+
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 100 * MIB);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	strcpy(world.wish.drain_wish.dimm, "nothing");
+	check_code(&world, "unknown_dimm");
+	strcpy(world.wish.drain_wish.dimm, "acpi-MP00");
+	world.snapshot->dimms[0].ejectable = false;
+	check_code(&world, "not_ejectable");
+	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
+	check_code(&world, "");
+
+	world.wish.drain_wish.target = DRAIN_TARGET_NODE;
+	world.wish.drain_wish.node = 7;
+	check_code(&world, "unknown_node");
+	world.wish.drain_wish.node = 1;
+	check_code(&world, "kernel_memory");
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_STR(blockers.items[0].object, "blocks 16-23");
+	CHECK_STR(blockers.items[0].way_out, "boot with movable_node");
+	snapshot_block(world.snapshot, 16)->zone = BLOCK_ZONE_NONE;
+	check_code(&world, "not_movable");
+	world.wish.drain_wish.finish = DRAIN_FINISH_CORDON;
+	check_code(&world, "");
+
+	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
+	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB + 5};
+	check_code(&world, "not_block_multiple");
+	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB};
+	check_code(&world, "invalid_target");
+	world.wish.drain_wish.range = (struct snapshot_range){60 * GIB, 61 * GIB};
+	check_code(&world, "invalid_target");
+	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB + WORLD_BLOCK};
+	check_code(&world, "");
+	world.wish.drain_wish.finish = DRAIN_FINISH_EJECT;
+	check_code(&world, "not_ejectable");
+
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	guest->migrating = true;
+	check_code(&world, "guest_unmovable");
+	guest->migrating = false;
+	guest->stored_numatune_nodes = 1 << 3;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	check_code(&world, "consent_required");
+	world.wish.drain_wish.persist = true;
+	check_code(&world, "");
+	guest->cpus_pinned = true;
+	guest->cpu_nodes = 1 << 3;
+	check_code(&world, "consent_required");
+	world.wish.allow = 1 << CONSENT_REMOTE_MEMORY;
+	check_code(&world, "");
+
+	*snapshot_add_hold(world.snapshot) =
+		(struct snapshot_hold){.drain = "d0", .node = -1, .dimm = "acpi-MP00"};
+	check_code(&world, "target_held");
+	world_done(&world);
+}
+
+static const struct unit_case cases[] = {
+	{"a whole node is drained and ejected", a_whole_node_is_drained_and_ejected},
+	{"finishes are obeyed", finishes_are_obeyed},
+	{"offline blocks are not offlined again", offline_blocks_are_not_offlined_again},
+	{"largest first and never below the reserve", largest_first_and_never_below_the_reserve},
+	{"held and forbidden nodes are left out", held_and_forbidden_nodes_are_left_out},
+	{"no room is told with numbers", no_room_is_told_with_numbers},
+	{"what is bound to the node comes home", what_is_bound_to_the_node_comes_home},
+	{"what comes home is stored again", what_comes_home_is_stored_again},
+	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
+	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
+	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},
+	{"an eject that fails is told", an_eject_that_fails_is_told},
+	{"an eject that comes too late is told", an_eject_that_comes_too_late_is_told},
+	{"a drain that begins too late holds nothing", a_drain_that_begins_too_late_holds_nothing},
+	{"what cannot be emptied is refused", what_cannot_be_emptied_is_refused},
+};
+
+int main(void)
+{
+	return unit_main("drain_next", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+static void expect_run(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+static void check_code(struct world *world, const char *code)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
+	CHECK_STR(failure.code, code);
+}
+
+static void a_strict_memfd_guest(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->numatune_nodes = guest->stored_numatune_nodes = 1 << 1;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->persistent = true;
+	guest->cpuset_mems = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 2);
+	check_code(&world, "");
+	world.wish.move.persist = true;
+	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	CHECK_INT(world.history[0].step.nodes, 1 << 1 | 1 << 2);
+	CHECK_INT(world.history[1].step.mode, POLICY_MODE_BIND);
+	CHECK_INT(world.history[1].step.nodes, 1 << 2);
+	CHECK_INT(world.history[2].step.map[1], 2);
+	CHECK_INT(world.history[2].step.bytes, 400 * MIB);
+	CHECK_INT(world.history[3].step.nodes, 1 << 2);
+	CHECK_INT(guest->node_bytes[1], 0);
+	CHECK_INT(guest->node_bytes[2], 400 * MIB);
+	CHECK_INT(guest->stored_numatune_nodes, 1 << 2);
+	/* And again: it is so already. */
+	world_done(&world);
+}
+
+static void an_unbound_memfd_guest_becomes_preferred(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->node_bytes[0] = 8 * MIB;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, "memory_policy move done");
+	CHECK_INT(world.history[0].step.mode, POLICY_MODE_PREFERRED);
+	CHECK_INT(world.history[1].step.bytes, 408 * MIB);
+	world_done(&world);
+}
+
+static void anonymous_memory_is_warned_about(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->backings[0].kind = BACKING_KIND_ANON;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, "move done");
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_AUTONUMA_MAY_RETURN));
+	world_done(&world);
+}
+
+static void an_anonymous_strict_guest_follows_the_remap(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->backings[0].kind = BACKING_KIND_ANON;
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 2);
+	/* Widening leaves bind:1, narrowing makes it bind:2: what is wished. */
+	expect_run(&world, "cpuset move cpuset done");
+	CHECK_INT(guest->policy_nodes, 1 << 2);
+	world_done(&world);
+}
+
+static void a_shift_needs_consent(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->backings[0].kind = BACKING_KIND_ANON;
+	guest->node_bytes[2] = 100 * MIB;
+	guest->policy_mode = POLICY_MODE_BIND;
+	/* Bound to 1 and 2 in turn; widening to 0-2 would make that 0 and 1. */
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1 | 1 << 2;
+	world_wish_map(&world, "g1", 2, 0);
+	guest->policy_nodes = 1 << 2;
+	check_code(&world, "policy_would_shift");
+	expect_run(&world, "give_up");
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_POLICY_WOULD_SHIFT);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 100 * MIB);
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	check_code(&world, "");
+	world_done(&world);
+}
+
+static void huge_pages_need_room_and_leave_none(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct snapshot_node *node;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = 2 * MIB;
+	node = snapshot_node(world.snapshot, 1);
+	node->pools[0].total = 250;
+	node->pools[0].free = 50;
+	world_wish_move(&world, "g1", 1 << 2);
+	check_code(&world, "");
+	expect_run(&world, "host_pool move host_pool done");
+	CHECK_INT(world.history[0].step.node, 2);
+	CHECK_INT(world.history[0].step.target_bytes, 400 * MIB);
+	CHECK_INT(world.history[2].step.node, 1);
+	CHECK_INT(world.history[2].step.target_bytes, 100 * MIB);
+	CHECK_INT(snapshot_node(world.snapshot, 1)->pools[0].total +
+			  snapshot_node(world.snapshot, 2)->pools[0].total,
+		  250);
+	world_done(&world);
+}
+
+static void passes_go_on_as_long_as_they_gain(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_record(&world, STEP_STATE_PARTIAL, 390 * MIB);
+	guest->node_bytes[1] = 10 * MIB;
+	/* Pulled to a third node meanwhile: that belongs on node 2 just as well. */
+	guest->node_bytes[0] = 2 * MIB;
+	CHECK_INT(world_next(&world)->step.bytes, 12 * MIB);
+	CHECK_INT(world.decision.step.map[0], 2);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "guest g1", 4 * MIB, NULL,
+			   "pinned");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 12 * MIB);
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_PINNED));
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_PAGE_BUSY));
+	world_done(&world);
+}
+
+static void what_was_apart_stays_apart(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	world_wish_move(&world, "g1", 1 << 2 | 1 << 3);
+	expect_run(&world, "memory_policy move done");
+	CHECK_INT(guest->node_bytes[2], 100 * MIB);
+	CHECK_INT(guest->node_bytes[3], 50 * MIB);
+	world_done(&world);
+}
+
+static void three_into_two_go_by_distance_and_room(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->node_bytes[0] = 50 * MIB;
+	guest->node_bytes[2] = 10 * MIB;
+	world_wish_move(&world, "g1", 1 << 2 | 1 << 3);
+	expect_run(&world, "memory_policy move done");
+	/* Node 1 is nearest to 3, node 0 to 2. */
+	CHECK_INT(guest->node_bytes[3], 100 * MIB);
+	CHECK_INT(guest->node_bytes[2], 60 * MIB);
+	world_done(&world);
+}
+
+static void a_swap_of_nodes_is_one_pass(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 0;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 3;
+	expect_run(&world, "move done");
+	CHECK_INT(guest->node_bytes[0], 50 * MIB);
+	world_done(&world);
+}
+
+static void cells_go_by_the_movers_word(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->cell_count = 2;
+	guest->cells[1].id = 1;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 1;
+	world.wish.move.cells[1] = 2;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	CHECK_TRUE(world.decision.step.by_cells);
+	world_record(&world, STEP_STATE_PARTIAL, 60 * MIB);
+	CHECK_INT(world_next(&world)->step.bytes, 40 * MIB);
+	world_record(&world, STEP_STATE_PARTIAL, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 40 * MIB);
+	world_done(&world);
+}
+
+static void memory_follows_its_cpus(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 2, 100 * MIB);
+	guest->cpu_nodes = 1 << 1;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_NEAR_CPUS;
+	expect_run(&world, "memory_policy move done");
+	CHECK_INT(guest->node_bytes[1], 100 * MIB);
+	world_done(&world);
+}
+
+static void a_restrictive_guest_is_told_to_libvirt(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->numatune_mode = NUMATUNE_MODE_RESTRICTIVE;
+	guest->numatune_nodes = guest->cpuset_mems = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 0);
+	world.wish.move.cpus = true;
+	guest->cpu_nodes = 1 << 1;
+	expect_run(&world, "cpuset memory_policy cpus move numatune done");
+	CHECK_INT(guest->numatune_nodes, 1 << 0);
+	world_done(&world);
+}
+
+static void a_cpuset_that_cannot_change_is_told(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->cpuset_mems = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_CPUSET_CANNOT_CHANGE);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 100 * MIB);
+	world_done(&world);
+}
+
+static void what_cannot_move_is_refused(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	world_wish_move(&world, "g1", 0);
+	check_code(&world, "invalid_target");
+	world.wish.move.to_nodes = 1 << 9;
+	check_code(&world, "unknown_node");
+	world.wish.move.to_nodes = 1 << 2;
+	guest->userfaultfd = true;
+	check_code(&world, "guest_unmovable");
+	guest->userfaultfd = false;
+	guest->vfio = true;
+	check_code(&world, "guest_unmovable");
+	guest->vfio = false;
+	guest->locked = true;
+	check_code(&world, "consent_required");
+	world.wish.allow = 1 << CONSENT_LOCKED_GUESTS;
+	check_code(&world, "");
+	guest->allowed_nodes = 1 << 1;
+	check_code(&world, "invalid_target");
+	guest->allowed_nodes = 0;
+	world.wish.move.lazy = true;
+	check_code(&world, "invalid_target");
+	world.wish.move.lazy = false;
+	guest->node_bytes[1] = 1300 * MIB;
+	check_code(&world, "no_room");
+	guest->node_bytes[1] = 100 * MIB;
+	snapshot_node(world.snapshot, 2)->has_memory = false;
+	check_code(&world, "invalid_target");
+	snapshot_node(world.snapshot, 2)->has_memory = true;
+	*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "other", .node = 2};
+	check_code(&world, "target_held");
+	world_done(&world);
+}
+
+static const struct unit_case cases[] = {
+	{"a strict memfd guest", a_strict_memfd_guest},
+	{"an unbound memfd guest becomes preferred", an_unbound_memfd_guest_becomes_preferred},
+	{"anonymous memory is warned about", anonymous_memory_is_warned_about},
+	{"an anonymous strict guest follows the remap",
+	 an_anonymous_strict_guest_follows_the_remap},
+	{"a shift needs consent", a_shift_needs_consent},
+	{"huge pages need room and leave none", huge_pages_need_room_and_leave_none},
+	{"passes go on as long as they gain", passes_go_on_as_long_as_they_gain},
+	{"what was apart stays apart", what_was_apart_stays_apart},
+	{"three into two go by distance and room", three_into_two_go_by_distance_and_room},
+	{"a swap of nodes is one pass", a_swap_of_nodes_is_one_pass},
+	{"cells go by the mover's word", cells_go_by_the_movers_word},
+	{"memory follows its CPUs", memory_follows_its_cpus},
+	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
+	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},
+	{"what cannot move is refused", what_cannot_move_is_refused},
+};
+
+int main(void)
+{
+	return unit_main("move_next", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+static struct snapshot_guest *drained_world(struct world *world)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "db1", 3, 512 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 3;
+	world_wish_drain_dimm(world, DRAIN_FINISH_EJECT);
+	return guest;
+}
+
+static void a_dry_run_is_the_run(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+	char text[512], said[160], done[160];
+
+	drained_world(&world);
+	plan = plan_dry_run(&world.input);
+	world_run(&world, text);
+	CHECK_INT(plan->step_count, world.history_count);
+	for (size_t i = 0; i < plan->step_count; i++)
+		CHECK_STR(step_describe(&plan->steps[i], said),
+			  step_describe(&world.history[i].step, done));
+	CHECK_STR(step_describe(&plan->steps[1], said), "db1  512 MiB  3 -> 1  dist 12");
+	CHECK_INT(plan->needs_bytes[1], 512 * MIB);
+	CHECK_INT(plan->bytes, 512 * MIB);
+	CHECK_INT(plan->blockers.count, 0);
+	CHECK_TRUE(!plan->already_done);
+	CHECK_TRUE(!plan->estimate_measured);
+	CHECK_TRUE(plan->estimate_s >= 5 && plan->estimate_s < 30);
+	world_done(&world);
+}
+
+static void digests_name_plans(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = drained_world(&world);
+	struct plan *first = plan_dry_run(&world.input), *second;
+
+	CHECK_INT(strlen(first->digest), 16);
+	/* One more page touched, another moment, another drain id: the same plan. */
+	guest->node_bytes[3] += 4096;
+	world.input.now_ms = 99999;
+	strcpy(world.wish.drain, "");
+	second = plan_dry_run(&world.input);
+	CHECK_STR(second->digest, first->digest);
+	plan_free(second);
+	/* Another destination is another plan. */
+	*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "d0", .node = 1};
+	second = plan_dry_run(&world.input);
+	CHECK_TRUE(strcmp(second->digest, first->digest) != 0);
+	plan_free(second);
+	plan_free(first);
+	world_done(&world);
+}
+
+static void consents_are_counted_and_the_plan_shown(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL, *agreed = NULL;
+	struct world world;
+	struct snapshot_guest *guest = drained_world(&world);
+
+	guest->locked = true;
+	guest->stored_numatune_nodes = 1 << 3;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->consents_needed, 1 << CONSENT_LOCKED_GUESTS | 1 << CONSENT_STORED_XML);
+	CHECK_INT(plan->step_count, 4);
+	CHECK_TRUE(remainder_list_has(&plan->warnings, REMAINDER_STORED_XML));
+	world.wish.allow = plan->consents_needed;
+	agreed = plan_dry_run(&world.input);
+	CHECK_INT(agreed->blockers.count, 0);
+	CHECK_TRUE(strcmp(agreed->digest, plan->digest) != 0);
+	world_done(&world);
+}
+
+static void blockers_leave_no_steps(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+
+	drained_world(&world);
+	world.snapshot->dimms[0].ejectable = false;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 0);
+	CHECK_INT(plan->blockers.count, 1);
+	CHECK_TRUE(!plan->already_done);
+	world_done(&world);
+}
+
+static void what_would_stay_is_forecast(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 2 * GIB);
+	world_add_agent(guest, 1000 * MIB, 200 * MIB);
+	guest->agent.huge_used_bytes = 1100 * MIB;
+	world_wish_resize(&world, "g1", GIB);
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(remainder_list_bytes(&plan->forecast), 336 * MIB);
+	CHECK_INT(plan->forecast.items[0].code, REMAINDER_HUGE_PAGES_IN_USE);
+	world_done(&world);
+}
+
+static void nothing_to_do_is_said(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, GIB);
+	world_wish_resize(&world, "g1", GIB + 512 * MIB);
+	plan = plan_dry_run(&world.input);
+	CHECK_TRUE(plan->already_done);
+	world_done(&world);
+}
+
+static void timeouts_have_defaults(void)
+{
+	struct plan plan = {.estimate_s = 100};
+	struct plan_limits limits;
+	struct wish wish;
+
+	plan_limits_init(&limits);
+	wish_init(&wish, OPERATION_KIND_RESIZE);
+	CHECK_INT(plan_timeout_s(&wish, &limits, NULL), 120);
+	wish_init(&wish, OPERATION_KIND_DRAIN);
+	CHECK_INT(plan_timeout_s(&wish, &limits, NULL), 60);
+	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 200);
+	plan.estimate_s = UINT32_MAX;
+	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 60);
+	wish.timeout_s = 5;
+	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 5);
+}
+
+static const struct unit_case cases[] = {
+	{"a dry run is the run", a_dry_run_is_the_run},
+	{"digests name plans", digests_name_plans},
+	{"consents are counted and the plan shown", consents_are_counted_and_the_plan_shown},
+	{"blockers leave no steps", blockers_leave_no_steps},
+	{"what would stay is forecast", what_would_stay_is_forecast},
+	{"nothing to do is said", nothing_to_do_is_said},
+	{"timeouts have defaults", timeouts_have_defaults},
+};
+
+int main(void)
+{
+	return unit_main("plan", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random hosts, guests and wishes, and a kernel that does all, some or nothing of each step.
+ * Whatever happens: the operation ends, no step is repeated when nothing has changed since, what
+ * stayed is explained to the byte, nothing is placed on a node under a hold or beyond the reserve,
+ * and a dry run is the run in which everything works.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+#define WALKS	  3000
+#define STEPS_MAX 120
+
+/* xorshift64: the same walks on every machine. */
+static uint64_t draw(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+static uint64_t below(uint64_t *state, uint64_t limit)
+{
+	return draw(state) % limit;
+}
+
+static bool chance(uint64_t *state, unsigned percent)
+{
+	return below(state, 100) < percent;
+}
+
+static void random_guest(struct world *world, uint64_t *state, unsigned index)
+{
+	static const enum backing_kind kinds[] = {BACKING_KIND_MEMFD, BACKING_KIND_ANON,
+						  BACKING_KIND_HUGETLB};
+	struct snapshot_guest *guest;
+	char name[16], alias[16];
+	int node = (int)below(state, 4);
+
+	snprintf(name, sizeof(name), "g%u", index);
+	guest = world_add_guest(world, name, node, below(state, 150) * 2 * MIB);
+	if (chance(state, 30))
+		guest->node_bytes[below(state, 4)] += below(state, 50) * 2 * MIB;
+	guest->backings[0].kind = kinds[below(state, 3)];
+	guest->backings[0].page_bytes =
+		guest->backings[0].kind == BACKING_KIND_HUGETLB ? 2 * MIB : 4096;
+	if (chance(state, 50)) {
+		guest->policy_mode = POLICY_MODE_BIND;
+		guest->policy_nodes = UINT64_C(1) << node;
+		guest->cpuset_mems = chance(state, 70) ? guest->policy_nodes : 0;
+	}
+	if (chance(state, 20))
+		guest->allowed_nodes = 1 + below(state, 15);
+	if (chance(state, 20))
+		guest->stored_numatune_nodes = guest->policy_nodes;
+	guest->persistent = true;
+	for (uint64_t i = below(state, 3); i > 0; i--) {
+		snprintf(alias, sizeof(alias), "vm%u", (unsigned)i);
+		world_add_device(guest, alias, 2 * GIB, below(state, 1024) * 2 * MIB);
+	}
+	if (!guest->device_count) {
+		guest->has_balloon = true;
+		guest->balloon_bytes = guest->current_bytes;
+	}
+	if (chance(state, 70)) {
+		world_add_agent(guest, below(state, 1500) * MIB, below(state, 700) * 2 * MIB);
+		guest->agent.huge_floor_bytes = chance(state, 30) ? below(state, 100) * 2 * MIB : 0;
+		guest->agent.huge_used_bytes = below(state, 200) * 2 * MIB;
+		guest->agent.veto = chance(state, 3);
+		guest->agent.wrong_zone_bytes = chance(state, 10) ? below(state, 100) * MIB : 0;
+		if (chance(state, 20))
+			guest->agent.features = below(state, 32);
+	}
+}
+
+static void random_world(struct world *world, uint64_t *state)
+{
+	unsigned guests = 1 + (unsigned)below(state, 4);
+
+	world_init(world);
+	for (unsigned i = 0; i < guests; i++)
+		random_guest(world, state, i);
+	if (chance(state, 20))
+		*snapshot_add_hold(world->snapshot) =
+			(struct snapshot_hold){.drain = "d0", .node = (int)below(state, 3)};
+}
+
+static void random_wish(struct world *world, uint64_t *state)
+{
+	const struct snapshot_guest *guest = &world->snapshot->guests[0];
+
+	switch (below(state, 4)) {
+	case 0:
+		world_wish_resize(world, "g0", guest->base_bytes + below(state, 2048) * 2 * MIB);
+		if (!guest->device_count)
+			world->wish.resize.target_bytes = (1 + below(state, 256)) * 2 * MIB;
+		break;
+	case 1:
+		world_wish_move(world, "g0", 1 + below(state, 15));
+		world->wish.move.persist = chance(state, 30);
+		break;
+	case 2:
+		world_wish_map(world, "g0", (int)below(state, 4), (int)below(state, 4));
+		if (chance(state, 30))
+			world->wish.move.map[below(state, 4)] = (int8_t)below(state, 4);
+		break;
+	default:
+		world_wish_drain_dimm(world, (enum drain_finish)below(state, DRAIN_FINISH_COUNT));
+		break;
+	}
+	world->wish.on_timeout = (enum on_timeout)below(state, ON_TIMEOUT_COUNT);
+	if (chance(state, 50))
+		world->wish.allow = UINT32_MAX;
+	if (world->wish.kind == OPERATION_KIND_RESIZE)
+		world->input.start_bytes = guest->current_bytes;
+}
+
+static bool same_step(const struct step *a, const struct step *b)
+{
+	char one[160], two[160];
+
+	return a->kind == b->kind && strcmp(a->guest, b->guest) == 0 &&
+	       strcmp(a->device, b->device) == 0 && a->node == b->node &&
+	       a->target_bytes == b->target_bytes && a->nodes == b->nodes &&
+	       strcmp(step_describe(a, one), step_describe(b, two)) == 0;
+}
+
+/* Since its last run another step must have been taken in between, or the step itself must have
+ * gained. */
+static void check_not_repeated(const struct world *world)
+{
+	if (!world->history_count)
+		return;
+	const struct step_record *last = &world->history[world->history_count - 1];
+
+	if (same_step(&last->step, &world->decision.step) && last->bytes_done == 0)
+		CHECK_STR("the same step again after it gained nothing",
+			  step_kind_name(last->step.kind));
+}
+
+/* Nothing new goes where a hold stands, and never beyond the reserve. */
+static void check_placement(const struct world *world)
+{
+	const struct step *step = &world->decision.step;
+	const int8_t *map = step->kind == STEP_KIND_CHILD ? step->child->move.map : step->map;
+	uint64_t held = snapshot_held_nodes(world->snapshot, world->wish.drain);
+
+	if (step->kind != STEP_KIND_CHILD && step->kind != STEP_KIND_MOVE_PAGES)
+		return;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (map[node] >= 0)
+			CHECK_TRUE(!(held >> map[node] & 1));
+}
+
+static void check_reserve(const struct world *world, int to, uint64_t free_before)
+{
+	uint64_t without = world->wish.kind == OPERATION_KIND_DRAIN ? 1 << 3 : 0;
+	uint64_t share = world_share(world, to, without),
+		 now = snapshot_node(world->snapshot, to)->free_bytes;
+
+	/* A MiB for the rounding of the share. */
+	CHECK_TRUE(now >= free_before || now + MIB >= share);
+}
+
+/* Some of a step: a fraction of its bytes, where it has any that a snapshot shows. */
+static void perform_partly(struct world *world, uint64_t *state)
+{
+	const struct step *step = &world->decision.step;
+	struct snapshot_guest *guest =
+		step->guest[0] ? snapshot_guest(world->snapshot, step->guest) : NULL;
+	uint64_t gained = step->bytes / 2 / (2 * MIB) * (2 * MIB);
+	struct step_record *record;
+
+	if (chance(state, 50))
+		gained = 0;
+	if (guest && (step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_KICK)) {
+		for (size_t i = 0; i < guest->device_count; i++) {
+			struct snapshot_device *device = &guest->devices[i];
+
+			if (strcmp(device->alias, step->device) != 0)
+				continue;
+			if (device->current_bytes > step->target_bytes) {
+				device->current_bytes -= gained;
+				guest->current_bytes -= gained;
+			} else {
+				device->current_bytes += gained;
+				guest->current_bytes += gained;
+			}
+			device->requested_bytes = step->target_bytes;
+		}
+	} else if (guest && step->kind == STEP_KIND_FREE_HUGE_PAGES) {
+		guest->agent.huge_free_bytes -= gained;
+	} else if (guest && step->kind == STEP_KIND_OFFLINE_GUEST_BLOCKS) {
+		gained = gained < GIB ? gained : 0;
+	} else if (guest && step->kind == STEP_KIND_MOVE_PAGES && step->by_map) {
+		uint64_t left = gained;
+
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+			uint64_t bytes = step->map[node] >= 0 ? guest->node_bytes[node] : 0;
+
+			bytes = bytes < left ? bytes : left;
+			if (!bytes)
+				continue;
+			guest->node_bytes[node] -= bytes;
+			guest->node_bytes[step->map[node]] += bytes;
+			left -= bytes;
+		}
+		gained -= left;
+	} else {
+		gained = 0;
+	}
+	record = world_record(world, gained ? STEP_STATE_PARTIAL : STEP_STATE_FAILED, gained);
+	record->flat = true;
+	if (chance(state, 30))
+		remainder_list_add(&record->remainder, REMAINDER_PINNED, "block 40",
+				   below(state, 2000) * MIB, NULL, "pinned");
+}
+
+static uint64_t shrink_missing(const struct world *world)
+{
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g0");
+	uint64_t wanted = plan_wanted_bytes(&world->wish, guest);
+	uint64_t now = guest->device_count ? guest->current_bytes : guest->balloon_bytes;
+
+	return now > wanted ? now - wanted : 0;
+}
+
+static void check_explained(const struct world *world)
+{
+	uint64_t told = remainder_list_bytes(&world->decision.remainder);
+	uint64_t bytes = 0;
+
+	if (world->decision.kind == DECISION_KIND_DONE) {
+		CHECK_INT(world->decision.remainder.count, 0);
+		return;
+	}
+	CHECK_TRUE(world->decision.remainder.count > 0);
+	switch (world->wish.kind) {
+	case OPERATION_KIND_RESIZE:
+		if (world->input.start_bytes > world->wish.resize.target_bytes)
+			CHECK_INT(told, shrink_missing(world));
+		return;
+	case OPERATION_KIND_DRAIN:
+		if (world->wish.drain_wish.finish == DRAIN_FINISH_EMPTY)
+			return;
+		for (size_t i = 0; i < world->snapshot->block_count; i++)
+			if (world->snapshot->blocks[i].node == 3 &&
+			    world->snapshot->blocks[i].state == BLOCK_STATE_ONLINE)
+				bytes += world->snapshot->blocks[i].size_bytes;
+		if (bytes)
+			CHECK_INT(told, bytes);
+		return;
+	case OPERATION_KIND_MOVE:
+		if (world->wish.move.form != MOVE_FORM_TO)
+			return;
+		for (int node = 0; node < 4; node++)
+			if (!(world->wish.move.to_nodes >> node & 1))
+				bytes += snapshot_guest(world->snapshot, "g0")->node_bytes[node];
+		CHECK_INT(told, bytes);
+		return;
+	case OPERATION_KIND_UNDRAIN:
+	case OPERATION_KIND_CHECK:
+	case OPERATION_KIND_COUNT:
+		return;
+	}
+}
+
+/* Returns the number of steps. */
+static size_t walk(struct world *world, uint64_t *state, unsigned failures_percent, bool checked)
+{
+	for (size_t steps = 0; steps < STEPS_MAX; steps++) {
+		int to = -1;
+		uint64_t free_before = 0;
+
+		if (chance(state, 2))
+			world->input.deadline_ms = failures_percent ? 1 : 0;
+		if (world_next(world)->kind != DECISION_KIND_STEP) {
+			check_explained(world);
+			return steps;
+		}
+		check_not_repeated(world);
+		if (checked)
+			check_placement(world);
+		if (chance(state, failures_percent)) {
+			perform_partly(world, state);
+			continue;
+		}
+		if (checked && world->decision.step.kind == STEP_KIND_CHILD)
+			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+				if (world->decision.step.child->move.map[node] >= 0)
+					to = world->decision.step.child->move.map[node];
+		if (to >= 0)
+			free_before = snapshot_node(world->snapshot, to)->free_bytes;
+		world_perform(world);
+		if (to >= 0)
+			check_reserve(world, to, free_before);
+	}
+	CHECK_STR("it does not end", wish_target(&world->wish, (char[96]){0}));
+	return STEPS_MAX;
+}
+
+static void whatever_happens_it_ends(void)
+{
+	uint64_t state = UINT64_C(88172645463325252);
+	size_t longest = 0;
+
+	for (unsigned i = 0; i < WALKS; i++) {
+		struct remainder_list blockers;
+		struct failure failure;
+		struct world world;
+		size_t steps;
+
+		random_world(&world, &state);
+		random_wish(&world, &state);
+		steps = walk(&world, &state, 40,
+			     plan_check(&world.input, &blockers, &failure) == 0);
+		longest = steps > longest ? steps : longest;
+		world_done(&world);
+	}
+	printf("longest walk: %zu steps\n", longest);
+}
+
+static void a_dry_run_is_the_run_that_works(void)
+{
+	uint64_t state = UINT64_C(362436069362436069);
+	unsigned ran = 0;
+
+	for (unsigned i = 0; i < WALKS; i++) {
+		CLEANUP(plan_freep) struct plan *plan = NULL;
+		struct remainder_list blockers;
+		struct failure failure;
+		struct world world;
+
+		random_world(&world, &state);
+		random_wish(&world, &state);
+		plan = plan_dry_run(&world.input);
+		if (plan_check(&world.input, &blockers, &failure) == 0) {
+			ran++;
+			walk(&world, &state, 0, true);
+			CHECK_INT(plan->step_count, world.history_count);
+			for (size_t n = 0; n < plan->step_count && n < world.history_count; n++)
+				CHECK_TRUE(same_step(&plan->steps[n], &world.history[n].step));
+			CHECK_TRUE(!plan->already_done || world.history_count == 0);
+		}
+		world_done(&world);
+	}
+	CHECK_TRUE(ran > WALKS / 10);
+	printf("%u of %u wishes could be begun\n", ran, WALKS);
+}
+
+static const struct unit_case cases[] = {
+	{"whatever happens it ends", whatever_happens_it_ends},
+	{"a dry run is the run that works", a_dry_run_is_the_run_that_works},
+};
+
+int main(void)
+{
+	return unit_main("plan_walk", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+/* 512 MiB base and a device of 2 GiB, full; the agent sees 1000 MiB available and 1400 MiB of free
+ * huge pages. */
+static struct snapshot_guest *stuck_guest(struct world *world)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 2 * GIB);
+	world_add_agent(guest, 1000 * MIB, 1400 * MIB);
+	return guest;
+}
+
+static void expect_step(struct world *world, enum step_kind kind)
+{
+	const struct decision *decision = world_next(world);
+
+	CHECK_INT(decision->kind, DECISION_KIND_STEP);
+	CHECK_STR(step_kind_name(decision->step.kind), step_kind_name(kind));
+}
+
+static void expect_run(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+static void a_grow_is_policy_request_undo(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	world_add_agent(guest, 400 * MIB, 0);
+	strcpy(guest->agent.online_policy, "offline");
+	world_wish_resize(&world, "g1", 512 * MIB + GIB);
+	expect_step(&world, STEP_KIND_ONLINE_POLICY);
+	CHECK_STR(world.decision.step.text, "online_movable");
+	world_perform(&world);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, GIB);
+	CHECK_INT(world.decision.step.bytes, GIB);
+	expect_run(&world, "request agent_undo done");
+	CHECK_INT(snapshot_guest(world.snapshot, "g1")->current_bytes, 512 * MIB + GIB);
+	world_done(&world);
+}
+
+static void a_large_grow_takes_the_ratio(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 4 * GIB, 0);
+	world_add_agent(guest, 400 * MIB, 0);
+	world_wish_resize(&world, "g1", 512 * MIB + 4 * GIB);
+	expect_step(&world, STEP_KIND_ONLINE_POLICY);
+	CHECK_STR(world.decision.step.text, "auto-movable");
+	CHECK_INT(world.decision.step.target_bytes, 301);
+	world_done(&world);
+}
+
+static void plugged_is_not_onlined(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	world_add_agent(guest, 400 * MIB, 0);
+	world_wish_resize(&world, "g1", GIB);
+	guest->agent.offline_bytes = 128 * MIB;
+	guest->agent.wrong_zone_bytes = 2 * GIB;
+	expect_run(&world, "request agent_undo give_up");
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_ONLINED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 128 * MIB);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_WRONG_ZONE);
+	CHECK_INT(world.decision.remainder.items[1].bytes, 512 * MIB);
+	world_done(&world);
+}
+
+static void a_grow_on_huge_pages_makes_room_first(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = 2 * MIB;
+	guest->cpuset_mems = 1 << 1;
+	world_wish_resize(&world, "g1", 512 * MIB + 256 * MIB);
+	expect_step(&world, STEP_KIND_HOST_POOL);
+	CHECK_INT(world.decision.step.node, 1);
+	CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+	expect_run(&world, "host_pool request done");
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_NO_AGENT));
+	world_done(&world);
+}
+
+static void already_there_needs_nothing(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", 512 * MIB + 2 * GIB);
+	expect_run(&world, "done");
+	world_done(&world);
+}
+
+static void a_shrink_frees_what_memory_does_not_cover(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	CHECK_TRUE(world.decision.step.bytes >= 536 * MIB);
+	CHECK_TRUE(world.decision.step.bytes <= 1400 * MIB);
+	expect_run(&world, "free_huge_pages request agent_commit done");
+	CHECK_INT(snapshot_guest(world.snapshot, "g1")->current_bytes, GIB);
+	world_done(&world);
+}
+
+static void a_small_shrink_leaves_the_pool_alone(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", 2 * GIB);
+	expect_run(&world, "request done");
+	world_done(&world);
+}
+
+/* Lets the decided step have gained so much: devices shrink by it where it is one that unplugs. */
+static struct step_record *gain(struct world *world, uint64_t bytes)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g1");
+	enum step_kind kind = world->decision.step.kind;
+	struct step_record *record = world_record(
+		world, bytes >= world->decision.step.bytes ? STEP_STATE_DONE : STEP_STATE_PARTIAL,
+		bytes);
+
+	if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK) {
+		guest->devices[0].current_bytes -= bytes;
+		guest->current_bytes -= bytes;
+		guest->devices[0].requested_bytes = world->decision.step.target_bytes;
+	}
+	if (kind == STEP_KIND_SETTLE)
+		guest->devices[0].requested_bytes = world->decision.step.target_bytes;
+	if (kind == STEP_KIND_FREE_HUGE_PAGES)
+		guest->agent.huge_free_bytes -= bytes;
+	return record;
+}
+
+static void the_whole_ladder(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+	struct step_record *record;
+
+	guest->agent.huge_used_bytes = 192 * MIB;
+	world_wish_resize(&world, "g1", 640 * MIB);
+	/* 1920 MiB to go. */
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	gain(&world, 1040 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, 1400 * MIB);
+	/* The rest of the pool, because the request has gained since. */
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	CHECK_INT(world.decision.step.bytes, 360 * MIB);
+	gain(&world, 360 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_COMPACT);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 520 * MIB);
+	record = gain(&world, 264 * MIB);
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "block 40", 64 * MIB, NULL,
+			   "io_uring");
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 264 * MIB);
+	/* The kick gained, so the lower rungs are open again; they bring nothing. */
+	expect_step(&world, STEP_KIND_COMPACT);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	record = gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "block 40", 64 * MIB, NULL,
+			   "io_uring");
+	expect_step(&world, STEP_KIND_SETTLE);
+	CHECK_INT(world.decision.step.target_bytes, 896 * MIB - 512 * MIB);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 256 * MIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_PINNED);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_HUGE_PAGES_IN_USE);
+	CHECK_INT(world.decision.remainder.items[1].bytes, 192 * MIB);
+	world_done(&world);
+}
+
+static void a_rung_that_did_nothing_is_not_kicked(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	guest->agent.huge_free_bytes = 0;
+	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, 100 * MIB);
+	expect_step(&world, STEP_KIND_COMPACT);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	expect_step(&world, STEP_KIND_SETTLE);
+	world_done(&world);
+}
+
+static void without_an_agent_one_kick_and_the_reason(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	memset(&guest->agent, 0, sizeof(guest->agent));
+	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, 500 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 36 * MIB);
+	expect_step(&world, STEP_KIND_SETTLE);
+	gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_AGENT);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 1000 * MIB);
+	world_done(&world);
+}
+
+static void an_agent_that_goes_is_told(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	guest->agent.state = AGENT_STATE_DISCONNECTED;
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, 36 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_SETTLE);
+	gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_AGENT_LOST);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1500 * MIB);
+	world_done(&world);
+}
+
+static void a_veto_is_heard(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	guest->agent.veto = true;
+	world_wish_resize(&world, "g1", GIB);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VETOED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 1536 * MIB);
+	world_done(&world);
+}
+
+static void a_lying_report_keeps_the_sum_true(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	guest->agent.huge_used_bytes = guest->agent.gigantic_bytes = guest->agent.wrong_zone_bytes =
+		UINT64_MAX;
+	guest->agent.huge_free_bytes = guest->agent.huge_floor_bytes = UINT64_MAX;
+	world_wish_resize(&world, "g1", GIB);
+	world.input.deadline_ms = 500;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB);
+	world_done(&world);
+}
+
+static void the_deadline_ends_the_ladder(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	gain(&world, 600 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, GIB)->flat = false;
+	world.input.deadline_ms = 500;
+	snapshot_guest(world.snapshot, "g1")->agent.memory_available_bytes = GIB;
+	expect_step(&world, STEP_KIND_SETTLE);
+	gain(&world, 0);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_DEADLINE);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 512 * MIB);
+	world_done(&world);
+}
+
+static void restore_goes_back(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", GIB);
+	world.wish.on_timeout = ON_TIMEOUT_RESTORE;
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	gain(&world, 600 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, GIB);
+	world.input.deadline_ms = 500;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB);
+	world_perform(&world);
+	CHECK_INT(snapshot_guest(world.snapshot, "g1")->current_bytes, 512 * MIB + 2 * GIB);
+	expect_run(&world, "agent_undo give_up");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB);
+	world_done(&world);
+}
+
+static void continue_leaves_the_request(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", GIB);
+	world.wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	gain(&world, 600 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	gain(&world, GIB);
+	world.input.deadline_ms = 500;
+	expect_run(&world, "agent_commit give_up");
+	CHECK_INT(snapshot_guest(world.snapshot, "g1")->devices[0].requested_bytes, 512 * MIB);
+	world_done(&world);
+}
+
+static void libvirt_refuses(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", 2 * GIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_LIBVIRT_REFUSED));
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 512 * MIB);
+	world_done(&world);
+}
+
+static void bytes_are_spread_over_devices(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", GIB, 256 * MIB);
+	world_add_device(guest, "vm1", GIB, 768 * MIB);
+	world_wish_resize(&world, "g1", 512 * MIB + 128 * MIB);
+	/* 896 MiB less: all of the larger, the rest of the other; asked in their order. */
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_STR(world.decision.step.device, "vm0");
+	CHECK_INT(world.decision.step.target_bytes, 128 * MIB);
+	/* Slow: its goal stays its own. */
+	world_record(&world, STEP_STATE_PARTIAL, 28 * MIB);
+	guest->devices[0].current_bytes -= 28 * MIB;
+	guest->devices[0].requested_bytes = 128 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.target_bytes, 0);
+	world_done(&world);
+}
+
+static void named_devices_are_obeyed(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", GIB, 256 * MIB);
+	world_add_device(guest, "vm1", GIB, 768 * MIB);
+	world_wish_resize(&world, "g1", 0);
+	world.wish.resize.device_count = 2;
+	strcpy(world.wish.resize.devices[0].alias, "vm0");
+	world.wish.resize.devices[0].requested_bytes = 512 * MIB;
+	strcpy(world.wish.resize.devices[1].alias, "vm1");
+	world.wish.resize.devices[1].requested_bytes = 128 * MIB;
+	CHECK_INT(plan_wanted_bytes(&world.wish, guest), 1152 * MIB);
+	expect_run(&world, "request request done");
+	CHECK_INT(guest->devices[0].current_bytes, 512 * MIB);
+	CHECK_INT(guest->devices[1].current_bytes, 128 * MIB);
+	world_done(&world);
+}
+
+static void given_ranges_are_offlined_first(void)
+{
+	struct world world;
+
+	stuck_guest(&world);
+	world_wish_resize(&world, "g1", 2 * GIB);
+	world.wish.resize.range_count = 1;
+	world.wish.resize.ranges[0] = (struct snapshot_range){4 * GIB, 4 * GIB + 512 * MIB};
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.range_count, 1);
+	expect_run(&world, "offline_guest_blocks request agent_commit done");
+	world_done(&world);
+}
+
+static void a_guest_without_devices_has_a_balloon(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	guest->has_balloon = true;
+	guest->balloon_bytes = 512 * MIB;
+	world_wish_resize(&world, "g1", 256 * MIB);
+	expect_step(&world, STEP_KIND_BALLOON);
+	world_record(&world, STEP_STATE_PARTIAL, 100 * MIB);
+	guest->balloon_bytes = 412 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 156 * MIB);
+	guest->balloon_bytes = 256 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+static void check_code(struct world *world, const char *code)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
+	CHECK_STR(failure.code, code);
+}
+
+static void a_balloon_keeps_to_the_policy(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	guest->has_balloon = true;
+	guest->balloon_bytes = guest->current_bytes = 512 * MIB;
+	guest->max_bytes = GIB;
+	world_wish_resize(&world, "g1", 256 * MIB);
+	check_code(&world, "");
+	guest->minimum_bytes = 300 * MIB;
+	check_code(&world, "below_floor");
+	world.wish.resize.target_bytes = 900 * MIB;
+	check_code(&world, "");
+	guest->maximum_bytes = 800 * MIB;
+	check_code(&world, "above_maximum");
+	world_done(&world);
+}
+
+static void impossible_sizes_are_refused(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+	struct remainder_list blockers;
+	struct failure failure;
+	char text[900];
+
+	world_wish_resize(&world, "g1", GIB);
+	check_code(&world, "");
+	world.wish.resize.target_bytes = 515 * MIB;
+	check_code(&world, "not_block_multiple");
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_STR(failure_format(&failure, text, sizeof(text)),
+		  "guest g1: cannot resize: 3 MiB is no multiple of the block size 2 MiB (ask for "
+		  "514 MiB or 516 MiB)");
+	world.wish.resize.target_bytes = 256 * MIB;
+	check_code(&world, "below_base");
+	world.wish.resize.target_bytes = 4 * GIB;
+	check_code(&world, "above_maximum");
+	guest->minimum_bytes = GIB;
+	world.wish.resize.target_bytes = 514 * MIB;
+	check_code(&world, "below_floor");
+	guest->minimum_bytes = 0;
+	guest->agent.shrink_limit_bytes = GIB;
+	check_code(&world, "below_floor");
+	guest->devices[0].size_bytes = 16 * GIB;
+	guest->max_bytes = 17 * GIB;
+	world.wish.resize.target_bytes = 16 * GIB;
+	check_code(&world, "no_room");
+	guest->device_count = 0;
+	check_code(&world, "no_memory_device");
+	guest->state = GUEST_STATE_SHUT_OFF;
+	check_code(&world, "guest_not_running");
+	strcpy(world.wish.guest, "nobody");
+	check_code(&world, "unknown_guest");
+	world_done(&world);
+}
+
+static const struct unit_case cases[] = {
+	{"a grow is policy, request, undo", a_grow_is_policy_request_undo},
+	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
+	{"plugged is not onlined", plugged_is_not_onlined},
+	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
+	{"already there needs nothing", already_there_needs_nothing},
+	{"a shrink frees what memory does not cover", a_shrink_frees_what_memory_does_not_cover},
+	{"a small shrink leaves the pool alone", a_small_shrink_leaves_the_pool_alone},
+	{"the whole ladder", the_whole_ladder},
+	{"a rung that did nothing is not kicked", a_rung_that_did_nothing_is_not_kicked},
+	{"without an agent one kick and the reason", without_an_agent_one_kick_and_the_reason},
+	{"an agent that goes is told", an_agent_that_goes_is_told},
+	{"a veto is heard", a_veto_is_heard},
+	{"a lying report keeps the sum true", a_lying_report_keeps_the_sum_true},
+	{"the deadline ends the ladder", the_deadline_ends_the_ladder},
+	{"restore goes back", restore_goes_back},
+	{"continue leaves the request", continue_leaves_the_request},
+	{"libvirt refuses", libvirt_refuses},
+	{"bytes are spread over devices", bytes_are_spread_over_devices},
+	{"named devices are obeyed", named_devices_are_obeyed},
+	{"given ranges are offlined first", given_ranges_are_offlined_first},
+	{"a guest without devices has a balloon", a_guest_without_devices_has_a_balloon},
+	{"a balloon keeps to the policy", a_balloon_keeps_to_the_policy},
+	{"impossible sizes are refused", impossible_sizes_are_refused},
+};
+
+int main(void)
+{
+	return unit_main("resize_next", cases, sizeof(cases) / sizeof(cases[0]));
+}

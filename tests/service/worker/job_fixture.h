@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A job of a worker on a tree of kernel files, without a daemon.
+ */
+#ifndef BALLAST_TESTS_JOB_FIXTURE_H
+#define BALLAST_TESTS_JOB_FIXTURE_H
+
+#include "fixture_tree.h"
+#include "job_context.h"
+#include "unit.h"
+
+/* The start time of the process in the tree. It has our own number, because its life is asked of the real kernel. */
+#define JOB_FIXTURE_START_TIME 77
+
+struct job_fixture {
+	struct fixture_tree tree;
+	struct worker_control control;
+	struct worker_job job;
+	struct worker_result result;
+	struct job_context context;
+	json_t *before; /* owned; the last BEFORE's values */
+};
+
+/* With /proc/PID/stat and a block size of 16 MiB. */
+void job_fixture_init(struct job_fixture *fixture, enum step_kind kind);
+void job_fixture_done(struct job_fixture *fixture);
+
+/* Runs the job afresh. BEFORE keeps its values; UNDO is given them. */
+void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind);
+
+/* The remainder of that code, or NULL. */
+const struct remainder *job_fixture_remainder(const struct job_fixture *fixture,
+					      enum remainder_code code);
+void job_fixture_read(struct job_fixture *fixture, const char *path, char *text, size_t size);
+
+#endif

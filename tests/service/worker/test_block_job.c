@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "block_job.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "job_fixture.h"
+
+#define BLOCK_BYTES (16 << 20)
+
+/* A kernel that takes blocks offline and online, with faults. */
+struct kernel {
+	struct job_fixture fixture;
+	int busy[80];  /* by block: so many tries fail with EBUSY */
+	int vanish;    /* this block goes at the first write; 0: none */
+	int cancel_at; /* the cancel comes while this block is written; 0: none */
+	unsigned writes;
+	char order[256]; /* of the writes: "64 65 " */
+	int comes_back; /* this block is onlined by somebody else while the next is written; 0: none */
+	bool is_eject_ignored;
+};
+
+static void set_block(struct kernel *kernel, unsigned id, const char *state, const char *zones)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", id);
+	fixture_tree_write(&kernel->fixture.tree, path, "%s\n", state);
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/valid_zones", id);
+	fixture_tree_write(&kernel->fixture.tree, path, "%s\n", zones);
+}
+
+static int write_block(struct kernel *kernel, unsigned id, const char *text)
+{
+	char path[96], word[16];
+
+	kernel->writes++;
+	snprintf(word, sizeof(word), "%u ", id);
+	strncat(kernel->order, word, sizeof(kernel->order) - strlen(kernel->order) - 1);
+	if ((int)id == kernel->vanish) {
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u", id);
+		fixture_tree_remove(&kernel->fixture.tree, path);
+		return -ENODEV;
+	}
+	if (kernel->comes_back && (int)id == kernel->comes_back + 1)
+		set_block(kernel, id - 1, "online", "Movable");
+	if ((int)id == kernel->cancel_at) {
+		kernel->fixture.control.is_cancelled = true;
+		return -EINTR;
+	}
+	if (strcmp(text, "offline") == 0) {
+		if (kernel->busy[id]-- > 0)
+			return -EBUSY;
+		set_block(kernel, id, "offline", "Movable Normal");
+	} else {
+		set_block(kernel, id, "online",
+			  strcmp(text, "online_kernel") == 0 ? "Normal" : "Movable");
+	}
+	return 0;
+}
+
+static int on_write(void *user, const char *path, const char *text)
+{
+	struct kernel *kernel = user;
+	unsigned id;
+
+	if (sscanf(path, "/sys/devices/system/memory/memory%u/state", &id) == 1)
+		return write_block(kernel, id, text);
+	if (strstr(path, "/eject")) {
+		if (kernel->is_eject_ignored)
+			return 0;
+		fixture_tree_write(&kernel->fixture.tree, "/sys/bus/acpi/devices/PNP0C80:00/status",
+				   "0\n");
+		for (id = 64; id < 68; id++) {
+			char block[96];
+
+			snprintf(block, sizeof(block), "/sys/devices/system/memory/memory%u", id);
+			fixture_tree_remove(&kernel->fixture.tree, block);
+		}
+		return 0;
+	}
+	return -EACCES;
+}
+
+/* Blocks 64 to 67 of node 3, movable but the first. */
+static struct kernel *setup(enum step_kind kind)
+{
+	struct kernel *kernel = calloc(1, sizeof(*kernel));
+	struct job_fixture *fixture = &kernel->fixture;
+
+	job_fixture_init(fixture, kind);
+	fixture_tree_write(&fixture->tree, "/sys/devices/system/node/node3/cpulist", "\n");
+	for (unsigned id = 64; id < 68; id++)
+		fixture_tree_add_block(&fixture->tree, id, 3, "online",
+				       id == 64 ? "Normal" : "Movable");
+	fixture->job.step.block_run_count = 1;
+	fixture->job.step.block_runs[0].first = 64;
+	fixture->job.step.block_runs[0].last = 67;
+	fixture_tree_set_hooks(&fixture->tree, on_write, kernel);
+	return kernel;
+}
+
+static void teardown(struct kernel *kernel)
+{
+	job_fixture_done(&kernel->fixture);
+	free(kernel);
+}
+
+static void check_state(struct kernel *kernel, unsigned id, const char *state, const char *zones)
+{
+	char path[96], text[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", id);
+	job_fixture_read(&kernel->fixture, path, text, sizeof(text));
+	CHECK_STR(text, state);
+	if (!zones)
+		return;
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/valid_zones", id);
+	job_fixture_read(&kernel->fixture, path, text, sizeof(text));
+	CHECK_STR(text, zones);
+}
+
+static void test_offline_and_back(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	CHECK_INT(json_array_size(json_object_get(kernel->fixture.before, "blocks")), 2);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->fixture.result.bytes_done, 4 * BLOCK_BYTES);
+	for (unsigned id = 64; id < 68; id++)
+		check_state(kernel, id, "offline", NULL);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->writes, 4);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 64, "online", "Normal");
+	check_state(kernel, 67, "online", "Movable");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->writes, 8);
+	teardown(kernel);
+}
+
+/* It counts what is, not what the writes said. */
+static void test_comes_back(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct remainder *left;
+
+	kernel->comes_back = 66;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(kernel->fixture.result.bytes_done, 3 * BLOCK_BYTES);
+	left = job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY);
+	CHECK_TRUE(left != NULL);
+	if (left) {
+		CHECK_STR(left->object, "block 66");
+		CHECK_INT(left->bytes, BLOCK_BYTES);
+	}
+	teardown(kernel);
+}
+
+/* Block 65 is the emptiest, then 67; the others are equal. */
+static void test_emptiest_first(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	uint64_t *flags = calloc(4 * 4096, sizeof(*flags));
+
+	for (size_t i = 0; i < 4 * 4096; i++)
+		flags[i] = i / 4096 == 1 || (i / 4096 == 3 && i % 2) ? 1 << 10 : 1 << 5;
+	fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", 64 * 4096 * sizeof(*flags),
+			      flags, 4 * 4096 * sizeof(*flags));
+	free(flags);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_STR(kernel->order, "65 67 64 66 ");
+	teardown(kernel);
+}
+
+static void test_busy_then_goes(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->busy[65] = 2;
+	kernel->busy[66] = 1;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	/* Changed order; a third round because the second got one. */
+	CHECK_STR(kernel->order, "64 65 66 67 66 65 65 ");
+	teardown(kernel);
+}
+
+static void test_stays_busy(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct remainder *remainder;
+
+	kernel->busy[66] = 99;
+	kernel->vanish = 67;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	/* The one that vanished is not online either. */
+	CHECK_INT(kernel->fixture.result.bytes_done, 3 * BLOCK_BYTES);
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY);
+	CHECK_TRUE(remainder && remainder->bytes == BLOCK_BYTES);
+	CHECK_STR(remainder ? remainder->object : NULL, "block 66");
+	teardown(kernel);
+}
+
+static void test_cancel(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->cancel_at = 66;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_INT(kernel->fixture.result.bytes_done, 2 * BLOCK_BYTES);
+	CHECK_STR(kernel->order, "64 65 66 ");
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	CHECK_INT(kernel->fixture.result.remainder.items[0].bytes, 2 * BLOCK_BYTES);
+	teardown(kernel);
+}
+
+static void test_all_busy(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->busy[64] = kernel->busy[65] = kernel->busy[66] = kernel->busy[67] = 99;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	CHECK_STR(kernel->fixture.result.failure.code, "block_busy");
+	CHECK_INT(kernel->writes, 4);
+	teardown(kernel);
+}
+
+static void test_unknown_block(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->fixture.job.step.block_runs[0].last = 68;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_UNKNOWN_TARGET) != NULL);
+	kernel->fixture.job.step.block_runs[0].last = UINT64_C(1) << 40;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	teardown(kernel);
+}
+
+/* Half-way, as after a crash. */
+static void test_undo_of_a_part(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	set_block(kernel, 65, "offline", "Movable Normal");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 65, "online", "Movable");
+	CHECK_INT(kernel->writes, 1);
+	teardown(kernel);
+}
+
+static void test_online(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_ONLINE_BLOCKS);
+
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	kernel->fixture.job.step.zone = BLOCK_ZONE_MOVABLE;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 64, "online", "Movable");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 67, "offline", NULL);
+	teardown(kernel);
+}
+
+static struct kernel *setup_dimm(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_EJECT);
+	struct fixture_tree *tree = &kernel->fixture.tree;
+
+	fixture_tree_write(tree, "/sys/bus/acpi/devices/PNP0C80:00/status", "15\n");
+	fixture_tree_write(tree, "/sys/bus/acpi/devices/PNP0C80:00/path", "\\_SB_.MHPC.MP00\n");
+	fixture_tree_write(tree, "/sys/bus/acpi/devices/PNP0C80:00/eject", "%s", "");
+	for (unsigned i = 0; i < 4; i++) {
+		char path[96], target[96];
+
+		snprintf(path, sizeof(path), "/sys/bus/acpi/devices/PNP0C80:00/physical_node%.0u",
+			 i);
+		snprintf(target, sizeof(target), "../../../devices/system/memory/memory%u", 64 + i);
+		fixture_tree_link(tree, path, target);
+	}
+	strcpy(kernel->fixture.job.step.dimm, "acpi-MP00");
+	return kernel;
+}
+
+static void test_eject(void)
+{
+	struct kernel *kernel = setup_dimm();
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY) != NULL);
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->fixture.result.bytes_done, 4 * BLOCK_BYTES);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_UNDO_FAILED) != NULL);
+	strcpy(kernel->fixture.job.step.dimm, "acpi-MP07");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	CHECK_STR(kernel->fixture.result.failure.code, "unknown_target");
+	teardown(kernel);
+}
+
+static void test_eject_without_effect(void)
+{
+	struct kernel *kernel = setup_dimm();
+
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	kernel->is_eject_ignored = true;
+	kernel->fixture.job.deadline_ms = 60;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_FAILED) != NULL);
+	teardown(kernel);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"offline_and_back", test_offline_and_back},
+		{"comes_back", test_comes_back},
+		{"emptiest_first", test_emptiest_first},
+		{"busy_then_goes", test_busy_then_goes},
+		{"stays_busy", test_stays_busy},
+		{"cancel", test_cancel},
+		{"all_busy", test_all_busy},
+		{"unknown_block", test_unknown_block},
+		{"undo_of_a_part", test_undo_of_a_part},
+		{"online", test_online},
+		{"eject", test_eject},
+		{"eject_without_effect", test_eject_without_effect},
+	};
+
+	return unit_main("block_job", cases, sizeof(cases) / sizeof(cases[0]));
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker_pool.h"
+
+#include <event2/event.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include "unit.h"
+
+/* Short, so that what must run into it does so at once; the rest never waits for it. */
+#define GRACE_MS 150
+
+struct fixture {
+	struct event_base *base;
+	struct worker_pool *pool;
+	char lock_path[64];
+	char order[16]; /* of the jobs that ended */
+};
+
+struct job_log {
+	struct fixture *fixture;
+	char name;
+	unsigned results, progresses;
+	struct worker_result result;
+	char detail[WORKER_DETAIL_SIZE];
+	uint64_t done_bytes;
+	struct worker *worker;
+};
+
+static void setup(struct fixture *fixture, unsigned limit)
+{
+	struct failure failure = {0};
+	struct worker_pool_options options = {
+		.program = FAKE_WORKER, .limit = limit, .kill_grace_ms = GRACE_MS};
+
+	memset(fixture, 0, sizeof(*fixture));
+	snprintf(fixture->lock_path, sizeof(fixture->lock_path), "/tmp/ballast-test-%d.lock",
+		 (int)getpid());
+	fixture->base = event_base_new();
+	options.base = fixture->base;
+	options.lock_path = fixture->lock_path;
+	CHECK_INT(worker_pool_new(&options, 0, &fixture->pool, &failure), 0);
+}
+
+static void teardown(struct fixture *fixture)
+{
+	worker_pool_free(fixture->pool);
+	event_base_free(fixture->base);
+	unlink(fixture->lock_path);
+}
+
+static void on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes, const char *detail)
+{
+	struct job_log *log = user;
+
+	(void)total_bytes;
+	log->progresses++;
+	log->done_bytes = done_bytes;
+	snprintf(log->detail, sizeof(log->detail), "%s", detail);
+	event_base_loopbreak(log->fixture->base);
+}
+
+static void on_result(void *user, const struct worker_result *result)
+{
+	struct job_log *log = user;
+
+	log->results++;
+	log->result = *result;
+	if (result->values)
+		json_incref(result->values);
+	strncat(log->fixture->order, &log->name, 1);
+	log->worker = NULL;
+	event_base_loopbreak(log->fixture->base);
+}
+
+static void start_with(struct fixture *fixture, struct job_log *log, char name, const char *script,
+		       const char *before, uint64_t deadline_ms)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	struct failure failure = {0};
+	char text[512];
+
+	memset(log, 0, sizeof(*log));
+	log->fixture = fixture;
+	log->name = name;
+	job->kind = before ? WORKER_JOB_UNDO : WORKER_JOB_STEP;
+	job->deadline_ms = deadline_ms;
+	step_init(&job->step, STEP_KIND_PROBE);
+	snprintf(job->step.text, sizeof(job->step.text), "%s", script);
+	job->before = before ? strdup(before) : NULL;
+	if (worker_pool_start(fixture->pool, job, on_progress, on_result, log, &log->worker,
+			      &failure))
+		printf("  %s\n", failure_format(&failure, text, sizeof(text)));
+	CHECK_TRUE(log->worker != NULL);
+	worker_job_done(job);
+	free(job);
+}
+
+static void start(struct fixture *fixture, struct job_log *log, char name, const char *script)
+{
+	start_with(fixture, log, name, script, NULL, 0);
+}
+
+static void wait_result(struct fixture *fixture, struct job_log *log)
+{
+	while (log->worker)
+		event_base_dispatch(fixture->base);
+}
+
+static void drop(struct job_log *log)
+{
+	if (log->result.values)
+		json_decref(log->result.values);
+}
+
+static void test_result(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 2);
+	start(&fixture, &log, 'a', "done");
+	CHECK_TRUE(worker_pid(log.worker) > 0);
+	CHECK_INT(log.results, 0);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.results, 1);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(log.result.bytes_done, 7);
+	teardown(&fixture);
+}
+
+static void test_long_values(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "long");
+	wait_result(&fixture, &log);
+	CHECK_INT(json_array_size(log.result.values), 40000);
+	CHECK_STR(json_string_value(json_array_get(log.result.values, 39999)), "\"item\" 39999");
+	drop(&log);
+	teardown(&fixture);
+}
+
+/* Larger than the socket's buffer in both directions. */
+static void test_long_before(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+	size_t length = 1 << 20;
+	char *before = malloc(length + 1);
+
+	for (size_t i = 0; i < length; i++)
+		before[i] = (char)(i % 7 ? 'a' + i % 26 : '"');
+	before[length] = '\0';
+	setup(&fixture, 1);
+	start_with(&fixture, &log, 'a', "echo_before", before, 0);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_TRUE(json_is_string(log.result.values) &&
+		   strcmp(json_string_value(log.result.values), before) == 0);
+	drop(&log);
+	free(before);
+	teardown(&fixture);
+}
+
+static void test_limit_keeps_order(void)
+{
+	struct fixture fixture;
+	struct job_log first, second, third;
+
+	setup(&fixture, 1);
+	start(&fixture, &first, 'a', "listen");
+	start(&fixture, &second, 'b', "done");
+	start(&fixture, &third, 'c', "done");
+	CHECK_INT(worker_pid(second.worker), 0);
+	worker_cancel(first.worker);
+	wait_result(&fixture, &third);
+	CHECK_STR(fixture.order, "abc");
+	CHECK_INT(first.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_INT(first.result.bytes_done, 7);
+	teardown(&fixture);
+}
+
+static void test_cancel_waiting(void)
+{
+	struct fixture fixture;
+	struct job_log first, second;
+
+	setup(&fixture, 1);
+	start(&fixture, &first, 'a', "listen");
+	start(&fixture, &second, 'b', "done");
+	worker_cancel(second.worker);
+	worker_cancel(second.worker);
+	CHECK_INT(second.results, 0);
+	wait_result(&fixture, &second);
+	CHECK_INT(second.results, 1);
+	CHECK_INT(second.result.outcome, WORKER_OUTCOME_CANCELLED);
+	worker_cancel(first.worker);
+	wait_result(&fixture, &first);
+	teardown(&fixture);
+}
+
+static void test_talk(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "listen");
+	worker_limit(log.worker, 42, 10, 3);
+	while (!log.progresses)
+		event_base_dispatch(fixture.base);
+	CHECK_STR(log.detail, "limit");
+	CHECK_INT(log.done_bytes, 42);
+	worker_pause(log.worker);
+	while (log.progresses < 2)
+		event_base_dispatch(fixture.base);
+	CHECK_STR(log.detail, "pause");
+	worker_resume(log.worker);
+	while (log.progresses < 3)
+		event_base_dispatch(fixture.base);
+	CHECK_STR(log.detail, "resume");
+	worker_cancel(log.worker);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
+	teardown(&fixture);
+}
+
+static void check_died(const char *script, int error)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', script);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.results, 1);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DIED);
+	CHECK_INT(log.result.failure.error, error);
+	CHECK_TRUE(remainder_list_has(&log.result.remainder, REMAINDER_WORKER_DIED));
+	teardown(&fixture);
+}
+
+static void test_dies(void)
+{
+	check_died("die", EIO);
+}
+
+static void test_garbage(void)
+{
+	check_died("garbage", EINVAL);
+}
+
+static void test_too_large(void)
+{
+	check_died("large", EMSGSIZE);
+}
+
+static void test_killed_from_outside(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "listen");
+	kill(worker_pid(log.worker), SIGKILL);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DIED);
+	CHECK_STR(log.result.failure.cause, "signal 9");
+	teardown(&fixture);
+}
+
+static void test_ignores_terminate(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "deaf");
+	worker_cancel(log.worker);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_STR(log.result.failure.cause, "signal 9");
+	teardown(&fixture);
+}
+
+static void test_lingers_after_result(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "linger");
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DONE);
+	teardown(&fixture);
+}
+
+static void test_deadline(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start_with(&fixture, &log, 'a', "deaf", NULL, 1);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
+	teardown(&fixture);
+}
+
+/* The lock lives as long as a worker does, and a second daemon does not begin beside it. */
+static void test_lock(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+	struct worker_pool *second = NULL;
+	struct failure failure = {0};
+	int fd;
+
+	setup(&fixture, 1);
+	start(&fixture, &log, 'a', "lock");
+	wait_result(&fixture, &log);
+	CHECK_TRUE(json_is_true(log.result.values));
+	drop(&log);
+	struct worker_pool_options options = {.base = fixture.base,
+					      .program = FAKE_WORKER,
+					      .lock_path = fixture.lock_path,
+					      .kill_grace_ms = GRACE_MS};
+	CHECK_INT(worker_pool_new(&options, 1, &second, &failure), -EBUSY);
+	CHECK_TRUE(second == NULL && failure_is_set(&failure));
+	worker_pool_free(fixture.pool);
+	fixture.pool = NULL;
+	fd = open(fixture.lock_path, O_RDWR | O_CLOEXEC);
+	CHECK_INT(flock(fd, LOCK_EX | LOCK_NB), 0);
+	close(fd);
+	teardown(&fixture);
+}
+
+static void test_free_kills(void)
+{
+	struct fixture fixture;
+	struct job_log first, second;
+	int pid;
+
+	setup(&fixture, 1);
+	start(&fixture, &first, 'a', "deaf");
+	start(&fixture, &second, 'b', "done");
+	pid = worker_pid(first.worker);
+	worker_pool_free(fixture.pool);
+	fixture.pool = NULL;
+	CHECK_INT(first.results + second.results, 0);
+	CHECK_TRUE(kill(pid, 0) < 0 && errno == ESRCH);
+	teardown(&fixture);
+}
+
+static void test_no_program(void)
+{
+	struct fixture fixture;
+	struct worker_job *job = calloc(1, sizeof(*job));
+	struct worker *worker = NULL;
+	struct failure failure = {0};
+	struct worker_pool_options options = {.program = "/nonexistent/worker", .limit = 1};
+
+	setup(&fixture, 1);
+	worker_pool_free(fixture.pool);
+	options.base = fixture.base;
+	options.lock_path = fixture.lock_path;
+	CHECK_INT(worker_pool_new(&options, 0, &fixture.pool, &failure), 0);
+	CHECK_INT(worker_pool_start(fixture.pool, job, on_progress, on_result, NULL, &worker,
+				    &failure),
+		  -ENOENT);
+	CHECK_STR(failure.object, "/nonexistent/worker");
+	free(job);
+	teardown(&fixture);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"result", test_result},
+		{"long_values", test_long_values},
+		{"long_before", test_long_before},
+		{"limit_keeps_order", test_limit_keeps_order},
+		{"cancel_waiting", test_cancel_waiting},
+		{"talk", test_talk},
+		{"dies", test_dies},
+		{"garbage", test_garbage},
+		{"too_large", test_too_large},
+		{"killed_from_outside", test_killed_from_outside},
+		{"ignores_terminate", test_ignores_terminate},
+		{"lingers_after_result", test_lingers_after_result},
+		{"deadline", test_deadline},
+		{"lock", test_lock},
+		{"free_kills", test_free_kills},
+		{"no_program", test_no_program},
+	};
+
+	return unit_main("worker_pool", cases, sizeof(cases) / sizeof(cases[0]));
+}

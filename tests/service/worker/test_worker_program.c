@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The real program under the real pool, on this machine, with jobs that change nothing.
+ */
+#include <event2/event.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include "process_identity.h"
+#include "unit.h"
+#include "worker_pool.h"
+
+struct reply {
+	struct event_base *base;
+	struct worker_result result;
+	bool is_there;
+};
+
+static void on_result(void *user, const struct worker_result *result)
+{
+	struct reply *reply = user;
+
+	reply->result = *result;
+	if (result->values)
+		json_incref(result->values);
+	reply->is_there = true;
+	event_base_loopbreak(reply->base);
+}
+
+static void run(struct worker_job *job, struct reply *reply)
+{
+	struct worker_pool *pool = NULL;
+	struct worker *worker = NULL;
+	struct failure failure = {0};
+	char lock_path[64];
+
+	snprintf(lock_path, sizeof(lock_path), "/tmp/ballast-test-%d.lock", (int)getpid());
+	memset(reply, 0, sizeof(*reply));
+	reply->base = event_base_new();
+	struct worker_pool_options options = {.base = reply->base,
+					      .program = BALLAST_WORKER,
+					      .lock_path = lock_path,
+					      .limit = 1,
+					      .kill_grace_ms = 20000};
+
+	CHECK_INT(worker_pool_new(&options, 0, &pool, &failure), 0);
+	CHECK_INT(worker_pool_start(pool, job, NULL, on_result, reply, &worker, &failure), 0);
+	while (worker && !reply->is_there)
+		event_base_dispatch(reply->base);
+	worker_pool_free(pool);
+	event_base_free(reply->base);
+	unlink(lock_path);
+	worker_job_done(job);
+	free(job);
+}
+
+static void test_probe(void)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	struct reply reply;
+
+	job->kind = WORKER_JOB_STEP;
+	step_init(&job->step, STEP_KIND_PROBE);
+	run(job, &reply);
+	CHECK_INT(reply.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_TRUE(json_is_object(
+		json_object_get(json_object_get(reply.result.values, "features"), "move_pages")));
+	json_decref(reply.result.values);
+}
+
+/* Also a process that is gone, and one whose number was reused, end with that reason and nothing
+ * else. */
+static void test_survey_of_nobody(void)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	struct reply reply;
+
+	job->kind = WORKER_JOB_SURVEY;
+	job->process = (struct worker_process){getpid(), 1};
+	run(job, &reply);
+	CHECK_INT(reply.result.outcome, WORKER_OUTCOME_FAILED);
+	CHECK_TRUE(remainder_list_has(&reply.result.remainder, REMAINDER_GUEST_GONE));
+	CHECK_TRUE(!reply.result.values);
+}
+
+static void test_by_hand(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		int null = open("/dev/null", O_RDWR);
+
+		dup2(null, 2);
+		close(3);
+		execl(BALLAST_WORKER, BALLAST_WORKER, (char *)NULL);
+		_exit(9);
+	}
+	CHECK_INT(waitpid(pid, &status, 0), pid);
+	CHECK_INT(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 2);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"probe", test_probe},
+		{"survey_of_nobody", test_survey_of_nobody},
+		{"by_hand", test_by_hand},
+	};
+
+	return unit_main("worker_program", cases, sizeof(cases) / sizeof(cases[0]));
+}
