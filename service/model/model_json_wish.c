@@ -106,6 +106,8 @@ static json_t *move_json(const struct wish_move *wish)
 	put_true(&json, "cpus", wish->cpus);
 	put_true(&json, "persist", wish->persist);
 	put_true(&json, "lazy", wish->lazy);
+	if (wish->order != MOVE_ORDER_ANY)
+		model_json_put(&json, "order", json_string(move_order_name(wish->order)));
 	put_u64(&json, "budget_bytes_per_s", wish->budget_bytes_per_s);
 	put_u64(&json, "budget_stall_us", wish->budget_stall_us);
 	return json;
@@ -203,6 +205,9 @@ json_t *model_json_step(const struct step *step)
 	}
 	put_ranges(&json, "ranges", step->ranges, step->range_count);
 	put_u64(&json, "timeout_ms", step->timeout_ms);
+	if (step->order != MOVE_ORDER_ANY)
+		model_json_put(&json, "order", json_string(move_order_name(step->order)));
+	put_u64(&json, "workers", step->workers);
 	put_u64(&json, "budget_bytes_per_s", step->budget_bytes_per_s);
 	put_u64(&json, "budget_stall_us", step->budget_stall_us);
 	put_u64(&json, "stall_ms", step->stall_ms);
@@ -444,7 +449,7 @@ static void parse_move(struct reader *outer, const json_t *json, struct wish_mov
 	static const char *const keys[] = {
 		"form",		  "to_nodes", "map",  "cells",
 		"cpus",		  "persist",  "lazy", "budget_bytes_per_s",
-		"budget_stall_us"};
+		"budget_stall_us", "order"};
 	struct reader reader = reader_new(json, "move", outer->failure);
 
 	wish->form = (enum move_form)read_enum(&reader, "form", move_form_from_name, -1);
@@ -454,6 +459,7 @@ static void parse_move(struct reader *outer, const json_t *json, struct wish_mov
 	wish->cpus = read_bool(&reader, "cpus");
 	wish->persist = read_bool(&reader, "persist");
 	wish->lazy = read_bool(&reader, "lazy");
+	wish->order = (enum move_order)read_enum(&reader, "order", move_order_from_name, MOVE_ORDER_ANY);
 	wish->budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
 	wish->budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
 	outer->error = reader_end(&reader, keys, ARRAY_SIZE(keys));
@@ -597,6 +603,8 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "block_runs",
 					   "ranges",
 					   "timeout_ms",
+					   "order",
+					   "workers",
 					   "budget_bytes_per_s",
 					   "budget_stall_us",
 					   "stall_ms",
@@ -629,6 +637,9 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	read_runs(&reader, &step);
 	step.range_count = read_ranges(&reader, "ranges", step.ranges);
 	step.timeout_ms = (uint32_t)read_number(&reader, "timeout_ms", UINT32_MAX);
+	step.order =
+		(enum move_order)read_enum(&reader, "order", move_order_from_name, MOVE_ORDER_ANY);
+	step.workers = (unsigned)read_number(&reader, "workers", UINT32_MAX);
 	step.budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
 	step.budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
 	step.stall_ms = (uint32_t)read_number(&reader, "stall_ms", UINT32_MAX);

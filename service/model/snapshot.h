@@ -214,6 +214,12 @@ struct snapshot_guest {
 	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
 	bool cpus_pinned;
 	bool managed_by_ballast;			/* placement was changed round libvirt */
+	/* what cannot move, known beforehand */
+	uint64_t pinned_bytes;				/* held for long: passed-through devices, registered buffers */
+	uint64_t private_bytes;				/* guest_memfd: in no page table of the host */
+	bool encrypted;					/* SEV, TDX: pages are bound to where they lie */
+	uint64_t transparent_huge_bytes;		/* of the resident: in transparent huge pages */
+	bool shared_backing;				/* another process maps its memory too */
 	/* what forbids or hampers */
 	bool locked, realtime, vfio, userfaultfd, migrating, unmovable;
 	/* policy of its owner */

@@ -22,6 +22,8 @@ static const char *const step_kinds[STEP_KIND_COUNT] = {
 	[STEP_KIND_CPUSET] = "cpuset",
 	[STEP_KIND_NUMATUNE] = "numatune",
 	[STEP_KIND_MEMORY_POLICY] = "memory_policy",
+	[STEP_KIND_REPORT_FREE] = "report_free",
+	[STEP_KIND_LAZY] = "lazy",
 	[STEP_KIND_MOVE_PAGES] = "move",
 	[STEP_KIND_CPUS] = "cpus",
 	[STEP_KIND_PERSIST] = "persist",
@@ -237,6 +239,7 @@ const char *step_describe(const struct step *step, char text[160])
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
+	case STEP_KIND_REPORT_FREE:
 		break;
 	case STEP_KIND_HOST_POOL:
 		append(text, "node %d", step->node);
@@ -254,6 +257,7 @@ const char *step_describe(const struct step *step, char text[160])
 		append(text, "%s ", policy_mode_name(step->mode));
 		append_where(text, step);
 		break;
+	case STEP_KIND_LAZY:
 	case STEP_KIND_MOVE_PAGES:
 		append_size(text, "", step->bytes);
 		append(text, "  ");

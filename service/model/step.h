@@ -31,6 +31,8 @@ enum step_kind {
 	STEP_KIND_CPUSET,		/* worker: cpuset.mems of the guest's cgroups := nodes */
 	STEP_KIND_NUMATUNE,		/* libvirt: numatune --live, where it can be taken back */
 	STEP_KIND_MEMORY_POLICY,	/* worker: policy of the guest's shared memory := mode, map[] or nodes */
+	STEP_KIND_REPORT_FREE,		/* agent: the guest reports its free pages, which then need no copying */
+	STEP_KIND_LAZY,			/* worker: pages follow the CPUs that touch them, watched until timeout_ms */
 	STEP_KIND_MOVE_PAGES,		/* worker: pages on map[] sources to map[] destinations (or cells[]) */
 	STEP_KIND_CPUS,			/* libvirt: vCPU and emulator threads to the CPUs of nodes */
 	STEP_KIND_PERSIST,		/* libvirt: stored XML names nodes */
@@ -75,7 +77,9 @@ struct step {
 	size_t range_count;
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 	uint32_t timeout_ms;			/* of this step; 0: the operation's deadline alone */
-	uint64_t budget_bytes_per_s;
+	enum move_order order;			/* MOVE_PAGES */
+	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
+	uint64_t budget_bytes_per_s;		/* for each pair of source and destination */
 	uint32_t budget_stall_us;
 	uint32_t stall_ms;			/* forecast: the longest pause it may cause a guest */
 	char undo_operation[24];

@@ -28,6 +28,13 @@ static const char *const move_forms[MOVE_FORM_COUNT] = {
 };
 NAME_TABLE_DEFINE(move_form, move_forms)
 
+static const char *const move_orders[MOVE_ORDER_COUNT] = {
+	[MOVE_ORDER_ANY] = "any",
+	[MOVE_ORDER_COLD_FIRST] = "cold_first",
+	[MOVE_ORDER_HOT_FIRST] = "hot_first",
+};
+NAME_TABLE_DEFINE(move_order, move_orders)
+
 static const char *const drain_targets[DRAIN_TARGET_COUNT] = {
 	[DRAIN_TARGET_DIMM] = "dimm",
 	[DRAIN_TARGET_NODE] = "node",

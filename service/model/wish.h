@@ -35,13 +35,18 @@ struct wish_resize {
 enum move_form { MOVE_FORM_TO, MOVE_FORM_MAP, MOVE_FORM_CELLS, MOVE_FORM_NEAR_CPUS, MOVE_FORM_COUNT };
 NAME_TABLE_DECLARE(move_form);
 
+/* Which pages of a guest go first. Cold and hot as the kernel has seen them touched, where it can tell. */
+enum move_order { MOVE_ORDER_ANY, MOVE_ORDER_COLD_FIRST, MOVE_ORDER_HOT_FIRST, MOVE_ORDER_COUNT };
+NAME_TABLE_DECLARE(move_order);
+
 struct wish_move {
 	enum move_form form;
 	uint64_t to_nodes;			/* MOVE_FORM_TO */
 	int8_t map[SNAPSHOT_NODES_MAX];		/* MOVE_FORM_MAP: host node -> host node, -1 stays */
 	int8_t cells[SNAPSHOT_CELLS_MAX];	/* MOVE_FORM_CELLS: guest cell -> host node, -1 stays */
 	bool cpus, persist, lazy;
-	uint64_t budget_bytes_per_s;		/* 0: none */
+	enum move_order order;
+	uint64_t budget_bytes_per_s;		/* for each pair of source and destination; 0: none */
 	uint32_t budget_stall_us;		/* 0: the configured default */
 };
 

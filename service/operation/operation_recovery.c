@@ -132,6 +132,8 @@ static void resume_step(struct operation *operation, struct step_record *step)
 	case STEP_KIND_CPUSET:
 	case STEP_KIND_NUMATUNE:
 	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
 	case STEP_KIND_MOVE_PAGES:
 	case STEP_KIND_CPUS:
 	case STEP_KIND_PERSIST:

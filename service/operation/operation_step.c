@@ -330,6 +330,8 @@ static void act(struct operation *operation)
 	case STEP_KIND_CPUSET:
 	case STEP_KIND_NUMATUNE:
 	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
 	case STEP_KIND_MOVE_PAGES:
 	case STEP_KIND_CPUS:
 	case STEP_KIND_PERSIST:

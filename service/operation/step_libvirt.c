@@ -593,6 +593,8 @@ void step_libvirt_start(struct step_run *run)
 	case STEP_KIND_HOST_POOL:
 	case STEP_KIND_CPUSET:
 	case STEP_KIND_MEMORY_POLICY:
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
 	case STEP_KIND_MOVE_PAGES:
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:

@@ -337,6 +337,8 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		apply_child(snapshot, guest, step->child);
 		return;
 	/* Nothing of these is seen in a snapshot, or they belong to no guest. */
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_AGENT_COMMIT:

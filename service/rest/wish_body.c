@@ -299,6 +299,7 @@ int wish_body_move(const json_t *body, const struct snapshot_guest *guest, struc
 		{"cpus", BODY_TYPE_BOOLEAN},
 		{"persist", BODY_TYPE_BOOLEAN},
 		{"lazy", BODY_TYPE_BOOLEAN},
+		{"order", BODY_TYPE_TEXT, .maximum = 16},
 		{"budget", BODY_TYPE_OBJECT},
 		COMMON_FIELDS,
 	};
@@ -331,6 +332,14 @@ int wish_body_move(const json_t *body, const struct snapshot_guest *guest, struc
 	wish.move.cpus = json_is_true(json_object_get(body, "cpus"));
 	wish.move.persist = json_is_true(json_object_get(body, "persist"));
 	wish.move.lazy = json_is_true(json_object_get(body, "lazy"));
+	if (json_object_get(body, "order")) {
+		int order = move_order_from_name(json_string_value(json_object_get(body, "order")));
+
+		if (order < 0)
+			return body_schema_refuse(error, PROBLEM_INVALID_BODY, "/order",
+						  "must be any, cold_first or hot_first");
+		wish.move.order = (enum move_order)order;
+	}
 	*ret_wish = wish;
 	return 0;
 }

@@ -274,6 +274,9 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 		outcome->reached_bytes = guest->current_bytes - 256 * FAKE_MIB;
 		outcome->flat = guest->current_bytes != guest->requested_bytes;
 		break;
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
+		break;
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 		if (!half)
@@ -387,6 +390,9 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 		resize(guest, (uint64_t)requested, true, half);
 		for (int i = 0; i < 3 && !half; i++)
 			guest->node_bytes[i] = (uint64_t)nodes[i];
+		break;
+	case STEP_KIND_REPORT_FREE:
+	case STEP_KIND_LAZY:
 		break;
 	case STEP_KIND_CPUSET:
 		guest->cpuset_mems = half ? guest->cpuset_mems : (uint64_t)cpuset;
