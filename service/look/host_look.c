@@ -194,6 +194,15 @@ static int read_dimms(const struct sysroot *sysroot, const struct memory_block_l
 	return r;
 }
 
+/* A kernel without it has no such file. What cannot be read is taken to be on: that is what is warned of. */
+static bool is_balancing_off(const struct sysroot *sysroot)
+{
+	uint64_t value;
+	int r = sysroot_read_number(sysroot, 10, &value, "/proc/sys/kernel/numa_balancing");
+
+	return r == -ENOENT || (r == 0 && value == 0);
+}
+
 int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
 {
 	struct memory_block_list blocks = {0};
@@ -201,6 +210,7 @@ int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, str
 
 	if (r < 0)
 		return r;
+	snapshot->numa_balancing_off = is_balancing_off(sysroot);
 	r = memory_block_list_read(sysroot, &blocks);
 	/* A kernel without memory hotplug has no blocks: moves and resizes work there all the same. */
 	if (r == -ENOENT)

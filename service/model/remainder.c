@@ -88,6 +88,17 @@ static const struct {
 					   "The memory has no policy: automatic NUMA balancing may "
 					   "pull it to the node of its CPUs.",
 					   "move the vCPUs too, or turn kernel.numa_balancing off"},
+	[REMAINDER_ENCRYPTED] = {"encrypted",
+				 "The guest's memory is encrypted and bound to where it lies.",
+				 "shut the guest down and start it where it belongs"},
+	[REMAINDER_PRIVATE_MEMORY] =
+		{"private_memory",
+		 "The memory is the guest's alone (guest_memfd) and in no page table of the host.",
+		 "shut the guest down and start it where it belongs"},
+	[REMAINDER_WOULD_SPLIT] =
+		{"would_split",
+		 "Transparent huge pages would be split for want of whole ones at the destination.",
+		 "free or compact memory there, or allow split_huge_pages"},
 	[REMAINDER_KERNEL_MEMORY] = {"kernel_memory",
 				     "The kernel keeps its own memory there and cannot move it.",
 				     "boot with movable_node"},

@@ -40,6 +40,7 @@ struct snapshot_node {
 	uint64_t total_bytes, free_bytes;
 	uint64_t movable_bytes;			/* managed by ZONE_MOVABLE */
 	uint64_t guest_bytes;			/* resident guest memory: sum over guests */
+	uint64_t fragmented_bytes;		/* of the free: in pieces smaller than a huge page; 0: none, or not known */
 	size_t pool_count;
 	struct snapshot_pool pools[SNAPSHOT_POOLS_MAX];
 	uint8_t distances[SNAPSHOT_NODES_MAX];	/* by node id; 0 where unknown */
@@ -100,17 +101,19 @@ struct snapshot_dimm {
 enum backing_kind { BACKING_KIND_ANON, BACKING_KIND_MEMFD, BACKING_KIND_FILE, BACKING_KIND_HUGETLB, BACKING_KIND_COUNT };
 NAME_TABLE_DECLARE(backing_kind);
 
-struct snapshot_backing {
-	enum backing_kind kind;
-	uint64_t page_bytes, bytes;
-	int cell;				/* guest cell, or -1 where not known */
-};
-
 enum policy_mode {
 	POLICY_MODE_DEFAULT, POLICY_MODE_BIND, POLICY_MODE_PREFERRED, POLICY_MODE_INTERLEAVE, POLICY_MODE_MIXED,
 	POLICY_MODE_COUNT
 };
 NAME_TABLE_DECLARE(policy_mode);
+
+struct snapshot_backing {
+	enum backing_kind kind;
+	uint64_t page_bytes, bytes;
+	int cell;				/* guest cell, or -1 where not known */
+	enum policy_mode policy_mode;		/* of this part, as the kernel says */
+	uint64_t policy_nodes;
+};
 
 enum numatune_mode {
 	NUMATUNE_MODE_NONE, NUMATUNE_MODE_STRICT, NUMATUNE_MODE_PREFERRED, NUMATUNE_MODE_INTERLEAVE,
@@ -244,6 +247,7 @@ struct snapshot {
 	uint64_t block_bytes;
 	uint64_t reserve_bytes;			/* of the whole host: stays free */
 	uint64_t measured_bytes_per_s;		/* of the last moves; 0: not measured yet */
+	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
 	size_t node_count, block_count, dimm_count, guest_count, hold_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */

@@ -32,6 +32,14 @@ static const enum policy_mode policy_modes[MEMORY_POLICY_COUNT] = {
 	[MEMORY_POLICY_WEIGHTED_INTERLEAVE] = POLICY_MODE_INTERLEAVE,
 };
 
+/* Parts with the same backing and several policies: mixed, on all of their nodes. */
+static void join_policy(struct snapshot_backing *backing, enum policy_mode mode, uint64_t nodes)
+{
+	if (backing->policy_mode != mode || backing->policy_nodes != nodes)
+		backing->policy_mode = POLICY_MODE_MIXED;
+	backing->policy_nodes |= nodes;
+}
+
 static void add_policy(struct worker_survey *survey, const struct guest_range *range, bool is_first)
 {
 	uint64_t nodes = node_mask_from_set(&range->policy.nodes);
@@ -51,6 +59,10 @@ static void add_backing(struct worker_survey *survey, const struct guest_range *
 {
 	enum backing_kind kind = backing_kinds[range->backing];
 	struct snapshot_backing *backing = survey->backings;
+	enum policy_mode mode = range->has_mixed_policies ? POLICY_MODE_MIXED
+				: range->has_policy ? policy_modes[range->policy.mode]
+						    : POLICY_MODE_DEFAULT;
+	uint64_t nodes = range->has_policy ? node_mask_from_set(&range->policy.nodes) : 0;
 
 	for (size_t i = 0; i < survey->backing_count; i++, backing++) {
 		/* More than fit are joined in the last one, which then belongs to no cell. */
@@ -62,9 +74,10 @@ static void add_backing(struct worker_survey *survey, const struct guest_range *
 		if (is_last && backing->cell != cell)
 			backing->cell = -1;
 		backing->bytes += bytes;
+		join_policy(backing, mode, nodes);
 		return;
 	}
-	*backing = (struct snapshot_backing){kind, range->page_bytes, bytes, cell};
+	*backing = (struct snapshot_backing){kind, range->page_bytes, bytes, cell, mode, nodes};
 	survey->backing_count++;
 }
 

@@ -558,12 +558,15 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 				json_pack("[i, o]", node, json_number(survey->node_bytes[node])));
 	for (size_t i = 0; i < survey->backing_count; i++)
 		json_array_append_new(backings,
-				      json_pack("{s:s, s:o, s:o, s:i}", "kind",
+				      json_pack("{s:s, s:o, s:o, s:i, s:s, s:o}", "kind",
 						backing_kind_name(survey->backings[i].kind),
 						"page_bytes",
 						json_number(survey->backings[i].page_bytes),
 						"bytes", json_number(survey->backings[i].bytes),
-						"cell", survey->backings[i].cell));
+						"cell", survey->backings[i].cell, "policy_mode",
+						policy_mode_name(survey->backings[i].policy_mode),
+						"policy_nodes",
+						model_json_nodes(survey->backings[i].policy_nodes)));
 	for (size_t i = 0; i < survey->dimm_count; i++)
 		json_array_append_new(dimms,
 				      json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
@@ -609,16 +612,22 @@ static int survey_parse_backings(const json_t *backings, struct worker_survey *s
 		return refuse(failure, "backings", "it is no list, or too long a one");
 	for (size_t i = 0; i < json_array_size(backings); i++) {
 		struct snapshot_backing *backing = &survey->backings[i];
-		json_t *page, *bytes, *cell;
-		const char *kind;
+		json_t *page, *bytes, *cell, *nodes;
+		const char *kind, *policy;
 		int8_t number;
 		int rc = unpack(json_array_get(backings, i), failure, "backings",
-				"{s:s, s:o, s:o, s:o}", "kind", &kind, "page_bytes", &page, "bytes",
-				&bytes, "cell", &cell);
+				"{s:s, s:o, s:o, s:o, s:s, s:o}", "kind", &kind, "page_bytes",
+				&page, "bytes", &bytes, "cell", &cell, "policy_mode", &policy,
+				"policy_nodes", &nodes);
 		int value = rc ? 0 : backing_kind_from_name(kind);
+		int mode = rc ? 0 : policy_mode_from_name(policy);
 
 		if (!rc && value < 0)
 			rc = refuse(failure, "backing kind", "there is no such kind");
+		if (!rc && mode < 0)
+			rc = refuse(failure, "policy_mode", "there is no such mode");
+		if (!rc)
+			rc = take_nodes(nodes, &backing->policy_nodes, failure, "policy_nodes");
 		if (!rc)
 			rc = take_number(page, INT64_MAX, &backing->page_bytes, failure,
 					 "page_bytes");
@@ -629,6 +638,7 @@ static int survey_parse_backings(const json_t *backings, struct worker_survey *s
 		if (rc)
 			return rc;
 		backing->kind = (enum backing_kind)value;
+		backing->policy_mode = (enum policy_mode)mode;
 		backing->cell = number;
 	}
 	survey->backing_count = json_array_size(backings);

@@ -48,6 +48,27 @@ static void test_host(void)
 	CHECK_INT(dimm->ranges[0].end - dimm->ranges[0].start,
 		  FAKE_HOST_DIMM_BLOCKS * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(dimm->remainder.count, 0);
+	CHECK_TRUE(snapshot->numa_balancing_off);
+}
+
+static void test_balancing(void)
+{
+	static const struct {
+		const char *value;
+		bool off;
+	} cases[] = {{"0\n", true}, {"1\n", false}, {"2\n", false}, {"?\n", false}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CLEANUP(fixture_tree_done) struct fixture_tree tree;
+		CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+		struct failure failure = {0};
+
+		fake_host_init(&tree);
+		fixture_tree_write(&tree, "/proc/sys/kernel/numa_balancing", "%s",
+				   cases[i].value);
+		CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+		CHECK_INT(snapshot->numa_balancing_off, cases[i].off);
+	}
 }
 
 /* A block in a kernel zone keeps its DIMM from ever being emptied, and is named. */
@@ -115,6 +136,7 @@ int main(void)
 		{"a host", test_host},
 		{"a DIMM that is movable in part", test_partly_movable},
 		{"a kernel without memory hotplug", test_no_hotplug},
+		{"automatic NUMA balancing", test_balancing},
 		{"failures", test_failures},
 	};
 

@@ -358,6 +358,8 @@ static void test_survey(void)
 	CHECK_INT(survey->backing_count, 1);
 	CHECK_INT(survey->backings[0].kind, BACKING_KIND_MEMFD);
 	CHECK_INT(survey->backings[0].cell, 0);
+	CHECK_INT(survey->backings[0].policy_mode, POLICY_MODE_BIND);
+	CHECK_INT(survey->backings[0].policy_nodes, 6);
 	CHECK_INT(survey->policy_mode, POLICY_MODE_BIND);
 	CHECK_INT(survey->policy_nodes, 6);
 	CHECK_INT(survey->dimm_count, 1);

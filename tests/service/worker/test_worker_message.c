@@ -223,7 +223,8 @@ static void test_survey(void)
 	survey->swapped_bytes = 2;
 	survey->unmapped_bytes = 3;
 	survey->backing_count = 1;
-	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, 2097152, 4, -1};
+	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, 2097152,	     4, -1,
+							POLICY_MODE_BIND,     UINT64_C(1) << 63};
 	survey->policy_mode = POLICY_MODE_BIND;
 	survey->policy_nodes = 8;
 	survey->cpuset_mems = 15;
