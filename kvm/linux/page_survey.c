@@ -12,9 +12,12 @@
 #define PAGE_FLAG_HEAD	 (UINT64_C(1) << 15)
 #define PAGE_FLAG_THP	 (UINT64_C(1) << 22)
 
-/* 512 KiB of entries describe 256 MiB: few calls, and no long stay in the kernel under the map
- * lock. */
-#define CHUNK_ENTRIES ((size_t)65536)
+/*
+ * 64 KiB of entries describe 32 MiB: few calls, and what was copied is still in the processor's cache when it is looked
+ * at. The kernel takes the map lock anew for each 2 MiB (fs/proc/task_mmu.c PAGEMAP_WALK_SIZE), so that no size of ours
+ * holds it long.
+ */
+#define CHUNK_ENTRIES ((size_t)8192)
 #define THP_BYTES     ((uint64_t)2 << 20)
 
 static const char *const state_names[PAGE_SURVEY_COUNT] = {
@@ -38,9 +41,10 @@ struct page_survey {
 	struct page_survey_range range;
 	uint64_t position;
 
-	/* The last answer of the physical map: neighbours mostly share it. */
-	uint64_t known_start, known_end;
-	int known_node;
+	/* Page frames around the last one asked for that are all on one node, and in one target or none. Never frame 0,
+	 * which stands for hidden. */
+	uint64_t known_first, known_count;
+	int known_node, known_target;
 };
 
 int page_survey_new(const struct sysroot *sysroot, pid_t pid,
@@ -124,10 +128,12 @@ static int load(struct page_survey *survey, uint64_t address, size_t count,
 			survey->range.page_bytes >= THP_BYTES
 				? count
 				: (size_t)((survey->range.end - address) / survey->base_bytes);
+		/* Up to a border of huge pages, so that none is cut in two. */
+		size_t room = CHUNK_ENTRIES - (size_t)(first % (THP_BYTES / survey->base_bytes));
 		ssize_t got;
 
-		if (wanted > CHUNK_ENTRIES)
-			wanted = CHUNK_ENTRIES;
+		if (wanted > room)
+			wanted = room;
 		got = read_entries(survey->pagemap, survey->entries, first, wanted);
 		if (got < 0)
 			return (int)got;
@@ -140,23 +146,36 @@ static int load(struct page_survey *survey, uint64_t address, size_t count,
 	return 1;
 }
 
-static int find_node(struct page_survey *survey, uint64_t physical)
+/* Makes known what the place of a page frame is, and of all around it up to the next border. */
+static void find_place(struct page_survey *survey, uint64_t pfn)
 {
-	if (physical < survey->known_start || physical >= survey->known_end) {
-		survey->known_start = physical;
-		survey->known_node =
-			physical_map_node(survey->options.map, physical, &survey->known_end);
-	}
-	return survey->known_node;
-}
+	uint64_t physical = pfn * survey->base_bytes, start, end;
 
-static int find_target(const struct page_survey *survey, uint64_t physical)
-{
-	for (size_t i = 0; i < survey->options.target_count; i++)
-		if (physical >= survey->options.targets[i].start &&
-		    physical < survey->options.targets[i].end)
-			return (int)i;
-	return -1;
+	if (pfn - survey->known_first < survey->known_count)
+		return;
+	survey->known_node = physical_map_find(survey->options.map, physical, &start, &end);
+	survey->known_target = -1;
+	for (size_t i = 0; i < survey->options.target_count; i++) {
+		const struct physical_range *target = &survey->options.targets[i];
+		const uint64_t borders[] = {target->start, target->end};
+
+		if (survey->known_target < 0 && physical >= target->start && physical < target->end)
+			survey->known_target = (int)i;
+		for (size_t b = 0; b < ARRAY_SIZE(borders); b++) {
+			if (borders[b] <= physical && borders[b] > start)
+				start = borders[b];
+			else if (borders[b] > physical && borders[b] < end)
+				end = borders[b];
+		}
+	}
+	/* A border inside a page counts from the next one on, as its first byte decides. */
+	survey->known_first = (start + survey->base_bytes - 1) / survey->base_bytes;
+	if (survey->known_first == 0)
+		survey->known_first = 1;
+	end = end / survey->base_bytes + (end % survey->base_bytes != 0);
+	if (end > PAGEMAP_PFN_MASK)
+		end = PAGEMAP_PFN_MASK;
+	survey->known_count = end - survey->known_first;
 }
 
 /* Fills state, node, target and physical of one page from its entry. */
@@ -175,34 +194,40 @@ static void describe(struct page_survey *survey, uint64_t entry, struct page_sur
 		survey->is_pfn_hidden = true;
 		return;
 	}
+	find_place(survey, pfn);
 	run->physical = pfn * survey->base_bytes;
-	run->node_id = find_node(survey, run->physical);
-	run->target = find_target(survey, run->physical);
+	run->node_id = survey->known_node;
+	run->target = survey->known_target;
+}
+
+/* Whether the entries of 2 MiB and the flags of their first page are those of one transparent huge
+ * page. */
+static bool is_one_page(struct page_survey *survey, const uint64_t *entries)
+{
+	const uint64_t mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK;
+	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
+	uint64_t first = entries[0] & mask, head = first & PAGEMAP_PFN_MASK, flags;
+
+	if (!(first & PAGEMAP_PRESENT) || head == 0 || head % pages)
+		return false;
+	for (size_t i = 1; i < pages; i++)
+		if ((entries[i] & mask) != first + i)
+			return false;
+	return read_entries(survey->page_flags, &flags, head, 1) == 1 && (flags & PAGE_FLAG_THP) &&
+	       (flags & PAGE_FLAG_HEAD);
 }
 
 /* Whether the 2 MiB at address are one transparent huge page. 1 or 0, or -errno. */
 static int is_transparent_huge(struct page_survey *survey, uint64_t address)
 {
-	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
 	const uint64_t *entries;
-	uint64_t head, flags;
 	int loaded;
 
 	if (survey->page_flags < 0 || survey->range.page_bytes != survey->base_bytes ||
 	    address % THP_BYTES || survey->range.end - address < THP_BYTES)
 		return 0;
-	loaded = load(survey, address, pages, &entries);
-	if (loaded <= 0)
-		return loaded;
-	head = entries[0] & PAGEMAP_PFN_MASK;
-	if (!(entries[0] & PAGEMAP_PRESENT) || head == 0 || head % pages)
-		return 0;
-	for (size_t i = 1; i < pages; i++)
-		if (!(entries[i] & PAGEMAP_PRESENT) || (entries[i] & PAGEMAP_PFN_MASK) != head + i)
-			return 0;
-	if (read_entries(survey->page_flags, &flags, head, 1) != 1)
-		return 0;
-	return (flags & PAGE_FLAG_THP) && (flags & PAGE_FLAG_HEAD);
+	loaded = load(survey, address, (size_t)(THP_BYTES / survey->base_bytes), &entries);
+	return loaded <= 0 ? loaded : is_one_page(survey, entries);
 }
 
 /* One page at address, as a run of its own. 1, 0 at the end of what the process has, -errno. */
@@ -229,6 +254,38 @@ static bool is_alike(const struct page_survey_run *run, const struct page_survey
 	       run->target == page->target && run->page_bytes == page->page_bytes;
 }
 
+/*
+ * The entries that a run of small pages goes on with, of those at hand and up to where a huge page may begin: nearly
+ * all of a survey's time is spent here. The last page of the run was described last.
+ */
+static void extend(struct page_survey *survey, struct page_survey_run *run)
+{
+	uint64_t border = run->end - run->end % THP_BYTES + THP_BYTES;
+	uint64_t last = border < survey->range.end ? border : survey->range.end;
+	uint64_t first = run->end / survey->base_bytes, mask, base, span;
+	const uint64_t *entry, *end;
+
+	if (run->page_bytes != survey->base_bytes || run->end % THP_BYTES == 0 ||
+	    first < survey->first_entry || first >= survey->first_entry + survey->entry_count)
+		return;
+	entry = survey->entries + (first - survey->first_entry);
+	end = entry + (last / survey->base_bytes - first);
+	if (end > survey->entries + survey->entry_count)
+		end = survey->entries + survey->entry_count;
+	/* An entry belongs where its bits of mask, less base, are below span. */
+	mask = PAGEMAP_PRESENT | PAGEMAP_SWAPPED;
+	base = run->state == PAGE_SURVEY_SWAPPED ? PAGEMAP_SWAPPED : 0;
+	span = 1;
+	if (run->state == PAGE_SURVEY_PRESENT) {
+		mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK;
+		base = PAGEMAP_PRESENT | (run->physical ? survey->known_first : 0);
+		span = run->physical ? survey->known_count : 1;
+	}
+	while (entry < end && (*entry & mask) - base < span)
+		entry++;
+	run->end = (survey->first_entry + (uint64_t)(entry - survey->entries)) * survey->base_bytes;
+}
+
 int page_survey_next(struct page_survey *survey, struct page_survey_run *ret_run)
 {
 	struct page_survey_run run, page;
@@ -239,6 +296,7 @@ int page_survey_next(struct page_survey *survey, struct page_survey_run *ret_run
 	got = read_page(survey, survey->position, &run);
 	if (got <= 0)
 		return got;
+	extend(survey, &run);
 	while (run.end < survey->range.end) {
 		got = read_page(survey, run.end, &page);
 		if (got < 0)
@@ -246,6 +304,7 @@ int page_survey_next(struct page_survey *survey, struct page_survey_run *ret_run
 		if (got == 0 || !is_alike(&run, &page))
 			break;
 		run.end = page.end;
+		extend(survey, &run);
 	}
 	survey->position = run.end;
 	*ret_run = run;

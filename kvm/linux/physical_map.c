@@ -140,7 +140,8 @@ struct physical_map *physical_map_free(struct physical_map *map)
 	return NULL;
 }
 
-int physical_map_node(const struct physical_map *map, uint64_t address, uint64_t *ret_end)
+int physical_map_find(const struct physical_map *map, uint64_t address, uint64_t *ret_start,
+		      uint64_t *ret_end)
 {
 	size_t low = 0, high = map->count;
 
@@ -153,19 +154,22 @@ int physical_map_node(const struct physical_map *map, uint64_t address, uint64_t
 		else
 			high = middle;
 	}
-	if (low == map->count) {
-		if (ret_end)
-			*ret_end = UINT64_MAX;
-		return -1;
+	if (low < map->count && map->pieces[low].start <= address) {
+		*ret_start = map->pieces[low].start;
+		*ret_end = map->pieces[low].end;
+		return map->pieces[low].node_id;
 	}
-	const struct piece *piece = &map->pieces[low];
+	*ret_start = low ? map->pieces[low - 1].end : 0;
+	*ret_end = low < map->count ? map->pieces[low].start : UINT64_MAX;
+	return -1;
+}
 
-	if (piece->start > address) {
-		if (ret_end)
-			*ret_end = piece->start;
-		return -1;
-	}
+int physical_map_node(const struct physical_map *map, uint64_t address, uint64_t *ret_end)
+{
+	uint64_t start, end;
+	int node_id = physical_map_find(map, address, &start, &end);
+
 	if (ret_end)
-		*ret_end = piece->end;
-	return piece->node_id;
+		*ret_end = end;
+	return node_id;
 }

@@ -36,5 +36,8 @@ CLEANUP_DEFINE(struct physical_map *, physical_map_free)
 /* The node of a physical address, -1 where unknown. *ret_end (may be NULL): up to where the answer
  * holds. */
 int physical_map_node(const struct physical_map *map, uint64_t address, uint64_t *ret_end);
+/* The same, and from where to where around address the answer holds. */
+int physical_map_find(const struct physical_map *map, uint64_t address, uint64_t *ret_start,
+		      uint64_t *ret_end);
 
 #endif

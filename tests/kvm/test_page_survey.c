@@ -239,6 +239,88 @@ static void test_large_range(void)
 	check_run(&run, START + (pages - 1) * 4096, 1, PAGE_SURVEY_PRESENT, 0);
 }
 
+/*
+ * Pages of all kinds in random order, and places with borders inside and between blocks: every page lies in one run that
+ * says what its entry says, and no two neighbours could be one run.
+ */
+static void test_random_pages(void)
+{
+	CLEANUP(machine_done) struct machine machine;
+	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
+	const struct physical_range targets[] = {
+		{.start = BLOCK / 2, .end = BLOCK + 5 * 4096},
+		{.start = BLOCK, .end = 2 * BLOCK + 4096},
+		{.start = 4 * BLOCK - 4096, .end = 9 * BLOCK},
+	};
+	/* Node and target by page frame, as machine_init() and targets say; beyond block 3 there is no node. */
+	static const struct {
+		uint64_t pfn;
+		int node_id, target;
+	} places[] = {
+		{1, 0, -1},
+		{BLOCK / 2 / 4096 - 1, 0, -1},
+		{BLOCK / 2 / 4096, 0, 0},
+		{BLOCK / 4096 + 4, 0, 0},
+		{BLOCK / 4096 + 5, 0, 1},
+		{2 * BLOCK / 4096, 1, 1},
+		{2 * BLOCK / 4096 + 1, 1, -1},
+		{3 * BLOCK / 4096, 2, -1},
+		{4 * BLOCK / 4096 - 1, 2, 2},
+		{4 * BLOCK / 4096, -1, 2},
+		{9 * BLOCK / 4096, -1, -1},
+	};
+	struct page_survey_options options = {.targets = targets, .target_count = 3};
+	enum { PAGES = 20000 };
+	uint64_t *entries = calloc(PAGES, sizeof(*entries));
+	int *kinds = calloc(PAGES, sizeof(*kinds));
+	/* Not on a border of huge pages. */
+	struct page_survey_range range = {.start = START + 77 * 4096,
+					  .end = START + (77 + PAGES) * 4096,
+					  .page_bytes = 4096};
+	struct page_survey_run run, last = {0};
+	uint64_t flags = 0, page = 0;
+	unsigned seed = 7;
+
+	machine_init(&machine);
+	options.map = machine.map;
+	for (size_t i = 0; i < PAGES; i++) {
+		/* Runs of some pages, now and then of thousands. */
+		bool goes_on = i && rand_r(&seed) % (i % 4096 < 2048 ? 5 : 2000);
+
+		kinds[i] = goes_on ? kinds[i - 1] : rand_r(&seed) % ((int)ARRAY_SIZE(places) + 2);
+		entries[i] = kinds[i] == 0   ? 0
+			     : kinds[i] == 1 ? SWAPPED | (unsigned)rand_r(&seed)
+					     : PRESENT | places[kinds[i] - 2].pfn |
+						       (uint64_t)(rand_r(&seed) % 2) << 61;
+	}
+	fixture_tree_write_at(&machine.tree, "/proc/7/pagemap", range.start / 4096 * 8, entries,
+			      PAGES * sizeof(*entries));
+	fixture_tree_write_at(&machine.tree, "/proc/kpageflags", 0, &flags, 8);
+	CHECK_INT(page_survey_new(machine.tree.sysroot, 7, &options, &survey), 0);
+	CHECK_INT(page_survey_begin(survey, &range), 0);
+	while (page_survey_next(survey, &run) > 0) {
+		CHECK_INT(run.start, range.start + page * 4096);
+		CHECK_TRUE(page == 0 || run.state != last.state || run.node_id != last.node_id ||
+			   run.target != last.target);
+		for (; page < PAGES && range.start + page * 4096 < run.end; page++) {
+			bool is_present = kinds[page] > 1;
+
+			if (run.state != (is_present	      ? PAGE_SURVEY_PRESENT
+					  : kinds[page] == 1 ? PAGE_SURVEY_SWAPPED
+							     : PAGE_SURVEY_ABSENT) ||
+			    run.node_id != (is_present ? places[kinds[page] - 2].node_id : -1) ||
+			    run.target != (is_present ? places[kinds[page] - 2].target : -1)) {
+				CHECK_INT(page, -1);
+				break;
+			}
+		}
+		last = run;
+	}
+	CHECK_INT(page, PAGES);
+	free(entries);
+	free(kinds);
+}
+
 /* The real kernel and our own memory. */
 static void test_own_memory(void)
 {
@@ -275,6 +357,7 @@ int main(void)
 		{"hidden_and_ended", test_hidden_and_ended},
 		{"huge_pages", test_huge_pages},
 		{"large_range", test_large_range},
+		{"random_pages", test_random_pages},
 		{"own_memory", test_own_memory},
 	};
 

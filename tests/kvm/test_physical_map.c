@@ -26,9 +26,17 @@ static void test_blocks(void)
 	struct memory_zone_list zone_list = {.zones = zones, .count = 2};
 	CLEANUP(physical_map_freep) struct physical_map *map = NULL;
 	CLEANUP(physical_map_freep) struct physical_map *coarse = NULL;
-	uint64_t end;
+	uint64_t start, end;
 
 	CHECK_INT(physical_map_new(&block_list, &zone_list, &map), 0);
+	CHECK_INT(physical_map_find(map, 2 * BLOCK, &start, &end), 1);
+	CHECK_INT(start, BLOCK + BLOCK / 2);
+	CHECK_INT(end, 3 * BLOCK);
+	CHECK_INT(physical_map_find(map, 4 * BLOCK, &start, &end), -1);
+	CHECK_INT(start, 3 * BLOCK);
+	CHECK_INT(end, 5 * BLOCK);
+	CHECK_INT(physical_map_find(map, 7 * BLOCK, &start, &end), -1);
+	CHECK_INT(start, 6 * BLOCK);
 	CHECK_INT(physical_map_node(map, 0, &end), 0);
 	CHECK_INT(end, BLOCK + BLOCK / 2);
 	CHECK_INT(physical_map_node(map, BLOCK + BLOCK / 2 - 1, NULL), 0);
