@@ -53,6 +53,12 @@ struct guest_map {
 	unsigned vfio_count;   /* /dev/vfio/N, iommufd and vhost-vdpa descriptors: RAM is pinned */
 	uint64_t locked_bytes; /* VmLck */
 	uint64_t pinned_bytes; /* VmPin */
+	/*
+	 * guest_memfd: memory that only the guest can reach, in no page table of the host. Its size, of which any part may
+	 * be in use: the kernel tells nobody how much.
+	 */
+	uint64_t private_bytes;
+	unsigned encryption_count; /* /dev/sev descriptors: the guest's pages are encrypted where they lie */
 };
 
 struct guest_map_options {

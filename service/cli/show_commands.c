@@ -229,6 +229,25 @@ int cli_guests(struct cli *cli)
 	return show_list(cli, "/v1/guests", titles, 8, guest_row);
 }
 
+/* What a move would leave behind, and because of whom. */
+static void print_unmovable(const json_t *placement)
+{
+	char a[24], b[24];
+	json_t *entry;
+	size_t index;
+
+	if (json_is_true(json_object_get(placement, "encrypted")))
+		printf("  encrypted: its pages are bound to where they lie\n");
+	if (cli_u64(placement, "private_bytes"))
+		printf("  %s private to the guest: no page table of the host shows it\n",
+		       cli_size(placement, "private_bytes", a));
+	if (cli_u64(placement, "pinned_bytes"))
+		printf("  %s pinned\n", cli_size(placement, "pinned_bytes", a));
+	json_array_foreach(json_object_get(placement, "sharers"), index, entry)
+		printf("  shared with %s (process %" PRIu64 "): maps %s, pins %s\n", cli_text(entry, "name"),
+		       cli_u64(entry, "pid"), cli_size(entry, "mapped_bytes", a), cli_size(entry, "pinned_bytes", b));
+}
+
 int cli_guest(struct cli *cli)
 {
 	static const char *const titles[] = {"GUEST",	   "STATE",	 ">NOW",   ">WANTED",
@@ -263,6 +282,7 @@ int cli_guest(struct cli *cli)
 	printf("  managed by %s\n", cli_text(placement, "managed_by"));
 	if (cli_text(placement, "drift")[0])
 		printf("  drift: %s\n", cli_text(placement, "drift"));
+	print_unmovable(placement);
 	cli_print_remainders(json_object_get(memory, "remainder"), "  ", false);
 	return CLI_EXIT_DONE;
 }

@@ -118,6 +118,15 @@ static void take_sizes(struct snapshot_guest *guest, const struct domain_xml *xm
 	}
 }
 
+/* A device that was detached leaves one word, and the next survey the other. */
+static void join_hindrances(struct snapshot_guest *guest)
+{
+	guest->vfio = guest->defined.vfio || guest->seen.vfio;
+	guest->locked = guest->defined.locked || guest->seen.locked;
+	guest->encrypted = guest->defined.encrypted || guest->seen.encrypted;
+	guest->unmovable = guest->encrypted;
+}
+
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
 			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess)
 {
@@ -143,10 +152,13 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 			if (xml->cells[i].has_nodes)
 				guest->numatune_mode = mode_of(xml->cells[i].mode);
 	}
-	guest->locked = xml->backing.locked;
+	guest->defined = (struct snapshot_hindrance){
+		.vfio = xml->vfio_count > 0,
+		.locked = xml->backing.locked,
+		.encrypted = xml->launch_security[0] != '\0',
+	};
 	guest->realtime = xml->realtime;
-	guest->vfio = xml->vfio_count > 0;
-	guest->unmovable = xml->launch_security[0] != '\0';
+	join_hindrances(guest);
 	guest->cpus_pinned = xml->vcpu_pin_count > 0;
 	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = 0;
 	guest->priority = 0;
@@ -177,8 +189,15 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->cpuset_mems = survey->cpuset_mems;
 	guest->cpu_nodes = survey->cpu_nodes;
 	guest->userfaultfd = survey->userfaultfd;
-	guest->vfio = guest->vfio || survey->vfio;
-	guest->locked = guest->locked || survey->locked;
+	guest->seen = (struct snapshot_hindrance){
+		.vfio = survey->vfio, .locked = survey->locked, .encrypted = survey->encrypted};
+	join_hindrances(guest);
+	guest->pinned_bytes = survey->pinned_bytes;
+	guest->private_bytes = survey->private_bytes;
+	guest->transparent_huge_bytes = survey->transparent_huge_bytes;
+	guest->shared_backing = survey->sharer_count > 0;
+	guest->sharer_count = survey->sharer_count;
+	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
 	guest->dimm_count = 0;
 	for (size_t i = 0; i < survey->dimm_count && guest->dimm_count < SNAPSHOT_GUEST_DIMMS_MAX; i++) {
 		if (survey->dimms[i].bytes == 0)
@@ -199,6 +218,12 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->policy_nodes = guest->cpuset_mems = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
 	guest->surveyed_at_ms = 0;
+	guest->pinned_bytes = guest->private_bytes = guest->transparent_huge_bytes = 0;
+	guest->shared_backing = false;
+	guest->sharer_count = 0;
+	memset(guest->sharers, 0, sizeof(guest->sharers));
+	guest->seen = (struct snapshot_hindrance){0};
+	join_hindrances(guest);
 }
 
 void guest_look_ram_sizes(const struct snapshot_guest *guest, struct worker_job *job)

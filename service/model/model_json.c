@@ -363,6 +363,22 @@ static json_t *drift_json(const struct snapshot_guest *guest)
 	return json_string(text);
 }
 
+static json_t *sharers_json(const struct snapshot_guest *guest)
+{
+	json_t *sharers = json_array();
+
+	for (size_t i = 0; i < guest->sharer_count; i++) {
+		json_t *entry = json_object();
+
+		model_json_put(&entry, "pid", json_integer(guest->sharers[i].pid));
+		model_json_put(&entry, "name", model_json_text(guest->sharers[i].name));
+		model_json_put(&entry, "mapped_bytes", model_json_u64(guest->sharers[i].mapped_bytes));
+		model_json_put(&entry, "pinned_bytes", model_json_u64(guest->sharers[i].pinned_bytes));
+		model_json_append(&sharers, entry);
+	}
+	return sharers;
+}
+
 json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 {
 	json_t *json = json_object(), *nodes = json_array(), *backing = json_array();
@@ -407,6 +423,11 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&json, "resident_bytes", model_json_u64(guest->resident_bytes));
 	model_json_put(&json, "swapped_bytes", model_json_u64(guest->swapped_bytes));
 	model_json_put(&json, "unmapped_bytes", model_json_u64(guest->unmapped_bytes));
+	model_json_put(&json, "transparent_huge_bytes", model_json_u64(guest->transparent_huge_bytes));
+	model_json_put(&json, "pinned_bytes", model_json_u64(guest->pinned_bytes));
+	model_json_put(&json, "private_bytes", model_json_u64(guest->private_bytes));
+	model_json_put(&json, "encrypted", json_boolean(guest->encrypted));
+	model_json_put(&json, "sharers", sharers_json(guest));
 	model_json_put(&json, "surveyed_at", model_json_time(guest->surveyed_at_ms));
 	return json;
 }

@@ -22,6 +22,7 @@
 #define SNAPSHOT_DEVICES_MAX	  16
 #define SNAPSHOT_RANGES_MAX	  16
 #define SNAPSHOT_BACKINGS_MAX	  8
+#define SNAPSHOT_SHARERS_MAX	  4	/* processes that are named; all are counted */
 #define SNAPSHOT_GUEST_DIMMS_MAX  16	/* DIMMs in which one guest's pages are told apart */
 #define SNAPSHOT_NAME_SIZE	  64
 #define SNAPSHOT_UUID_SIZE	  37
@@ -100,6 +101,18 @@ struct snapshot_dimm {
 
 enum backing_kind { BACKING_KIND_ANON, BACKING_KIND_MEMFD, BACKING_KIND_FILE, BACKING_KIND_HUGETLB, BACKING_KIND_COUNT };
 NAME_TABLE_DECLARE(backing_kind);
+
+/* Another process that maps the guest's memory, and what it holds so that it cannot move. */
+struct snapshot_sharer {
+	int pid;
+	char name[16];
+	uint64_t mapped_bytes, pinned_bytes;
+};
+
+/* What hinders a move for the guest's whole life, by who says so. */
+struct snapshot_hindrance {
+	bool vfio, locked, encrypted;
+};
 
 enum policy_mode {
 	POLICY_MODE_DEFAULT, POLICY_MODE_BIND, POLICY_MODE_PREFERRED, POLICY_MODE_INTERLEAVE, POLICY_MODE_MIXED,
@@ -223,6 +236,9 @@ struct snapshot_guest {
 	bool encrypted;					/* SEV, TDX: pages are bound to where they lie */
 	uint64_t transparent_huge_bytes;		/* of the resident: in transparent huge pages */
 	bool shared_backing;				/* another process maps its memory too */
+	size_t sharer_count;				/* of sharers: those that pin most */
+	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];
+	struct snapshot_hindrance defined, seen;	/* libvirt's word and the last survey's: either counts */
 	/* what forbids or hampers */
 	bool locked, realtime, vfio, userfaultfd, migrating, unmovable;
 	/* policy of its owner */

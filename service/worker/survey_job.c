@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include "cgroup_memory.h"
 #include "guest_view.h"
+#include "memory_sharer.h"
 #include "node_mask.h"
 #include "numa_node.h"
 #include "sysroot.h"
@@ -235,10 +236,13 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 		totals->target_bytes = target_bytes;
 	for (size_t i = 0; !rc && i < view->map.count && job_context_go(context); i++) {
 		struct page_survey_range range = guest_view_range(view, i);
-		uint64_t before = totals->present_bytes;
+		uint64_t before = totals->present_bytes, huge_before = totals->huge_bytes;
 
 		rc = page_survey_count(pages, &range, 1, totals);
 		present[i] = totals->present_bytes - before;
+		/* Elsewhere huge pages are what the backing is made of. */
+		if (view->map.ranges[i].backing != GUEST_BACKING_HUGETLB)
+			survey->transparent_huge_bytes += totals->huge_bytes - huge_before;
 		add_backing(survey, &view->map.ranges[i], view->cells[i], present[i]);
 		add_policy(survey, &view->map.ranges[i], i == 0);
 	}
@@ -255,6 +259,36 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	for (size_t i = 0; i < options.target_count; i++)
 		survey->dimms[owners[i]].bytes += target_bytes[i];
 	return 0;
+}
+
+/*
+ * What is held so that it cannot move, and by whom: QEMU itself (VmPin; a passed-through device's pins are VmLck where
+ * it is VFIO's own container, drivers/vfio/vfio_iommu_type1.c) and processes that map the same memory. The numbers of
+ * several holders may be of the same pages: never more than there is.
+ */
+static void find_holders(const struct job_context *context, const struct guest_view *view,
+			 struct worker_survey *survey)
+{
+	struct memory_sharer_list list = {0};
+	uint64_t resident = survey->resident_bytes;
+
+	survey->pinned_bytes = view->map.pinned_bytes;
+	if (view->map.vfio_count && survey->pinned_bytes < view->map.locked_bytes)
+		survey->pinned_bytes = view->map.locked_bytes;
+	/* Without /proc to look through there would not have been a survey: what is missing is memory. */
+	if (memory_sharer_find(context->sysroot, context->job->process.pid, &view->map, &list) < 0)
+		return;
+	survey->pinned_bytes += list.pinned_bytes;
+	if (survey->pinned_bytes > resident)
+		survey->pinned_bytes = resident;
+	for (size_t i = 0; i < list.count && i < SNAPSHOT_SHARERS_MAX; i++) {
+		struct snapshot_sharer *sharer = &survey->sharers[survey->sharer_count++];
+
+		sharer->pid = list.sharers[i].pid;
+		memcpy(sharer->name, list.sharers[i].name, sizeof(sharer->name));
+		sharer->mapped_bytes = list.sharers[i].mapped_bytes;
+		sharer->pinned_bytes = list.sharers[i].pinned_bytes;
+	}
 }
 
 static void run(struct job_context *context, const struct guest_view *view,
@@ -275,6 +309,9 @@ static void run(struct job_context *context, const struct guest_view *view,
 	survey->vfio = view->map.vfio_count > 0;
 	survey->userfaultfd = view->map.userfaultfd_count > 0;
 	survey->locked = view->map.locked_bytes > 0;
+	survey->encrypted = view->map.encryption_count > 0;
+	survey->private_bytes = view->map.private_bytes;
+	find_holders(context, view, survey);
 	/* Where the process ended meanwhile its page table read as empty. */
 	if (!guest_view_is_same(view, context))
 		return;

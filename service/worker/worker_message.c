@@ -549,8 +549,16 @@ int worker_message_parse(const char *text, size_t length, struct worker_message 
 
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
-	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array();
+	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
+	       *sharers = json_array();
 
+	for (size_t i = 0; i < survey->sharer_count; i++)
+		json_array_append_new(
+			sharers,
+			json_pack("{s:i, s:o, s:o, s:o}", "pid", survey->sharers[i].pid, "name",
+				  json_text(survey->sharers[i].name), "mapped_bytes",
+				  json_number(survey->sharers[i].mapped_bytes), "pinned_bytes",
+				  json_number(survey->sharers[i].pinned_bytes)));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (survey->node_bytes[node])
 			json_array_append_new(
@@ -571,7 +579,8 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		json_array_append_new(dimms,
 				      json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 						"bytes", json_number(survey->dimms[i].bytes)));
-	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
+	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
+			 "s:o, s:o, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -580,7 +589,10 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 model_json_nodes(survey->cpuset_mems), "cpu_nodes",
 			 model_json_nodes(survey->cpu_nodes), "vfio", (int)survey->vfio,
 			 "userfaultfd", (int)survey->userfaultfd, "locked", (int)survey->locked,
-			 "dimms", dimms);
+			 "dimms", dimms, "encrypted", (int)survey->encrypted, "pinned_bytes",
+			 json_number(survey->pinned_bytes), "private_bytes",
+			 json_number(survey->private_bytes), "transparent_huge_bytes",
+			 json_number(survey->transparent_huge_bytes), "sharers", sharers);
 }
 
 static int survey_parse_nodes(const json_t *nodes, struct worker_survey *survey,
@@ -668,19 +680,54 @@ static int survey_parse_dimms(const json_t *dimms, struct worker_survey *survey,
 	return 0;
 }
 
+static int survey_parse_sharers(const json_t *sharers, struct worker_survey *survey,
+				struct failure *failure)
+{
+	if (!json_is_array(sharers) || json_array_size(sharers) > ARRAY_SIZE(survey->sharers))
+		return refuse(failure, "sharers", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(sharers); i++) {
+		struct snapshot_sharer *sharer = &survey->sharers[i];
+		json_t *pid, *name, *mapped, *pinned;
+		uint64_t number = 0;
+		int rc = unpack(json_array_get(sharers, i), failure, "sharers",
+				"{s:o, s:o, s:o, s:o}", "pid", &pid, "name", &name, "mapped_bytes",
+				&mapped, "pinned_bytes", &pinned);
+
+		if (!rc)
+			rc = take_number(pid, INT32_MAX, &number, failure, "pid");
+		if (!rc)
+			rc = take_text(name, sharer->name, sizeof(sharer->name), failure,
+				       "sharer name");
+		if (!rc)
+			rc = take_number(mapped, INT64_MAX, &sharer->mapped_bytes, failure,
+					 "mapped_bytes");
+		if (!rc)
+			rc = take_number(pinned, INT64_MAX, &sharer->pinned_bytes, failure,
+					 "pinned_bytes");
+		if (rc)
+			return rc;
+		sharer->pid = (int)number;
+	}
+	survey->sharer_count = json_array_size(sharers);
+	return 0;
+}
+
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *cpus,
-		*dimms;
+		*dimms, *pinned, *private, *huge, *sharers;
 	const char *mode;
-	int vfio, userfaultfd, locked, value, rc;
+	int vfio, userfaultfd, locked, encrypted, value, rc;
 
 	rc = unpack(json, failure, "survey",
-		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o}", "nodes",
-		    &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
+		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
+		    "s:o, s:o, s:o}",
+		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
-		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms);
+		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms,
+		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
+		    "transparent_huge_bytes", &huge, "sharers", &sharers);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -690,6 +737,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	survey->vfio = vfio;
 	survey->userfaultfd = userfaultfd;
 	survey->locked = locked;
+	survey->encrypted = encrypted;
 	rc = survey_parse_nodes(nodes, survey, failure);
 	if (!rc)
 		rc = take_number(resident, INT64_MAX, &survey->resident_bytes, failure,
@@ -700,6 +748,16 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	if (!rc)
 		rc = take_number(unmapped, INT64_MAX, &survey->unmapped_bytes, failure,
 				 "unmapped_bytes");
+	if (!rc)
+		rc = take_number(pinned, INT64_MAX, &survey->pinned_bytes, failure, "pinned_bytes");
+	if (!rc)
+		rc = take_number(private, INT64_MAX, &survey->private_bytes, failure,
+				 "private_bytes");
+	if (!rc)
+		rc = take_number(huge, INT64_MAX, &survey->transparent_huge_bytes, failure,
+				 "transparent_huge_bytes");
+	if (!rc)
+		rc = survey_parse_sharers(sharers, survey, failure);
 	if (!rc)
 		rc = survey_parse_backings(backings, survey, failure);
 	if (!rc)

@@ -99,7 +99,10 @@ struct worker_survey {
 	uint64_t policy_nodes;
 	uint64_t cpuset_mems;
 	uint64_t cpu_nodes;
-	bool vfio, userfaultfd, locked;
+	bool vfio, userfaultfd, locked, encrypted;
+	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;
+	size_t sharer_count;
+	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];
 	size_t dimm_count;
 	struct {
 		char id[SNAPSHOT_NAME_SIZE];

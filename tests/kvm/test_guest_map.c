@@ -165,6 +165,25 @@ static void test_descriptors(void)
 	CHECK_INT(guest_map_count_descriptors(tree.sysroot, 8, &userfaultfd, &vfio), -ESRCH);
 }
 
+/* Memory that only the guest can reach, and a guest that is encrypted where it lies. */
+static void test_private_memory(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(guest_map_done) struct guest_map map = {0};
+	struct guest_map_options options = {0};
+
+	add_process(&tree, maps);
+	/* What the link names stands beside it here: on a host the kernel follows it. */
+	fixture_tree_write_at(&tree, "/proc/7/fd/anon_inode:[kvm-gmem]", 3 * MIB - 1, "", 1);
+	fixture_tree_link(&tree, "/proc/7/fd/10", "anon_inode:[kvm-gmem]");
+	fixture_tree_link(&tree, "/proc/7/fd/11", "anon_inode:[kvm-gmem]");
+	fixture_tree_link(&tree, "/proc/7/fd/12", "/dev/sev");
+	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+	CHECK_INT(map.private_bytes, 6 * MIB);
+	CHECK_INT(map.encryption_count, 1);
+	CHECK_INT(map.vfio_count + map.userfaultfd_count, 0);
+}
+
 /* The real kernel: our own memfd, found and opened again from outside. */
 static void test_own_memfd(void)
 {
@@ -206,6 +225,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"files", test_files},	       {"without_expectation", test_without_expectation},
 		{"anonymous", test_anonymous}, {"descriptors", test_descriptors},
+		{"private_memory", test_private_memory},
 		{"own_memfd", test_own_memfd},
 	};
 

@@ -183,6 +183,46 @@ static void test_excess(void)
 	free(text);
 }
 
+/* Either word counts, and each is taken back by who gave it. */
+static void test_hindrances(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct domain_xml live;
+	bool excess;
+
+	parse(live_text, &live);
+	survey->vfio = survey->encrypted = true;
+	survey->pinned_bytes = 3 * MIB;
+	survey->private_bytes = 4 * MIB;
+	survey->transparent_huge_bytes = 2 * MIB;
+	survey->sharer_count = 1;
+	survey->sharers[0] = (struct snapshot_sharer){7, "backend", 5 * MIB, MIB};
+	guest_look_take_survey(guest, survey, 123);
+	CHECK_TRUE(guest->vfio && guest->encrypted && guest->unmovable && !guest->locked);
+	CHECK_TRUE(guest->shared_backing);
+	CHECK_INT(guest->pinned_bytes, 3 * MIB);
+	CHECK_INT(guest->private_bytes, 4 * MIB);
+	CHECK_INT(guest->transparent_huge_bytes, 2 * MIB);
+	CHECK_STR(guest->sharers[0].name, "backend");
+	/* libvirt knows of no device: the survey saw it all the same. */
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_TRUE(guest->vfio && guest->unmovable && guest->locked);
+	/* The device was detached. */
+	survey->vfio = survey->encrypted = false;
+	survey->sharer_count = 0;
+	guest_look_take_survey(guest, survey, 124);
+	CHECK_TRUE(!guest->vfio && !guest->unmovable && guest->locked && !guest->shared_backing);
+	survey->vfio = true;
+	guest_look_take_survey(guest, survey, 125);
+	guest_look_drop_survey(guest);
+	CHECK_TRUE(!guest->vfio && guest->locked);
+	CHECK_INT(guest->pinned_bytes + guest->private_bytes + guest->transparent_huge_bytes, 0);
+	domain_xml_done(&live);
+	free(survey);
+	free(guest);
+}
+
 static void test_survey(void)
 {
 	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
@@ -240,6 +280,7 @@ int main(void)
 		{"a balloon alone", test_balloon_alone},
 		{"stored only", test_stored_only},
 		{"more devices than the model holds", test_excess},
+		{"hindrances", test_hindrances},
 		{"a survey", test_survey},
 		{"sizes of memory regions", test_ram_sizes},
 	};

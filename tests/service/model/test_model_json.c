@@ -300,6 +300,10 @@ static void guests_are_shown(void)
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
 	guest->numatune_nodes = 1 << 3;
 	guest->node_bytes[2] = 700;
+	guest->encrypted = true;
+	guest->pinned_bytes = 4;
+	guest->sharer_count = 1;
+	guest->sharers[0] = (struct snapshot_sharer){7, "b\xff", 300, 4};
 	guest->agent.state = AGENT_STATE_READY;
 	guest->agent.features = 1 << AGENT_FEATURE_COMPACT;
 	guest->agent.memory_total_bytes = UINT64_MAX;
@@ -317,6 +321,10 @@ static void guests_are_shown(void)
 		  "libvirt's XML says strict node 3, memory is on 2");
 	check_json(json_incref(json_object_get(json_object_get(json, "agent"), "features")),
 		   "[\"compact\"]");
+	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "sharers")),
+		   "[{\"mapped_bytes\":300,\"name\":\"b?\",\"pid\":7,\"pinned_bytes\":4}]");
+	CHECK_INT(json_integer_value(json_object_get(json_object_get(json, "placement"), "pinned_bytes")), 4);
+	CHECK_TRUE(json_is_true(json_object_get(json_object_get(json, "placement"), "encrypted")));
 	json_decref(json);
 	json = model_json_node(snapshot, node);
 	check_json(json_incref(json_object_get(json, "guests")),

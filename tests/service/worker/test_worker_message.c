@@ -231,6 +231,12 @@ static void test_survey(void)
 	survey->cpu_nodes = 1;
 	survey->vfio = true;
 	survey->locked = true;
+	survey->encrypted = true;
+	survey->pinned_bytes = 6;
+	survey->private_bytes = 7;
+	survey->transparent_huge_bytes = 8;
+	survey->sharer_count = 1;
+	survey->sharers[0] = (struct snapshot_sharer){4711, "backend", 9, 6};
 	survey->dimm_count = 1;
 	strcpy(survey->dimms[0].id, "acpi-MP00");
 	survey->dimms[0].bytes = 5;
@@ -238,6 +244,14 @@ static void test_survey(void)
 	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
 	CHECK_INT(memcmp(survey, copy, sizeof(*survey)), 0);
 	json_object_set_new(json, "more", json_true());
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_object_del(json, "more");
+	json_object_set_new(json_array_get(json_object_get(json, "sharers"), 0), "pid", json_integer(-1));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_array_clear(json_object_get(json, "sharers"));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	for (int i = 0; i <= SNAPSHOT_SHARERS_MAX; i++)
+		json_array_append_new(json_object_get(json, "sharers"), json_object());
 	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
 	json_decref(json);
 	free(survey);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "survey_job.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "job_fixture.h"
+
+#define MIB	    (UINT64_C(1) << 20)
+#define BLOCK_PAGES 4096
+#define START	    UINT64_C(0x7f0000000000)
+#define PAGES	    2048
+#define RESIDENT    1024
+
+/* A guest of 8 MiB on one memfd, half of it resident on node 2. */
+static struct job_fixture *setup(void)
+{
+	struct job_fixture *fixture = calloc(1, sizeof(*fixture));
+	uint64_t *entries = calloc(PAGES, sizeof(*entries));
+	int pid = (int)getpid();
+	char path[128];
+
+	job_fixture_init(fixture, STEP_KIND_PROBE);
+	for (unsigned node = 0; node < 3; node++)
+		fixture_tree_add_block(&fixture->tree, node, (int)node, "online", "Normal");
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+	fixture_tree_write(&fixture->tree, path,
+			   "7f0000000000-7f0000800000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n");
+	snprintf(path, sizeof(path), "/proc/%d/numa_maps", pid);
+	fixture_tree_write(&fixture->tree, path, "7f0000000000 bind:2 file=/memfd N2=1024\n");
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fixture_tree_write(&fixture->tree, path, "Name:\tqemu\nVmSize: 9 kB\nVmLck:\t8192 kB\nVmPin:\t0 kB\n");
+	snprintf(path, sizeof(path), "/proc/%d/fd/0", pid);
+	fixture_tree_link(&fixture->tree, path, "/dev/null");
+	for (size_t i = 0; i < RESIDENT; i++)
+		entries[i] = UINT64_C(1) << 63 | (2 * BLOCK_PAGES + i);
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	fixture_tree_write_at(&fixture->tree, path, START / 4096 * sizeof(*entries), entries,
+			      PAGES * sizeof(*entries));
+	free(entries);
+	fixture->job.ram_size_count = 1;
+	fixture->job.ram_sizes[0] = 8 * MIB;
+	return fixture;
+}
+
+static void teardown(struct job_fixture *fixture)
+{
+	job_fixture_done(fixture);
+	free(fixture);
+}
+
+static struct worker_survey *run(struct job_fixture *fixture)
+{
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct failure failure = {0};
+
+	job_fixture_run(fixture, WORKER_JOB_SURVEY);
+	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(worker_survey_parse(fixture->result.values, survey, &failure), 0);
+	return survey;
+}
+
+static void write_status(struct job_fixture *fixture, int pid, const char *text)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fixture_tree_write(&fixture->tree, path, "%s", text);
+}
+
+static void test_nothing_holds_it(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey = run(fixture);
+
+	CHECK_INT(survey->resident_bytes, 4 * MIB);
+	CHECK_INT(survey->node_bytes[2], 4 * MIB);
+	/* Locked in memory is not pinned: it moves, if that is consented to. */
+	CHECK_TRUE(survey->locked && !survey->vfio && !survey->encrypted);
+	CHECK_INT(survey->pinned_bytes + survey->private_bytes, 0);
+	CHECK_INT(survey->sharer_count, 0);
+	free(survey);
+	teardown(fixture);
+}
+
+/* A back end maps half of the guest and has registered 1 MiB of it. */
+static void test_a_sharer_pins(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey;
+
+	write_status(fixture, 1, "Name:\tinit\nVmSize: 9 kB\nRssShmem: 0 kB\n");
+	write_status(fixture, 999999, "Name:\tbackend\nVmSize: 9 kB\nVmPin: 1024 kB\nRssShmem: 4 kB\n");
+	fixture_tree_write(&fixture->tree, "/proc/999999/maps",
+			   "7f1000000000-7f1000400000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n");
+	survey = run(fixture);
+	CHECK_INT(survey->sharer_count, 1);
+	CHECK_STR(survey->sharers[0].name, "backend");
+	CHECK_INT(survey->sharers[0].pid, 999999);
+	CHECK_INT(survey->sharers[0].mapped_bytes, 4 * MIB);
+	CHECK_INT(survey->pinned_bytes, 1 * MIB);
+	free(survey);
+	/* QEMU and the back end together never pin more than there is. */
+	write_status(fixture, (int)getpid(), "Name:\tqemu\nVmLck:\t0 kB\nVmPin:\t4000 kB\n");
+	survey = run(fixture);
+	CHECK_INT(survey->pinned_bytes, 4 * MIB);
+	free(survey);
+	teardown(fixture);
+}
+
+/* VFIO accounts what it pins as locked. */
+static void test_devices(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/7", (int)getpid());
+	fixture_tree_link(&fixture->tree, path, "/dev/vfio/3");
+	snprintf(path, sizeof(path), "/proc/%d/fd/8", (int)getpid());
+	fixture_tree_link(&fixture->tree, path, "/dev/sev");
+	survey = run(fixture);
+	CHECK_TRUE(survey->vfio && survey->encrypted);
+	CHECK_INT(survey->pinned_bytes, 4 * MIB);
+	free(survey);
+	teardown(fixture);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"nothing holds it", test_nothing_holds_it},
+		{"a sharer pins", test_a_sharer_pins},
+		{"devices", test_devices},
+	};
+
+	return unit_main("service/survey_job", cases, sizeof(cases) / sizeof(cases[0]));
+}
