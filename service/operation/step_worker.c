@@ -156,12 +156,16 @@ void step_worker_start(struct step_run *run)
 			return;
 		}
 		job.before = json_dumps(run->before, JSON_COMPACT | JSON_SORT_KEYS);
-		if (run->step.kind != STEP_KIND_MOVE_PAGES)
+		if (run->step.kind != STEP_KIND_MOVE_PAGES && run->step.kind != STEP_KIND_LAZY)
 			job.deadline_ms = UNDO_DEADLINE_MS;
 	} else {
 		job.deadline_ms = run->step.timeout_ms ? run->step.timeout_ms : 0;
-		/* Blocks have a deadline each; the step's is that of the operation. */
-		if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS || job.deadline_ms == 0)
+		/*
+		 * Blocks have a deadline each, and a lazy move ends in its own time and calls that done: the
+		 * deadline that cuts them short is that of the operation.
+		 */
+		if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS || run->step.kind == STEP_KIND_LAZY ||
+		    job.deadline_ms == 0)
 			job.deadline_ms = step_run_left_ms(run, 0);
 	}
 	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS)

@@ -43,8 +43,7 @@ struct move_work {
 typedef int move_visit_fn(struct move_work *work, const struct page_survey_run *run,
 			  int destination);
 
-/* Where a run shall go, or -1: it may stay. */
-static int destination_of(const struct step *step, int cell, const struct page_survey_run *run)
+int move_job_destination(const struct step *step, int cell, const struct page_survey_run *run)
 {
 	int destination = -1;
 
@@ -67,8 +66,8 @@ static int walk_range(struct move_work *work, size_t index, move_visit_fn *visit
 	int rc = page_survey_begin(work->survey, &range);
 
 	while (!rc && (rc = page_survey_next(work->survey, &run)) > 0) {
-		int destination =
-			destination_of(&work->context->job->step, work->view.cells[index], &run);
+		int destination = move_job_destination(&work->context->job->step,
+						       work->view.cells[index], &run);
 
 		if (run.state == PAGE_SURVEY_PRESENT && run.node_id >= 0 &&
 		    run.node_id < SNAPSHOT_NODES_MAX &&

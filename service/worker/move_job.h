@@ -9,11 +9,16 @@
 #define BALLAST_SERVICE_MOVE_JOB_H
 
 struct job_context;
+struct page_survey_run;
+struct step;
 
 /* {"nodes":[{"node":3,"runs":[[first page, pages],...]},...],"merged":false}, in pages of 4096 bytes. */
 void move_job_before(struct job_context *context);
 void move_job_run(struct job_context *context);
 /* Moves what lies in the recorded runs back to its node. */
 void move_job_undo(struct job_context *context);
+
+/* The node to which the step sends a run of pages in a range of this cell (-1: not known), or -1: it may stay. Pure. */
+int move_job_destination(const struct step *step, int cell, const struct page_survey_run *run);
 
 #endif

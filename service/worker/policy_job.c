@@ -17,8 +17,7 @@ static const enum memory_policy_mode kernel_modes[POLICY_MODE_COUNT] = {
 	[POLICY_MODE_MIXED] = MEMORY_POLICY_DEFAULT, /* never looked up */
 };
 
-/* hugetlbfs keeps no shared policy, and anonymous memory belongs to its process alone. */
-static bool is_settable(const struct guest_range *range)
+bool policy_job_is_settable(const struct guest_range *range)
 {
 	return range->is_shared && range->inode &&
 	       (range->backing == GUEST_BACKING_MEMFD || range->backing == GUEST_BACKING_FILE);
@@ -69,12 +68,14 @@ static bool wanted_policy(const struct step *step, const struct guest_range *ran
 	if (policy.mode == MEMORY_POLICY_DEFAULT || policy.mode == MEMORY_POLICY_LOCAL)
 		nodes = 0;
 	policy.nodes = node_mask_to_set(nodes);
+	/* Nobody but a lazy move sets it from outside, for its own time: it was cut off in the middle. */
+	policy.is_balancing = false;
 	*ret_policy = policy;
 	return true;
 }
 
-static int set_policy(const struct job_context *context, const struct guest_range *range,
-		      const struct memory_policy *policy)
+int policy_job_set(const struct job_context *context, const struct guest_range *range,
+		   const struct memory_policy *policy)
 {
 	CLEANUP_CLOSE int fd =
 		guest_map_open_backing(context->sysroot, context->job->process.pid, range);
@@ -129,7 +130,7 @@ void policy_job_run(struct job_context *context)
 		}
 		if (!wanted_policy(&context->job->step, range, view.cells[i], &policy))
 			continue;
-		if (!is_settable(range)) {
+		if (!policy_job_is_settable(range)) {
 			cannot_set(context, range, "its policy is its process' own");
 			continue;
 		}
@@ -137,7 +138,7 @@ void policy_job_run(struct job_context *context)
 			cannot_set(context, range, "it has several policies inside");
 			continue;
 		}
-		rc = set_policy(context, range, &policy);
+		rc = policy_job_set(context, range, &policy);
 		if (rc) {
 			cannot_set(context, range, strerror(-rc));
 			continue;
@@ -167,7 +168,7 @@ void policy_job_before(struct job_context *context)
 		const struct guest_range *range = &view.map.ranges[i];
 
 		/* What the step will not touch needs no way back. */
-		if (!is_settable(range) || range->has_mixed_policies || !range->has_policy)
+		if (!policy_job_is_settable(range) || range->has_mixed_policies || !range->has_policy)
 			continue;
 		json_array_append_new(
 			ranges,
@@ -219,7 +220,7 @@ static void undo_range(struct job_context *context, const struct guest_map *map,
 		part = *range;
 		if ((uint64_t)bytes < part.end - part.start)
 			part.end = part.start + (uint64_t)bytes;
-		rc = set_policy(context, &part, &policy);
+		rc = policy_job_set(context, &part, &policy);
 	}
 	if (rc)
 		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED,

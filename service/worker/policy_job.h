@@ -9,11 +9,21 @@
 #ifndef BALLAST_SERVICE_POLICY_JOB_H
 #define BALLAST_SERVICE_POLICY_JOB_H
 
+#include <stdbool.h>
+
+struct guest_range;
 struct job_context;
+struct memory_policy;
 
 /* {"ranges":[{"inode":1,"device":2,"offset":0,"bytes":4096,"policy":"bind:2"},...]} */
 void policy_job_before(struct job_context *context);
 void policy_job_run(struct job_context *context);
 void policy_job_undo(struct job_context *context);
+
+/* Does this range let its policy be set from outside? hugetlbfs keeps none, and anonymous memory's is its process' own. */
+bool policy_job_is_settable(const struct guest_range *range);
+/* Sets it on the file behind the range. 0 or -errno. */
+int policy_job_set(const struct job_context *context, const struct guest_range *range,
+		   const struct memory_policy *policy);
 
 #endif

@@ -7,6 +7,7 @@
 #include "cpuset_job.h"
 #include "eject_job.h"
 #include "job_context.h"
+#include "lazy_job.h"
 #include "move_job.h"
 #include "policy_job.h"
 #include "pool_job.h"
@@ -27,6 +28,7 @@ static const struct job jobs[STEP_KIND_COUNT] = {
 	[STEP_KIND_HOST_POOL] = {pool_job_before, pool_job_run, pool_job_undo},
 	[STEP_KIND_CPUSET] = {cpuset_job_before, cpuset_job_run, cpuset_job_undo},
 	[STEP_KIND_MEMORY_POLICY] = {policy_job_before, policy_job_run, policy_job_undo},
+	[STEP_KIND_LAZY] = {lazy_job_before, lazy_job_run, lazy_job_undo},
 	[STEP_KIND_MOVE_PAGES] = {move_job_before, move_job_run, move_job_undo},
 	[STEP_KIND_OFFLINE_BLOCKS] = {block_job_before, block_job_offline, block_job_undo},
 	[STEP_KIND_ONLINE_BLOCKS] = {block_job_before, block_job_online, block_job_undo},
