@@ -136,7 +136,7 @@ def scene_4_move(stage):
     peer.pattern_rounds(1)
     peer.pattern_reset_pause()
     began = time.monotonic()
-    host.run(["migratepages", str(peer.pid), "0", "2"], timeout=180)
+    host.run(["migratepages", str(peer.pid), "0", "2"], timeout=420)
     peer_seconds = time.monotonic() - began
     peer_status = peer.pattern_rounds(1)
     peer_left = evidence.guest_bytes_by_node(peer).get(0, 0)
