@@ -93,6 +93,67 @@ malformed:
 	return NULL;
 }
 
+/* "10ms", "500us", "2s"; a bare number is milliseconds. False where it is none of these, or nothing. */
+static bool parse_stall(const char *text, uint64_t *ret_us)
+{
+	static const struct {
+		const char *unit;
+		uint64_t us;
+	} units[] = {{"us", 1}, {"ms", 1000}, {"s", 1000000}, {"", 1000}};
+	size_t length = strlen(text);
+	char number[24];
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		size_t unit = strlen(units[i].unit);
+		uint64_t value;
+
+		if (length <= unit || length - unit >= sizeof(number) ||
+		    strcmp(text + length - unit, units[i].unit) != 0)
+			continue;
+		snprintf(number, sizeof(number), "%.*s", (int)(length - unit), text);
+		if (size_text_parse_number(number, 10, &value) < 0 || value == 0 || value > UINT32_MAX / units[i].us)
+			return false;
+		*ret_us = value * units[i].us;
+		return true;
+	}
+	return false;
+}
+
+/* Budgets and order. 0, or an exit code after having said why. */
+static int add_manner(struct cli *cli, json_t *body)
+{
+	json_t *budget;
+	uint64_t value;
+
+	if (cli->order) {
+		static const char *const words[][2] = {
+			{"any", "any"}, {"cold-first", "cold_first"}, {"hot-first", "hot_first"}};
+		const char *found = NULL;
+
+		for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+			if (strcmp(cli->order, words[i][0]) == 0 || strcmp(cli->order, words[i][1]) == 0)
+				found = words[i][1];
+		if (!found)
+			return cli_usage("--order %s: write cold-first, hot-first or any", cli->order);
+		json_object_set_new(body, "order", json_string(found));
+	}
+	if (!cli->budget && !cli->stall_budget)
+		return 0;
+	budget = json_object();
+	json_object_set_new(body, "budget", budget);
+	if (cli->budget) {
+		if (size_text_parse(cli->budget, &value) < 0)
+			return cli_usage("--budget %s: write a size a second, such as 200MiB", cli->budget);
+		json_object_set_new(budget, "bytes_per_s", json_integer((json_int_t)value));
+	}
+	if (cli->stall_budget) {
+		if (!parse_stall(cli->stall_budget, &value))
+			return cli_usage("--stall-budget %s: write a time such as 10ms or 500us", cli->stall_budget);
+		json_object_set_new(budget, "stall_us", json_integer((json_int_t)value));
+	}
+	return 0;
+}
+
 int cli_move(struct cli *cli)
 {
 	json_t *body = json_object(), *where;
@@ -125,16 +186,9 @@ int cli_move(struct cli *cli)
 		json_object_set_new(body, "persist", json_true());
 	if (cli->lazy)
 		json_object_set_new(body, "lazy", json_true());
-	if (cli->budget) {
-		uint64_t bytes;
-
-		if (size_text_parse(cli->budget, &bytes) < 0) {
-			json_decref(body);
-			return cli_usage("--budget %s: write a size a second, such as 200MiB", cli->budget);
-		}
-		json_object_set_new(body, "budget", json_pack("{s:I}", "bytes_per_s", (json_int_t)bytes));
-	}
-	r = add_common(cli, body);
+	r = add_manner(cli, body);
+	if (r == 0)
+		r = add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;

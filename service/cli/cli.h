@@ -28,7 +28,7 @@ struct cli {
 	const char *socket, *url;
 	bool json, detach, dry_run, fresh, is_terminal;
 	const char *expect_plan, *timeout, *on_timeout;
-	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *undo;
+	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *stall_budget, *order, *undo;
 	bool offline, eject, near_cpus, cpus, persist, lazy;
 	const char *minimum, *maximum, *priority, *allowed_nodes;
 	const char *command_line;	/* as it was typed, for "Run: ..." */

@@ -42,7 +42,7 @@ static const struct {
 enum {
 	OPTION_SOCKET = 256, OPTION_URL, OPTION_JSON, OPTION_FRESH, OPTION_DETACH, OPTION_DRY_RUN, OPTION_EXPECT_PLAN,
 	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_NEAR_CPUS, OPTION_CPUS,
-	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
+	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
 	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_MAXIMUM,
 	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_VERSION,
 };
@@ -65,6 +65,8 @@ static const struct option options[] = {
 	{"persist", no_argument, NULL, OPTION_PERSIST},
 	{"lazy", no_argument, NULL, OPTION_LAZY},
 	{"budget", required_argument, NULL, OPTION_BUDGET},
+	{"stall-budget", required_argument, NULL, OPTION_STALL_BUDGET},
+	{"order", required_argument, NULL, OPTION_ORDER},
 	{"dimm", required_argument, NULL, OPTION_DIMM},
 	{"node", required_argument, NULL, OPTION_NODE},
 	{"range", required_argument, NULL, OPTION_RANGE},
@@ -96,6 +98,10 @@ static void print_help(void)
 	     "  --on-timeout W       stop, restore or continue\n"
 	     "  --allow A,B          consents, as a refusal names them\n"
 	     "  --persist            change the stored XML too\n"
+	     "  --cpus, --lazy       move: its vCPUs too; let pages follow the vCPUs that touch them\n"
+	     "  --budget S           move: bytes a second, for each pair of nodes\n"
+	     "  --stall-budget T     move: longest pause that the guest may feel, such as 10ms\n"
+	     "  --order W            move: cold-first or hot-first\n"
 	     "  --fresh              look again first\n"
 	     "Sizes: 4GiB, 512MiB.\n"
 	     "Exit codes: 0 done, 1 failed, 2 usage, 3 refused, 4 deadline exceeded, 5 cancelled, 6 daemon unreachable,\n"
@@ -149,6 +155,8 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_PERSIST: cli->persist = true; return true;
 	case OPTION_LAZY: cli->lazy = true; return true;
 	case OPTION_BUDGET: cli->budget = optarg; return true;
+	case OPTION_STALL_BUDGET: cli->stall_budget = optarg; return true;
+	case OPTION_ORDER: cli->order = optarg; return true;
 	case OPTION_DIMM: cli->dimm = optarg; return true;
 	case OPTION_NODE: cli->node = optarg; return true;
 	case OPTION_RANGE: cli->range = optarg; return true;

@@ -183,6 +183,7 @@ json_t *model_json_step(const struct step *step)
 	put_u64(&json, "target_bytes", step->target_bytes);
 	put_u64(&json, "page_bytes", step->page_bytes);
 	put_nodes(&json, "nodes", step->nodes);
+	put_nodes(&json, "from_nodes", step->from_nodes);
 	put_true(&json, "by_map", step->by_map);
 	put_true(&json, "by_cells", step->by_cells);
 	put_map(&json, "map", step->map, SNAPSHOT_NODES_MAX);
@@ -594,6 +595,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "target_bytes",
 					   "page_bytes",
 					   "nodes",
+					   "from_nodes",
 					   "by_map",
 					   "by_cells",
 					   "map",
@@ -626,6 +628,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.target_bytes = read_u64(&reader, "target_bytes");
 	step.page_bytes = read_u64(&reader, "page_bytes");
 	step.nodes = read_nodes(&reader, "nodes");
+	step.from_nodes = read_nodes(&reader, "from_nodes");
 	step.by_map = read_bool(&reader, "by_map");
 	step.by_cells = read_bool(&reader, "by_cells");
 	read_map(&reader, "map", step.map, SNAPSHOT_NODES_MAX);

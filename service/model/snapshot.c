@@ -213,6 +213,31 @@ struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t 
 	return NULL;
 }
 
+unsigned snapshot_node_cpu_count(const struct snapshot_node *node)
+{
+	const char *text = node->cpus;
+	unsigned count = 0;
+
+	while (*text) {
+		char *end;
+		unsigned long first = strtoul(text, &end, 10), last = first;
+
+		if (end == text)
+			break;
+		if (*end == '-') {
+			text = end + 1;
+			last = strtoul(text, &end, 10);
+			if (end == text || last < first)
+				break;
+		}
+		count += (unsigned)(last - first) + 1;
+		text = *end == ',' ? end + 1 : end;
+		if (*end && *end != ',')
+			break;
+	}
+	return count;
+}
+
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm)
 {
 	for (size_t i = 0; i < guest->dimm_count; i++)

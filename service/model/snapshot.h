@@ -291,6 +291,8 @@ struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char 
 struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid);
 struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t id);
 
+/* How many CPUs the node's list names; 0 where it has none, or its list was too long to keep. */
+unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
 

@@ -54,7 +54,7 @@ static const bool step_gains[STEP_KIND_COUNT] = {
 	[STEP_KIND_CHILD] = true,	  [STEP_KIND_OFFLINE_BLOCKS] = true,
 	[STEP_KIND_ONLINE_BLOCKS] = true, [STEP_KIND_EJECT] = true,
 	[STEP_KIND_UNDO] = true,	  [STEP_KIND_PROBE] = true,
-	[STEP_KIND_PROOF] = true,
+	[STEP_KIND_PROOF] = true,	  [STEP_KIND_LAZY] = true,
 };
 
 static bool has_gained(const struct operation_record *record)

@@ -359,7 +359,7 @@ static void act(struct operation *operation)
 static bool step_counts(enum step_kind kind)
 {
 	return kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON ||
-	       kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
+	       kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
 }
 
 static uint64_t bytes_before(const struct operation_record *record, size_t count)

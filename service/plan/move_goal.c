@@ -14,7 +14,8 @@
 static const struct step *first_move(const struct plan_input *input)
 {
 	for (size_t i = 0; i < input->history_count; i++)
-		if (input->history[i].step.kind == STEP_KIND_MOVE_PAGES &&
+		if ((input->history[i].step.kind == STEP_KIND_MOVE_PAGES ||
+		     input->history[i].step.kind == STEP_KIND_LAZY) &&
 		    input->history[i].state != STEP_STATE_UNDONE)
 			return &input->history[i].step;
 	return NULL;
@@ -249,7 +250,19 @@ bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal
 		return false;
 	*ret_mode = bound ? guest->policy_mode : POLICY_MODE_PREFERRED;
 	*ret_nodes = nodes;
-	return nodes && (guest->policy_mode != *ret_mode || guest->policy_nodes != nodes);
+	return nodes != 0;
+}
+
+/* For "to" a part may be bound to a node on which it has no page yet: it goes along all the same. */
+void move_goal_policy_map(const struct snapshot_guest *guest, const struct move_goal *goal,
+			  int8_t map[SNAPSHOT_NODES_MAX])
+{
+	uint64_t rest = guest->policy_nodes & ~goal->to_nodes;
+
+	memcpy(map, goal->map, sizeof(goal->map));
+	for (; goal->to_nodes && rest; rest &= rest - 1)
+		if (map[plan_first_node(rest)] < 0)
+			map[plan_first_node(rest)] = (int8_t)plan_first_node(goal->to_nodes);
 }
 
 bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal,

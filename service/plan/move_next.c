@@ -18,16 +18,10 @@
 #include <string.h>
 #include "size_text.h"
 
-#define PASSES_MAX	  8
-#define GIGANTIC_STALL_MS 100 /* copying one 1 GiB page */
+#define PASSES_MAX 8
 
-struct mover {
-	const struct plan_input *input;
-	const struct snapshot_guest *guest;
-	struct decision *decision;
-	struct move_goal goal;
-	char object[96];
-};
+/* A policy that stands for the time of a lazy start only. */
+static const char lent_mark[] = "lazy";
 
 static bool emit(struct mover *mover, const struct step *step)
 {
@@ -219,24 +213,42 @@ static bool narrow_next(struct mover *mover)
 	return cpuset_step(mover, narrow);
 }
 
-static bool policy_next(struct mover *mover)
+/*
+ * For the time of a lazy start memory without a policy is bound, because only bound ranges can be
+ * told to follow; after it, it prefers its new nodes as it would have without: bound, it could run
+ * out of memory while others have some.
+ */
+static bool policy_next(struct mover *mover, bool open)
 {
 	const struct snapshot_guest *guest = mover->guest;
+	const struct plan_input *input = mover->input;
+	bool lazy = input->wish->move.lazy, began = plan_count(input, STEP_KIND_LAZY) > 0;
+	size_t tried = plan_count(input, STEP_KIND_MEMORY_POLICY);
+	const struct step_record *last = plan_last(input, STEP_KIND_MEMORY_POLICY);
+	bool lent = last && strcmp(last->step.text, lent_mark) == 0;
+	bool starts = lazy && open && !began && mover->goal.left_bytes;
 	enum policy_mode mode;
 	uint64_t nodes;
 	struct step step;
 
-	if (plan_count(mover->input, STEP_KIND_MEMORY_POLICY) ||
-	    !move_goal_policy(guest, &mover->goal, &mode, &nodes))
+	if (!move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
+	    tried >= (lazy && (began || !open) ? 2u : 1u))
+		return false;
+	lent = lent || (starts && mode == POLICY_MODE_PREFERRED);
+	if (lent)
+		mode = starts ? POLICY_MODE_BIND : POLICY_MODE_PREFERRED;
+	if (guest->policy_mode == mode && guest->policy_nodes == nodes)
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
+	if (lent && starts)
+		snprintf(step.text, sizeof(step.text), "%s", lent_mark);
 	step.mode = mode;
 	step.nodes = nodes;
 	step.undoable = true;
 	/* Policies that differ from part to part are carried over part by part. */
 	if (mode == POLICY_MODE_MIXED && !mover->goal.by_cells) {
 		step.by_map = true;
-		memcpy(step.map, mover->goal.map, sizeof(step.map));
+		move_goal_policy_map(guest, &mover->goal, step.map);
 	}
 	if (mover->goal.by_cells) {
 		step.by_cells = true;
@@ -264,17 +276,6 @@ static bool cpus_next(struct mover *mover)
 	return emit(mover, &step);
 }
 
-static uint32_t stall_forecast_ms(const struct mover *mover)
-{
-	uint32_t stall_us = mover->input->wish->move.budget_stall_us;
-
-	if (!stall_us)
-		stall_us = mover->input->limits->stall_us;
-	if (plan_guest_huge_page(mover->guest) >= SIZE_TEXT_GIB)
-		return GIGANTIC_STALL_MS;
-	return (stall_us + 999) / 1000;
-}
-
 static bool pages_next(struct mover *mover)
 {
 	const struct plan_input *input = mover->input;
@@ -300,12 +301,15 @@ static bool pages_next(struct mover *mover)
 	memcpy(step.map, mover->goal.map, sizeof(step.map));
 	memcpy(step.cells, mover->goal.cells, sizeof(step.cells));
 	step.nodes = mover->goal.destinations;
+	step.from_nodes = mover->goal.sources;
 	step.bytes = mover->goal.left_bytes;
+	step.order = wish->order;
+	step.workers = move_shape_workers(input, mover->guest, step.bytes);
 	step.budget_bytes_per_s =
 		wish->budget_bytes_per_s ? wish->budget_bytes_per_s : input->limits->bytes_per_s;
 	step.budget_stall_us =
 		wish->budget_stall_us ? wish->budget_stall_us : input->limits->stall_us;
-	step.stall_ms = stall_forecast_ms(mover);
+	step.stall_ms = move_shape_stall_ms(input, mover->guest);
 	step.undoable = true;
 	return emit(mover, &step);
 }
@@ -443,12 +447,15 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		cpuset_step(&mover, mems);
 		return;
 	}
-	if (open && !began && (policy_next(&mover) || cpus_next(&mover)))
+	if (open && !began && (policy_next(&mover, true) || cpus_next(&mover)))
 		return;
-	if (open && pages_next(&mover))
+	if (open && (move_lazy_next(&mover) || pages_next(&mover)))
 		return;
 	/* From here on nothing moves: put right what served the move, also when it was cut short.
 	 */
+	if (plan_guest_runs(mover.guest) && plan_count(input, STEP_KIND_MEMORY_POLICY) &&
+	    policy_next(&mover, false))
+		return;
 	if (plan_guest_runs(mover.guest) && (narrow_next(&mover) || pool_source_next(&mover)))
 		return;
 	if (mover.goal.left_bytes == 0 && persist_next(&mover))

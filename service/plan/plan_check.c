@@ -312,9 +312,9 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 							: "no destination is named");
 		return;
 	}
-	if (wish->lazy)
-		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "ask without lazy",
-		      "pages would follow only the CPU that touches them, not the wish");
+	if (wish->lazy && move_lazy_refusal(input, guest, &goal))
+		block(check, "invalid_target", REMAINDER_INVALID, object, goal.left_bytes,
+		      "ask without lazy", "%s", move_lazy_refusal(input, guest, &goal));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (goal.destinations >> node & 1)
 			check_destination(check, guest, node);

@@ -103,10 +103,26 @@ bool plan_guest_runs(const struct snapshot_guest *guest)
 
 uint64_t plan_guest_huge_page(const struct snapshot_guest *guest)
 {
+	uint64_t largest = 0;
+
 	for (size_t i = 0; i < guest->backing_count; i++)
-		if (guest->backings[i].kind == BACKING_KIND_HUGETLB)
-			return guest->backings[i].page_bytes;
-	return 0;
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB &&
+		    guest->backings[i].page_bytes > largest)
+			largest = guest->backings[i].page_bytes;
+	return largest;
+}
+
+uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page_bytes,
+			       bool and_larger)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB &&
+		    (guest->backings[i].page_bytes == page_bytes ||
+		     (and_larger && guest->backings[i].page_bytes > page_bytes)))
+			bytes += guest->backings[i].bytes;
+	return bytes;
 }
 
 bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind)

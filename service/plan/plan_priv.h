@@ -28,7 +28,9 @@ const char *plan_nodes_text(uint64_t nodes, char text[32]);
 
 /* plan_common.c: guests */
 bool plan_guest_runs(const struct snapshot_guest *guest);
-uint64_t plan_guest_huge_page(const struct snapshot_guest *guest);	/* 0: no hugetlb backing */
+uint64_t plan_guest_huge_page(const struct snapshot_guest *guest);	/* the largest of hugetlb; 0: no such backing */
+/* Resident in hugetlb pages of this size; of this size and larger ones with and_larger. */
+uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page_bytes, bool and_larger);
 bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind);
 uint64_t plan_guest_nodes(const struct snapshot_guest *guest);		/* where it has pages */
 bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature);
@@ -74,14 +76,41 @@ struct move_goal {
 	uint64_t left_bytes;
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];
 };
+/* A move under planning: what its parts share. */
+struct mover {
+	const struct plan_input *input;
+	const struct snapshot_guest *guest;
+	struct decision *decision;
+	struct move_goal goal;
+	char object[96];
+};
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);
-/* The policy that fits the goal. false: none is to be set (it is so already, or cannot be). */
+/* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);
+/* The map by which a policy that differs from part to part is carried over. */
+void move_goal_policy_map(const struct snapshot_guest *guest, const struct move_goal *goal,
+			  int8_t map[SNAPSHOT_NODES_MAX]);
 /* Nodes by the goal: those that leave replaced by where they go. */
 uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
 /* Would writing the cpuset rewrite the guest's policies to what neither was nor is wished? */
 bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal, uint64_t new_mems);
+
+/*
+ * move_shape.c: how a MOVE_PAGES step goes about it.
+ * Workers: a single large copy is spread over several threads where that pays (hugetlb and transparent huge pages; small
+ * pages only much of them on a large host), never over more than half of the host's CPUs, and over one only where the
+ * guest has felt more than the caller's stall budget.
+ */
+unsigned move_shape_workers(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t bytes);
+/* The longest pause that one call may cause the guest: 1 GiB pages by the measured rate, all others by the budget. */
+uint32_t move_shape_stall_ms(const struct plan_input *input, const struct snapshot_guest *guest);
+
+/* move_lazy.c: why pages cannot follow the CPUs that touch them; NULL: they can. */
+const char *move_lazy_refusal(const struct plan_input *input, const struct snapshot_guest *guest,
+			      const struct move_goal *goal);
+/* True where a LAZY step was decided. */
+bool move_lazy_next(struct mover *mover);
 
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);

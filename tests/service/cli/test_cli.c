@@ -363,6 +363,53 @@ static void test_already_and_detach(void)
 	finish("move g1: nothing to do, it is so already\nop-3\n");
 }
 
+/* How a move goes about it, as it is typed and as the API has it. */
+static void test_move_manner(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH /v1/guests/g1/placement\n"
+		 "{\"near_cpus\":true,\"lazy\":true,\"order\":\"cold_first\",\"budget\":{\"bytes_per_s\":"
+		 "209715200,\"stall_us\":10000},\"allow\":[\"shrink_guests\"]}",
+		 "202 Accepted", NULL, "{\"operation\":{\"id\":\"op-1\"}}"},
+		{"PATCH /v1/guests/g1/placement\n"
+		 "{\"nodes\":[2],\"cpus\":true,\"persist\":true,\"order\":\"hot_first\",\"budget\":{"
+		 "\"stall_us\":500}}",
+		 "202 Accepted", NULL, "{\"operation\":{\"id\":\"op-2\"}}"},
+		{"PATCH /v1/guests/g1/placement\n"
+		 "{\"nodes\":[2],\"order\":\"any\",\"budget\":{\"stall_us\":2000000}}",
+		 "202 Accepted", NULL, "{\"operation\":{\"id\":\"op-3\"}}"},
+	};
+	static const char *const bad[] = {"",	  "ms",	    "0ms",  "-5ms", "10 ms", "1.5ms",
+					  "10min", "4295s", "soon", "ns"};
+
+	start(script, 3);
+	rig.cli.detach = rig.cli.near_cpus = rig.cli.lazy = true;
+	rig.cli.order = "cold-first";
+	rig.cli.budget = "200MiB";
+	rig.cli.stall_budget = "10ms";
+	rig.cli.allow = "shrink_guests";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	rig.cli.near_cpus = rig.cli.lazy = false;
+	rig.cli.allow = rig.cli.budget = NULL;
+	rig.cli.to = "2";
+	rig.cli.cpus = rig.cli.persist = true;
+	rig.cli.order = "hot-first";
+	rig.cli.stall_budget = "500us";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	rig.cli.cpus = rig.cli.persist = false;
+	rig.cli.order = "any";
+	rig.cli.stall_budget = "2s";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		rig.cli.stall_budget = bad[i];
+		CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	}
+	rig.cli.stall_budget = NULL;
+	rig.cli.order = "warm-first";
+	CHECK_INT(command(cli_move, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	finish(NULL);
+}
+
 static void test_interrupted(void)
 {
 	static const struct exchange script[] = {{"GET /v1/operations/op?wait=30", "200 OK", NULL,
@@ -518,6 +565,7 @@ int main(void)
 		{"a resize is followed to its end", test_resize_followed},
 		{"exit codes", test_exits},
 		{"already so, and detached", test_already_and_detach},
+		{"how a move goes about it", test_move_manner},
 		{"interrupted", test_interrupted},
 		{"names in paths", test_names_in_paths},
 		{"holders of a range", test_holders},

@@ -76,6 +76,7 @@ static void wishes_round_trip(void)
 	wish.move.cpus = wish.move.persist = wish.move.lazy = true;
 	wish.move.budget_bytes_per_s = 1000000;
 	wish.move.budget_stall_us = 10000;
+	wish.move.order = MOVE_ORDER_HOT_FIRST;
 	check_wish_round_trip(&wish);
 
 	wish_init(&wish, OPERATION_KIND_DRAIN);
@@ -143,6 +144,9 @@ static void steps_round_trip(void)
 		step.ranges[15].end = 9;
 		step.timeout_ms = step.budget_stall_us = step.stall_ms = UINT32_MAX;
 		step.budget_bytes_per_s = INT64_MAX;
+		step.from_nodes = 3;
+		step.order = MOVE_ORDER_COLD_FIRST;
+		step.workers = 4;
 		step.undo_n = 4;
 		wish_init(&child, OPERATION_KIND_MOVE);
 		child.move.map[3] = 1;

@@ -61,6 +61,22 @@ static void holds_cover_ranges_and_nodes(void)
 	CHECK_INT(snapshot_held_nodes(snapshot, "d1"), 1 << 1);
 }
 
+static void cpus_are_counted(void)
+{
+	static const struct {
+		const char *cpus;
+		unsigned count;
+	} rows[] = {{"", 0},	  {"0", 1},   {"0-3", 4}, {"0-3,8", 5}, {"1,3,5-6", 4},
+		    {"3-1", 0}, {"x", 0}, {"0-", 0},	{"2,x", 1},   {"0;1", 1}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct snapshot_node node = {0};
+
+		strcpy(node.cpus, rows[i].cpus);
+		CHECK_INT(snapshot_node_cpu_count(&node), rows[i].count);
+	}
+}
+
 static void names_go_both_ways(void)
 {
 	for (int i = 0; i < AGENT_STATE_COUNT; i++)
@@ -84,6 +100,7 @@ static void names_go_both_ways(void)
 static const struct unit_case cases[] = {
 	{"arrays grow and are found", arrays_grow_and_are_found},
 	{"holds cover ranges and nodes", holds_cover_ranges_and_nodes},
+	{"CPUs are counted", cpus_are_counted},
 	{"names go both ways", names_go_both_ways},
 };
 

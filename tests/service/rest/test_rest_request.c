@@ -211,6 +211,23 @@ static void test_bad_bodies(void)
 		{BODY_MOVE, "{\"nodes\":[1],\"cpus\":1}", PROBLEM_INVALID_BODY, "/cpus"},
 		{BODY_MOVE, "{\"nodes\":[1],\"budget\":{\"mib_per_s\":1}}", PROBLEM_INVALID_BODY,
 		 "/budget/mib_per_s"},
+		{BODY_MOVE, "{\"nodes\":[1],\"budget\":[]}", PROBLEM_INVALID_BODY, "/budget"},
+		{BODY_MOVE, "{\"nodes\":[1],\"budget\":{\"stall_us\":0}}", PROBLEM_INVALID_BODY,
+		 "/budget/stall_us"},
+		{BODY_MOVE, "{\"nodes\":[1],\"budget\":{\"stall_us\":4294967296}}",
+		 PROBLEM_INVALID_BODY, "/budget/stall_us"},
+		{BODY_MOVE, "{\"nodes\":[1],\"budget\":{\"bytes_per_s\":-1}}", PROBLEM_INVALID_BODY,
+		 "/budget/bytes_per_s"},
+		{BODY_MOVE, "{\"nodes\":[1],\"order\":\"warm\"}", PROBLEM_INVALID_BODY, "/order"},
+		{BODY_MOVE, "{\"nodes\":[1],\"order\":2}", PROBLEM_INVALID_BODY, "/order"},
+		{BODY_MOVE, "{\"nodes\":[1],\"lazy\":\"yes\"}", PROBLEM_INVALID_BODY, "/lazy"},
+		{BODY_MOVE, "{\"nodes\":[1],\"near_cpus\":true}", PROBLEM_INVALID_BODY, ""},
+		{BODY_MOVE, "{\"nodes\":[]}", PROBLEM_INVALID_BODY, "/nodes"},
+		{BODY_MOVE, "{\"map\":{\"0\":64}}", PROBLEM_INVALID_BODY, "/map/0"},
+		{BODY_MOVE, "{\"cells\":{\"0\":-1}}", PROBLEM_INVALID_BODY, "/cells/0"},
+		{BODY_MOVE, "{\"cells\":{\"0\":1},\"allow\":[\"shrink\"]}", PROBLEM_INVALID_BODY,
+		 "/allow/0"},
+		{BODY_MOVE, "{}", PROBLEM_INVALID_BODY, ""},
 		{BODY_DRAIN, "{\"target\":{\"node\":1}}", PROBLEM_INVALID_BODY, "/finish"},
 		{BODY_DRAIN, "{\"target\":{},\"finish\":\"empty\"}", PROBLEM_INVALID_BODY,
 		 "/target"},
@@ -282,6 +299,18 @@ static void test_wishes(void)
 	CHECK_TRUE(wish.move.cpus);
 	CHECK_INT(wish.move.budget_stall_us, 5);
 	CHECK_INT(wish.allow, 1u << CONSENT_STORED_XML);
+	CHECK_INT(wish.move.order, MOVE_ORDER_ANY);
+	CHECK_TRUE(!wish.move.lazy && !wish.move.persist);
+	CHECK_INT(parse_body(BODY_MOVE,
+			     "{\"near_cpus\":true,\"lazy\":true,\"order\":\"cold_first\","
+			     "\"persist\":true,\"budget\":{\"bytes_per_s\":7}}",
+			     &wish, &error),
+		  0);
+	CHECK_INT(wish.move.form, MOVE_FORM_NEAR_CPUS);
+	CHECK_INT(wish.move.order, MOVE_ORDER_COLD_FIRST);
+	CHECK_TRUE(wish.move.lazy && wish.move.persist);
+	CHECK_INT(wish.move.budget_bytes_per_s, 7);
+	CHECK_INT(wish.move.budget_stall_us, 0);
 	CHECK_INT(parse_body(BODY_MOVE, "{\"nodes\":[0,63]}", &wish, &error), 0);
 	CHECK_TRUE(wish.move.to_nodes == (1 | UINT64_C(1) << 63));
 	CHECK_INT(parse_body(BODY_DRAIN,
