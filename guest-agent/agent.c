@@ -78,6 +78,9 @@ static uint64_t read_features(const struct sysroot *sysroot)
 		features |= MESSAGE_FEATURE_ONLINE_POLICY;
 	if (policy.unplug_online != MESSAGE_SWITCH_UNKNOWN)
 		features |= MESSAGE_FEATURE_UNPLUG_ONLINE;
+	features |= MESSAGE_FEATURE_STALL_PROBE;
+	if (free_report_is_supported(sysroot))
+		features |= MESSAGE_FEATURE_REPORT_FREE;
 	return features;
 }
 
@@ -110,6 +113,8 @@ int agent_new(const struct sysroot *sysroot, const struct agent_options *options
 	port_init(&agent->port, sysroot, agent->options.config.port);
 	job_init(&agent->undo.job, -1);
 	job_init(&agent->evacuate.job, -1);
+	free_report_init(&agent->free_report, sysroot, &agent->options.config);
+	agent_watch_init(agent);
 	int error = report_read_boot_id(sysroot, agent->boot_id);
 
 	if (error < 0)
@@ -137,6 +142,8 @@ struct agent *agent_free(struct agent *agent)
 {
 	if (!agent)
 		return NULL;
+	agent_watch_done(agent);
+	free_report_done(&agent->free_report);
 	job_done(&agent->undo.job);
 	evacuate_done(&agent->evacuate);
 	lease_entries_done(&agent->undo.entries);
@@ -151,6 +158,8 @@ static void lose_host(struct agent *agent, uint64_t now_ms)
 {
 	session_guest_reset(&agent->session);
 	evacuate_cancel(&agent->evacuate, now_ms);
+	free_report_cancel(&agent->free_report, now_ms);
+	agent_watch_drop(agent);
 	for (size_t i = 0; i < LIMIT_LEASES; i++)
 		agent->releases[i].answer.pending = false;
 }
@@ -204,6 +213,8 @@ static void handle_events(struct agent *agent, uint64_t now_ms)
 		case SESSION_GUEST_EVENT_SUPERSEDED:
 			/* Another host, or the same anew. */
 			evacuate_cancel(&agent->evacuate, now_ms);
+			free_report_cancel(&agent->free_report, now_ms);
+			agent_watch_drop(agent);
 			break;
 		case SESSION_GUEST_EVENT_REQUEST:
 			agent_verbs_handle(agent, &event, now_ms);
@@ -238,13 +249,42 @@ static void step_evacuate(struct agent *agent, uint64_t now_ms)
 	}
 }
 
+static void step_free_report(struct agent *agent, uint64_t now_ms)
+{
+	struct free_report *report = &agent->free_report;
+
+	switch (free_report_step(report, now_ms)) {
+	case FREE_REPORT_STEP_NOTHING:
+		return;
+	case FREE_REPORT_STEP_PROGRESS:
+		memset(&agent->out, 0, sizeof(agent->out));
+		agent->out.type = MESSAGE_PROGRESS;
+		agent->out.progress.stage = report->stage == FREE_REPORT_STAGE_COMPACT
+						    ? MESSAGE_STAGE_COMPACT
+						    : MESSAGE_STAGE_REPORT;
+		session_guest_reply(&agent->session, report->epoch, report->request_id,
+				    &agent->out);
+		return;
+	case FREE_REPORT_STEP_FINISHED:
+		memset(&agent->out, 0, sizeof(agent->out));
+		agent->out.type = MESSAGE_RESULT;
+		agent->out.result = report->result;
+		/* As with an evacuation. */
+		if (session_guest_reply(&agent->session, report->epoch, report->request_id,
+					&agent->out) != -EAGAIN)
+			free_report_clear(report);
+		return;
+	}
+}
+
 static void beat(struct agent *agent, uint64_t now_ms)
 {
 	struct message_heartbeat heartbeat = {
 		.instance = agent->instance,
 		.uptime_ms = now_ms - agent->started_ms,
 		.leases = (uint16_t)agent->book.count,
-		.busy = !evacuate_is_idle(&agent->evacuate),
+		.busy = !evacuate_is_idle(&agent->evacuate) ||
+			!free_report_is_idle(&agent->free_report),
 	};
 	uint64_t unused;
 
@@ -270,6 +310,8 @@ static int wait_time(struct agent *agent, uint64_t now_ms, int timeout_ms)
 
 	next = earlier(next, evacuate_deadline(&agent->evacuate, now_ms));
 	next = earlier(next, job_deadline(&agent->undo.job, now_ms));
+	next = earlier(next, free_report_deadline(&agent->free_report, now_ms));
+	next = earlier(next, agent_watch_deadline(agent));
 	if (agent->port.state == PORT_PRESENT)
 		next = earlier(next, agent->heartbeat_at_ms);
 	else
@@ -296,7 +338,7 @@ static void expire_leases(struct agent *agent, uint64_t now_ms)
 
 bool agent_turn(struct agent *agent, int timeout_ms)
 {
-	enum { PORT, EVACUATE, UNDO, STOP, COUNT };
+	enum { PORT, EVACUATE, UNDO, REPORT, STOP, COUNT };
 	const uint8_t *unused;
 	uint64_t now_ms = agent_now(agent);
 	enum port_state before = agent->port.state;
@@ -306,7 +348,8 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 	if (before != PORT_PRESENT && agent->port.state == PORT_PRESENT)
 		agent->heartbeat_at_ms = now_ms;
 	/* The children must not hold the port: another agent could not open it while one hangs. */
-	agent->evacuate.job.close_fd = agent->undo.job.close_fd = agent->port.fd;
+	agent->evacuate.job.close_fd = agent->undo.job.close_fd = agent->free_report.job.close_fd =
+		agent->port.fd;
 	bool waits = session_guest_output(&agent->session, &unused) > 0;
 	struct pollfd polls[COUNT] = {
 		[PORT] = {.fd = agent->port.state == PORT_PRESENT ? agent->port.fd : -1,
@@ -314,6 +357,7 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 				  (short)((has_room(agent) ? POLLIN : 0) | (waits ? POLLOUT : 0))},
 		[EVACUATE] = {.fd = agent->evacuate.job.pid_fd, .events = POLLIN},
 		[UNDO] = {.fd = agent->undo.job.pid_fd, .events = POLLIN},
+		[REPORT] = {.fd = agent->free_report.job.pid_fd, .events = POLLIN},
 		[STOP] = {.fd = agent->options.stop_fd, .events = POLLIN},
 	};
 
@@ -327,6 +371,8 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 		receive(agent, now_ms);
 	handle_events(agent, now_ms);
 	step_evacuate(agent, now_ms);
+	step_free_report(agent, now_ms);
+	agent_watch_step(agent, now_ms);
 	agent_undo_step(agent, now_ms);
 	expire_leases(agent, now_ms);
 	beat(agent, now_ms);
@@ -338,6 +384,8 @@ void agent_give_back(struct agent *agent, uint32_t limit_ms)
 {
 	uint64_t until = clock_ms() + limit_ms;
 
+	agent_watch_drop(agent);
+	free_report_cancel(&agent->free_report, agent_now(agent));
 	evacuate_cancel(&agent->evacuate, agent_now(agent));
 	for (size_t i = 0; i < agent->book.count; i++)
 		agent->book.leases[i].ending = true;

@@ -27,6 +27,8 @@ static const struct {
 	{"compact", AGENT_CONFIG_VETO_COMPACT},
 	{"offline", AGENT_CONFIG_VETO_OFFLINE},
 	{"online_policy", AGENT_CONFIG_VETO_ONLINE_POLICY},
+	{"stall_probe", AGENT_CONFIG_VETO_STALL_PROBE},
+	{"report_free", AGENT_CONFIG_VETO_REPORT_FREE},
 };
 
 void agent_config_init(struct agent_config *config)
@@ -66,11 +68,23 @@ static int set_veto(struct reading *reading, const char *value)
 			snprintf(reading->cause, sizeof(reading->cause),
 				 "veto: unknown word \"%s\"", word);
 			snprintf(reading->way_out, sizeof(reading->way_out),
-				 "huge_pages, compact, offline or online_policy");
+				 "huge_pages, compact, offline, online_policy, stall_probe or "
+				 "report_free");
 			return 0;
 		}
 		reading->config->veto |= bit;
 	}
+	return 1;
+}
+
+static int set_switch(struct reading *reading, bool *to, const char *name, const char *value)
+{
+	if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0) {
+		snprintf(reading->cause, sizeof(reading->cause), "%s: \"%s\" is neither yes nor no",
+			 name, value);
+		return 0;
+	}
+	*to = strcmp(value, "yes") == 0;
 	return 1;
 }
 
@@ -123,11 +137,13 @@ static int on_key(void *user, const char *section, const char *name, const char 
 		return set_path(reading, reading->config->lease_directory, name, value);
 	if (strcmp(name, "veto") == 0)
 		return set_veto(reading, value);
+	if (strcmp(name, "drop_caches") == 0)
+		return set_switch(reading, &reading->config->drop_caches, name, value);
 	if (strncmp(name, FLOOR_PREFIX, strlen(FLOOR_PREFIX)) == 0)
 		return set_floor(reading, name + strlen(FLOOR_PREFIX), value);
 	snprintf(reading->cause, sizeof(reading->cause), "unknown key \"%s\"", name);
 	snprintf(reading->way_out, sizeof(reading->way_out),
-		 "keys are port, lease_directory, veto and " FLOOR_PREFIX "SIZE");
+		 "keys are port, lease_directory, veto, drop_caches and " FLOOR_PREFIX "SIZE");
 	return 0;
 }
 

@@ -22,6 +22,8 @@ struct sysroot;
 #define AGENT_CONFIG_VETO_COMPACT	(1u << 1)
 #define AGENT_CONFIG_VETO_OFFLINE	(1u << 2)
 #define AGENT_CONFIG_VETO_ONLINE_POLICY (1u << 3)
+#define AGENT_CONFIG_VETO_STALL_PROBE	(1u << 4)
+#define AGENT_CONFIG_VETO_REPORT_FREE	(1u << 5)
 
 struct agent_config_floor {
 	uint64_t page_bytes;
@@ -32,6 +34,7 @@ struct agent_config {
 	char port[AGENT_CONFIG_PATH_SIZE]; /* a path, or empty: look for the port by its name */
 	char lease_directory[AGENT_CONFIG_PATH_SIZE];
 	unsigned veto; /* AGENT_CONFIG_VETO_* */
+	bool drop_caches; /* clean caches may go so that more is free to report */
 	size_t floor_count;
 	struct agent_config_floor floors[AGENT_CONFIG_FLOORS_MAX];
 };

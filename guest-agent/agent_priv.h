@@ -7,10 +7,12 @@
 
 #include "agent.h"
 #include "evacuate.h"
+#include "free_report.h"
 #include "job.h"
 #include "lease.h"
 #include "port.h"
 #include "session_guest.h"
+#include "stall_probe.h"
 
 /* A request whose answer waits for an undo. */
 struct agent_answer {
@@ -38,6 +40,14 @@ struct agent_release {
 	struct agent_answer answer;
 };
 
+/* A WATCH_STALLS under way. */
+struct agent_watch {
+	struct stall_probe probe;
+	struct agent_answer answer; /* pending: it runs */
+	uint32_t interval_ms;
+	uint64_t next_ms, end_ms;
+};
+
 struct agent {
 	const struct sysroot *sysroot; /* borrowed */
 	struct agent_options options;
@@ -47,6 +57,8 @@ struct agent {
 	struct session_guest session;
 	struct lease_book book;
 	struct evacuate evacuate;
+	struct free_report free_report;
+	struct agent_watch watch;
 	struct agent_undo undo;
 	struct agent_release releases[LIMIT_LEASES];
 	struct message out; /* the answer being made */
@@ -63,6 +75,21 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 void agent_verbs_send_result(struct agent *agent, uint64_t epoch, uint32_t request_id,
 			     enum message_result_code code, int error, uint64_t value_bytes,
 			     const char *format, ...) __attribute__((format(printf, 7, 8)));
+
+/* agent_watch.c */
+void agent_watch_init(struct agent *agent);
+void agent_watch_done(struct agent *agent);
+/* Takes the place of one that runs, which is answered. */
+void agent_watch_begin(struct agent *agent, const struct session_guest_event *event,
+		       uint64_t now_ms);
+/* Tells of stalls when it is time, and ends it when its time is over. */
+void agent_watch_step(struct agent *agent, uint64_t now_ms);
+/* Answers it and ends it; false where no such request runs. */
+bool agent_watch_cancel(struct agent *agent, uint64_t epoch, uint32_t request_id);
+/* Ends it without an answer: nobody listens any more. */
+void agent_watch_drop(struct agent *agent);
+/* When to call agent_watch_step(). */
+uint64_t agent_watch_deadline(const struct agent *agent);
 
 /* agent_undo.c */
 bool agent_undo_is_idle(const struct agent *agent);

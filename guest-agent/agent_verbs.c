@@ -314,16 +314,56 @@ static void on_restore_pools(struct agent *agent, const struct session_guest_eve
 		result(agent, event, MESSAGE_RESULT_FAILED, -error, "cannot give the pages back");
 }
 
+static void on_watch_stalls(struct agent *agent, const struct session_guest_event *event,
+			    uint64_t now_ms)
+{
+	const struct message_watch_stalls *wish = &event->message->watch_stalls;
+
+	if (agent->options.config.veto & AGENT_CONFIG_VETO_STALL_PROBE)
+		result(agent, event, MESSAGE_RESULT_VETOED, EPERM,
+		       "the guest's configuration forbids it");
+	else if (wish->interval_ms < LIMIT_STALLS_INTERVAL_MS ||
+		 wish->interval_ms > LIMIT_STALLS_WATCH_MS || wish->duration_ms == 0 ||
+		 wish->duration_ms > LIMIT_STALLS_WATCH_MS)
+		result(agent, event, MESSAGE_RESULT_INVALID, EINVAL,
+		       "interval or duration out of bounds");
+	else
+		agent_watch_begin(agent, event, now_ms);
+}
+
+static void on_report_free(struct agent *agent, const struct session_guest_event *event,
+			   uint64_t now_ms)
+{
+	struct failure failure;
+
+	if (!evacuate_is_idle(&agent->evacuate)) {
+		result(agent, event, MESSAGE_RESULT_BUSY, EBUSY, "an evacuation runs");
+		return;
+	}
+	enum message_result_code code = free_report_start(
+		&agent->free_report, event->message->report_free.deadline_ms, event->epoch,
+		event->request_id, now_ms, &failure);
+
+	if (code != MESSAGE_RESULT_OK)
+		failed(agent, event, code, &failure);
+}
+
 static void on_cancel(struct agent *agent, const struct session_guest_event *event, uint64_t now_ms)
 {
 	struct evacuate *evacuate = &agent->evacuate;
+	struct free_report *report = &agent->free_report;
+	uint32_t id = event->message->cancel.request_id;
 
-	if (evacuate->stage == EVACUATE_STAGE_IDLE || evacuate->epoch != event->epoch ||
-	    evacuate->request_id != event->message->cancel.request_id) {
+	if (evacuate->stage != EVACUATE_STAGE_IDLE && evacuate->epoch == event->epoch &&
+	    evacuate->request_id == id) {
+		evacuate_cancel(evacuate, now_ms);
+	} else if (report->stage != FREE_REPORT_STAGE_IDLE && report->epoch == event->epoch &&
+		   report->request_id == id) {
+		free_report_cancel(report, now_ms);
+	} else if (!agent_watch_cancel(agent, event->epoch, id)) {
 		result(agent, event, MESSAGE_RESULT_NOT_FOUND, 0, "no such request runs");
 		return;
 	}
-	evacuate_cancel(evacuate, now_ms);
 	result(agent, event, MESSAGE_RESULT_OK, 0, "");
 }
 
@@ -354,6 +394,12 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 	case MESSAGE_RESTORE_POOLS:
 		on_restore_pools(agent, event, now_ms);
 		return;
+	case MESSAGE_WATCH_STALLS:
+		on_watch_stalls(agent, event, now_ms);
+		return;
+	case MESSAGE_REPORT_FREE:
+		on_report_free(agent, event, now_ms);
+		return;
 	case MESSAGE_CANCEL:
 		on_cancel(agent, event, now_ms);
 		return;
@@ -364,6 +410,7 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 	case MESSAGE_BLOCKS_REPLY:
 	case MESSAGE_EVACUATE_REPLY:
 	case MESSAGE_PROGRESS:
+	case MESSAGE_STALLS:
 	case MESSAGE_RESULT:
 	case MESSAGE_UNSUPPORTED:
 	case MESSAGE_HEARTBEAT:

@@ -71,6 +71,12 @@ bool message_type_answers(uint16_t reply, uint16_t request)
 	return false;
 }
 
+bool message_type_tells(uint16_t event, uint16_t request)
+{
+	return event == MESSAGE_PROGRESS ||
+	       (event == MESSAGE_STALLS && request == MESSAGE_WATCH_STALLS);
+}
+
 #define NAME_FUNCTION(function, type, count, ...)                                      \
 	const char *function(enum type value)                                          \
 	{                                                                              \
@@ -125,4 +131,5 @@ NAME_FUNCTION(message_result_code_name, message_result_code,
 NAME_FUNCTION(message_stage_name, message_stage,
 	      MESSAGE_STAGE_COUNT, [MESSAGE_STAGE_UNKNOWN] = "unknown",
 	      [MESSAGE_STAGE_HUGE_PAGES] = "huge_pages", [MESSAGE_STAGE_COMPACT] = "compact",
-	      [MESSAGE_STAGE_OFFLINE] = "offline", [MESSAGE_STAGE_RESTORE] = "restore")
+	      [MESSAGE_STAGE_OFFLINE] = "offline", [MESSAGE_STAGE_RESTORE] = "restore",
+	      [MESSAGE_STAGE_REPORT] = "report")

@@ -121,6 +121,7 @@ enum message_stage {
 	MESSAGE_STAGE_COMPACT,
 	MESSAGE_STAGE_OFFLINE,
 	MESSAGE_STAGE_RESTORE,
+	MESSAGE_STAGE_REPORT, /* free pages are being reported */
 	MESSAGE_STAGE_COUNT
 };
 
@@ -141,7 +142,10 @@ const char *message_stage_name(enum message_stage value);
 #define MESSAGE_FEATURE_ONLINE_POLICY (UINT64_C(1) << 3)
 #define MESSAGE_FEATURE_UNPLUG_ONLINE \
 	(UINT64_C(1) << 4) /* virtio_mem's parameter is there and can be set */
-#define MESSAGE_FEATURE_ALL (UINT64_C(31))
+#define MESSAGE_FEATURE_STALL_PROBE (UINT64_C(1) << 5) /* can measure its own pauses */
+#define MESSAGE_FEATURE_REPORT_FREE \
+	(UINT64_C(1) << 6) /* the balloon reports free pages, and they can be made ready for it */
+#define MESSAGE_FEATURE_ALL (UINT64_C(127))
 
 #define MESSAGE_BOOT_ID_BYTES  16
 #define MESSAGE_NODE_ALL       0xffff /* a pool's total over all nodes */
@@ -338,6 +342,18 @@ struct message_restore_pools {
 	uint64_t limit_bytes; /* give back at most this much; 0: all that was taken */
 };
 
+/* The agent measures how long it is kept from running, and says so every interval_ms. It ends by
+ * itself after duration_ms, or when another one begins. */
+struct message_watch_stalls {
+	uint32_t interval_ms; /* LIMIT_STALLS_INTERVAL_MS..LIMIT_STALLS_WATCH_MS */
+	uint32_t duration_ms; /* 1..LIMIT_STALLS_WATCH_MS */
+};
+
+/* The guest's free pages are made ready for its balloon to report, and given the time for it. */
+struct message_report_free {
+	uint32_t deadline_ms; /* 1..LIMIT_DEADLINE_MS */
+};
+
 struct message_cancel {
 	uint32_t request_id;
 };
@@ -348,10 +364,17 @@ struct message_progress {
 	uint64_t done_bytes, total_bytes;
 };
 
+/* What the agent felt. Bears its WATCH_STALLS' id in the header. */
+struct message_stalls {
+	uint64_t longest_us; /* longest time it was kept from running since the STALLS before */
+	uint64_t p99_us;     /* 99 of 100 samples since the watch began were no longer */
+	uint32_t samples;    /* since the STALLS before */
+};
+
 struct message_result {
 	enum message_result_code code;
 	uint32_t error;	      /* errno, or 0 */
-	uint64_t value_bytes; /* RESTORE_POOLS: given back */
+	uint64_t value_bytes; /* RESTORE_POOLS: given back; REPORT_FREE: free and large enough */
 	char text[LIMIT_TEXT];
 };
 
@@ -387,8 +410,11 @@ struct message {
 		struct message_renew_lease renew_lease;
 		struct message_release_lease release_lease;
 		struct message_restore_pools restore_pools;
+		struct message_watch_stalls watch_stalls;
+		struct message_report_free report_free;
 		struct message_cancel cancel;
 		struct message_progress progress;
+		struct message_stalls stalls;
 		struct message_result result;
 		struct message_unsupported unsupported;
 		struct message_heartbeat heartbeat;
@@ -404,6 +430,8 @@ enum message_kind message_type_kind(uint16_t type);
 
 /* Whether reply may answer request: its own reply type, RESULT or UNSUPPORTED. */
 bool message_type_answers(uint16_t reply, uint16_t request);
+/* Whether event may tell of request on its way: PROGRESS of any, STALLS of WATCH_STALLS. */
+bool message_type_tells(uint16_t event, uint16_t request);
 
 /*
  * Writes the payload. Returns 0 and its length; -EINVAL where a field is out of its bounds (a

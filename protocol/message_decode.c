@@ -343,6 +343,13 @@ static bool take_message(struct byte_reader *in, struct message *message)
 	case MESSAGE_RESTORE_POOLS:
 		message->restore_pools.limit_bytes = byte_reader_u64(in);
 		return true;
+	case MESSAGE_WATCH_STALLS:
+		message->watch_stalls.interval_ms = byte_reader_u32(in);
+		message->watch_stalls.duration_ms = byte_reader_u32(in);
+		return true;
+	case MESSAGE_REPORT_FREE:
+		message->report_free.deadline_ms = byte_reader_u32(in);
+		return true;
 	case MESSAGE_CANCEL:
 		message->cancel.request_id = byte_reader_u32(in);
 		return true;
@@ -350,6 +357,11 @@ static bool take_message(struct byte_reader *in, struct message *message)
 		message->progress.stage = (enum message_stage)take_enum(in, MESSAGE_STAGE_COUNT);
 		message->progress.done_bytes = byte_reader_u64(in);
 		message->progress.total_bytes = byte_reader_u64(in);
+		return true;
+	case MESSAGE_STALLS:
+		message->stalls.longest_us = byte_reader_u64(in);
+		message->stalls.p99_us = byte_reader_u64(in);
+		message->stalls.samples = byte_reader_u32(in);
 		return true;
 	case MESSAGE_RESULT:
 		take_result(in, &message->result);

@@ -300,6 +300,13 @@ static void put_message(struct encoder *e, const struct message *message)
 	case MESSAGE_RESTORE_POOLS:
 		put_u64(e, message->restore_pools.limit_bytes);
 		break;
+	case MESSAGE_WATCH_STALLS:
+		put_u32(e, message->watch_stalls.interval_ms);
+		put_u32(e, message->watch_stalls.duration_ms);
+		break;
+	case MESSAGE_REPORT_FREE:
+		put_u32(e, message->report_free.deadline_ms);
+		break;
 	case MESSAGE_CANCEL:
 		put_u32(e, message->cancel.request_id);
 		break;
@@ -307,6 +314,11 @@ static void put_message(struct encoder *e, const struct message *message)
 		put_enum(e, (int)message->progress.stage, MESSAGE_STAGE_COUNT);
 		put_u64(e, message->progress.done_bytes);
 		put_u64(e, message->progress.total_bytes);
+		break;
+	case MESSAGE_STALLS:
+		put_u64(e, message->stalls.longest_us);
+		put_u64(e, message->stalls.p99_us);
+		put_u32(e, message->stalls.samples);
 		break;
 	case MESSAGE_RESULT:
 		put_result(e, &message->result);

@@ -274,9 +274,10 @@ static bool on_answer(struct session_host *session, const struct frame *frame, u
 		session->counters.late_replies++;
 		return false;
 	}
-	bool progress = frame->type == MESSAGE_PROGRESS;
+	bool progress = message_type_kind(frame->type) == MESSAGE_KIND_EVENT;
 
-	if (!progress && !message_type_answers(frame->type, request->type)) {
+	if (progress ? !message_type_tells(frame->type, request->type)
+		     : !message_type_answers(frame->type, request->type)) {
 		session_host_suspect(session, SESSION_HOST_SUSPICION_REPLY_TYPE);
 		return false;
 	}

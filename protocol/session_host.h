@@ -42,7 +42,7 @@ enum session_host_event_kind {
 	SESSION_HOST_EVENT_READY,     /* message: the hello_reply. Also when the agent or guest has
 					 restarted */
 	SESSION_HOST_EVENT_REPLY,     /* message: the answer to request_id */
-	SESSION_HOST_EVENT_PROGRESS,  /* message: the progress of request_id */
+	SESSION_HOST_EVENT_PROGRESS,  /* message: the PROGRESS of request_id, or its STALLS */
 	SESSION_HOST_EVENT_HEARTBEAT, /* message */
 	SESSION_HOST_EVENT_TIMED_OUT, /* request_id was not answered in time; a later answer is
 					 dropped */

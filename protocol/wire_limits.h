@@ -58,6 +58,14 @@
 #define LIMIT_LEASE_MS	  (24u * 3600u * 1000u)
 #define LIMIT_DEADLINE_MS (24u * 3600u * 1000u)
 
+/* Stalls are told at most so often: a tenth of LIMIT_EVENTS_PER_SECOND, and still many times within
+ * the second in which a mover is to heed them. */
+#define LIMIT_STALLS_INTERVAL_MS 100
+
+/* Longest watch of stalls. The probe costs its guest something while it runs: what a host that died
+ * or forgot leaves behind ends within a minute. Who wants more asks again. */
+#define LIMIT_STALLS_WATCH_MS 60000u
+
 /* The guest says that it lives this often. The agent must cost next to nothing while idle; the host
  * must notice a dead agent well within the 120 s that a resize takes by default. */
 #define LIMIT_HEARTBEAT_MS 5000

@@ -81,6 +81,8 @@ static const char *const agent_features[AGENT_FEATURE_COUNT] = {
 	[AGENT_FEATURE_COMPACT] = "compact",
 	[AGENT_FEATURE_ONLINE_POLICY] = "online_policy",
 	[AGENT_FEATURE_UNPLUG_ONLINE] = "unplug_online",
+	[AGENT_FEATURE_STALL_PROBE] = "stall_probe",
+	[AGENT_FEATURE_REPORT_FREE] = "report_free",
 };
 NAME_TABLE_DEFINE(agent_feature, agent_features)
 

@@ -165,6 +165,8 @@ enum agent_feature {
 	AGENT_FEATURE_COMPACT,
 	AGENT_FEATURE_ONLINE_POLICY,
 	AGENT_FEATURE_UNPLUG_ONLINE,	/* virtio_mem's parameter is there and can be set */
+	AGENT_FEATURE_STALL_PROBE,	/* can measure its own pauses */
+	AGENT_FEATURE_REPORT_FREE,	/* its balloon reports free pages to the host */
 	AGENT_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(agent_feature);

@@ -212,6 +212,35 @@ static int on_write(void *user, const char *path, const char *text)
 	return 0;
 }
 
+void fake_guest_set_balloon(const struct fake_guest *guest, bool reports, unsigned interrupts)
+{
+	char text[512];
+
+	fake_guest_write(guest, "/sys/bus/virtio/devices/virtio0/device", "0x0003");
+	fake_guest_write(guest, "/sys/bus/virtio/devices/virtio0/features", "111111111111");
+	fake_guest_write(guest, "/sys/bus/virtio/devices/virtio1/device", "0x0005");
+	fake_guest_write(guest, "/sys/bus/virtio/devices/virtio1/features",
+			 reports ? "010011000000" : "010010000000");
+	snprintf(text, sizeof(text),
+		 "           CPU0       CPU1\n"
+		 "  24:          0          9   PCI-MSI 32768-edge      virtio1-config\n"
+		 "  25:          7         %u   PCI-MSI 32769-edge      virtio1-inflate\n"
+		 "  28:          2         %u   PCI-MSI 32772-edge      virtio1-reporting_vq\n"
+		 "  29:          2          1   PCI-MSI 32773-edge      virtio10-reporting_vq\n"
+		 " NMI:          0          0   Non-maskable interrupts",
+		 interrupts * 3, interrupts);
+	fake_guest_write(guest, "/proc/interrupts", text);
+	fake_guest_write(guest, "/sys/module/page_reporting/parameters/page_reporting_order", "9");
+	fake_guest_write(guest, "/proc/pagetypeinfo",
+			 "Page block order: 9\nPages per block:  512\n\nFree pages count per migrate "
+			 "type at order       0      1");
+	fake_guest_write(
+		guest, "/proc/buddyinfo",
+		"Node 0, zone      DMA      0      0      0      0      0      0      0      0      1      1      2\n"
+		"Node 0, zone   Normal    901     70     33     12      4      2      1      0      3     10     60\n"
+		"Node 0, zone  Movable      0      0      0      0      0      0      0      0      0      0    100");
+}
+
 static void fill(const struct fake_guest *guest)
 {
 	fake_guest_write(guest, "/proc/sys/kernel/random/boot_id",
@@ -235,6 +264,7 @@ static void fill(const struct fake_guest *guest)
 	fake_guest_write(guest, "/sys/module/memory_hotplug/parameters/auto_movable_ratio", "301");
 	fake_guest_write(guest, "/sys/devices/system/memory/block_size_bytes", "8000000");
 	fake_guest_write(guest, "/sys/devices/system/memory/auto_online_blocks", "offline");
+	fake_guest_set_balloon(guest, true, 100);
 	for (unsigned id = 0; id < 4; id++)
 		set_block(guest, id, "online", "none");
 	for (unsigned id = FAKE_GUEST_FIRST_BLOCK; id < FAKE_GUEST_FIRST_BLOCK + 8; id++)

@@ -53,6 +53,9 @@ const char *fake_guest_block_state(const struct fake_guest *guest, unsigned id);
 /* Sets the pool of 2 MiB pages. */
 void fake_guest_set_pool(const struct fake_guest *guest, uint64_t total, uint64_t free,
 			 uint64_t reserved, uint64_t surplus);
+/* A balloon, virtio1, that reports free pages or does not and whose reporting has raised so many
+ * interrupts; 660 MiB are free in pieces of 2 MiB and 4 MiB. */
+void fake_guest_set_balloon(const struct fake_guest *guest, bool reports, unsigned interrupts);
 uint64_t fake_guest_pool(const struct fake_guest *guest);
 /* The lease file. */
 const char *fake_guest_leases(const struct fake_guest *guest);

@@ -438,6 +438,144 @@ static void test_busy_but_alive(void)
 	stop();
 }
 
+static void watch(uint32_t interval_ms, uint32_t duration_ms)
+{
+	message.watch_stalls = (struct message_watch_stalls){.interval_ms = interval_ms,
+							     .duration_ms = duration_ms};
+}
+
+/* The next STALLS, after so much of the agent's time. */
+static struct message_stalls stalls(uint32_t id, uint64_t after_ms)
+{
+	struct session_host_event event;
+
+	now += after_ms;
+	CHECK_TRUE(await(SESSION_HOST_EVENT_PROGRESS, &event));
+	CHECK_INT(event.request_id, id);
+	CHECK_INT(event.message->type, MESSAGE_STALLS);
+	return event.message->stalls;
+}
+
+static void test_watch_stalls(void)
+{
+	start();
+	connect_host();
+	watch(250, 1000);
+	uint32_t id = ask(MESSAGE_WATCH_STALLS), samples = 0;
+	uint64_t longest_us = 0;
+
+	for (int i = 0; i < 10; i++)
+		turn(1);
+	CHECK_TRUE(stall_probe_is_running(&agent->watch.probe));
+	CHECK_INT(agent_watch_deadline(agent), now + 250);
+	for (int i = 0; i < 4; i++) {
+		struct message_stalls felt = stalls(id, 250);
+
+		samples += felt.samples;
+		longest_us = felt.longest_us > longest_us ? felt.longest_us : longest_us;
+		CHECK_TRUE(felt.p99_us <= longest_us);
+	}
+	CHECK_TRUE(samples > 0);
+	/* Its time is over. */
+	CHECK_INT(result(id), MESSAGE_RESULT_OK);
+	CHECK_TRUE(!stall_probe_is_running(&agent->watch.probe));
+	CHECK_INT(agent_watch_deadline(agent), UINT64_MAX);
+	stop();
+}
+
+static void test_watch_ends(void)
+{
+	uint32_t id;
+
+	start();
+	connect_host();
+	watch(60000, 60000);
+	id = ask(MESSAGE_WATCH_STALLS);
+	turn(1);
+	/* A second one takes the first one's place. */
+	watch(100, 60000);
+	uint32_t second = ask(MESSAGE_WATCH_STALLS);
+
+	CHECK_INT(result(id), MESSAGE_RESULT_CANCELLED);
+	stalls(second, 100);
+	/* A cancel tells what was felt up to it. */
+	progress_count = 0;
+	message.cancel.request_id = second;
+	id = ask(MESSAGE_CANCEL);
+	CHECK_INT(result(second), MESSAGE_RESULT_CANCELLED);
+	CHECK_INT(progress_count, 1);
+	CHECK_INT(result(id), MESSAGE_RESULT_OK);
+	CHECK_TRUE(!stall_probe_is_running(&agent->watch.probe));
+	message.cancel.request_id = second;
+	CHECK_INT(result(ask(MESSAGE_CANCEL)), MESSAGE_RESULT_NOT_FOUND);
+	/* The same daemon anew. */
+	watch(100, 60000);
+	ask(MESSAGE_WATCH_STALLS);
+	turn(1);
+	CHECK_TRUE(stall_probe_is_running(&agent->watch.probe));
+	connect_host();
+	CHECK_TRUE(!stall_probe_is_running(&agent->watch.probe));
+	/* The host goes away. */
+	watch(100, 60000);
+	ask(MESSAGE_WATCH_STALLS);
+	turn(1);
+	CHECK_TRUE(stall_probe_is_running(&agent->watch.probe));
+	CHECK_INT(shutdown(host_fd, SHUT_RDWR), 0);
+	agent_turn(agent, 20);
+	CHECK_TRUE(!stall_probe_is_running(&agent->watch.probe));
+	stop();
+}
+
+static void test_watch_refusals(void)
+{
+	start();
+	connect_host();
+	watch(LIMIT_STALLS_INTERVAL_MS - 1, 1000);
+	CHECK_INT(result(ask(MESSAGE_WATCH_STALLS)), MESSAGE_RESULT_INVALID);
+	watch(LIMIT_STALLS_WATCH_MS + 1, 1000);
+	CHECK_INT(result(ask(MESSAGE_WATCH_STALLS)), MESSAGE_RESULT_INVALID);
+	watch(1000, 0);
+	CHECK_INT(result(ask(MESSAGE_WATCH_STALLS)), MESSAGE_RESULT_INVALID);
+	watch(1000, LIMIT_STALLS_WATCH_MS + 1);
+	CHECK_INT(result(ask(MESSAGE_WATCH_STALLS)), MESSAGE_RESULT_INVALID);
+	agent->options.config.veto = AGENT_CONFIG_VETO_STALL_PROBE;
+	watch(1000, 1000);
+	CHECK_INT(result(ask(MESSAGE_WATCH_STALLS)), MESSAGE_RESULT_VETOED);
+	CHECK_TRUE(!stall_probe_is_running(&agent->watch.probe));
+	stop();
+}
+
+static void test_report_free(void)
+{
+	struct session_host_event event;
+
+	start();
+	connect_host();
+	message.report_free.deadline_ms = 60000;
+	uint32_t id = ask(MESSAGE_REPORT_FREE);
+
+	CHECK_TRUE(await(SESSION_HOST_EVENT_PROGRESS, &event));
+	CHECK_INT(event.message->progress.stage, MESSAGE_STAGE_REPORT);
+	now += LIMIT_HEARTBEAT_MS;
+	const struct message *reply = answer(id);
+
+	CHECK_INT(reply->type, MESSAGE_RESULT);
+	CHECK_INT(reply->result.code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->result.value_bytes, 660 * MIB);
+	/* Cancelled while it waits. */
+	message.report_free.deadline_ms = 60000;
+	id = ask(MESSAGE_REPORT_FREE);
+	CHECK_TRUE(await(SESSION_HOST_EVENT_PROGRESS, &event));
+	message.cancel.request_id = id;
+	CHECK_INT(result(ask(MESSAGE_CANCEL)), MESSAGE_RESULT_OK);
+	CHECK_INT(result(id), MESSAGE_RESULT_CANCELLED);
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 128 * MIB);
+	message.report_free.deadline_ms = 60000;
+	CHECK_INT(result(ask(MESSAGE_REPORT_FREE)), MESSAGE_RESULT_BUSY);
+	stop();
+}
+
 static void test_another_host(void)
 {
 	start();
@@ -511,6 +649,10 @@ int main(void)
 		{"agent_is_stopped_in_its_work", test_agent_is_stopped_in_its_work},
 		{"the agent is killed", test_agent_is_killed},
 		{"busy but alive", test_busy_but_alive},
+		{"stalls are watched", test_watch_stalls},
+		{"a watch ends", test_watch_ends},
+		{"watches that are refused", test_watch_refusals},
+		{"free pages are reported", test_report_free},
 		{"another host", test_another_host},
 		{"the host goes away", test_host_goes_away},
 		{"onlining policies", test_policies},

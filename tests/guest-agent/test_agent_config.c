@@ -26,6 +26,7 @@ static void test_defaults(void)
 	CHECK_STR(config.port, "");
 	CHECK_STR(config.lease_directory, "/run/ballast-agent");
 	CHECK_INT(config.veto, 0);
+	CHECK_TRUE(!config.drop_caches);
 	CHECK_INT(agent_config_floor(&config, 2 << 20), 0);
 	fake_guest_stop(&guest);
 }
@@ -39,13 +40,14 @@ static void test_all_keys_and_drop_ins(void)
 	fake_guest_write(&guest, AGENT_CONFIG_FILE ".d/README", "nonsense");
 	CHECK_INT(read_config("# comment\n[agent]\nport = /dev/vport1p1\nlease_directory = "
 			      "/var/lib/ballast\n"
-			      "hugepage_floor_2MiB = 100\nhugepage_floor_1GiB = 1\nveto ="),
+			      "hugepage_floor_2MiB = 100\nhugepage_floor_1GiB = 1\nveto =\ndrop_caches = yes"),
 		  0);
 	CHECK_STR(config.port, "/dev/vport1p1");
 	CHECK_STR(config.lease_directory, "/var/lib/ballast");
 	CHECK_INT(agent_config_floor(&config, 2 << 20), 200);
 	CHECK_INT(agent_config_floor(&config, 1 << 30), 1);
 	CHECK_INT(config.veto, AGENT_CONFIG_VETO_OFFLINE | AGENT_CONFIG_VETO_COMPACT);
+	CHECK_TRUE(config.drop_caches);
 	fake_guest_stop(&guest);
 }
 
@@ -64,7 +66,7 @@ static void test_errors(void)
 	fake_guest_start(&guest);
 	check_error("[agent]\n\nlease_dir = /x\n", AGENT_CONFIG_FILE
 		    ":3" CANNOT
-		    "unknown key \"lease_dir\" (keys are port, lease_directory, veto and "
+		    "unknown key \"lease_dir\" (keys are port, lease_directory, veto, drop_caches and "
 		    "hugepage_floor_SIZE)");
 	check_error("[daemon]\nport = /x\n", AGENT_CONFIG_FILE
 		    ":2" CANNOT "unknown section [daemon] (the only section is [agent])");
@@ -72,7 +74,10 @@ static void test_errors(void)
 		    AGENT_CONFIG_FILE ":1" CANNOT "port: \"vport\" is no absolute path");
 	check_error("veto = everything\n",
 		    AGENT_CONFIG_FILE ":1" CANNOT "veto: unknown word \"everything\" (huge_pages, "
-						  "compact, offline or online_policy)");
+						  "compact, offline, online_policy, stall_probe or "
+						  "report_free)");
+	check_error("drop_caches = maybe\n", AGENT_CONFIG_FILE
+		    ":1" CANNOT "drop_caches: \"maybe\" is neither yes nor no");
 	check_error("hugepage_floor_2MiB = 1.5\n", AGENT_CONFIG_FILE
 		    ":1" CANNOT "hugepage_floor_2MiB: \"1.5\" is no number of pages");
 	check_error("hugepage_floor_3MiB = 1\n", AGENT_CONFIG_FILE

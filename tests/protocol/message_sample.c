@@ -279,6 +279,13 @@ bool message_sample(uint16_t type, uint32_t seed, struct message *m)
 	case MESSAGE_RESTORE_POOLS:
 		m->restore_pools.limit_bytes = number(s);
 		return true;
+	case MESSAGE_WATCH_STALLS:
+		m->watch_stalls.interval_ms = number32(s);
+		m->watch_stalls.duration_ms = number32(s);
+		return true;
+	case MESSAGE_REPORT_FREE:
+		m->report_free.deadline_ms = number32(s);
+		return true;
 	case MESSAGE_CANCEL:
 		m->cancel.request_id = number32(s);
 		return true;
@@ -286,6 +293,11 @@ bool message_sample(uint16_t type, uint32_t seed, struct message *m)
 		m->progress.stage = (enum message_stage)choice(s, MESSAGE_STAGE_COUNT);
 		m->progress.done_bytes = number(s);
 		m->progress.total_bytes = number(s);
+		return true;
+	case MESSAGE_STALLS:
+		m->stalls.longest_us = number(s);
+		m->stalls.p99_us = number(s);
+		m->stalls.samples = number32(s);
 		return true;
 	case MESSAGE_RESULT:
 		m->result.code = (enum message_result_code)choice(s, MESSAGE_RESULT_COUNT);

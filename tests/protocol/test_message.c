@@ -176,6 +176,11 @@ static void test_unknown_types(void)
 	CHECK_TRUE(!message_type_answers(MESSAGE_REPORT_REPLY, MESSAGE_PREPARE));
 	CHECK_TRUE(!message_type_answers(MESSAGE_REPORT_REPLY, MESSAGE_CANCEL));
 	CHECK_TRUE(message_type_answers(MESSAGE_UNSUPPORTED, MESSAGE_CANCEL));
+	CHECK_TRUE(message_type_answers(MESSAGE_RESULT, MESSAGE_WATCH_STALLS));
+	CHECK_TRUE(message_type_tells(MESSAGE_PROGRESS, MESSAGE_EVACUATE));
+	CHECK_TRUE(message_type_tells(MESSAGE_STALLS, MESSAGE_WATCH_STALLS));
+	CHECK_TRUE(!message_type_tells(MESSAGE_STALLS, MESSAGE_EVACUATE));
+	CHECK_TRUE(!message_type_tells(MESSAGE_RESULT, MESSAGE_WATCH_STALLS));
 }
 
 static void test_names_are_complete(void)
@@ -187,6 +192,7 @@ static void test_names_are_complete(void)
 	CHECK_STR(message_reason_name((enum message_reason)99), "unknown");
 	CHECK_STR(message_reason_name(MESSAGE_REASON_KERNEL_STUCK), "kernel_stuck");
 	CHECK_STR(message_stage_name(MESSAGE_STAGE_RESTORE), "restore");
+	CHECK_STR(message_stage_name(MESSAGE_STAGE_REPORT), "report");
 	CHECK_STR(message_zone_name(MESSAGE_ZONE_MOVABLE), "Movable");
 }
 

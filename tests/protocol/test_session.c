@@ -166,6 +166,39 @@ static void test_open_ask_answer(void)
 	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_COUNT);
 }
 
+static void test_stalls(void)
+{
+	struct session_host_event he;
+	struct message watch = {.type = MESSAGE_WATCH_STALLS,
+				.watch_stalls = {.interval_ms = 100, .duration_ms = 1000}};
+	uint32_t id = 0;
+
+	start();
+	open_session(11, 101);
+	CHECK_INT(session_host_request(&host, &watch, 2000, now, &id), 0);
+	to_guest();
+	CHECK_INT(answer_ok(101, id, MESSAGE_STALLS), 0);
+	CHECK_INT(answer_ok(101, id, MESSAGE_STALLS), 0);
+	CHECK_INT(answer_ok(101, id, MESSAGE_RESULT), 0);
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_PROGRESS);
+	CHECK_INT(he.message->type, MESSAGE_STALLS);
+	CHECK_INT(he.request_type, MESSAGE_WATCH_STALLS);
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_PROGRESS);
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_REPLY);
+	/* Late ones are nobody's fault; of a request that does not watch they are. */
+	CHECK_INT(answer_ok(101, id, MESSAGE_STALLS), 0);
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_COUNT);
+	CHECK_INT(host.counters.late_replies, 1);
+	id = ask_report(1000);
+	to_guest();
+	CHECK_INT(answer_ok(101, id, MESSAGE_STALLS), 0);
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_SUSPECT);
+	CHECK_INT(he.suspicion, SESSION_HOST_SUSPICION_REPLY_TYPE);
+}
+
 static void test_stale_bytes_before_hello(void)
 {
 	uint8_t old[4096];
@@ -582,6 +615,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"open, ask, answer", test_open_ask_answer},
+		{"stalls", test_stalls},
 		{"old bytes before the HELLO", test_stale_bytes_before_hello},
 		{"old replies are dropped", test_stale_replies_are_dropped},
 		{"a replayed request is dropped", test_replayed_request_is_dropped},
