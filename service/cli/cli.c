@@ -393,6 +393,7 @@ static bool is_kind(const json_t *operation, const char *kind)
 int cli_print_operation_end(struct cli *cli, const json_t *operation)
 {
 	const json_t *result = json_object_get(operation, "result"), *error = json_object_get(operation, "error");
+	const json_t *felt = json_object_get(result, "guest");
 	char a[24], b[24];
 	json_t *entry;
 	size_t index;
@@ -406,10 +407,13 @@ int cli_print_operation_end(struct cli *cli, const json_t *operation)
 	} else {
 		printf("%s %s: %s", cli_text(operation, "kind"), cli_text(operation, "target"),
 		       cli_text(operation, "state"));
-		if (is_kind(operation, "move"))
+		if (is_kind(operation, "move")) {
 			printf(", %s moved, %s left, longest kernel call %.1f ms", cli_size(result, "moved_bytes", a),
 			       cli_size(result, "left_bytes", b), (double)cli_u64(result, "longest_call_us") / 1000);
-		else if (is_kind(operation, "drain"))
+			if (json_is_object(felt))
+				printf(", the guest's longest pause %.1f ms",
+				       (double)cli_u64(felt, "longest_pause_us") / 1000);
+		} else if (is_kind(operation, "drain"))
 			printf(", %s moved out, %" PRIu64 " blocks offline%s", cli_size(result, "emptied_bytes", a),
 			       cli_u64(result, "blocks_offline"),
 			       json_is_true(json_object_get(result, "ejected")) ? ", ejected" : "");

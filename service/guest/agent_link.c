@@ -328,7 +328,7 @@ static void drain_events(struct agent_link *link)
 				struct request *request = &link->requests[i];
 
 				if (request->id == event.request_id && request->progress)
-					request->progress(request->user, &event.message->progress);
+					request->progress(request->user, event.message);
 			}
 			break;
 		case SESSION_HOST_EVENT_HEARTBEAT:

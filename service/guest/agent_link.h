@@ -29,7 +29,8 @@ enum agent_answer_kind {
 };
 
 typedef void agent_answer_fn(void *user, enum agent_answer_kind kind, const struct message *message);
-typedef void agent_progress_fn(void *user, const struct message_progress *progress);
+/* A PROGRESS, or a STALLS of a WATCH_STALLS. */
+typedef void agent_progress_fn(void *user, const struct message *message);
 
 /* NULL where memory is short. */
 struct agent_link *agent_link_new(const struct agent_link_options *options);

@@ -115,9 +115,44 @@ static json_t *resize_result(const struct operation_record *record)
 	return json;
 }
 
+static uint64_t number_of(const json_t *json, const char *key)
+{
+	json_int_t value = json_integer_value(json_object_get(json, key));
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+/* What the guest said that it felt while its pages moved, in all steps together; NULL where none told. */
+static json_t *guest_felt(const struct operation_record *record)
+{
+	uint64_t longest_us = 0, p99_us = 0, samples = 0;
+	json_t *json = NULL;
+
+	for (size_t i = 0; i < record->step_count; i++) {
+		json_t *result = record->steps[i].result
+					 ? json_loads(record->steps[i].result, 0, NULL)
+					 : NULL;
+		const json_t *felt = json_object_get(result, "guest");
+
+		if (number_of(felt, "longest_pause_us") > longest_us)
+			longest_us = number_of(felt, "longest_pause_us");
+		if (number_of(felt, "p99_us") > p99_us)
+			p99_us = number_of(felt, "p99_us");
+		samples += number_of(felt, "samples");
+		json_decref(result);
+	}
+	if (samples == 0)
+		return NULL;
+	json = json_object();
+	model_json_put(&json, "longest_pause_us", model_json_u64(longest_us));
+	model_json_put(&json, "p99_us", model_json_u64(p99_us));
+	model_json_put(&json, "samples", model_json_u64(samples));
+	return json;
+}
+
 static json_t *move_result(const struct operation_record *record)
 {
-	json_t *json = json_object();
+	json_t *json = json_object(), *felt = guest_felt(record);
 	uint64_t longest = 0;
 
 	for (size_t i = 0; i < record->step_count; i++)
@@ -128,6 +163,8 @@ static json_t *move_result(const struct operation_record *record)
 	model_json_put(&json, "left_bytes",
 		       model_json_u64(remainder_list_bytes(&record->remainder)));
 	model_json_put(&json, "longest_call_us", model_json_u64(longest));
+	if (felt)
+		model_json_put(&json, "guest", felt);
 	put_seconds(&json, record);
 	return json;
 }

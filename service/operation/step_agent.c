@@ -124,6 +124,35 @@ static void take_evacuation(struct step_run *run, const struct message_evacuate_
 	step_run_finish(run);
 }
 
+static void fail_with(struct step_run *run, const struct message_result *result)
+{
+	step_run_fail(run,
+		      result->code == MESSAGE_RESULT_VETOED	   ? REMAINDER_VETOED :
+		      result->code == MESSAGE_RESULT_CANCELLED	   ? REMAINDER_CANCELLED :
+		      result->code == MESSAGE_RESULT_TIMED_OUT	   ? REMAINDER_DEADLINE :
+		      result->code == MESSAGE_RESULT_NOT_SUPPORTED ? REMAINDER_NO_AGENT :
+								     REMAINDER_GUEST_BUSY,
+		      0, "%s%s%s", message_result_code_name(result->code), result->text[0] ? ": " : "",
+		      result->text);
+}
+
+/* What the guest says that the host need no longer keep: no more than it has. */
+static void take_report(struct step_run *run, const struct message_result *result)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	uint64_t most = guest ? guest->current_bytes : 0;
+
+	if (result->code != MESSAGE_RESULT_OK && result->code != MESSAGE_RESULT_PARTIAL) {
+		fail_with(run, result);
+		return;
+	}
+	/* The rest of a report that was short of time comes by itself. */
+	run->outcome.state = result->code == MESSAGE_RESULT_OK ? STEP_STATE_DONE : STEP_STATE_PARTIAL;
+	run->outcome.bytes_done = result->value_bytes < most ? result->value_bytes : most;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%.159s", result->text);
+	step_run_finish(run);
+}
+
 static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message);
 
 static int send(struct step_run *run, const struct message *message, uint32_t timeout_ms,
@@ -201,6 +230,10 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 				return;
 		}
 	}
+	if (run->step.kind == STEP_KIND_REPORT_FREE) {
+		take_report(run, &message->result);
+		return;
+	}
 	run->outcome.bytes_done = run->restoring ? message->result.value_bytes : 0;
 	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%.159s", message->result.text);
 	if (ended || (run->restoring && message->result.code == MESSAGE_RESULT_NOT_FOUND)) {
@@ -208,22 +241,21 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 		step_run_finish(run);
 		return;
 	}
-	step_run_fail(run,
-		      message->result.code == MESSAGE_RESULT_VETOED    ? REMAINDER_VETOED :
-		      message->result.code == MESSAGE_RESULT_CANCELLED ? REMAINDER_CANCELLED :
-		      message->result.code == MESSAGE_RESULT_TIMED_OUT ? REMAINDER_DEADLINE :
-									 REMAINDER_GUEST_BUSY,
-		      0, "%s%s%s", message_result_code_name(message->result.code),
-		      message->result.text[0] ? ": " : "", message->result.text);
+	fail_with(run, &message->result);
 }
 
-static void on_progress(void *user, const struct message_progress *progress)
+static void on_progress(void *user, const struct message *message)
 {
 	struct step_run *run = user;
 
 	if (run->progress)
-		run->progress(run->token, progress->done_bytes, progress->total_bytes,
-			      message_stage_name(progress->stage));
+		run->progress(run->token, message->progress.done_bytes, message->progress.total_bytes,
+			      message_stage_name(message->progress.stage));
+}
+
+static uint32_t answer_timeout(uint32_t deadline_ms)
+{
+	return deadline_ms > UINT32_MAX - ANSWER_GRACE_MS ? UINT32_MAX : deadline_ms + ANSWER_GRACE_MS;
 }
 
 void step_agent_start(struct step_run *run)
@@ -233,6 +265,12 @@ void step_agent_start(struct step_run *run)
 	uint32_t left = step_run_left_ms(run, LEASE_FALLBACK_MS), timeout = RELEASE_MS;
 	agent_progress_fn *progress = NULL;
 
+	/* It changed nothing that could be put back. */
+	if (run->undoing && step->kind == STEP_KIND_REPORT_FREE) {
+		run->outcome.state = STEP_STATE_DONE;
+		step_run_finish(run);
+		return;
+	}
 	if (step->timeout_ms && step->timeout_ms < left)
 		left = step->timeout_ms;
 	if (run->undoing || step->kind == STEP_KIND_AGENT_UNDO || step->kind == STEP_KIND_AGENT_COMMIT) {
@@ -250,6 +288,11 @@ void step_agent_start(struct step_run *run)
 		message.set_online_policy.auto_movable_ratio = automatic ? (uint32_t)step->target_bytes : 0;
 		/* Two files of its kernel: an agent that takes longer would take the whole operation's time. */
 		timeout = left < ANSWER_GRACE_MS ? left : ANSWER_GRACE_MS;
+	} else if (step->kind == STEP_KIND_REPORT_FREE) {
+		message.type = MESSAGE_REPORT_FREE;
+		message.report_free.deadline_ms = left > LIMIT_DEADLINE_MS ? LIMIT_DEADLINE_MS : left;
+		timeout = answer_timeout(message.report_free.deadline_ms);
+		progress = on_progress;
 	} else {
 		bool offline = step->kind == STEP_KIND_OFFLINE_GUEST_BLOCKS;
 		struct message_evacuate *evacuate = offline ? &message.evacuate : &message.prepare;
@@ -264,9 +307,7 @@ void step_agent_start(struct step_run *run)
 		for (size_t i = 0; offline && i < step->range_count && i < LIMIT_RANGES; i++)
 			evacuate->ranges[evacuate->range_count++] = (struct message_range){
 				step->ranges[i].start, step->ranges[i].end - step->ranges[i].start};
-		timeout = evacuate->deadline_ms > UINT32_MAX - ANSWER_GRACE_MS ?
-				  UINT32_MAX :
-				  evacuate->deadline_ms + ANSWER_GRACE_MS;
+		timeout = answer_timeout(evacuate->deadline_ms);
 		progress = on_progress;
 	}
 	int r = send(run, &message, timeout, progress);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include "cleanup.h"
+#include "stall_feed.h"
 #include "step_runner_priv.h"
 
 /* Which way a kind goes; the engine runs the rest itself. */
@@ -79,6 +80,7 @@ const struct snapshot_guest *step_run_guest(const struct step_run *run)
 static void run_free(struct step_run *run)
 {
 	look_watch_free(run->watch);
+	stall_feed_end(run->feed, NULL);
 	if (run->timer)
 		event_free(run->timer);
 	json_decref(run->before);

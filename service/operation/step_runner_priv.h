@@ -10,6 +10,7 @@
 
 struct event;
 struct look_watch;
+struct stall_feed;
 
 enum step_way { STEP_WAY_WORKER, STEP_WAY_LIBVIRT, STEP_WAY_AGENT, STEP_WAY_ENGINE };
 
@@ -29,6 +30,7 @@ struct step_run {
 	char *result;			/* owned, JSON text */
 	/* worker */
 	struct worker *worker;		/* borrowed until its result */
+	struct stall_feed *feed;	/* owned; NULL: nobody listens to what the guest feels */
 	/* agent */
 	uint32_t request;
 	bool restoring;			/* AGENT_UNDO: the lease is released, pools are being given back */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 #include "guest_look.h"
+#include "stall_feed.h"
 
 /*
  * An undo has as long as it takes, and only moving pages back takes long. What hangs in the kernel beyond this is ended,
@@ -90,6 +91,44 @@ static void on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes, c
 		run->progress(run->token, done_bytes, total_bytes, detail);
 }
 
+/* The budgets are the step's; what the guest feels is the news. */
+static void on_felt(void *user, uint64_t longest_us)
+{
+	struct step_run *run = user;
+
+	if (run->worker)
+		worker_limit(run->worker, run->step.budget_bytes_per_s, run->step.budget_stall_us, longest_us);
+}
+
+static void begin_feed(struct step_run *run)
+{
+	/* Without one the move is paced by its own calls. */
+	run->feed = stall_feed_new(&(struct stall_feed_options){.base = run->runner->options.base,
+								.look = run->runner->options.look,
+								.guest = run->step.guest,
+								.felt = on_felt,
+								.user = run});
+}
+
+/* The worker's values, and what the guest felt if it told. NULL: neither. */
+static char *result_text(struct step_run *run, const json_t *values)
+{
+	struct stall_feed_felt felt;
+	json_t *guest, *json;
+	char *text;
+
+	run->feed = stall_feed_end(run->feed, &felt);
+	if (felt.samples == 0)
+		return values ? json_dumps(values, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+	json = json_is_object(values) ? json_copy((json_t *)values) : json_object();
+	guest = json_pack("{s:I, s:I, s:I}", "longest_pause_us", (json_int_t)felt.longest_us, "p99_us",
+			  (json_int_t)felt.p99_us, "samples", (json_int_t)felt.samples);
+	json_object_set_new(json, "guest", guest);
+	text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(json);
+	return text;
+}
+
 static void on_result(void *user, const struct worker_result *result)
 {
 	struct step_run *run = user;
@@ -99,8 +138,7 @@ static void on_result(void *user, const struct worker_result *result)
 	outcome->bytes_done = result->bytes_done;
 	outcome->longest_pause_us = result->longest_pause_us;
 	remainder_list_append(&outcome->remainder, &result->remainder);
-	if (result->values)
-		run->result = json_dumps(result->values, JSON_COMPACT | JSON_SORT_KEYS);
+	run->result = result_text(run, result->values);
 	failure_format(&result->failure, outcome->detail, sizeof(outcome->detail));
 	const char *said = json_string_value(json_object_get(result->values, "detail"));
 
@@ -183,6 +221,8 @@ void step_worker_start(struct step_run *run)
 		r = worker_pool_start(run->runner->options.pool, &job, on_progress, on_result, run, &run->worker,
 				      &failure);
 	worker_job_done(&job);
+	if (r == 0 && run->step.kind == STEP_KIND_MOVE_PAGES)
+		begin_feed(run);
 	if (r == -ESRCH) {
 		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "it does not run any more");
 	} else if (r < 0) {

@@ -82,6 +82,17 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 				   "some stay");
 	} else if (strcmp(script, "die") == 0) {
 		return 3;
+	} else if (strcmp(script, "limit") == 0) {
+		/* Goes on until it has been told what the guest felt. */
+		do {
+			worker_message_done(start);
+			if (receive(channel, start) != 1)
+				return 6;
+		} while (start->type != WORKER_MESSAGE_LIMIT);
+		result->values = json_pack("{s:I, s:I, s:I}", "bytes_per_s",
+					   (json_int_t)start->bytes_per_s, "felt_us",
+					   (json_int_t)start->guest_pause_us, "stall_us",
+					   (json_int_t)start->stall_us);
 	} else if (strcmp(script, "wait") == 0) {
 		struct worker_message *progress = calloc(1, sizeof(*progress));
 

@@ -297,6 +297,27 @@ static void test_resize_followed(void)
 	       "640MiB\n");
 }
 
+static void test_end_of_a_move(void)
+{
+	static const struct exchange told = {
+		"GET /v1/operations/op?wait=30", "200 OK", NULL,
+		"{\"kind\":\"move\",\"target\":\"db1\",\"state\":\"succeeded\",\"result\":{"
+		"\"moved_bytes\":536870912,\"left_bytes\":0,\"longest_call_us\":14040,"
+		"\"guest\":{\"longest_pause_us\":3240,\"p99_us\":40,\"samples\":100},\"seconds\":4.06}}"};
+	static const struct exchange untold = {
+		"GET /v1/operations/op?wait=30", "200 OK", NULL,
+		"{\"kind\":\"move\",\"target\":\"db1\",\"state\":\"succeeded\",\"result\":{"
+		"\"moved_bytes\":536870912,\"left_bytes\":0,\"longest_call_us\":14040,\"seconds\":4.06}}"};
+
+	start(&told, 1);
+	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_DONE);
+	finish("move db1: succeeded, 512 MiB moved, 0 B left, longest kernel call 14.0 ms, the guest's "
+	       "longest pause 3.2 ms  (4.1 s)\n");
+	start(&untold, 1);
+	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_DONE);
+	finish("move db1: succeeded, 512 MiB moved, 0 B left, longest kernel call 14.0 ms  (4.1 s)\n");
+}
+
 /* Ends of operations by which scripts go. */
 static void test_exits(void)
 {
@@ -563,6 +584,7 @@ int main(void)
 		{"requests, and no proxy", test_request_and_proxy},
 		{"a plan", test_plan},
 		{"a resize is followed to its end", test_resize_followed},
+		{"end of a move", test_end_of_a_move},
 		{"exit codes", test_exits},
 		{"already so, and detached", test_already_and_detach},
 		{"how a move goes about it", test_move_manner},

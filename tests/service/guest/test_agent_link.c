@@ -31,7 +31,8 @@ static struct {
 	enum manner manner;
 	bool lies_in_parts; /* a liar's total is honest */
 	unsigned reports, requests, cancels, changes;
-	unsigned answers, progresses, refreshed;
+	bool tells_stalls;
+	unsigned answers, progresses, stalls, refreshed;
 	enum agent_answer_kind kind;
 	struct message answer;
 	bool ask_again;
@@ -89,6 +90,9 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 {
 	static struct message progress = {.type = MESSAGE_PROGRESS,
 					  .progress = {MESSAGE_STAGE_COMPACT, 1, 2}};
+	static const struct message stalls = {
+		.type = MESSAGE_STALLS,
+		.stalls = {.longest_us = 3200, .p99_us = 40, .samples = 100}};
 
 	rig.requests++;
 	if (message->type == MESSAGE_CANCEL) {
@@ -100,6 +104,10 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 	}
 	if (message->type == MESSAGE_REPORT)
 		rig.reports++;
+	if (rig.tells_stalls) {
+		fake_agent_reply(agent, epoch, id, &stalls);
+		fake_agent_reply(agent, epoch, id, &stalls);
+	}
 	switch (rig.manner) {
 	case MANNER_HONEST:
 	case MANNER_LIAR:
@@ -200,10 +208,16 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 	}
 }
 
-static void on_progress(void *user, const struct message_progress *progress)
+static void on_progress(void *user, const struct message *message)
 {
-	CHECK_INT(progress->stage, MESSAGE_STAGE_COMPACT);
-	CHECK_INT(progress->total_bytes, 2);
+	if (message->type == MESSAGE_STALLS) {
+		CHECK_INT(message->stalls.longest_us, 3200);
+		rig.stalls++;
+		return;
+	}
+	CHECK_INT(message->type, MESSAGE_PROGRESS);
+	CHECK_INT(message->progress.stage, MESSAGE_STAGE_COMPACT);
+	CHECK_INT(message->progress.total_bytes, 2);
 	rig.progresses++;
 }
 
@@ -344,6 +358,33 @@ static void test_cancel(void)
 	CHECK_INT(rig.cancels, 1);
 	CHECK_INT(rig.kind, AGENT_ANSWER_REPLY);
 	CHECK_INT(rig.answer.result.code, MESSAGE_RESULT_CANCELLED);
+	teardown();
+}
+
+static void test_stalls(void)
+{
+	struct message watch = {.type = MESSAGE_WATCH_STALLS,
+				.watch_stalls = {.interval_ms = 100, .duration_ms = 1000}};
+	struct snapshot_agent agent;
+
+	setup(MANNER_HONEST);
+	connect_ready();
+	rig.tells_stalls = true;
+	CHECK_INT(agent_link_request(rig.link, &watch, 5000, on_answer, on_progress, NULL, NULL), 0);
+	while (rig.answers == 0)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_REPLY);
+	CHECK_INT(rig.answer.type, MESSAGE_RESULT);
+	CHECK_INT(rig.stalls, 2);
+	/* Of another request they cannot be explained. */
+	ask(60000);
+	while (rig.answers == 1)
+		turn();
+	CHECK_INT(rig.kind, AGENT_ANSWER_LOST);
+	CHECK_INT(rig.stalls, 2);
+	agent_link_describe(rig.link, &agent);
+	CHECK_INT(agent.state, AGENT_STATE_SUSPECT);
+	CHECK_STR(agent.suspect_reason, "wrong_reply_type");
 	teardown();
 }
 
@@ -516,6 +557,7 @@ int main(void)
 		{"as many as may wait", test_outstanding},
 		{"an answer that does not come", test_timeout},
 		{"cancel", test_cancel},
+		{"stalls", test_stalls},
 		{"the agent restarts", test_agent_restarts},
 		{"the guest reboots", test_guest_reboots},
 		{"QEMU ends and comes back", test_qemu_ends},

@@ -259,6 +259,35 @@ static void operations_have_the_shape_of_the_api(void)
 	json_decref(json);
 }
 
+static void moves_tell_what_the_guest_felt(void)
+{
+	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
+	struct step step;
+	json_t *json;
+
+	wish_init(&record->wish, OPERATION_KIND_MOVE);
+	record->state = OPERATION_STATE_SUCCEEDED;
+	step_init(&step, STEP_KIND_MOVE_PAGES);
+	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	record->steps[0].bytes_done = 512;
+	record->steps[0].longest_pause_us = 1500;
+	record->steps[0].result = strdup("{\"detail\":\"no agent\"}");
+	json = model_json_operation(record);
+	check_json(json_incref(json_object_get(json, "result")),
+		   "{\"left_bytes\":0,\"longest_call_us\":1500,\"moved_bytes\":512,\"seconds\":0.0}");
+	json_decref(json);
+	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	record->steps[1].result = strdup("{\"guest\":{\"longest_pause_us\":3200,\"p99_us\":40,"
+					 "\"samples\":100}}");
+	operation_record_add_step(record, &step)->state = STEP_STATE_PARTIAL;
+	record->steps[2].result = strdup("{\"guest\":{\"longest_pause_us\":900,\"p99_us\":60,"
+					 "\"samples\":50}}");
+	json = model_json_operation(record);
+	check_json(json_incref(json_object_get(json_object_get(json, "result"), "guest")),
+		   "{\"longest_pause_us\":3200,\"p99_us\":60,\"samples\":150}");
+	json_decref(json);
+}
+
 static void drains_tell_what_went(void)
 {
 	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
@@ -348,6 +377,7 @@ static const struct unit_case cases[] = {
 	{"wishes are read strictly", wishes_are_read_strictly},
 	{"remainders round-trip", remainders_round_trip},
 	{"operations have the shape of the API", operations_have_the_shape_of_the_api},
+	{"moves tell what the guest felt", moves_tell_what_the_guest_felt},
 	{"drains tell what went", drains_tell_what_went},
 	{"guests are shown", guests_are_shown},
 };

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static time_t ahead_s;
+static time_t ahead_s, monotonic_ahead_s;
 
 int __real_clock_gettime(clockid_t clock, struct timespec *now);
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
@@ -32,6 +33,8 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 
 	if (clock == CLOCK_REALTIME)
 		now->tv_sec += ahead_s;
+	if (clock == CLOCK_MONOTONIC)
+		now->tv_sec += monotonic_ahead_s;
 	return r;
 }
 
@@ -68,6 +71,8 @@ static struct {
 	char before[512];
 	struct executor_outcome outcome;
 	char result[256];
+	struct message_stalls stalls; /* told on a WATCH_STALLS; no samples: none */
+	struct message_result reported;
 } rig;
 
 static void on_watchdog(evutil_socket_t fd, short what, void *user)
@@ -128,6 +133,21 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 		rig.restore_limit = message->restore_pools.limit_bytes;
 	switch (rig.manner) {
 	case MANNER_HONEST:
+		if (message->type == MESSAGE_WATCH_STALLS && rig.stalls.samples) {
+			/* As if it had watched for a second. */
+			monotonic_ahead_s++;
+			reply.type = MESSAGE_STALLS;
+			reply.stalls = rig.stalls;
+			fake_agent_reply(agent, epoch, id, &reply);
+			return;
+		}
+		if (message->type == MESSAGE_REPORT_FREE) {
+			CHECK_TRUE(message->report_free.deadline_ms <= 5000);
+			reply.type = MESSAGE_RESULT;
+			reply.result = rig.reported;
+			fake_agent_reply(agent, epoch, id, &reply);
+			return;
+		}
 		if (message->type == MESSAGE_PREPARE || message->type == MESSAGE_EVACUATE) {
 			rig.lease_id = message->prepare.lease.id;
 			evacuation(&reply);
@@ -166,7 +186,7 @@ static void start(bool with_agent)
 	const struct snapshot_guest *guest;
 
 	memset(&rig, 0, sizeof(rig));
-	ahead_s = 0;
+	ahead_s = monotonic_ahead_s = 0;
 	fake_libvirt_reset();
 	fake_host_init(&rig.tree);
 	rig.base = event_base_new();
@@ -636,6 +656,36 @@ static void test_evacuate(void)
 	finish();
 }
 
+static void test_report_free(void)
+{
+	start(true);
+	agent_step(STEP_KIND_REPORT_FREE);
+	rig.reported = (struct message_result){.code = MESSAGE_RESULT_OK, .value_bytes = 100 * MIB};
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 100 * MIB);
+	CHECK_INT(rig.outcome.remainder.count, 0);
+	/* The rest comes by itself. A guest has no more free than it has. */
+	rig.reported =
+		(struct message_result){.code = MESSAGE_RESULT_PARTIAL, .value_bytes = UINT64_MAX};
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_TRUE(rig.outcome.bytes_done <= 1024 * MIB);
+	CHECK_INT(rig.outcome.remainder.count, 0);
+	rig.reported = (struct message_result){.code = MESSAGE_RESULT_NOT_SUPPORTED,
+					       .value_bytes = 100 * MIB};
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	CHECK_INT(rig.outcome.bytes_done, 0);
+	check_remainder(REMAINDER_NO_AGENT);
+	CHECK_STR(rig.asked, "report_free report_free report_free");
+	/* There is nothing to undo, and no lease to end. */
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.asked, "report_free report_free report_free");
+	finish();
+}
+
 static void test_lease_release(void)
 {
 	start(true);
@@ -778,6 +828,97 @@ static void test_worker(void)
 	finish();
 }
 
+/* The worker hears what the guest felt, with the step's own budgets, and the result tells of it. */
+static void test_feed(void)
+{
+	start(true);
+	rig.stalls = (struct message_stalls){.longest_us = 3200, .p99_us = 40, .samples = 100};
+	worker_step("limit");
+	rig.record.step.budget_bytes_per_s = 1000000;
+	rig.record.step.budget_stall_us = 10000;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.result,
+		  "{\"bytes_per_s\":1000000,\"felt_us\":3200,\"guest\":{\"longest_pause_us\":3200,"
+		  "\"p99_us\":40,\"samples\":100},\"stall_us\":10000}");
+	/* The watch ended with the step. */
+	CHECK_STR(rig.asked, "watch_stalls cancel");
+	finish();
+}
+
+/* Pauses are no longer and samples no more than there was time for. */
+static void test_feed_lies(void)
+{
+	json_t *result, *guest;
+
+	start(true);
+	rig.stalls = (struct message_stalls){
+		.longest_us = UINT64_MAX, .p99_us = UINT64_MAX, .samples = UINT32_MAX};
+	worker_step("limit");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	result = json_loads(rig.result, 0, NULL);
+	guest = json_object_get(result, "guest");
+	json_int_t longest = json_integer_value(json_object_get(guest, "longest_pause_us"));
+
+	CHECK_TRUE(longest >= 1000000 && longest < 30000000);
+	CHECK_INT(json_integer_value(json_object_get(guest, "p99_us")), longest);
+	CHECK_TRUE(json_integer_value(json_object_get(guest, "samples")) <= longest / 100 + 1);
+	CHECK_INT(json_integer_value(json_object_get(result, "felt_us")), longest);
+	json_decref(result);
+	/* The 99th of a hundred is no longer than the longest. */
+	rig.stalls = (struct message_stalls){.longest_us = 7, .p99_us = 8, .samples = 1};
+	worker_step("limit");
+	run();
+	CHECK_STR(rig.result,
+		  "{\"bytes_per_s\":0,\"felt_us\":7,\"guest\":{\"longest_pause_us\":7,"
+		  "\"p99_us\":7,\"samples\":1},\"stall_us\":0}");
+	finish();
+}
+
+/* Whatever the agent does instead, the step is what it is without one. */
+static void test_feed_without_use(void)
+{
+	static const enum manner manners[] = {MANNER_SILENT, MANNER_RESTARTS, MANNER_HANGS_UP,
+					      MANNER_VETOES, MANNER_OLD,      MANNER_HONEST};
+
+	for (size_t i = 0; i < sizeof(manners) / sizeof(manners[0]); i++) {
+		start(true);
+		rig.manner = manners[i];
+		worker_step("wait");
+		begin();
+		while (rig.progresses == 0 || !rig.asked[0])
+			turn();
+		for (unsigned j = 0; j < 50; j++)
+			event_base_loop(rig.base, EVLOOP_NONBLOCK);
+		/* One that ends each watch at once is not asked without end. */
+		CHECK_STR(rig.asked, "watch_stalls");
+		rig.executor->cancel(rig.executor->user, &rig);
+		wait_finished();
+		CHECK_STR(rig.result, "none");
+		finish();
+	}
+	/* Another kind of step asks nothing. */
+	start(true);
+	new_step(STEP_KIND_MEMORY_POLICY);
+	prepare();
+	run();
+	CHECK_STR(rig.asked, "");
+	finish();
+}
+
+/* What is under way when the daemon ends is left without harm. */
+static void test_feed_at_the_end(void)
+{
+	start(true);
+	rig.stalls = (struct message_stalls){.longest_us = 1, .p99_us = 1, .samples = 1};
+	worker_step("wait");
+	begin();
+	while (rig.progresses == 0 || !rig.asked[0])
+		turn();
+	finish();
+}
+
 static void test_worker_cancelled(void)
 {
 	start(false);
@@ -917,6 +1058,7 @@ int main(void)
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},
 		{"evacuate", test_evacuate},
+		{"free pages reported", test_report_free},
 		{"leases are released", test_lease_release},
 		{"the agent refuses", test_agent_refuses},
 		{"the agent is lost", test_agent_lost},
@@ -924,6 +1066,10 @@ int main(void)
 		{"the agent is mute", test_agent_mute},
 		{"no agent", test_no_agent},
 		{"a worker", test_worker},
+		{"a feed of stalls", test_feed},
+		{"a feed of lies", test_feed_lies},
+		{"a feed without use", test_feed_without_use},
+		{"a feed at the end", test_feed_at_the_end},
 		{"a worker is cancelled", test_worker_cancelled},
 		{"a worker without its guest", test_worker_without_guest},
 		{"nothing written down", test_nothing_written_down},
