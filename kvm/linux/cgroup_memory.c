@@ -12,12 +12,17 @@
 #define TREE_MAX 4096
 
 /* Where cgroup v2 is mounted: alone, or beside v1 ("hybrid"). */
-static const char *mount_point(const struct sysroot *sysroot)
+static int find_mount(const struct sysroot *sysroot, const char **ret_mount)
 {
-	if (!sysroot_exists(sysroot, "/sys/fs/cgroup/cgroup.controllers") &&
-	    sysroot_exists(sysroot, "/sys/fs/cgroup/unified/cgroup.controllers"))
-		return "/sys/fs/cgroup/unified";
-	return "/sys/fs/cgroup";
+	int found = sysroot_find(sysroot, "/sys/fs/cgroup/cgroup.controllers");
+
+	*ret_mount = "/sys/fs/cgroup";
+	if (found != 0)
+		return found < 0 ? found : 0;
+	found = sysroot_find(sysroot, "/sys/fs/cgroup/unified/cgroup.controllers");
+	if (found > 0)
+		*ret_mount = "/sys/fs/cgroup/unified";
+	return found < 0 ? found : 0;
 }
 
 /* "/" is the root itself: no second slash. */
@@ -91,8 +96,11 @@ static int add_children(const struct sysroot *sysroot, const char *mount,
 		char child[CGROUP_MEMORY_PATH_SIZE];
 
 		/* Only a group has this file in it; all else are files. */
-		if (!sysroot_exists(sysroot, "%s%s/%s/cgroup.procs", mount, below(path),
-				    names.names[i]))
+		error = sysroot_find(sysroot, "%s%s/%s/cgroup.procs", mount, below(path),
+				     names.names[i]);
+		if (error < 0)
+			return error;
+		if (error == 0)
 			continue;
 		if ((size_t)snprintf(child, sizeof(child), "%s/%s", below(path), names.names[i]) >=
 		    sizeof(child))
@@ -108,8 +116,11 @@ int cgroup_memory_list_tree(const struct sysroot *sysroot, const char *path,
 			    struct sysroot_names *ret_paths)
 {
 	CLEANUP(sysroot_names_done) struct sysroot_names paths = {0};
-	const char *mount = mount_point(sysroot);
-	int error = add_path(&paths, path);
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
+
+	if (error == 0)
+		error = add_path(&paths, path);
 
 	/* The list is its own queue: a group stands before those below it. */
 	for (size_t i = 0; i < paths.count && error == 0; i++) {
@@ -128,9 +139,12 @@ static int read_mems(const struct sysroot *sysroot, const char *path, const char
 		     struct node_set *ret_mems)
 {
 	char text[NODE_SET_TEXT_SIZE];
-	int error = sysroot_read_text(sysroot, text, sizeof(text), "%s%s/%s", mount_point(sysroot),
-				      below(path), file);
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
 
+	if (error == 0)
+		error = sysroot_read_text(sysroot, text, sizeof(text), "%s%s/%s", mount,
+					  below(path), file);
 	if (error < 0)
 		return error;
 	return node_set_parse(text, ret_mems) < 0 ? -EBADMSG : 0;
@@ -153,12 +167,14 @@ int cgroup_memory_set_mems(const struct sysroot *sysroot, const char *path,
 {
 	char text[NODE_SET_TEXT_SIZE];
 	struct node_set reached;
-	int error;
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
 
 	node_set_format(mems, text, sizeof(text));
 	/* An empty write(2) would not reach the kernel's handler at all. */
-	error = sysroot_write_text(sysroot, text[0] ? text : "\n", "%s%s/cpuset.mems",
-				   mount_point(sysroot), below(path));
+	if (error == 0)
+		error = sysroot_write_text(sysroot, text[0] ? text : "\n", "%s%s/cpuset.mems",
+					   mount, below(path));
 	if (error == 0)
 		error = cgroup_memory_read_mems(sysroot, path, &reached);
 	if (error < 0)
@@ -186,9 +202,12 @@ int cgroup_memory_read_stat(const struct sysroot *sysroot, const char *path,
 {
 	CLEANUP_FREE char *text = NULL;
 	char *save = NULL;
-	int error = sysroot_read_all(sysroot, (size_t)1 << 20, &text, NULL, "%s%s/memory.numa_stat",
-				     mount_point(sysroot), below(path));
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
 
+	if (error == 0)
+		error = sysroot_read_all(sysroot, (size_t)1 << 20, &text, NULL,
+					 "%s%s/memory.numa_stat", mount, below(path));
 	if (error < 0)
 		return error;
 	memset(ret_stat, 0, sizeof(*ret_stat));
@@ -213,20 +232,27 @@ int cgroup_memory_read_stat(const struct sysroot *sysroot, const char *path,
 /* Opens the directory of the parent of path and points *ret_name at the last element. */
 static int open_parent(const struct sysroot *sysroot, const char *path, const char **ret_name)
 {
-	const char *last = strrchr(path, '/');
+	const char *last = strrchr(path, '/'), *mount;
+	int error;
 
 	if (!last || last[1] == '\0')
 		return -EINVAL;
+	error = find_mount(sysroot, &mount);
+	if (error < 0)
+		return error;
 	*ret_name = last + 1;
-	return sysroot_open(sysroot, O_RDONLY | O_DIRECTORY, "%s%.*s", mount_point(sysroot),
-			    (int)(last - path), path);
+	return sysroot_open(sysroot, O_RDONLY | O_DIRECTORY, "%s%.*s", mount, (int)(last - path),
+			    path);
 }
 
 /* A controller must be handed down by every group above. */
 static int enable_cpuset(const struct sysroot *sysroot, const char *path)
 {
-	const char *mount = mount_point(sysroot);
+	const char *mount;
+	int found = find_mount(sysroot, &mount);
 
+	if (found < 0)
+		return found;
 	for (const char *end = path; (end = strchr(end, '/')) && end[1]; end++) {
 		char text[512];
 		int length = (int)(end - path), error;
@@ -269,10 +295,13 @@ int cgroup_memory_make(const struct sysroot *sysroot, const char *path, const st
 int cgroup_memory_attach(const struct sysroot *sysroot, const char *path, pid_t pid)
 {
 	char text[16];
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
 
+	if (error < 0)
+		return error;
 	snprintf(text, sizeof(text), "%d", (int)pid);
-	return sysroot_write_text(sysroot, text, "%s%s/cgroup.procs", mount_point(sysroot),
-				  below(path));
+	return sysroot_write_text(sysroot, text, "%s%s/cgroup.procs", mount, below(path));
 }
 
 int cgroup_memory_remove(const struct sysroot *sysroot, const char *path)

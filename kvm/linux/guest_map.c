@@ -403,16 +403,20 @@ struct descriptors {
 };
 
 /* What one descriptor is, by the name that the kernel gives it. */
-static void judge_descriptor(const struct sysroot *sysroot, pid_t pid, const char *number,
-			     struct descriptors *descriptors)
+static int judge_descriptor(const struct sysroot *sysroot, pid_t pid, const char *number,
+			    struct descriptors *descriptors)
 {
 	char target[256];
 	struct stat data;
 	CLEANUP_CLOSE int fd = -1;
+	int error = sysroot_read_link(sysroot, target, sizeof(target), "/proc/%d/fd/%s", (int)pid,
+				      number);
 
-	if (sysroot_read_link(sysroot, target, sizeof(target), "/proc/%d/fd/%s", (int)pid, number) <
-	    0)
-		return;
+	/* Closed meanwhile, or longer than any name that matters. */
+	if (error == -ENOENT || error == -EOVERFLOW)
+		return 0;
+	if (error < 0)
+		return error;
 	if (strcmp(target, "anon_inode:[userfaultfd]") == 0) {
 		descriptors->userfaultfd++;
 	} else if (strncmp(target, "/dev/vfio/", 10) == 0 || strcmp(target, "/dev/iommu") == 0 ||
@@ -427,6 +431,7 @@ static void judge_descriptor(const struct sysroot *sysroot, pid_t pid, const cha
 		if (fd >= 0 && fstat(fd, &data) == 0 && data.st_size > 0)
 			descriptors->private_bytes += (uint64_t)data.st_size;
 	}
+	return 0;
 }
 
 static int read_descriptors(const struct sysroot *sysroot, pid_t pid,
@@ -438,8 +443,13 @@ static int read_descriptors(const struct sysroot *sysroot, pid_t pid,
 
 	if (error < 0)
 		return error == -ENOENT ? -ESRCH : error;
-	for (size_t i = 0; i < names.count; i++)
-		judge_descriptor(sysroot, pid, names.names[i], &descriptors);
+	for (size_t i = 0; i < names.count; i++) {
+		if (sysroot_name_number(names.names[i], "", NULL) < 0)
+			continue;
+		error = judge_descriptor(sysroot, pid, names.names[i], &descriptors);
+		if (error < 0)
+			return error;
+	}
 	*ret_descriptors = descriptors;
 	return 0;
 }

@@ -169,7 +169,7 @@ static int check_shared(void *address, const struct memory_policy *policy)
 		return 0;
 	if (syscall(SYS_get_mempolicy, &mode, nodes.words, (unsigned long)NODE_SET_MAX, address,
 		    MPOL_F_ADDR) < 0)
-		return -errno;
+		return -EIO;
 	mode &= ~(MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES | MODE_BALANCING);
 	return mode == kernel_modes[policy->mode].number &&
 			       node_set_is_equal(&nodes, &policy->nodes)
@@ -205,8 +205,12 @@ int memory_policy_set_shared(int fd, uint64_t offset, uint64_t length,
 	if (policy->mode == MEMORY_POLICY_DEFAULT)
 		error = call_mbind(address, length, kernel_modes[MEMORY_POLICY_LOCAL].number,
 				   &(struct node_set){0});
-	if (error == 0)
+	if (error == 0) {
 		error = call_mbind(address, length, mode, &policy->nodes);
+		/* It has that other one now. */
+		if (error < 0 && policy->mode == MEMORY_POLICY_DEFAULT)
+			error = -EIO;
+	}
 	if (error == 0)
 		error = check_shared(address, policy);
 	munmap(address, length);

@@ -53,7 +53,8 @@ bool memory_policy_is_equal(const struct memory_policy *a, const struct memory_p
  * process that maps it: maps it PROT_NONE and calls mbind(2) with flags 0, which moves nothing and
  * touches nothing. offset and length are multiples of the page size. The caller's own cpuset cuts
  * the nodes, so the caller must be allowed all of them (-EINVAL where none is left). Read back:
- * -EIO where it did not take as asked.
+ * -EIO where it did not take as asked, or may not have. After any other error the policy is the one
+ * that it was.
  * Useless on hugetlbfs: it keeps no shared policy, so the call would succeed and change nothing
  * (mm/hugetlb.c has no set_policy); -EOPNOTSUPP is returned there without a try.
  */

@@ -48,14 +48,15 @@ int process_identity_open(const struct sysroot *sysroot, pid_t pid,
 
 	identity.pid = pid;
 	identity.pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (identity.pidfd < 0 && errno == ESRCH)
-		return -ESRCH;
+	/* Without the call (ENOSYS) the start time alone tells. */
+	if (identity.pidfd < 0 && errno != ENOSYS)
+		return -errno;
 	/* After the descriptor: what is read now belongs to it or to a process that came later. */
 	error = read_stat(sysroot, pid, &state, &identity.start_time);
 	if (error == 0 && (state == 'Z' || state == 'X'))
 		error = -ESRCH;
-	if (error == 0 && !process_identity_is_same(sysroot, &identity))
-		error = -ESRCH;
+	if (error == 0)
+		error = process_identity_check(sysroot, &identity);
 	if (error < 0) {
 		process_identity_done(&identity);
 		return error;
@@ -87,19 +88,30 @@ void process_identity_done(struct process_identity *identity)
 	*identity = (struct process_identity)PROCESS_IDENTITY_NONE;
 }
 
-bool process_identity_is_same(const struct sysroot *sysroot,
-			      const struct process_identity *identity)
+int process_identity_check(const struct sysroot *sysroot, const struct process_identity *identity)
 {
 	uint64_t start_time;
 	char state;
+	int error;
 
 	/* A pidfd becomes readable when its process ends. */
 	if (identity->pidfd >= 0) {
 		struct pollfd poll_entry = {.fd = identity->pidfd, .events = POLLIN};
+		int ready = poll(&poll_entry, 1, 0);
 
-		if (poll(&poll_entry, 1, 0) != 0)
-			return false;
+		if (ready < 0)
+			return -errno;
+		if (ready > 0)
+			return -ESRCH;
 	}
-	return read_stat(sysroot, identity->pid, &state, &start_time) == 0 && state != 'Z' &&
-	       state != 'X' && start_time == identity->start_time;
+	error = read_stat(sysroot, identity->pid, &state, &start_time);
+	if (error < 0)
+		return error;
+	return state == 'Z' || state == 'X' || start_time != identity->start_time ? -ESRCH : 0;
+}
+
+bool process_identity_is_same(const struct sysroot *sysroot,
+			      const struct process_identity *identity)
+{
+	return process_identity_check(sysroot, identity) == 0;
 }

@@ -22,7 +22,8 @@ struct process_identity {
 		.pid = -1, .pidfd = -1 \
 	}
 
-/* -ESRCH where there is no such process. The caller calls process_identity_done(). */
+/* -ESRCH where there is no such process; another -errno where it cannot be told. The caller calls
+ * process_identity_done(). */
 int process_identity_open(const struct sysroot *sysroot, pid_t pid,
 			  struct process_identity *ret_identity);
 /* The same, and -ESTALE where the process at pid did not start at start_time. */
@@ -30,7 +31,12 @@ int process_identity_open_expected(const struct sysroot *sysroot, pid_t pid, uin
 				   struct process_identity *ret_identity);
 void process_identity_done(struct process_identity *identity);
 
-/* True while the process lives (a zombie does not) and is the one that was opened. */
+/*
+ * 0 while the process lives (a zombie does not) and is the one that was opened; -ESRCH where it is
+ * not; another -errno where that could not be found out, which says nothing about it.
+ */
+int process_identity_check(const struct sysroot *sysroot, const struct process_identity *identity);
+/* process_identity_check() gave 0. */
 bool process_identity_is_same(const struct sysroot *sysroot,
 			      const struct process_identity *identity);
 

@@ -92,13 +92,29 @@ int sysroot_open(const struct sysroot *sysroot, int flags, const char *path, ...
 	return open_path(sysroot, full, flags & ~(O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
 }
 
+static int find_path(const struct sysroot *sysroot, const char *path)
+{
+	if (faccessat(sysroot->fd, below_root(path), F_OK, 0) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
+}
+
+int sysroot_find(const struct sysroot *sysroot, const char *path, ...)
+{
+	char full[SYSROOT_PATH_SIZE];
+	int error;
+
+	FORMAT_PATH(full, error, path);
+	return error < 0 ? error : find_path(sysroot, full);
+}
+
 bool sysroot_exists(const struct sysroot *sysroot, const char *path, ...)
 {
 	char full[SYSROOT_PATH_SIZE];
 	int error;
 
 	FORMAT_PATH(full, error, path);
-	return error == 0 && faccessat(sysroot->fd, below_root(full), F_OK, 0) == 0;
+	return error == 0 && find_path(sysroot, full) > 0;
 }
 
 static ssize_t read_some(int fd, void *data, size_t size)

@@ -25,6 +25,9 @@ CLEANUP_DEFINE(struct sysroot *, sysroot_free)
 /* Opens with openat(2) flags (O_CLOEXEC is added; never O_CREAT). Returns the descriptor or -errno.
  */
 int sysroot_open(const struct sysroot *sysroot, int flags, const char *path, ...) PRINTF_LIKE(3, 4);
+/* 1: it is there; 0: it is not; -errno: that cannot be told. */
+int sysroot_find(const struct sysroot *sysroot, const char *path, ...) PRINTF_LIKE(2, 3);
+/* For what is as good as missing when it cannot be reached. */
 bool sysroot_exists(const struct sysroot *sysroot, const char *path, ...) PRINTF_LIKE(2, 3);
 
 /*

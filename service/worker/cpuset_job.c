@@ -110,13 +110,14 @@ static void cannot_change(struct job_context *context, const char *path, const c
 /*
  * Sets one group. is_top: the guest's own, which carries those below it that inherit. Groups that
  * inherit are left so: libvirt may give them a set of their own later, and an own set cannot be
- * taken back to none (ENOSPC). Returns true where it wrote.
+ * taken back to none (ENOSPC). Returns true where it wrote, or may have.
  */
 static bool set_group(struct job_context *context, const char *path, const struct node_set *wanted,
 		      bool is_top)
 {
-	struct node_set mems, effective;
+	struct node_set mems, effective, now;
 	int rc = cgroup_memory_read_mems(context->sysroot, path, &mems);
+	bool is_written = false;
 
 	/* A vCPU that was unplugged meanwhile took its group with it. */
 	if (rc == -ENOENT || rc == -ENODEV)
@@ -128,13 +129,17 @@ static bool set_group(struct job_context *context, const char *path, const struc
 		if (!rc && (!is_top || node_set_is_equal(&effective, wanted)))
 			return false;
 	}
-	if (!rc)
+	if (!rc) {
 		rc = cgroup_memory_set_mems(context->sysroot, path, wanted);
+		is_written = true;
+	}
 	if (rc == -ENOENT || rc == -ENODEV)
 		return false;
 	if (rc)
 		cannot_change(context, path, strerror(-rc));
-	return rc == 0;
+	/* After an error it is what it was only where that can be seen. */
+	return is_written && (rc == 0 || cgroup_memory_read_mems(context->sysroot, path, &now) ||
+			      !node_set_is_equal(&now, &mems));
 }
 
 /* A set can be written and still be without effect where a group above does not have the nodes. */
@@ -231,18 +236,23 @@ void cpuset_job_before(struct job_context *context)
 	for (size_t i = 0; !rc && i < groups.count; i++) {
 		struct node_set mems;
 
-		if (cgroup_memory_read_mems(context->sysroot, groups.names[i], &mems))
+		rc = cgroup_memory_read_mems(context->sysroot, groups.names[i], &mems);
+		/* It went in between, as a vCPU's does that is unplugged. */
+		if (rc == -ENOENT || rc == -ENODEV) {
+			rc = 0;
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:s}", "path", groups.names[i], "mems",
-						      node_set_format(&mems, text, sizeof(text))));
+		}
+		if (!rc && json_array_append_new(
+				   list, json_pack("{s:s, s:s}", "path", groups.names[i], "mems",
+						   node_set_format(&mems, text, sizeof(text)))))
+			rc = -ENOMEM;
 	}
 	sysroot_names_done(&groups);
-	if (rc) {
-		job_context_fail(context, rc, "cpuset", "cannot find the guest's cgroups");
-	} else {
-		context->result->values = json_pack("{s:O}", "groups", list);
-		context->result->outcome = WORKER_OUTCOME_DONE;
-	}
+	if (rc)
+		job_context_fail(context, rc, "cpuset", "cannot read those of the guest's cgroups");
+	else
+		job_context_give(context, "cpuset",
+				 list ? json_pack("{s:O}", "groups", list) : NULL);
 	json_decref(list);
 }
 

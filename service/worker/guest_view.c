@@ -11,16 +11,17 @@
 
 #define RAM_MAX (SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX)
 
-/* The lowest descriptor of each range's file. Those it cannot see stay -1. */
-static void find_descriptors(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map,
-			     int *fds)
+/* The lowest descriptor of each range's file, -1 for none. */
+static int find_descriptors(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map,
+			    int *fds)
 {
-	struct sysroot_names names = {0};
+	CLEANUP(sysroot_names_done) struct sysroot_names names = {0};
+	int rc = sysroot_list(sysroot, &names, "/proc/%d/fd", (int)pid);
 
 	for (size_t i = 0; i < map->count; i++)
 		fds[i] = -1;
-	if (sysroot_list(sysroot, &names, "/proc/%d/fd", (int)pid))
-		return;
+	if (rc)
+		return rc == -ENOENT ? -ESRCH : rc;
 	for (size_t n = 0; n < names.count; n++) {
 		uint64_t number;
 		struct stat status;
@@ -29,15 +30,17 @@ static void find_descriptors(const struct sysroot *sysroot, pid_t pid, const str
 		if (size_text_parse_number(names.names[n], 10, &number) || number > INT32_MAX)
 			continue;
 		fd = sysroot_open(sysroot, O_PATH, "/proc/%d/fd/%s", (int)pid, names.names[n]);
-		if (fd < 0 || fstat(fd, &status))
+		if (fd == -ENOENT) /* closed meanwhile */
 			continue;
+		if (fd < 0 || fstat(fd, &status))
+			return fd < 0 ? fd : -errno;
 		for (size_t i = 0; i < map->count; i++)
 			if (map->ranges[i].inode && map->ranges[i].inode == status.st_ino &&
 			    map->ranges[i].device == status.st_dev &&
 			    (fds[i] < 0 || fds[i] > (int)number))
 				fds[i] = (int)number;
 	}
-	sysroot_names_done(&names);
+	return 0;
 }
 
 /* The ranges of this size from the highest address down; their count. */
@@ -106,6 +109,8 @@ bool guest_view_open(struct guest_view *view, struct job_context *context, bool 
 		fds = calloc(view->map.count + 1, sizeof(*fds));
 		rc = view->cells && fds ? 0 : -ENOMEM;
 	}
+	if (!rc)
+		rc = find_descriptors(context->sysroot, job->process.pid, &view->map, fds);
 	if (rc == -ESRCH || rc == -ESTALE) {
 		job_context_guest_gone(context);
 		return false;
@@ -115,7 +120,6 @@ bool guest_view_open(struct guest_view *view, struct job_context *context, bool 
 				 "cannot read where its memory is");
 		return false;
 	}
-	find_descriptors(context->sysroot, job->process.pid, &view->map, fds);
 	guest_view_assign_cells(job, &view->map, fds, view->cells);
 	return guest_view_is_same(view, context);
 }
@@ -129,12 +133,25 @@ void guest_view_done(struct guest_view *view)
 	*view = (struct guest_view){.identity = PROCESS_IDENTITY_NONE};
 }
 
+bool guest_view_is_gone(const struct guest_view *view, struct job_context *context)
+{
+	if (process_identity_check(context->sysroot, &view->identity) != -ESRCH)
+		return false;
+	job_context_guest_gone(context);
+	return true;
+}
+
 bool guest_view_is_same(const struct guest_view *view, struct job_context *context)
 {
-	if (process_identity_is_same(context->sysroot, &view->identity))
-		return true;
-	job_context_guest_gone(context);
-	return false;
+	char object[96];
+	int rc = process_identity_check(context->sysroot, &view->identity);
+
+	if (rc == -ESRCH)
+		job_context_guest_gone(context);
+	else if (rc)
+		job_context_fail(context, rc, job_context_guest(context, object),
+				 "cannot see whether its process is still the same");
+	return rc == 0;
 }
 
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index)

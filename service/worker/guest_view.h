@@ -24,8 +24,11 @@ struct guest_view {
 bool guest_view_open(struct guest_view *view, struct job_context *context, bool with_policies);
 void guest_view_done(struct guest_view *view);
 
-/* False with the result filled where the process is not the one any more. */
+/* False with the result filled where the process is not the one any more, or that cannot be told.
+ */
 bool guest_view_is_same(const struct guest_view *view, struct job_context *context);
+/* True with the result filled where the process is not the one any more. */
+bool guest_view_is_gone(const struct guest_view *view, struct job_context *context);
 
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index);
 

@@ -49,6 +49,9 @@ void job_context_guest_gone(struct job_context *context)
 
 	if (context->job->kind == WORKER_JOB_UNDO) {
 		context->result->outcome = WORKER_OUTCOME_DONE;
+		/* What could not be put back is not there any more. */
+		failure_clear(&context->result->failure);
+		context->result->remainder.count = 0;
 		if (!json_object_get(job_context_values(context), "detail"))
 			job_context_detail(context,
 					   "the guest is gone, and what was changed of it with it");
@@ -60,6 +63,16 @@ void job_context_guest_gone(struct job_context *context)
 			  context->job->process.pid);
 	remainder_list_add(&context->result->remainder, REMAINDER_GUEST_GONE, object, 0, NULL,
 			   "process %d has ended", context->job->process.pid);
+}
+
+void job_context_give(struct job_context *context, const char *object, json_t *values)
+{
+	json_decref(context->result->values);
+	context->result->values = values;
+	if (values)
+		context->result->outcome = WORKER_OUTCOME_DONE;
+	else
+		job_context_fail(context, ENOMEM, object, "cannot tell what was found");
 }
 
 json_t *job_context_values(struct job_context *context)

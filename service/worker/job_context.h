@@ -38,6 +38,10 @@ void job_context_fail(struct job_context *context, int error, const char *object
  */
 void job_context_guest_gone(struct job_context *context);
 
+/* DONE with these values, which become the result's; FAILED where they are NULL, because memory was
+ * short. */
+void job_context_give(struct job_context *context, const char *object, json_t *values);
+
 /* The object of facts in the result. NULL where memory is short. */
 json_t *job_context_values(struct job_context *context);
 /* The sentence "detail" in it; a later one is appended. */

@@ -401,6 +401,13 @@ void move_job_run(struct job_context *context)
 	context->result->bytes_done = page_mover_moved_bytes(work->mover);
 	context->result->longest_pause_us = page_mover_counts(work->mover)->longest_call_ns / 1000;
 	if (rc == -ESRCH || failure_is_set(&context->result->failure)) {
+		/* What a call that failed has moved cannot be told any more. */
+		if (rc != -ESRCH && page_mover_counts(work->mover)->calls) {
+			context->result->outcome = WORKER_OUTCOME_PARTIAL;
+			remainder_list_add(&context->result->remainder, REMAINDER_PAGE_BUSY,
+					   job_context_guest(context, object), 0, NULL,
+					   "ended by an error: %s", strerror(-rc));
+		}
 		close_work(work);
 		return;
 	}
@@ -414,7 +421,7 @@ void move_job_run(struct job_context *context)
 			   (unsigned long long)page_mover_counts(work->mover)->calls,
 			   (unsigned long long)page_mover_counts(work->mover)->call_ns / 1000000,
 			   (unsigned long long)context->result->longest_pause_us);
-	if (guest_view_is_same(&work->view, context))
+	if (!guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), left,
 				   context->result->bytes_done > 0);
 	close_work(work);
@@ -449,11 +456,10 @@ void move_job_before(struct job_context *context)
 		job_context_guest(context, object);
 		if (rc == -ECANCELED)
 			job_context_settle(context, object, 0, false);
-		else if (!rc && guest_view_is_same(&work->view, context)) {
-			context->result->values =
-				json_pack("{s:O, s:b}", "nodes", nodes, "merged", (int)is_merged);
-			context->result->outcome = WORKER_OUTCOME_DONE;
-		}
+		else if (!rc && guest_view_is_same(&work->view, context))
+			job_context_give(
+				context, object,
+				json_pack("{s:O, s:b}", "nodes", nodes, "merged", (int)is_merged));
 		close_work(work);
 	}
 	for (int node = 0; runs && node < SNAPSHOT_NODES_MAX; node++)
@@ -573,7 +579,7 @@ void move_job_undo(struct job_context *context)
 		context->result->longest_pause_us =
 			page_mover_counts(work->mover)->longest_call_ns / 1000;
 	}
-	if (!failure_is_set(&context->result->failure) && guest_view_is_same(&work->view, context))
+	if (!failure_is_set(&context->result->failure) && !guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), 0,
 				   context->result->bytes_done > 0);
 	close_work(work);

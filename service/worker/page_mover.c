@@ -122,20 +122,18 @@ static int check_guest(struct page_mover *mover)
 	struct pollfd end = {.fd = identity->pidfd, .events = POLLIN};
 	uint64_t now = worker_control_now_ms();
 	unsigned userfaultfd = 0, vfio = 0;
+	int rc = identity->pidfd >= 0 ? poll(&end, 1, 0) : 0;
 
-	if (identity->pidfd >= 0 && poll(&end, 1, 0) != 0)
-		return -ESRCH;
+	if (rc)
+		return rc < 0 ? -errno : -ESRCH;
 	if (identity->pidfd >= 0 && mover->checked_at_ms && now - mover->checked_at_ms < CHECK_MS)
 		return 0;
 	mover->checked_at_ms = now;
-	if (!process_identity_is_same(context->sysroot, identity))
-		return -ESRCH;
-	/* Where it cannot be told the process is ending, which the next look at it says. */
-	if (!guest_map_count_descriptors(context->sysroot, context->job->process.pid, &userfaultfd,
-					 &vfio) &&
-	    userfaultfd)
-		return -EBUSY;
-	return 0;
+	rc = process_identity_check(context->sysroot, identity);
+	if (!rc)
+		rc = guest_map_count_descriptors(context->sysroot, context->job->process.pid,
+						 &userfaultfd, &vfio);
+	return rc ? rc : userfaultfd ? -EBUSY : 0;
 }
 
 static void book(struct page_mover *mover, const struct lane *lane)
@@ -185,7 +183,7 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->node_id, lane->outcomes,
 			   &mover->counts);
 	/* A process that ends meanwhile shows as EINVAL (mm/migrate.c find_mm_struct) or EPERM. */
-	if (rc && !process_identity_is_same(mover->context->sysroot, &mover->view->identity))
+	if (rc && process_identity_check(mover->context->sysroot, &mover->view->identity) == -ESRCH)
 		return -ESRCH;
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */

@@ -110,6 +110,7 @@ void policy_job_run(struct job_context *context)
 	struct guest_view view;
 	char object[96], text[MEMORY_POLICY_TEXT_SIZE];
 	uint64_t left = 0;
+	bool is_changed = false;
 
 	if (!guest_view_open(&view, context, true)) {
 		guest_view_done(&view);
@@ -139,6 +140,8 @@ void policy_job_run(struct job_context *context)
 			continue;
 		}
 		rc = policy_job_set(context, range, &policy);
+		/* The one error after which it may have another one all the same. */
+		is_changed |= !rc || rc == -EIO;
 		if (rc) {
 			cannot_set(context, range, strerror(-rc));
 			continue;
@@ -147,9 +150,8 @@ void policy_job_run(struct job_context *context)
 		job_context_detail(context, "%s",
 				   memory_policy_format(&policy, text, sizeof(text)));
 	}
-	if (guest_view_is_same(&view, context))
-		job_context_settle(context, job_context_guest(context, object), left,
-				   context->result->bytes_done > 0);
+	if (!guest_view_is_gone(&view, context))
+		job_context_settle(context, job_context_guest(context, object), left, is_changed);
 	guest_view_done(&view);
 }
 
@@ -157,7 +159,8 @@ void policy_job_before(struct job_context *context)
 {
 	json_t *ranges = json_array();
 	struct guest_view view;
-	char text[MEMORY_POLICY_TEXT_SIZE];
+	char text[MEMORY_POLICY_TEXT_SIZE], object[96];
+	bool is_short = !ranges;
 
 	if (!guest_view_open(&view, context, true)) {
 		json_decref(ranges);
@@ -170,18 +173,18 @@ void policy_job_before(struct job_context *context)
 		/* What the step will not touch needs no way back. */
 		if (!policy_job_is_settable(range) || range->has_mixed_policies || !range->has_policy)
 			continue;
-		json_array_append_new(
-			ranges,
-			json_pack("{s:I, s:I, s:I, s:I, s:s}", "inode", (json_int_t)range->inode,
-				  "device", (json_int_t)range->device, "offset",
-				  (json_int_t)range->offset, "bytes",
-				  (json_int_t)(range->end - range->start), "policy",
-				  memory_policy_format(&range->policy, text, sizeof(text))));
+		if (json_array_append_new(
+			    ranges,
+			    json_pack("{s:I, s:I, s:I, s:I, s:s}", "inode",
+				      (json_int_t)range->inode, "device", (json_int_t)range->device,
+				      "offset", (json_int_t)range->offset, "bytes",
+				      (json_int_t)(range->end - range->start), "policy",
+				      memory_policy_format(&range->policy, text, sizeof(text)))))
+			is_short = true;
 	}
-	if (guest_view_is_same(&view, context)) {
-		context->result->values = json_pack("{s:O}", "ranges", ranges);
-		context->result->outcome = WORKER_OUTCOME_DONE;
-	}
+	if (guest_view_is_same(&view, context))
+		job_context_give(context, job_context_guest(context, object),
+				 is_short ? NULL : json_pack("{s:O}", "ranges", ranges));
 	json_decref(ranges);
 	guest_view_done(&view);
 }
@@ -239,7 +242,7 @@ void policy_job_undo(struct job_context *context)
 	if (guest_view_open(&view, context, false)) {
 		for (size_t i = 0; i < json_array_size(ranges); i++)
 			undo_range(context, &view.map, json_array_get(ranges, i));
-		if (guest_view_is_same(&view, context))
+		if (!guest_view_is_gone(&view, context))
 			job_context_settle(context, job_context_guest(context, object), 0,
 					   context->result->bytes_done > 0);
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include "hugepage_pool.h"
 #include "job_context.h"
 #include "size_text.h"
@@ -71,6 +72,35 @@ static int grow(struct job_context *context, int node, uint64_t page_bytes, uint
 	return rc;
 }
 
+/* Ended by an error, after which it may have any size between: only a look tells, and where that
+ * fails too nobody can. */
+static void tell_broken(struct job_context *context, int node, uint64_t page_bytes, uint64_t start,
+			uint64_t target, int error)
+{
+	struct worker_result *result = context->result;
+	struct hugepage_pool pool = {0};
+	uint64_t pages;
+	char object[96];
+	int rc = hugepage_pool_read(context->sysroot, pool_node(node), page_bytes, &pool);
+
+	job_context_fail(context, error, pool_object(node, page_bytes, object),
+			 "cannot set it to %llu pages", (unsigned long long)target);
+	pages = lasting_pages(&pool);
+	if (!rc && pages == start)
+		return;
+	result->outcome = WORKER_OUTCOME_PARTIAL;
+	if (rc) {
+		remainder_list_add(&result->remainder, REMAINDER_HUGE_PAGE_POOL, object, 0, NULL,
+				   "what size it has cannot be read: %s", strerror(-rc));
+		return;
+	}
+	result->bytes_done = (pages > start ? pages - start : start - pages) * page_bytes;
+	remainder_list_add(&result->remainder, REMAINDER_HUGE_PAGE_POOL, object,
+			   (pages > target ? pages - target : target - pages) * page_bytes, NULL,
+			   "%llu pages instead of %llu: %s", (unsigned long long)pages,
+			   (unsigned long long)target, strerror(-error));
+}
+
 static void set_pool(struct job_context *context, int node, uint64_t page_bytes, uint64_t target)
 {
 	struct hugepage_pool pool;
@@ -90,8 +120,7 @@ static void set_pool(struct job_context *context, int node, uint64_t page_bytes,
 		rc = hugepage_pool_set(context->sysroot, pool_node(node), page_bytes, target,
 				       &pool);
 	if (rc) {
-		job_context_fail(context, rc, object, "cannot set it to %llu pages",
-				 (unsigned long long)target);
+		tell_broken(context, node, page_bytes, start, target, rc);
 		return;
 	}
 	pages = lasting_pages(&pool);
@@ -131,10 +160,10 @@ void pool_job_before(struct job_context *context)
 				 "cannot read it");
 		return;
 	}
-	context->result->values =
-		json_pack("{s:i, s:I, s:I}", "node", step->node, "page_bytes",
-			  (json_int_t)step->page_bytes, "pages", (json_int_t)lasting_pages(&pool));
-	context->result->outcome = WORKER_OUTCOME_DONE;
+	job_context_give(context, pool_object(step->node, step->page_bytes, object),
+			 json_pack("{s:i, s:I, s:I}", "node", step->node, "page_bytes",
+				   (json_int_t)step->page_bytes, "pages",
+				   (json_int_t)lasting_pages(&pool)));
 }
 
 void pool_job_run(struct job_context *context)

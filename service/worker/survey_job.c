@@ -118,15 +118,19 @@ static uint64_t count_unmapped(const struct job_context *context, const struct g
 	return unmapped;
 }
 
-static uint64_t read_cpuset(const struct job_context *context)
+/* 0 where there is no cpuset: no cgroup v2, or no controller. */
+static int read_cpuset(const struct job_context *context, uint64_t *ret_mems)
 {
 	char path[CGROUP_MEMORY_PATH_SIZE];
-	struct node_set mems;
+	struct node_set mems = {0};
+	int rc = cgroup_memory_read_path(context->sysroot, context->job->process.pid, path);
 
-	if (cgroup_memory_read_path(context->sysroot, context->job->process.pid, path) ||
-	    cgroup_memory_read_effective_mems(context->sysroot, path, &mems))
-		return 0;
-	return node_mask_from_set(&mems);
+	if (!rc)
+		rc = cgroup_memory_read_effective_mems(context->sysroot, path, &mems);
+	if (rc && rc != -ENOENT && rc != -ENODEV)
+		return rc;
+	*ret_mems = node_mask_from_set(&mems);
+	return 0;
 }
 
 /* Of which nodes are these processors ("0-3,8")? */
@@ -145,49 +149,63 @@ static uint64_t nodes_of_cpus(const struct numa_node_list *nodes, const char *cp
 	return mask;
 }
 
-static uint64_t thread_nodes(const struct job_context *context, const struct numa_node_list *nodes,
-			     const char *thread)
+/* A thread that has ended meanwhile is on no node. */
+static bool has_ended(int error)
+{
+	return error == -ENOENT || error == -ESRCH;
+}
+
+static int thread_nodes(const struct job_context *context, const struct numa_node_list *nodes,
+			const char *thread, uint64_t *ret_mask)
 {
 	CLEANUP_FREE char *status = NULL;
 	char *cpus;
+	int rc = sysroot_read_all(context->sysroot, STATUS_LIMIT, &status, NULL,
+				  "/proc/%d/task/%s/status", context->job->process.pid, thread);
 
-	if (sysroot_read_all(context->sysroot, STATUS_LIMIT, &status, NULL,
-			     "/proc/%d/task/%s/status", context->job->process.pid, thread))
-		return 0;
+	*ret_mask = 0;
+	if (rc)
+		return has_ended(rc) ? 0 : rc;
 	cpus = strstr(status, "\nCpus_allowed_list:");
 	if (!cpus)
 		return 0;
 	cpus += strlen("\nCpus_allowed_list:");
 	cpus += strspn(cpus, " \t");
 	cpus[strcspn(cpus, "\n")] = '\0';
-	return nodes_of_cpus(nodes, cpus);
+	*ret_mask = nodes_of_cpus(nodes, cpus);
+	return 0;
 }
 
 /* The nodes of the vCPU threads, which QEMU names "CPU 0/KVM"; of all threads where none has such a
  * name. */
-static uint64_t read_cpu_nodes(const struct job_context *context)
+static int read_cpu_nodes(const struct job_context *context, uint64_t *ret_nodes)
 {
-	struct numa_node_list nodes = {0};
-	struct sysroot_names threads = {0};
-	uint64_t vcpus = 0, all = 0;
+	CLEANUP(numa_node_list_done) struct numa_node_list nodes = {0};
+	CLEANUP(sysroot_names_done) struct sysroot_names threads = {0};
+	uint64_t vcpus = 0, all = 0, mask;
 	char name[32];
+	int rc = numa_node_list_read(context->sysroot, &nodes);
 
-	if (numa_node_list_read(context->sysroot, &nodes))
-		return 0;
-	sysroot_list(context->sysroot, &threads, "/proc/%d/task", context->job->process.pid);
-	for (size_t i = 0; i < threads.count; i++) {
-		uint64_t mask = thread_nodes(context, &nodes, threads.names[i]);
-
+	if (!rc)
+		rc = sysroot_list(context->sysroot, &threads, "/proc/%d/task",
+				  context->job->process.pid);
+	if (has_ended(rc))
+		rc = 0;
+	for (size_t i = 0; !rc && i < threads.count; i++) {
+		rc = thread_nodes(context, &nodes, threads.names[i], &mask);
+		if (rc)
+			break;
 		all |= mask;
-		if (!sysroot_read_text(context->sysroot, name, sizeof(name),
+		rc = sysroot_read_text(context->sysroot, name, sizeof(name),
 				       "/proc/%d/task/%s/comm", context->job->process.pid,
-				       threads.names[i]) &&
-		    strncmp(name, "CPU ", 4) == 0)
+				       threads.names[i]);
+		if (!rc && strncmp(name, "CPU ", 4) == 0)
 			vcpus |= mask;
+		if (has_ended(rc))
+			rc = 0;
 	}
-	sysroot_names_done(&threads);
-	numa_node_list_done(&nodes);
-	return vcpus ? vcpus : all;
+	*ret_nodes = vcpus ? vcpus : all;
+	return rc;
 }
 
 /* The DIMMs' ranges as one list for the survey; owner says whose each is. */
@@ -304,8 +322,14 @@ static void run(struct job_context *context, const struct guest_view *view,
 		return;
 	}
 	survey->unmapped_bytes = count_unmapped(context, view, present);
-	survey->cpuset_mems = read_cpuset(context);
-	survey->cpu_nodes = read_cpu_nodes(context);
+	rc = read_cpuset(context, &survey->cpuset_mems);
+	if (!rc)
+		rc = read_cpu_nodes(context, &survey->cpu_nodes);
+	if (rc && rc != -ESRCH) {
+		job_context_fail(context, rc, job_context_guest(context, object),
+				 "cannot see what nodes it may use");
+		return;
+	}
 	survey->vfio = view->map.vfio_count > 0;
 	survey->userfaultfd = view->map.userfaultfd_count > 0;
 	survey->locked = view->map.locked_bytes > 0;
@@ -319,9 +343,7 @@ static void run(struct job_context *context, const struct guest_view *view,
 	if (context->result->outcome != WORKER_OUTCOME_DONE)
 		return;
 	context->result->bytes_done = survey->resident_bytes;
-	context->result->values = worker_survey_to_json(survey);
-	if (!context->result->values)
-		job_context_fail(context, ENOMEM, object, "cannot tell what was found");
+	job_context_give(context, object, worker_survey_to_json(survey));
 }
 
 void survey_job_run(struct job_context *context)

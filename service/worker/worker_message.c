@@ -547,38 +547,43 @@ int worker_message_parse(const char *text, size_t length, struct worker_message 
 	return rc;
 }
 
+/* A list that lacks a row is no list. */
+static void append_row(json_t **list, json_t *row)
+{
+	if (json_array_append_new(*list, row) == 0)
+		return;
+	json_decref(*list);
+	*list = NULL;
+}
+
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
 	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
 	       *sharers = json_array();
 
 	for (size_t i = 0; i < survey->sharer_count; i++)
-		json_array_append_new(
-			sharers,
-			json_pack("{s:i, s:o, s:o, s:o}", "pid", survey->sharers[i].pid, "name",
-				  json_text(survey->sharers[i].name), "mapped_bytes",
-				  json_number(survey->sharers[i].mapped_bytes), "pinned_bytes",
-				  json_number(survey->sharers[i].pinned_bytes)));
+		append_row(&sharers,
+			   json_pack("{s:i, s:o, s:o, s:o}", "pid", survey->sharers[i].pid, "name",
+				     json_text(survey->sharers[i].name), "mapped_bytes",
+				     json_number(survey->sharers[i].mapped_bytes), "pinned_bytes",
+				     json_number(survey->sharers[i].pinned_bytes)));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (survey->node_bytes[node])
-			json_array_append_new(
-				nodes,
-				json_pack("[i, o]", node, json_number(survey->node_bytes[node])));
+			append_row(&nodes, json_pack("[i, o]", node,
+						     json_number(survey->node_bytes[node])));
 	for (size_t i = 0; i < survey->backing_count; i++)
-		json_array_append_new(backings,
-				      json_pack("{s:s, s:o, s:o, s:i, s:s, s:o}", "kind",
-						backing_kind_name(survey->backings[i].kind),
-						"page_bytes",
-						json_number(survey->backings[i].page_bytes),
-						"bytes", json_number(survey->backings[i].bytes),
-						"cell", survey->backings[i].cell, "policy_mode",
-						policy_mode_name(survey->backings[i].policy_mode),
-						"policy_nodes",
-						model_json_nodes(survey->backings[i].policy_nodes)));
+		append_row(&backings,
+			   json_pack("{s:s, s:o, s:o, s:i, s:s, s:o}", "kind",
+				     backing_kind_name(survey->backings[i].kind), "page_bytes",
+				     json_number(survey->backings[i].page_bytes), "bytes",
+				     json_number(survey->backings[i].bytes), "cell",
+				     survey->backings[i].cell, "policy_mode",
+				     policy_mode_name(survey->backings[i].policy_mode),
+				     "policy_nodes",
+				     model_json_nodes(survey->backings[i].policy_nodes)));
 	for (size_t i = 0; i < survey->dimm_count; i++)
-		json_array_append_new(dimms,
-				      json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
-						"bytes", json_number(survey->dimms[i].bytes)));
+		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
+					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
 			 "s:o, s:o, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),

@@ -37,7 +37,7 @@ void job_fixture_done(struct job_fixture *fixture)
 	json_decref(fixture->before);
 }
 
-void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind)
+void job_fixture_prepare(struct job_fixture *fixture, enum worker_job_kind kind)
 {
 	worker_result_done(&fixture->result);
 	memset(&fixture->result, 0, sizeof(fixture->result));
@@ -45,6 +45,11 @@ void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind)
 	fixture->job.before = kind == WORKER_JOB_UNDO ? json_dumps(fixture->before, 0) : NULL;
 	fixture->job.kind = kind;
 	fixture->context.stop = WORKER_CONTROL_GO;
+}
+
+void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind)
+{
+	job_fixture_prepare(fixture, kind);
 	worker_jobs_run(&fixture->context);
 	if (kind == WORKER_JOB_BEFORE) {
 		json_decref(fixture->before);

@@ -25,6 +25,8 @@ struct job_fixture {
 void job_fixture_init(struct job_fixture *fixture, enum step_kind kind);
 void job_fixture_done(struct job_fixture *fixture);
 
+/* All but the run itself, which is worker_jobs_run() on the fixture's context. */
+void job_fixture_prepare(struct job_fixture *fixture, enum worker_job_kind kind);
 /* Runs the job afresh. BEFORE keeps its values; UNDO is given them. */
 void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind);
 

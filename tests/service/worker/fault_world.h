@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A host with one guest of two cells, as a worker's jobs see and change it: page tables, cpusets, the policies of the
+ * guest's two memory files, pools of huge pages. Any call that the jobs make of it can be made to fail.
+ */
+#ifndef BALLAST_TESTS_FAULT_WORLD_H
+#define BALLAST_TESTS_FAULT_WORLD_H
+
+#include <pthread.h>
+#include "job_fixture.h"
+#include "page_move.h"
+
+#define FAULT_WORLD_PARTS      2
+#define FAULT_WORLD_PART_PAGES 1280 /* more than the mover's first batch */
+#define FAULT_WORLD_PAGES      (FAULT_WORLD_PARTS * FAULT_WORLD_PART_PAGES)
+#define FAULT_WORLD_NODES      4
+#define FAULT_WORLD_GROUPS     3 /* with a set of their own */
+#define FAULT_WORLD_ABSENT     (-1)
+
+/* What a move may change, and so what its undo must put back. */
+struct fault_state {
+	int8_t nodes[FAULT_WORLD_PAGES]; /* where each page is, or FAULT_WORLD_ABSENT */
+	char mems[FAULT_WORLD_GROUPS][16];
+	int policy_modes[FAULT_WORLD_PARTS]; /* as mbind(2) counts them */
+	uint64_t policy_nodes[FAULT_WORLD_PARTS];
+	unsigned pools[FAULT_WORLD_NODES]; /* pages of 2 MiB */
+};
+
+struct fault_world {
+	struct job_fixture fixture;
+	struct fault_state state, initial;
+	struct fault_state shown; /* what the tree tells */
+	bool has_shown;
+	struct page_move_ops ops;
+	pthread_mutex_t lock; /* the mover has threads */
+	uint64_t inodes[FAULT_WORLD_PARTS];
+	unsigned moves;	       /* calls of move_pages */
+	unsigned writes;       /* to the tree, and policies set */
+	unsigned absent_moves; /* of pages that must not be touched */
+};
+
+/* Part 0, at the higher address, is cell 0, on node 2; part 1 is cell 1, on node 1. Nodes 0 and 3 are free. */
+void fault_world_init(struct fault_world *world);
+void fault_world_done(struct fault_world *world);
+/* Everything as in the beginning, but the job and its "before". */
+void fault_world_reset(struct fault_world *world);
+bool fault_world_is_initial(const struct fault_world *world);
+uint64_t fault_world_bytes_on(const struct fault_world *world, const int8_t *nodes, int part, int node);
+void fault_world_add_userfaultfd(struct fault_world *world);
+/* Another process has its number. */
+void fault_world_reuse_pid(struct fault_world *world, bool is_other);
+
+#endif
