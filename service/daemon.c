@@ -32,6 +32,7 @@
 #include "look.h"
 #include "model_json.h"
 #include "node_set.h"
+#include "placement_keeper.h"
 #include "rest_server.h"
 #include "step_runner.h"
 #include "sysroot.h"
@@ -46,6 +47,8 @@
 #define EVENT_OPERATIONS 16
 /* After so many looks that failed the operations of the daemon before us go on all the same: each looks for itself. */
 #define FIRST_LOOK_TRIES 5
+/* Operations that are asked where they left their guests: several moves of each guest of a full host. */
+#define LEARN_OPERATIONS 256
 
 /* What was last told of an operation: only progress may be left out. */
 struct told {
@@ -64,10 +67,11 @@ struct daemon {
 	struct worker_pool *pool;
 	struct look *look;
 	struct step_runner *runner;
+	struct placement_keeper *keeper;
 	struct engine *engine;
 	struct rest_backend backend;
 	struct rest_server *rest;
-	struct event *terminate, *interrupt, *look_timer, *watchdog;
+	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn;
 	struct kernel_probe probe;
 	struct told told[EVENT_OPERATIONS];
 	size_t told_next;
@@ -75,6 +79,7 @@ struct daemon {
 	bool acting;		/* the first look has been: operations take their steps */
 	unsigned failed_looks;
 	bool stopping;
+	bool has_undone;	/* an operation that took something back has ended since the guests' places were learnt */
 	int lock_fd;
 };
 
@@ -126,6 +131,8 @@ static void on_look_changed(void *user, enum look_change change, const char *uui
 	const char *kind = change == LOOK_CHANGE_AGENT ? "agent" : "guest";
 	const struct snapshot_guest *guest;
 
+	if (daemon->keeper && change == LOOK_CHANGE_GUEST)
+		placement_keeper_check(daemon->keeper, uuid);
 	if (!daemon->rest || !uuid[0])
 		return;
 	if (change == LOOK_CHANGE_GUEST_GONE) {
@@ -163,6 +170,39 @@ static bool is_too_soon(struct daemon *daemon, const struct operation_record *op
 	return false;
 }
 
+static bool is_guest_busy(void *user, const char *guest)
+{
+	return engine_guest_operation(((struct daemon *)user)->engine, guest) != NULL;
+}
+
+/* What the operations in memory left their guests with. An undo takes some of it back: then these alone say what stands. */
+static void on_learn(evutil_socket_t fd, short what, void *user)
+{
+	struct daemon *daemon = user;
+	const struct operation_record *operations[LEARN_OPERATIONS];
+	size_t count = engine_operations(daemon->engine, operations, ARRAY_SIZE(operations));
+
+	placement_keeper_learn(daemon->keeper, operations, count, daemon->has_undone);
+	daemon->has_undone = false;
+}
+
+/* What operations of daemons before this one left: the journal has them, newest first. */
+static void learn_from_journal(struct daemon *daemon)
+{
+	struct operation_record **operations = NULL;
+	struct failure failure = {0};
+	size_t count = 0;
+
+	if (journal_load_operations(daemon->journal, false, NULL, LEARN_OPERATIONS, &operations, &count, &failure) < 0) {
+		say("<4>", &failure, "cannot tell which guests are to be kept in their place");
+		return;
+	}
+	placement_keeper_learn(daemon->keeper, (const struct operation_record *const *)operations, count, true);
+	for (size_t i = 0; i < count; i++)
+		operation_record_free(operations[i]);
+	free(operations);
+}
+
 static void on_engine_changed(void *user, enum engine_change change, const struct operation_record *operation,
 			      const struct drain_record *drain)
 {
@@ -179,6 +219,11 @@ static void on_engine_changed(void *user, enum engine_change change, const struc
 			if (step->step.kind == STEP_KIND_MOVE_PAGES && ms && step->bytes_done >= UINT64_C(16) << 20)
 				look_set_rate(daemon->look, step->bytes_done * 1000 / ms);
 		}
+	}
+	if (final && daemon->acting &&
+	    (operation->wish.kind == OPERATION_KIND_MOVE || operation->wish.kind == OPERATION_KIND_UNDRAIN)) {
+		daemon->has_undone |= operation->undone || operation->wish.kind == OPERATION_KIND_UNDRAIN;
+		event_active(daemon->learn, EV_TIMEOUT, 0);
 	}
 	if (!daemon->rest)
 		return;
@@ -454,6 +499,7 @@ static void on_first_look(void *user, int error, const struct failure *failure)
 	if (error)
 		say("<4>", failure, "cannot look at everything");
 	daemon->acting = true;
+	learn_from_journal(daemon);
 	engine_wait(daemon->engine, false);
 }
 
@@ -464,6 +510,7 @@ static void on_looked_at_host(void *user, int error, const struct failure *failu
 	daemon->looking = false;
 	if (error)
 		say("<4>", failure, "cannot look at the host");
+	placement_keeper_check(daemon->keeper, "");
 }
 
 static void schedule_look(struct daemon *daemon)
@@ -620,7 +667,11 @@ static int start(struct daemon *daemon, struct failure *failure)
 	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
 	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
 	daemon->look_timer = evtimer_new(daemon->base, on_look_timer, daemon);
-	if (!daemon->runner || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
+	daemon->learn = event_new(daemon->base, -1, 0, on_learn, daemon);
+	daemon->keeper = placement_keeper_new(&(struct placement_keeper_options){
+		.base = daemon->base, .sysroot = daemon->sysroot, .look = daemon->look, .pool = daemon->pool,
+		.observe = config->observe, .is_busy = is_guest_busy, .user = daemon});
+	if (!daemon->runner || !daemon->keeper || !daemon->learn || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
 	    event_add(daemon->terminate, NULL) < 0 || event_add(daemon->interrupt, NULL) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	r = engine_new(&(struct engine_options){.base = daemon->base, .journal = daemon->journal,
@@ -676,6 +727,7 @@ static void stop(struct daemon *daemon)
 	 */
 	daemon->rest = rest_server_free(daemon->rest);
 	worker_pool_free(daemon->pool);
+	daemon->keeper = placement_keeper_free(daemon->keeper);
 	look_free(daemon->look);
 	step_runner_free(daemon->runner);
 	daemon->engine = engine_free(daemon->engine);
@@ -688,6 +740,8 @@ static void stop(struct daemon *daemon)
 		event_free(daemon->look_timer);
 	if (daemon->watchdog)
 		event_free(daemon->watchdog);
+	if (daemon->learn)
+		event_free(daemon->learn);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	sysroot_free(daemon->sysroot);

@@ -135,6 +135,16 @@ int cgroup_memory_list_tree(const struct sysroot *sysroot, const char *path,
 	return 0;
 }
 
+int cgroup_memory_open(const struct sysroot *sysroot, const char *path)
+{
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
+
+	if (error < 0)
+		return error;
+	return sysroot_open(sysroot, O_PATH | O_DIRECTORY, "%s%s", mount, below(path));
+}
+
 static int read_mems(const struct sysroot *sysroot, const char *path, const char *file,
 		     struct node_set *ret_mems)
 {

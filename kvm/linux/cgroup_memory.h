@@ -29,6 +29,9 @@ void cgroup_memory_guest_path(char path[CGROUP_MEMORY_PATH_SIZE]);
 int cgroup_memory_list_tree(const struct sysroot *sysroot, const char *path,
 			    struct sysroot_names *ret_paths);
 
+/* The directory of a group, for who watches it or asks for its inode. A descriptor (O_PATH) or -errno. */
+int cgroup_memory_open(const struct sysroot *sysroot, const char *path);
+
 /* cpuset.mems as written (empty: inherited) and in effect. -ENOENT without the cpuset controller
  * there. */
 int cgroup_memory_read_mems(const struct sysroot *sysroot, const char *path,

@@ -280,8 +280,12 @@ int cli_guest(struct cli *cli)
 		       cli_size(entry, "current_bytes", a), cli_size(entry, "size_bytes", b),
 		       cli_size(entry, "requested_bytes", c));
 	printf("  managed by %s\n", cli_text(placement, "managed_by"));
-	if (cli_text(placement, "drift")[0])
-		printf("  drift: %s\n", cli_text(placement, "drift"));
+	entry = json_object_get(placement, "drift");
+	if (json_is_object(entry))
+		printf("  drift: %s, %s\n", cli_size(entry, "bytes", a), cli_text(entry, "detail"));
+	entry = json_object_get(placement, "kept");
+	if (json_is_object(entry))
+		printf("  kept: %s (%s)\n", cli_text(entry, "detail"), cli_text(entry, "at"));
 	print_unmovable(placement);
 	cli_print_remainders(json_object_get(memory, "remainder"), "  ", false);
 	return CLI_EXIT_DONE;

@@ -217,7 +217,9 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
-	guest->surveyed_at_ms = 0;
+	guest->surveyed_at_ms = guest->kept_at_ms = 0;
+	guest->wanted_nodes = guest->left_nodes = 0;
+	guest->kept[0] = '\0';
 	guest->pinned_bytes = guest->private_bytes = guest->transparent_huge_bytes = 0;
 	guest->shared_backing = false;
 	guest->sharer_count = 0;

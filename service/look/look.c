@@ -41,6 +41,7 @@ struct guest {
 	bool listed;			/* seen by the list under way */
 	bool reading;			/* a GET_DOMAIN is on its way that nobody waits for */
 	bool again;			/* something happened since it began: it may not have seen that */
+	bool is_drift_told;		/* that it has drifted: told again when it has come back meanwhile */
 	struct guest *next;
 };
 
@@ -278,6 +279,21 @@ static void piece_done(struct piece *piece)
 		refresh_step(refresh);
 }
 
+/* Of a page here and there nobody need be told: a hundredth of what the guest has. */
+static bool is_drifting(const struct snapshot_guest *guest)
+{
+	return guest->wanted_nodes && snapshot_guest_drift_bytes(guest) > guest->resident_bytes / 100;
+}
+
+static void watch_drift(struct guest *guest)
+{
+	bool was_told = guest->is_drift_told;
+
+	guest->is_drift_told = is_drifting(&guest->model);
+	if (guest->is_drift_told != was_told)
+		tell(guest->look, LOOK_CHANGE_GUEST, guest->model.uuid);
+}
+
 static void on_survey(void *user, const struct worker_result *result)
 {
 	struct piece *piece = user;
@@ -289,6 +305,7 @@ static void on_survey(void *user, const struct worker_result *result)
 		if (worker_survey_parse(result->values, &survey, &failure) == 0) {
 			guest_look_take_survey(&guest->model, &survey, wall_ms());
 			piece->look->stale = true;
+			watch_drift(guest);
 		} else if (piece->refresh) {
 			refresh_fail(piece->refresh, -EIO, &failure);
 		}
@@ -852,6 +869,30 @@ void look_set_managed(struct look *look, const char *uuid, bool managed)
 		return;
 	guest->model.managed_by_ballast = managed;
 	look->stale = true;
+}
+
+void look_set_wanted(struct look *look, const char *uuid, uint64_t wanted_nodes, uint64_t left_nodes)
+{
+	struct guest *guest = find_guest(look, uuid);
+
+	if (!guest)
+		return;
+	guest->model.wanted_nodes = wanted_nodes;
+	guest->model.left_nodes = left_nodes;
+	/* What the move itself left behind has been told by its remainder. */
+	guest->is_drift_told = is_drifting(&guest->model);
+	look->stale = true;
+}
+
+void look_set_kept(struct look *look, const char *uuid, const char *detail)
+{
+	struct guest *guest = find_guest(look, uuid);
+
+	if (!guest)
+		return;
+	snprintf(guest->model.kept, sizeof(guest->model.kept), "%s", detail);
+	guest->model.kept_at_ms = wall_ms();
+	tell(look, LOOK_CHANGE_GUEST, uuid);
 }
 
 void look_set_rate(struct look *look, uint64_t bytes_per_s)

@@ -73,6 +73,10 @@ struct look_watch *look_watch_free(struct look_watch *watch);
 
 /* For GET /v1/guests: placement was changed round libvirt (or is again as libvirt thinks). */
 void look_set_managed(struct look *look, const char *uuid, bool managed);
+/* Where the guest's moves left it to be: what drifts from there is counted, and told when it grows. */
+void look_set_wanted(struct look *look, const char *uuid, uint64_t wanted_nodes, uint64_t left_nodes);
+/* What was done so that it stays there: told as a change of the guest. */
+void look_set_kept(struct look *look, const char *uuid, const char *detail);
 /* What the last move was measured at. */
 void look_set_rate(struct look *look, uint64_t bytes_per_s);
 

@@ -334,33 +334,60 @@ static json_t *policy_of_memory(const struct snapshot_guest *guest)
 	return json;
 }
 
-/* null, or in one sentence where libvirt's word and the truth differ. */
+static const char *list_nodes(uint64_t mask, char text[64])
+{
+	size_t length = 0;
+
+	text[0] = '\0';
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && length + 4 < 64; node++)
+		if (mask >> node & 1)
+			length += (size_t)snprintf(text + length, 64 - length, "%s%d", length ? "," : "",
+						   node);
+	return text;
+}
+
+/*
+ * null, or how much of it lies where it should not, and in one sentence each: where its last move and the truth differ,
+ * and where libvirt's word and the truth do.
+ */
 static json_t *drift_json(const struct snapshot_guest *guest)
 {
-	char text[224], nodes[2][64];
-	uint64_t resident = 0;
-	const uint64_t *masks[2] = {&guest->numatune_nodes, &resident};
+	char text[320] = "", moved[64], seen[64], defined[64];
+	uint64_t resident = 0, bytes = guest->surveyed ? snapshot_guest_drift_bytes(guest) : 0;
+	size_t length = 0;
+	json_t *json;
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (guest->node_bytes[node])
 			resident |= UINT64_C(1) << node;
-	if (guest->numatune_mode == NUMATUNE_MODE_NONE || !guest->surveyed ||
-	    !(resident & ~guest->numatune_nodes))
+	list_nodes(resident, seen);
+	if (guest->surveyed && guest->wanted_nodes && bytes)
+		length = (size_t)snprintf(text, sizeof(text), "it was moved to %s, memory is on %s",
+					  list_nodes(guest->wanted_nodes, moved), seen);
+	if (guest->surveyed && guest->numatune_mode != NUMATUNE_MODE_NONE &&
+	    resident & ~guest->numatune_nodes)
+		length += (size_t)snprintf(text + length, sizeof(text) - length,
+					   "%slibvirt's XML says %s node %s, memory is on %s",
+					   length ? "; " : "", numatune_mode_name(guest->numatune_mode),
+					   list_nodes(guest->numatune_nodes, defined), seen);
+	if (!length)
 		return json_null();
-	for (int i = 0; i < 2; i++) {
-		size_t length = 0;
+	json = json_object();
+	model_json_put(&json, "bytes", model_json_u64(bytes));
+	model_json_put(&json, "detail", json_string(text));
+	return json;
+}
 
-		nodes[i][0] = '\0';
-		for (int node = 0; node < SNAPSHOT_NODES_MAX && length + 4 < sizeof(nodes[i]);
-		     node++)
-			if (*masks[i] >> node & 1)
-				length += (size_t)snprintf(nodes[i] + length,
-							   sizeof(nodes[i]) - length, "%s%d",
-							   length ? "," : "", node);
-	}
-	snprintf(text, sizeof(text), "libvirt's XML says %s node %s, memory is on %s",
-		 numatune_mode_name(guest->numatune_mode), nodes[0], nodes[1]);
-	return json_string(text);
+static json_t *kept_json(const struct snapshot_guest *guest)
+{
+	json_t *json;
+
+	if (!guest->kept[0])
+		return json_null();
+	json = json_object();
+	model_json_put(&json, "detail", model_json_text(guest->kept));
+	model_json_put(&json, "at", model_json_time(guest->kept_at_ms));
+	return json;
 }
 
 static json_t *sharers_json(const struct snapshot_guest *guest)
@@ -423,6 +450,8 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&json, "resident_bytes", model_json_u64(guest->resident_bytes));
 	model_json_put(&json, "swapped_bytes", model_json_u64(guest->swapped_bytes));
 	model_json_put(&json, "unmapped_bytes", model_json_u64(guest->unmapped_bytes));
+	model_json_put(&json, "wanted_nodes", guest->wanted_nodes ? model_json_nodes(guest->wanted_nodes) : json_null());
+	model_json_put(&json, "kept", kept_json(guest));
 	model_json_put(&json, "transparent_huge_bytes", model_json_u64(guest->transparent_huge_bytes));
 	model_json_put(&json, "pinned_bytes", model_json_u64(guest->pinned_bytes));
 	model_json_put(&json, "private_bytes", model_json_u64(guest->private_bytes));

@@ -248,6 +248,18 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 	return 0;
 }
 
+uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest)
+{
+	uint64_t off = guest->left_nodes, bytes = 0;
+
+	if (!guest->wanted_nodes)
+		off = guest->numatune_mode == NUMATUNE_MODE_NONE ? 0 : ~guest->numatune_nodes;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (off >> node & 1)
+			bytes += guest->node_bytes[node];
+	return bytes;
+}
+
 static bool is_excepted(const struct snapshot_hold *hold, const char *except_drain)
 {
 	return except_drain && strcmp(hold->drain, except_drain) == 0;

@@ -232,6 +232,10 @@ struct snapshot_guest {
 	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
 	bool cpus_pinned;
 	bool managed_by_ballast;			/* placement was changed round libvirt */
+	uint64_t wanted_nodes;				/* where its last move left it to be; 0: it was not moved */
+	uint64_t left_nodes;				/* what of it lies there has drifted, or was left by the move */
+	char kept[160];					/* what was last done so that it stays so; empty: nothing */
+	uint64_t kept_at_ms;
 	/* what cannot move, known beforehand */
 	uint64_t pinned_bytes;				/* held for long: passed-through devices, registered buffers */
 	uint64_t private_bytes;				/* guest_memfd: in no page table of the host */
@@ -297,6 +301,12 @@ struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t 
 unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
+
+/*
+ * Resident bytes that do not lie where they should: off the nodes of the last move; or, where there was none, off those
+ * that libvirt's XML binds it to. By the last survey.
+ */
+uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 
 /* Is any byte of [start, end) under a hold other than that of except_drain (NULL: any)? */
 bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end, const char *except_drain);

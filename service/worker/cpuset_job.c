@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "cgroup_memory.h"
 #include "guest_view.h"
 #include "job_context.h"
@@ -234,16 +235,22 @@ void cpuset_job_before(struct job_context *context)
 	}
 	rc = list_groups(context, &groups);
 	for (size_t i = 0; !rc && i < groups.count; i++) {
+		CLEANUP_CLOSE int fd = cgroup_memory_open(context->sysroot, groups.names[i]);
 		struct node_set mems;
+		struct stat status;
 
-		rc = cgroup_memory_read_mems(context->sysroot, groups.names[i], &mems);
+		rc = fd < 0 ? fd : fstat(fd, &status) ? -errno : 0;
+		if (!rc)
+			rc = cgroup_memory_read_mems(context->sysroot, groups.names[i], &mems);
 		/* It went in between, as a vCPU's does that is unplugged. */
 		if (rc == -ENOENT || rc == -ENODEV) {
 			rc = 0;
 			continue;
 		}
+		/* The inode tells a thread's group from that of a thread that took its name later. */
 		if (!rc && json_array_append_new(
-				   list, json_pack("{s:s, s:s}", "path", groups.names[i], "mems",
+				   list, json_pack("{s:s, s:I, s:s}", "path", groups.names[i], "inode",
+						   (json_int_t)status.st_ino, "mems",
 						   node_set_format(&mems, text, sizeof(text)))))
 			rc = -ENOMEM;
 	}

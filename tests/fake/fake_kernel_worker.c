@@ -2,12 +2,15 @@
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
  * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed. Other jobs do what
- * the text of their step says, or else all of it.
+ * the text of their step says, or else all of it. The guest's cgroups are those in the file that
+ * FAKE_KERNEL_GROUPS names after the test's process: [{path, inode, mems}].
  */
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "fake_kernel_worker.h"
 #include "worker_channel.h"
 #include "worker_spawn.h"
 
@@ -59,6 +62,28 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 	free(survey);
 }
 
+static json_t *read_groups(char path[64])
+{
+	snprintf(path, 64, FAKE_KERNEL_GROUPS, (int)getppid());
+	return json_load_file(path, 0, NULL);
+}
+
+/* Each group with a set of its own has the step's first node then. */
+static void write_groups(const struct step *step)
+{
+	char path[64], mems[8];
+	json_t *groups = read_groups(path), *group;
+	size_t index;
+
+	snprintf(mems, sizeof(mems), "%d", __builtin_ctzll(step->nodes));
+	json_array_foreach(groups, index, group) {
+		if (json_string_length(json_object_get(group, "mems")))
+			json_object_set_new(group, "mems", json_string(mems));
+	}
+	json_dump_file(groups, path, JSON_COMPACT);
+	json_decref(groups);
+}
+
 static int run(struct worker_channel *channel, struct worker_message *start,
 	       struct worker_message *answer)
 {
@@ -70,6 +95,15 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 	result->bytes_done = start->job.step.bytes;
 	if (start->job.kind == WORKER_JOB_SURVEY) {
 		survey(&start->job, answer);
+	} else if (start->job.kind == WORKER_JOB_BEFORE &&
+		   start->job.step.kind == STEP_KIND_CPUSET) {
+		char path[64];
+
+		result->values = json_pack("{s:o*}", "groups", read_groups(path));
+	} else if (start->job.kind == WORKER_JOB_STEP && start->job.step.kind == STEP_KIND_CPUSET &&
+		   start->job.step.nodes) {
+		write_groups(&start->job.step);
+		result->values = json_pack("{s:s}", "detail", "1 cgroup");
 	} else if (start->job.kind == WORKER_JOB_BEFORE) {
 		result->values = json_pack("{s:s}", "mode", "bind");
 	} else if (start->job.kind == WORKER_JOB_UNDO) {

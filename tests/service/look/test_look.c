@@ -585,6 +585,41 @@ static void test_managed_and_rate(void)
 	finish();
 }
 
+/* It lies elsewhere than where it was moved to: told once, not at every survey. */
+static void test_drift(void)
+{
+	unsigned told;
+
+	start();
+	add_guest(4711);
+	start_look();
+	while (!snapshot_guest(look_snapshot(rig.look), "g1"))
+		turn();
+	CHECK_TRUE(!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed);
+	look_set_wanted(rig.look, FAKE_LIBVIRT_G1, 1 << 3, ~UINT64_C(8));
+	told = rig.changes[LOOK_CHANGE_GUEST];
+	while (!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed)
+		turn();
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST], told + 1);
+	CHECK_INT(snapshot_guest_drift_bytes(snapshot_guest(look_snapshot(rig.look), "g1")), 300 * MIB);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	/* One for the read of the domain. */
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST], told + 2);
+	/* A new move leaves it where it is: what the move's own remainder told is no drift. */
+	look_set_wanted(rig.look, FAKE_LIBVIRT_G1, 1 << 0, ~UINT64_C(1));
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST], told + 3);
+	look_set_kept(rig.look, FAKE_LIBVIRT_G1, "put right");
+	CHECK_INT(rig.changes[LOOK_CHANGE_GUEST], told + 4);
+	CHECK_STR(snapshot_guest(look_snapshot(rig.look), "g1")->kept, "put right");
+	/* Another process knows nothing of all that. */
+	fake_host_add_process(&rig.tree, 4711, 4243, "g1", FAKE_LIBVIRT_G1);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->wanted_nodes, 0);
+	CHECK_STR(snapshot_guest(look_snapshot(rig.look), "g1")->kept, "");
+	finish();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -607,6 +642,7 @@ int main(void)
 		{"holders", test_holders},
 		{"freed in the middle", test_free_in_the_middle},
 		{"managed, and a rate", test_managed_and_rate},
+		{"drift", test_drift},
 	};
 
 	return unit_main("service/look", cases, sizeof(cases) / sizeof(cases[0]));

@@ -350,8 +350,8 @@ static void guests_are_shown(void)
 	CHECK_INT(json_integer_value(
 			  json_object_get(json_object_get(json, "memory"), "over_use_bytes")),
 		  200);
-	CHECK_STR(json_string_value(json_object_get(json_object_get(json, "placement"), "drift")),
-		  "libvirt's XML says strict node 3, memory is on 2");
+	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "drift")),
+		   "{\"bytes\":700,\"detail\":\"libvirt's XML says strict node 3, memory is on 2\"}");
 	check_json(json_incref(json_object_get(json_object_get(json, "agent"), "features")),
 		   "[\"compact\"]");
 	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "sharers")),

@@ -807,7 +807,7 @@ static void test_worker(void)
 {
 	start(false);
 	worker_step("");
-	CHECK_STR(rig.before, "{\"mode\":\"bind\"}");
+	CHECK_STR(rig.before, "{\"mode\":\"bind\",\"process\":{\"pid\":4711,\"start_time\":4242}}");
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_INT(rig.outcome.bytes_done, 64 * MIB);
@@ -815,7 +815,8 @@ static void test_worker(void)
 	CHECK_STR(rig.result, "{\"detail\":\"all of it\"}");
 	undo();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
-	CHECK_STR(rig.result, "{\"detail\":\"{\\\"mode\\\":\\\"bind\\\"}\"}");
+	CHECK_STR(rig.result, "{\"detail\":\"{\\\"mode\\\":\\\"bind\\\",\\\"process\\\":{\\\"pid\\\":4711,"
+			      "\\\"start_time\\\":4242}}\"}");
 	worker_step("partial");
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);

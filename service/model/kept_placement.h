@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a guest's finished operations have left it with, beside what libvirt knows: read from their records, so that it
+ * outlives a restart of the daemon. Pure.
+ */
+#ifndef BALLAST_SERVICE_KEPT_PLACEMENT_H
+#define BALLAST_SERVICE_KEPT_PLACEMENT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "operation_record.h"
+#include "snapshot.h"
+
+struct kept_placement {
+	uint64_t mems;			/* cpuset.mems of its cgroups as set last; 0: not set round libvirt */
+	json_t *groups;			/* owned; of that step: [{path, inode, mems}], the groups that were there; or NULL */
+	bool has_policy;		/* a policy of its shared memory was set: policy says which */
+	struct step policy;		/* of kind MEMORY_POLICY */
+	uint64_t wanted_nodes;		/* where it was moved to; 0: it was not moved */
+	uint64_t left_nodes;		/* what of it lies there has come there since, or was left there */
+};
+
+void kept_placement_done(struct kept_placement *kept);
+
+/*
+ * Adds what this operation left; called newest first, because what a later one set stands. An operation of another
+ * guest, one that is not finished, steps that were undone and steps on another process of the guest add nothing: what
+ * was changed of a process ended with it. Returns 0 or -ENOMEM.
+ */
+int kept_placement_take(struct kept_placement *kept, const struct operation_record *operation,
+			const struct snapshot_guest *guest);
+
+/* Takes over from an older word what this one does not say. */
+int kept_placement_inherit(struct kept_placement *kept, const struct kept_placement *older);
+
+enum kept_placement_verdict {
+	KEPT_PLACEMENT_RIGHT,
+	KEPT_PLACEMENT_NEW_GROUPS,	/* groups that came since say something else: libvirt gave them what it knows */
+	KEPT_PLACEMENT_OVERRULED,	/* a group that was there before was changed: somebody meant it */
+	KEPT_PLACEMENT_VERDICT_COUNT
+};
+
+/*
+ * Compares the guest's cgroups as they are now ([{path, inode, mems}]) with what is kept. A group without a set of its
+ * own inherits and is right. *ret_detail names the groups and their sets: "vcpu1: cpuset.mems 3, not 2".
+ */
+enum kept_placement_verdict kept_placement_judge(const struct kept_placement *kept, const json_t *groups,
+						 char detail[160]);
+
+#endif

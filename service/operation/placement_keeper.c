@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *           learn, check, cgroup changed                    groups differ
+ *   IDLE ------------------------------> WAITING -> LOOKING ------------> CORRECTING -> IDLE
+ *     ^                                   100 ms       |
+ *     +------------------- all is right, or overruled -+
+ *
+ * libvirt makes a thread's group, writes its sets and moves the thread in, each a write of its own: it is let finish
+ * before anybody looks. What happens meanwhile is looked at once more afterwards.
+ */
+#include "placement_keeper.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cgroup_memory.h"
+#include "cgroup_watch.h"
+#include "guest_look.h"
+#include "operation_record.h"
+
+/* libvirt is through with a new thread in a few milliseconds; memory that lands wrong meanwhile is some MiB at most. */
+#define SETTLE_MS   100
+#define DEADLINE_MS 60000
+
+enum keeper_state { KEEPER_STATE_IDLE, KEEPER_STATE_WAITING, KEEPER_STATE_LOOKING, KEEPER_STATE_CORRECTING };
+
+struct kept {
+	struct placement_keeper *keeper; /* borrowed */
+	char uuid[SNAPSHOT_UUID_SIZE];
+	int pid;
+	uint64_t start_time;
+	struct kept_placement placement; /* owned */
+	size_t device_count;		 /* memory devices at the last look: a new one has libvirt's policy */
+	enum keeper_state state;
+	bool again;
+	char detail[160];
+	char told[160];			 /* the last word that is not said twice in a row */
+	struct cgroup_watch *watch;	/* owned; NULL: changes are found by the look that time brings */
+	struct event *watch_event;	/* owned */
+	struct event *timer;		/* owned */
+	struct kept *next;
+};
+
+struct placement_keeper {
+	struct placement_keeper_options options;
+	struct kept *guests; /* owned */
+};
+
+static void kept_free(struct kept *kept)
+{
+	if (kept->watch_event)
+		event_free(kept->watch_event);
+	cgroup_watch_free(kept->watch);
+	if (kept->timer)
+		event_free(kept->timer);
+	kept_placement_done(&kept->placement);
+	free(kept);
+}
+
+/* One that a worker works for is freed by its answer. */
+static bool is_at_work(const struct kept *kept)
+{
+	return kept->state == KEEPER_STATE_LOOKING || kept->state == KEEPER_STATE_CORRECTING;
+}
+
+static const struct snapshot_guest *guest_of(const struct kept *kept)
+{
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(kept->keeper->options.look), kept->uuid);
+
+	return guest && guest->pid == kept->pid && guest->start_time == kept->start_time ? guest : NULL;
+}
+
+static struct kept *find(const struct placement_keeper *keeper, const char *uuid)
+{
+	for (struct kept *kept = keeper->guests; kept; kept = kept->next)
+		if (strcmp(kept->uuid, uuid) == 0)
+			return kept;
+	return NULL;
+}
+
+static void drop(struct kept *kept)
+{
+	for (struct kept **link = &kept->keeper->guests; *link; link = &(*link)->next)
+		if (*link == kept) {
+			*link = kept->next;
+			break;
+		}
+	kept_free(kept);
+}
+
+static void arm(struct kept *kept)
+{
+	struct timeval when = {.tv_usec = (suseconds_t)kept->keeper->options.settle_ms * 1000};
+
+	if (is_at_work(kept)) {
+		kept->again = true;
+		return;
+	}
+	if (kept->state == KEEPER_STATE_WAITING)
+		return;
+	kept->state = KEEPER_STATE_WAITING;
+	evtimer_add(kept->timer, &when);
+}
+
+static void on_cgroup(evutil_socket_t fd, short what, void *user)
+{
+	struct kept *kept = user;
+
+	if (cgroup_watch_read(kept->watch))
+		arm(kept);
+}
+
+static void watch_cgroup(struct kept *kept)
+{
+	const struct placement_keeper_options *options = &kept->keeper->options;
+	char path[CGROUP_MEMORY_PATH_SIZE];
+
+	if (kept->watch || !kept->placement.mems ||
+	    cgroup_memory_read_path(options->sysroot, kept->pid, path) < 0)
+		return;
+	cgroup_memory_guest_path(path);
+	if (cgroup_watch_new(options->sysroot, path, &kept->watch) < 0)
+		return;
+	kept->watch_event = event_new(options->base, cgroup_watch_fd(kept->watch), EV_READ | EV_PERSIST, on_cgroup, kept);
+	if (!kept->watch_event || event_add(kept->watch_event, NULL) < 0)
+		kept->watch = cgroup_watch_free(kept->watch);
+}
+
+/* Workers */
+
+/* 0, or -errno with nothing under way. */
+static int start_job(struct kept *kept, const struct snapshot_guest *guest, enum worker_job_kind kind,
+		     const struct step *step, worker_result_fn *result)
+{
+	struct worker_job job = {.kind = kind, .deadline_ms = DEADLINE_MS};
+	struct failure failure = {0};
+	int rc = step_copy(step, &job.step);
+
+	if (rc == 0) {
+		snprintf(job.step.guest, sizeof(job.step.guest), "%s", guest->uuid);
+		snprintf(job.step.guest_name, sizeof(job.step.guest_name), "%s", guest->name);
+		job.process = (struct worker_process){guest->pid, guest->start_time};
+		guest_look_ram_sizes(guest, &job);
+		rc = worker_pool_start(kept->keeper->options.pool, &job, NULL, result, kept, NULL, &failure);
+	}
+	worker_job_done(&job);
+	return rc;
+}
+
+/* The end of a look or a correction. The guest may have gone meanwhile, and the entry with it. */
+static void rest(struct kept *kept)
+{
+	kept->state = KEEPER_STATE_IDLE;
+	if (!guest_of(kept)) {
+		drop(kept);
+		return;
+	}
+	if (kept->again) {
+		kept->again = false;
+		arm(kept);
+	}
+}
+
+/* What stays as it is is said once, not at every look. */
+static void tell_once(struct kept *kept, const char *text)
+{
+	if (strcmp(kept->told, text) == 0)
+		return;
+	snprintf(kept->told, sizeof(kept->told), "%s", text);
+	look_set_kept(kept->keeper->options.look, kept->uuid, text);
+}
+
+static void on_corrected(void *user, const struct worker_result *result)
+{
+	struct kept *kept = user;
+	char text[160], cause[96];
+
+	if (!guest_of(kept)) {
+		rest(kept);
+		return;
+	}
+	if (result->outcome == WORKER_OUTCOME_DONE) {
+		kept->told[0] = '\0';
+		snprintf(text, sizeof(text), "put right: %.140s", kept->detail);
+	} else {
+		snprintf(text, sizeof(text), "could not be put right (%.60s): %.70s",
+			 result->remainder.count ? result->remainder.items[0].detail :
+						   failure_format(&result->failure, cause, sizeof(cause)),
+			 kept->detail);
+	}
+	tell_once(kept, text);
+	if (result->outcome == WORKER_OUTCOME_DONE)
+		kept->told[0] = '\0';
+	rest(kept);
+}
+
+static void correct(struct kept *kept, const struct snapshot_guest *guest, const struct step *step)
+{
+	if (kept->keeper->options.observe) {
+		char text[160];
+
+		snprintf(text, sizeof(text), "observing only, so not put right: %.110s", kept->detail);
+		tell_once(kept, text);
+		rest(kept);
+		return;
+	}
+	kept->state = KEEPER_STATE_CORRECTING;
+	if (start_job(kept, guest, WORKER_JOB_STEP, step, on_corrected) < 0)
+		rest(kept);
+}
+
+/*
+ * A new memory device has the policy that libvirt's XML gives it. A policy that follows a map would shift the others
+ * once more, so only one that says where all of it belongs is set again.
+ */
+static bool correct_policy(struct kept *kept, const struct snapshot_guest *guest)
+{
+	bool is_new = guest->device_count > kept->device_count;
+
+	kept->device_count = guest->device_count;
+	if (!is_new || !kept->placement.has_policy || kept->placement.policy.by_map)
+		return false;
+	snprintf(kept->detail, sizeof(kept->detail), "memory policy of a new memory device");
+	correct(kept, guest, &kept->placement.policy);
+	return true;
+}
+
+static void on_groups(void *user, const struct worker_result *result)
+{
+	struct kept *kept = user;
+	const struct snapshot_guest *guest = guest_of(kept);
+	const json_t *groups = json_object_get(result->values, "groups");
+	struct look *look = kept->keeper->options.look;
+	char text[160];
+	struct step step;
+
+	if (!guest || result->outcome != WORKER_OUTCOME_DONE || !json_is_array(groups) ||
+	    kept->keeper->options.is_busy(kept->keeper->options.user, kept->uuid)) {
+		rest(kept);
+		return;
+	}
+	enum kept_placement_verdict verdict = kept_placement_judge(&kept->placement, groups, kept->detail);
+
+	/* A group that is not right yet is not known yet: the next look finds it new again. */
+	if (verdict == KEPT_PLACEMENT_RIGHT) {
+		json_decref(kept->placement.groups);
+		kept->placement.groups = json_incref((json_t *)(uintptr_t)groups);
+	}
+	switch (verdict) {
+	case KEPT_PLACEMENT_NEW_GROUPS:
+		step_init(&step, STEP_KIND_CPUSET);
+		step.nodes = kept->placement.mems;
+		correct(kept, guest, &step);
+		return;
+	case KEPT_PLACEMENT_OVERRULED:
+		/* Somebody's own word: from here on it is theirs. */
+		kept->placement.mems = 0;
+		snprintf(text, sizeof(text), "changed by somebody else, so left: %.120s", kept->detail);
+		look_set_managed(look, kept->uuid, false);
+		look_set_kept(look, kept->uuid, text);
+		break;
+	case KEPT_PLACEMENT_RIGHT:
+	case KEPT_PLACEMENT_VERDICT_COUNT:
+		break;
+	}
+	if (!correct_policy(kept, guest))
+		rest(kept);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct kept *kept = user;
+	const struct snapshot_guest *guest = guest_of(kept);
+	struct step step;
+
+	kept->state = KEEPER_STATE_IDLE;
+	if (!guest) {
+		drop(kept);
+		return;
+	}
+	/* An operation's own changes are no news; when it ends, what it left is learnt. */
+	if (kept->keeper->options.is_busy(kept->keeper->options.user, kept->uuid))
+		return;
+	if (!kept->placement.mems) {
+		kept->state = KEEPER_STATE_LOOKING;
+		if (!correct_policy(kept, guest))
+			rest(kept);
+		return;
+	}
+	step_init(&step, STEP_KIND_CPUSET);
+	step.nodes = kept->placement.mems;
+	kept->state = KEEPER_STATE_LOOKING;
+	if (start_job(kept, guest, WORKER_JOB_BEFORE, &step, on_groups) < 0)
+		rest(kept);
+}
+
+/* Learning */
+
+static struct kept *add(struct placement_keeper *keeper, const struct snapshot_guest *guest)
+{
+	struct kept *kept = calloc(1, sizeof(*kept));
+
+	if (!kept)
+		return NULL;
+	kept->keeper = keeper;
+	snprintf(kept->uuid, sizeof(kept->uuid), "%s", guest->uuid);
+	kept->pid = guest->pid;
+	kept->start_time = guest->start_time;
+	kept->device_count = guest->device_count;
+	kept->timer = evtimer_new(keeper->options.base, on_timer, kept);
+	if (!kept->timer) {
+		kept_free(kept);
+		return NULL;
+	}
+	kept->next = keeper->guests;
+	keeper->guests = kept;
+	return kept;
+}
+
+static bool is_anything(const struct kept_placement *placement)
+{
+	return placement->mems || placement->has_policy || placement->wanted_nodes;
+}
+
+static void learn_guest(struct placement_keeper *keeper, const struct snapshot_guest *guest,
+			const struct operation_record *const *operations, size_t count, bool is_all)
+{
+	struct kept_placement placement = {0};
+	struct kept *kept = find(keeper, guest->uuid);
+	char uuid[SNAPSHOT_UUID_SIZE];
+	int rc = 0;
+
+	/* A guest that was started anew keeps nothing. */
+	if (kept && !guest_of(kept)) {
+		/* A worker still answers for the one before: it drops it then. */
+		if (is_at_work(kept))
+			return;
+		drop(kept);
+		kept = NULL;
+	}
+	for (size_t i = 0; i < count && rc == 0; i++)
+		rc = kept_placement_take(&placement, operations[i], guest);
+	if (rc == 0 && kept && !is_all)
+		rc = kept_placement_inherit(&placement, &kept->placement);
+	if (rc || (!kept && !is_anything(&placement))) {
+		kept_placement_done(&placement);
+		return;
+	}
+	if (!kept)
+		kept = add(keeper, guest);
+	if (!kept) {
+		kept_placement_done(&placement);
+		return;
+	}
+	kept_placement_done(&kept->placement);
+	kept->placement = placement;
+	/* Telling look makes a new snapshot: the guest is not touched afterwards. */
+	memcpy(uuid, guest->uuid, sizeof(uuid));
+	look_set_managed(keeper->options.look, uuid, placement.mems || placement.has_policy);
+	look_set_wanted(keeper->options.look, uuid, placement.wanted_nodes, placement.left_nodes);
+	watch_cgroup(kept);
+	arm(kept);
+}
+
+void placement_keeper_learn(struct placement_keeper *keeper, const struct operation_record *const *operations,
+			    size_t count, bool is_all)
+{
+	/* Borrowed until the next turn of the loop, whatever is set meanwhile. */
+	const struct snapshot *snapshot = look_snapshot(keeper->options.look);
+
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (snapshot->guests[i].pid > 0)
+			learn_guest(keeper, &snapshot->guests[i], operations, count, is_all);
+}
+
+void placement_keeper_check(struct placement_keeper *keeper, const char *guest)
+{
+	for (struct kept *kept = keeper->guests; kept; kept = kept->next) {
+		if (guest[0] && strcmp(kept->uuid, guest) != 0)
+			continue;
+		/* The watch tells of groups; a device that came is seen in the guest itself. */
+		const struct snapshot_guest *now = guest[0] ? guest_of(kept) : NULL;
+
+		if (guest[0] && kept->watch && now && now->device_count == kept->device_count)
+			continue;
+		arm(kept);
+	}
+}
+
+struct placement_keeper *placement_keeper_new(const struct placement_keeper_options *options)
+{
+	struct placement_keeper *keeper = calloc(1, sizeof(*keeper));
+
+	if (!keeper)
+		return NULL;
+	keeper->options = *options;
+	if (!keeper->options.settle_ms)
+		keeper->options.settle_ms = SETTLE_MS;
+	return keeper;
+}
+
+struct placement_keeper *placement_keeper_free(struct placement_keeper *keeper)
+{
+	if (!keeper)
+		return NULL;
+	while (keeper->guests) {
+		struct kept *kept = keeper->guests;
+
+		keeper->guests = kept->next;
+		kept_free(kept);
+	}
+	free(keeper);
+	return NULL;
+}
