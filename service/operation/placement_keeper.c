@@ -2,8 +2,9 @@
 /*
  *           learn, check, cgroup changed                    groups differ
  *   IDLE ------------------------------> WAITING -> LOOKING ------------> CORRECTING -> IDLE
- *     ^                                   100 ms       |
- *     +------------------- all is right, or overruled -+
+ *     ^                            100 ms  ^           |
+ *     |                                    +-10 s------+ somebody changed a group that was there
+ *     +------------------ all is right, or it lasted --+
  *
  * libvirt makes a thread's group, writes its sets and moves the thread in, each a write of its own: it is let finish
  * before anybody looks. What happens meanwhile is looked at once more afterwards.
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "cgroup_memory.h"
 #include "cgroup_watch.h"
 #include "guest_look.h"
@@ -23,6 +25,7 @@
 /* libvirt is through with a new thread in a few milliseconds; memory that lands wrong meanwhile is some MiB at most. */
 #define SETTLE_MS   100
 #define DEADLINE_MS 60000
+#define CONFIRM_MS  10000
 
 enum keeper_state { KEEPER_STATE_IDLE, KEEPER_STATE_WAITING, KEEPER_STATE_LOOKING, KEEPER_STATE_CORRECTING };
 
@@ -32,6 +35,7 @@ struct kept {
 	int pid;
 	uint64_t start_time;
 	struct kept_placement placement; /* owned */
+	uint64_t overruled_at_ms;	 /* since when a group that was there says something else; 0: none does */
 	size_t device_count;		 /* memory devices at the last look: a new one has libvirt's policy */
 	enum keeper_state state;
 	bool again;
@@ -90,9 +94,17 @@ static void drop(struct kept *kept)
 	kept_free(kept);
 }
 
-static void arm(struct kept *kept)
+static uint64_t now_ms(void)
 {
-	struct timeval when = {.tv_usec = (suseconds_t)kept->keeper->options.settle_ms * 1000};
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void arm_after(struct kept *kept, unsigned ms)
+{
+	struct timeval when = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	if (is_at_work(kept)) {
 		kept->again = true;
@@ -102,6 +114,16 @@ static void arm(struct kept *kept)
 		return;
 	kept->state = KEEPER_STATE_WAITING;
 	evtimer_add(kept->timer, &when);
+}
+
+static void arm(struct kept *kept)
+{
+	/* What has just happened need not wait for a change to have lasted. */
+	if (kept->state == KEEPER_STATE_WAITING && kept->overruled_at_ms) {
+		evtimer_del(kept->timer);
+		kept->state = KEEPER_STATE_IDLE;
+	}
+	arm_after(kept, kept->keeper->options.settle_ms);
 }
 
 static void on_cgroup(evutil_socket_t fd, short what, void *user)
@@ -227,6 +249,16 @@ static bool correct_policy(struct kept *kept, const struct snapshot_guest *guest
 	return true;
 }
 
+/* True once the change has lasted: from then on it is theirs. */
+static bool is_overruled(struct kept *kept)
+{
+	uint64_t now = now_ms();
+
+	if (!kept->overruled_at_ms)
+		kept->overruled_at_ms = now;
+	return now >= kept->overruled_at_ms + kept->keeper->options.confirm_ms;
+}
+
 static void on_groups(void *user, const struct worker_result *result)
 {
 	struct kept *kept = user;
@@ -244,6 +276,8 @@ static void on_groups(void *user, const struct worker_result *result)
 	enum kept_placement_verdict verdict = kept_placement_judge(&kept->placement, groups, kept->detail);
 
 	/* A group that is not right yet is not known yet: the next look finds it new again. */
+	if (verdict != KEPT_PLACEMENT_OVERRULED)
+		kept->overruled_at_ms = 0;
 	if (verdict == KEPT_PLACEMENT_RIGHT) {
 		json_decref(kept->placement.groups);
 		kept->placement.groups = json_incref((json_t *)(uintptr_t)groups);
@@ -255,7 +289,12 @@ static void on_groups(void *user, const struct worker_result *result)
 		correct(kept, guest, &step);
 		return;
 	case KEPT_PLACEMENT_OVERRULED:
-		/* Somebody's own word: from here on it is theirs. */
+		if (!is_overruled(kept)) {
+			kept->state = KEEPER_STATE_IDLE;
+			kept->again = false;
+			arm_after(kept, kept->keeper->options.confirm_ms);
+			return;
+		}
 		kept->placement.mems = 0;
 		snprintf(text, sizeof(text), "changed by somebody else, so left: %.120s", kept->detail);
 		look_set_managed(look, kept->uuid, false);
@@ -398,6 +437,8 @@ struct placement_keeper *placement_keeper_new(const struct placement_keeper_opti
 	keeper->options = *options;
 	if (!keeper->options.settle_ms)
 		keeper->options.settle_ms = SETTLE_MS;
+	if (!keeper->options.confirm_ms)
+		keeper->options.confirm_ms = CONFIRM_MS;
 	return keeper;
 }
 

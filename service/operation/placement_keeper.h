@@ -22,6 +22,12 @@ struct placement_keeper_options {
 	struct worker_pool *pool;
 	bool observe;			/* only says what it would put right */
 	unsigned settle_ms;		/* pause before a change is looked at; 0: 100 */
+	/*
+	 * How long a change of a group that was there must last before it is somebody's own; 0: 10000. libvirt itself gives
+	 * the emulator's group all nodes while it plugs a vCPU, and takes them back (qemu_cgroup.c
+	 * qemuCgroupEmulatorAllNodesAllow): 2.4 s on a slow host.
+	 */
+	unsigned confirm_ms;
 	/* An operation works on the guest: it knows better until it ends. */
 	bool (*is_busy)(void *user, const char *guest);
 	void *user;

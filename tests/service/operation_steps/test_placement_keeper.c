@@ -26,7 +26,7 @@ static struct {
 	struct placement_keeper *keeper;
 	struct operation_record *move;
 	bool is_busy;
-	unsigned told;
+	unsigned told, confirm_ms;
 	char lock_path[64], groups_path[64];
 } rig;
 
@@ -104,6 +104,7 @@ static void new_keeper(bool observe)
 									     .pool = rig.pool,
 									     .observe = observe,
 									     .settle_ms = 1,
+									     .confirm_ms = rig.confirm_ms,
 									     .is_busy = is_busy});
 }
 
@@ -172,6 +173,7 @@ static void start(bool observe)
 	add_step(STEP_KIND_CPUSET, "{\"groups\":[{\"path\":\"" GROUP "/vcpu0\",\"inode\":7,\"mems\":\"3\"}],"
 				   "\"process\":{\"pid\":4711,\"start_time\":4242}}");
 	add_step(STEP_KIND_MOVE_PAGES, "{\"process\":{\"pid\":4711,\"start_time\":4242}}");
+	rig.confirm_ms = 50;
 	new_keeper(observe);
 }
 
@@ -243,6 +245,26 @@ static void test_overruled(void)
 	settle();
 	get_groups(text, sizeof(text));
 	CHECK_TRUE(strstr(text, "\"mems\":\"3\"") != NULL);
+	finish();
+}
+
+/* While libvirt plugs a vCPU the emulator may use all nodes: that is nobody's wish. */
+static void test_changed_for_a_moment(void)
+{
+	start(false);
+	placement_keeper_free(rig.keeper);
+	rig.confirm_ms = 3600 * 1000;
+	new_keeper(false);
+	learn(true);
+	settle();
+	set_groups("[{\"path\":\"" GROUP "/vcpu0\",\"inode\":7,\"mems\":\"0-3\"},"
+		   "{\"path\":\"" GROUP "/vcpu1\",\"inode\":8,\"mems\":\"3\"}]");
+	write_file("/vcpu0/cpuset.mems", "0-3\n");
+	settle();
+	CHECK_STR(guest()->kept, "");
+	add_vcpu1();
+	wait_kept("put right: vcpu1: cpuset.mems 3");
+	CHECK_TRUE(guest()->managed_by_ballast);
 	finish();
 }
 
@@ -326,6 +348,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"a new thread", test_new_thread},
 		{"overruled", test_overruled},
+		{"changed for a moment", test_changed_for_a_moment},
 		{"busy, then ended", test_busy_then_ended},
 		{"only observes", test_only_observes},
 		{"undone", test_undone},
