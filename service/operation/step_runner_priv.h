@@ -30,12 +30,13 @@ struct step_run {
 	char *result;			/* owned, JSON text */
 	/* worker */
 	struct worker *worker;		/* borrowed until its result */
+	bool gives_way;			/* ended because a migration of the guest began */
 	struct stall_feed *feed;	/* owned; NULL: nobody listens to what the guest feels */
 	/* agent */
 	uint32_t request;
 	bool restoring;			/* AGENT_UNDO: the lease is released, pools are being given back */
+	struct look_watch *watch;	/* owned; for libvirt too */
 	/* libvirt */
-	struct look_watch *watch;	/* owned */
 	struct event *timer;		/* owned */
 	uint64_t target_bytes, from_bytes, last_bytes, changed_at_ms, began_at_ms, boot_count;
 	size_t calls;			/* on their way */

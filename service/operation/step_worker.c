@@ -107,6 +107,38 @@ static void on_felt(void *user, uint64_t longest_us)
 		worker_limit(run->worker, run->step.budget_bytes_per_s, run->step.budget_stall_us, longest_us);
 }
 
+/*
+ * libvirt moves, saves or dumps the guest: its pages are left alone from now on. An undo goes on, because nobody would
+ * put back later what it leaves.
+ */
+static void on_guest_changed(void *user)
+{
+	struct step_run *run = user;
+	const struct snapshot_guest *guest = step_run_guest(run);
+
+	if (!run->worker || run->gives_way || !guest || !guest->migrating)
+		return;
+	run->gives_way = true;
+	worker_cancel(run->worker);
+}
+
+/* What was cancelled without anybody's asking has that for its reason. */
+static void tell_giving_way(struct remainder_list *list)
+{
+	struct remainder_list told = {0};
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct remainder *one = &list->items[i];
+
+		if (one->code == REMAINDER_CANCELLED)
+			remainder_list_add(&told, REMAINDER_MIGRATION_JOB, one->object, one->bytes, NULL,
+					   "libvirt began to migrate, save or dump it meanwhile");
+		else
+			remainder_list_add_copy(&told, one);
+	}
+	*list = told;
+}
+
 static void begin_feed(struct step_run *run)
 {
 	/* Without one the move is paced by its own calls. */
@@ -182,6 +214,8 @@ static void on_result(void *user, const struct worker_result *result)
 		remainder_list_add(&outcome->remainder, code_of(result->outcome), object, 0, NULL, "%s",
 				   outcome->detail[0] ? outcome->detail : worker_outcome_name(result->outcome));
 	}
+	if (run->gives_way && !run->cancelled)
+		tell_giving_way(&outcome->remainder);
 	if (run->step.kind == STEP_KIND_MEMORY_POLICY || run->step.kind == STEP_KIND_CPUSET)
 		look_set_managed(run->runner->options.look, run->step.guest, !run->undoing);
 	step_run_finish(run);
@@ -230,6 +264,9 @@ void step_worker_start(struct step_run *run)
 	worker_job_done(&job);
 	if (r == 0 && run->step.kind == STEP_KIND_MOVE_PAGES)
 		begin_feed(run);
+	if (r == 0 && !run->undoing &&
+	    (run->step.kind == STEP_KIND_MOVE_PAGES || run->step.kind == STEP_KIND_LAZY))
+		run->watch = look_watch_new(run->runner->options.look, run->step.guest, on_guest_changed, run);
 	if (r == -ESRCH) {
 		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "it does not run any more");
 	} else if (r < 0) {

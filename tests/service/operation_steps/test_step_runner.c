@@ -936,6 +936,24 @@ static void test_worker_cancelled(void)
 	finish();
 }
 
+static void test_worker_gives_way(void)
+{
+	start(false);
+	worker_step("wait");
+	begin();
+	while (rig.progresses == 0)
+		turn();
+	fake_libvirt_lock();
+	rig.domain->has_job = true;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_MIGRATION_ROUND, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_MIGRATION_JOB);
+	CHECK_TRUE(!remainder_list_has(&rig.outcome.remainder, REMAINDER_CANCELLED));
+	finish();
+}
+
 static void test_worker_without_guest(void)
 {
 	start(false);
@@ -1072,6 +1090,7 @@ int main(void)
 		{"a feed without use", test_feed_without_use},
 		{"a feed at the end", test_feed_at_the_end},
 		{"a worker is cancelled", test_worker_cancelled},
+		{"a worker gives way to a migration", test_worker_gives_way},
 		{"a worker without its guest", test_worker_without_guest},
 		{"nothing written down", test_nothing_written_down},
 		{"managed by ballast", test_managed},
