@@ -38,7 +38,8 @@ static int fill_job(struct step_run *run, struct worker_job *job)
 {
 	if (step_copy(&run->step, &job->step) < 0)
 		return -ENOMEM;
-	if (!run->step.guest[0])
+	/* A pool is the host's, though it serves a guest: it is put right also when that has ended. */
+	if (!run->step.guest[0] || run->step.kind == STEP_KIND_HOST_POOL)
 		return 0;
 	const struct snapshot_guest *guest = step_run_guest(run);
 

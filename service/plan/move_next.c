@@ -3,8 +3,8 @@
  * Move:
  *
  *   room in the huge page pool -> widen cpuset -> policy -> vCPUs
- *     -> pages, in passes as long as one gains
- *     -> narrow cpuset (or numatune) -> source pool -> stored XML -> done, or why not
+ *     -> (lazy: pages that their CPUs touch) -> pages, in passes as long as one gains
+ *     -> narrow cpuset (or numatune) -> pools -> stored XML -> done, or why not
  *
  * The policy comes before the pages, so that what the guest touches meanwhile lands right. The
  * cpuset is narrowed only after the pages have gone, because narrowing is itself a move that nobody
@@ -16,96 +16,15 @@
 
 #include <stdio.h>
 #include <string.h>
-#include "size_text.h"
 
 #define PASSES_MAX 8
 
-/* A policy that stands for the time of a lazy start only. */
-static const char lent_mark[] = "lazy";
+static const struct snapshot_guest no_guest = {.state = GUEST_STATE_SHUT_OFF};
 
 static bool emit(struct mover *mover, const struct step *step)
 {
 	plan_decide(mover->decision, step);
 	return true;
-}
-
-static bool pool_tried(const struct plan_input *input, int node)
-{
-	for (size_t i = 0; i < input->history_count; i++)
-		if (input->history[i].step.kind == STEP_KIND_HOST_POOL &&
-		    input->history[i].step.node == node &&
-		    input->history[i].state != STEP_STATE_UNDONE)
-			return true;
-	return false;
-}
-
-/* Free huge pages on each destination for what will come. */
-static bool pool_room_next(struct mover *mover)
-{
-	uint64_t page = plan_guest_huge_page(mover->guest);
-	struct step step;
-
-	if (!page || plan_count(mover->input, STEP_KIND_MOVE_PAGES))
-		return false;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		const struct snapshot_pool *pool = plan_pool(mover->input->snapshot, node, page);
-		uint64_t need = mover->goal.needs_bytes[node], has = pool ? pool->free * page : 0;
-
-		if (need <= has || pool_tried(mover->input, node))
-			continue;
-		plan_step_init(&step, STEP_KIND_HOST_POOL, mover->guest);
-		step.node = node;
-		step.page_bytes = page;
-		step.bytes = (need - has + page - 1) / page * page;
-		step.target_bytes = (pool ? pool->total * page : 0) + step.bytes;
-		step.undoable = true;
-		return emit(mover, &step);
-	}
-	return false;
-}
-
-/*
- * The source's pool is made smaller by what the destination's was made larger for this guest. Where
- * the kernel made the room itself the pages have taken their place in the pool along, and nothing
- * is left to put right.
- */
-static bool pool_source_next(struct mover *mover)
-{
-	uint64_t page = plan_guest_huge_page(mover->guest), made = 0;
-	const struct plan_input *input = mover->input;
-	struct step step;
-
-	for (size_t i = 0; page && i < input->history_count; i++) {
-		const struct step_record *record = &input->history[i];
-
-		if (record->step.kind != STEP_KIND_HOST_POOL || record->state == STEP_STATE_FAILED)
-			continue;
-		if (plan_node_bit(record->step.node) & mover->goal.destinations)
-			made += record->step.bytes;
-		else
-			made -= plan_min(made, record->step.bytes);
-	}
-	for (size_t i = 0; made && i < input->history_count; i++) {
-		const struct step *moved = &input->history[i].step;
-
-		if (moved->kind != STEP_KIND_MOVE_PAGES || !moved->by_map)
-			continue;
-		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-			const struct snapshot_pool *pool = plan_pool(input->snapshot, node, page);
-			uint64_t spare = pool ? plan_min(pool->free * page, made) / page * page : 0;
-
-			if (moved->map[node] < 0 || !spare || pool_tried(input, node))
-				continue;
-			plan_step_init(&step, STEP_KIND_HOST_POOL, mover->guest);
-			step.node = node;
-			step.page_bytes = page;
-			step.bytes = spare;
-			step.target_bytes = pool->total * page - spare;
-			step.undoable = true;
-			return emit(mover, &step);
-		}
-	}
-	return false;
 }
 
 static bool cpuset_step(struct mover *mover, uint64_t nodes)
@@ -214,34 +133,36 @@ static bool narrow_next(struct mover *mover)
 }
 
 /*
- * For the time of a lazy start memory without a policy is bound, because only bound ranges can be
- * told to follow; after it, it prefers its new nodes as it would have without: bound, it could run
- * out of memory while others have some.
+ * A lazy start binds memory for its time and puts the policy back; one that was killed did not, and
+ * a bound guest can run out of memory while other nodes have some.
  */
-static bool policy_next(struct mover *mover, bool open)
+static bool policy_again_next(struct mover *mover)
+{
+	const struct plan_input *input = mover->input;
+	const struct step_record *set = plan_last(input, STEP_KIND_MEMORY_POLICY);
+	struct step step;
+
+	if (!set || set->state == STEP_STATE_FAILED || !plan_count(input, STEP_KIND_LAZY) ||
+	    plan_count(input, STEP_KIND_MEMORY_POLICY) > 1 ||
+	    (mover->guest->policy_mode == set->step.mode &&
+	     mover->guest->policy_nodes == set->step.nodes))
+		return false;
+	step = set->step;
+	return emit(mover, &step);
+}
+
+static bool policy_next(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
-	const struct plan_input *input = mover->input;
-	bool lazy = input->wish->move.lazy, began = plan_count(input, STEP_KIND_LAZY) > 0;
-	size_t tried = plan_count(input, STEP_KIND_MEMORY_POLICY);
-	const struct step_record *last = plan_last(input, STEP_KIND_MEMORY_POLICY);
-	bool lent = last && strcmp(last->step.text, lent_mark) == 0;
-	bool starts = lazy && open && !began && mover->goal.left_bytes;
 	enum policy_mode mode;
 	uint64_t nodes;
 	struct step step;
 
-	if (!move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
-	    tried >= (lazy && (began || !open) ? 2u : 1u))
-		return false;
-	lent = lent || (starts && mode == POLICY_MODE_PREFERRED);
-	if (lent)
-		mode = starts ? POLICY_MODE_BIND : POLICY_MODE_PREFERRED;
-	if (guest->policy_mode == mode && guest->policy_nodes == nodes)
+	if (plan_count(mover->input, STEP_KIND_MEMORY_POLICY) ||
+	    !move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
+	    (guest->policy_mode == mode && guest->policy_nodes == nodes))
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
-	if (lent && starts)
-		snprintf(step.text, sizeof(step.text), "%s", lent_mark);
 	step.mode = mode;
 	step.nodes = nodes;
 	step.undoable = true;
@@ -330,57 +251,6 @@ static bool persist_next(struct mover *mover)
 	return emit(mover, &step);
 }
 
-static void warn(struct mover *mover)
-{
-	const struct snapshot_guest *guest = mover->guest;
-	struct remainder_list *warnings = &mover->decision->warnings;
-	bool file = plan_guest_has(guest, BACKING_KIND_MEMFD) ||
-		    plan_guest_has(guest, BACKING_KIND_FILE);
-	char nodes[32];
-
-	if (plan_guest_has(guest, BACKING_KIND_ANON) && guest->policy_mode == POLICY_MODE_DEFAULT)
-		remainder_list_add(warnings, REMAINDER_AUTONUMA_MAY_RETURN, mover->object, 0, NULL,
-				   "its memory is anonymous and unbound: automatic NUMA balancing "
-				   "may pull it back");
-	else if (!file && guest->backing_count && guest->policy_mode != POLICY_MODE_DEFAULT &&
-		 guest->policy_nodes & ~move_goal_nodes(&mover->goal, guest->policy_nodes))
-		remainder_list_add(warnings, REMAINDER_POLICY_NOT_SETTABLE, mover->object, 0, NULL,
-				   "the policy of its memory cannot be set from outside");
-	if (guest->swapped_bytes)
-		remainder_list_add(warnings, REMAINDER_SWAPPED, mover->object, guest->swapped_bytes,
-				   NULL, "swapped out: it returns to a node when it is touched");
-	if (guest->stored_numatune_nodes && !mover->input->wish->move.persist &&
-	    move_goal_nodes(&mover->goal, guest->stored_numatune_nodes) !=
-		    guest->stored_numatune_nodes)
-		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0, NULL,
-				   "stored XML still says node %s (--persist changes it)",
-				   plan_nodes_text(guest->stored_numatune_nodes, nodes));
-}
-
-/* What stayed: first as the mover explained it, then by node. */
-static void tell_left(struct mover *mover, enum remainder_code code, const char *why)
-{
-	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
-	struct remainder_list *list = &mover->decision->remainder;
-	uint64_t rest = mover->goal.left_bytes;
-
-	mover->decision->kind = DECISION_KIND_GIVE_UP;
-	if (last && code == REMAINDER_PAGE_BUSY)
-		plan_take_remainder(list, &last->remainder, &rest);
-	for (int node = 0; node < SNAPSHOT_NODES_MAX && rest && !mover->goal.opaque; node++) {
-		uint64_t bytes = plan_min(
-			mover->goal.map[node] >= 0 ? mover->guest->node_bytes[node] : 0, rest);
-
-		if (!bytes)
-			continue;
-		remainder_list_add(list, code, mover->object, bytes, NULL, "on node %d: %s", node,
-				   why);
-		rest -= bytes;
-	}
-	if (rest || list->count == 0)
-		remainder_list_add(list, code, mover->object, rest, NULL, "%s", why);
-}
-
 static void finish(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
@@ -390,18 +260,21 @@ static void finish(struct mover *mover)
 
 	if (mover->goal.left_bytes == 0 && !opaque_failed) {
 		mover->decision->kind = DECISION_KIND_DONE;
+		move_remainder_unseen(mover);
 		return;
 	}
 	if (!plan_guest_runs(guest))
-		tell_left(mover, REMAINDER_GUEST_GONE, "the guest is not running");
+		move_remainder_left(mover, REMAINDER_GUEST_GONE, "the guest is not running");
 	else if (guest->userfaultfd)
-		tell_left(mover, REMAINDER_USERFAULTFD, "its memory is served by a userfaultfd");
+		move_remainder_left(mover, REMAINDER_USERFAULTFD,
+				    "its memory is served by a userfaultfd");
 	else if (guest->migrating)
-		tell_left(mover, REMAINDER_MIGRATION_JOB, "a migration of the guest is under way");
+		move_remainder_left(mover, REMAINDER_MIGRATION_JOB,
+				    "a migration of the guest is under way");
 	else if (plan_is_late(mover->input))
-		tell_left(mover, REMAINDER_DEADLINE, "time ran out");
+		move_remainder_left(mover, REMAINDER_DEADLINE, "time ran out");
 	else
-		tell_left(mover, REMAINDER_PAGE_BUSY, "it could not be moved");
+		move_remainder_left(mover, REMAINDER_NONE, NULL);
 }
 
 void move_next(const struct plan_input *input, struct decision *ret_decision)
@@ -414,6 +287,10 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 	ret_decision->kind = DECISION_KIND_COUNT;
 	mover.guest = snapshot_guest(input->snapshot, input->wish->guest);
 	if (!mover.guest) {
+		mover.guest = &no_guest;
+		/* What was made of the host for it has not gone with it. */
+		if (move_pool_back_next(&mover))
+			return;
 		ret_decision->kind = DECISION_KIND_GIVE_UP;
 		remainder_list_add(&ret_decision->remainder, REMAINDER_GUEST_GONE,
 				   wish_target(input->wish, mover.object), 0, NULL,
@@ -422,11 +299,11 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 	}
 	plan_guest_object(mover.guest, mover.object);
 	move_goal_find(input, mover.guest, &mover.goal);
-	warn(&mover);
+	move_remainder_warn(&mover);
 	began = plan_count(input, STEP_KIND_MOVE_PAGES) > 0;
 	open = !plan_is_late(input) && plan_guest_runs(mover.guest) && !mover.guest->userfaultfd &&
 	       !mover.guest->migrating;
-	if (open && !began && pool_room_next(&mover))
+	if (open && !began && !plan_count(input, STEP_KIND_LAZY) && move_pool_room_next(&mover))
 		return;
 	wide = widening(input);
 	if (open && needs_widening(&mover)) {
@@ -434,29 +311,32 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 
 		/* Tried, and the destination is still not allowed. */
 		if (wide) {
-			tell_left(&mover, REMAINDER_CPUSET_CANNOT_CHANGE,
+			move_remainder_left(&mover, REMAINDER_CPUSET_CANNOT_CHANGE,
 				  "its cpuset does not allow the destination");
 			return;
 		}
 		if (move_goal_shifts(mover.guest, &mover.goal, mems) &&
 		    !(input->wish->allow >> CONSENT_POLICY_SHIFT & 1)) {
-			tell_left(&mover, REMAINDER_POLICY_WOULD_SHIFT,
+			move_remainder_left(&mover, REMAINDER_POLICY_WOULD_SHIFT,
 				  "widening its cpuset would rewrite its policies by position");
 			return;
 		}
 		cpuset_step(&mover, mems);
 		return;
 	}
-	if (open && !began && (policy_next(&mover, true) || cpus_next(&mover)))
+	if (open && !began && (policy_next(&mover) || cpus_next(&mover)))
+		return;
+	if (plan_guest_runs(mover.guest) && policy_again_next(&mover))
 		return;
 	if (open && (move_lazy_next(&mover) || pages_next(&mover)))
 		return;
 	/* From here on nothing moves: put right what served the move, also when it was cut short.
 	 */
-	if (plan_guest_runs(mover.guest) && plan_count(input, STEP_KIND_MEMORY_POLICY) &&
-	    policy_next(&mover, false))
+	if (plan_guest_runs(mover.guest) && narrow_next(&mover))
 		return;
-	if (plan_guest_runs(mover.guest) && (narrow_next(&mover) || pool_source_next(&mover)))
+	if (open && began && !mover.goal.left_bytes && move_pool_growth_next(&mover))
+		return;
+	if (move_pool_back_next(&mover))
 		return;
 	if (mover.goal.left_bytes == 0 && persist_next(&mover))
 		return;

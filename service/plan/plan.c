@@ -232,6 +232,8 @@ static void forecast(struct plan *plan, const struct plan_input *input)
 	const struct snapshot_guest *guest;
 	uint64_t wanted, stays;
 
+	if (input->wish->kind == OPERATION_KIND_MOVE && plan->blockers.count == 0)
+		move_remainder_forecast(input, &plan->forecast);
 	if (input->wish->kind != OPERATION_KIND_RESIZE)
 		return;
 	guest = snapshot_guest(input->snapshot, input->wish->guest);

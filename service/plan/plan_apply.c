@@ -66,42 +66,82 @@ static void apply_request(struct snapshot_guest *guest, const struct step *step)
 	guest->requested_bytes = requested + step->target_bytes;
 }
 
+/* The guest's share of these bytes in huge pages of the size that this part of its backing has, in
+ * pages; 0 for a part that is none, or whose size an earlier one has told. */
+static uint64_t huge_pages_of(const struct snapshot_guest *guest, size_t part, uint64_t bytes)
+{
+	uint64_t page = guest->backings[part].page_bytes, total = 0, huge;
+
+	if (guest->backings[part].kind != BACKING_KIND_HUGETLB)
+		return 0;
+	for (size_t i = 0; i < part; i++)
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB &&
+		    guest->backings[i].page_bytes == page)
+			return 0;
+	for (size_t i = 0; i < guest->backing_count; i++)
+		total += guest->backings[i].bytes;
+	huge = plan_guest_huge_bytes(guest, page, false);
+	if (huge < total)
+		bytes = (uint64_t)((double)bytes * ((double)huge / (double)total));
+	return (bytes + page - 1) / page;
+}
+
+/* What leaves a node leaves its pools free, and its memory where it is no huge page. */
+static void leave(struct snapshot *snapshot, const struct snapshot_guest *guest, int from,
+		  uint64_t bytes)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, from);
+
+	if (node)
+		node->guest_bytes -= plan_min(node->guest_bytes, bytes);
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t pages = huge_pages_of(guest, i, bytes), page = guest->backings[i].page_bytes;
+		struct snapshot_pool *pool = pages ? plan_pool(snapshot, from, page) : NULL;
+
+		if (!pool)
+			continue;
+		pool->free += pages;
+		bytes -= plan_min(bytes, pages * page);
+	}
+	give_free(snapshot, from, bytes);
+}
+
+static void come(struct snapshot *snapshot, const struct snapshot_guest *guest, int to,
+		 uint64_t bytes)
+{
+	struct snapshot_node *node = snapshot_node(snapshot, to);
+
+	if (node)
+		node->guest_bytes += bytes;
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t pages = huge_pages_of(guest, i, bytes), page = guest->backings[i].page_bytes;
+		struct snapshot_pool *pool = pages ? plan_pool(snapshot, to, page) : NULL;
+
+		if (!pool || pool->free < pages)
+			continue;
+		pool->free -= pages;
+		bytes -= plan_min(bytes, pages * page);
+	}
+	take_free(snapshot, to, bytes);
+}
+
 /* One node's pages to another, with the room they take and leave. */
 static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, int from, int to)
 {
-	uint64_t bytes = guest->node_bytes[from], page = plan_guest_huge_page(guest), pages;
-	struct snapshot_pool *source = page ? plan_pool(snapshot, from, page) : NULL;
-	struct snapshot_pool *destination = page ? plan_pool(snapshot, to, page) : NULL;
-	struct snapshot_node *node;
+	uint64_t bytes = guest->node_bytes[from];
 
 	if (from == to || !bytes)
 		return;
 	guest->node_bytes[from] = 0;
 	guest->node_bytes[to] += bytes;
-	node = snapshot_node(snapshot, from);
-	if (node)
-		node->guest_bytes -= plan_min(node->guest_bytes, bytes);
-	node = snapshot_node(snapshot, to);
-	if (node)
-		node->guest_bytes += bytes;
 	for (size_t i = 0; i < guest->dimm_count; i++) {
 		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, guest->dimm_bytes[i].id);
 
 		if (dimm && dimm->node == from)
 			guest->dimm_bytes[i].bytes = 0;
 	}
-	if (!page) {
-		give_free(snapshot, from, bytes);
-		take_free(snapshot, to, bytes);
-		return;
-	}
-	pages = (bytes + page - 1) / page;
-	if (source)
-		source->free += pages;
-	if (destination && destination->free >= pages)
-		destination->free -= pages;
-	else
-		take_free(snapshot, to, bytes);
+	leave(snapshot, guest, from, bytes);
+	come(snapshot, guest, to, bytes);
 }
 
 static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, const int8_t *map)
@@ -126,12 +166,12 @@ static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, c
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		after[map[node] >= 0 ? map[node] : node] += before[node];
 	memcpy(guest->node_bytes, after, sizeof(after));
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (before[node] > after[node])
+			leave(snapshot, guest, node, before[node] - after[node]);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (after[node] > before[node])
-			take_free(snapshot, node, after[node] - before[node]);
-		else
-			give_free(snapshot, node, before[node] - after[node]);
-	}
+			come(snapshot, guest, node, after[node] - before[node]);
 }
 
 static uint64_t map_nodes(const int8_t *map, uint64_t nodes)

@@ -252,6 +252,7 @@ static void check_resize(struct check *check)
 /* What forbids moving a guest's memory at all. */
 static void check_movable(struct check *check, const struct snapshot_guest *guest, uint64_t bytes)
 {
+	enum remainder_code pinned;
 	char object[96];
 
 	plan_guest_object(guest, object);
@@ -261,10 +262,16 @@ static void check_movable(struct check *check, const struct snapshot_guest *gues
 	if (guest->migrating)
 		block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, bytes, NULL,
 		      "a migration of it is under way");
-	if (guest->vfio)
-		block(check, "guest_unmovable", REMAINDER_VFIO_PINNED, object, bytes, NULL,
-		      "a passed-through device pins its memory");
-	if (guest->unmovable)
+	/* Where only some of it is pinned the rest can go: that is a warning, and in the forecast. */
+	if (bytes && move_remainder_pinned(guest, bytes, &pinned) == bytes)
+		block(check, "guest_unmovable", pinned, object, bytes, NULL, "%s",
+		      pinned == REMAINDER_VFIO_PINNED
+			      ? "a passed-through device pins its memory"
+			      : "all of its memory is held for long");
+	if (guest->encrypted)
+		block(check, "guest_unmovable", REMAINDER_ENCRYPTED, object, bytes, NULL,
+		      "its memory is encrypted and bound to where it lies");
+	else if (guest->unmovable)
 		block(check, "guest_unmovable", REMAINDER_NOT_MOVABLE, object, bytes,
 		      "shut the guest down", "its memory cannot be moved");
 	if (guest->locked || guest->realtime)
@@ -297,6 +304,21 @@ static void check_destination(struct check *check, const struct snapshot_guest *
 		      guest->name);
 }
 
+/* vCPUs that are to move along need CPUs to go to. */
+static void check_cpus(struct check *check, const struct move_goal *goal, const char *object)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+
+	if (!check->input->wish->move.cpus)
+		return;
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (snapshot->nodes[i].has_cpus &&
+		    goal->destinations & plan_node_bit(snapshot->nodes[i].id))
+			return;
+	block(check, "invalid_target", REMAINDER_INVALID, object, 0, "ask without cpus",
+	      "none of the destinations has CPUs for its vCPUs");
+}
+
 static void check_move_of(struct check *check, const struct snapshot_guest *guest, bool room)
 {
 	const struct plan_input *input = check->input;
@@ -318,6 +340,7 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (goal.destinations >> node & 1)
 			check_destination(check, guest, node);
+	check_cpus(check, &goal, object);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && wish->form == MOVE_FORM_MAP; node++) {
 		if (wish->map[node] < 0 || snapshot_node(input->snapshot, node))
 			continue;
@@ -326,7 +349,13 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 		      "list the nodes with ballastctl nodes", "there is no such node");
 	}
 	plan_guest_object(guest, object);
-	check_movable(check, guest, goal.left_bytes);
+	if (!goal.left_bytes && !goal.opaque && guest->private_bytes)
+		block(check, "guest_unmovable", REMAINDER_PRIVATE_MEMORY, object,
+		      guest->private_bytes, NULL,
+		      "all that is not there already is its private memory (guest_memfd)");
+	/* What is there already needs nothing that could be forbidden. */
+	if (goal.left_bytes || goal.opaque)
+		check_movable(check, guest, goal.left_bytes);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {
 		uint64_t free_bytes = plan_guest_room(input, guest, node, 0);
 		uint64_t leaving = goal.map[node] >= 0 ? guest->node_bytes[node] : 0;

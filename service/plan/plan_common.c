@@ -72,6 +72,25 @@ struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node_id, ui
 	return NULL;
 }
 
+static bool is_all_of(const struct snapshot_guest *guest, uint64_t page_bytes)
+{
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind != BACKING_KIND_HUGETLB ||
+		    guest->backings[i].page_bytes != page_bytes)
+			return false;
+	return true;
+}
+
+/* An earlier part of its backing has the same size of huge pages. */
+static bool is_counted(const struct snapshot_guest *guest, size_t index)
+{
+	for (size_t i = 0; i < index; i++)
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB &&
+		    guest->backings[i].page_bytes == guest->backings[index].page_bytes)
+			return true;
+	return false;
+}
+
 uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_guest *guest,
 			 int node, uint64_t without)
 {
@@ -80,8 +99,21 @@ uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_g
 
 	if (!page)
 		return room;
-	pool = plan_pool(input->snapshot, node, page);
-	return room / page * page + (pool ? pool->free * page : 0);
+	/* All in one size: what is left of a page is no room for it. */
+	if (is_all_of(guest, page))
+		room = room / page * page;
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		page = guest->backings[i].page_bytes;
+		if (guest->backings[i].kind != BACKING_KIND_HUGETLB || is_counted(guest, i))
+			continue;
+		pool = plan_pool(input->snapshot, node, page);
+		if (pool && is_all_of(guest, page))
+			room += pool->free * page;
+		else if (pool)
+			room += plan_min(pool->free * page,
+					 plan_guest_huge_bytes(guest, page, false));
+	}
+	return room;
 }
 
 const char *plan_nodes_text(uint64_t nodes, char text[32])

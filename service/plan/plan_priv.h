@@ -106,11 +106,31 @@ unsigned move_shape_workers(const struct plan_input *input, const struct snapsho
 /* The longest pause that one call may cause the guest: 1 GiB pages by the measured rate, all others by the budget. */
 uint32_t move_shape_stall_ms(const struct plan_input *input, const struct snapshot_guest *guest);
 
+/* move_pool.c: pools of huge pages around a move. Each is true where a step was decided. */
+bool move_pool_room_next(struct mover *mover);
+bool move_pool_growth_next(struct mover *mover);
+bool move_pool_back_next(struct mover *mover);
+void move_pool_warn(struct mover *mover);	/* before the first page moves */
+
 /* move_lazy.c: why pages cannot follow the CPUs that touch them; NULL: they can. */
 const char *move_lazy_refusal(const struct plan_input *input, const struct snapshot_guest *guest,
 			      const struct move_goal *goal);
 /* True where a LAZY step was decided. */
 bool move_lazy_next(struct mover *mover);
+
+/* move_remainder.c */
+/* How much of left_bytes is known to be pinned, at most, and by what. All of it: no move can do anything. */
+uint64_t move_remainder_pinned(const struct snapshot_guest *guest, uint64_t left_bytes, enum remainder_code *ret_code);
+/* What would stay, as is known beforehand. */
+void move_remainder_forecast(const struct plan_input *input, struct remainder_list *list);
+void move_remainder_warn(struct mover *mover);
+/*
+ * Gives up with a reason for each of the goal's left bytes: this code and why for all of them, or with REMAINDER_NONE
+ * what the last pass told, and for what it did not the best that is known.
+ */
+void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why);
+/* What did not move although every resident page is where it belongs: memory that no page table of QEMU shows. */
+void move_remainder_unseen(struct mover *mover);
 
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);

@@ -20,6 +20,18 @@ static void check_code(struct world *world, const char *code)
 	CHECK_STR(failure.code, code);
 }
 
+static void check_blocker(struct world *world, enum remainder_code code, uint64_t bytes)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	CHECK_INT(plan_check(&world->input, &blockers, &failure), -EPERM);
+	CHECK_STR(failure.code, "guest_unmovable");
+	CHECK_INT(blockers.count, 1);
+	CHECK_INT(blockers.items[0].code, code);
+	CHECK_INT(blockers.items[0].bytes, bytes);
+}
+
 static void a_strict_memfd_guest(void)
 {
 	struct world world;
@@ -128,6 +140,7 @@ static void huge_pages_need_room_and_leave_none(void)
 	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
 	guest->backings[0].kind = BACKING_KIND_HUGETLB;
 	guest->backings[0].page_bytes = 2 * MIB;
+	guest->current_bytes = guest->requested_bytes = 400 * MIB;
 	node = snapshot_node(world.snapshot, 1);
 	node->pools[0].total = 250;
 	node->pools[0].free = 50;
@@ -311,8 +324,35 @@ static void what_cannot_move_is_refused(void)
 	check_code(&world, "guest_unmovable");
 	guest->userfaultfd = false;
 	guest->vfio = true;
-	check_code(&world, "guest_unmovable");
+	check_blocker(&world, REMAINDER_VFIO_PINNED, 100 * MIB);
+	guest->pinned_bytes = 40 * MIB;
+	check_code(&world, "");
+	guest->pinned_bytes = 100 * MIB;
+	check_blocker(&world, REMAINDER_VFIO_PINNED, 100 * MIB);
 	guest->vfio = false;
+	check_blocker(&world, REMAINDER_PINNED, 100 * MIB);
+	guest->pinned_bytes = 0;
+	guest->encrypted = guest->unmovable = true;
+	check_blocker(&world, REMAINDER_ENCRYPTED, 100 * MIB);
+	guest->encrypted = false;
+	check_blocker(&world, REMAINDER_NOT_MOVABLE, 100 * MIB);
+	guest->unmovable = false;
+	/* All that is not private is there already: nothing that could move is left. */
+	guest->private_bytes = 300 * MIB;
+	check_code(&world, "");
+	world.wish.move.to_nodes = 1 << 1;
+	check_blocker(&world, REMAINDER_PRIVATE_MEMORY, 300 * MIB);
+	guest->private_bytes = 0;
+	guest->encrypted = true;
+	check_code(&world, "");
+	guest->encrypted = false;
+	world.wish.move.to_nodes = 1 << 2;
+	world.wish.move.cpus = true;
+	check_code(&world, "invalid_target");
+	world.wish.move.to_nodes = 1 << 2 | 1 << 0;
+	check_code(&world, "");
+	world.wish.move.to_nodes = 1 << 2;
+	world.wish.move.cpus = false;
 	guest->locked = true;
 	check_code(&world, "consent_required");
 	world.wish.allow = 1 << CONSENT_LOCKED_GUESTS;
@@ -334,7 +374,114 @@ static void what_cannot_move_is_refused(void)
 	world_done(&world);
 }
 
+/* What could not move at all is told beforehand and stands in the end, each with its own reason. */
+static void what_stays_is_told_apart(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+	struct plan *plan;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	guest->pinned_bytes = 30 * MIB;
+	guest->private_bytes = 64 * MIB;
+	guest->unmapped_bytes = 6 * MIB;
+	world_wish_move(&world, "g1", 1 << 2);
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->blockers.count, 0);
+	CHECK_INT(plan->forecast.count, 2);
+	CHECK_TRUE(remainder_list_has(&plan->forecast, REMAINDER_PINNED));
+	CHECK_TRUE(remainder_list_has(&plan->forecast, REMAINDER_PRIVATE_MEMORY));
+	CHECK_INT(remainder_list_bytes(&plan->forecast), 94 * MIB);
+	CHECK_TRUE(remainder_list_has(&plan->warnings, REMAINDER_PINNED));
+	CHECK_TRUE(remainder_list_has(&plan->warnings, REMAINDER_PRIVATE_MEMORY));
+	plan_free(plan);
+
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_PARTIAL, 360 * MIB);
+	guest->node_bytes[1] = 40 * MIB;
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_NO_ROOM, "node 1", 5 * MIB, NULL, "full");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 40 * MIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_PINNED);
+	CHECK_INT(world.decision.remainder.items[1].bytes, 30 * MIB);
+	CHECK_INT(world.decision.remainder.items[2].code, REMAINDER_PAGE_BUSY);
+	CHECK_INT(world.decision.remainder.items[2].bytes, 5 * MIB);
+
+	/* Every resident page has come; what no page table shows has not. */
+	guest->node_bytes[1] = 0;
+	remainder_list_add(&record->remainder, REMAINDER_NOT_MAPPED, "node 1", 8 * MIB, NULL,
+			   "in the file only");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_PRIVATE_MEMORY);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 64 * MIB);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_NOT_MAPPED);
+	CHECK_INT(world.decision.remainder.items[1].bytes, 6 * MIB);
+	guest->private_bytes = guest->unmapped_bytes = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* A worker that died tells no bytes: what ended the pass is the reason of them all. */
+static void what_ended_the_pass_is_the_reason(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->node_bytes[0] = 100 * MIB;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_WORKER_DIED, "guest g1", 0, NULL, "killed");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_WORKER_DIED);
+	CHECK_STR(world.decision.remainder.items[0].detail, "on node 0: killed");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 500 * MIB);
+	world_done(&world);
+}
+
+static void autonuma_is_warned_of_where_it_pulls(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->backings[0].kind = BACKING_KIND_ANON;
+	world_wish_move(&world, "g1", 1 << 0);
+	/* Its vCPUs are where it goes: nothing pulls. */
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.count, 0);
+	guest->cpu_nodes = 3;
+	world_next(&world);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_AUTONUMA_MAY_RETURN));
+	world.wish.move.cpus = true;
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world.wish.move.cpus = false;
+	world.snapshot->numa_balancing_off = true;
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
+	{"what stays is told apart", what_stays_is_told_apart},
+	{"what ended the pass is the reason", what_ended_the_pass_is_the_reason},
+	{"AutoNUMA is warned of where it pulls", autonuma_is_warned_of_where_it_pulls},
 	{"a strict memfd guest", a_strict_memfd_guest},
 	{"an unbound memfd guest becomes preferred", an_unbound_memfd_guest_becomes_preferred},
 	{"anonymous memory is warned about", anonymous_memory_is_warned_about},

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools of huge pages around a move: room on the destinations before it, and what was there before
+ * put right after it.
+ *
+ *   room:   free pages at each destination for what comes
+ *   growth: free pages there for what the guest may still grow by, once it has come: later pages land
+ *          where free ones are, on the old node if need be, and where there are none a plug fails
+ *          without a word
+ *   spare: what was made at a destination for pages that did not come, given back
+ *   back:  each source made smaller by what its destination keeps: together the pools are as large
+ *          as they were. Pages that are in use there stay, as surplus, and go when they are freed;
+ *          a source without a pool of its own (the guest lived on surplus pages) leaves its share
+ *          to the destination, whose pages become surplus likewise
+ *
+ * Where the kernel made the room itself the pages have taken their place in the pool along
+ * (mm/hugetlb.c move_hugetlb_state), and nothing is left to put right.
+ */
+#include "plan_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "size_text.h"
+
+static const char room_mark[] = "room", growth_mark[] = "growth", spare_mark[] = "spare",
+		  back_mark[] = "back";
+
+struct pools {
+	struct mover *mover;
+	uint64_t page;
+	double share; /* of the guest's resident bytes that are pages of this size */
+};
+
+static uint64_t round_up(uint64_t bytes, uint64_t page)
+{
+	return (bytes + page - 1) / page * page;
+}
+
+/* The same step was tried at this pool before. */
+static const struct step_record *tried(const struct pools *pools, int node, const char *mark)
+{
+	const struct plan_input *input = pools->mover->input;
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step *step = &input->history[i].step;
+
+		if (step->kind == STEP_KIND_HOST_POOL && step->node == node &&
+		    step->page_bytes == pools->page && strcmp(step->text, mark) == 0 &&
+		    input->history[i].state != STEP_STATE_UNDONE)
+			return &input->history[i];
+	}
+	return NULL;
+}
+
+/* What the step really changed. */
+static uint64_t changed(const struct pools *pools, int node, const char *mark)
+{
+	const struct step_record *record = tried(pools, node, mark);
+
+	if (!record || record->state == STEP_STATE_FAILED)
+		return 0;
+	return plan_min(record->bytes_done, record->step.bytes);
+}
+
+static uint64_t part_of(double share, uint64_t bytes, uint64_t page)
+{
+	return share >= 1 ? round_up(bytes, page) : round_up((uint64_t)(share * (double)bytes), page);
+}
+
+static void pools_init(struct pools *pools, struct mover *mover, uint64_t page)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	uint64_t total = 0, huge = plan_guest_huge_bytes(guest, page, false);
+
+	*pools = (struct pools){.mover = mover, .page = page, .share = 1};
+	for (size_t i = 0; i < guest->backing_count; i++)
+		total += guest->backings[i].bytes;
+	if (total > huge)
+		pools->share = (double)huge / (double)total;
+}
+
+static uint64_t lasting_bytes(const struct pools *pools, int node)
+{
+	const struct snapshot_pool *pool =
+		plan_pool(pools->mover->input->snapshot, node, pools->page);
+
+	return pool ? (pool->total - plan_min(pool->total, pool->surplus)) * pools->page : 0;
+}
+
+static bool emit_pool(struct pools *pools, int node, uint64_t bytes, bool grow, const char *mark)
+{
+	const struct snapshot_pool *pool =
+		plan_pool(pools->mover->input->snapshot, node, pools->page);
+	uint64_t total = pool ? pool->total * pools->page : 0, lasting = lasting_bytes(pools, node);
+	struct step step;
+
+	plan_step_init(&step, STEP_KIND_HOST_POOL, pools->mover->guest);
+	step.node = node;
+	step.page_bytes = pools->page;
+	step.bytes = bytes;
+	/* More lasting pages begin with the surplus ones that are there (set_max_huge_pages). */
+	step.target_bytes = grow ? total + bytes : lasting - plan_min(lasting, bytes);
+	snprintf(step.text, sizeof(step.text), "%s", mark);
+	step.undoable = true;
+	plan_decide(pools->mover->decision, &step);
+	return true;
+}
+
+static uint64_t free_bytes(const struct pools *pools, int node)
+{
+	const struct snapshot_pool *pool =
+		plan_pool(pools->mover->input->snapshot, node, pools->page);
+
+	return pool ? pool->free * pools->page : 0;
+}
+
+/* Pages that somebody has reserved are free and yet not to be had; which node they will come from is
+ * open. */
+static uint64_t usable_bytes(const struct pools *pools, int node)
+{
+	const struct snapshot *snapshot = pools->mover->input->snapshot;
+	uint64_t all = 0, reserved = 0;
+
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		const struct snapshot_pool *pool =
+			plan_pool(snapshot, snapshot->nodes[i].id, pools->page);
+
+		if (!pool)
+			continue;
+		all += pool->free * pools->page;
+		reserved = pool->reserved * pools->page;
+	}
+	all -= plan_min(all, reserved);
+	return plan_min(all, free_bytes(pools, node));
+}
+
+/* What a node still lacks for so many bytes of the guest that come to it. */
+static uint64_t lacks(const struct pools *pools, int node, uint64_t comes_bytes)
+{
+	uint64_t need = part_of(pools->share, comes_bytes, pools->page);
+	uint64_t has = usable_bytes(pools, node);
+
+	return need > has ? need - has : 0;
+}
+
+/* What it may grow by, for the part of it that is (or will be) on one node. */
+static uint64_t growth_bytes(const struct pools *pools, uint64_t part_bytes)
+{
+	const struct snapshot_guest *guest = pools->mover->guest;
+	uint64_t size = guest->requested_bytes > guest->current_bytes ? guest->requested_bytes
+								      : guest->current_bytes;
+
+	if (!guest->resident_bytes || size <= guest->resident_bytes)
+		return 0;
+	return (uint64_t)((double)(size - guest->resident_bytes) *
+			  ((double)part_bytes / (double)guest->resident_bytes));
+}
+
+static uint64_t room_bytes(const struct pools *pools, int node)
+{
+	return plan_room(pools->mover->input, node, 0) / pools->page * pools->page;
+}
+
+static bool room_next(struct pools *pools)
+{
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		/* Tried in full, whatever is free: the kernel knows best. */
+		uint64_t make = lacks(pools, node, pools->mover->goal.needs_bytes[node]);
+
+		if (make && !tried(pools, node, room_mark))
+			return emit_pool(pools, node, make, true, room_mark);
+	}
+	return false;
+}
+
+static bool growth_next(struct pools *pools)
+{
+	const struct mover *mover = pools->mover;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t make;
+
+		if (!(mover->goal.destinations >> node & 1) || tried(pools, node, growth_mark))
+			continue;
+		make = plan_min(lacks(pools, node, growth_bytes(pools, mover->guest->node_bytes[node])),
+				room_bytes(pools, node));
+		if (make)
+			return emit_pool(pools, node, make, true, growth_mark);
+	}
+	return false;
+}
+
+static bool spare_next(struct pools *pools)
+{
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		const struct move_goal *goal = &pools->mover->goal;
+		/* Where a map crosses itself only the sum of what is left can be told. */
+		uint64_t left = plan_min(goal->needs_bytes[node], goal->left_bytes);
+		uint64_t stayed = part_of(pools->share, left, pools->page);
+
+		/* What has come ended with the guest. */
+		if (!plan_guest_runs(pools->mover->guest))
+			stayed = UINT64_MAX;
+		uint64_t spare = plan_min(plan_min(changed(pools, node, room_mark), stayed),
+					  free_bytes(pools, node));
+
+		if (spare && !tried(pools, node, spare_mark))
+			return emit_pool(pools, node, spare, false, spare_mark);
+	}
+	return false;
+}
+
+/* Where the pages of this operation came from, and what of it may have gone to the node; all of them
+ * where that is known by cell only. */
+static uint64_t sources_of(const struct pools *pools, int node)
+{
+	const struct plan_input *input = pools->mover->input;
+	uint64_t sources = 0;
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step *moved = &input->history[i].step;
+
+		if (moved->kind != STEP_KIND_MOVE_PAGES)
+			continue;
+		if (!moved->by_map)
+			sources |= moved->from_nodes & ~plan_node_bit(node);
+		for (int from = 0; moved->by_map && from < SNAPSHOT_NODES_MAX; from++)
+			if (moved->map[from] == node)
+				sources |= plan_node_bit(from);
+	}
+	return sources;
+}
+
+/* What a source can give for a destination: for what came all that lasts there, for growth what is
+ * free. */
+static uint64_t part_from(const struct pools *pools, int from, uint64_t taken, uint64_t made,
+			  uint64_t grown)
+{
+	uint64_t lasting = lasting_bytes(pools, from), idle = free_bytes(pools, from);
+	uint64_t part = plan_min(made, lasting - plan_min(lasting, taken));
+
+	taken += part;
+	return part + plan_min(grown, plan_min(idle - plan_min(idle, taken),
+					       lasting - plan_min(lasting, taken)));
+}
+
+static bool back_next(struct pools *pools)
+{
+	uint64_t takes[SNAPSHOT_NODES_MAX] = {0}, rest[SNAPSHOT_NODES_MAX] = {0};
+
+	for (int to = 0; to < SNAPSHOT_NODES_MAX; to++) {
+		uint64_t made = changed(pools, to, room_mark), sources = sources_of(pools, to);
+		uint64_t grown = changed(pools, to, growth_mark);
+
+		made -= plan_min(made, changed(pools, to, spare_mark));
+		for (; made + grown && sources; sources &= sources - 1) {
+			int from = plan_first_node(sources);
+			const struct step_record *before = tried(pools, from, back_mark);
+			/* What has been given back there was given back for its destinations. */
+			uint64_t part = before ? plan_min(before->step.bytes, made + grown)
+					       : part_from(pools, from, takes[from], made, grown);
+
+			takes[from] += before ? 0 : part;
+			grown -= part > made ? part - made : 0;
+			made -= plan_min(made, part);
+		}
+		rest[to] = made;
+	}
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		if (takes[node])
+			return emit_pool(pools, node, takes[node], false, back_mark);
+		if (rest[node] && !tried(pools, node, spare_mark))
+			return emit_pool(pools, node, rest[node], false, spare_mark);
+	}
+	return false;
+}
+
+/* For each size of huge pages that the guest has or this operation has made, smallest first. */
+static bool each_size(struct mover *mover, bool (*next)(struct pools *pools))
+{
+	uint64_t done = 0;
+
+	for (;;) {
+		struct pools pools;
+		uint64_t page = 0;
+
+		for (size_t i = 0; i < mover->guest->backing_count; i++) {
+			const struct snapshot_backing *backing = &mover->guest->backings[i];
+
+			if (backing->kind == BACKING_KIND_HUGETLB && backing->page_bytes > done &&
+			    (!page || backing->page_bytes < page))
+				page = backing->page_bytes;
+		}
+		for (size_t i = 0; i < mover->input->history_count; i++) {
+			const struct step *step = &mover->input->history[i].step;
+
+			if (step->kind == STEP_KIND_HOST_POOL && step->page_bytes > done &&
+			    (!page || step->page_bytes < page))
+				page = step->page_bytes;
+		}
+		if (!page)
+			return false;
+		pools_init(&pools, mover, page);
+		if (next(&pools))
+			return true;
+		done = page;
+	}
+}
+
+bool move_pool_room_next(struct mover *mover)
+{
+	return each_size(mover, room_next);
+}
+
+bool move_pool_growth_next(struct mover *mover)
+{
+	return each_size(mover, growth_next);
+}
+
+bool move_pool_back_next(struct mover *mover)
+{
+	return each_size(mover, spare_next) || each_size(mover, back_next);
+}
+
+static bool warn(struct pools *pools)
+{
+	const struct snapshot *snapshot = pools->mover->input->snapshot;
+	struct remainder_list *warnings = &pools->mover->decision->warnings;
+	char size[SIZE_TEXT_SIZE];
+
+	size_text_format(pools->page, size);
+	for (int id = 0; id < SNAPSHOT_NODES_MAX; id++) {
+		const struct snapshot_node *node = snapshot_node(snapshot, id);
+		uint64_t comes = pools->mover->goal.needs_bytes[id], make, all, room, whole;
+
+		if (!node || !comes || !pools->share)
+			continue;
+		make = lacks(pools, id, comes);
+		all = lacks(pools, id, comes + growth_bytes(pools, comes));
+		room = room_bytes(pools, id);
+		whole = node->free_bytes - plan_min(node->free_bytes, node->fragmented_bytes);
+		if (all > make && all > room)
+			remainder_list_add(warnings, REMAINDER_NO_ROOM, pools->mover->object,
+					   all - (room > make ? room : make),
+					   "free memory there before it grows",
+					   "node %d has no pages of %s for all that it may still "
+					   "grow by",
+					   id, size);
+		/* Once a kernel runs it has few whole GiB left (mm/page_alloc.c alloc_contig_pages). */
+		if (make && (make > whole || pools->page >= SIZE_TEXT_GIB))
+			remainder_list_add(warnings, REMAINDER_NO_ROOM, pools->mover->object,
+					   make > whole ? make - whole : make,
+					   "free memory there, or set the pool up beforehand",
+					   "free memory of node %d is in pieces: pages of %s must be "
+					   "compacted first, and fewer may come of it",
+					   id, size);
+	}
+	return false;
+}
+
+void move_pool_warn(struct mover *mover)
+{
+	each_size(mover, warn);
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a move says beside its steps: what speaks against it, what of the guest cannot move at all,
+ * and in the end the reason of every byte that stayed.
+ */
+#include "plan_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "size_text.h"
+
+uint64_t move_remainder_pinned(const struct snapshot_guest *guest, uint64_t left_bytes,
+			       enum remainder_code *ret_code)
+{
+	/* A passed-through device pins all that its domain maps: the whole RAM, where nothing says less. */
+	uint64_t pinned = guest->vfio && !guest->pinned_bytes ? left_bytes : guest->pinned_bytes;
+
+	*ret_code = guest->vfio ? REMAINDER_VFIO_PINNED : REMAINDER_PINNED;
+	return pinned >= guest->resident_bytes ? left_bytes : plan_min(pinned, left_bytes);
+}
+
+static const char *pinned_why(enum remainder_code code)
+{
+	return code == REMAINDER_VFIO_PINNED ? "a passed-through device pins it"
+					     : "held for long by who does input or output with it";
+}
+
+void move_remainder_forecast(const struct plan_input *input, struct remainder_list *list)
+{
+	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
+	enum remainder_code code;
+	struct move_goal goal;
+	uint64_t pinned;
+	char object[96];
+
+	if (!guest)
+		return;
+	move_goal_find(input, guest, &goal);
+	pinned = move_remainder_pinned(guest, goal.left_bytes, &code);
+	/* Where the pins lie is not known: at most so much of what is to leave. */
+	if (pinned)
+		remainder_list_add(list, code, plan_guest_object(guest, object), pinned, NULL,
+				   "up to that much: %s", pinned_why(code));
+}
+
+/* Nothing outside can set a policy on it, and a CPU that touches it runs elsewhere. */
+static bool may_return(const struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+
+	return plan_guest_has(guest, BACKING_KIND_ANON) &&
+	       guest->policy_mode == POLICY_MODE_DEFAULT &&
+	       !mover->input->snapshot->numa_balancing_off && !mover->input->wish->move.cpus &&
+	       (!guest->cpu_nodes || guest->cpu_nodes & ~mover->goal.destinations);
+}
+
+static void warn_of_policy(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	bool file = plan_guest_has(guest, BACKING_KIND_MEMFD) ||
+		    plan_guest_has(guest, BACKING_KIND_FILE);
+
+	if (may_return(mover))
+		remainder_list_add(&mover->decision->warnings, REMAINDER_AUTONUMA_MAY_RETURN,
+				   mover->object, 0, NULL,
+				   "its memory is anonymous and unbound: automatic NUMA balancing "
+				   "may pull it back; where it lies is watched");
+	else if (!file && guest->backing_count && guest->policy_mode != POLICY_MODE_DEFAULT &&
+		 guest->policy_nodes & ~move_goal_nodes(&mover->goal, guest->policy_nodes))
+		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_NOT_SETTABLE,
+				   mover->object, 0, NULL,
+				   "the policy of its memory cannot be set from outside");
+}
+
+static void warn_of_stored(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	uint64_t stored = guest->stored_numatune_nodes;
+	struct remainder_list *warnings = &mover->decision->warnings;
+	bool persist = mover->input->wish->move.persist;
+	char nodes[32];
+
+	if (stored && !persist && move_goal_nodes(&mover->goal, stored) != stored)
+		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0, NULL,
+				   "stored XML still says node %s (--persist changes it)",
+				   plan_nodes_text(stored, nodes));
+	else if (persist && !stored)
+		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0,
+				   "give it a numatune if its next start shall be there",
+				   "stored XML names no nodes: there is nothing to change in it");
+}
+
+static void warn_of_cpus(struct mover *mover)
+{
+	const struct snapshot *snapshot = mover->input->snapshot;
+	uint64_t without = 0;
+	char nodes[32];
+
+	if (!mover->input->wish->move.cpus)
+		return;
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (!snapshot->nodes[i].has_cpus)
+			without |= plan_node_bit(snapshot->nodes[i].id) & mover->goal.destinations;
+	if (without)
+		remainder_list_add(&mover->decision->warnings, REMAINDER_INVALID, mover->object, 0,
+				   "", "node %s has no CPUs: its vCPUs go to the other destinations",
+				   plan_nodes_text(without, nodes));
+}
+
+static void warn_of_huge(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	uint64_t gigantic = plan_guest_huge_bytes(guest, SIZE_TEXT_GIB, true);
+
+	if (gigantic && mover->goal.left_bytes)
+		remainder_list_add(&mover->decision->warnings, REMAINDER_GIGANTIC_PAGES,
+				   mover->object, gigantic, "",
+				   "each of its 1 GiB pages pauses who touches it for about %u ms",
+				   move_shape_stall_ms(mover->input, guest));
+}
+
+static void warn_of_what_stays(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	struct remainder_list *warnings = &mover->decision->warnings;
+	enum remainder_code code;
+	uint64_t pinned = move_remainder_pinned(guest, mover->goal.left_bytes, &code);
+
+	if (pinned)
+		remainder_list_add(warnings, code, mover->object, pinned, NULL,
+				   "some of its memory will stay: %s", pinned_why(code));
+	if (guest->private_bytes)
+		remainder_list_add(warnings, REMAINDER_PRIVATE_MEMORY, mover->object,
+				   guest->private_bytes, NULL,
+				   "its private memory (guest_memfd) cannot be moved");
+	if (guest->swapped_bytes)
+		remainder_list_add(warnings, REMAINDER_SWAPPED, mover->object, guest->swapped_bytes,
+				   NULL, "swapped out: it returns to a node when it is touched");
+}
+
+void move_remainder_warn(struct mover *mover)
+{
+	if (!plan_count(mover->input, STEP_KIND_MOVE_PAGES))
+		move_pool_warn(mover);
+	warn_of_policy(mover);
+	warn_of_what_stays(mover);
+	warn_of_stored(mover);
+	warn_of_cpus(mover);
+	warn_of_huge(mover);
+}
+
+/* Adds up to the rest by node, where nodes tell. */
+static void tell_by_node(struct mover *mover, enum remainder_code code, const char *why,
+			 uint64_t rest)
+{
+	struct remainder_list *list = &mover->decision->remainder;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && rest && !mover->goal.opaque; node++) {
+		uint64_t bytes = plan_min(
+			mover->goal.map[node] >= 0 ? mover->guest->node_bytes[node] : 0, rest);
+
+		if (!bytes)
+			continue;
+		remainder_list_add(list, code, mover->object, bytes, NULL, "on node %d: %s", node,
+				   why);
+		rest -= bytes;
+	}
+	if (rest || list->count == 0)
+		remainder_list_add(list, code, mover->object, rest, NULL, "%s", why);
+}
+
+/*
+ * What the mover could not explain byte by byte: what is known to be pinned, then what ended the
+ * last pass as a whole (its worker died, libvirt was down), which it tells without bytes.
+ */
+static void tell_rest(struct mover *mover, const struct step_record *last, uint64_t rest)
+{
+	enum remainder_code code;
+	uint64_t pinned = move_remainder_pinned(mover->guest, rest, &code);
+
+	for (size_t i = 0; last && i < last->remainder.count; i++)
+		if (last->remainder.items[i].code == code)
+			pinned = 0;
+	if (pinned)
+		remainder_list_add(&mover->decision->remainder, code, mover->object, pinned, NULL,
+				   "%s", pinned_why(code));
+	rest -= pinned;
+	if (!rest && pinned)
+		return;
+	for (size_t i = 0; last && last->state != STEP_STATE_DONE && i < last->remainder.count; i++) {
+		const struct remainder *entry = &last->remainder.items[i];
+
+		if (entry->bytes)
+			continue;
+		tell_by_node(mover, entry->code,
+			     entry->detail[0] ? entry->detail : remainder_code_meaning(entry->code),
+			     rest);
+		return;
+	}
+	tell_by_node(mover, REMAINDER_PAGE_BUSY,
+		     last ? "it was there again, or never ready to move, at each pass"
+			  : "it could not be moved",
+		     rest);
+}
+
+void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why)
+{
+	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
+	uint64_t rest = mover->goal.left_bytes;
+
+	mover->decision->kind = DECISION_KIND_GIVE_UP;
+	if (code != REMAINDER_NONE) {
+		tell_by_node(mover, code, why, rest);
+		return;
+	}
+	if (last)
+		plan_take_remainder(&mover->decision->remainder, &last->remainder, &rest);
+	if (rest || mover->decision->remainder.count == 0)
+		tell_rest(mover, last, rest);
+}
+
+void move_remainder_unseen(struct mover *mover)
+{
+	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
+	const struct snapshot_guest *guest = mover->guest;
+	struct remainder_list *list = &mover->decision->remainder;
+	uint64_t unmapped = guest->unmapped_bytes;
+
+	if (guest->private_bytes)
+		remainder_list_add(list, REMAINDER_PRIVATE_MEMORY, mover->object,
+				   guest->private_bytes, NULL,
+				   "its private memory (guest_memfd) cannot be moved");
+	for (size_t i = 0; last && unmapped && i < last->remainder.count; i++) {
+		struct remainder entry = last->remainder.items[i];
+
+		if (entry.code != REMAINDER_NOT_MAPPED)
+			continue;
+		entry.bytes = plan_min(entry.bytes, unmapped);
+		unmapped -= entry.bytes;
+		remainder_list_add_copy(list, &entry);
+	}
+	if (list->count)
+		mover->decision->kind = DECISION_KIND_GIVE_UP;
+}
