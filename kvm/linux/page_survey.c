@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "sysroot.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst */
@@ -11,11 +12,12 @@
 #define PAGEMAP_PFN_MASK ((UINT64_C(1) << 55) - 1)
 #define PAGE_FLAG_HEAD	 (UINT64_C(1) << 15)
 #define PAGE_FLAG_THP	 (UINT64_C(1) << 22)
+#define PAGE_FLAG_ZERO	 (UINT64_C(1) << 24)
 
 /*
- * 64 KiB of entries describe 32 MiB: few calls, and what was copied is still in the processor's cache when it is looked
- * at. The kernel takes the map lock anew for each 2 MiB (fs/proc/task_mmu.c PAGEMAP_WALK_SIZE), so that no size of ours
- * holds it long.
+ * 64 KiB of entries describe 32 MiB: few calls, and what was copied is still in the processor's
+ * cache when it is looked at. The kernel takes the map lock anew for each 2 MiB (fs/proc/task_mmu.c
+ * PAGEMAP_WALK_SIZE), so that no size of ours holds it long.
  */
 #define CHUNK_ENTRIES ((size_t)8192)
 #define THP_BYTES     ((uint64_t)2 << 20)
@@ -33,6 +35,7 @@ struct page_survey {
 	uint64_t base_bytes;
 	struct page_survey_options options;
 	bool is_pfn_hidden;
+	uint64_t zero_pfn; /* of the kernel's page of zeros; 0: not known */
 
 	uint64_t *entries; /* owned; CHUNK_ENTRIES */
 	uint64_t first_entry;
@@ -41,11 +44,43 @@ struct page_survey {
 	struct page_survey_range range;
 	uint64_t position;
 
-	/* Page frames around the last one asked for that are all on one node, and in one target or none. Never frame 0,
-	 * which stands for hidden. */
+	/* Page frames around the last one asked for that are all on one node, and in one target or
+	 * none. Never frame 0, which stands for hidden. */
 	uint64_t known_first, known_count;
 	int known_node, known_target;
 };
+
+static ssize_t read_entries(int fd, uint64_t *entries, uint64_t first, size_t count)
+{
+	ssize_t got;
+
+	do
+		got = pread(fd, entries, count * sizeof(*entries),
+			    (off_t)(first * sizeof(*entries)));
+	while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got / (ssize_t)sizeof(*entries);
+}
+
+/*
+ * Anonymous memory that was read and never written shows the one page of zeros that all processes
+ * share (mm/memory.c do_anonymous_page). It is nobody's, takes no memory, and never moves. Which
+ * one it is a page of our own tells.
+ */
+static uint64_t read_zero_frame(const struct sysroot *sysroot, uint64_t base_bytes)
+{
+	void *page = mmap(NULL, base_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CLEANUP_CLOSE int pagemap = sysroot_open(sysroot, O_RDONLY, "/proc/self/pagemap");
+	uint64_t entry = 0;
+
+	if (page == MAP_FAILED)
+		return 0;
+	(void)*(volatile const char *)page;
+	if (pagemap < 0 || read_entries(pagemap, &entry, (uintptr_t)page / base_bytes, 1) != 1 ||
+	    !(entry & PAGEMAP_PRESENT))
+		entry = 0;
+	munmap(page, base_bytes);
+	return entry & PAGEMAP_PFN_MASK;
+}
 
 int page_survey_new(const struct sysroot *sysroot, pid_t pid,
 		    const struct page_survey_options *options, struct page_survey **ret_survey)
@@ -69,6 +104,7 @@ int page_survey_new(const struct sysroot *sysroot, pid_t pid,
 		return error == -EACCES ? -EPERM : error;
 	}
 	survey->page_flags = sysroot_open(sysroot, O_RDONLY, "/proc/kpageflags");
+	survey->zero_pfn = read_zero_frame(sysroot, survey->base_bytes);
 	*ret_survey = TAKE_PTR(survey);
 	return 0;
 }
@@ -101,17 +137,6 @@ int page_survey_begin(struct page_survey *survey, const struct page_survey_range
 	survey->position = range->start;
 	survey->entry_count = 0; /* what an earlier walk read is old */
 	return 0;
-}
-
-static ssize_t read_entries(int fd, uint64_t *entries, uint64_t first, size_t count)
-{
-	ssize_t got;
-
-	do
-		got = pread(fd, entries, count * sizeof(*entries),
-			    (off_t)(first * sizeof(*entries)));
-	while (got < 0 && errno == EINTR);
-	return got < 0 ? -errno : got / (ssize_t)sizeof(*entries);
 }
 
 /* Has count entries from the one of address at hand. 1 with *ret_entries, 0: the process has none,
@@ -176,6 +201,14 @@ static void find_place(struct page_survey *survey, uint64_t pfn)
 	if (end > PAGEMAP_PFN_MASK)
 		end = PAGEMAP_PFN_MASK;
 	survey->known_count = end - survey->known_first;
+	if (survey->zero_pfn - survey->known_first >= survey->known_count)
+		return;
+	/* The page of zeros is a place of its own. */
+	if (pfn > survey->zero_pfn)
+		survey->known_first = survey->zero_pfn + 1;
+	else
+		end = survey->zero_pfn;
+	survey->known_count = end - survey->known_first;
 }
 
 /* Fills state, node, target and physical of one page from its entry. */
@@ -185,7 +218,7 @@ static void describe(struct page_survey *survey, uint64_t entry, struct page_sur
 
 	run->node_id = run->target = -1;
 	run->physical = 0;
-	if (!(entry & PAGEMAP_PRESENT)) {
+	if (!(entry & PAGEMAP_PRESENT) || (pfn && pfn == survey->zero_pfn)) {
 		run->state = entry & PAGEMAP_SWAPPED ? PAGE_SURVEY_SWAPPED : PAGE_SURVEY_ABSENT;
 		return;
 	}
@@ -200,50 +233,53 @@ static void describe(struct page_survey *survey, uint64_t entry, struct page_sur
 	run->target = survey->known_target;
 }
 
-/* Whether the entries of 2 MiB and the flags of their first page are those of one transparent huge
- * page. */
-static bool is_one_page(struct page_survey *survey, const uint64_t *entries)
+enum page_shape { SHAPE_SMALL, SHAPE_HUGE, SHAPE_HUGE_ZERO };
+
+/* What the entries of 2 MiB and the flags of their first page make of them. */
+static enum page_shape find_shape(const struct page_survey *survey, const uint64_t *entries)
 {
 	const uint64_t mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK;
 	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
 	uint64_t first = entries[0] & mask, head = first & PAGEMAP_PFN_MASK, flags;
 
 	if (!(first & PAGEMAP_PRESENT) || head == 0 || head % pages)
-		return false;
+		return SHAPE_SMALL;
 	for (size_t i = 1; i < pages; i++)
 		if ((entries[i] & mask) != first + i)
-			return false;
-	return read_entries(survey->page_flags, &flags, head, 1) == 1 && (flags & PAGE_FLAG_THP) &&
-	       (flags & PAGE_FLAG_HEAD);
+			return SHAPE_SMALL;
+	if (read_entries(survey->page_flags, &flags, head, 1) != 1 || !(flags & PAGE_FLAG_THP) ||
+	    !(flags & PAGE_FLAG_HEAD))
+		return SHAPE_SMALL;
+	return flags & PAGE_FLAG_ZERO ? SHAPE_HUGE_ZERO : SHAPE_HUGE;
 }
 
-/* Whether the 2 MiB at address are one transparent huge page. 1 or 0, or -errno. */
-static int is_transparent_huge(struct page_survey *survey, uint64_t address)
+/* The same of the 2 MiB at address, or -errno. */
+static int read_shape(struct page_survey *survey, uint64_t address)
 {
 	const uint64_t *entries;
 	int loaded;
 
 	if (survey->page_flags < 0 || survey->range.page_bytes != survey->base_bytes ||
 	    address % THP_BYTES || survey->range.end - address < THP_BYTES)
-		return 0;
+		return SHAPE_SMALL;
 	loaded = load(survey, address, (size_t)(THP_BYTES / survey->base_bytes), &entries);
-	return loaded <= 0 ? loaded : is_one_page(survey, entries);
+	return loaded <= 0 ? loaded : (int)find_shape(survey, entries);
 }
 
 /* One page at address, as a run of its own. 1, 0 at the end of what the process has, -errno. */
 static int read_page(struct page_survey *survey, uint64_t address, struct page_survey_run *ret_page)
 {
 	const uint64_t *entries;
-	int huge = is_transparent_huge(survey, address), loaded;
+	int shape = read_shape(survey, address), loaded;
 
-	if (huge < 0)
-		return huge;
+	if (shape < 0)
+		return shape;
 	loaded = load(survey, address, 1, &entries);
 	if (loaded <= 0)
 		return loaded;
-	describe(survey, entries[0], ret_page);
+	describe(survey, shape == SHAPE_HUGE_ZERO ? 0 : entries[0], ret_page);
 	ret_page->start = address;
-	ret_page->page_bytes = huge ? THP_BYTES : survey->range.page_bytes;
+	ret_page->page_bytes = shape == SHAPE_SMALL ? survey->range.page_bytes : THP_BYTES;
 	ret_page->end = address + ret_page->page_bytes;
 	return 1;
 }
@@ -255,8 +291,9 @@ static bool is_alike(const struct page_survey_run *run, const struct page_survey
 }
 
 /*
- * The entries that a run of small pages goes on with, of those at hand and up to where a huge page may begin: nearly
- * all of a survey's time is spent here. The last page of the run was described last.
+ * The entries that a run of small pages goes on with, of those at hand and up to where a huge page
+ * may begin: nearly all of a survey's time is spent here. The last page of the run was described
+ * last.
  */
 static void extend(struct page_survey *survey, struct page_survey_run *run)
 {

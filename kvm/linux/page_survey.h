@@ -18,7 +18,8 @@
 struct sysroot;
 
 enum page_survey_state {
-	PAGE_SURVEY_ABSENT, /* nothing in the page table: never touch it */
+	PAGE_SURVEY_ABSENT, /* nothing of its own in the page table (the kernel's page of zeros is
+			       not): never touch it */
 	PAGE_SURVEY_SWAPPED,
 	PAGE_SURVEY_PRESENT,
 	PAGE_SURVEY_COUNT

@@ -206,6 +206,14 @@ static void test_huge_pages(void)
 	CHECK_INT(page_survey_next(survey, &run), 0);
 	CHECK_INT(page_survey_count(survey, &range, 1, &totals), 0);
 	CHECK_INT(totals.huge_bytes, 2 << 20);
+	/* Read and never written: the huge page of zeros, which is nobody's. */
+	flags = 1ull << 15 | 1ull << 22 | 1ull << 24;
+	fixture_tree_write_at(&machine.tree, "/proc/kpageflags", 512 * 8, &flags, 8);
+	CHECK_INT(page_survey_begin(survey, &range), 0);
+	CHECK_INT(page_survey_next(survey, &run), 1);
+	check_run(&run, START, 512, PAGE_SURVEY_ABSENT, -1);
+	CHECK_INT(page_survey_next(survey, &run), 1);
+	check_run(&run, START + (2 << 20), 1024, PAGE_SURVEY_PRESENT, 0);
 	/* The same as hugetlb: one entry a page counts. */
 	range.page_bytes = 2 << 20;
 	CHECK_INT(page_survey_begin(survey, &range), 0);
@@ -240,8 +248,8 @@ static void test_large_range(void)
 }
 
 /*
- * Pages of all kinds in random order, and places with borders inside and between blocks: every page lies in one run that
- * says what its entry says, and no two neighbours could be one run.
+ * Pages of all kinds in random order, and places with borders inside and between blocks: every page
+ * lies in one run that says what its entry says, and no two neighbours could be one run.
  */
 static void test_random_pages(void)
 {
@@ -252,7 +260,8 @@ static void test_random_pages(void)
 		{.start = BLOCK, .end = 2 * BLOCK + 4096},
 		{.start = 4 * BLOCK - 4096, .end = 9 * BLOCK},
 	};
-	/* Node and target by page frame, as machine_init() and targets say; beyond block 3 there is no node. */
+	/* Node and target by page frame, as machine_init() and targets say; beyond block 3 there is
+	 * no node. */
 	static const struct {
 		uint64_t pfn;
 		int node_id, target;
@@ -274,9 +283,8 @@ static void test_random_pages(void)
 	uint64_t *entries = calloc(PAGES, sizeof(*entries));
 	int *kinds = calloc(PAGES, sizeof(*kinds));
 	/* Not on a border of huge pages. */
-	struct page_survey_range range = {.start = START + 77 * 4096,
-					  .end = START + (77 + PAGES) * 4096,
-					  .page_bytes = 4096};
+	struct page_survey_range range = {
+		.start = START + 77 * 4096, .end = START + (77 + PAGES) * 4096, .page_bytes = 4096};
 	struct page_survey_run run, last = {0};
 	uint64_t flags = 0, page = 0;
 	unsigned seed = 7;
@@ -305,7 +313,7 @@ static void test_random_pages(void)
 		for (; page < PAGES && range.start + page * 4096 < run.end; page++) {
 			bool is_present = kinds[page] > 1;
 
-			if (run.state != (is_present	      ? PAGE_SURVEY_PRESENT
+			if (run.state != (is_present	     ? PAGE_SURVEY_PRESENT
 					  : kinds[page] == 1 ? PAGE_SURVEY_SWAPPED
 							     : PAGE_SURVEY_ABSENT) ||
 			    run.node_id != (is_present ? places[kinds[page] - 2].node_id : -1) ||
@@ -350,6 +358,36 @@ static void test_own_memory(void)
 	munmap(memory, 64 * 4096);
 }
 
+/* Memory that was read and never written is in the page table, but it is the page of zeros: the
+ * kernel never moves it. */
+static void test_page_of_zeros(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	CLEANUP(physical_map_freep) struct physical_map *map = NULL;
+	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
+	struct page_survey_options options = {0};
+	struct page_survey_totals totals = {0};
+	volatile char *memory =
+		mmap(NULL, 16 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct page_survey_range range = {.start = (uintptr_t)memory,
+					  .end = (uintptr_t)memory + 16 * 4096,
+					  .page_bytes = 4096};
+
+	madvise((void *)(uintptr_t)memory, 16 * 4096, MADV_NOHUGEPAGE);
+	for (int i = 0; i < 16; i++)
+		(void)memory[i * 4096];
+	memory[5 * 4096] = 1;
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	CHECK_INT(physical_map_read(sysroot, &map), 0);
+	options.map = map;
+	CHECK_INT(page_survey_new(sysroot, getpid(), &options, &survey), 0);
+	CHECK_INT(page_survey_count(survey, &range, 1, &totals), 0);
+	/* Who may not see page frames cannot tell them apart. */
+	CHECK_INT(totals.present_bytes + totals.swapped_bytes,
+		  page_survey_has_pfn(survey) ? 4096 : 16 * 4096);
+	munmap((void *)(uintptr_t)memory, 16 * 4096);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -359,6 +397,7 @@ int main(void)
 		{"large_range", test_large_range},
 		{"random_pages", test_random_pages},
 		{"own_memory", test_own_memory},
+		{"page_of_zeros", test_page_of_zeros},
 	};
 
 	return unit_main("page_survey", cases, ARRAY_SIZE(cases));
