@@ -15,6 +15,7 @@
 #include <string.h>
 #include "agent_config.h"
 #include "failure.h"
+#include "free_areas.h"
 #include "memory_block.h"
 #include "report.h"
 #include "sysroot.h"
@@ -117,13 +118,34 @@ static struct job_result run_compact(void *argument)
 								"/proc/sys/vm/compact_memory")};
 }
 
+/* What is free in whole pageblocks, or 0 where the kernel does not tell. */
+static uint64_t large_bytes(const struct evacuate *evacuate)
+{
+	struct free_areas areas = {0};
+
+	free_areas_read(evacuate->sysroot, free_areas_block_order(evacuate->sysroot), &areas);
+	return areas.bytes;
+}
+
 static void begin_compact(struct evacuate *evacuate, uint64_t now_ms)
 {
+	evacuate->large_bytes = large_bytes(evacuate);
 	if (!sysroot_exists(evacuate->sysroot, "/proc/sys/vm/compact_memory"))
 		return;
 	if (job_start(&evacuate->job, run_compact, evacuate,
 		      least(evacuate->deadline_ms, now_ms + EVACUATE_COMPACT_MS)) < 0)
 		evacuate_fail(evacuate, "cannot start a child process");
+}
+
+/* Not memory that was not free before, but free memory that a block can be emptied into, or that
+ * the driver can take as it is. What others allocated meanwhile is no loss of compaction's. */
+static void end_compact(struct evacuate *evacuate, uint64_t now_ms)
+{
+	uint64_t now_large = large_bytes(evacuate);
+
+	evacuate_add_rung(evacuate, MESSAGE_RUNG_COMPACT,
+			  now_large > evacuate->large_bytes ? now_large - evacuate->large_bytes : 0,
+			  now_ms);
 }
 
 /* Choosing. */
@@ -444,7 +466,7 @@ static void leave(struct evacuate *evacuate, enum job_state state, const struct 
 		return;
 	case EVACUATE_STAGE_COMPACT:
 		if (wants(evacuate, MESSAGE_EVACUATE_COMPACT))
-			evacuate_add_rung(evacuate, MESSAGE_RUNG_COMPACT, 0, now_ms);
+			end_compact(evacuate, now_ms);
 		enter(evacuate, EVACUATE_STAGE_CENSUS, now_ms);
 		return;
 	case EVACUATE_STAGE_CENSUS:

@@ -46,6 +46,7 @@ struct evacuate {
 	uint32_t request_id;
 	struct message_evacuate request;
 	uint64_t deadline_ms, stage_started_ms;
+	uint64_t large_bytes; /* free in whole pageblocks before compaction */
 	bool cancelled, vetoed, unplug_online_changed, stuck, no_memory;
 	struct hugepages before;
 	struct hugepages_plan plan;

@@ -75,6 +75,7 @@ static void forget(struct session_host *session)
 	session->has_peer = false;
 	session->version = 0;
 	session->hello_tries = 0;
+	session->unanswered = session->greetings = 0;
 	session->events_in_second = 0;
 	session->bad_frames_before = bad_frames(session);
 	session->floods_before = session->link.reader.counters.floods;
@@ -131,6 +132,11 @@ void session_host_received(struct session_host *session, size_t count)
 static void greet_again(struct session_host *session, uint64_t now_ms)
 {
 	lose_requests(session);
+	/* Those that come before the greeting is answered may have waited in the port. */
+	if (session->state == SESSION_HOST_READY && ++session->greetings > LIMIT_GREETINGS) {
+		session_host_suspect(session, SESSION_HOST_SUSPICION_GREETINGS);
+		return;
+	}
 	session->state = SESSION_HOST_HELLO_SENT;
 	session->ready_due = session->busy_due = false;
 	session->hello_tries = 0;
@@ -140,10 +146,18 @@ static void greet_again(struct session_host *session, uint64_t now_ms)
 		session->hello_at_ms = session->hello_sent_ms + HELLO_LEAST_MS;
 }
 
+/* One that is down or has no time is silent. One that speaks and answers nothing is not. */
+static void check_answers(struct session_host *session)
+{
+	if (session->unanswered >= LIMIT_UNANSWERED)
+		session_host_suspect(session, SESSION_HOST_SUSPICION_UNANSWERED);
+}
+
 /* A frame of this session has come. */
 static void heard(struct session_host *session, uint64_t now_ms)
 {
 	session->heard_ms = now_ms;
+	session->greetings = 0;
 	if (session->state == SESSION_HOST_BUSY && session->has_peer) {
 		session->state = SESSION_HOST_READY;
 		session->ready_due = true;
@@ -209,7 +223,11 @@ static bool on_hello_reply(struct session_host *session, const struct frame *fra
 	if (session->has_peer && !same) {
 		lose_requests(session);
 		session->restarted = true;
+		session->unanswered = 0;
 	}
+	check_answers(session);
+	if (session->state == SESSION_HOST_SUSPECT)
+		return false;
 	if (!same || session->state != SESSION_HOST_READY)
 		session->ready_due = true;
 	session->peer = *reply;
@@ -240,6 +258,7 @@ static bool on_heartbeat(struct session_host *session, const struct frame *frame
 		return false;
 	}
 	heard(session, now_ms);
+	check_answers(session);
 	if (session->state != SESSION_HOST_READY)
 		return false;
 	*ret_event = (struct session_host_event){.kind = SESSION_HOST_EVENT_HEARTBEAT,
@@ -270,6 +289,7 @@ static bool on_answer(struct session_host *session, const struct frame *frame, u
 	}
 	struct session_host_request *request = find_request(session, frame->request_id);
 
+	session->unanswered = 0;
 	if (!request) {
 		session->counters.late_replies++;
 		return false;
@@ -430,7 +450,10 @@ bool session_host_next(struct session_host *session, uint64_t now_ms,
 		if (on_frame(session, &frame, now_ms, ret_event))
 			return true;
 	}
-	return take_request(session, is_overdue, now_ms, SESSION_HOST_EVENT_TIMED_OUT, ret_event);
+	if (!take_request(session, is_overdue, now_ms, SESSION_HOST_EVENT_TIMED_OUT, ret_event))
+		return false;
+	session->unanswered++;
+	return true;
 }
 
 static void enter_busy(struct session_host *session)
@@ -567,6 +590,8 @@ const char *session_host_suspicion_name(enum session_host_suspicion suspicion)
 		[SESSION_HOST_SUSPICION_REPLY_TYPE] = "wrong_reply_type",
 		[SESSION_HOST_SUSPICION_DIRECTION] = "wrong_direction",
 		[SESSION_HOST_SUSPICION_FLOOD] = "flood",
+		[SESSION_HOST_SUSPICION_UNANSWERED] = "answers_nothing",
+		[SESSION_HOST_SUSPICION_GREETINGS] = "greetings",
 		[SESSION_HOST_SUSPICION_LIED] = "lied",
 	};
 

@@ -34,6 +34,8 @@ enum session_host_suspicion {
 	SESSION_HOST_SUSPICION_DIRECTION,  /* a message that only a host may send, or the reserved
 					      one */
 	SESSION_HOST_SUSPICION_FLOOD,	   /* more events than any agent sends */
+	SESSION_HOST_SUSPICION_UNANSWERED, /* it is there, and answers no request */
+	SESSION_HOST_SUSPICION_GREETINGS,  /* it asks to be greeted over and over */
 	SESSION_HOST_SUSPICION_LIED, /* said by the owner: the report contradicts the hypervisor */
 	SESSION_HOST_SUSPICION_COUNT
 };
@@ -89,6 +91,8 @@ struct session_host {
 	struct session_host_request requests[LIMIT_OUTSTANDING];
 	uint64_t hello_at_ms, hello_sent_ms; /* when HELLO is sent again, and was sent last */
 	unsigned hello_tries;
+	unsigned unanswered; /* requests in a row that timed out, without any answer since */
+	unsigned greetings;  /* sessions that it gave up at once, without a word in them */
 	bool ready_due, busy_due, suspect_due, restarted; /* noticed, not yet told by next() */
 	uint64_t heard_ms;
 	uint64_t second_ms; /* start of the window for LIMIT_EVENTS_PER_SECOND */

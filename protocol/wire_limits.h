@@ -88,6 +88,14 @@
  * channel damages none. */
 #define LIMIT_BAD_FRAMES 16
 
+/* Requests in a row that were not answered in their time, by a guest that is heard all the while: one
+ * under pressure is late with one or two. Late answers count as answers. */
+#define LIMIT_UNANSWERED 4
+
+/* Sessions that a guest opens and gives up at once, asking to be greeted, without a word in between.
+ * One whose agent crashes at its start and is started again gets a minute of tries. */
+#define LIMIT_GREETINGS 32
+
 /* Unasked-for frames in a second (heartbeats, progress). An honest agent sends a handful. */
 #define LIMIT_EVENTS_PER_SECOND 100
 

@@ -187,6 +187,19 @@ static int offline(const struct fake_guest *guest, unsigned id)
 	return 0;
 }
 
+/* Of the largest order, in the movable zone. */
+static void set_free(const struct fake_guest *guest, unsigned pieces)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "Node 0, zone      DMA      0      0      0      0      0      0      0      0      1      1      2\n"
+		 "Node 0, zone   Normal    901     70     33     12      4      2      1      0      3     10     60\n"
+		 "Node 0, zone  Movable      0      0      0      0      0      0      0      0      0      0  %5u",
+		 pieces);
+	fake_guest_write(guest, "/proc/buddyinfo", text);
+}
+
 static int on_write(void *user, const char *path, const char *text)
 {
 	const struct fake_guest *guest = user;
@@ -206,6 +219,8 @@ static int on_write(void *user, const char *path, const char *text)
 	}
 	if (strcmp(path, POOL "/nr_hugepages") == 0 || strcmp(path, NODE "/nr_hugepages") == 0)
 		return resize_pool(guest, strtoull(text, NULL, 10));
+	if (strcmp(path, "/proc/sys/vm/compact_memory") == 0)
+		set_free(guest, 100 + state->compacted_pieces);
 	if (strcmp(path, "/sys/module/virtio_mem/parameters/unplug_online") == 0)
 		text = text[0] == '1' ? "Y" : "N";
 	fake_guest_write(guest, path, text);
@@ -234,11 +249,6 @@ void fake_guest_set_balloon(const struct fake_guest *guest, bool reports, unsign
 	fake_guest_write(guest, "/proc/pagetypeinfo",
 			 "Page block order: 9\nPages per block:  512\n\nFree pages count per migrate "
 			 "type at order       0      1");
-	fake_guest_write(
-		guest, "/proc/buddyinfo",
-		"Node 0, zone      DMA      0      0      0      0      0      0      0      0      1      1      2\n"
-		"Node 0, zone   Normal    901     70     33     12      4      2      1      0      3     10     60\n"
-		"Node 0, zone  Movable      0      0      0      0      0      0      0      0      0      0    100");
 }
 
 static void fill(const struct fake_guest *guest)
@@ -265,6 +275,7 @@ static void fill(const struct fake_guest *guest)
 	fake_guest_write(guest, "/sys/devices/system/memory/block_size_bytes", "8000000");
 	fake_guest_write(guest, "/sys/devices/system/memory/auto_online_blocks", "offline");
 	fake_guest_set_balloon(guest, true, 100);
+	set_free(guest, 100);
 	for (unsigned id = 0; id < 4; id++)
 		set_block(guest, id, "online", "none");
 	for (unsigned id = FAKE_GUEST_FIRST_BLOCK; id < FAKE_GUEST_FIRST_BLOCK + 8; id++)

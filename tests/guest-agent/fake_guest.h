@@ -32,6 +32,7 @@ struct fake_guest_state {
 	enum fake_guest_script scripts[FAKE_GUEST_BLOCKS];
 	unsigned tries[FAKE_GUEST_BLOCKS];
 	uint64_t pool_most; /* the pool does not grow beyond it */
+	unsigned compacted_pieces; /* of 4 MiB, that compaction makes */
 	unsigned writes;
 	char log[4096]; /* "memory36/state=offline\n" ... */
 };

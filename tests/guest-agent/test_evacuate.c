@@ -87,12 +87,15 @@ static void test_all_rungs(void)
 {
 	start();
 	request.target_bytes = 256 * MIB;
+	guest.state->compacted_pieces = 10;
 	const struct message_evacuate_reply *reply = run();
 
 	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
 	CHECK_INT(reply->rung_count, 3);
 	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_HUGE_PAGES);
 	CHECK_INT(reply->rungs[0].gained_bytes, 200 * MIB);
+	CHECK_INT(reply->rungs[1].rung, MESSAGE_RUNG_COMPACT);
+	CHECK_INT(reply->rungs[1].gained_bytes, 40 * MIB);
 	CHECK_INT(reply->rungs[2].gained_bytes, 256 * MIB);
 	CHECK_INT(reply->offlined_bytes, 256 * MIB);
 	CHECK_INT(reply->block_count, 2);

@@ -212,6 +212,7 @@ static void test_refusals(void)
 static void test_unreadable(void)
 {
 	start();
+	config.veto = AGENT_CONFIG_VETO_COMPACT;
 	fake_guest_write(&guest, "/proc/buddyinfo", "what?");
 	CHECK_INT(begin(60000), MESSAGE_RESULT_OK);
 	end_compaction();

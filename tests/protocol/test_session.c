@@ -450,6 +450,148 @@ static void test_flood(void)
 	CHECK_INT(he.suspicion, SESSION_HOST_SUSPICION_FLOOD);
 }
 
+static size_t forge_heartbeat(uint8_t *to, uint64_t epoch)
+{
+	char beat[128] = {0};
+
+	return forge(to, epoch, 0, MESSAGE_HEARTBEAT, beat, sizeof(beat));
+}
+
+/* A request's time passes. */
+static void let_one_time_out(void)
+{
+	struct session_host_event he;
+	uint32_t id = ask_report(1000);
+
+	now += 1000;
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_TIMED_OUT);
+	CHECK_INT(he.request_id, id);
+}
+
+static void test_answers_nothing(void)
+{
+	uint8_t bytes[1024];
+	struct session_host_event he;
+
+	start();
+	open_session(11, 101);
+	for (int i = 0; i < LIMIT_UNANSWERED; i++) {
+		host_receives(bytes, forge_heartbeat(bytes, 101));
+		CHECK_INT(host_event(&he), SESSION_HOST_EVENT_HEARTBEAT);
+		let_one_time_out();
+	}
+	/* It may be down by now: only its next word shows that it is not. */
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_COUNT);
+	CHECK_INT(host.state, SESSION_HOST_READY);
+	host_receives(bytes, forge_heartbeat(bytes, 101));
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_SUSPECT);
+	CHECK_INT(he.suspicion, SESSION_HOST_SUSPICION_UNANSWERED);
+	CHECK_STR(session_host_suspicion_name(he.suspicion), "answers_nothing");
+}
+
+/* One that answers HELLO and nothing else, not even with a heartbeat. */
+static void test_half_mute(void)
+{
+	struct session_host_event he;
+	struct session_guest_event ge;
+
+	start();
+	open_session(11, 101);
+	for (int i = 0; i < LIMIT_UNANSWERED; i++)
+		let_one_time_out();
+	to_guest();
+	now += LIMIT_SILENCE_MS;
+	session_host_tick(&host, now);
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_BUSY);
+	to_guest();
+	while (session_guest_next(&guest, now, &ge))
+		;
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_SUSPECT);
+	CHECK_INT(he.suspicion, SESSION_HOST_SUSPICION_UNANSWERED);
+}
+
+/* A guest that was paused answers all that it missed, and then goes on. */
+static void test_late_answers_are_answers(void)
+{
+	uint8_t bytes[1024];
+	struct session_host_event he;
+	struct session_guest_event ge;
+
+	start();
+	open_session(11, 101);
+	for (int i = 0; i < LIMIT_UNANSWERED; i++)
+		let_one_time_out();
+	to_guest();
+	while (guest_event(&ge) == SESSION_GUEST_EVENT_REQUEST)
+		CHECK_INT(answer_ok(101, ge.request_id, MESSAGE_REPORT_REPLY), 0);
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_COUNT);
+	host_receives(bytes, forge_heartbeat(bytes, 101));
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_HEARTBEAT);
+	/* An answer in time, too. */
+	for (int i = 0; i < LIMIT_UNANSWERED - 1; i++)
+		let_one_time_out();
+	uint32_t id = ask_report(1000);
+
+	to_guest();
+	while (guest_event(&ge) == SESSION_GUEST_EVENT_REQUEST)
+		if (ge.request_id == id)
+			CHECK_INT(answer_ok(101, id, MESSAGE_REPORT_REPLY), 0);
+	to_host();
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_REPLY);
+	let_one_time_out();
+	host_receives(bytes, forge_heartbeat(bytes, 101));
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_HEARTBEAT);
+	CHECK_INT(host.state, SESSION_HOST_READY);
+}
+
+/* Asks to be greeted, and takes the greeting. */
+static void beg(void)
+{
+	static const struct message_heartbeat heartbeat;
+	struct session_guest_event ge;
+
+	now += 2000;
+	new_guest(guest.identity.instance + 1);
+	CHECK_INT(session_guest_heartbeat(&guest, &heartbeat), 0);
+	to_host();
+	struct session_host_event he;
+
+	while (host_event(&he) != SESSION_HOST_EVENT_COUNT && he.kind != SESSION_HOST_EVENT_SUSPECT)
+		;
+	to_guest();
+	while (session_guest_next(&guest, now, &ge))
+		;
+	to_host();
+	while (host_event(&he) != SESSION_HOST_EVENT_COUNT)
+		;
+	to_guest();
+	while (session_guest_next(&guest, now, &ge))
+		;
+}
+
+static void test_greetings_without_end(void)
+{
+	uint8_t bytes[1024];
+	struct session_host_event he;
+
+	start();
+	open_session(11, 101);
+	for (int i = 0; i < LIMIT_GREETINGS; i++)
+		beg();
+	CHECK_INT(host.state, SESSION_HOST_READY);
+	/* A word in the session: it is of some use after all. */
+	host_receives(bytes, forge_heartbeat(bytes, 101));
+	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_HEARTBEAT);
+	for (int i = 0; i < LIMIT_GREETINGS; i++)
+		beg();
+	CHECK_INT(host.state, SESSION_HOST_READY);
+	beg();
+	CHECK_INT(host.state, SESSION_HOST_SUSPECT);
+	CHECK_INT(host.suspicion, SESSION_HOST_SUSPICION_GREETINGS);
+}
+
 static void test_garbage(void)
 {
 	static uint8_t junk[16384];
@@ -626,6 +768,10 @@ int main(void)
 		{"too many requests", test_too_many_requests},
 		{"wrong frames make suspect", test_suspects},
 		{"a flood makes suspect", test_flood},
+		{"an agent that answers nothing", test_answers_nothing},
+		{"an agent that only greets", test_half_mute},
+		{"late answers are answers", test_late_answers_are_answers},
+		{"greetings without end", test_greetings_without_end},
 		{"garbage makes suspect", test_garbage},
 		{"damaged frames make suspect", test_damaged_frames},
 		{"a lie makes suspect", test_lied},
