@@ -8,6 +8,7 @@
 #include <string.h>
 #include "config.h"
 #include "daemon.h"
+#include "model_json.h"
 
 static const char usage[] =
 	"Usage: ballastd [OPTION...]\n"
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
 	struct config config;
 	char text[768];
 	int option, r;
+
+	model_json_end_without_memory();
 
 	while ((option = getopt_long(argc, argv, "c:s:otVh", options, NULL)) != -1) {
 		switch (option) {

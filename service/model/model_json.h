@@ -16,6 +16,14 @@
 #include "step.h"
 #include "wish.h"
 
+/*
+ * From now on the process ends, with a line on standard error, where jansson gets no memory. jansson 2.14 reads on where
+ * the buffer of a string cannot grow and gives a text that lacks bytes (load.c does not look at strbuffer_append_byte()'s
+ * answer): a path or a list of pages that is not what was written. A worker that ends is noticed by its daemon, and a
+ * daemon that ends takes up its journal at the next start; neither may act upon half a text. First thing in main().
+ */
+void model_json_end_without_memory(void);
+
 json_t *model_json_time(uint64_t wall_ms);			/* JSON null for 0 */
 json_t *model_json_nodes(uint64_t mask);			/* [0,2] */
 json_t *model_json_remainder(const struct remainder *remainder);

@@ -4,7 +4,6 @@
  * with.
  */
 #include <getopt.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,26 +13,13 @@
 #include <unistd.h>
 #include <sys/prctl.h>
 #include "job_context.h"
+#include "model_json.h"
 #include "size_text.h"
 #include "sysroot.h"
 #include "worker_channel.h"
 #include "worker_control.h"
 #include "worker_jobs.h"
 #include "worker_spawn.h"
-
-/*
- * jansson 2.14 reads on where the buffer of a string cannot grow, and gives a text that lacks bytes
- * (load.c does not look at strbuffer_append_byte()'s answer): a path or a list of pages that is not
- * what was written. A worker rather ends, which its daemon notices.
- */
-static void *allocate_or_end(size_t size)
-{
-	void *memory = malloc(size);
-
-	if (!memory && size)
-		_exit(EXIT_FAILURE);
-	return memory;
-}
 
 struct options {
 	const char *root;
@@ -130,7 +116,7 @@ int main(int argc, char **argv)
 	struct options options;
 
 	worker_control_catch_signals();
-	json_set_alloc_funcs(allocate_or_end, free);
+	model_json_end_without_memory();
 	if (!parse_options(argc, argv, &options) ||
 	    fcntl(WORKER_SPAWN_CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0 ||
 	    worker_channel_new(WORKER_SPAWN_CHANNEL_FD, &channel)) {

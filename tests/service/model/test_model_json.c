@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model_json.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "unit.h"
 
 static char *text_of(json_t *json)
@@ -370,6 +373,28 @@ static void guests_are_shown(void)
 	json_decref(json);
 }
 
+/* In a process of its own: that one ends. */
+static void ends_without_memory(void)
+{
+	json_malloc_t allocate;
+	json_free_t release;
+	int status = 0, quiet;
+	pid_t child = fork();
+
+	if (child == 0) {
+		quiet = open("/dev/null", O_WRONLY);
+		dup2(quiet, STDERR_FILENO);
+		model_json_end_without_memory();
+		json_get_alloc_funcs(&allocate, &release);
+		release(allocate(16));
+		allocate(SIZE_MAX / 4);
+		_exit(0);
+	}
+	CHECK_TRUE(child > 0 && waitpid(child, &status, 0) == child);
+	CHECK_TRUE(WIFEXITED(status));
+	CHECK_INT(WEXITSTATUS(status), EXIT_FAILURE);
+}
+
 static const struct unit_case cases[] = {
 	{"times are RFC 3339", times_are_rfc3339},
 	{"wishes round-trip", wishes_round_trip},
@@ -380,6 +405,7 @@ static const struct unit_case cases[] = {
 	{"moves tell what the guest felt", moves_tell_what_the_guest_felt},
 	{"drains tell what went", drains_tell_what_went},
 	{"guests are shown", guests_are_shown},
+	{"a process without memory for JSON ends", ends_without_memory},
 };
 
 int main(void)
