@@ -239,6 +239,69 @@ int cgroup_memory_read_stat(const struct sysroot *sysroot, const char *path,
 	return 0;
 }
 
+/* "total=4194304 N0=0 N1=4194304" */
+static int add_hugetlb(const struct sysroot *sysroot, const char *mount, const char *path, uint64_t *bytes,
+		       bool *ret_has_hugetlb)
+{
+	CLEANUP(sysroot_names_done) struct sysroot_names names = {0};
+	int error = sysroot_list(sysroot, &names, "%s%s", mount, below(path));
+
+	*ret_has_hugetlb = false;
+	for (size_t i = 0; error == 0 && i < names.count; i++) {
+		static const char suffix[] = ".numa_stat";
+		CLEANUP_FREE char *text = NULL;
+		uint64_t counted[NODE_SET_MAX] = {0};
+		size_t length = strlen(names.names[i]);
+
+		if (strncmp(names.names[i], "hugetlb.", 8) != 0 || length < sizeof(suffix) ||
+		    strcmp(names.names[i] + length - strlen(suffix), suffix) != 0)
+			continue;
+		error = sysroot_read_all(sysroot, (size_t)1 << 16, &text, NULL, "%s%s/%s", mount, below(path),
+					 names.names[i]);
+		if (error < 0)
+			return error;
+		text[strcspn(text, "\n")] = '\0';
+		read_stat_line(counted, text);
+		for (int node_id = 0; node_id < NODE_SET_MAX; node_id++)
+			bytes[node_id] += counted[node_id];
+		*ret_has_hugetlb = true;
+	}
+	return error;
+}
+
+int cgroup_memory_read_resident(const struct sysroot *sysroot, const char *path, uint64_t bytes[NODE_SET_MAX],
+				bool *ret_has_hugetlb)
+{
+	CLEANUP_FREE struct cgroup_memory_stat *stat = malloc(sizeof(*stat));
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
+
+	if (!stat)
+		return -ENOMEM;
+	if (error == 0)
+		error = cgroup_memory_read_stat(sysroot, path, stat);
+	if (error < 0)
+		return error;
+	for (int node_id = 0; node_id < NODE_SET_MAX; node_id++)
+		bytes[node_id] = stat->anon_bytes[node_id] + stat->shmem_bytes[node_id];
+	return add_hugetlb(sysroot, mount, path, bytes, ret_has_hugetlb);
+}
+
+int cgroup_memory_read_guest(const struct sysroot *sysroot, pid_t pid, uint64_t bytes[NODE_SET_MAX],
+			     bool *ret_has_hugetlb)
+{
+	char path[CGROUP_MEMORY_PATH_SIZE];
+	int error = cgroup_memory_read_path(sysroot, pid, path);
+
+	if (error < 0)
+		return error;
+	cgroup_memory_guest_path(path);
+	/* The root's counters are the machine's. */
+	if (strcmp(path, "/") == 0)
+		return -ENOENT;
+	return cgroup_memory_read_resident(sysroot, path, bytes, ret_has_hugetlb);
+}
+
 /* Opens the directory of the parent of path and points *ret_name at the last element. */
 static int open_parent(const struct sysroot *sysroot, const char *path, const char **ret_name)
 {

@@ -5,6 +5,7 @@
 #ifndef BALLAST_KVM_CGROUP_MEMORY_H
 #define BALLAST_KVM_CGROUP_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -57,6 +58,19 @@ struct cgroup_memory_stat {
 /* memory.numa_stat; large: put it on the heap. */
 int cgroup_memory_read_stat(const struct sysroot *sysroot, const char *path,
 			    struct cgroup_memory_stat *ret_stat);
+
+/*
+ * The bytes by node that the kernel has charged to this group and those below it: anonymous and shared memory, and
+ * hugetlb where its controller counts it (*ret_has_hugetlb). From counters: no page table is walked and no map lock is
+ * taken, so a guest does not feel it, whatever its size. It counts what QEMU has beside the guest's memory, and not
+ * what another group touched first: what has changed between two readings is worth more than either. -ENOENT where the
+ * memory controller is not there.
+ */
+int cgroup_memory_read_resident(const struct sysroot *sysroot, const char *path, uint64_t bytes[NODE_SET_MAX],
+				bool *ret_has_hugetlb);
+/* The same of the group that libvirt made for the guest whose QEMU is pid. -ENOENT too where it has none of its own. */
+int cgroup_memory_read_guest(const struct sysroot *sysroot, pid_t pid, uint64_t bytes[NODE_SET_MAX],
+			     bool *ret_has_hugetlb);
 
 /*
  * Makes a group (and enables cpuset in its parents' subtree_control), puts a process in, takes an

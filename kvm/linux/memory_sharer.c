@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory_sharer.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -82,26 +83,30 @@ static void add(struct memory_sharer_list *list, const struct memory_sharer *sha
 	list->sharers[at] = *sharer;
 }
 
-/* 0 too where the process has ended, or may not be looked at. */
+static bool has_ended(int error)
+{
+	return error == -ENOENT || error == -ESRCH;
+}
+
+/* 0 too where the process has ended. */
 static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map, bool is_plain_file,
 		   struct memory_sharer_list *list)
 {
 	CLEANUP_FREE char *status = NULL, *maps = NULL;
 	struct memory_sharer sharer = {.pid = pid};
 
-	if (sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/status", (int)pid) < 0)
-		return 0;
+	int error = sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/status", (int)pid);
+
+	if (error < 0)
+		return has_ended(error) ? 0 : error;
 	if (!strstr(status, "\nVmSize:"))
 		return 0;
 	/* Pages of a plain file count as RssFile, which every program has. */
 	if (!is_plain_file && status_bytes(status, "\nRssShmem:") == 0 && status_bytes(status, "\nHugetlbPages:") == 0)
 		return 0;
-	int error = sysroot_read_all(sysroot, MAPS_LIMIT, &maps, NULL, "/proc/%d/maps", (int)pid);
-
-	if (error == -ENOMEM)
-		return error;
+	error = sysroot_read_all(sysroot, MAPS_LIMIT, &maps, NULL, "/proc/%d/maps", (int)pid);
 	if (error < 0)
-		return 0;
+		return has_ended(error) || error == -EOVERFLOW ? 0 : error;
 	sharer.mapped_bytes = count_shared(map, maps);
 	if (sharer.mapped_bytes == 0)
 		return 0;

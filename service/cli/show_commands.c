@@ -236,6 +236,8 @@ static void print_unmovable(const json_t *placement)
 	json_t *entry;
 	size_t index;
 
+	if (cli_text(placement, "unsurveyed")[0])
+		printf("  not surveyed, so not to be moved: %s\n", cli_text(placement, "unsurveyed"));
 	if (json_is_true(json_object_get(placement, "encrypted")))
 		printf("  encrypted: its pages are bound to where they lie\n");
 	if (cli_u64(placement, "private_bytes"))

@@ -124,7 +124,7 @@ static void join_hindrances(struct snapshot_guest *guest)
 	guest->vfio = guest->defined.vfio || guest->seen.vfio;
 	guest->locked = guest->defined.locked || guest->seen.locked;
 	guest->encrypted = guest->defined.encrypted || guest->seen.encrypted;
-	guest->unmovable = guest->encrypted;
+	guest->unmovable = guest->encrypted || guest->unsurveyed[0];
 }
 
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
@@ -176,6 +176,42 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	}
 }
 
+void guest_look_take_counters(struct snapshot_guest *guest, const uint64_t counted_bytes[SNAPSHOT_NODES_MAX],
+			      uint64_t now_ms)
+{
+	/* Without counters at the time of the survey there is nothing to carry it on by. */
+	if (guest->surveyed && !guest->counted)
+		return;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t base = guest->counted_bytes[node], now = counted_bytes[node], seen = guest->node_bytes[node];
+
+		if (!guest->surveyed)
+			guest->overview_bytes[node] = now;
+		else if (now >= base)
+			guest->overview_bytes[node] = seen + (now - base);
+		else
+			guest->overview_bytes[node] = seen > base - now ? seen - (base - now) : 0;
+	}
+	guest->overview_at_ms = now_ms;
+	if (guest->unsurveyed[0] && !guest->surveyed)
+		memcpy(guest->node_bytes, guest->overview_bytes, sizeof(guest->node_bytes));
+}
+
+bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *reason)
+{
+	if (!guest->surveyed && !guest->overview_at_ms)
+		return false;
+	snprintf(guest->unsurveyed, sizeof(guest->unsurveyed), "%s", reason);
+	if (guest->overview_at_ms)
+		memcpy(guest->node_bytes, guest->overview_bytes, sizeof(guest->node_bytes));
+	guest->surveyed = false;
+	guest->counted = false;
+	/* A drain then reckons with all that it has on the node. */
+	guest->dimm_count = 0;
+	join_hindrances(guest);
+	return true;
+}
+
 void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
 {
 	memcpy(guest->node_bytes, survey->node_bytes, sizeof(guest->node_bytes));
@@ -189,6 +225,7 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->cpuset_mems = survey->cpuset_mems;
 	guest->cpu_nodes = survey->cpu_nodes;
 	guest->userfaultfd = survey->userfaultfd;
+	guest->unsurveyed[0] = '\0';
 	guest->seen = (struct snapshot_hindrance){
 		.vfio = survey->vfio, .locked = survey->locked, .encrypted = survey->encrypted};
 	join_hindrances(guest);
@@ -207,6 +244,10 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	}
 	guest->surveyed = true;
 	guest->surveyed_at_ms = now_ms;
+	guest->counted = survey->counted;
+	memcpy(guest->counted_bytes, survey->counted_bytes, sizeof(guest->counted_bytes));
+	memcpy(guest->overview_bytes, survey->node_bytes, sizeof(guest->overview_bytes));
+	guest->overview_at_ms = now_ms;
 }
 
 void guest_look_drop_survey(struct snapshot_guest *guest)
@@ -219,7 +260,10 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
 	guest->surveyed_at_ms = guest->kept_at_ms = 0;
 	guest->wanted_nodes = guest->left_nodes = 0;
-	guest->kept[0] = '\0';
+	guest->kept[0] = guest->unsurveyed[0] = '\0';
+	guest->counted = false;
+	guest->overview_at_ms = 0;
+	memset(guest->overview_bytes, 0, sizeof(guest->overview_bytes));
 	guest->pinned_bytes = guest->private_bytes = guest->transparent_huge_bytes = 0;
 	guest->shared_backing = false;
 	guest->sharer_count = 0;

@@ -17,6 +17,17 @@
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
 			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess);
 void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms);
+/*
+ * Between surveys: counted_bytes are its cgroup's counters now. Where it was never surveyed they stand for the survey,
+ * which nothing else does.
+ */
+void guest_look_take_counters(struct snapshot_guest *guest, const uint64_t counted_bytes[SNAPSHOT_NODES_MAX],
+			      uint64_t now_ms);
+/*
+ * It could not be surveyed. Where it is known roughly all the same, by counters or by an earlier survey, it stays that,
+ * not told by DIMM, and is not to be moved: true. Else nothing is known of it: false.
+ */
+bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *reason);
 /* Forgets what a survey told: the process is gone or another one. */
 void guest_look_drop_survey(struct snapshot_guest *guest);
 /* The RAM regions of the guest, for a job that must find them in its process. */

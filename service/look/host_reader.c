@@ -7,10 +7,13 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include "cgroup_memory.h"
 #include "cleanup.h"
 #include "host_look.h"
+#include "process_identity.h"
 
 struct finished {
 	struct snapshot *snapshot;	/* owned */
@@ -30,9 +33,47 @@ struct host_reader {
 	pthread_cond_t wake;
 	/* under lock */
 	bool stop, wanted, running;
+	struct host_reader_guest *guests;	/* owned */
+	size_t guest_count;
 	uint64_t done;			/* reads finished */
 	struct finished *first, *last;	/* owned, oldest first */
 };
+
+static struct host_reader_guest *copy_guests(const struct host_reader_guest *guests, size_t count)
+{
+	struct host_reader_guest *copy = calloc(count + 1, sizeof(*copy));
+
+	if (copy && count)
+		memcpy(copy, guests, count * sizeof(*copy));
+	return copy;
+}
+
+/* A guest that cannot be read is none the worse for it: its last survey stands. */
+static int read_guests(const struct sysroot *sysroot, struct snapshot *snapshot, const struct host_reader_guest *guests,
+		       size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		uint64_t bytes[NODE_SET_MAX] = {0}, start_time;
+		struct snapshot_guest *guest;
+		bool has_hugetlb;
+
+		if (cgroup_memory_read_guest(sysroot, guests[i].pid, bytes, &has_hugetlb) < 0)
+			continue;
+		/* Asked afterwards: what was read is this process' only if it is still there. */
+		if (process_identity_read_start_time(sysroot, guests[i].pid, &start_time) < 0 ||
+		    start_time != guests[i].start_time)
+			continue;
+		guest = snapshot_add_guest(snapshot);
+		if (!guest)
+			return -ENOMEM;
+		memcpy(guest->uuid, guests[i].uuid, sizeof(guest->uuid));
+		guest->pid = guests[i].pid;
+		guest->start_time = guests[i].start_time;
+		memcpy(guest->overview_bytes, bytes, sizeof(guest->overview_bytes));
+		guest->overview_at_ms = 1;
+	}
+	return 0;
+}
 
 static void *reader_thread(void *user)
 {
@@ -46,14 +87,18 @@ static void *reader_thread(void *user)
 			break;
 		reader->wanted = false;
 		reader->running = true;
+		CLEANUP_FREE struct host_reader_guest *guests = copy_guests(reader->guests, reader->guest_count);
+		size_t guest_count = guests ? reader->guest_count : 0;
+
 		pthread_mutex_unlock(&reader->lock);
 
 		struct finished *finished = calloc(1, sizeof(*finished));
 		struct snapshot *snapshot = snapshot_new();
 
-		if (finished && snapshot && host_look_read(reader->sysroot, snapshot, &finished->failure) == 0) {
+		if (finished && snapshot && host_look_read(reader->sysroot, snapshot, &finished->failure) == 0 &&
+		    read_guests(reader->sysroot, snapshot, guests, guest_count) == 0) {
 			finished->snapshot = TAKE_PTR(snapshot);
-		} else if (finished && !snapshot) {
+		} else if (finished && !failure_is_set(&finished->failure)) {
 			failure_set(&finished->failure, ENOMEM, "host", "cannot look at the memory");
 		}
 		snapshot_free(snapshot);
@@ -153,6 +198,7 @@ struct host_reader *host_reader_free(struct host_reader *reader)
 		free(reader->first);
 		reader->first = next;
 	}
+	free(reader->guests);
 	if (reader->ready)
 		event_free(reader->ready);
 	if (reader->eventfd >= 0)
@@ -161,6 +207,20 @@ struct host_reader *host_reader_free(struct host_reader *reader)
 	pthread_mutex_destroy(&reader->lock);
 	free(reader);
 	return NULL;
+}
+
+int host_reader_set_guests(struct host_reader *reader, const struct host_reader_guest *guests, size_t count)
+{
+	struct host_reader_guest *copy = copy_guests(guests, count);
+
+	if (!copy)
+		return -ENOMEM;
+	pthread_mutex_lock(&reader->lock);
+	free(reader->guests);
+	reader->guests = copy;
+	reader->guest_count = count;
+	pthread_mutex_unlock(&reader->lock);
+	return 0;
 }
 
 uint64_t host_reader_request(struct host_reader *reader)

@@ -15,10 +15,24 @@ struct sysroot;
 /* On the loop's thread, once for each finished read. snapshot is the callee's to free; NULL with failure. */
 typedef void host_reader_fn(void *user, struct snapshot *snapshot, const struct failure *failure);
 
+/* A guest whose cgroup's counters are read with the host. */
+struct host_reader_guest {
+	char uuid[SNAPSHOT_UUID_SIZE];
+	int pid;
+	uint64_t start_time;
+};
+
 int host_reader_new(struct event_base *base, const struct sysroot *sysroot, host_reader_fn *read, void *user,
 		    struct host_reader **ret_reader);
 /* Waits for a read under way. No callback afterwards. */
 struct host_reader *host_reader_free(struct host_reader *reader);
+
+/*
+ * From the next read on the snapshot has these guests too, of which it has uuid, pid, start_time and overview_bytes alone,
+ * and overview_at_ms where they could be read. Those that have ended, or whose number is another's now, are left out.
+ * Returns 0 or -ENOMEM, with the guests as they were.
+ */
+int host_reader_set_guests(struct host_reader *reader, const struct host_reader_guest *guests, size_t count);
 
 /*
  * Wants a read that begins after this call. Wishes that come while one is under way share the next one.

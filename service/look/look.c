@@ -27,6 +27,7 @@ struct refresh {
 	unsigned pending;		/* pieces on their way, and 1 while they are being asked for */
 	unsigned what;
 	uint64_t host_read;		/* 0: the host has been read */
+	bool is_whole;			/* all guests are meant: one that cannot be surveyed must not hide the others */
 	int error;
 	struct failure failure;
 	look_done_fn *done;
@@ -216,6 +217,57 @@ static void refresh_fail(struct refresh *refresh, int error, const struct failur
 }
 
 static void start_waiting_surveys(struct look *look, struct refresh *refresh);
+static void start_survey(struct look *look, struct refresh *refresh, struct guest *guest);
+
+/* Of a page here and there nobody need be told: a hundredth of what the guest has. */
+static bool is_drifting(const struct snapshot_guest *guest)
+{
+	return guest->wanted_nodes && snapshot_guest_drift_bytes(guest) > guest->resident_bytes / 100;
+}
+
+/*
+ * The counters were read with the host. They are told of only after a survey has said the same: what QEMU has beside
+ * the guest's memory is in them too.
+ */
+static void take_counters(struct look *look, struct snapshot *host)
+{
+	for (size_t i = 0; i < host->guest_count; i++) {
+		const struct snapshot_guest *seen = &host->guests[i];
+		struct guest *guest = find_guest(look, seen->uuid);
+
+		if (!guest || guest->model.pid != seen->pid || guest->model.start_time != seen->start_time)
+			continue;
+		guest_look_take_counters(&guest->model, seen->overview_bytes, host->observed_at_ms);
+		if (guest->model.surveyed && is_drifting(&guest->model) != guest->is_drift_told)
+			start_survey(look, NULL, guest);
+	}
+	/* What look itself keeps of the host has no guests. */
+	free(host->guests);
+	host->guests = NULL;
+	host->guest_count = 0;
+}
+
+/* Where memory is short those of the last time are read: whoever has gone is left out. */
+static void set_counted_guests(struct look *look)
+{
+	CLEANUP_FREE struct host_reader_guest *guests = NULL;
+	size_t count = 0;
+
+	for (const struct guest *guest = look->guests; guest; guest = guest->next)
+		count++;
+	guests = calloc(count + 1, sizeof(*guests));
+	if (!guests)
+		return;
+	count = 0;
+	for (const struct guest *guest = look->guests; guest; guest = guest->next) {
+		if (guest->model.pid <= 0)
+			continue;
+		memcpy(guests[count].uuid, guest->model.uuid, sizeof(guests[count].uuid));
+		guests[count].pid = guest->model.pid;
+		guests[count++].start_time = guest->model.start_time;
+	}
+	(void)host_reader_set_guests(look->reader, guests, count);
+}
 
 static void on_host_read(void *user, struct snapshot *snapshot, const struct failure *failure)
 {
@@ -224,6 +276,7 @@ static void on_host_read(void *user, struct snapshot *snapshot, const struct fai
 	look->reads_done++;
 	if (snapshot) {
 		snapshot->observed_at_ms = wall_ms();
+		take_counters(look, snapshot);
 		snapshot_free(look->host);
 		look->host = snapshot;
 		tell(look, LOOK_CHANGE_HOST, "");
@@ -279,12 +332,6 @@ static void piece_done(struct piece *piece)
 		refresh_step(refresh);
 }
 
-/* Of a page here and there nobody need be told: a hundredth of what the guest has. */
-static bool is_drifting(const struct snapshot_guest *guest)
-{
-	return guest->wanted_nodes && snapshot_guest_drift_bytes(guest) > guest->resident_bytes / 100;
-}
-
 static void watch_drift(struct guest *guest)
 {
 	bool was_told = guest->is_drift_told;
@@ -310,8 +357,14 @@ static void on_survey(void *user, const struct worker_result *result)
 			refresh_fail(piece->refresh, -EIO, &failure);
 		}
 	} else if (guest && guest->model.state == GUEST_STATE_RUNNING && piece->refresh) {
+		char reason[96];
+
 		/* A guest that has ended meanwhile is no error; one that runs and cannot be surveyed is. */
-		refresh_fail(piece->refresh, -EIO, &result->failure);
+		failure_format(&result->failure, reason, sizeof(reason));
+		if (guest_look_take_failed_survey(&guest->model, reason) && piece->refresh->is_whole)
+			tell(piece->look, LOOK_CHANGE_GUEST, piece->uuid);
+		else
+			refresh_fail(piece->refresh, -EIO, &result->failure);
 	}
 	piece_done(piece);
 }
@@ -816,7 +869,9 @@ void look_refresh(struct look *look, const char *guest, unsigned what, look_done
 	*refresh = (struct refresh){.look = look, .pending = 2, .what = what, .done = done, .user = user};
 	refresh->next = look->refreshes;
 	look->refreshes = refresh;
+	set_counted_guests(look);
 	refresh->host_read = host_reader_request(look->reader);
+	refresh->is_whole = !guest;
 	if (!guest || guest[0]) {
 		if (!look_libvirt_is_up(look, &failure))
 			refresh_fail(refresh, -ENOTCONN, &failure);

@@ -399,6 +399,38 @@ static json_t *drift_json(const struct snapshot_guest *guest)
 	return json;
 }
 
+static json_t *bytes_by_node(const uint64_t bytes[SNAPSHOT_NODES_MAX])
+{
+	json_t *nodes = json_array();
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		json_t *entry;
+
+		if (bytes[node] == 0)
+			continue;
+		entry = json_object();
+		model_json_put(&entry, "node", json_integer(node));
+		model_json_put(&entry, "bytes", model_json_u64(bytes[node]));
+		model_json_append(&nodes, entry);
+	}
+	return nodes;
+}
+
+static json_t *overview_json(const struct snapshot_guest *guest)
+{
+	json_t *json;
+
+	if (!guest->overview_at_ms)
+		return json_null();
+	json = json_object();
+	model_json_put(&json, "nodes", bytes_by_node(guest->overview_bytes));
+	model_json_put(&json, "source",
+		       json_string(guest->overview_at_ms > guest->surveyed_at_ms || !guest->surveyed ? "cgroup"
+												     : "survey"));
+	model_json_put(&json, "observed_at", model_json_time(guest->overview_at_ms));
+	return json;
+}
+
 static json_t *kept_json(const struct snapshot_guest *guest)
 {
 	json_t *json;
@@ -429,19 +461,9 @@ static json_t *sharers_json(const struct snapshot_guest *guest)
 
 json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 {
-	json_t *json = json_object(), *nodes = json_array(), *backing = json_array();
+	json_t *json = json_object(), *nodes = bytes_by_node(guest->node_bytes), *backing = json_array();
 	json_t *cpus = json_object(), *numatune = json_object();
 
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		json_t *entry;
-
-		if (guest->node_bytes[node] == 0)
-			continue;
-		entry = json_object();
-		model_json_put(&entry, "node", json_integer(node));
-		model_json_put(&entry, "bytes", model_json_u64(guest->node_bytes[node]));
-		model_json_append(&nodes, entry);
-	}
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		json_t *entry = json_object();
 
@@ -473,6 +495,8 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&json, "unmapped_bytes", model_json_u64(guest->unmapped_bytes));
 	model_json_put(&json, "wanted_nodes", guest->wanted_nodes ? model_json_nodes(guest->wanted_nodes) : json_null());
 	model_json_put(&json, "kept", kept_json(guest));
+	model_json_put(&json, "overview", overview_json(guest));
+	model_json_put(&json, "unsurveyed", model_json_text_or_null(guest->unsurveyed));
 	model_json_put(&json, "transparent_huge_bytes", model_json_u64(guest->transparent_huge_bytes));
 	model_json_put(&json, "pinned_bytes", model_json_u64(guest->pinned_bytes));
 	model_json_put(&json, "private_bytes", model_json_u64(guest->private_bytes));

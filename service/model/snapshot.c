@@ -250,13 +250,15 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 
 uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest)
 {
+	const uint64_t *node_bytes =
+		guest->overview_at_ms > guest->surveyed_at_ms ? guest->overview_bytes : guest->node_bytes;
 	uint64_t off = guest->left_nodes, bytes = 0;
 
 	if (!guest->wanted_nodes)
 		off = guest->numatune_mode == NUMATUNE_MODE_NONE ? 0 : ~guest->numatune_nodes;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (off >> node & 1)
-			bytes += guest->node_bytes[node];
+			bytes += node_bytes[node];
 	return bytes;
 }
 

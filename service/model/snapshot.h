@@ -220,6 +220,15 @@ struct snapshot_guest {
 	uint64_t resident_bytes;
 	bool surveyed;					/* node_bytes have been seen */
 	uint64_t surveyed_at_ms;
+	/*
+	 * Between surveys: the last survey carried on by what its cgroup's counters say has changed since; without a survey
+	 * the counters as they are, which is about right.
+	 */
+	uint64_t overview_bytes[SNAPSHOT_NODES_MAX];
+	uint64_t overview_at_ms;			/* 0: there is none */
+	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];	/* the counters when it was surveyed */
+	bool counted;					/* they were there */
+	char unsurveyed[96];				/* why the last survey failed; empty: it did not */
 	size_t backing_count;
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
 	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
@@ -304,7 +313,7 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 
 /*
  * Resident bytes that do not lie where they should: off the nodes of the last move; or, where there was none, off those
- * that libvirt's XML binds it to. By the last survey.
+ * that libvirt's XML binds it to. By the newer of survey and overview.
  */
 uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 

@@ -284,18 +284,19 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
  * it is VFIO's own container, drivers/vfio/vfio_iommu_type1.c) and processes that map the same memory. The numbers of
  * several holders may be of the same pages: never more than there is.
  */
-static void find_holders(const struct job_context *context, const struct guest_view *view,
-			 struct worker_survey *survey)
+static int find_holders(const struct job_context *context, const struct guest_view *view,
+			struct worker_survey *survey)
 {
 	struct memory_sharer_list list = {0};
 	uint64_t resident = survey->resident_bytes;
+	int rc = memory_sharer_find(context->sysroot, context->job->process.pid, &view->map, &list);
+
+	if (rc)
+		return rc;
 
 	survey->pinned_bytes = view->map.pinned_bytes;
 	if (view->map.vfio_count && survey->pinned_bytes < view->map.locked_bytes)
 		survey->pinned_bytes = view->map.locked_bytes;
-	/* Without /proc to look through there would not have been a survey: what is missing is memory. */
-	if (memory_sharer_find(context->sysroot, context->job->process.pid, &view->map, &list) < 0)
-		return;
 	survey->pinned_bytes += list.pinned_bytes;
 	if (survey->pinned_bytes > resident)
 		survey->pinned_bytes = resident;
@@ -307,6 +308,30 @@ static void find_holders(const struct job_context *context, const struct guest_v
 		sharer->mapped_bytes = list.sharers[i].mapped_bytes;
 		sharer->pinned_bytes = list.sharers[i].pinned_bytes;
 	}
+	return 0;
+}
+
+/*
+ * The cgroup's counters at the time of the survey: what they say has changed later is what has changed of the guest.
+ * They say nothing of plain files, and of hugetlb only with its controller.
+ */
+static int read_counters(const struct job_context *context, const struct guest_view *view, struct worker_survey *survey)
+{
+	CLEANUP_FREE uint64_t *bytes = calloc(NODE_SET_MAX, sizeof(*bytes));
+	bool has_hugetlb, is_complete = true;
+	int rc = bytes ? cgroup_memory_read_guest(context->sysroot, context->job->process.pid, bytes, &has_hugetlb)
+		       : -ENOMEM;
+
+	if (rc == -ENOENT || rc == -ENODEV)
+		return 0;
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < view->map.count; i++)
+		is_complete &= view->map.ranges[i].backing != GUEST_BACKING_FILE &&
+			       (has_hugetlb || view->map.ranges[i].backing != GUEST_BACKING_HUGETLB);
+	memcpy(survey->counted_bytes, bytes, sizeof(survey->counted_bytes));
+	survey->counted = is_complete;
+	return 0;
 }
 
 static void run(struct job_context *context, const struct guest_view *view,
@@ -335,7 +360,14 @@ static void run(struct job_context *context, const struct guest_view *view,
 	survey->locked = view->map.locked_bytes > 0;
 	survey->encrypted = view->map.encryption_count > 0;
 	survey->private_bytes = view->map.private_bytes;
-	find_holders(context, view, survey);
+	rc = find_holders(context, view, survey);
+	if (!rc)
+		rc = read_counters(context, view, survey);
+	if (rc && rc != -ESRCH) {
+		job_context_fail(context, rc, job_context_guest(context, object),
+				 "cannot see who else has its memory");
+		return;
+	}
 	/* Where the process ended meanwhile its page table read as empty. */
 	if (!guest_view_is_same(view, context))
 		return;

@@ -559,8 +559,12 @@ static void append_row(json_t **list, json_t *row)
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
 	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
-	       *sharers = json_array();
+	       *sharers = json_array(), *counted = json_array();
 
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (survey->counted_bytes[node])
+			append_row(&counted, json_pack("[i, o]", node,
+						       json_number(survey->counted_bytes[node])));
 	for (size_t i = 0; i < survey->sharer_count; i++)
 		append_row(&sharers,
 			   json_pack("{s:i, s:o, s:o, s:o}", "pid", survey->sharers[i].pid, "name",
@@ -585,7 +589,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -597,10 +601,11 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 "dimms", dimms, "encrypted", (int)survey->encrypted, "pinned_bytes",
 			 json_number(survey->pinned_bytes), "private_bytes",
 			 json_number(survey->private_bytes), "transparent_huge_bytes",
-			 json_number(survey->transparent_huge_bytes), "sharers", sharers);
+			 json_number(survey->transparent_huge_bytes), "sharers", sharers, "counted",
+			 (int)survey->counted, "counted_bytes", counted);
 }
 
-static int survey_parse_nodes(const json_t *nodes, struct worker_survey *survey,
+static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
 			      struct failure *failure)
 {
 	if (!json_is_array(nodes))
@@ -617,7 +622,7 @@ static int survey_parse_nodes(const json_t *nodes, struct worker_survey *survey,
 			rc = take_number(bytes_json, INT64_MAX, &bytes, failure, "node bytes");
 		if (rc)
 			return rc;
-		survey->node_bytes[node] = bytes;
+		node_bytes[node] = bytes;
 	}
 	return 0;
 }
@@ -720,19 +725,20 @@ static int survey_parse_sharers(const json_t *sharers, struct worker_survey *sur
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *cpus,
-		*dimms, *pinned, *private, *huge, *sharers;
+		*dimms, *pinned, *private, *huge, *sharers, *counted;
 	const char *mode;
-	int vfio, userfaultfd, locked, encrypted, value, rc;
+	int vfio, userfaultfd, locked, encrypted, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
 		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms,
 		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
-		    "transparent_huge_bytes", &huge, "sharers", &sharers);
+		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
+		    "counted_bytes", &counted);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -743,7 +749,10 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	survey->userfaultfd = userfaultfd;
 	survey->locked = locked;
 	survey->encrypted = encrypted;
-	rc = survey_parse_nodes(nodes, survey, failure);
+	survey->counted = is_counted;
+	rc = survey_parse_nodes(nodes, survey->node_bytes, failure);
+	if (!rc)
+		rc = survey_parse_nodes(counted, survey->counted_bytes, failure);
 	if (!rc)
 		rc = take_number(resident, INT64_MAX, &survey->resident_bytes, failure,
 				 "resident_bytes");

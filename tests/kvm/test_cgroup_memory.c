@@ -152,9 +152,41 @@ static void test_make(void)
 	CHECK_INT(cgroup_memory_remove(tree.sysroot, "/ballast/offline"), -ENOENT);
 }
 
+static void test_resident(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP_FREE uint64_t *bytes = calloc(NODE_SET_MAX, sizeof(*bytes));
+	bool has_hugetlb = true;
+
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, "/proc/7/cgroup", "0::%s/libvirt/vcpu0\n", GUEST);
+	CHECK_INT(cgroup_memory_read_guest(tree.sysroot, 7, bytes, &has_hugetlb), -ENOENT);
+	fixture_tree_write(&tree, "/sys/fs/cgroup" GUEST "/memory.numa_stat",
+			   "anon N0=1 N1=2\nfile N0=100 N1=4096\nkernel_stack N0=5\nshmem N1=4000 N3=7\n");
+	CHECK_INT(cgroup_memory_read_guest(tree.sysroot, 7, bytes, &has_hugetlb), 0);
+	CHECK_TRUE(!has_hugetlb);
+	CHECK_INT(bytes[0], 1);
+	CHECK_INT(bytes[1], 4002);
+	CHECK_INT(bytes[3], 7);
+	/* Both page sizes of the hugetlb controller, and nothing else that is called alike. */
+	fixture_tree_write(&tree, "/sys/fs/cgroup" GUEST "/hugetlb.2MB.numa_stat", "total=4194304 N0=0 N1=4194304\n");
+	fixture_tree_write(&tree, "/sys/fs/cgroup" GUEST "/hugetlb.1GB.numa_stat", "total=1 N3=1\n");
+	fixture_tree_write(&tree, "/sys/fs/cgroup" GUEST "/hugetlb.2MB.current", "total=9 N0=9\n");
+	CHECK_INT(cgroup_memory_read_guest(tree.sysroot, 7, bytes, &has_hugetlb), 0);
+	CHECK_TRUE(has_hugetlb);
+	CHECK_INT(bytes[0], 1);
+	CHECK_INT(bytes[1], 4194304 + 4002);
+	CHECK_INT(bytes[3], 8);
+	/* A guest without a group of its own: the counters would be the machine's. */
+	fixture_tree_write(&tree, "/proc/7/cgroup", "0::/\n");
+	CHECK_INT(cgroup_memory_read_guest(tree.sysroot, 7, bytes, &has_hugetlb), -ENOENT);
+	CHECK_INT(cgroup_memory_read_guest(tree.sysroot, 8, bytes, &has_hugetlb), -ESRCH);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"resident", test_resident},
 		{"paths", test_paths},
 		{"mems", test_mems},
 		{"stat", test_stat},

@@ -223,6 +223,81 @@ static void test_hindrances(void)
 	free(guest);
 }
 
+/* The last survey is carried on by what the counters say has changed, not replaced by them. */
+static void test_overview(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	uint64_t counted[SNAPSHOT_NODES_MAX] = {[1] = 50 * MIB, [2] = 140 * MIB};
+
+	/* Never surveyed: better than nothing. */
+	guest_look_take_counters(guest, counted, 10);
+	CHECK_INT(guest->overview_bytes[2], 140 * MIB);
+	CHECK_INT(guest->node_bytes[2], 0);
+	survey->node_bytes[2] = survey->resident_bytes = 100 * MIB;
+	survey->counted = true;
+	survey->counted_bytes[1] = 30 * MIB; /* QEMU's own */
+	survey->counted_bytes[2] = 100 * MIB;
+	guest_look_take_survey(guest, survey, 20);
+	CHECK_INT(guest->overview_bytes[1], 0);
+	CHECK_INT(guest->overview_at_ms, 20);
+	guest->wanted_nodes = 4;
+	guest->left_nodes = ~UINT64_C(4);
+	CHECK_INT(snapshot_guest_drift_bytes(guest), 0);
+	counted[1] = 56 * MIB;
+	counted[2] = 74 * MIB;
+	guest_look_take_counters(guest, counted, 30);
+	CHECK_INT(guest->overview_bytes[1], 26 * MIB);
+	CHECK_INT(guest->overview_bytes[2], 74 * MIB);
+	CHECK_INT(guest->node_bytes[2], 100 * MIB);
+	CHECK_INT(snapshot_guest_drift_bytes(guest), 26 * MIB);
+	/* QEMU gave more back than the guest had there. */
+	counted[1] = 0;
+	guest_look_take_counters(guest, counted, 40);
+	CHECK_INT(guest->overview_bytes[1], 0);
+	/* A survey without counters (hugetlb without its controller) is not carried on. */
+	survey->counted = false;
+	guest_look_take_survey(guest, survey, 50);
+	guest_look_take_counters(guest, counted, 60);
+	CHECK_INT(guest->overview_at_ms, 50);
+	guest_look_drop_survey(guest);
+	CHECK_INT(guest->overview_at_ms, 0);
+	free(survey);
+	free(guest);
+}
+
+static void test_failed_survey(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	uint64_t counted[SNAPSHOT_NODES_MAX] = {[3] = 50 * MIB};
+
+	/* Nothing is known of it: nobody may act as if it had nothing. */
+	CHECK_TRUE(!guest_look_take_failed_survey(guest, "it hangs"));
+	CHECK_TRUE(!guest->unmovable);
+	guest_look_take_counters(guest, counted, 10);
+	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
+	CHECK_TRUE(guest->unmovable && !guest->surveyed);
+	CHECK_STR(guest->unsurveyed, "it hangs");
+	CHECK_INT(guest->node_bytes[3], 50 * MIB);
+	counted[3] = 60 * MIB;
+	guest_look_take_counters(guest, counted, 20);
+	CHECK_INT(guest->node_bytes[3], 60 * MIB);
+	survey->node_bytes[1] = survey->resident_bytes = 5 * MIB;
+	survey->dimm_count = 1;
+	strcpy(survey->dimms[0].id, "acpi-1");
+	survey->dimms[0].bytes = 5 * MIB;
+	guest_look_take_survey(guest, survey, 30);
+	CHECK_TRUE(!guest->unmovable && guest->surveyed);
+	CHECK_STR(guest->unsurveyed, "");
+	/* The last survey stands, but not by DIMM: where on the node it is now nobody knows. */
+	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
+	CHECK_INT(guest->node_bytes[1], 5 * MIB);
+	CHECK_INT(guest->dimm_count, 0);
+	free(survey);
+	free(guest);
+}
+
 static void test_survey(void)
 {
 	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
@@ -281,6 +356,8 @@ int main(void)
 		{"stored only", test_stored_only},
 		{"more devices than the model holds", test_excess},
 		{"hindrances", test_hindrances},
+		{"overview", test_overview},
+		{"a survey that failed", test_failed_survey},
 		{"a survey", test_survey},
 		{"sizes of memory regions", test_ram_sizes},
 	};

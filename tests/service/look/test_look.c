@@ -585,6 +585,64 @@ static void test_managed_and_rate(void)
 	finish();
 }
 
+static void write_counters(uint64_t mib)
+{
+	fixture_tree_write(&rig.tree, "/proc/4711/cgroup", "0::/g1/emulator\n");
+	fixture_tree_write(&rig.tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	fixture_tree_write(&rig.tree, "/sys/fs/cgroup/g1/memory.numa_stat", "anon N1=0\nshmem N3=%llu\n",
+			   (unsigned long long)(mib * MIB));
+}
+
+/* One guest that cannot be surveyed hides neither the others nor what is roughly known of itself. */
+static void test_one_cannot_be_surveyed(void)
+{
+	const struct snapshot_guest *guest;
+
+	start();
+	fake_host_add_process(&rig.tree, 4712, 666, "g2", FAKE_LIBVIRT_G2);
+	fake_libvirt_add(FAKE_LIBVIRT_G2, "g2");
+	add_guest(4711);
+	start_look();
+	while (!snapshot_guest(look_snapshot(rig.look), "g1") || !snapshot_guest(look_snapshot(rig.look), "g2"))
+		turn();
+	/* Of g2 nothing at all is known. */
+	refresh(NULL, LOOK_SURVEY);
+	CHECK_INT(rig.error, -EIO);
+	fixture_tree_write(&rig.tree, "/proc/4712/cgroup", "0::/g2/libvirt/emulator\n");
+	fixture_tree_write(&rig.tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	fixture_tree_write(&rig.tree, "/sys/fs/cgroup/g2/memory.numa_stat", "shmem N3=%llu\n",
+			   (unsigned long long)(70 * MIB));
+	refresh(NULL, LOOK_SURVEY);
+	CHECK_INT(rig.error, 0);
+	CHECK_TRUE(snapshot_guest(look_snapshot(rig.look), "g1")->surveyed);
+	guest = snapshot_guest(look_snapshot(rig.look), "g2");
+	CHECK_TRUE(!guest->surveyed && guest->unmovable && guest->unsurveyed[0]);
+	CHECK_INT(guest->node_bytes[3], 70 * MIB);
+	/* Who asks for this one alone is told. */
+	refresh(FAKE_LIBVIRT_G2, LOOK_SURVEY);
+	CHECK_INT(rig.error, -EIO);
+	finish();
+}
+
+/* Between surveys the counters tell, without a worker; of a process that took the number they tell nothing. */
+static void test_overview(void)
+{
+	start();
+	add_guest(4711);
+	write_counters(10);
+	start_look();
+	while (!snapshot_guest(look_snapshot(rig.look), "g1"))
+		turn();
+	refresh("", 0);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->overview_bytes[3], 10 * MIB);
+	CHECK_INT(look_snapshot(rig.look)->guest_count, 1);
+	fake_host_add_process(&rig.tree, 4711, 99, "other", FAKE_LIBVIRT_G2);
+	write_counters(20);
+	refresh("", 0);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->overview_bytes[3], 10 * MIB);
+	finish();
+}
+
 /* It lies elsewhere than where it was moved to: told once, not at every survey. */
 static void test_drift(void)
 {
@@ -642,6 +700,8 @@ int main(void)
 		{"holders", test_holders},
 		{"freed in the middle", test_free_in_the_middle},
 		{"managed, and a rate", test_managed_and_rate},
+		{"one cannot be surveyed", test_one_cannot_be_surveyed},
+		{"an overview", test_overview},
 		{"drift", test_drift},
 	};
 

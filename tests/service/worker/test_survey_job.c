@@ -107,6 +107,28 @@ static void test_a_sharer_pins(void)
 	teardown(fixture);
 }
 
+/* Counters at the time of the survey, where they count all that the guest is made of. */
+static void test_counters(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey = run(fixture);
+	char path[64];
+
+	CHECK_TRUE(!survey->counted);
+	free(survey);
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)getpid());
+	fixture_tree_write(&fixture->tree, path, "0::/g1/libvirt/emulator\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/g1/memory.numa_stat",
+			   "anon N0=4096 N1=0\nshmem N0=0 N2=4194304\n");
+	survey = run(fixture);
+	CHECK_TRUE(survey->counted);
+	CHECK_INT(survey->counted_bytes[0], 4096);
+	CHECK_INT(survey->counted_bytes[2], 4 * MIB);
+	free(survey);
+	teardown(fixture);
+}
+
 /* VFIO accounts what it pins as locked. */
 static void test_devices(void)
 {
@@ -130,6 +152,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"nothing holds it", test_nothing_holds_it},
 		{"a sharer pins", test_a_sharer_pins},
+		{"counters", test_counters},
 		{"devices", test_devices},
 	};
 

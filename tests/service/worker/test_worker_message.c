@@ -235,6 +235,8 @@ static void test_survey(void)
 	survey->pinned_bytes = 6;
 	survey->private_bytes = 7;
 	survey->transparent_huge_bytes = 8;
+	survey->counted = true;
+	survey->counted_bytes[3] = 10;
 	survey->sharer_count = 1;
 	survey->sharers[0] = (struct snapshot_sharer){4711, "backend", 9, 6};
 	survey->dimm_count = 1;
