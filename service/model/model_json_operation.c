@@ -122,6 +122,15 @@ static uint64_t number_of(const json_t *json, const char *key)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
+uint64_t model_json_step_felt_us(const struct step_record *record)
+{
+	json_t *result = record->result ? json_loads(record->result, 0, NULL) : NULL;
+	uint64_t felt_us = number_of(json_object_get(result, "guest"), "longest_pause_us");
+
+	json_decref(result);
+	return felt_us;
+}
+
 /* What the guest said that it felt while its pages moved, in all steps together; NULL where none told. */
 static json_t *guest_felt(const struct operation_record *record)
 {
@@ -159,7 +168,8 @@ static json_t *move_result(const struct operation_record *record)
 		if (record->steps[i].longest_pause_us > longest)
 			longest = record->steps[i].longest_pause_us;
 	model_json_put(&json, "moved_bytes",
-		       model_json_u64(total_of_kind(record, STEP_KIND_MOVE_PAGES)));
+		       model_json_u64(total_of_kind(record, STEP_KIND_MOVE_PAGES) +
+				      total_of_kind(record, STEP_KIND_LAZY)));
 	model_json_put(&json, "left_bytes",
 		       model_json_u64(remainder_list_bytes(&record->remainder)));
 	model_json_put(&json, "longest_call_us", model_json_u64(longest));

@@ -235,6 +235,8 @@ const char *step_describe(const struct step *step, char text[160])
 		if (step->device[0])
 			append(text, "%s  ", step->device);
 		append_size(text, "to ", step->target_bytes);
+		if (step->text[0])
+			append(text, "  (%s)", step->text);
 		break;
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_AGENT_COMMIT:

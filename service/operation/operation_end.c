@@ -64,6 +64,10 @@ static bool has_gained(const struct operation_record *record)
 
 		if (!step_gains[step->step.kind])
 			continue;
+		/* A move takes memory out and gives it back: that is no gain of its own. */
+		if (step->step.kind == STEP_KIND_REQUEST &&
+		    record->wish.kind == OPERATION_KIND_MOVE)
+			continue;
 		if (step->state == STEP_STATE_DONE &&
 		    (step->bytes_done > 0 || step->step.bytes == 0))
 			return true;

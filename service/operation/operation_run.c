@@ -28,8 +28,11 @@
 /* A look that failed is tried again after so long, and so often. */
 #define OPERATION_RETRY_MS   1000
 #define OPERATION_LOOK_TRIES 5
-/* After the deadline a planner puts in order what it must with these few steps. */
-#define OPERATION_SETTLE_STEPS_MAX 8
+/*
+ * After the deadline a planner puts in order what it must with these few steps: each memory device of
+ * a guest and its kick, and what serves a move, once.
+ */
+#define OPERATION_SETTLE_STEPS_MAX (2 * SNAPSHOT_DEVICES_MAX + 8)
 
 #define ARROW(state) (1u << OPERATION_STATE_##state)
 

@@ -356,10 +356,12 @@ static void act(struct operation *operation)
 		executor->pause(executor->user, operation, true);
 }
 
-static bool step_counts(enum step_kind kind)
+/* What a move takes out and gives back is no part of what it moves. */
+static bool step_counts(const struct operation_record *record, enum step_kind kind)
 {
-	return kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON ||
-	       kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
+	if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON)
+		return record->wish.kind != OPERATION_KIND_MOVE;
+	return kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
 }
 
 static uint64_t bytes_before(const struct operation_record *record, size_t count)
@@ -367,7 +369,7 @@ static uint64_t bytes_before(const struct operation_record *record, size_t count
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < count; i++)
-		if (step_counts(record->steps[i].step.kind))
+		if (step_counts(record, record->steps[i].step.kind))
 			bytes += record->steps[i].bytes_done;
 	return bytes;
 }
@@ -394,7 +396,7 @@ void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_by
 	step->bytes_done = done_bytes;
 	if (detail)
 		snprintf(step->detail, sizeof(step->detail), "%s", detail);
-	if (step_counts(step->step.kind)) {
+	if (step_counts(record, step->step.kind)) {
 		if (progress->total_bytes == 0)
 			progress->total_bytes = total_bytes;
 		set_progress(operation, bytes_before(record, record->step_count));

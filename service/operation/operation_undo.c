@@ -28,8 +28,12 @@ static bool is_undoable(const struct step_record *step)
 	case STEP_STATE_UNDOING:
 		break;
 	case STEP_STATE_FAILED:
-		/* A child that failed may have done some of its steps all the same. */
-		if (step->step.kind == STEP_KIND_CHILD)
+		/*
+		 * A child that failed may have done some of its steps all the same, and a size that was
+		 * asked for stands although nothing has come of it yet.
+		 */
+		if (step->step.kind == STEP_KIND_CHILD || step->step.kind == STEP_KIND_REQUEST ||
+		    step->step.kind == STEP_KIND_BALLOON)
 			break;
 		return false;
 	case STEP_STATE_PENDING:

@@ -3,8 +3,10 @@
  * Move:
  *
  *   room in the huge page pool -> widen cpuset -> policy -> vCPUs
+ *     -> what is free in the guest left out: reported, or unplugged for the time
  *     -> (lazy: pages that their CPUs touch) -> pages, in passes as long as one gains
- *     -> narrow cpuset (or numatune) -> pools -> stored XML -> done, or why not
+ *     -> narrow cpuset (or numatune) -> growth's huge pages -> what was unplugged, plugged again
+ *     -> pools -> stored XML -> done, or why not
  *
  * The policy comes before the pages, so that what the guest touches meanwhile lands right. The
  * cpuset is narrowed only after the pages have gone, because narrowing is itself a move that nobody
@@ -261,6 +263,7 @@ static void finish(struct mover *mover)
 	if (mover->goal.left_bytes == 0 && !opaque_failed) {
 		mover->decision->kind = DECISION_KIND_DONE;
 		move_remainder_unseen(mover);
+		move_free_missing(mover);
 		return;
 	}
 	if (!plan_guest_runs(guest))
@@ -275,6 +278,7 @@ static void finish(struct mover *mover)
 		move_remainder_left(mover, REMAINDER_DEADLINE, "time ran out");
 	else
 		move_remainder_left(mover, REMAINDER_NONE, NULL);
+	move_free_missing(mover);
 }
 
 void move_next(const struct plan_input *input, struct decision *ret_decision)
@@ -328,6 +332,9 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		return;
 	if (plan_guest_runs(mover.guest) && policy_again_next(&mover))
 		return;
+	if (open && !began && mover.goal.left_bytes && !plan_count(input, STEP_KIND_LAZY) &&
+	    move_free_next(&mover))
+		return;
 	if (open && (move_lazy_next(&mover) || pages_next(&mover)))
 		return;
 	/* From here on nothing moves: put right what served the move, also when it was cut short.
@@ -335,6 +342,8 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 	if (plan_guest_runs(mover.guest) && narrow_next(&mover))
 		return;
 	if (open && began && !mover.goal.left_bytes && move_pool_growth_next(&mover))
+		return;
+	if (plan_guest_runs(mover.guest) && move_free_return_next(&mover))
 		return;
 	if (move_pool_back_next(&mover))
 		return;

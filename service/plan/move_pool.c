@@ -150,6 +150,8 @@ static uint64_t growth_bytes(const struct pools *pools, uint64_t part_bytes)
 	uint64_t size = guest->requested_bytes > guest->current_bytes ? guest->requested_bytes
 								      : guest->current_bytes;
 
+	/* What was taken out of it for the time of the move comes back. */
+	size += move_free_taken(pools->mover->input, guest);
 	if (!guest->resident_bytes || size <= guest->resident_bytes)
 		return 0;
 	return (uint64_t)((double)(size - guest->resident_bytes) *

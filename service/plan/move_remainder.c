@@ -140,8 +140,10 @@ static void warn_of_what_stays(struct mover *mover)
 
 void move_remainder_warn(struct mover *mover)
 {
-	if (!plan_count(mover->input, STEP_KIND_MOVE_PAGES))
+	if (!plan_count(mover->input, STEP_KIND_MOVE_PAGES)) {
 		move_pool_warn(mover);
+		move_free_warn(mover);
+	}
 	warn_of_policy(mover);
 	warn_of_what_stays(mover);
 	warn_of_stored(mover);

@@ -8,6 +8,7 @@
  */
 #include "plan_priv.h"
 
+#include "model_json.h"
 #include "size_text.h"
 
 #define WORKERS_MAX 4
@@ -39,9 +40,9 @@ static bool is_huge(const struct snapshot_guest *guest)
 static bool has_suffered(const struct plan_input *input)
 {
 	const struct step_record *last = plan_last(input, STEP_KIND_MOVE_PAGES);
-	uint32_t budget_us = input->wish->move.budget_stall_us;
 
-	return last && budget_us && last->longest_pause_us > budget_us;
+	return last && last->step.budget_stall_us &&
+	       model_json_step_felt_us(last) > last->step.budget_stall_us;
 }
 
 unsigned move_shape_workers(const struct plan_input *input, const struct snapshot_guest *guest,

@@ -138,8 +138,10 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	digest_number(hash, step->mode);
 	if (step->kind == STEP_KIND_ONLINE_POLICY)
 		digest_text(hash, step->text);
-	if (step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON)
+	/* A move asks for what happens to be free: that it asks is the plan. */
+	if ((step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON) && !step->text[0])
 		digest_number(hash, step->target_bytes);
+	digest_number(hash, step->order);
 	for (size_t i = 0; i < step->block_run_count; i++) {
 		digest_number(hash, step->block_runs[i].first);
 		digest_number(hash, step->block_runs[i].last);
@@ -177,11 +179,12 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 		step->guest[0] ? snapshot_guest(input->snapshot, step->guest) : NULL;
 	const int8_t *map =
 		step->kind == STEP_KIND_CHILD && step->child ? step->child->move.map : step->map;
+	bool is_move = input->wish->kind == OPERATION_KIND_MOVE;
 	uint64_t growth;
 	int node;
 
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD ||
-	    (step->kind == STEP_KIND_REQUEST && guest))
+	    (step->kind == STEP_KIND_REQUEST && guest && !is_move))
 		plan->bytes += step->bytes;
 	if (!guest)
 		return;
@@ -198,7 +201,8 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 		if (strcmp(guest->devices[i].alias, step->device) == 0 &&
 		    step->target_bytes > guest->devices[i].current_bytes)
 			growth = step->target_bytes - guest->devices[i].current_bytes;
-	node = plan_first_node(plan_growth_nodes(input, guest));
+	node = plan_first_node(is_move ? guest->policy_nodes & plan_guest_nodes(guest)
+				       : plan_growth_nodes(input, guest));
 	if (node >= 0)
 		plan->needs_bytes[node] += growth;
 }
@@ -219,7 +223,8 @@ static void estimate(struct plan *plan, const struct plan_input *input)
 			offline += plan->steps[i].target_bytes;
 		else if (plan->steps[i].kind == STEP_KIND_MOVE_PAGES ||
 			 plan->steps[i].kind == STEP_KIND_CHILD ||
-			 plan->steps[i].kind == STEP_KIND_REQUEST)
+			 (plan->steps[i].kind == STEP_KIND_REQUEST &&
+			  input->wish->kind != OPERATION_KIND_MOVE))
 			moved += plan->steps[i].bytes;
 	}
 	/* Half a second for each step: starting workers, looking again. */

@@ -24,48 +24,6 @@ static void take_free(struct snapshot *snapshot, int node_id, uint64_t bytes)
 		node->free_bytes -= plan_min(node->free_bytes, bytes);
 }
 
-static struct snapshot_device *find_device(struct snapshot_guest *guest, const char *alias)
-{
-	for (size_t i = 0; i < guest->device_count; i++)
-		if (strcmp(guest->devices[i].alias, alias) == 0)
-			return &guest->devices[i];
-	return NULL;
-}
-
-/* The guest's memory is what its agent would then report; what was free leaves first. */
-static void apply_size(struct snapshot_guest *guest, uint64_t *current, uint64_t target)
-{
-	uint64_t change = target > *current ? target - *current : *current - target;
-	struct snapshot_agent *agent = &guest->agent;
-
-	if (target > *current) {
-		guest->current_bytes += change;
-		agent->movable_bytes += change;
-		agent->memory_free_bytes += change;
-		agent->memory_available_bytes += change;
-	} else {
-		guest->current_bytes -= plan_min(guest->current_bytes, change);
-		agent->movable_bytes -= plan_min(agent->movable_bytes, change);
-		agent->memory_free_bytes -= plan_min(agent->memory_free_bytes, change);
-		agent->memory_available_bytes -= plan_min(agent->memory_available_bytes, change);
-	}
-	*current = target;
-}
-
-static void apply_request(struct snapshot_guest *guest, const struct step *step)
-{
-	struct snapshot_device *device = find_device(guest, step->device);
-	uint64_t requested;
-
-	if (!device)
-		return;
-	apply_size(guest, &device->current_bytes, step->target_bytes);
-	requested =
-		guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
-	device->requested_bytes = step->target_bytes;
-	guest->requested_bytes = requested + step->target_bytes;
-}
-
 /* The guest's share of these bytes in huge pages of the size that this part of its backing has, in
  * pages; 0 for a part that is none, or whose size an earlier one has told. */
 static uint64_t huge_pages_of(const struct snapshot_guest *guest, size_t part, uint64_t bytes)
@@ -123,6 +81,69 @@ static void come(struct snapshot *snapshot, const struct snapshot_guest *guest, 
 		bytes -= plan_min(bytes, pages * page);
 	}
 	take_free(snapshot, to, bytes);
+}
+
+static struct snapshot_device *find_device(struct snapshot_guest *guest, const char *alias)
+{
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, alias) == 0)
+			return &guest->devices[i];
+	return NULL;
+}
+
+/* The guest's memory is what its agent would then report; what was free leaves first. */
+static void apply_size(struct snapshot_guest *guest, uint64_t *current, uint64_t target)
+{
+	uint64_t change = target > *current ? target - *current : *current - target;
+	struct snapshot_agent *agent = &guest->agent;
+
+	if (target > *current) {
+		guest->current_bytes += change;
+		agent->movable_bytes += change;
+		agent->memory_free_bytes += change;
+		agent->memory_available_bytes += change;
+	} else {
+		guest->current_bytes -= plan_min(guest->current_bytes, change);
+		agent->movable_bytes -= plan_min(agent->movable_bytes, change);
+		agent->memory_free_bytes -= plan_min(agent->memory_free_bytes, change);
+		agent->memory_available_bytes -= plan_min(agent->memory_available_bytes, change);
+	}
+	*current = target;
+}
+
+/* What was unplugged the host has no page for; from where most are, because where it lay is not known. */
+static void discard(struct snapshot *snapshot, struct snapshot_guest *guest)
+{
+	while (guest->resident_bytes > guest->current_bytes) {
+		uint64_t excess = guest->resident_bytes - guest->current_bytes;
+		int most = 0;
+
+		for (int node = 1; node < SNAPSHOT_NODES_MAX; node++)
+			if (guest->node_bytes[node] > guest->node_bytes[most])
+				most = node;
+		excess = plan_min(excess, guest->node_bytes[most]);
+		if (!excess)
+			return;
+		guest->node_bytes[most] -= excess;
+		guest->resident_bytes -= excess;
+		leave(snapshot, guest, most, excess);
+	}
+}
+
+static void apply_request(struct snapshot *snapshot, struct snapshot_guest *guest,
+			  const struct step *step)
+{
+	struct snapshot_device *device = find_device(guest, step->device);
+	uint64_t requested;
+
+	if (!device)
+		return;
+	apply_size(guest, &device->current_bytes, step->target_bytes);
+	requested =
+		guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
+	device->requested_bytes = step->target_bytes;
+	guest->requested_bytes = requested + step->target_bytes;
+	discard(snapshot, guest);
 }
 
 /* One node's pages to another, with the room they take and leave. */
@@ -344,7 +365,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_KICK:
 	case STEP_KIND_SETTLE:
-		apply_request(guest, step);
+		apply_request(snapshot, guest, step);
 		return;
 	case STEP_KIND_BALLOON:
 		guest->balloon_bytes = step->target_bytes;

@@ -106,6 +106,14 @@ unsigned move_shape_workers(const struct plan_input *input, const struct snapsho
 /* The longest pause that one call may cause the guest: 1 GiB pages by the measured rate, all others by the budget. */
 uint32_t move_shape_stall_ms(const struct plan_input *input, const struct snapshot_guest *guest);
 
+/* move_free.c: what is free in the guest need not be copied. The first two are true where a step was decided. */
+bool move_free_next(struct mover *mover);
+bool move_free_return_next(struct mover *mover);	/* also when the move was cut short */
+uint64_t move_free_taken(const struct plan_input *input, const struct snapshot_guest *guest);
+/* Gives up where memory that was taken has not come back into use, with the reason. */
+void move_free_missing(struct mover *mover);
+void move_free_warn(struct mover *mover);	/* before the first page moves */
+
 /* move_pool.c: pools of huge pages around a move. Each is true where a step was decided. */
 bool move_pool_room_next(struct mover *mover);
 bool move_pool_growth_next(struct mover *mover);

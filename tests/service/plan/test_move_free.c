@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+/*
+ * A guest of 512 MiB and two devices of 1 GiB each, all of it resident on node 1; 1200 MiB of that
+ * are free inside.
+ */
+static struct snapshot_guest *free_world(struct world *world)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 512 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, GIB);
+	world_add_device(guest, "vm1", 2 * GIB, GIB);
+	guest->node_bytes[1] = guest->resident_bytes = guest->backings[0].bytes = 2560 * MIB;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	snapshot_node(world->snapshot, 2)->total_bytes = 8 * GIB;
+	snapshot_node(world->snapshot, 2)->free_bytes = 6 * GIB;
+	world_add_agent(guest, 1200 * MIB, 0);
+	guest->agent.features &= ~(1u << AGENT_FEATURE_REPORT_FREE);
+	world_wish_move(world, "g1", 1 << 2);
+	world->wish.allow = 1 << CONSENT_SHRINK_GUESTS;
+	return guest;
+}
+
+static void expect_run(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+static void free_memory_is_out_while_the_rest_moves(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	char text[160];
+
+	expect_run(&world, "request request move request request done");
+	/* An eighth of the guest stays available: 320 MiB of the 1200; half of the rest of each. */
+	CHECK_STR(step_describe(&world.history[0].step, text), "g1  vm0  to 584 MiB  (take)");
+	CHECK_INT(world.history[0].step.bytes, 440 * MIB);
+	CHECK_INT(world.history[1].step.bytes, 440 * MIB);
+	CHECK_TRUE(world.history[0].step.undoable && world.history[0].step.timeout_ms == 30000);
+	CHECK_INT(world.history[2].step.bytes, 1680 * MIB);
+	CHECK_STR(step_describe(&world.history[3].step, text), "g1  vm0  to 1 GiB  (return)");
+	CHECK_TRUE(!world.history[3].step.undoable);
+	CHECK_INT(guest->current_bytes, 2560 * MIB);
+	CHECK_INT(guest->requested_bytes, 2560 * MIB);
+	world_done(&world);
+}
+
+static void without_the_consent_it_is_a_hint(void)
+{
+	struct world world;
+	struct plan *plan;
+
+	free_world(&world);
+	world.wish.allow = 0;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 1);
+	CHECK_INT(plan->bytes, 2560 * MIB);
+	CHECK_INT(plan->consents_needed, 0);
+	CHECK_INT(plan->warnings.count, 1);
+	CHECK_INT(plan->warnings.items[0].consent, CONSENT_SHRINK_GUESTS);
+	CHECK_INT(plan->warnings.items[0].bytes, 880 * MIB);
+	plan_free(plan);
+	world.wish.allow = 1 << CONSENT_SHRINK_GUESTS;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 5);
+	CHECK_INT(plan->bytes, 1680 * MIB);
+	CHECK_INT(plan->warnings.count, 0);
+	plan_free(plan);
+	world_done(&world);
+}
+
+/* Each of these forbids it, or leaves too little to be worth it. */
+static void who_may_not_be_shrunk_is_not(void)
+{
+	for (int why = 0; why < 12; why++) {
+		struct world world;
+		struct snapshot_guest *guest = free_world(&world);
+
+		switch (why) {
+		case 0:
+			guest->agent.veto = true;
+			break;
+		case 1:
+			guest->minimum_bytes = 2400 * MIB;
+			break;
+		case 2:
+			guest->agent.shrink_limit_bytes = 2400 * MIB;
+			break;
+		case 3:
+			guest->agent.reported = false;
+			break;
+		case 4:
+			guest->agent.state = AGENT_STATE_DISCONNECTED;
+			break;
+		case 5: /* A quarter of what is plugged. */
+			guest->agent.memory_free_bytes = 512 * MIB;
+			break;
+		case 6: /* Free, and never touched: the host has no page for it. */
+			guest->node_bytes[1] = guest->resident_bytes = 1400 * MIB;
+			break;
+		case 7:
+			guest->agent.memory_available_bytes = 500 * MIB;
+			break;
+		case 8:
+			guest->agent.movable_bytes = 200 * MIB;
+			break;
+		case 9:
+			guest->state = GUEST_STATE_PAUSED;
+			break;
+		case 10: /* On its way to another size. */
+			guest->devices[0].requested_bytes = guest->devices[1].requested_bytes = 0;
+			break;
+		default: /* Only a tenth of it is to move. */
+			guest->node_bytes[0] = 2304 * MIB;
+			guest->node_bytes[1] = 256 * MIB;
+			world_wish_map(&world, "g1", 1, 2);
+			world.wish.allow = 1 << CONSENT_SHRINK_GUESTS;
+			break;
+		}
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+		world_done(&world);
+	}
+}
+
+static void the_size_comes_back_in_every_ending(void)
+{
+	for (int ending = 0; ending < 3; ending++) {
+		struct world world;
+		struct snapshot_guest *guest = free_world(&world);
+
+		for (int i = 0; i < 2; i++) {
+			CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+			world_perform(&world);
+		}
+		CHECK_INT(guest->current_bytes, 1680 * MIB);
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+		world_record(&world, STEP_STATE_FAILED, 0);
+		if (ending == 0)
+			world.input.deadline_ms = world.input.now_ms;
+		else if (ending == 1)
+			guest->migrating = true;
+		for (int i = 0; i < 2; i++) {
+			CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+			CHECK_INT(world.decision.step.target_bytes, GIB);
+			world_perform(&world);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(guest->requested_bytes, 2560 * MIB);
+		CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1680 * MIB);
+		CHECK_TRUE(!remainder_list_has(&world.decision.remainder,
+					       REMAINDER_DRIVER_STALLED));
+		world_done(&world);
+	}
+}
+
+/* The request stands although nothing has come of it, and would take the memory later. */
+static void what_gave_nothing_is_asked_back_too(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	world_next(&world);
+	guest->devices[0].requested_bytes = 584 * MIB;
+	world_record(&world, STEP_STATE_FAILED, 0)->flat = true;
+	/* It is not asked for more. */
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+	CHECK_STR(world.decision.step.device, "vm0");
+	CHECK_INT(world.decision.step.target_bytes, GIB);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+static void what_does_not_come_back_is_told(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_STR(world_next(&world)->step.device, "vm0");
+	guest->devices[0].requested_bytes = GIB;
+	world_record(&world, STEP_STATE_FAILED, 0)->flat = true;
+	/* The same size again wakes a driver that has given up. */
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_KICK);
+	CHECK_INT(world.decision.step.target_bytes, GIB);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_STR(world_next(&world)->step.device, "vm1");
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_DRIVER_STALLED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 440 * MIB);
+	/* Plugged, but not onlined. */
+	guest->current_bytes += 440 * MIB;
+	guest->devices[0].current_bytes = GIB;
+	guest->agent.offline_bytes = 128 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_ONLINED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 128 * MIB);
+	guest->agent.offline_bytes = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+static void another_size_asked_for_meanwhile_stands(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->device_count = 1;
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	guest->devices[0].requested_bytes = 512 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_INVALID);
+	CHECK_STR(world.decision.remainder.items[0].detail,
+		  "vm0: taken out for the move; its size was changed to 512 MiB by somebody else "
+		  "meanwhile");
+	world_done(&world);
+}
+
+static void a_guest_that_reports_needs_no_shrinking(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->free_page_reporting = true;
+	guest->agent.features |= 1u << AGENT_FEATURE_REPORT_FREE;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REPORT_FREE);
+	CHECK_INT(world.decision.step.bytes, 1200 * MIB);
+	CHECK_INT(world.decision.step.timeout_ms, 10000);
+	CHECK_TRUE(!world.decision.step.undoable);
+	world_record(&world, STEP_STATE_DONE, 1200 * MIB);
+	guest->node_bytes[1] = guest->resident_bytes = 1360 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	CHECK_INT(world.decision.step.bytes, 1360 * MIB);
+	world_done(&world);
+
+	/* Once, and not for a few pages; and nothing is hinted at where it can. */
+	guest = free_world(&world);
+	guest->free_page_reporting = true;
+	guest->agent.features |= 1u << AGENT_FEATURE_REPORT_FREE;
+	world.wish.allow = 0;
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world.history_count = 0;
+	step_record_done(&world.history[0]);
+	guest->agent.memory_free_bytes = 31 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_done(&world);
+}
+
+static void huge_pages_come_back_where_the_guest_went(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	struct snapshot_pool *from = &snapshot_node(world.snapshot, 1)->pools[0],
+			     *to = &snapshot_node(world.snapshot, 2)->pools[0];
+
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = 2 * MIB;
+	from->total = 1300;
+	from->free = 20;
+	expect_run(&world, "host_pool request request move request request host_pool done");
+	CHECK_INT(world.history[0].step.target_bytes, 2560 * MIB);
+	/* What need not move is room for what is plugged again. */
+	CHECK_INT(to->total, 1280);
+	CHECK_INT(to->free, 440);
+	CHECK_INT(from->total, 20);
+	CHECK_INT(from->free, 20);
+	world_done(&world);
+}
+
+/* The sizes are what happens to be free; that it is taken is the plan. */
+static void the_digest_stands_while_the_guest_breathes(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	struct plan *first = plan_dry_run(&world.input), *second;
+
+	guest->agent.memory_free_bytes -= 10 * MIB;
+	guest->agent.memory_available_bytes -= 20 * MIB;
+	second = plan_dry_run(&world.input);
+	CHECK_STR(second->digest, first->digest);
+	plan_free(second);
+	world.wish.allow = 0;
+	second = plan_dry_run(&world.input);
+	CHECK_TRUE(strcmp(second->digest, first->digest) != 0);
+	plan_free(second);
+	plan_free(first);
+	world_done(&world);
+}
+
+static const struct unit_case cases[] = {
+	{"free memory is out while the rest moves", free_memory_is_out_while_the_rest_moves},
+	{"without the consent it is a hint", without_the_consent_it_is_a_hint},
+	{"who may not be shrunk is not", who_may_not_be_shrunk_is_not},
+	{"the size comes back in every ending", the_size_comes_back_in_every_ending},
+	{"what gave nothing is asked back too", what_gave_nothing_is_asked_back_too},
+	{"what does not come back is told", what_does_not_come_back_is_told},
+	{"another size asked for meanwhile stands", another_size_asked_for_meanwhile_stands},
+	{"a guest that reports needs no shrinking", a_guest_that_reports_needs_no_shrinking},
+	{"huge pages come back where the guest went", huge_pages_come_back_where_the_guest_went},
+	{"the digest stands while the guest breathes", the_digest_stands_while_the_guest_breathes},
+};
+
+int main(void)
+{
+	return unit_main("move_free", cases, sizeof(cases) / sizeof(cases[0]));
+}
