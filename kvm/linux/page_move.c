@@ -39,6 +39,8 @@
 /* The kernel itself tries a busy page ten times within one call; once more catches a passing user.
  */
 #define TRIES_MAX 2
+/* Pages of one process_vm_readv(2); the kernel takes four times as many. */
+#define TOUCH_MAX 256
 
 static const char *const outcome_names[PAGE_MOVE_COUNT] = {
 	[PAGE_MOVE_NOT_TRIED] = "not_tried",
@@ -64,6 +66,9 @@ struct page_move {
 	unsigned char *tries;
 	bool *is_touched;
 	enum page_move_outcome *outcomes; /* where the caller wants none */
+	/* Pages of a call to be looked at or read, owned. */
+	uint64_t *asked;
+	int *places;
 };
 
 /* The batch in work. */
@@ -86,28 +91,37 @@ static long kernel_move(void *user, pid_t pid, size_t count, void *const *addres
 	return left < 0 ? -errno : left;
 }
 
-static int kernel_look(void *user, pid_t pid, uint64_t address, int *ret_node)
+static int kernel_look(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places)
 {
-	enum page_survey_state state;
-	int error;
-
-	if (!user)
-		return -EOPNOTSUPP;
-	error = page_survey_look(user, address, &state, ret_node);
-	if (error < 0)
-		return error;
-	return state == PAGE_SURVEY_PRESENT;
+	return user ? page_survey_places(user, addresses, count, places) : -EOPNOTSUPP;
 }
 
-static int kernel_touch(void *user, pid_t pid, uint64_t address)
+static void kernel_touch(void *user, pid_t pid, const uint64_t *addresses, size_t count)
 {
-	char byte;
-	struct iovec local = {.iov_base = &byte, .iov_len = 1};
-	struct iovec remote = {.iov_base = (void *)(uintptr_t)address, .iov_len = 1};
+	char bytes[TOUCH_MAX];
+	struct iovec remote[TOUCH_MAX];
 
-	if (process_vm_readv(pid ? pid : getpid(), &local, 1, &remote, 1, 0) < 0)
-		return -errno;
-	return 0;
+	if (!pid)
+		pid = getpid();
+	while (count > 0) {
+		size_t part = count < TOUCH_MAX ? count : TOUCH_MAX;
+		struct iovec local = {.iov_base = bytes, .iov_len = part};
+		ssize_t got;
+
+		for (size_t i = 0; i < part; i++)
+			remote[i] = (struct iovec){.iov_base = (void *)(uintptr_t)addresses[i],
+						   .iov_len = 1};
+		got = process_vm_readv(pid, &local, 1, remote, part, 0);
+		/* It ends at the first that cannot be read. */
+		part = got < 0 ? 1 : (size_t)got < part ? (size_t)got + 1 : part;
+		addresses += part;
+		count -= part;
+	}
+}
+
+static int kernel_is_huge(void *user, pid_t pid, uint64_t address)
+{
+	return user ? page_survey_is_huge(user, address) : -EOPNOTSUPP;
 }
 
 static uint64_t kernel_now_ns(void *user)
@@ -124,6 +138,7 @@ struct page_move_ops page_move_kernel_ops(struct page_survey *survey)
 		.move = kernel_move,
 		.look = kernel_look,
 		.touch = kernel_touch,
+		.is_huge = kernel_is_huge,
 		.now_ns = kernel_now_ns,
 		.user = survey,
 	};
@@ -153,6 +168,10 @@ static void free_arrays(struct page_move *move)
 	free(move->tries);
 	free(move->is_touched);
 	free(move->outcomes);
+	free(move->asked);
+	free(move->places);
+	move->asked = NULL;
+	move->places = NULL;
 	move->addresses = NULL;
 	move->nodes = move->status = NULL;
 	move->pending = NULL;
@@ -193,19 +212,35 @@ static int make_room(struct page_move *move)
 	move->tries = calloc(room, sizeof(*move->tries));
 	move->is_touched = calloc(room, sizeof(*move->is_touched));
 	move->outcomes = calloc(room, sizeof(*move->outcomes));
+	move->asked = calloc(room, sizeof(*move->asked));
+	move->places = calloc(room, sizeof(*move->places));
 	if (!move->addresses || !move->nodes || !move->status || !move->pending || !move->tries ||
-	    !move->is_touched || !move->outcomes)
+	    !move->is_touched || !move->outcomes || !move->asked || !move->places)
 		return -ENOMEM;
 	move->room = room;
 	return 0;
 }
 
-static int look(struct page_move *move, uint64_t address, int *ret_node)
+/* A look that failed, or that there is no way to. */
+#define PLACE_UNSEEN (-3)
+
+/* Where the first count of move->asked are. */
+static void look(struct page_move *move, size_t count)
 {
 	const struct page_move_ops *ops = &move->options.ops;
 
-	*ret_node = -1;
-	return ops->look ? ops->look(ops->user, move->options.pid, address, ret_node) : -EOPNOTSUPP;
+	if (count == 0)
+		return;
+	if (ops->look &&
+	    ops->look(ops->user, move->options.pid, move->asked, count, move->places) == 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		move->places[i] = PLACE_UNSEEN;
+}
+
+static bool is_present(int place)
+{
+	return place >= PAGE_SURVEY_PLACE_UNKNOWN;
 }
 
 /* One call on the first count pending pages; fills move->status. */
@@ -248,32 +283,30 @@ static bool is_refusal(long left)
 	return left < 0;
 }
 
-/* A page that the kernel did not find. True where it is to be tried again. */
-static bool judge_missing(struct page_move *move, struct batch *batch, size_t at, int status,
+static bool is_missing(int status)
+{
+	return status == -ENOENT || status == -EFAULT;
+}
+
+/*
+ * A page that the kernel did not find. True where it is to be tried again: present and not found, because AutoNUMA has
+ * taken the rights from its entry. A read gives them back.
+ */
+static bool judge_missing(struct page_move *move, size_t at, int status, int place,
 			  enum page_move_outcome *ret_outcome)
 {
-	const struct page_move_ops *ops = &move->options.ops;
-	uint64_t address = batch->addresses[at];
-	int node_id, present = look(move, address, &node_id);
-
 	*ret_outcome = status == -ENOENT ? PAGE_MOVE_ABSENT : PAGE_MOVE_FAULT;
-	if (present <= 0)
+	if (!is_present(place))
 		return false;
-	/* Present and not found: AutoNUMA has taken the rights from its entry. A read gives them
-	 * back. */
-	if (!move->is_touched[at] && ops->touch) {
-		move->is_touched[at] = true;
-		batch->counts->touched++;
-		if (ops->touch(ops->user, move->options.pid, address) == 0)
-			return true;
-	}
+	if (!move->is_touched[at] && move->options.ops.touch)
+		return true;
 	*ret_outcome = status == -ENOENT ? PAGE_MOVE_BUSY : PAGE_MOVE_FAULT;
 	return false;
 }
 
 /* A page whose status was written. True where it is to be tried again. */
 static bool judge_status(struct page_move *move, struct batch *batch, size_t at, int status,
-			 enum page_move_outcome *ret_outcome)
+			 int place, enum page_move_outcome *ret_outcome)
 {
 	if (status == batch->node_id) {
 		*ret_outcome = PAGE_MOVE_MOVED;
@@ -282,7 +315,7 @@ static bool judge_status(struct page_move *move, struct batch *batch, size_t at,
 	switch (-status) {
 	case ENOENT:
 	case EFAULT:
-		return judge_missing(move, batch, at, status, ret_outcome);
+		return judge_missing(move, at, status, place, ret_outcome);
 	case EACCES:
 	case EPERM:
 		*ret_outcome = PAGE_MOVE_NOT_PERMITTED;
@@ -306,15 +339,14 @@ static bool judge_status(struct page_move *move, struct batch *batch, size_t at,
  * True where it is to be tried again.
  */
 static bool judge_unwritten(struct page_move *move, struct batch *batch, size_t at, long left,
-			    bool was_tried, bool is_alone, enum page_move_outcome *ret_outcome)
+			    bool was_tried, bool is_alone, int place,
+			    enum page_move_outcome *ret_outcome)
 {
-	int node_id, present = look(move, batch->addresses[at], &node_id);
-
-	if (present == 0) {
+	if (place == PAGE_SURVEY_PLACE_ABSENT) {
 		*ret_outcome = PAGE_MOVE_ABSENT;
 		return false;
 	}
-	if (present > 0 && node_id == batch->node_id) {
+	if (place == batch->node_id) {
 		*ret_outcome = PAGE_MOVE_MOVED;
 		return false;
 	}
@@ -322,9 +354,33 @@ static bool judge_unwritten(struct page_move *move, struct batch *batch, size_t 
 	if (is_alone)
 		return ++move->tries[at] < TRIES_MAX;
 	/* In a group it counts as tried only if it is known not to have moved. */
-	if (was_tried && present > 0 && node_id >= 0)
+	if (was_tried && place >= 0)
 		return ++move->tries[at] < TRIES_MAX;
 	return true;
+}
+
+/*
+ * Reads the first count of move->asked, if that may be and where they are present still. They are marked by the caller.
+ */
+static int touch(struct page_move *move, struct batch *batch, size_t count)
+{
+	const struct page_move_ops *ops = &move->options.ops;
+	size_t kept = 0;
+	int rc;
+
+	if (count == 0)
+		return 0;
+	rc = move->options.may_touch ? move->options.may_touch(move->options.touch_user) : 0;
+	if (rc < 0)
+		return rc;
+	look(move, count);
+	for (size_t i = 0; i < count; i++)
+		if (is_present(move->places[i]))
+			move->asked[kept++] = move->asked[i];
+	if (kept)
+		ops->touch(ops->user, move->options.pid, move->asked, kept);
+	batch->counts->touched += kept;
+	return 0;
 }
 
 /* How many pages at the front of a call had their turn (see the head of this file). */
@@ -341,29 +397,41 @@ static size_t count_tried(const struct page_move *move, size_t count)
 }
 
 /* Judges the pages of a call and keeps the unfinished ones pending, in order, before those not yet
- * called. */
-static void judge_call(struct page_move *move, struct batch *batch, size_t count, long left)
+ * called. 0, or what may_touch said. */
+static int judge_call(struct page_move *move, struct batch *batch, size_t count, long left)
 {
-	size_t tried = count_tried(move, count), kept = 0;
+	size_t tried = count_tried(move, count), kept = 0, asked = 0, touched = 0;
 	bool is_progress = false;
 
+	for (size_t i = 0; i < count; i++)
+		if (move->status[i] == STATUS_UNWRITTEN || is_missing(move->status[i]))
+			move->asked[asked++] = batch->addresses[move->pending[i]];
+	look(move, asked);
+	asked = 0;
 	for (size_t i = 0; i < count; i++) {
 		size_t at = move->pending[i];
 		unsigned char tries = move->tries[at];
-		bool was_touched = move->is_touched[at];
 		enum page_move_outcome outcome;
-		bool is_again;
+		bool is_unwritten = move->status[i] == STATUS_UNWRITTEN, is_again;
+		bool was_missing = !is_unwritten && is_missing(move->status[i]);
+		int place = is_unwritten || was_missing ? move->places[asked++] : PLACE_UNSEEN;
 
-		if (move->status[i] != STATUS_UNWRITTEN)
-			is_again = judge_status(move, batch, at, move->status[i], &outcome);
-		else
+		if (is_unwritten)
 			is_again = judge_unwritten(move, batch, at, left, i < tried, count == 1,
-						   &outcome);
+						   place, &outcome);
+		else
+			is_again = judge_status(move, batch, at, move->status[i], place, &outcome);
+		if (is_again && was_missing) {
+			move->is_touched[at] = true;
+			is_progress = true;
+			/* What was asked before it has been used. */
+			move->asked[touched++] = batch->addresses[at];
+		}
 		if (is_again)
 			move->pending[kept++] = at;
 		else
 			batch->outcomes[at] = outcome;
-		if (!is_again || tries != move->tries[at] || was_touched != move->is_touched[at])
+		if (!is_again || tries != move->tries[at])
 			is_progress = true;
 	}
 	memmove(move->pending + kept, move->pending + count,
@@ -373,6 +441,7 @@ static void judge_call(struct page_move *move, struct batch *batch, size_t count
 		batch->chunk = count / 2 ? count / 2 : 1;
 	else if (kept == 0 && batch->chunk < batch->count)
 		batch->chunk *= 2;
+	return touch(move, batch, touched);
 }
 
 /* Leaves out what needs no call. */
@@ -380,13 +449,15 @@ static void look_first(struct page_move *move, struct batch *batch)
 {
 	size_t kept = 0;
 
+	for (size_t i = 0; i < batch->pending_count; i++)
+		move->asked[i] = batch->addresses[move->pending[i]];
+	look(move, batch->pending_count);
 	for (size_t i = 0; i < batch->pending_count; i++) {
 		size_t at = move->pending[i];
-		int node_id, present = look(move, batch->addresses[at], &node_id);
 
-		if (present == 0)
+		if (move->places[i] == PAGE_SURVEY_PLACE_ABSENT)
 			batch->outcomes[at] = PAGE_MOVE_ABSENT;
-		else if (present > 0 && node_id == batch->node_id)
+		else if (move->places[i] == batch->node_id)
 			batch->outcomes[at] = PAGE_MOVE_ALREADY_THERE;
 		else
 			move->pending[kept++] = at;
@@ -422,7 +493,9 @@ static int run_batch(struct page_move *move, struct batch *batch)
 			error = (int)left;
 			break;
 		}
-		judge_call(move, batch, count, left);
+		error = judge_call(move, batch, count, left);
+		if (error < 0)
+			break;
 	}
 	for (size_t i = 0; i < batch->pending_count; i++) {
 		size_t at = move->pending[i];

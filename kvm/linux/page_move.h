@@ -33,11 +33,12 @@ struct page_move_ops {
 	/* move_pages(2) with MPOL_MF_MOVE_ALL. Returns 0, a positive count, or -errno. */
 	long (*move)(void *user, pid_t pid, size_t count, void *const *addresses, const int *nodes,
 		     int *status);
-	/* Whether the page is in the page table (1 or 0), and its node (-1: unknown). Touches
-	 * nothing. */
-	int (*look)(void *user, pid_t pid, uint64_t address, int *ret_node);
-	/* Reads one byte of a page that is known to be present. */
-	int (*touch)(void *user, pid_t pid, uint64_t address);
+	/* Where each page is: its node, PAGE_SURVEY_PLACE_UNKNOWN or _ABSENT. Touches nothing. 0 or -errno. */
+	int (*look)(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places);
+	/* Reads one byte of each page; they are known to be present. What cannot be read is passed over. */
+	void (*touch)(void *user, pid_t pid, const uint64_t *addresses, size_t count);
+	/* Whether what was one transparent huge page is one still: 1, 0, or -errno. May be NULL. */
+	int (*is_huge)(void *user, pid_t pid, uint64_t address);
 	/* CLOCK_MONOTONIC */
 	uint64_t (*now_ns)(void *user);
 	void *user;
@@ -62,6 +63,13 @@ struct page_move_options {
 	/* Asked between calls; true: stop. May be NULL. */
 	bool (*should_stop)(void *user);
 	void *stop_user;
+	/*
+	 * Asked right before pages are read for the sake of AutoNUMA's marks, once for all of a call's: 0, or the
+	 * error with which the work ends. A guest with a userfaultfd must not be touched at all: a page that became
+	 * absent meanwhile would be filled behind its back. May be NULL.
+	 */
+	int (*may_touch)(void *user);
+	void *touch_user;
 };
 
 #define PAGE_MOVE_BATCH_MAX 65536
@@ -91,10 +99,11 @@ CLEANUP_DEFINE(struct page_move *, page_move_free)
  * what is unwritten is looked at again and tried again in smaller parts, so that each page ends
  * with an outcome of its own. A page that the kernel calls absent but pagemap shows present is
  * marked by AutoNUMA: one byte of it is read and it is tried again. An absent page is never
- * touched.
+ * touched: where they are is looked at between may_touch and the read.
  *
  * Returns 0 however many pages stayed, or -errno where the whole work is refused: -ESRCH, -EPERM,
- * -EACCES (the node lies outside the process' cpuset), -ENODEV (node without memory), -ENOSYS.
+ * -EACCES (the node lies outside the process' cpuset), -ENODEV (node without memory), -ENOSYS, or what
+ * may_touch said.
  */
 int page_move_run(struct page_move *move, const uint64_t *addresses, size_t count, int node_id,
 		  enum page_move_outcome *outcomes, struct page_move_counts *counts);

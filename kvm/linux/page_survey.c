@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "page_heat.h"
 #include "sysroot.h"
 
 /* Documentation/admin-guide/mm/pagemap.rst */
@@ -34,6 +35,7 @@ struct page_survey {
 	int page_flags; /* -1: not readable, then transparent huge pages are not told apart */
 	uint64_t base_bytes;
 	struct page_survey_options options;
+	struct page_heat *heat; /* borrowed; NULL: not told */
 	bool is_pfn_hidden;
 	uint64_t zero_pfn; /* of the kernel's page of zeros; 0: not known */
 
@@ -127,6 +129,11 @@ bool page_survey_has_pfn(const struct page_survey *survey)
 	return !survey->is_pfn_hidden;
 }
 
+void page_survey_set_heat(struct page_survey *survey, struct page_heat *heat)
+{
+	survey->heat = heat;
+}
+
 int page_survey_begin(struct page_survey *survey, const struct page_survey_range *range)
 {
 	if (range->page_bytes < survey->base_bytes || range->page_bytes % survey->base_bytes ||
@@ -218,6 +225,7 @@ static void describe(struct page_survey *survey, uint64_t entry, struct page_sur
 
 	run->node_id = run->target = -1;
 	run->physical = 0;
+	run->is_hot = false;
 	if (!(entry & PAGEMAP_PRESENT) || (pfn && pfn == survey->zero_pfn)) {
 		run->state = entry & PAGEMAP_SWAPPED ? PAGE_SURVEY_SWAPPED : PAGE_SURVEY_ABSENT;
 		return;
@@ -231,6 +239,7 @@ static void describe(struct page_survey *survey, uint64_t entry, struct page_sur
 	run->physical = pfn * survey->base_bytes;
 	run->node_id = survey->known_node;
 	run->target = survey->known_target;
+	run->is_hot = survey->heat && page_heat_is_hot(survey->heat, entry);
 }
 
 enum page_shape { SHAPE_SMALL, SHAPE_HUGE, SHAPE_HUGE_ZERO };
@@ -279,6 +288,7 @@ static int read_page(struct page_survey *survey, uint64_t address, struct page_s
 		return loaded;
 	describe(survey, shape == SHAPE_HUGE_ZERO ? 0 : entries[0], ret_page);
 	ret_page->start = address;
+	ret_page->is_transparent = shape == SHAPE_HUGE;
 	ret_page->page_bytes = shape == SHAPE_SMALL ? survey->range.page_bytes : THP_BYTES;
 	ret_page->end = address + ret_page->page_bytes;
 	return 1;
@@ -287,7 +297,8 @@ static int read_page(struct page_survey *survey, uint64_t address, struct page_s
 static bool is_alike(const struct page_survey_run *run, const struct page_survey_run *page)
 {
 	return run->state == page->state && run->node_id == page->node_id &&
-	       run->target == page->target && run->page_bytes == page->page_bytes;
+	       run->target == page->target && run->page_bytes == page->page_bytes &&
+	       run->is_hot == page->is_hot;
 }
 
 /*
@@ -299,8 +310,15 @@ static void extend(struct page_survey *survey, struct page_survey_run *run)
 {
 	uint64_t border = run->end - run->end % THP_BYTES + THP_BYTES;
 	uint64_t last = border < survey->range.end ? border : survey->range.end;
-	uint64_t first = run->end / survey->base_bytes, mask, base, span;
+	uint64_t first = run->end / survey->base_bytes, mask, base, span, hot = 0;
 	const uint64_t *entry, *end;
+
+	if (run->state == PAGE_SURVEY_PRESENT && survey->heat) {
+		hot = page_heat_bit(survey->heat);
+		/* It must be asked of each page. */
+		if (!hot)
+			return;
+	}
 
 	if (run->page_bytes != survey->base_bytes || run->end % THP_BYTES == 0 ||
 	    first < survey->first_entry || first >= survey->first_entry + survey->entry_count)
@@ -314,8 +332,8 @@ static void extend(struct page_survey *survey, struct page_survey_run *run)
 	base = run->state == PAGE_SURVEY_SWAPPED ? PAGEMAP_SWAPPED : 0;
 	span = 1;
 	if (run->state == PAGE_SURVEY_PRESENT) {
-		mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK;
-		base = PAGEMAP_PRESENT | (run->physical ? survey->known_first : 0);
+		mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK | hot;
+		base = PAGEMAP_PRESENT | (run->physical ? survey->known_first : 0) | (run->is_hot ? hot : 0);
 		span = run->physical ? survey->known_count : 1;
 	}
 	while (entry < end && (*entry & mask) - base < span)
@@ -379,6 +397,76 @@ int page_survey_look(struct page_survey *survey, uint64_t address,
 	if (ret_node)
 		*ret_node = page.node_id;
 	return 0;
+}
+
+/* Entries that a look skips rather than asks anew for. */
+#define LOOK_GAP 64
+
+int page_survey_places(struct page_survey *survey, const uint64_t *addresses, size_t count,
+		       int *places)
+{
+	struct page_survey_run page;
+	size_t next;
+
+	/* A walk reads its entries again. */
+	survey->entry_count = 0;
+	for (size_t i = 0; i < count; i = next) {
+		uint64_t first = addresses[i] / survey->base_bytes, last = first;
+		ssize_t got;
+
+		for (next = i + 1; next < count; next++) {
+			uint64_t entry = addresses[next] / survey->base_bytes;
+
+			if (entry < last || entry - last > LOOK_GAP || entry - first >= CHUNK_ENTRIES)
+				break;
+			last = entry;
+		}
+		got = read_entries(survey->pagemap, survey->entries, first, last - first + 1);
+		if (got < 0)
+			return (int)got;
+		for (size_t at = i; at < next; at++) {
+			size_t entry = addresses[at] / survey->base_bytes - first;
+
+			describe(survey, entry < (size_t)got ? survey->entries[entry] : 0, &page);
+			places[at] = page.state == PAGE_SURVEY_PRESENT ? page.node_id
+								       : PAGE_SURVEY_PLACE_ABSENT;
+		}
+	}
+	return 0;
+}
+
+int page_survey_frames(struct page_survey *survey, uint64_t address, uint64_t page_bytes, size_t count,
+		       uint64_t *frames)
+{
+	bool is_dense = page_bytes == survey->base_bytes;
+
+	for (size_t i = 0; i < count; i += is_dense ? count : 1) {
+		ssize_t got = read_entries(survey->pagemap, frames + i,
+					   (address + i * page_bytes) / survey->base_bytes, is_dense ? count : 1);
+
+		if (got < 0)
+			return (int)got;
+		/* The process is ending. */
+		for (size_t n = (size_t)got; n < (is_dense ? count : 1); n++)
+			frames[i + n] = 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		frames[i] = frames[i] & PAGEMAP_PRESENT ? frames[i] & PAGEMAP_PFN_MASK : 0;
+	return 0;
+}
+
+int page_survey_is_huge(struct page_survey *survey, uint64_t address)
+{
+	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
+	ssize_t got;
+
+	if (survey->page_flags < 0 || address % THP_BYTES)
+		return 0;
+	survey->entry_count = 0;
+	got = read_entries(survey->pagemap, survey->entries, address / survey->base_bytes, pages);
+	if (got < 0)
+		return (int)got;
+	return (size_t)got == pages && find_shape(survey, survey->entries) == SHAPE_HUGE;
 }
 
 int page_survey_count(struct page_survey *survey, const struct page_survey_range *ranges,

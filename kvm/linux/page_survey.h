@@ -15,6 +15,7 @@
 #include "node_set.h"
 #include "physical_map.h"
 
+struct page_heat;
 struct sysroot;
 
 enum page_survey_state {
@@ -38,6 +39,8 @@ struct page_survey_run {
 	uint64_t end;
 	uint64_t page_bytes; /* the step from one page to the next: 2 MiB for a transparent huge
 				page too */
+	bool is_transparent; /* of transparent huge pages */
+	bool is_hot;	     /* used lately, see page_survey_set_heat() */
 	enum page_survey_state state;
 	int node_id;	   /* -1: not present, PFN hidden, or a border block that cannot be told */
 	int target;	   /* index of the physical target that holds its pages, -1: none */
@@ -66,6 +69,9 @@ CLEANUP_DEFINE(struct page_survey *, page_survey_free)
 /* False once a present page showed PFN 0: nodes are then unknown. True before anything was read. */
 bool page_survey_has_pfn(const struct page_survey *survey);
 
+/* From the next walk on runs are told apart by heat (borrowed: outlives the survey), NULL: they are not. */
+void page_survey_set_heat(struct page_survey *survey, struct page_heat *heat);
+
 /* Sets the range that page_survey_next() walks. Runs never cross its ends. */
 int page_survey_begin(struct page_survey *survey, const struct page_survey_range *range);
 
@@ -84,6 +90,21 @@ int page_survey_next_on(struct page_survey *survey, const struct node_set *nodes
 /* One page, now. *ret_node (may be NULL) is -1 unless it is present and its node known. */
 int page_survey_look(struct page_survey *survey, uint64_t address,
 		     enum page_survey_state *ret_state, int *ret_node);
+
+/* Where one of several pages is, if it is not the number of a node. */
+#define PAGE_SURVEY_PLACE_UNKNOWN (-1) /* present, and the node not known */
+#define PAGE_SURVEY_PLACE_ABSENT  (-2) /* not in the page table, or swapped out */
+
+/* Likewise for many, ascending: neighbours are read together. An ongoing walk goes on undisturbed. 0 or -errno. */
+int page_survey_places(struct page_survey *survey, const uint64_t *addresses, size_t count,
+		       int *places);
+
+/* The page frames of count pages from address on, page_bytes apart; 0 for one that is not present. Likewise. */
+int page_survey_frames(struct page_survey *survey, uint64_t address, uint64_t page_bytes, size_t count,
+		       uint64_t *frames);
+
+/* Whether the 2 MiB at address are, now, one transparent huge page mapped as a whole. 1, 0 or -errno. */
+int page_survey_is_huge(struct page_survey *survey, uint64_t address);
 
 struct page_survey_totals {
 	uint64_t node_bytes[NODE_SET_MAX];

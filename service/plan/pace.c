@@ -1,30 +1,47 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pacing of a mover.
- *
  * A guest that touches a page on its way waits for the chunk of 512 small pages, or the one huge page, that the kernel
  * has unmapped together (mm/migrate.c NR_MAX_BATCHED_MIGRATION): not for the call. What a call does cost the whole host,
  * however small it is, is a drain of every CPU's page caches and a wait for all of them (do_pages_move,
- * lru_cache_disable): next to a guest that computes all the time that wait may be most of the call. So calls are as
- * large as fits the time in which a pause or a cancel must be heard, because a call cannot be interrupted, as long as
- * nobody is heard to suffer. Aiming at a time and not at a share of it finds that size whatever the wait costs.
+ * lru_cache_disable): next to a guest that computes all the time that wait may be most of the call. What large calls cost
+ * is the processor's caches, and lists that grow. Which size is best differs from host to host and from hour to hour, so
+ * it is searched for, by climbing:
+ *
+ *   trial of the best size -> trial of a neighbour -> clearly better: it is the best; on in that direction
+ *         ^                          |
+ *         +--------------------------+ else back, and the other neighbour; after both a long rest
+ *
+ * A call cannot be interrupted. So a size is only tried where it will end within a second, and is left at once where a
+ * call takes more than CALL_AIM_US: a pause or a cancel is then heard within a second, also when a call takes twice as
+ * long as the last.
  */
-#include "plan.h"
+#include "pace.h"
 
-#include <stdbool.h>
 #include "size_text.h"
 
 /* 512 small pages: one chunk. Below it calls stalled guests forty times longer, not shorter. */
-#define FLOOR_BYTES (2 * SIZE_TEXT_MIB)
-/* 2048 small pages: from here on a call's fixed cost is a tenth of it. */
-#define CALM_FLOOR_BYTES (8 * SIZE_TEXT_MIB)
+#define FLOOR_BYTES	     (2 * SIZE_TEXT_MIB)
+#define GIGANTIC_BYTES	     (1024 * SIZE_TEXT_MIB)
+#define HUGE_LEAST_BYTES     (1 * SIZE_TEXT_MIB)
+/* The first call, before anything was measured: where a call's fixed cost was a tenth of it. */
+#define FIRST_SMALL	     2 /* 8 MiB */
+#define FIRST_HUGE	     3 /* 16 MiB */
 /* 8192 small pages: with more, calls are not cheaper, only longer. */
-#define CEILING_BYTES	   (32 * SIZE_TEXT_MIB)
-#define HUGE_CEILING_BYTES (256 * SIZE_TEXT_MIB)
-/* A pause or a cancel is heard between two calls: within a second, also when one takes twice as long as the last. */
-#define CALL_AIM_US 400000
-/* A guard against nonsense; the caller waits in small pieces anyway. */
-#define PAUSE_MAX_US 60000000
+#define SMALL_SIZES	     5
+#define CALL_AIM_US	     400000
+/* What a size that was not tried may take at most. Part of every call is a wait that does not grow with it. */
+#define TRY_AIM_US	     700000
+/* A trial: so many calls, or so long. */
+#define TRIAL_CALLS	     3
+#define TRIAL_US	     300000
+/* What counts as better: less is noise. */
+#define BETTER		     1.05
+#define REST_TRIALS	     3
+#define REST_BOTH_TRIALS     20
+/* A guard against nonsense; whoever waits hears a cancel all the same. */
+#define PAUSE_MAX_US	     1000000
+/* After this long without a bad word it goes a step faster. */
+#define EASE_HOLD_US	     3000000
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -33,41 +50,156 @@ static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 	return value > high ? high : value;
 }
 
-struct pace pace_next(const struct pace_input *input)
+static unsigned size_count(uint64_t page_bytes)
+{
+	if (page_bytes >= GIGANTIC_BYTES)
+		return 1;
+	return page_bytes >= HUGE_LEAST_BYTES ? PACE_SIZES : SMALL_SIZES;
+}
+
+static uint64_t size_bytes(unsigned index, uint64_t page_bytes)
+{
+	uint64_t bytes = FLOOR_BYTES << index;
+
+	return bytes > page_bytes ? bytes / page_bytes * page_bytes : page_bytes;
+}
+
+/* Whether a call of that size is expected to end in time. */
+static bool fits(const struct pace *pace, unsigned index, uint64_t page_bytes)
+{
+	/* The best size's is the newest: that of this size may be from an hour ago. */
+	double rate = pace->rates[pace->best];
+
+	return rate <= 0 || (double)size_bytes(index, page_bytes) / rate <= TRY_AIM_US;
+}
+
+/* The neighbour of the best size that is to be tried next. False: there is none. */
+static bool choose_neighbour(struct pace *pace, uint64_t page_bytes)
+{
+	for (int turn = 0; turn < 2; turn++, pace->downwards = !pace->downwards) {
+		if (pace->downwards ? pace->best == 0 : pace->best + 1 >= size_count(page_bytes))
+			continue;
+		pace->at = pace->downwards ? pace->best - 1 : pace->best + 1;
+		if (fits(pace, pace->at, page_bytes))
+			return true;
+	}
+	pace->at = pace->best;
+	return false;
+}
+
+static void end_trial(struct pace *pace, uint64_t page_bytes)
+{
+	double rate = (double)pace->tried_bytes / (double)pace->tried_us;
+	unsigned at = pace->at;
+
+	/* Half of what was known, so that one disturbed trial does not decide for long. */
+	pace->rates[at] = pace->rates[at] > 0 ? (pace->rates[at] + rate) / 2 : rate;
+	pace->tried_bytes = pace->tried_us = pace->tried_calls = 0;
+	if (at != pace->best) {
+		if (rate > pace->rates[pace->best] * BETTER) {
+			pace->best = at;
+			pace->failed = pace->rest = 0;
+		} else {
+			pace->downwards = !pace->downwards;
+			pace->rest = ++pace->failed % 2 ? REST_TRIALS : REST_BOTH_TRIALS;
+		}
+		pace->at = pace->best;
+	}
+	if (pace->rest > 0)
+		pace->rest--;
+	else if (!choose_neighbour(pace, page_bytes))
+		pace->rest = REST_TRIALS;
+}
+
+static void learn(struct pace *pace, const struct pace_input *input, uint64_t page_bytes)
+{
+	/* A call that moved little says little about speed; a short one for gentleness nothing about size. */
+	if (!input->call_us || input->call_bytes * 2 < pace->batch_bytes)
+		return;
+	if (input->call_us > CALL_AIM_US && pace->at > 0) {
+		pace->rates[pace->at] = (double)input->call_bytes / (double)input->call_us;
+		pace->best = --pace->at;
+		pace->tried_bytes = pace->tried_us = pace->tried_calls = 0;
+		pace->rest = REST_BOTH_TRIALS;
+		return;
+	}
+	if (input->ease || pace->batch_bytes != size_bytes(pace->at, page_bytes))
+		return;
+	pace->tried_bytes += input->call_bytes;
+	pace->tried_us += input->call_us;
+	pace->tried_calls++;
+	if (pace->tried_calls >= TRIAL_CALLS || pace->tried_us >= TRIAL_US)
+		end_trial(pace, page_bytes);
+}
+
+struct pace pace_next(const struct pace *last, const struct pace_input *input)
 {
 	uint64_t page = input->page_bytes ? input->page_bytes : 4096;
-	bool suffers = input->stall_us && input->guest_pause_us > input->stall_us;
-	uint64_t floor = suffers ? FLOOR_BYTES : CALM_FLOOR_BYTES;
-	uint64_t low = page > floor ? page : floor;
-	uint64_t high = page > 4096 ? HUGE_CEILING_BYTES : CEILING_BYTES;
-	uint64_t batch = input->last.batch_bytes;
-	struct pace pace = {0};
+	unsigned ease = input->ease < PACE_EASE_MAX ? input->ease : PACE_EASE_MAX;
+	struct pace pace = *last;
+	uint64_t bytes, least;
 
-	if (high < low)
-		high = low;
-	if (batch == 0) {
-		pace.batch_bytes = low / page * page;
-		return pace;
-	}
-	if (suffers) {
-		batch /= 2;
-	} else if (input->call_us && input->call_bytes >= batch / 2) {
-		/* A call that moved little says little about speed. */
-		uint64_t fits = (uint64_t)((double)input->call_bytes / (double)input->call_us * CALL_AIM_US);
-
-		batch = clamp(fits, batch / 2, batch * 2);
-	}
-	/* No more than a second's worth: a long silence after a large batch is no even rate. */
-	if (input->bytes_per_s && batch > input->bytes_per_s)
-		batch = input->bytes_per_s;
-	pace.batch_bytes = clamp(batch / page * page, low, high);
+	if (!pace.batch_bytes)
+		pace.at = pace.best = page >= GIGANTIC_BYTES	 ? 0
+				      : page >= HUGE_LEAST_BYTES ? FIRST_HUGE
+								 : FIRST_SMALL;
+	else
+		learn(&pace, input, page);
+	bytes = size_bytes(pace.at, page) >> ease;
+	if (bytes < FLOOR_BYTES)
+		bytes = FLOOR_BYTES;
 	if (input->bytes_per_s) {
-		double due_us = (double)input->call_bytes * 1e6 / (double)input->bytes_per_s;
-
-		if (due_us > (double)input->call_us)
-			pace.pause_us = due_us - (double)input->call_us < PAUSE_MAX_US
-						? (uint32_t)(due_us - (double)input->call_us)
-						: PAUSE_MAX_US;
+		/* Several calls a second make an even flow. A second's worth at most, however small that is. */
+		least = input->bytes_per_s < FLOOR_BYTES ? input->bytes_per_s : FLOOR_BYTES;
+		bytes = clamp(bytes, 0, clamp(input->bytes_per_s / 4, least, UINT64_MAX));
 	}
+	pace.batch_bytes = bytes > page ? bytes / page * page : page;
+	pace.pause_us = (uint32_t)clamp(input->call_us * ((1u << ease) - 1), 0, PAUSE_MAX_US);
 	return pace;
+}
+
+struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
+				uint64_t now_us)
+{
+	struct pace_ease ease = *last;
+
+	if (guest_pause_us > ease.worst_us)
+		ease.worst_us = guest_pause_us;
+	if (stall_us && guest_pause_us > stall_us) {
+		/* The same again at the highest level is no slowing down, but it must not go faster either. */
+		if (ease.level < PACE_EASE_MAX) {
+			ease.level++;
+			ease.slowed++;
+		}
+		ease.changed_at_us = now_us;
+	} else if (ease.level && now_us - ease.changed_at_us >= EASE_HOLD_US) {
+		ease.level--;
+		ease.changed_at_us = now_us;
+	}
+	return ease;
+}
+
+static uint64_t cost_us(uint64_t bytes, uint64_t bytes_per_s)
+{
+	double us = bytes_per_s ? (double)bytes * 1e6 / (double)bytes_per_s : 0;
+
+	/* A year: no clock runs over. */
+	return us < 3e13 ? (uint64_t)us + (bytes_per_s != 0) : UINT64_C(30000000000000);
+}
+
+uint64_t pace_budget_take(uint64_t *paid_until_us, uint64_t now_us, uint64_t bytes, uint64_t bytes_per_s)
+{
+	uint64_t start = *paid_until_us > now_us ? *paid_until_us : now_us;
+
+	if (!bytes_per_s)
+		return 0;
+	*paid_until_us = start + cost_us(bytes, bytes_per_s);
+	return start - now_us;
+}
+
+void pace_budget_return(uint64_t *paid_until_us, uint64_t bytes, uint64_t bytes_per_s)
+{
+	uint64_t cost = cost_us(bytes, bytes_per_s);
+
+	*paid_until_us -= cost < *paid_until_us ? cost : *paid_until_us;
 }

@@ -115,20 +115,4 @@ uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limit
 /* The size that a resize's wish means for the whole guest, base included. */
 uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest *guest);
 
-/* Pacing: the next batch and pause of a mover, from what the last call took. */
-struct pace {
-	uint64_t batch_bytes;
-	uint32_t pause_us;
-};
-struct pace_input {
-	struct pace last;
-	uint64_t call_us;		/* duration of the last call */
-	uint64_t call_bytes;		/* what it moved */
-	uint64_t page_bytes;
-	uint32_t stall_us;		/* budget; 0: none */
-	uint64_t bytes_per_s;		/* budget; 0: none */
-	uint64_t guest_pause_us;	/* what the guest felt; 0: not known */
-};
-struct pace pace_next(const struct pace_input *input);
-
 #endif

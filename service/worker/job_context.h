@@ -19,6 +19,7 @@ struct job_context {
 	struct worker_control *control;	      /* borrowed */
 	const struct worker_job *job;	      /* borrowed */
 	const struct page_move_ops *move_ops; /* borrowed; NULL: the kernel's own */
+	uint32_t heat_watch_ms; /* how long a move in an order watches first; 0: the usual time */
 	const json_t *before;		      /* borrowed; UNDO: what BEFORE gave, never NULL there */
 	enum worker_control_state stop;	      /* why it ends early; GO: it does not */
 	struct worker_result *result;	      /* borrowed; to be filled */

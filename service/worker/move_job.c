@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * walk: survey each range -> a visitor gets the runs that are not where they belong
- *
- * run:  (walk and move -> walk and count what is left) until nothing is left, nothing moves any
- * more, or three times over -> remainder: the last pass' outcomes by node, then what has come since
+ * run:  the guest's memory in pieces -> (the crew moves -> the crew counts what is left) until nothing is left, nothing
+ * moves any more, or three times over -> what is in its files alone -> remainder: the last pass' outcomes by node, then
+ * what has come since
  */
 #include "move_job.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "cgroup_memory.h"
 #include "guest_view.h"
 #include "job_context.h"
+#include "move_crew.h"
+#include "move_gate.h"
 #include "node_mask.h"
-#include "numa_node.h"
-#include "page_mover.h"
 #include "page_runs.h"
 #include "size_text.h"
 
@@ -26,22 +24,23 @@
 #define PASSES_MAX 3
 /* Long enough for an I/O to let go of its page. */
 #define BETWEEN_PASSES_US 20000
+/* What one thread takes at a time: several for each thread, so that none is left with all the work at the end. */
+#define PIECE_LEAST_BYTES     (32 * SIZE_TEXT_MIB)
+#define PIECE_MOST_BYTES      (1024 * SIZE_TEXT_MIB)
+#define PIECES_PER_THREAD     8
+/* What is not used for so long is cold. */
+#define HEAT_WATCH_MS 2000
+/* After a cancel the caller has waited long enough: what is left is counted as far as this reaches. */
+#define COUNT_AFTER_CANCEL_MS 300
 
 struct move_work {
 	struct job_context *context;
 	struct guest_view view;
-	struct page_survey *survey; /* owned */
 	struct physical_range targets[SNAPSHOT_RANGES_MAX];
-	struct page_mover *mover;		 /* owned; while moving */
-	uint64_t left_bytes[SNAPSHOT_NODES_MAX]; /* where count_left found them */
-	/* Seen by the last walk of shared memory, by node, wherever it may stay. */
-	uint64_t shared_bytes[SNAPSHOT_NODES_MAX];
-	struct page_runs *runs; /* borrowed; while recording, by node */
+	struct move_crew *crew; /* owned; while moving */
+	struct move_piece *pieces; /* owned */
+	size_t piece_count, piece_room;
 };
-
-/* 0, or what ends the walk. */
-typedef int move_visit_fn(struct move_work *work, const struct page_survey_run *run,
-			  int destination);
 
 int move_job_destination(const struct step *step, int cell, const struct page_survey_run *run)
 {
@@ -59,55 +58,6 @@ int move_job_destination(const struct step *step, int cell, const struct page_su
 	return destination == run->node_id ? -1 : destination;
 }
 
-static int walk_range(struct move_work *work, size_t index, move_visit_fn *visit)
-{
-	struct page_survey_range range = guest_view_range(&work->view, index);
-	struct page_survey_run run;
-	int rc = page_survey_begin(work->survey, &range);
-
-	while (!rc && (rc = page_survey_next(work->survey, &run)) > 0) {
-		int destination = move_job_destination(&work->context->job->step,
-						       work->view.cells[index], &run);
-
-		if (run.state == PAGE_SURVEY_PRESENT && run.node_id >= 0 &&
-		    run.node_id < SNAPSHOT_NODES_MAX &&
-		    work->view.map.ranges[index].backing == GUEST_BACKING_MEMFD)
-			work->shared_bytes[run.node_id] += run.end - run.start;
-		rc = destination >= 0 ? visit(work, &run, destination) : 0;
-		if (!rc && !job_context_go(work->context))
-			rc = -ECANCELED;
-	}
-	return rc;
-}
-
-static int walk(struct move_work *work, move_visit_fn *visit)
-{
-	int rc = 0;
-
-	memset(work->shared_bytes, 0, sizeof(work->shared_bytes));
-	for (size_t i = 0; !rc && i < work->view.map.count; i++)
-		rc = walk_range(work, i, visit);
-	return rc;
-}
-
-static int visit_move(struct move_work *work, const struct page_survey_run *run, int destination)
-{
-	return page_mover_add(work->mover, run, destination);
-}
-
-static int visit_count(struct move_work *work, const struct page_survey_run *run, int destination)
-{
-	(void)destination;
-	work->left_bytes[run->node_id] += run->end - run->start;
-	return 0;
-}
-
-static int visit_record(struct move_work *work, const struct page_survey_run *run, int destination)
-{
-	(void)destination;
-	return page_runs_add(&work->runs[run->node_id], run->start, run->end);
-}
-
 static uint64_t sum(const uint64_t *bytes)
 {
 	uint64_t total = 0;
@@ -117,19 +67,20 @@ static uint64_t sum(const uint64_t *bytes)
 	return total;
 }
 
-static int count_left(struct move_work *work)
+static int destination_of(void *user, const struct move_piece *piece, const struct page_survey_run *run)
 {
-	memset(work->left_bytes, 0, sizeof(work->left_bytes));
-	return walk(work, visit_count);
+	const struct move_work *work = user;
+
+	if (piece->home >= 0)
+		return piece->home == run->node_id ? -1 : piece->home;
+	return move_job_destination(&work->context->job->step, work->view.cells[piece->index], run);
 }
 
 /* False with the result filled. */
 static bool open_work(struct move_work *work, struct job_context *context)
 {
 	const struct step *step = &context->job->step;
-	struct page_survey_options options = {.targets = work->targets};
 	char object[96];
-	int rc;
 
 	memset(work, 0, sizeof(*work));
 	work->context = context;
@@ -144,22 +95,16 @@ static bool open_work(struct move_work *work, struct job_context *context)
 		job_context_settle(context, object, 0, false);
 		return false;
 	}
-	options.map = work->view.physical;
-	options.target_count = step->range_count;
 	for (size_t i = 0; i < step->range_count; i++)
 		work->targets[i] = (struct physical_range){.start = step->ranges[i].start,
 							   .end = step->ranges[i].end};
-	rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &work->survey);
-	if (rc)
-		job_context_fail(context, rc, job_context_guest(context, object),
-				 "cannot read its page table");
-	return rc == 0;
+	return true;
 }
 
 static void close_work(struct move_work *work)
 {
-	page_mover_free(work->mover);
-	page_survey_free(work->survey);
+	move_crew_free(work->crew);
+	free(work->pieces);
 	guest_view_done(&work->view);
 	free(work);
 }
@@ -195,34 +140,62 @@ static void tell_error(struct move_work *work, int error)
 	}
 }
 
-/*
- * On a node with fewer CPUs the mover would fight for them with the guest itself, whose threads the kernel draws to where
- * its memory is now (kernel/sched/fair.c task_numa_migrate): on one CPU that cost more than the copying.
- */
-#define NEAR_CPUS_MIN 4
-
-/* Copies are made by this process: near the destination they read far and write near. Best effort.
- */
-static void run_near(const struct job_context *context, uint64_t nodes)
+static unsigned thread_count(const struct move_work *work)
 {
-	struct numa_node_list list = {0};
-	struct node_set cpus;
-	cpu_set_t set;
+	unsigned threads = work->context->job->step.workers;
 
-	CPU_ZERO(&set);
-	if (numa_node_list_read(context->sysroot, &list))
-		return;
-	for (size_t i = 0; i < list.count; i++) {
-		if (!(nodes & node_mask_of(list.nodes[i].id)) || !list.nodes[i].has_cpu ||
-		    node_set_parse(list.nodes[i].cpus, &cpus))
-			continue;
-		NODE_SET_FOR_EACH(cpu, &cpus)
-		if (cpu < CPU_SETSIZE)
-			CPU_SET(cpu, &set);
+	if (!threads)
+		return 1;
+	return threads < MOVE_CREW_MAX ? threads : MOVE_CREW_MAX;
+}
+
+/* Part of a range of the guest, on whole pages, cut so that there are enough for all threads. */
+static int add_pieces(struct move_work *work, size_t index, const struct page_survey_range *range, int home)
+{
+	uint64_t bytes = work->view.map.ram_bytes / (thread_count(work) * PIECES_PER_THREAD);
+
+	if (bytes < PIECE_LEAST_BYTES)
+		bytes = PIECE_LEAST_BYTES;
+	if (bytes > PIECE_MOST_BYTES)
+		bytes = PIECE_MOST_BYTES;
+	/* Huge pages begin on multiples of their size: no piece cuts one in two. */
+	bytes -= bytes % PIECE_LEAST_BYTES;
+	if (range->page_bytes > bytes)
+		bytes = range->page_bytes;
+	for (uint64_t start = range->start; start < range->end;) {
+		uint64_t end = start - start % bytes + bytes;
+
+		if (work->piece_count == work->piece_room) {
+			size_t room = work->piece_room ? 2 * work->piece_room : 64;
+			struct move_piece *grown = reallocarray(work->pieces, room, sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			work->pieces = grown;
+			work->piece_room = room;
+		}
+		if (end > range->end)
+			end = range->end;
+		work->pieces[work->piece_count++] = (struct move_piece){
+			.range = {.start = start, .end = end, .page_bytes = range->page_bytes},
+			.index = index,
+			.home = home,
+		};
+		start = end;
 	}
-	numa_node_list_done(&list);
-	if (CPU_COUNT(&set) >= NEAR_CPUS_MIN)
-		sched_setaffinity(0, sizeof(set), &set);
+	return 0;
+}
+
+static int cut_guest(struct move_work *work)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
+		struct page_survey_range range = guest_view_range(&work->view, i);
+
+		rc = add_pieces(work, i, &range, -1);
+	}
+	return rc;
 }
 
 static uint64_t destinations(const struct step *step)
@@ -236,8 +209,27 @@ static uint64_t destinations(const struct step *step)
 	return mask ? mask : step->nodes;
 }
 
-/* Why pages of a node stayed in the last pass. Returns the bytes for which a reason was given. */
-static uint64_t explain(struct move_work *work, const struct page_mover_tally *tally, int node)
+static int new_crew(struct move_work *work, uint64_t nodes)
+{
+	const struct job_context *context = work->context;
+	/* What lay in physical ranges before a move lies elsewhere when it is undone. */
+	bool is_undo = context->job->kind == WORKER_JOB_UNDO;
+	struct move_crew_options options = {
+		.context = work->context,
+		.view = &work->view,
+		.targets = work->targets,
+		.target_count = is_undo ? 0 : context->job->step.range_count,
+		.destination = destination_of,
+		.user = work,
+		.threads = thread_count(work),
+		.nodes = nodes,
+	};
+
+	return move_crew_new(&options, &work->crew);
+}
+
+/* Why pages of a node stayed: what was seen in the last pass. Returns the bytes for which a reason was given. */
+static uint64_t explain(struct move_work *work, const struct page_mover_tally *tally, int node, uint64_t left)
 {
 	static const struct {
 		enum page_move_outcome outcome;
@@ -245,21 +237,22 @@ static uint64_t explain(struct move_work *work, const struct page_mover_tally *t
 		const char *detail;
 	} reasons[] = {
 		{PAGE_MOVE_BUSY, REMAINDER_PAGE_BUSY, "held or in use at each of several tries"},
-		{PAGE_MOVE_NO_ROOM, REMAINDER_NO_ROOM,
-		 "no free page of their size at the destination"},
+		{PAGE_MOVE_NO_ROOM, REMAINDER_NO_ROOM, "no free page of their size at the destination"},
 		{PAGE_MOVE_NOT_PERMITTED, REMAINDER_NOT_PERMITTED,
 		 "the destination is outside the guest's cpuset, or moving is forbidden"},
 		{PAGE_MOVE_FAULT, REMAINDER_PAGE_BUSY, "of a kind that the kernel does not move"},
 		{PAGE_MOVE_NOT_TRIED, REMAINDER_PAGE_BUSY, "given up among many that were busy"},
 	};
+	static const char *const sizes[PAGE_MOVER_CLASSES] = {"", "huge pages: ", "1 GiB pages: "};
 	struct remainder_list *list = &work->context->result->remainder;
-	uint64_t left = work->left_bytes[node], told = 0;
+	uint64_t told = 0;
 	char object[96];
 
 	snprintf(object, sizeof(object), "node %d", node);
-	for (size_t i = 0; i < ARRAY_SIZE(reasons); i++) {
-		uint64_t bytes = tally->bytes[reasons[i].outcome][node];
-		bool is_pinned = reasons[i].outcome == PAGE_MOVE_BUSY && work->view.map.vfio_count;
+	for (size_t i = 0; i < PAGE_MOVER_CLASSES * ARRAY_SIZE(reasons); i++) {
+		size_t class = i % PAGE_MOVER_CLASSES, reason = i / PAGE_MOVER_CLASSES;
+		uint64_t bytes = tally->bytes[class][reasons[reason].outcome][node];
+		bool is_pinned = reasons[reason].outcome == PAGE_MOVE_BUSY && work->view.map.vfio_count;
 
 		/* Never more than is really left: some may have moved by other hands since. */
 		if (bytes > left - told)
@@ -267,30 +260,29 @@ static uint64_t explain(struct move_work *work, const struct page_mover_tally *t
 		if (!bytes)
 			continue;
 		told += bytes;
-		remainder_list_add(list, is_pinned ? REMAINDER_VFIO_PINNED : reasons[i].code,
-				   object, bytes, NULL, "%s",
+		remainder_list_add(list, is_pinned ? REMAINDER_VFIO_PINNED : reasons[reason].code, object, bytes,
+				   NULL, "%s%s", sizes[class],
 				   is_pinned ? "held, and a passed-through device pins memory"
-					     : reasons[i].detail);
+					     : reasons[reason].detail);
+	}
+	if (tally->withheld_bytes[node] && told < left) {
+		uint64_t bytes = tally->withheld_bytes[node] < left - told ? tally->withheld_bytes[node] : left - told;
+
+		told += bytes;
+		remainder_list_add_consent(list, REMAINDER_WOULD_SPLIT, CONSENT_SPLIT_HUGE_PAGES, object, bytes,
+					   "the destination has no whole huge pages free, after a compaction too");
 	}
 	return told;
 }
 
-static void explain_rest(struct move_work *work, bool by_cells)
+/* Every byte of left, by node. */
+static void explain_all(struct move_work *work, const uint64_t *left_bytes)
 {
-	const struct page_mover_tally *tally = page_mover_tally(work->mover);
 	char object[96];
 
-	for (size_t i = 0; by_cells && i < work->view.map.count; i++)
-		if (work->view.cells[i] < 0)
-			remainder_list_add(
-				&work->context->result->remainder, REMAINDER_UNKNOWN_TARGET,
-				job_context_guest(work->context, object),
-				work->view.map.ranges[i].end - work->view.map.ranges[i].start,
-				"name host nodes instead of cells",
-				"which cell a part of its memory is cannot be told");
-
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		uint64_t told = explain(work, tally, node), left = work->left_bytes[node];
+		uint64_t left = left_bytes[node];
+		uint64_t told = left ? explain(work, move_crew_tally(work->crew), node, left) : 0;
 
 		snprintf(object, sizeof(object), "node %d", node);
 		if (left > told)
@@ -300,42 +292,63 @@ static void explain_rest(struct move_work *work, bool by_cells)
 	}
 }
 
-/*
- * Pages that are in the guest's shared memory but in no page table are not seen by a walk, and
- * move_pages(2) passes them by. The files say how many there are; the cgroup's count by node, less
- * what is mapped there, says where.
- */
-static void explain_unmapped(struct move_work *work)
+static void explain_unknown_cells(struct move_work *work)
 {
-	struct job_context *context = work->context;
-	const struct guest_map *map = &work->view.map;
-	CLEANUP_FREE struct cgroup_memory_stat *stat = calloc(1, sizeof(*stat));
-	char path[CGROUP_MEMORY_PATH_SIZE], object[96];
-	uint64_t held = 0, seen = sum(work->shared_bytes);
+	char object[96];
 
-	if (!stat || !context->job->step.by_map)
-		return;
+	for (size_t i = 0; work->context->job->step.by_cells && i < work->view.map.count; i++)
+		if (work->view.cells[i] < 0)
+			remainder_list_add(
+				&work->context->result->remainder, REMAINDER_UNKNOWN_TARGET,
+				job_context_guest(work->context, object),
+				work->view.map.ranges[i].end - work->view.map.ranges[i].start,
+				"name host nodes instead of cells",
+				"which cell a part of its memory is cannot be told");
+}
+
+/* What the files behind the guest's shared memory hold, swapped pages included. 0 where that cannot be told. */
+static uint64_t held_bytes(struct move_work *work)
+{
+	const struct guest_map *map = &work->view.map;
+	uint64_t held = 0;
+
 	for (size_t i = 0; i < map->count; i++) {
+		const struct guest_range *range = &map->ranges[i];
 		struct stat status;
+		bool is_first = true;
 		CLEANUP_CLOSE int fd = -1;
 
-		if (map->ranges[i].backing != GUEST_BACKING_MEMFD)
+		for (size_t n = 0; n < i; n++)
+			is_first &= map->ranges[n].inode != range->inode || map->ranges[n].device != range->device;
+		if (range->backing != GUEST_BACKING_MEMFD || !is_first)
 			continue;
-		fd = guest_map_open_backing(context->sysroot, context->job->process.pid,
-					    &map->ranges[i]);
+		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range);
 		if (fd < 0 || fstat(fd, &status))
-			return;
+			return 0;
 		held += (uint64_t)status.st_blocks * 512;
 	}
-	if (held <= seen ||
+	return held;
+}
+
+/*
+ * Pages that are in the guest's shared memory but in no page table, where there is no way to move them: the files say how
+ * many there are; the cgroup's count by node, less what is mapped there, says where.
+ */
+static void explain_unmapped(struct move_work *work, const uint64_t *shared_bytes, uint64_t unmapped)
+{
+	struct job_context *context = work->context;
+	CLEANUP_FREE struct cgroup_memory_stat *stat = calloc(1, sizeof(*stat));
+	char path[CGROUP_MEMORY_PATH_SIZE], object[96];
+
+	if (!stat || !context->job->step.by_map ||
 	    cgroup_memory_read_path(context->sysroot, context->job->process.pid, path))
 		return;
 	cgroup_memory_guest_path(path);
 	if (cgroup_memory_read_stat(context->sysroot, path, stat))
 		return;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		uint64_t bytes = stat->shmem_bytes[node] > work->shared_bytes[node]
-					 ? stat->shmem_bytes[node] - work->shared_bytes[node]
+		uint64_t bytes = stat->shmem_bytes[node] > shared_bytes[node]
+					 ? stat->shmem_bytes[node] - shared_bytes[node]
 					 : 0;
 
 		/* The counts are taken one after the other while the guest runs: less is noise. */
@@ -344,65 +357,182 @@ static void explain_unmapped(struct move_work *work)
 			continue;
 		snprintf(object, sizeof(object), "node %d", node);
 		remainder_list_add(&context->result->remainder, REMAINDER_NOT_MAPPED, object,
-				   bytes < held - seen ? bytes : held - seen, NULL,
+				   bytes < unmapped ? bytes : unmapped, NULL,
 				   "in the guest's memory file, in no page table");
 	}
 }
 
-static void move_passes(struct move_work *work, int *ret_error)
+/* Pages that the guest's page table does not have: those of its files, and those that are swapped out. */
+static int move_unmapped(struct move_work *work)
 {
+	struct move_found seen = *move_crew_found(work->crew);
+	uint64_t held = held_bytes(work), mapped = sum(seen.shared_bytes), swapped = seen.swapped_bytes;
+	char object[96];
+	int rc = 0;
+
+	if (held > mapped) {
+		rc = move_crew_move_unmapped(work->crew, work->pieces, work->piece_count);
+		if (rc == -EOPNOTSUPP) {
+			explain_unmapped(work, seen.shared_bytes, held - mapped);
+			rc = 0;
+		} else if (!rc) {
+			explain_all(work, move_crew_found(work->crew)->unmapped_bytes);
+			swapped += move_crew_found(work->crew)->swapped_bytes;
+		}
+	}
+	/* Of a part of the host's memory it cannot be said that they were in it. */
+	if (!rc && swapped && !work->context->job->step.range_count)
+		remainder_list_add(&work->context->result->remainder, REMAINDER_SWAPPED,
+				   job_context_guest(work->context, object), swapped, NULL,
+				   "swapped out: they return to a node when they are touched");
+	return rc;
+}
+
+/*
+ * Where the step wants an order: watches for a while which pages are used, and moves the ones before the others, which
+ * the passes take then. Where that cannot be told they go by address.
+ */
+static int move_in_order(struct move_work *work)
+{
+	struct job_context *context = work->context;
+	enum move_order order = context->job->step.order;
+	char object[96];
+	int rc;
+
+	if (order == MOVE_ORDER_ANY || context->job->kind == WORKER_JOB_UNDO)
+		return 0;
+	rc = move_crew_watch_heat(work->crew, work->pieces, work->piece_count);
+	if (rc == -EOPNOTSUPP || rc == -EPERM || rc == -EACCES) {
+		job_context_warn(context, REMAINDER_ORDER_NOT_KEPT, job_context_guest(context, object), 0,
+				 "the kernel has neither idle page tracking nor soft-dirty: moved by address");
+		return 0;
+	}
+	if (rc)
+		return rc;
+	if (!job_context_wait(context, UINT64_C(1000) * (context->heat_watch_ms ? context->heat_watch_ms : HEAT_WATCH_MS)))
+		return -ECANCELED;
+	rc = move_crew_move(work->crew, work->pieces, work->piece_count,
+			    order == MOVE_ORDER_COLD_FIRST ? MOVE_HEAT_COLD : MOVE_HEAT_HOT);
+	job_context_detail(context, "%s first: %llu MiB",
+			   order == MOVE_ORDER_COLD_FIRST ? "cold" : "hot",
+			   (unsigned long long)(move_crew_moved_bytes(work->crew) / SIZE_TEXT_MIB));
+	return rc;
+}
+
+static int move_passes(struct move_work *work)
+{
+	const struct move_found *found = move_crew_found(work->crew);
+	struct move_gate *gate = move_crew_gate(work->crew);
 	int rc = 0;
 
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
-		uint64_t moved = page_mover_moved_bytes(work->mover);
+		uint64_t moved = move_crew_moved_bytes(work->crew);
 
-		if (pass && !job_context_wait(work->context, BETWEEN_PASSES_US))
-			break;
-		page_mover_reset_tally(work->mover);
-		rc = walk(work, visit_move);
+		/* Nobody listens meanwhile: it is short. */
+		rc = pass ? move_gate_wait(gate, BETWEEN_PASSES_US) : 0;
 		if (!rc)
-			rc = page_mover_flush(work->mover);
+			rc = move_crew_move(work->crew, work->pieces, work->piece_count, MOVE_HEAT_ANY);
 		if (!rc)
-			rc = count_left(work);
+			rc = move_crew_count(work->crew, work->pieces, work->piece_count, 0);
 		/* One more than the first, too, for pages that were busy for a moment. */
-		if (rc || !sum(work->left_bytes) ||
-		    (pass && page_mover_moved_bytes(work->mover) == moved))
+		if (rc || !sum(found->left_bytes) ||
+		    (pass && move_crew_moved_bytes(work->crew) == moved))
 			break;
 	}
-	*ret_error = rc;
+	return rc;
+}
+
+/* Facts of the result, and what was noticed. */
+static void tell_facts(struct move_work *work)
+{
+	struct job_context *context = work->context;
+	struct page_move_counts counts = move_crew_counts(work->crew);
+	struct pace_ease ease = move_gate_ease(move_crew_gate(work->crew));
+	const struct {
+		const char *name;
+		uint64_t number;
+	} facts[] = {
+		{"bytes", move_crew_moved_bytes(work->crew)},
+		{"calls", counts.calls},
+		{"call_us", counts.call_ns / 1000},
+		{"longest_call_us", counts.longest_call_ns / 1000},
+		{"guest_pause_us", ease.worst_us},
+		{"slowed_down", ease.slowed},
+		{"pages_read", counts.touched},
+		{"workers", thread_count(work)},
+	};
+	uint64_t split_bytes = move_crew_split_bytes(work->crew);
+	json_t *values = job_context_values(context);
+	char object[96];
+
+	context->result->bytes_done = move_crew_moved_bytes(work->crew);
+	context->result->longest_pause_us = counts.longest_call_ns / 1000;
+	for (size_t i = 0; values && i < ARRAY_SIZE(facts); i++)
+		json_object_set_new(values, facts[i].name, json_integer((json_int_t)facts[i].number));
+	job_context_detail(context, "%llu calls, %llu ms in them, longest %llu us",
+			   (unsigned long long)counts.calls, (unsigned long long)counts.call_ns / 1000000,
+			   (unsigned long long)counts.longest_call_ns / 1000);
+	if (ease.worst_us)
+		job_context_detail(context, "the guest's longest pause %llu us, slowed down %llu times",
+				   (unsigned long long)ease.worst_us, (unsigned long long)ease.slowed);
+	if (split_bytes)
+		job_context_warn(context, REMAINDER_WOULD_SPLIT, job_context_guest(context, object), split_bytes,
+				 "transparent huge pages were split on the way");
+}
+
+/* What has not moved when it was stopped: counted, or else as the plan estimated it. */
+static uint64_t left_after_stop(struct move_work *work, uint64_t total)
+{
+	uint64_t moved = move_crew_moved_bytes(work->crew);
+
+	if (move_crew_count(work->crew, work->pieces, work->piece_count, COUNT_AFTER_CANCEL_MS) == 0)
+		return sum(move_crew_found(work->crew)->left_bytes);
+	return total > moved ? total - moved : 0;
+}
+
+static int run_move(struct move_work *work, uint64_t *ret_total)
+{
+	const struct step *step = &work->context->job->step;
+	/* The plan's estimate saves a walk over the whole page table. */
+	uint64_t total = step->bytes;
+	int rc = cut_guest(work);
+
+	if (!rc)
+		rc = new_crew(work, destinations(step));
+	if (!rc && !total) {
+		rc = move_crew_count(work->crew, work->pieces, work->piece_count, 0);
+		total = sum(move_crew_found(work->crew)->left_bytes);
+	}
+	*ret_total = total;
+	if (rc)
+		return rc;
+	move_crew_set_total(work->crew, total);
+	rc = move_in_order(work);
+	return rc ? rc : move_passes(work);
 }
 
 void move_job_run(struct job_context *context)
 {
 	struct move_work *work = new_work(context);
-	uint64_t total, left = 0;
+	uint64_t total = 0, left = 0;
 	char object[96];
 	int rc;
 
 	if (!work)
 		return;
-	/* The plan's estimate saves a walk over the whole page table. */
-	rc = context->job->step.bytes ? 0 : count_left(work);
-	total = context->job->step.bytes ? context->job->step.bytes : sum(work->left_bytes);
-	if (!rc)
-		rc = page_mover_new(context, &work->view, total, &work->mover);
-	if (rc) {
-		tell_error(work, rc);
-		job_context_guest(context, object);
-		if (rc == -ECANCELED)
-			job_context_settle(context, object, total, false);
-		close_work(work);
-		return;
+	rc = run_move(work, &total);
+	if (!rc) {
+		explain_unknown_cells(work);
+		explain_all(work, move_crew_found(work->crew)->left_bytes);
+		rc = move_unmapped(work);
 	}
-	run_near(context, destinations(&context->job->step));
-	move_passes(work, &rc);
 	if (rc)
 		tell_error(work, rc);
-	context->result->bytes_done = page_mover_moved_bytes(work->mover);
-	context->result->longest_pause_us = page_mover_counts(work->mover)->longest_call_ns / 1000;
+	if (work->crew)
+		tell_facts(work);
 	if (rc == -ESRCH || failure_is_set(&context->result->failure)) {
 		/* What a call that failed has moved cannot be told any more. */
-		if (rc != -ESRCH && page_mover_counts(work->mover)->calls) {
+		if (rc != -ESRCH && work->crew && move_crew_counts(work->crew).calls) {
 			context->result->outcome = WORKER_OUTCOME_PARTIAL;
 			remainder_list_add(&context->result->remainder, REMAINDER_PAGE_BUSY,
 					   job_context_guest(context, object), 0, NULL,
@@ -411,20 +541,40 @@ void move_job_run(struct job_context *context)
 		close_work(work);
 		return;
 	}
-	if (context->stop == WORKER_CONTROL_GO && !rc) {
-		explain_rest(work, context->job->step.by_cells);
-		explain_unmapped(work);
-	} else if (total > context->result->bytes_done) {
-		left = total - context->result->bytes_done;
-	}
-	job_context_detail(context, "%llu calls, %llu ms in them, longest %llu us",
-			   (unsigned long long)page_mover_counts(work->mover)->calls,
-			   (unsigned long long)page_mover_counts(work->mover)->call_ns / 1000000,
-			   (unsigned long long)context->result->longest_pause_us);
+	if (rc && work->crew)
+		left = left_after_stop(work, total);
 	if (!guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), left,
 				   context->result->bytes_done > 0);
 	close_work(work);
+}
+
+/* Records where the run is, for each node of which something is to go. */
+static int record(struct move_work *work, struct page_runs *runs)
+{
+	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
+	const struct job_context *context = work->context;
+	struct page_survey_options options = {
+		.map = work->view.physical,
+		.targets = work->targets,
+		.target_count = context->job->step.range_count,
+	};
+	int rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &survey);
+
+	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
+		struct page_survey_range range = guest_view_range(&work->view, i);
+		struct page_survey_run run;
+
+		rc = page_survey_begin(survey, &range);
+		while (!rc && (rc = page_survey_next(survey, &run)) > 0) {
+			rc = move_job_destination(&context->job->step, work->view.cells[i], &run) < 0
+				     ? 0
+				     : page_runs_add(&runs[run.node_id], run.start, run.end);
+			if (!rc && !job_context_go(work->context))
+				rc = -ECANCELED;
+		}
+	}
+	return rc;
 }
 
 void move_job_before(struct job_context *context)
@@ -439,8 +589,7 @@ void move_job_before(struct job_context *context)
 	if (!runs)
 		job_context_fail(context, ENOMEM, "move", "cannot begin");
 	if (work) {
-		work->runs = runs;
-		rc = walk(work, visit_record);
+		rc = record(work, runs);
 		for (int node = 0; !rc && node < SNAPSHOT_NODES_MAX; node++) {
 			rc = page_runs_limit(&runs[node], PAGE_RUNS_MAX);
 			is_merged |= runs[node].is_merged;
@@ -483,53 +632,30 @@ static bool clip(const struct page_survey_range *range, const struct page_runs_r
 	return ret_clip->start < ret_clip->end;
 }
 
-/* move: to the mover; else counted as left. */
-static int walk_home(struct move_work *work, const struct page_runs *runs, int home, bool move)
+/* The pieces of the guest's memory that were on a node before. */
+static int cut_home(struct move_work *work, const struct page_runs *runs, int home)
 {
 	int rc = 0;
 
+	work->piece_count = 0;
 	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
 		struct page_survey_range range = guest_view_range(&work->view, i), part;
 
-		for (size_t r = 0; !rc && r < runs->count; r++) {
-			struct page_survey_run run;
-
-			if (!clip(&range, &runs->runs[r], &part))
-				continue;
-			rc = page_survey_begin(work->survey, &part);
-			while (!rc && (rc = page_survey_next(work->survey, &run)) > 0) {
-				rc = 0;
-				if (run.state == PAGE_SURVEY_PRESENT && run.node_id >= 0 &&
-				    run.node_id < SNAPSHOT_NODES_MAX && run.node_id != home)
-					rc = move ? page_mover_add(work->mover, &run, home)
-						  : visit_count(work, &run, home);
-				if (!rc && !job_context_go(work->context))
-					rc = -ECANCELED;
-			}
-		}
+		for (size_t r = 0; !rc && r < runs->count; r++)
+			if (clip(&range, &runs->runs[r], &part))
+				rc = add_pieces(work, i, &part, home);
 	}
 	return rc;
 }
 
 static int undo_node(struct move_work *work, const struct page_runs *runs, int home)
 {
-	int rc = 0;
+	int rc = cut_home(work, runs, home);
 
-	for (int pass = 0; !rc && pass < PASSES_MAX; pass++) {
-		page_mover_reset_tally(work->mover);
-		rc = walk_home(work, runs, home, true);
-		if (!rc)
-			rc = page_mover_flush(work->mover);
-		memset(work->left_bytes, 0, sizeof(work->left_bytes));
-		if (!rc)
-			rc = walk_home(work, runs, home, false);
-		if (rc || !sum(work->left_bytes))
-			break;
-		if (!job_context_wait(work->context, BETWEEN_PASSES_US))
-			rc = -ECANCELED;
-	}
 	if (!rc)
-		explain_rest(work, false);
+		rc = move_passes(work);
+	if (!rc)
+		explain_all(work, move_crew_found(work->crew)->left_bytes);
 	return rc;
 }
 
@@ -551,14 +677,17 @@ void move_job_undo(struct job_context *context)
 {
 	const json_t *nodes = json_object_get(context->before, "nodes");
 	struct move_work *work = new_work(context);
+	uint64_t homes = 0;
 	char object[96];
 	int rc;
 
 	if (!work)
 		return;
-	/* What lay in physical ranges before lies elsewhere now: the runs alone say what to move.
-	 */
-	rc = page_mover_new(context, &work->view, recorded_bytes(nodes), &work->mover);
+	for (size_t i = 0; i < json_array_size(nodes); i++)
+		homes |= node_mask_of((int)json_integer_value(json_object_get(json_array_get(nodes, i), "node")));
+	rc = new_crew(work, homes);
+	if (!rc)
+		move_crew_set_total(work->crew, recorded_bytes(nodes));
 	for (size_t i = 0; !rc && i < json_array_size(nodes); i++) {
 		const json_t *entry = json_array_get(nodes, i),
 			     *node = json_object_get(entry, "node");
@@ -574,11 +703,8 @@ void move_job_undo(struct job_context *context)
 	}
 	if (rc)
 		tell_error(work, rc);
-	if (work->mover) {
-		context->result->bytes_done = page_mover_moved_bytes(work->mover);
-		context->result->longest_pause_us =
-			page_mover_counts(work->mover)->longest_call_ns / 1000;
-	}
+	if (work->crew)
+		tell_facts(work);
 	if (!failure_is_set(&context->result->failure) && !guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), 0,
 				   context->result->bytes_done > 0);

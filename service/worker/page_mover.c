@@ -6,84 +6,92 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest_view.h"
-#include "job_context.h"
-#include "plan.h"
-#include "size_text.h"
+#include "huge_room.h"
+#include "move_gate.h"
+#include "pace.h"
 
 /* Addresses of one call at most: 32 MiB of small pages. */
 #define LANE_PAGES 8192
-/*
- * The first batch, before anything was measured: 1024 small pages, where calls are long enough to
- * pay for the drain of every processor's page caches and short enough not to stall a guest; a few
- * huge ones; one gigantic.
- */
-#define FIRST_BATCH_BYTES      (UINT64_C(4) << 20)
-#define FIRST_HUGE_BATCH_BYTES (UINT64_C(16) << 20)
-#define GIGANTIC_BYTES	       (UINT64_C(1) << 30)
-/* Reading a process' times and a link for each descriptor costs as much as moving some pages. */
-#define CHECK_MS 250
+#define HUGE_BYTES     (UINT64_C(1) << 20)
+#define GIGANTIC_BYTES (UINT64_C(1) << 30)
 
-/* Pages that wait for the same destination. */
+/* Pages of one size that wait to go from one node to another. */
 struct lane {
-	int node_id;
+	struct lane *next; /* owned */
+	int source, destination;
+	uint64_t page_bytes;
+	bool is_transparent;
 	size_t count;
-	uint64_t bytes;
 	uint64_t addresses[LANE_PAGES];
 	enum page_move_outcome outcomes[LANE_PAGES];
-	uint64_t page_bytes[LANE_PAGES];
-	int8_t sources[LANE_PAGES];
 };
-
-enum pace_class { PACE_SMALL, PACE_HUGE, PACE_GIGANTIC, PACE_CLASS_COUNT };
 
 struct page_mover {
-	struct job_context *context;
-	const struct guest_view *view;
+	struct page_mover_options options;
 	struct page_survey *look; /* owned: the mover's second looks must not disturb a walk */
 	struct page_move *move;	  /* owned */
-	struct lane *lanes[SNAPSHOT_NODES_MAX]; /* owned, by destination, made when needed */
-	struct pace paces[PACE_CLASS_COUNT];
+	struct lane *lanes;	  /* owned; the last one used first */
+	struct pace paces[PAGE_MOVER_CLASSES];
+	struct page_move_ops ops;
 	struct page_move_counts counts;
 	struct page_mover_tally tally;
-	uint64_t total_bytes, moved_bytes;
-	uint64_t checked_at_ms;
 };
+
+void page_mover_tally_add(struct page_mover_tally *to, const struct page_mover_tally *from)
+{
+	for (int class = 0; class < PAGE_MOVER_CLASSES; class ++)
+		for (int outcome = 0; outcome < PAGE_MOVE_COUNT; outcome++)
+			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+				to->bytes[class][outcome][node] += from->bytes[class][outcome][node];
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		to->withheld_bytes[node] += from->withheld_bytes[node];
+	to->split_bytes += from->split_bytes;
+}
 
 static bool should_stop(void *user)
 {
-	return !job_context_go(user);
+	return !move_gate_is_open(((struct page_mover *)user)->options.gate);
 }
 
-int page_mover_new(struct job_context *context, const struct guest_view *view, uint64_t total_bytes,
-		   struct page_mover **ret_mover)
+static int may_touch(void *user)
+{
+	const struct page_mover_options *options = &((struct page_mover *)user)->options;
+	unsigned userfaultfd = 0, vfio = 0;
+	int rc = guest_map_count_descriptors(options->sysroot, options->view->identity.pid, &userfaultfd, &vfio);
+
+	return rc ? rc : userfaultfd ? -EBUSY : 0;
+}
+
+int page_mover_new(const struct page_mover_options *options, struct page_mover **ret_mover)
 {
 	CLEANUP(page_mover_freep) struct page_mover *mover = calloc(1, sizeof(*mover));
-	struct page_survey_options survey = {.map = view->physical};
-	struct page_move_options options = {
-		.pid = context->job->process.pid,
+	struct page_survey_options survey = {.map = options->view->physical};
+	pid_t pid = options->view->identity.pid;
+	struct page_move_options move = {
+		.pid = options->is_own ? 0 : pid,
 		.batch_pages = LANE_PAGES,
 		.should_stop = should_stop,
-		.stop_user = context,
+		.stop_user = mover,
+		.may_touch = may_touch,
+		.touch_user = mover,
 	};
 	int rc;
 
 	if (!mover)
 		return -ENOMEM;
-	mover->context = context;
-	mover->view = view;
-	mover->total_bytes = total_bytes;
-	mover->paces[PACE_SMALL].batch_bytes = FIRST_BATCH_BYTES;
-	mover->paces[PACE_HUGE].batch_bytes = FIRST_HUGE_BATCH_BYTES;
-	mover->paces[PACE_GIGANTIC].batch_bytes = GIGANTIC_BYTES;
-	if (context->move_ops) {
-		options.ops = *context->move_ops;
+	mover->options = *options;
+	if (options->ops) {
+		move.ops = *options->ops;
 	} else {
-		rc = page_survey_new(context->sysroot, options.pid, &survey, &mover->look);
+		rc = page_survey_new(options->sysroot, options->is_own ? getpid() : pid, &survey, &mover->look);
 		if (rc)
 			return rc;
-		options.ops = page_move_kernel_ops(mover->look);
+		move.ops = page_move_kernel_ops(mover->look);
 	}
-	rc = page_move_new(&options, &mover->move);
+	if (options->is_own)
+		move.ops.touch = NULL;
+	mover->ops = move.ops;
+	rc = page_move_new(&move, &mover->move);
 	if (rc)
 		return rc;
 	*ret_mover = TAKE_PTR(mover);
@@ -94,96 +102,117 @@ struct page_mover *page_mover_free(struct page_mover *mover)
 {
 	if (!mover)
 		return NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(mover->lanes); i++)
-		free(mover->lanes[i]);
+	while (mover->lanes) {
+		struct lane *lane = mover->lanes;
+
+		mover->lanes = lane->next;
+		free(lane);
+	}
 	page_move_free(mover->move);
 	page_survey_free(mover->look);
 	free(mover);
 	return NULL;
 }
 
-static struct pace *pace_of(struct page_mover *mover, uint64_t page_bytes)
+static int class_of(uint64_t page_bytes)
 {
-	enum pace_class class = page_bytes >= GIGANTIC_BYTES	    ? PACE_GIGANTIC
-				: page_bytes >= (UINT64_C(1) << 20) ? PACE_HUGE
-								    : PACE_SMALL;
+	if (page_bytes >= GIGANTIC_BYTES)
+		return 2;
+	return page_bytes >= HUGE_BYTES ? 1 : 0;
+}
 
-	return &mover->paces[class];
+static struct pace *pace_of(struct page_mover *mover, const struct lane *lane)
+{
+	return &mover->paces[class_of(lane->page_bytes)];
+}
+
+/* calls 0: none yet. */
+static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t calls, uint64_t call_ns)
+{
+	struct pace *pace = pace_of(mover, lane);
+	struct pace_input input = {
+		.page_bytes = lane->page_bytes,
+		.bytes_per_s = move_gate_bytes_per_s(mover->options.gate),
+		.ease = move_gate_ease(mover->options.gate).level,
+	};
+
+	if (calls) {
+		input.call_us = call_ns / 1000 / calls;
+		input.call_bytes = lane->count * lane->page_bytes / calls;
+	}
+	*pace = pace_next(pace, &input);
+}
+
+/* A process number is not given away again while the process lives, and its pidfd says whether it does. */
+static int check_guest(const struct page_mover *mover)
+{
+	const struct process_identity *identity = &mover->options.view->identity;
+	struct pollfd end = {.fd = identity->pidfd, .events = POLLIN};
+	int rc;
+
+	if (identity->pidfd < 0)
+		return process_identity_check(mover->options.sysroot, identity);
+	rc = poll(&end, 1, 0);
+	return rc < 0 ? -errno : rc > 0 ? -ESRCH : 0;
 }
 
 /*
- * Before every call: a process number is not given away again while the process lives, and its
- * pidfd says whether it does. Now and then all of what was true at the start.
+ * Where the destination has no room for huge pages the kernel splits them, and moves the pieces (mm/migrate.c
+ * migrate_pages). Cuts the lane to what there is room for, after a compaction if need be; the rest stays whole.
  */
-static int check_guest(struct page_mover *mover)
+static void withhold(struct page_mover *mover, struct lane *lane)
 {
-	const struct job_context *context = mover->context;
-	const struct process_identity *identity = &mover->view->identity;
-	struct pollfd end = {.fd = identity->pidfd, .events = POLLIN};
-	uint64_t now = worker_control_now_ms();
-	unsigned userfaultfd = 0, vfio = 0;
-	int rc = identity->pidfd >= 0 ? poll(&end, 1, 0) : 0;
+	const struct sysroot *sysroot = mover->options.sysroot;
+	uint64_t room;
 
-	if (rc)
-		return rc < 0 ? -errno : -ESRCH;
-	if (identity->pidfd >= 0 && mover->checked_at_ms && now - mover->checked_at_ms < CHECK_MS)
-		return 0;
-	mover->checked_at_ms = now;
-	rc = process_identity_check(context->sysroot, identity);
-	if (!rc)
-		rc = guest_map_count_descriptors(context->sysroot, context->job->process.pid,
-						 &userfaultfd, &vfio);
-	return rc ? rc : userfaultfd ? -EBUSY : 0;
-}
-
-static void book(struct page_mover *mover, const struct lane *lane)
-{
-	for (size_t i = 0; i < lane->count; i++) {
-		mover->tally.bytes[lane->outcomes[i]][lane->sources[i]] += lane->page_bytes[i];
-		if (lane->outcomes[i] == PAGE_MOVE_MOVED)
-			mover->moved_bytes += lane->page_bytes[i];
+	if (!lane->is_transparent || huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
+		return;
+	if (room < lane->count && move_gate_may_compact(mover->options.gate, lane->destination) &&
+	    huge_room_compact(sysroot, lane->destination) == 0 &&
+	    huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
+		return;
+	if (room < lane->count) {
+		mover->tally.withheld_bytes[lane->source] += (lane->count - room) * lane->page_bytes;
+		lane->count = (size_t)room;
 	}
 }
 
-static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t calls,
-		     uint64_t call_ns)
+/* Returns the bytes that moved. */
+static uint64_t book(struct page_mover *mover, const struct lane *lane)
 {
-	struct worker_control *control = mover->context->control;
-	const struct step *step = &mover->context->job->step;
-	struct pace *pace = pace_of(mover, lane->page_bytes[0]);
-	struct pace_input input = {
-		.last = *pace,
-		.call_us = call_ns / 1000 / (calls ? calls : 1),
-		.call_bytes = lane->bytes / (calls ? calls : 1),
-		.page_bytes = lane->page_bytes[0],
-		.stall_us = control->has_limit ? control->stall_us : step->budget_stall_us,
-		.bytes_per_s = control->has_limit ? control->bytes_per_s : step->budget_bytes_per_s,
-		.guest_pause_us = control->guest_pause_us,
-	};
+	uint64_t moved = 0;
 
-	if (calls)
-		*pace = pace_next(&input);
-	/* What the guest felt is one measurement: it counts once. */
-	control->guest_pause_us = 0;
+	for (size_t i = 0; i < lane->count; i++) {
+		mover->tally.bytes[class_of(lane->page_bytes)][lane->outcomes[i]][lane->source] += lane->page_bytes;
+		if (lane->outcomes[i] != PAGE_MOVE_MOVED)
+			continue;
+		moved += lane->page_bytes;
+		if (lane->is_transparent && mover->ops.is_huge &&
+		    mover->ops.is_huge(mover->ops.user, mover->options.view->identity.pid, lane->addresses[i]) == 0)
+			mover->tally.split_bytes += lane->page_bytes;
+	}
+	return moved;
 }
 
 static int run_lane(struct page_mover *mover, struct lane *lane)
 {
-	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns;
-	char moved[SIZE_TEXT_SIZE];
+	struct move_gate *gate = mover->options.gate;
+	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes;
 	int rc;
 
+	withhold(mover, lane);
 	if (!lane->count)
 		return 0;
-	rc = check_guest(mover);
-	if (!rc && !job_context_go(mover->context))
-		rc = -ECANCELED;
+	bytes = lane->count * lane->page_bytes;
+	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
+	if (!rc)
+		rc = check_guest(mover);
 	if (rc)
 		return rc;
-	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->node_id, lane->outcomes,
+	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->destination, lane->outcomes,
 			   &mover->counts);
 	/* A process that ends meanwhile shows as EINVAL (mm/migrate.c find_mm_struct) or EPERM. */
-	if (rc && process_identity_check(mover->context->sysroot, &mover->view->identity) == -ESRCH)
+	if (rc && process_identity_check(mover->options.sysroot, &mover->options.view->identity) == -ESRCH)
 		return -ESRCH;
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */
@@ -191,50 +220,54 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 		if (lane->outcomes[i] == PAGE_MOVE_NOT_TRIED)
 			lane->outcomes[i] =
 				rc == -ENODEV ? PAGE_MOVE_NO_ROOM : PAGE_MOVE_NOT_PERMITTED;
-	book(mover, lane);
+	move_gate_leave(gate, lane->source, lane->destination, bytes, book(mover, lane));
 	if (rc == -EACCES || rc == -EPERM || rc == -ENODEV)
 		rc = 0;
-	set_pace(mover, lane, mover->counts.calls - calls, mover->counts.call_ns - call_ns);
-	worker_control_progress(mover->context->control, mover->moved_bytes, mover->total_bytes,
-				"moved %s to node %d", size_text_format(mover->moved_bytes, moved),
-				lane->node_id);
-	struct pace *pace = pace_of(mover, lane->page_bytes[0]);
-
+	if (mover->counts.calls > calls)
+		set_pace(mover, lane, mover->counts.calls - calls, mover->counts.call_ns - call_ns);
 	lane->count = 0;
-	lane->bytes = 0;
-	if (!rc && !job_context_wait(mover->context, pace->pause_us))
-		rc = -ECANCELED;
-	return rc;
+	return rc ? rc : move_gate_wait(gate, pace_of(mover, lane)->pause_us);
 }
 
-static struct lane *lane_to(struct page_mover *mover, int node_id)
+static struct lane *lane_of(struct page_mover *mover, const struct page_survey_run *run, int node_id)
 {
-	if (!mover->lanes[node_id]) {
-		mover->lanes[node_id] = calloc(1, sizeof(struct lane));
-		if (mover->lanes[node_id])
-			mover->lanes[node_id]->node_id = node_id;
+	struct lane **link = &mover->lanes, *lane;
+
+	for (lane = *link; lane; link = &lane->next, lane = *link)
+		if (lane->source == run->node_id && lane->destination == node_id &&
+		    lane->page_bytes == run->page_bytes && lane->is_transparent == run->is_transparent)
+			break;
+	if (lane) {
+		*link = lane->next;
+	} else {
+		lane = calloc(1, sizeof(*lane));
+		if (!lane)
+			return NULL;
+		lane->source = run->node_id;
+		lane->destination = node_id;
+		lane->page_bytes = run->page_bytes;
+		lane->is_transparent = run->is_transparent;
 	}
-	return mover->lanes[node_id];
+	lane->next = mover->lanes;
+	mover->lanes = lane;
+	return lane;
 }
 
 int page_mover_add(struct page_mover *mover, const struct page_survey_run *run, int node_id)
 {
 	struct lane *lane;
 
-	if (node_id < 0 || node_id >= SNAPSHOT_NODES_MAX || run->node_id >= SNAPSHOT_NODES_MAX)
+	if (node_id < 0 || node_id >= SNAPSHOT_NODES_MAX || run->node_id < 0 || run->node_id >= SNAPSHOT_NODES_MAX)
 		return -EINVAL;
-	lane = lane_to(mover, node_id);
+	lane = lane_of(mover, run, node_id);
 	if (!lane)
 		return -ENOMEM;
+	if (!pace_of(mover, lane)->batch_bytes)
+		set_pace(mover, lane, 0, 0);
 	for (uint64_t address = run->start; address < run->end; address += run->page_bytes) {
-		lane->addresses[lane->count] = address;
-		lane->page_bytes[lane->count] = run->page_bytes;
-		lane->sources[lane->count] = (int8_t)(run->node_id < 0 ? 0 : run->node_id);
-		lane->count++;
-		lane->bytes += run->page_bytes;
+		lane->addresses[lane->count++] = address;
 		if (lane->count < LANE_PAGES &&
-		    lane->bytes + run->page_bytes <=
-			    pace_of(mover, lane->page_bytes[0])->batch_bytes)
+		    (lane->count + 1) * lane->page_bytes <= pace_of(mover, lane)->batch_bytes)
 			continue;
 		int rc = run_lane(mover, lane);
 
@@ -246,8 +279,8 @@ int page_mover_add(struct page_mover *mover, const struct page_survey_run *run, 
 
 int page_mover_flush(struct page_mover *mover)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(mover->lanes); i++) {
-		int rc = mover->lanes[i] ? run_lane(mover, mover->lanes[i]) : 0;
+	for (struct lane *lane = mover->lanes; lane; lane = lane->next) {
+		int rc = run_lane(mover, lane);
 
 		if (rc)
 			return rc;
@@ -260,14 +293,11 @@ const struct page_mover_tally *page_mover_tally(const struct page_mover *mover)
 	return &mover->tally;
 }
 
-void page_mover_reset_tally(struct page_mover *mover)
+void page_mover_reset(struct page_mover *mover)
 {
 	memset(&mover->tally, 0, sizeof(mover->tally));
-}
-
-uint64_t page_mover_moved_bytes(const struct page_mover *mover)
-{
-	return mover->moved_bytes;
+	for (struct lane *lane = mover->lanes; lane; lane = lane->next)
+		lane->count = 0;
 }
 
 const struct page_move_counts *page_mover_counts(const struct page_mover *mover)

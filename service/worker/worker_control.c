@@ -53,7 +53,8 @@ static void take(struct worker_control *control, const struct worker_message *me
 		control->has_limit = true;
 		control->bytes_per_s = message->bytes_per_s;
 		control->stall_us = message->stall_us;
-		control->guest_pause_us = message->guest_pause_us;
+		if (message->guest_pause_us > control->guest_pause_us)
+			control->guest_pause_us = message->guest_pause_us;
 		break;
 	case WORKER_MESSAGE_START:
 	case WORKER_MESSAGE_HELLO:
@@ -121,6 +122,28 @@ enum worker_control_state worker_control_wait(struct worker_control *control, ui
 		delay.tv_nsec = (long)((stop - now) % 1000000) * 1000;
 		ppoll(&ready, 1, stop == UINT64_MAX ? NULL : &delay, NULL);
 	}
+}
+
+enum worker_control_state worker_control_listen(struct worker_control *control, int wake_fd, uint64_t wait_us)
+{
+	uint64_t deadline = control->deadline_ms * 1000, now = now_us();
+	struct pollfd ready[] = {
+		{.fd = control->channel ? worker_channel_fd(control->channel) : -1, .events = POLLIN},
+		{.fd = wake_fd, .events = POLLIN},
+	};
+	struct timespec delay;
+
+	if (deadline && now + wait_us > deadline)
+		wait_us = deadline > now ? deadline - now : 0;
+	delay.tv_sec = (time_t)(wait_us / 1000000);
+	delay.tv_nsec = (long)(wait_us % 1000000) * 1000;
+	if (!control->is_cancelled)
+		ppoll(ready, ARRAY_SIZE(ready), &delay, NULL);
+	if (control->channel)
+		listen_once(control);
+	if (control->is_cancelled)
+		return WORKER_CONTROL_CANCELLED;
+	return deadline && now_us() >= deadline ? WORKER_CONTROL_DEADLINE : WORKER_CONTROL_GO;
 }
 
 void worker_control_progress(struct worker_control *control, uint64_t done_bytes,

@@ -21,9 +21,13 @@ enum worker_control_state {
 
 struct worker_control {
 	struct worker_channel *channel; /* borrowed; NULL: nobody to listen to (tests) */
-	bool is_cancelled, is_paused;
+	/* Any thread may read them; only the one that listens learns of them. */
+	_Atomic bool is_cancelled, is_paused;
 	uint64_t deadline_ms;		/* of the monotonic clock; 0: none */
-	/* The newest word on pacing; has_limit says that there was one. */
+	/*
+	 * The newest word on pacing; has_limit says that there was one. guest_pause_us is the worst since whoever used
+	 * it last set it to 0.
+	 */
 	bool has_limit;
 	uint64_t bytes_per_s, guest_pause_us;
 	uint32_t stall_us;
@@ -40,6 +44,12 @@ void worker_control_set_deadline(struct worker_control *control, uint64_t deadli
 enum worker_control_state worker_control_poll(struct worker_control *control);
 /* The same, and waits pause_us, shorter where there is a reason to end. */
 enum worker_control_state worker_control_wait(struct worker_control *control, uint64_t pause_us);
+
+/*
+ * Takes what is said within wait_us, and returns at the first word, or as soon as wake_fd (-1: none) can be read. Also
+ * while paused: is_paused then says so. For a job whose work is done by other threads.
+ */
+enum worker_control_state worker_control_listen(struct worker_control *control, int wake_fd, uint64_t wait_us);
 
 /* Dropped where the last one was a moment ago or has not been read yet. */
 void worker_control_progress(struct worker_control *control, uint64_t done_bytes, uint64_t total_bytes,

@@ -194,11 +194,29 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 		return -1;
 	if (!timeout)
 		return __real_ppoll(fds, count, timeout, mask);
-	ready = __real_ppoll(fds, count, &(struct timespec){0}, mask);
+	/* Another thread may be about to make it ready. */
+	ready = __real_ppoll(fds, count, &(struct timespec){.tv_nsec = 100000}, mask);
 	if (ready == 0)
 		atomic_fetch_add(&gate.skipped_ns,
 				 (uint64_t)timeout->tv_sec * 1000000000 + (uint64_t)timeout->tv_nsec);
 	return ready;
+}
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until)
+{
+	struct timespec now;
+	int64_t left;
+
+	(void)condition;
+	pthread_mutex_unlock(mutex);
+	sched_yield();
+	pthread_mutex_lock(mutex);
+	__wrap_clock_gettime(CLOCK_MONOTONIC, &now);
+	left = (int64_t)(until->tv_sec - now.tv_sec) * 1000000000 + until->tv_nsec - now.tv_nsec;
+	if (left > 0)
+		atomic_fetch_add(&gate.skipped_ns, (uint64_t)left);
+	return ETIMEDOUT;
 }
 
 /* ---- memory ---- */

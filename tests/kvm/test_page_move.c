@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 #include "page_move.h"
+#include "page_survey.h"
 
 #define PAGES_MAX 64
 #define BASE	  0x7f0000000000ull
@@ -36,6 +37,9 @@ struct fake {
 	long fail_error;
 	bool is_blind; /* pagemap is of no use */
 	unsigned touched_absent;
+	unsigned may_touch_asked;
+	int may_touch_error;
+	size_t goes_absent; /* this page, when may_touch is asked; 0: none */
 	uint64_t clock;
 };
 
@@ -135,29 +139,44 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	return 0;
 }
 
-static int fake_look(void *user, pid_t pid, uint64_t address, int *ret_node)
+static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places)
 {
 	struct fake *fake = user;
-	size_t at = index_of(address);
 
 	if (fake->is_blind)
 		return -EOPNOTSUPP;
-	if (fake->kind[at] == PAGE_ABSENT)
-		return 0;
-	*ret_node = fake->node[at];
-	return 1;
+	for (size_t i = 0; i < count; i++) {
+		size_t at = index_of(addresses[i]);
+
+		places[i] = fake->kind[at] == PAGE_ABSENT ? PAGE_SURVEY_PLACE_ABSENT : fake->node[at];
+	}
+	return 0;
 }
 
-static int fake_touch(void *user, pid_t pid, uint64_t address)
+static void fake_touch(void *user, pid_t pid, const uint64_t *addresses, size_t count)
 {
 	struct fake *fake = user;
-	size_t at = index_of(address);
 
-	if (fake->kind[at] == PAGE_ABSENT)
-		fake->touched_absent++;
-	if (fake->kind[at] == PAGE_MARKED)
-		fake->kind[at] = PAGE_PLAIN;
-	return 0;
+	CHECK_INT(fake->may_touch_error, 0);
+	for (size_t i = 0; i < count; i++) {
+		size_t at = index_of(addresses[i]);
+
+		if (fake->kind[at] == PAGE_ABSENT)
+			fake->touched_absent++;
+		if (fake->kind[at] == PAGE_MARKED)
+			fake->kind[at] = PAGE_PLAIN;
+	}
+}
+
+/* The guest changes between what was seen and what is read. */
+static int fake_may_touch(void *user)
+{
+	struct fake *fake = user;
+
+	fake->may_touch_asked++;
+	if (fake->goes_absent)
+		fake->kind[fake->goes_absent] = PAGE_ABSENT;
+	return fake->may_touch_error;
 }
 
 static uint64_t fake_now(void *user)
@@ -187,6 +206,8 @@ static void run_with(struct fake *fake, struct page_move_options options, size_t
 	uint64_t addresses[PAGES_MAX], sum = 0;
 
 	options.pid = 77;
+	options.may_touch = fake_may_touch;
+	options.touch_user = fake;
 	options.ops = (struct page_move_ops){.move = fake_move,
 					     .look = fake_look,
 					     .touch = fake_touch,
@@ -311,6 +332,42 @@ static void test_marked_pages(void)
 		CHECK_INT(run.counts.touched, 16);
 		CHECK_TRUE(run.counts.calls <= 3);
 	}
+}
+
+/* A userfaultfd that was opened meanwhile, a page that went away meanwhile: nothing is read that must not be. */
+static void test_touching_is_asked_for(void)
+{
+	struct fake fake;
+	struct run run;
+
+	fake_init(&fake);
+	for (size_t at = 0; at < 32; at += 2)
+		fake.kind[at] = PAGE_MARKED;
+	fake.may_touch_error = -EBUSY;
+	run_with(&fake, (struct page_move_options){.batch_pages = 8}, 32, &run);
+	CHECK_INT(run.error, -EBUSY);
+	CHECK_INT(run.counts.touched, 0);
+	CHECK_INT(run.counts.calls, 1);
+	CHECK_INT(run.counts.pages[PAGE_MOVE_MOVED], 4);
+	CHECK_INT(run.counts.pages[PAGE_MOVE_NOT_TRIED], 28);
+
+	fake_init(&fake);
+	for (size_t at = 0; at < 32; at += 2)
+		fake.kind[at] = PAGE_MARKED;
+	fake.goes_absent = 6;
+	run_with(&fake, (struct page_move_options){0}, 32, &run);
+	CHECK_INT(run.error, 0);
+	CHECK_INT(fake.may_touch_asked, 1);
+	CHECK_INT(fake.touched_absent, 0);
+	CHECK_INT(run.counts.touched, 15);
+	CHECK_INT(run.counts.pages[PAGE_MOVE_MOVED], 31);
+	CHECK_INT(run.counts.pages[PAGE_MOVE_ABSENT], 1);
+
+	/* Where nothing is marked nothing is asked. */
+	fake_init(&fake);
+	fake.kind[3] = PAGE_ABSENT;
+	run_with(&fake, (struct page_move_options){0}, 32, &run);
+	CHECK_INT(fake.may_touch_asked, 0);
 }
 
 /* Memory that is pinned as a whole costs few calls, not two for every page. */
@@ -452,6 +509,7 @@ int main(void)
 		{"one_bad_everywhere", test_one_bad_everywhere},
 		{"two_bad_everywhere", test_two_bad_everywhere},
 		{"marked_pages", test_marked_pages},
+		{"touching_is_asked_for", test_touching_is_asked_for},
 		{"all_pinned", test_all_pinned},
 		{"no_room", test_no_room},
 		{"refusals", test_refusals},

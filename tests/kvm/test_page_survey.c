@@ -136,6 +136,21 @@ static void test_runs(void)
 	CHECK_INT(state, PAGE_SURVEY_ABSENT);
 	CHECK_INT(node_id, -1);
 
+	/* Many at once, in the middle of a walk. */
+	const uint64_t asked[] = {START + 3 * 4096, START + 4 * 4096,	   START + 5 * 4096,
+				  START + 9 * 4096, START + 15 * 4096, START + 100000 * 4096ull};
+	const int expected[] = {0, PAGE_SURVEY_PLACE_ABSENT, PAGE_SURVEY_PLACE_ABSENT,
+				1, 2,			      PAGE_SURVEY_PLACE_ABSENT};
+	int places[ARRAY_SIZE(asked)];
+
+	CHECK_INT(page_survey_begin(survey, &range), 0);
+	CHECK_INT(page_survey_next(survey, &run), 1);
+	CHECK_INT(page_survey_places(survey, asked, ARRAY_SIZE(asked), places), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		CHECK_INT(places[i], expected[i]);
+	CHECK_INT(page_survey_next(survey, &run), 1);
+	check_run(&run, START + 4096, 3, PAGE_SURVEY_PRESENT, 0);
+
 	range.start += 4095;
 	CHECK_INT(page_survey_begin(survey, &range), -EINVAL);
 }
@@ -206,6 +221,10 @@ static void test_huge_pages(void)
 	CHECK_INT(page_survey_next(survey, &run), 0);
 	CHECK_INT(page_survey_count(survey, &range, 1, &totals), 0);
 	CHECK_INT(totals.huge_bytes, 2 << 20);
+	CHECK_INT(page_survey_is_huge(survey, START), 1);
+	CHECK_INT(page_survey_is_huge(survey, START + (2 << 20)), 0);
+	CHECK_INT(page_survey_is_huge(survey, START + (4 << 20)), 0);
+	CHECK_INT(page_survey_is_huge(survey, START + 4096), 0);
 	/* Read and never written: the huge page of zeros, which is nobody's. */
 	flags = 1ull << 15 | 1ull << 22 | 1ull << 24;
 	fixture_tree_write_at(&machine.tree, "/proc/kpageflags", 512 * 8, &flags, 8);

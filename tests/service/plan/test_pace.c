@@ -1,116 +1,239 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "pace.h"
+
+#include <string.h>
 #include "plan_world.h"
 #include "unit.h"
 
-static void batches_follow_the_speed(void)
+/* A host: what each call costs however small it is, what a byte costs, and what a byte of a large call costs more. */
+struct host {
+	double fixed_us, us_per_mib, strain; /* strain: us a MiB more for each MiB of the call */
+	unsigned noise_percent, seed;
+};
+
+static uint64_t call_us(struct host *host, uint64_t bytes)
 {
-	/* 15 MiB/s: a call of 400 ms would be 6 MiB, so the floor holds. At 120 MiB/s and more the ceiling does. */
-	static const struct {
-		double bytes_per_us;
-		uint64_t page_bytes, expected;
-	} table[] = {{15.7, 4096, 8 * MIB},
-		     {62.9, 4096, 0},
-		     {125.8, 4096, 32 * MIB},
-		     {2000, 4096, 32 * MIB},
-		     {500, 2 * MIB, 0},
-		     {2000, 2 * MIB, 256 * MIB}};
+	double mib = (double)bytes / MIB;
+	double us = host->fixed_us + mib * (host->us_per_mib + host->strain * mib);
 
-	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		struct pace_input input = {.page_bytes = table[i].page_bytes, .stall_us = 10000};
-		uint64_t aim = (uint64_t)(table[i].bytes_per_us * 400000);
+	if (host->noise_percent)
+		us *= 1 + (rand_r(&host->seed) % (2 * host->noise_percent) - (double)host->noise_percent) / 100;
+	return us > 1 ? (uint64_t)us : 1;
+}
 
-		for (int round = 0; round < 20; round++) {
-			struct pace pace = pace_next(&input);
+/* MiB/s of calls of that size. */
+static double rate(const struct host *host, uint64_t bytes)
+{
+	double mib = (double)bytes / MIB;
 
-			CHECK_TRUE(pace.batch_bytes >= 8 * MIB);
-			CHECK_INT(pace.batch_bytes % table[i].page_bytes, 0);
-			CHECK_INT(pace.pause_us, 0);
-			input.last = pace;
-			input.call_bytes = pace.batch_bytes;
-			input.call_us = (uint64_t)((double)pace.batch_bytes / table[i].bytes_per_us);
+	return mib * 1e6 / (host->fixed_us + mib * (host->us_per_mib + host->strain * mib));
+}
+
+/* Runs so many calls; the share of the best possible rate that the last half of them reached. */
+static double climb(struct host *host, uint64_t page_bytes, unsigned calls, struct pace *pace)
+{
+	struct pace_input input = {.page_bytes = page_bytes};
+	double bytes = 0, us = 0, best = 0;
+
+	memset(pace, 0, sizeof(*pace));
+	*pace = pace_next(pace, &input);
+	for (unsigned i = 0; i < calls; i++) {
+		CHECK_INT(pace->batch_bytes % page_bytes, 0);
+		CHECK_INT(pace->pause_us, 0);
+		input.call_bytes = pace->batch_bytes;
+		input.call_us = call_us(host, pace->batch_bytes);
+		if (i >= calls / 2) {
+			bytes += (double)input.call_bytes;
+			us += (double)input.call_us;
 		}
-		if (table[i].expected)
-			CHECK_INT(input.last.batch_bytes, table[i].expected);
-		else
-			CHECK_TRUE(input.last.batch_bytes <= aim && input.last.batch_bytes > aim / 2);
+		*pace = pace_next(pace, &input);
+	}
+	for (uint64_t size = 2 * MIB; size <= (page_bytes > 4096 ? 256 : 32) * MIB; size *= 2)
+		if (rate(host, size) > best && rate(host, size) * 0.4 >= (double)size / MIB)
+			best = rate(host, size);
+	return bytes / MIB * 1e6 / us / best;
+}
+
+static void the_best_size_is_found(void)
+{
+	static const struct {
+		double fixed_us, us_per_mib, strain;
+		uint64_t page_bytes;
+	} hosts[] = {
+		{0, 300, 0, 4096},	     /* all sizes are alike */
+		{2000, 300, 0, 4096},	     /* the larger the better */
+		{200, 5000, 0, 4096},	     /* slow */
+		{100, 300, 60, 4096},	     /* the smaller the better */
+		{2000, 300, 30, 4096},	     /* best in the middle */
+		{200000, 1000, 0, 4096},     /* calls wait most of the time */
+		{500, 100, 0, 2 * MIB},	     /* huge pages */
+		{500, 100, 2, 2 * MIB},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
+		for (unsigned noise = 0; noise <= 10; noise += 5) {
+			struct host host = {hosts[i].fixed_us, hosts[i].us_per_mib, hosts[i].strain, noise, 7};
+			struct pace pace;
+
+			CHECK_TRUE(climb(&host, hosts[i].page_bytes, 200, &pace) > 0.9);
+		}
 	}
 }
 
-/* What each call costs however small it is, is spread over as much as fits. */
-static void a_fixed_cost_makes_large_batches(void)
+/* A move of some hundred MiB must not be over before it has found its size. */
+static void it_is_found_within_few_calls(void)
 {
-	struct pace_input input = {.page_bytes = 4096, .last.batch_bytes = 4 * MIB};
-	uint64_t bytes = 0, us = 0;
+	struct host host = {.fixed_us = 20000, .us_per_mib = 1000};
+	struct pace pace;
 
-	for (int call = 0; call < 20; call++) {
-		input.call_bytes = input.last.batch_bytes;
-		input.call_us = 200000 + input.call_bytes / 100;
-		bytes += input.call_bytes;
-		us += input.call_us;
-		CHECK_TRUE(input.call_us < 500000);
-		input.last = pace_next(&input);
-	}
-	CHECK_TRUE(input.last.batch_bytes > 16 * MIB);
-	/* Batches of 8 MiB would go at 28 MiB/s. */
-	CHECK_TRUE(bytes / MIB * 1000000 / us > 40);
-	/* One that took seconds is followed by smaller ones, but by none below the floor. */
-	for (int call = 0; call < 5; call++) {
-		input.call_bytes = input.last.batch_bytes;
-		input.call_us = 5000000;
-		input.last = pace_next(&input);
-	}
-	CHECK_INT(input.last.batch_bytes, 8 * MIB);
+	climb(&host, 4096, 12, &pace);
+	CHECK_TRUE(pace.best >= 4);
 }
 
-static void a_guest_that_feels_it_halves_the_batch(void)
+static void calls_end_in_time(void)
 {
-	struct pace_input input = {.last.batch_bytes = 16 * MIB,
-				   .call_us = 4000,
-				   .call_bytes = 16 * MIB,
-				   .page_bytes = 4096,
-				   .stall_us = 10000,
-				   .guest_pause_us = 20000};
+	struct host host = {.us_per_mib = 65000};
+	struct pace pace = {0};
+	struct pace_input input = {.page_bytes = 4096};
 
-	CHECK_INT(pace_next(&input).batch_bytes, 8 * MIB);
-	/* Down to one chunk of the kernel's, and no further: that would stall more. */
-	input.last.batch_bytes = 3 * MIB;
-	CHECK_INT(pace_next(&input).batch_bytes, 2 * MIB);
+	unsigned late = 0;
+
+	/* 15 MiB/s: 8 MiB take 520 ms, 4 MiB 260 ms. */
+	for (int i = 0; i < 40; i++) {
+		pace = pace_next(&pace, &input);
+		input.call_bytes = pace.batch_bytes;
+		input.call_us = call_us(&host, pace.batch_bytes);
+		CHECK_TRUE(input.call_us <= 700000);
+		late += input.call_us > 400000;
+	}
+	CHECK_TRUE(late <= 3);
+	/* The host becomes ten times slower: down to the floor, and not below it. */
+	host.us_per_mib *= 10;
+	for (int i = 0; i < 5; i++) {
+		input.call_us = call_us(&host, pace.batch_bytes);
+		input.call_bytes = pace.batch_bytes;
+		pace = pace_next(&pace, &input);
+	}
+	CHECK_INT(pace.batch_bytes, 2 * MIB);
+	/* And fast again: larger calls are tried again. */
+	host.us_per_mib = 200;
+	for (int i = 0; i < 200; i++) {
+		input.call_us = call_us(&host, pace.batch_bytes) + 3000;
+		input.call_bytes = pace.batch_bytes;
+		pace = pace_next(&pace, &input);
+	}
+	CHECK_TRUE(pace.batch_bytes >= 8 * MIB);
 }
 
-static void the_rate_is_kept_by_pausing(void)
+static void ease_makes_calls_short_and_rare(void)
 {
-	struct pace_input input = {.last.batch_bytes = 4 * MIB,
-				   .call_us = 10000,
-				   .call_bytes = 4 * MIB,
-				   .page_bytes = 4096,
-				   .bytes_per_s = 40 * MIB};
-	struct pace pace = pace_next(&input);
+	struct pace pace = {0};
+	struct pace_input input = {.page_bytes = 4096};
 
-	CHECK_INT(pace.pause_us, 90000);
+	pace = pace_next(&pace, &input);
 	CHECK_INT(pace.batch_bytes, 8 * MIB);
-	/* A slow budget makes small batches, but not smaller than what stalls less. */
-	input.bytes_per_s = 1 * MIB;
-	CHECK_INT(pace_next(&input).batch_bytes, 8 * MIB);
-	CHECK_INT(pace_next(&input).pause_us, 3990000);
-}
+	for (unsigned ease = 0; ease <= PACE_EASE_MAX + 1; ease++) {
+		unsigned level = ease < PACE_EASE_MAX ? ease : PACE_EASE_MAX;
+		struct pace easy;
 
-static void gigantic_pages_go_one_by_one(void)
-{
-	struct pace_input input = {.page_bytes = GIB, .stall_us = 10000};
-
-	input.last = pace_next(&input);
-	CHECK_INT(input.last.batch_bytes, GIB);
+		input.ease = ease;
+		input.call_us = 4000;
+		input.call_bytes = pace.batch_bytes;
+		easy = pace_next(&pace, &input);
+		CHECK_INT(easy.batch_bytes, (level < 2 ? 8 >> level : 2) * MIB);
+		CHECK_INT(easy.pause_us, 4000 * ((1 << level) - 1));
+	}
+	/* Huge pages go one by one then, gigantic ones always do. */
+	memset(&pace, 0, sizeof(pace));
+	input = (struct pace_input){.page_bytes = 2 * MIB, .ease = PACE_EASE_MAX};
+	CHECK_INT(pace_next(&pace, &input).batch_bytes, 2 * MIB);
+	input = (struct pace_input){.page_bytes = GIB};
+	CHECK_INT(pace_next(&pace, &input).batch_bytes, GIB);
+	pace = pace_next(&pace, &input);
 	input.call_us = 300000;
 	input.call_bytes = GIB;
-	CHECK_INT(pace_next(&input).batch_bytes, GIB);
+	CHECK_INT(pace_next(&pace, &input).batch_bytes, GIB);
+}
+
+static void what_a_guest_feels_slows_down(void)
+{
+	struct pace_ease ease = {0};
+	uint64_t now = 1000000;
+
+	/* Within the budget, without one, and nothing known. */
+	ease = pace_ease_next(&ease, 10000, 10000, now);
+	ease = pace_ease_next(&ease, 0, 50000, now);
+	ease = pace_ease_next(&ease, 10000, 0, now);
+	CHECK_INT(ease.level, 0);
+	CHECK_INT(ease.worst_us, 50000);
+	for (unsigned i = 1; i <= PACE_EASE_MAX + 2; i++) {
+		now += 500000;
+		ease = pace_ease_next(&ease, 10000, 20000, now);
+		CHECK_INT(ease.level, i < PACE_EASE_MAX ? i : PACE_EASE_MAX);
+	}
+	CHECK_INT(ease.slowed, PACE_EASE_MAX);
+	/* Slowly back, one step at a time; silence is as good as a good word. */
+	for (unsigned i = PACE_EASE_MAX; i-- > 0;) {
+		ease = pace_ease_next(&ease, 10000, i % 2 * 100, now + 2900000);
+		CHECK_INT(ease.level, i + 1);
+		now += 3000000;
+		ease = pace_ease_next(&ease, 10000, 0, now);
+		CHECK_INT(ease.level, i);
+	}
+	ease = pace_ease_next(&ease, 10000, 0, now + 9000000);
+	CHECK_INT(ease.level, 0);
+	CHECK_INT(ease.worst_us, 50000);
+	/* It is slowed down again in the middle of the way back. */
+	ease = pace_ease_next(&ease, 10000, 90000, now);
+	CHECK_INT(ease.slowed, PACE_EASE_MAX + 1);
+	CHECK_INT(ease.worst_us, 90000);
+}
+
+/* Whoever takes from it in whatever order: never more than the budget and one call, in any second. */
+static void a_budget_is_kept_without_bursts(void)
+{
+	static const uint64_t rates[] = {MIB, 40 * MIB, 3000 * MIB};
+
+	for (size_t r = 0; r < ARRAY_SIZE(rates); r++) {
+		struct pace pace = {0};
+		struct pace_input input = {.page_bytes = 4096, .bytes_per_s = rates[r]};
+		uint64_t paid = 0, now = 5000000, sent = 0, began = now;
+
+		pace = pace_next(&pace, &input);
+		CHECK_TRUE(pace.batch_bytes <= rates[r]);
+		for (int i = 0; i < 100; i++) {
+			uint64_t wait = pace_budget_take(&paid, now, pace.batch_bytes, rates[r]);
+
+			now += wait;
+			/* What has gone until now, but for the call that begins now. */
+			CHECK_TRUE((double)sent <= (double)(now - began) * (double)rates[r] / 1e6 + 1);
+			sent += pace.batch_bytes;
+		}
+		CHECK_TRUE((double)sent * 1.01 >= (double)(now - began) * (double)rates[r] / 1e6);
+		/* A silence is not made up for. */
+		now += 100000000;
+		CHECK_INT(pace_budget_take(&paid, now, pace.batch_bytes, rates[r]), 0);
+		CHECK_TRUE(pace_budget_take(&paid, now, pace.batch_bytes, rates[r]) > 0);
+		/* What did not go is given back. */
+		paid = 0;
+		CHECK_INT(pace_budget_take(&paid, now, pace.batch_bytes, rates[r]), 0);
+		pace_budget_return(&paid, pace.batch_bytes, rates[r]);
+		CHECK_INT(pace_budget_take(&paid, now, pace.batch_bytes, rates[r]), 0);
+	}
+	uint64_t paid = 0;
+
+	CHECK_INT(pace_budget_take(&paid, 7, GIB, 0), 0);
+	CHECK_INT(pace_budget_take(&paid, 7, UINT64_MAX, 1), 0);
+	CHECK_TRUE(paid > 0);
 }
 
 static const struct unit_case cases[] = {
-	{"batches follow the speed", batches_follow_the_speed},
-	{"a fixed cost makes large batches", a_fixed_cost_makes_large_batches},
-	{"a guest that feels it halves the batch", a_guest_that_feels_it_halves_the_batch},
-	{"the rate is kept by pausing", the_rate_is_kept_by_pausing},
-	{"gigantic pages go one by one", gigantic_pages_go_one_by_one},
+	{"the best size is found", the_best_size_is_found},
+	{"it is found within few calls", it_is_found_within_few_calls},
+	{"calls end in time", calls_end_in_time},
+	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
+	{"what a guest feels slows down", what_a_guest_feels_slows_down},
+	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
 };
 
 int main(void)

@@ -9,6 +9,7 @@
 #include <linux/mempolicy.h>
 #include "fault_gate.h"
 #include "node_set.h"
+#include "page_survey.h"
 
 /* 16 MiB blocks of 4096 pages: block N is node N's. */
 #define BLOCK_PAGES 4096
@@ -252,7 +253,7 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	return error;
 }
 
-static int fake_look(void *user, pid_t pid, uint64_t address, int *ret_node)
+static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places)
 {
 	struct fault_world *world = user;
 	int error = fault_gate_pass("look");
@@ -260,14 +261,18 @@ static int fake_look(void *user, pid_t pid, uint64_t address, int *ret_node)
 	if (error)
 		return error;
 	pthread_mutex_lock(&world->lock);
-	*ret_node = world->state.nodes[page_of(address)];
+	for (size_t i = 0; i < count; i++) {
+		int node = world->state.nodes[page_of(addresses[i])];
+
+		places[i] = node == FAULT_WORLD_ABSENT ? PAGE_SURVEY_PLACE_ABSENT : node;
+	}
 	pthread_mutex_unlock(&world->lock);
-	return *ret_node != FAULT_WORLD_ABSENT;
+	return 0;
 }
 
-static int fake_touch(void *user, pid_t pid, uint64_t address)
+static void fake_touch(void *user, pid_t pid, const uint64_t *addresses, size_t count)
 {
-	return fault_gate_pass("touch");
+	fault_gate_pass("touch");
 }
 
 static uint64_t fake_now(void *user)
@@ -372,7 +377,11 @@ void fault_world_init(struct fault_world *world)
 	job->ram_size_count = FAULT_WORLD_PARTS;
 	state->pools[1] = 10;
 	state->pools[3] = 4;
-	world->ops = (struct page_move_ops){fake_move, fake_look, fake_touch, fake_now, world};
+	world->ops = (struct page_move_ops){.move = fake_move,
+					    .look = fake_look,
+					    .touch = fake_touch,
+					    .now_ns = fake_now,
+					    .user = world};
 	world->fixture.context.move_ops = &world->ops;
 	fixture_tree_set_hooks(&world->fixture.tree, on_write, world);
 	fault_gate_set_policy_ops(&policy);

@@ -95,16 +95,12 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	return 0;
 }
 
-static int fake_look(void *user, pid_t pid, uint64_t address, int *ret_node)
+static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places)
 {
 	struct kernel *kernel = user;
 
-	*ret_node = kernel->nodes[(address - GUEST_START) / 4096];
-	return 1;
-}
-
-static int fake_touch(void *user, pid_t pid, uint64_t address)
-{
+	for (size_t i = 0; i < count; i++)
+		places[i] = kernel->nodes[(addresses[i] - GUEST_START) / 4096];
 	return 0;
 }
 
@@ -156,7 +152,8 @@ static struct kernel *setup(void)
 	write_guest(kernel, "/memfd:memory-backend-memfd (deleted)", "default");
 	memset(kernel->nodes, HOME, sizeof(kernel->nodes));
 	write_pagemap(kernel);
-	kernel->ops = (struct page_move_ops){fake_move, fake_look, fake_touch, fake_now, kernel};
+	kernel->ops = (struct page_move_ops){
+		.move = fake_move, .look = fake_look, .now_ns = fake_now, .user = kernel};
 	fixture->context.move_ops = &kernel->ops;
 	fixture->job.ram_size_count = 1;
 	fixture->job.ram_sizes[0] = GUEST_BYTES;

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "move_job.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "guest_view.h"
 #include "job_fixture.h"
+#include "page_heat_priv.h"
 #include "page_move.h"
 #include "page_runs.h"
 
@@ -14,35 +18,68 @@
 #define GUEST_PAGES 2560
 #define GUEST_BYTES (GUEST_PAGES * 4096)
 #define ABSENT	    (-1)
+#define SWAPPED	    (-2)
+/* Several pieces for several threads. */
+#define GUEST_PAGES_MAX 32768
 
 /* A kernel with one guest of shared memory, whose pages it moves. */
 struct kernel {
 	struct job_fixture fixture;
 	struct page_move_ops ops;
-	int8_t nodes[GUEST_PAGES]; /* where each page is, or ABSENT */
-	uint8_t busy[GUEST_PAGES]; /* so many tries fail */
-	int refusal;		   /* of whole calls to node refused_node; 0: none */
+	pthread_mutex_t lock;	       /* several threads may call */
+	int8_t nodes[GUEST_PAGES_MAX]; /* where each page is, or ABSENT */
+	uint8_t busy[GUEST_PAGES_MAX]; /* so many tries fail */
+	bool marked[GUEST_PAGES_MAX];  /* by AutoNUMA: not seen until it is read */
+	size_t pages;
+	int refusal; /* of whole calls to node refused_node; 0: none */
 	int refused_node;
 	int full_node; /* has no room; -1: all have */
+	size_t room;   /* then: pages that it has room for */
+	size_t drifts; /* so many pages of the first that moved are taken back by AutoNUMA */
+	bool opens_userfaultfd; /* with the first call */
+	unsigned touched_late;	/* pages that were read although the guest had one */
+	unsigned calls_at_once, most_at_once;
+	bool hot[GUEST_PAGES_MAX];
+	size_t order[GUEST_PAGES_MAX]; /* in which pages moved: from 1 */
+	size_t moves;
+	bool is_huge;	   /* every 2 MiB are one transparent huge page */
+	size_t huge_room;  /* of node 3, as /proc/buddyinfo tells */
+	bool splits_pages; /* on the way */
 	unsigned calls;
 	unsigned cancel_at_call; /* 0: never */
 	unsigned gone_at_call;
 	unsigned absent_moves; /* of pages that must not be touched */
 };
 
-static void write_pagemap(struct kernel *kernel)
+static uint64_t entry_of(const struct kernel *kernel, size_t page)
 {
-	uint64_t *entries = calloc(GUEST_PAGES, sizeof(*entries));
+	int node = kernel->nodes[page];
+
+	if (node < 0)
+		return node == SWAPPED ? UINT64_C(1) << 62 : 0;
+	if (kernel->is_huge)
+		return UINT64_C(1) << 63 | ((uint64_t)node * BLOCK_PAGES + page);
+	return UINT64_C(1) << 63 | (kernel->hot[page] ? UINT64_C(1) << 55 : 0) |
+	       ((uint64_t)node * BLOCK_PAGES + 1 + page % (BLOCK_PAGES - 1));
+}
+
+static void write_pages(struct kernel *kernel, size_t first, size_t count)
+{
+	uint64_t *entries = calloc(count, sizeof(*entries));
 	char path[64];
 
-	for (size_t i = 0; i < GUEST_PAGES; i++)
-		if (kernel->nodes[i] != ABSENT)
-			entries[i] = UINT64_C(1) << 63 |
-				     ((uint64_t)kernel->nodes[i] * BLOCK_PAGES + 1 + i);
+	for (size_t i = 0; i < count; i++)
+		entries[i] = entry_of(kernel, first + i);
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
-	fixture_tree_write_at(&kernel->fixture.tree, path, GUEST_START / 4096 * sizeof(*entries),
-			      entries, GUEST_PAGES * sizeof(*entries));
+	fixture_tree_write_at(&kernel->fixture.tree, path,
+			      (GUEST_START / 4096 + first) * sizeof(*entries), entries,
+			      count * sizeof(*entries));
 	free(entries);
+}
+
+static void write_pagemap(struct kernel *kernel)
+{
+	write_pages(kernel, 0, kernel->pages);
 }
 
 static void end_process(struct kernel *kernel)
@@ -55,67 +92,150 @@ static void end_process(struct kernel *kernel)
 			   (int)getpid());
 }
 
-static long fake_move(void *user, pid_t pid, size_t count, void *const *addresses, const int *nodes,
-		      int *status)
+static void write_huge_room(struct kernel *kernel)
+{
+	fixture_tree_write(&kernel->fixture.tree, "/proc/buddyinfo",
+			   "Node 1, zone Normal 9 9 9 9 9 9 9 9 9 9 9\nNode 3, zone Movable 7 7 7 7 7 7 7 7 7 %zu 0\n",
+			   kernel->huge_room);
+}
+
+/* One address a huge page. */
+static long move_huge(struct kernel *kernel, size_t count, void *const *addresses, const int *nodes, int *status)
+{
+	kernel->calls++;
+	for (size_t i = 0; i < count; i++) {
+		size_t page = ((uint64_t)(uintptr_t)addresses[i] - GUEST_START) / 4096;
+
+		CHECK_INT(page % 512, 0);
+		memset(kernel->nodes + page, nodes[i], 512);
+		status[i] = nodes[i];
+	}
+	CHECK_TRUE(count <= kernel->huge_room);
+	kernel->huge_room -= count;
+	write_huge_room(kernel);
+	write_pagemap(kernel);
+	return 0;
+}
+
+static int fake_is_huge(void *user, pid_t pid, uint64_t address)
 {
 	struct kernel *kernel = user;
+
+	return !kernel->splits_pages;
+}
+
+static long move_locked(struct kernel *kernel, size_t count, void *const *addresses, const int *nodes,
+			int *status)
+{
+	size_t first = ((uint64_t)(uintptr_t)addresses[0] - GUEST_START) / 4096, last = first;
 
 	kernel->calls++;
 	if (kernel->calls == kernel->cancel_at_call)
 		kernel->fixture.control.is_cancelled = true;
 	if (kernel->calls == kernel->gone_at_call)
 		end_process(kernel);
+	if (kernel->opens_userfaultfd && kernel->calls == 1) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/9", (int)getpid());
+		fixture_tree_link(&kernel->fixture.tree, path, "anon_inode:[userfaultfd]");
+	}
 	if (kernel->refusal && nodes[0] == kernel->refused_node)
 		return kernel->refusal;
 	for (size_t i = 0; i < count; i++) {
 		size_t page = ((uint64_t)(uintptr_t)addresses[i] - GUEST_START) / 4096;
 
-		if (kernel->nodes[page] == ABSENT) {
+		last = page;
+		if (kernel->nodes[page] < 0) {
 			kernel->absent_moves++;
+			status[i] = -ENOENT;
+		} else if (kernel->marked[page]) {
 			status[i] = -ENOENT;
 		} else if (kernel->busy[page]) {
 			kernel->busy[page]--;
 			status[i] = -EBUSY;
-		} else if (nodes[i] == kernel->full_node) {
+		} else if (nodes[i] == kernel->full_node && !kernel->room) {
 			status[i] = -ENOMEM;
 		} else {
-			kernel->nodes[page] = (int8_t)nodes[i];
+			kernel->room -= nodes[i] == kernel->full_node;
 			status[i] = nodes[i];
+			if (kernel->drifts)
+				kernel->drifts--;
+			else
+				kernel->nodes[page] = (int8_t)nodes[i];
+			kernel->order[page] = ++kernel->moves;
 		}
 	}
-	write_pagemap(kernel);
+	write_pages(kernel, first, last - first + 1);
 	return 0;
 }
 
-static int fake_look(void *user, pid_t pid, uint64_t address, int *ret_node)
+static long fake_move(void *user, pid_t pid, size_t count, void *const *addresses, const int *nodes,
+		      int *status)
 {
 	struct kernel *kernel = user;
-	int node = kernel->nodes[(address - GUEST_START) / 4096];
+	long left;
 
-	*ret_node = node;
-	return node != ABSENT;
+	pthread_mutex_lock(&kernel->lock);
+	if (++kernel->calls_at_once > kernel->most_at_once)
+		kernel->most_at_once = kernel->calls_at_once;
+	pthread_mutex_unlock(&kernel->lock);
+	sched_yield();
+	pthread_mutex_lock(&kernel->lock);
+	left = kernel->is_huge ? move_huge(kernel, count, addresses, nodes, status)
+			       : move_locked(kernel, count, addresses, nodes, status);
+	kernel->calls_at_once--;
+	pthread_mutex_unlock(&kernel->lock);
+	return left;
 }
 
-static int fake_touch(void *user, pid_t pid, uint64_t address)
+static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t count, int *places)
 {
+	struct kernel *kernel = user;
+
+	pthread_mutex_lock(&kernel->lock);
+	for (size_t i = 0; i < count; i++) {
+		int node = kernel->nodes[(addresses[i] - GUEST_START) / 4096];
+
+		places[i] = node < 0 ? PAGE_SURVEY_PLACE_ABSENT : node;
+	}
+	pthread_mutex_unlock(&kernel->lock);
 	return 0;
+}
+
+static void fake_touch(void *user, pid_t pid, const uint64_t *addresses, size_t count)
+{
+	struct kernel *kernel = user;
+
+	pthread_mutex_lock(&kernel->lock);
+	for (size_t i = 0; i < count; i++) {
+		kernel->marked[(addresses[i] - GUEST_START) / 4096] = false;
+		kernel->touched_late += kernel->opens_userfaultfd;
+	}
+	pthread_mutex_unlock(&kernel->lock);
 }
 
 static uint64_t fake_now(void *user)
 {
 	struct kernel *kernel = user;
+	uint64_t now;
 
-	return (uint64_t)kernel->calls * 1000000;
+	pthread_mutex_lock(&kernel->lock);
+	now = (uint64_t)kernel->calls * 1000000;
+	pthread_mutex_unlock(&kernel->lock);
+	return now;
 }
 
 /* Half of the guest on node 1, half on node 2, every 50th page absent. Node 3 is free. */
-static struct kernel *setup(enum step_kind kind)
+static struct kernel *setup_pages(enum step_kind kind, size_t pages)
 {
 	struct kernel *kernel = calloc(1, sizeof(*kernel));
 	struct job_fixture *fixture = &kernel->fixture;
 	struct fixture_tree *tree = &fixture->tree;
 	char path[64];
 
+	kernel->pages = pages;
+	pthread_mutex_init(&kernel->lock, NULL);
 	job_fixture_init(fixture, kind);
 	for (unsigned node = 0; node < 4; node++)
 		fixture_tree_add_block(tree, node, (int)node, "online", "Normal");
@@ -123,7 +243,7 @@ static struct kernel *setup(enum step_kind kind)
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)getpid());
 	fixture_tree_write(
 		tree, path, "%llx-%llx rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd\n",
-		(unsigned long long)GUEST_START, (unsigned long long)GUEST_START + GUEST_BYTES);
+		(unsigned long long)GUEST_START, (unsigned long long)GUEST_START + pages * 4096);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)getpid());
 	fixture_tree_write(tree, path, "Name:\tqemu\nVmLck:\t0 kB\nVmPin:\t0 kB\n");
 	snprintf(path, sizeof(path), "/proc/%d/fd/0", (int)getpid());
@@ -131,23 +251,34 @@ static struct kernel *setup(enum step_kind kind)
 	snprintf(path, sizeof(path), "/proc/%d/numa_maps", (int)getpid());
 	fixture_tree_write(tree, path, "%llx bind:1-2 file=/memfd:memory-backend-memfd\n",
 			   (unsigned long long)GUEST_START);
-	for (size_t i = 0; i < GUEST_PAGES; i++)
-		kernel->nodes[i] = (int8_t)(i % 50 == 49 ? ABSENT : i < GUEST_PAGES / 2 ? 1 : 2);
+	for (size_t i = 0; i < pages; i++)
+		kernel->nodes[i] = (int8_t)(i % 50 == 49 ? ABSENT : i < pages / 2 ? 1 : 2);
 	write_pagemap(kernel);
 	kernel->full_node = -1;
-	kernel->ops = (struct page_move_ops){fake_move, fake_look, fake_touch, fake_now, kernel};
+	kernel->ops = (struct page_move_ops){.move = fake_move,
+					     .look = fake_look,
+					     .touch = fake_touch,
+					     .is_huge = fake_is_huge,
+					     .now_ns = fake_now,
+					     .user = kernel};
 	fixture->context.move_ops = &kernel->ops;
 	fixture->job.ram_size_count = 1;
-	fixture->job.ram_sizes[0] = GUEST_BYTES;
+	fixture->job.ram_sizes[0] = pages * 4096;
 	fixture->job.ram_cells[0] = 0;
 	fixture->job.step.by_map = true;
 	fixture->job.step.map[1] = 3;
 	return kernel;
 }
 
+static struct kernel *setup(enum step_kind kind)
+{
+	return setup_pages(kind, GUEST_PAGES);
+}
+
 static void teardown(struct kernel *kernel)
 {
 	job_fixture_done(&kernel->fixture);
+	pthread_mutex_destroy(&kernel->lock);
 	free(kernel);
 }
 
@@ -155,7 +286,7 @@ static uint64_t count_on(const struct kernel *kernel, int node)
 {
 	uint64_t count = 0;
 
-	for (size_t i = 0; i < GUEST_PAGES; i++)
+	for (size_t i = 0; i < kernel->pages; i++)
 		count += kernel->nodes[i] == node;
 	return count;
 }
@@ -289,9 +420,12 @@ static void test_cancel(void)
 
 	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
 	kernel->cancel_at_call = 1;
+	/* Makes calls of 2 MiB. */
+	kernel->fixture.job.step.budget_bytes_per_s = 8 << 20;
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
 	CHECK_INT(kernel->calls, 1);
+	CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), count_on(kernel, 1) * 4096);
 	CHECK_INT(kernel->fixture.result.bytes_done, count_on(kernel, 3) * 4096);
 	CHECK_TRUE(count_on(kernel, 1) > 0 && count_on(kernel, 3) > 0);
 	/* An undo of the half that was done. */
@@ -334,6 +468,247 @@ static void test_userfaultfd(void)
 	CHECK_INT(kernel->calls, 0);
 	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_USERFAULTFD) != NULL);
 	teardown(kernel);
+}
+
+/* It is opened while pages are on their way: what is marked is not read any more. */
+static void test_userfaultfd_meanwhile(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+
+	memset(kernel->marked, true, sizeof(kernel->marked));
+	kernel->opens_userfaultfd = true;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->calls, 1);
+	CHECK_INT(kernel->touched_late, 0);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_USERFAULTFD) != NULL);
+	CHECK_TRUE(kernel->fixture.result.outcome != WORKER_OUTCOME_DONE);
+	teardown(kernel);
+}
+
+static uint64_t fact(const struct kernel *kernel, const char *name)
+{
+	return (uint64_t)json_integer_value(json_object_get(kernel->fixture.result.values, name));
+}
+
+/* All of them at work, and together they do what one does. */
+static void test_several_workers(void)
+{
+	struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, GUEST_PAGES_MAX);
+	uint64_t on_1 = count_on(kernel, 1), on_2 = count_on(kernel, 2);
+
+	kernel->fixture.job.step.workers = 4;
+	kernel->fixture.job.step.map[2] = 0;
+	memset(kernel->marked, true, sizeof(kernel->marked));
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->fixture.result.bytes_done, (on_1 + on_2) * 4096);
+	CHECK_INT(fact(kernel, "bytes"), (on_1 + on_2) * 4096);
+	CHECK_INT(fact(kernel, "workers"), 4);
+	CHECK_INT(fact(kernel, "calls"), kernel->calls);
+	CHECK_INT(fact(kernel, "pages_read"), on_1 + on_2);
+	CHECK_INT(count_on(kernel, 3), on_1);
+	CHECK_INT(count_on(kernel, 0), on_2);
+	CHECK_INT(kernel->absent_moves, 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(count_on(kernel, 1), on_1);
+	CHECK_INT(count_on(kernel, 2), on_2);
+	CHECK_TRUE(kernel->most_at_once > 1);
+	/* One of them is told to stop: all do. */
+	kernel->cancel_at_call = kernel->calls + 3;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_TRUE(kernel->calls <= kernel->cancel_at_call + 3);
+	CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder),
+		  (count_on(kernel, 1) + count_on(kernel, 2)) * 4096);
+	CHECK_INT(kernel->fixture.result.bytes_done, (count_on(kernel, 3) + count_on(kernel, 0)) * 4096);
+	teardown(kernel);
+}
+
+/* A guest that suffers, as the daemon tells of it. */
+static void test_what_the_guest_felt(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+
+	kernel->fixture.control.has_limit = true;
+	kernel->fixture.control.stall_us = 10000;
+	kernel->fixture.control.guest_pause_us = 70000;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(fact(kernel, "guest_pause_us"), 70000);
+	CHECK_INT(fact(kernel, "slowed_down"), 1);
+	CHECK_INT(fact(kernel, "longest_call_us"), 1000);
+	teardown(kernel);
+}
+
+/* Eight transparent huge pages, and room for some of them. */
+static void test_huge_pages_stay_whole(void)
+{
+	for (size_t room = 0; room <= 8; room += 4) {
+		struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 4096);
+		uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22;
+		const struct remainder *remainder;
+		json_t *warnings;
+		char text[8];
+
+		for (uint64_t pfn = BLOCK_PAGES; pfn < 4 * BLOCK_PAGES; pfn += 512)
+			fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", pfn * 8, &flags, 8);
+		kernel->is_huge = true;
+		kernel->splits_pages = room == 4;
+		kernel->huge_room = room;
+		memset(kernel->nodes, 1, sizeof(kernel->nodes));
+		write_pagemap(kernel);
+		write_huge_room(kernel);
+		fixture_tree_write(&kernel->fixture.tree, "/sys/devices/system/node/node3/compact", "%s", "");
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.bytes_done, room << 21);
+		CHECK_INT(count_on(kernel, 3), room * 512);
+		remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_WOULD_SPLIT);
+		CHECK_INT(remainder ? remainder->bytes : 0, (8 - room) << 21);
+		CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), (8 - room) << 21);
+		/* The kernel is asked to compact where there is too little, and only there. */
+		job_fixture_read(&kernel->fixture, "/sys/devices/system/node/node3/compact", text, sizeof(text));
+		CHECK_STR(text, room < 8 ? "1" : "");
+		warnings = json_object_get(kernel->fixture.result.values, "warnings");
+		CHECK_INT(json_array_size(warnings), kernel->splits_pages);
+		if (kernel->splits_pages)
+			CHECK_INT(json_integer_value(json_object_get(json_array_get(warnings, 0), "bytes")),
+				  4 << 21);
+		teardown(kernel);
+	}
+}
+
+/* The kernel has soft-dirty, or it has nothing. */
+static void test_order(void)
+{
+	static const enum move_order orders[] = {MOVE_ORDER_COLD_FIRST, MOVE_ORDER_HOT_FIRST};
+
+	for (size_t o = 0; o < ARRAY_SIZE(orders); o++) {
+		struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+		uint64_t on_1 = count_on(kernel, 1), entry = UINT64_C(1) << 63 | UINT64_C(1) << 55 | 1;
+		size_t last_first = 0, first_last = SIZE_MAX;
+		char path[64];
+
+		kernel->fixture.job.step.order = orders[o];
+		kernel->fixture.context.heat_watch_ms = 1;
+		for (size_t i = 0; i < kernel->pages; i++)
+			kernel->hot[i] = i / 100 % 2;
+		write_pagemap(kernel);
+		snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+		fixture_tree_write_at(&kernel->fixture.tree, path, (uintptr_t)page_heat_probe_page() / 4096 * 8,
+				      &entry, sizeof(entry));
+		snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)getpid());
+		fixture_tree_write(&kernel->fixture.tree, path, "%s", "");
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+		CHECK_INT(count_on(kernel, 3), on_1);
+		CHECK_INT(kernel->moves, on_1);
+		CHECK_TRUE(!json_object_get(kernel->fixture.result.values, "warnings"));
+		for (size_t i = 0; i < kernel->pages; i++) {
+			if (!kernel->order[i])
+				continue;
+			if (kernel->hot[i] == (orders[o] == MOVE_ORDER_HOT_FIRST))
+				last_first = kernel->order[i] > last_first ? kernel->order[i] : last_first;
+			else
+				first_last = kernel->order[i] < first_last ? kernel->order[i] : first_last;
+		}
+		CHECK_TRUE(last_first < first_last);
+		teardown(kernel);
+	}
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	json_t *warnings;
+
+	kernel->fixture.job.step.order = MOVE_ORDER_COLD_FIRST;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(count_on(kernel, 1), 0);
+	warnings = json_object_get(kernel->fixture.result.values, "warnings");
+	CHECK_INT(json_array_size(warnings), 1);
+	CHECK_STR(json_string_value(json_object_get(json_array_get(warnings, 0), "code")), "order_not_kept");
+	teardown(kernel);
+}
+
+static void test_swapped(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	const struct remainder *remainder;
+
+	for (size_t i = 100; i < 130; i++)
+		kernel->nodes[i] = SWAPPED;
+	write_pagemap(kernel);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_SWAPPED);
+	CHECK_TRUE(remainder && remainder->bytes == 30 * 4096);
+	CHECK_INT(kernel->absent_moves, 0);
+	CHECK_INT(count_on(kernel, 1), 0);
+	teardown(kernel);
+}
+
+/*
+ * Whatever a host does to a move: nothing is touched that must not be, what moved is counted, and the reasons add up to
+ * what is not where it was sent.
+ */
+static void test_no_byte_without_a_reason(void)
+{
+	for (unsigned seed = 1; seed <= 60; seed++) {
+		unsigned state = seed;
+		struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 500 + (size_t)rand_r(&state) % 12000);
+		struct step *step = &kernel->fixture.job.step;
+		uint64_t stayed = 0, moved = 0;
+		int8_t *before = malloc(kernel->pages);
+
+		step->workers = (unsigned)rand_r(&state) % 5;
+		step->map[1] = rand_r(&state) % 2 ? 3 : 0;
+		step->map[2] = rand_r(&state) % 3 ? 3 : -1;
+		if (rand_r(&state) % 3 == 0) {
+			kernel->refusal = rand_r(&state) % 2 ? -EACCES : -ENODEV;
+			kernel->refused_node = 3;
+		}
+		if (rand_r(&state) % 3 == 0) {
+			kernel->full_node = rand_r(&state) % 2 ? 3 : 0;
+			kernel->room = (size_t)rand_r(&state) % kernel->pages;
+		}
+		if (rand_r(&state) % 4 == 0)
+			kernel->drifts = (size_t)rand_r(&state) % 3000;
+		for (size_t i = 0; i < kernel->pages; i++) {
+			/* In stretches, as real memory is. */
+			if (i && rand_r(&state) % 20) {
+				kernel->nodes[i] = kernel->nodes[i - 1];
+				kernel->busy[i] = 0;
+			} else {
+				kernel->nodes[i] = (int8_t)(rand_r(&state) % 5 - 1);
+				kernel->nodes[i] = kernel->nodes[i] < 0 && rand_r(&state) % 3 == 0
+							   ? SWAPPED
+							   : kernel->nodes[i];
+			}
+			if (rand_r(&state) % 200 == 0)
+				kernel->busy[i] = (uint8_t)(rand_r(&state) % 3 ? 2 : 255);
+			kernel->marked[i] = rand_r(&state) % 10 == 0;
+		}
+		write_pagemap(kernel);
+		memcpy(before, kernel->nodes, kernel->pages);
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		for (size_t i = 0; i < kernel->pages; i++) {
+			int node = kernel->nodes[i];
+
+			moved += node != before[i];
+			stayed += node == SWAPPED || (node >= 0 && step->map[node] >= 0);
+			/* Only what was sent away went, and where it was sent. */
+			if (node != before[i] && (before[i] < 0 || step->map[before[i]] != node))
+				CHECK_INT(i, -1);
+		}
+		CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), stayed * 4096);
+		/* What AutoNUMA took back had moved. */
+		CHECK_TRUE(kernel->fixture.result.bytes_done >= moved * 4096);
+		CHECK_INT(kernel->absent_moves, 0);
+		CHECK_INT(kernel->fixture.result.outcome == WORKER_OUTCOME_DONE, stayed == 0);
+		for (size_t i = 0; i < kernel->fixture.result.remainder.count; i++)
+			CHECK_TRUE(kernel->fixture.result.remainder.items[i].detail[0]);
+		free(before);
+		teardown(kernel);
+	}
 }
 
 static void test_survey(void)
@@ -479,6 +854,13 @@ int main(void)
 		{"cancel", test_cancel},
 		{"guest_gone", test_guest_gone},
 		{"userfaultfd", test_userfaultfd},
+		{"userfaultfd_meanwhile", test_userfaultfd_meanwhile},
+		{"several_workers", test_several_workers},
+		{"what_the_guest_felt", test_what_the_guest_felt},
+		{"huge_pages_stay_whole", test_huge_pages_stay_whole},
+		{"order", test_order},
+		{"swapped", test_swapped},
+		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
 		{"survey", test_survey},
 		{"page_runs", test_page_runs},
 		{"page_runs_refuses", test_page_runs_refuses},

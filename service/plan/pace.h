@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How fast a mover goes: the size of its calls, the silence between them, and what a budget allows. Pure: the caller
+ * brings what was measured, and the time.
+ */
+#ifndef BALLAST_SERVICE_PACE_H
+#define BALLAST_SERVICE_PACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Sizes of calls that are tried, each twice the one before. */
+#define PACE_SIZES 8
+
+/* Of one thread, for pages of one size. The caller keeps it, zeroed to begin, and uses the first two. */
+struct pace {
+	uint64_t batch_bytes; /* of the next call: whole pages, at least one */
+	uint32_t pause_us;    /* before it */
+	/* Hill climbing. */
+	unsigned at, best;	  /* the size in use, and the one that gave the most */
+	double rates[PACE_SIZES]; /* bytes a us of each, 0: not known */
+	uint64_t tried_bytes, tried_us;
+	unsigned tried_calls;
+	unsigned rest;	 /* trials before another size is tried */
+	unsigned failed; /* neighbours tried in a row that were no better */
+	bool downwards;
+};
+
+struct pace_input {
+	uint64_t call_us;    /* duration of the last call; 0: none yet */
+	uint64_t call_bytes; /* what it moved */
+	uint64_t page_bytes;
+	uint64_t bytes_per_s; /* budget; 0: none */
+	unsigned ease;	      /* pace_ease.level */
+};
+
+/*
+ * The next call's size: that which moves the most in its time, never longer than leaves a pause or a cancel heard within
+ * a second, and no more than the budget lets go in a second. Each level of ease halves the size, as far as that helps,
+ * and doubles the time of a call by a silence after it.
+ */
+struct pace pace_next(const struct pace *last, const struct pace_input *input);
+
+/* Levels of ease: at the highest a mover works an eighth of the time. */
+#define PACE_EASE_MAX 3
+
+/* How much a guest's own word slows its mover down. Zeroed to begin. */
+struct pace_ease {
+	unsigned level;
+	uint64_t changed_at_us;
+	uint64_t worst_us; /* the longest pause that the guest told of */
+	uint64_t slowed;   /* how often it was slowed down */
+};
+
+/*
+ * guest_pause_us: the longest pause that the guest felt since it was last told, 0: nothing new is known. More than
+ * stall_us (0: no budget) slows down at once; it goes faster again step by step, as long as nothing more is heard.
+ */
+struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
+				uint64_t now_us);
+
+/*
+ * A budget of bytes a second that several may share: books so many bytes and returns how long to wait before they go.
+ * *paid_until_us is the budget's whole memory, zeroed to begin. What was not used up is not saved: no bursts.
+ */
+uint64_t pace_budget_take(uint64_t *paid_until_us, uint64_t now_us, uint64_t bytes, uint64_t bytes_per_s);
+/* Of what was booked so many bytes did not go. */
+void pace_budget_return(uint64_t *paid_until_us, uint64_t bytes, uint64_t bytes_per_s);
+
+#endif

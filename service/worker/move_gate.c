@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All is kept under one lock, which is taken a few times a call of many milliseconds. What a walk asks at every run of
+ * pages is atomic beside it.
+ */
+#include "move_gate.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+#include "snapshot.h"
+#include "step.h"
+#include "worker_control.h"
+
+/* A node that has just been compacted has nothing more to give. */
+#define COMPACT_AGAIN_US 10000000
+
+struct move_gate {
+	struct worker_control *control; /* borrowed */
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* of the monotonic clock */
+	atomic_int error;	/* changed under the lock */
+	bool is_paused;
+	uint64_t bytes_per_s;
+	uint32_t stall_us;
+	unsigned limits; /* counted: who waits for an old budget asks anew */
+	struct pace_ease ease;
+	uint64_t moved_bytes;
+	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
+	uint64_t compacted_at_us[SNAPSHOT_NODES_MAX];
+};
+
+static uint64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+int move_gate_new(struct worker_control *control, const struct step *step, struct move_gate **ret_gate)
+{
+	struct move_gate *gate = calloc(1, sizeof(*gate));
+	pthread_condattr_t attributes;
+
+	if (!gate)
+		return -ENOMEM;
+	gate->control = control;
+	gate->bytes_per_s = step->budget_bytes_per_s;
+	gate->stall_us = step->budget_stall_us;
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_mutex_init(&gate->lock, NULL);
+	pthread_cond_init(&gate->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	*ret_gate = gate;
+	move_gate_hear(gate);
+	return 0;
+}
+
+struct move_gate *move_gate_free(struct move_gate *gate)
+{
+	if (!gate)
+		return NULL;
+	pthread_cond_destroy(&gate->changed);
+	pthread_mutex_destroy(&gate->lock);
+	free(gate);
+	return NULL;
+}
+
+void move_gate_hear(struct move_gate *gate)
+{
+	struct worker_control *control = gate->control;
+
+	pthread_mutex_lock(&gate->lock);
+	gate->is_paused = control->is_paused;
+	if (control->has_limit && (gate->bytes_per_s != control->bytes_per_s || gate->stall_us != control->stall_us)) {
+		gate->bytes_per_s = control->bytes_per_s;
+		gate->stall_us = control->stall_us;
+		gate->limits++;
+		memset(gate->paid_until_us, 0, sizeof(gate->paid_until_us));
+	}
+	/* What the guest felt is one measurement: it counts once. */
+	gate->ease = pace_ease_next(&gate->ease, gate->stall_us, control->guest_pause_us, now_us());
+	control->guest_pause_us = 0;
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void move_gate_shut(struct move_gate *gate, int error)
+{
+	pthread_mutex_lock(&gate->lock);
+	if (!gate->error)
+		gate->error = error;
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+int move_gate_error(struct move_gate *gate)
+{
+	return gate->error;
+}
+
+void move_gate_reopen(struct move_gate *gate)
+{
+	gate->error = 0;
+}
+
+/* Until that time, or a change. The lock is held. */
+static void wait_until(struct move_gate *gate, uint64_t until_us)
+{
+	struct timespec until = {.tv_sec = (time_t)(until_us / 1000000),
+				 .tv_nsec = (long)(until_us % 1000000) * 1000};
+
+	pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
+}
+
+int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_t bytes)
+{
+	uint64_t *paid = &gate->paid_until_us[source][destination], until = 0;
+	unsigned limits = 0;
+	bool is_booked = false;
+	int error;
+
+	pthread_mutex_lock(&gate->lock);
+	while (!(error = gate->error) && !gate->control->is_cancelled) {
+		uint64_t now = now_us();
+
+		if (gate->is_paused) {
+			pthread_cond_wait(&gate->changed, &gate->lock);
+			continue;
+		}
+		if (!is_booked || limits != gate->limits) {
+			until = now + pace_budget_take(paid, now, bytes, gate->bytes_per_s);
+			limits = gate->limits;
+			is_booked = true;
+		}
+		if (now >= until)
+			break;
+		wait_until(gate, until);
+	}
+	if (!error && gate->control->is_cancelled)
+		error = -ECANCELED;
+	pthread_mutex_unlock(&gate->lock);
+	return error;
+}
+
+void move_gate_leave(struct move_gate *gate, int source, int destination, uint64_t bytes, uint64_t moved_bytes)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->moved_bytes += moved_bytes;
+	if (moved_bytes < bytes)
+		pace_budget_return(&gate->paid_until_us[source][destination], bytes - moved_bytes, gate->bytes_per_s);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+int move_gate_wait(struct move_gate *gate, uint64_t pause_us)
+{
+	uint64_t until = now_us() + pause_us;
+	int error;
+
+	pthread_mutex_lock(&gate->lock);
+	while (!(error = gate->error) && !gate->control->is_cancelled && now_us() < until)
+		wait_until(gate, until);
+	if (!error && gate->control->is_cancelled)
+		error = -ECANCELED;
+	pthread_mutex_unlock(&gate->lock);
+	return error;
+}
+
+bool move_gate_is_open(struct move_gate *gate)
+{
+	return !gate->error;
+}
+
+uint64_t move_gate_moved_bytes(struct move_gate *gate)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&gate->lock);
+	bytes = gate->moved_bytes;
+	pthread_mutex_unlock(&gate->lock);
+	return bytes;
+}
+
+uint64_t move_gate_bytes_per_s(struct move_gate *gate)
+{
+	uint64_t bytes_per_s;
+
+	pthread_mutex_lock(&gate->lock);
+	bytes_per_s = gate->bytes_per_s;
+	pthread_mutex_unlock(&gate->lock);
+	return bytes_per_s;
+}
+
+struct pace_ease move_gate_ease(struct move_gate *gate)
+{
+	struct pace_ease ease;
+
+	pthread_mutex_lock(&gate->lock);
+	ease = gate->ease;
+	pthread_mutex_unlock(&gate->lock);
+	return ease;
+}
+
+bool move_gate_may_compact(struct move_gate *gate, int node_id)
+{
+	uint64_t now = now_us(), *last = &gate->compacted_at_us[node_id];
+	bool may;
+
+	pthread_mutex_lock(&gate->lock);
+	may = !*last || now - *last >= COMPACT_AGAIN_US;
+	if (may)
+		*last = now;
+	pthread_mutex_unlock(&gate->lock);
+	return may;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mover_cpus.h"
+
+#include <string.h>
+#include "node_mask.h"
+#include "numa_node.h"
+#include "sysroot.h"
+
+/*
+ * On a node with fewer CPUs the mover would fight for them with the guest itself, whose threads the kernel draws to where
+ * its memory is now (kernel/sched/fair.c task_numa_migrate): on one CPU that cost more than the copying.
+ */
+#define NEAR_CPUS_MIN 4
+/* The lists of processors of a large host, as /proc/PID/status prints them. */
+#define STATUS_LIMIT ((size_t)64 * 1024)
+
+/* The processors that a thread may use. */
+static bool read_allowed(const struct sysroot *sysroot, pid_t pid, const char *thread, struct node_set *ret_cpus)
+{
+	CLEANUP_FREE char *status = NULL;
+	char *list;
+
+	if (sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/task/%s/status", (int)pid, thread))
+		return false;
+	list = strstr(status, "\nCpus_allowed_list:");
+	if (!list)
+		return false;
+	list += strlen("\nCpus_allowed_list:");
+	list += strspn(list, " \t");
+	list[strcspn(list, "\n")] = '\0';
+	/* Processors beyond the set's size: then the list is not understood at all. */
+	return node_set_parse(list, ret_cpus) == 0;
+}
+
+/* What vCPU threads (QEMU names them "CPU 0/KVM") are bound to. One that may use all of cpus is not bound. */
+static void take_away_vcpus(const struct sysroot *sysroot, pid_t pid, struct node_set *cpus)
+{
+	struct sysroot_names threads = {0};
+	struct node_set taken, allowed;
+	char name[32];
+
+	node_set_clear(&taken);
+	sysroot_list(sysroot, &threads, "/proc/%d/task", (int)pid);
+	for (size_t i = 0; i < threads.count; i++)
+		if (!sysroot_read_text(sysroot, name, sizeof(name), "/proc/%d/task/%s/comm", (int)pid,
+				       threads.names[i]) &&
+		    strncmp(name, "CPU ", 4) == 0 && read_allowed(sysroot, pid, threads.names[i], &allowed) &&
+		    !node_set_is_subset(cpus, &allowed))
+			taken = node_set_union(&taken, &allowed);
+	sysroot_names_done(&threads);
+	*cpus = node_set_difference(cpus, &taken);
+}
+
+bool mover_cpus_choose(const struct sysroot *sysroot, pid_t pid, uint64_t nodes, unsigned threads,
+		       cpu_set_t *ret_cpus)
+{
+	struct numa_node_list list = {0};
+	struct node_set cpus, own;
+
+	node_set_clear(&cpus);
+	if (numa_node_list_read(sysroot, &list))
+		return false;
+	for (size_t i = 0; i < list.count; i++)
+		if ((nodes & node_mask_of(list.nodes[i].id)) && list.nodes[i].has_cpu &&
+		    !node_set_parse(list.nodes[i].cpus, &own))
+			cpus = node_set_union(&cpus, &own);
+	numa_node_list_done(&list);
+	take_away_vcpus(sysroot, pid, &cpus);
+	if (node_set_count(&cpus) < NEAR_CPUS_MIN || (unsigned)node_set_count(&cpus) < threads)
+		return false;
+	CPU_ZERO(ret_cpus);
+	NODE_SET_FOR_EACH(cpu, &cpus)
+		CPU_SET(cpu, ret_cpus);
+	return true;
+}
