@@ -87,8 +87,8 @@ static bool narrow_next(struct mover *mover)
 	struct step step;
 
 	if (!wide || wide->state == STEP_STATE_FAILED ||
-	    plan_count(mover->input, STEP_KIND_CPUSET) > 1 ||
-	    plan_count(mover->input, STEP_KIND_NUMATUNE))
+	    plan_tried(mover->input, STEP_KIND_CPUSET) > 1 ||
+	    plan_tried(mover->input, STEP_KIND_NUMATUNE))
 		return false;
 	leave = mover->goal.to_nodes ? ~mover->goal.to_nodes
 				     : mover->goal.sources & ~mover->goal.destinations;
@@ -160,7 +160,7 @@ static bool policy_next(struct mover *mover)
 	uint64_t nodes;
 	struct step step;
 
-	if (plan_count(mover->input, STEP_KIND_MEMORY_POLICY) ||
+	if (plan_tried(mover->input, STEP_KIND_MEMORY_POLICY) ||
 	    !move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
 	    (guest->policy_mode == mode && guest->policy_nodes == nodes))
 		return false;
@@ -186,7 +186,7 @@ static bool cpus_next(struct mover *mover)
 	uint64_t nodes = 0;
 	struct step step;
 
-	if (!mover->input->wish->move.cpus || plan_count(mover->input, STEP_KIND_CPUS))
+	if (!mover->input->wish->move.cpus || plan_tried(mover->input, STEP_KIND_CPUS))
 		return false;
 	for (size_t i = 0; i < snapshot->node_count; i++)
 		if (snapshot->nodes[i].has_cpus)
@@ -212,8 +212,8 @@ static bool pages_next(struct mover *mover)
 	if (plan_is_late(input) || !plan_guest_runs(mover->guest) || mover->guest->userfaultfd ||
 	    mover->guest->migrating)
 		return false;
-	if (last &&
-	    (last->bytes_done == 0 || plan_count(input, STEP_KIND_MOVE_PAGES) >= PASSES_MAX))
+	if (last && ((last->bytes_done == 0 && !plan_was_cut(last)) ||
+		     plan_tried(input, STEP_KIND_MOVE_PAGES) >= PASSES_MAX))
 		return false;
 	/* A second pass over a map that crosses itself would carry back what the first brought. */
 	if (last && mover->goal.opaque && !mover->goal.by_cells)
@@ -244,7 +244,7 @@ static bool persist_next(struct mover *mover)
 	struct step step;
 
 	if (!mover->input->wish->move.persist || !guest->persistent || !stored ||
-	    plan_count(mover->input, STEP_KIND_PERSIST) ||
+	    plan_tried(mover->input, STEP_KIND_PERSIST) ||
 	    move_goal_nodes(&mover->goal, stored) == stored)
 		return false;
 	plan_step_init(&step, STEP_KIND_PERSIST, guest);
@@ -314,7 +314,7 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		uint64_t mems = mover.guest->cpuset_mems | mover.goal.destinations;
 
 		/* Tried, and the destination is still not allowed. */
-		if (wide) {
+		if (wide && plan_tried(input, STEP_KIND_CPUSET)) {
 			move_remainder_left(&mover, REMAINDER_CPUSET_CANNOT_CHANGE,
 				  "its cpuset does not allow the destination");
 			return;

@@ -46,7 +46,8 @@ static const struct step_record *tried(const struct pools *pools, int node, cons
 
 		if (step->kind == STEP_KIND_HOST_POOL && step->node == node &&
 		    step->page_bytes == pools->page && strcmp(step->text, mark) == 0 &&
-		    input->history[i].state != STEP_STATE_UNDONE)
+		    input->history[i].state != STEP_STATE_UNDONE &&
+		    !plan_was_cut(&input->history[i]))
 			return &input->history[i];
 	}
 	return NULL;

@@ -211,6 +211,22 @@ size_t plan_count(const struct plan_input *input, enum step_kind kind)
 	return count;
 }
 
+bool plan_was_cut(const struct step_record *record)
+{
+	return remainder_list_has(&record->remainder, REMAINDER_RESTARTED);
+}
+
+size_t plan_tried(const struct plan_input *input, enum step_kind kind)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		count += input->history[i].step.kind == kind &&
+			 input->history[i].state != STEP_STATE_UNDONE &&
+			 !plan_was_cut(&input->history[i]);
+	return count;
+}
+
 const struct step_record *plan_last(const struct plan_input *input, enum step_kind kind)
 {
 	for (size_t i = input->history_count; i-- > 0;)

@@ -40,6 +40,10 @@ uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot
 
 /* plan_common.c: the history. A step counts whatever became of it, unless it was undone. */
 size_t plan_count(const struct plan_input *input, enum step_kind kind);
+/* A restart of the daemon cut it short: whatever it was to do may be asked for again. */
+bool plan_was_cut(const struct step_record *record);
+/* Likewise, without those that were cut. */
+size_t plan_tried(const struct plan_input *input, enum step_kind kind);
 const struct step_record *plan_last(const struct plan_input *input, enum step_kind kind);	/* NULL: none */
 bool plan_is_late(const struct plan_input *input);
 uint64_t plan_min(uint64_t a, uint64_t b);

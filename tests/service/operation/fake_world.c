@@ -44,6 +44,10 @@ static void see_nodes(struct fake_world *world, struct snapshot *snapshot)
 		node->free_bytes = node->total_bytes > node->guest_bytes
 					   ? node->total_bytes - node->guest_bytes
 					   : 0;
+		node->pool_count = 1;
+		node->pools[0].page_bytes = 2 * FAKE_MIB;
+		node->pools[0].total = node->pools[0].free =
+			world->state.pool_bytes[id] / (2 * FAKE_MIB);
 		for (int other = 0; other < FAKE_NODES; other++)
 			node->distances[other] =
 				other == id ? 10 : (uint8_t)(10 + 5 * (id + other));
@@ -120,6 +124,13 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->backings[0].page_bytes = 4096;
 		guest->backings[0].bytes = from->current_bytes;
 		guest->backings[0].cell = 0;
+		if (world->has_huge) {
+			guest->backing_count = 2;
+			guest->backings[1] = guest->backings[0];
+			guest->backings[1].kind = BACKING_KIND_HUGETLB;
+			guest->backings[1].page_bytes = 2 * FAKE_MIB;
+			guest->backings[0].bytes = guest->backings[1].bytes = from->current_bytes / 2;
+		}
 		guest->policy_mode = from->policy_mode;
 		guest->policy_nodes = from->policy_nodes;
 		guest->numatune_mode =
@@ -128,7 +139,7 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->stored_numatune_nodes = from->stored_nodes;
 		guest->persistent = true;
 		guest->cpuset_mems = from->cpuset_mems;
-		guest->cpu_nodes = 3;
+		guest->cpu_nodes = from->cpu_nodes;
 		guest->agent.state = AGENT_STATE_READY;
 		guest->agent.reported = true;
 		guest->agent.features = UINT64_MAX;
@@ -286,6 +297,18 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 		if (!half)
 			guest->cpuset_mems = step->nodes;
 		break;
+	case STEP_KIND_CPUS:
+		if (!half)
+			guest->cpu_nodes = step->nodes;
+		break;
+	case STEP_KIND_HOST_POOL: {
+		uint64_t *pool = &world->state.pool_bytes[step->node];
+
+		was = *pool;
+		*pool = half ? (was + step->target_bytes) / 2 : step->target_bytes;
+		outcome->bytes_done = was > *pool ? was - *pool : *pool - was;
+		break;
+	}
 	case STEP_KIND_NUMATUNE:
 		if (!half)
 			guest->numatune_nodes = step->nodes;
@@ -321,8 +344,6 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
-	case STEP_KIND_HOST_POOL:
-	case STEP_KIND_CPUS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 		break;
@@ -344,8 +365,10 @@ static char *values_before(struct fake_world *world, const struct step *step)
 
 	for (size_t i = 0; i < FAKE_BLOCKS; i++)
 		online[i] = world->state.online[i] ? '1' : '0';
-	json = json_pack("{s:s, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "online",
-			 online, "node_bytes", (json_int_t)(guest ? guest->node_bytes[0] : 0),
+	json = json_pack("{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+			 "online", online, "pool",
+			 (json_int_t)(step->node >= 0 ? world->state.pool_bytes[step->node] : 0),
+			 "cpus", (json_int_t)(guest ? guest->cpu_nodes : 0), "node_bytes", (json_int_t)(guest ? guest->node_bytes[0] : 0),
 			 (json_int_t)(guest ? guest->node_bytes[1] : 0),
 			 (json_int_t)(guest ? guest->node_bytes[2] : 0), "mode",
 			 guest ? (int)guest->policy_mode : 0, "policy",
@@ -367,14 +390,15 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 {
 	struct fake_guest *guest = guest_of(world, step);
 	json_t *json = json_loads(before, 0, NULL);
-	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, huge;
+	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, huge, pool, cpus;
 	const char *online;
 	int mode, lease;
 	bool every_second = true;
 
 	assert(json &&
-	       json_unpack(json, "{s:s, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
-			   "online", &online, "node_bytes", &nodes[0], &nodes[1], &nodes[2], "mode",
+	       json_unpack(json,
+			   "{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+			   "online", &online, "pool", &pool, "cpus", &cpus, "node_bytes", &nodes[0], &nodes[1], &nodes[2], "mode",
 			   &mode, "policy", &policy, "numatune", &numatune, "stored", &stored,
 			   "cpuset", &cpuset, "requested", &requested, "huge", &huge, "lease",
 			   &lease) == 0);
@@ -396,6 +420,14 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 		break;
 	case STEP_KIND_CPUSET:
 		guest->cpuset_mems = half ? guest->cpuset_mems : (uint64_t)cpuset;
+		break;
+	case STEP_KIND_CPUS:
+		guest->cpu_nodes = half ? guest->cpu_nodes : (uint64_t)cpus;
+		break;
+	case STEP_KIND_HOST_POOL:
+		world->state.pool_bytes[step->node] =
+			half ? (world->state.pool_bytes[step->node] + (uint64_t)pool) / 2
+			     : (uint64_t)pool;
 		break;
 	case STEP_KIND_NUMATUNE:
 		guest->numatune_nodes = half ? guest->numatune_nodes : (uint64_t)numatune;
@@ -427,8 +459,6 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
-	case STEP_KIND_HOST_POOL:
-	case STEP_KIND_CPUS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 	case STEP_KIND_EJECT:
@@ -729,6 +759,7 @@ void fake_world_init(struct fake_world *world)
 		struct fake_guest *guest = &world->state.guests[i];
 
 		guest->cpuset_mems = 7;
+		guest->cpu_nodes = 3;
 		guest->policy_mode = POLICY_MODE_DEFAULT;
 		guest->node_bytes[1] = i == 0 ? 0 : 256 * FAKE_MIB;
 		guest->node_bytes[2] = i == 0 ? 512 * FAKE_MIB : 128 * FAKE_MIB;

@@ -21,7 +21,7 @@
 
 struct fake_guest {
 	uint64_t node_bytes[FAKE_NODES];
-	uint64_t policy_nodes, numatune_nodes, stored_nodes, cpuset_mems;
+	uint64_t policy_nodes, numatune_nodes, stored_nodes, cpuset_mems, cpu_nodes;
 	uint64_t requested_bytes, current_bytes;
 	uint64_t huge_free_bytes;
 	uint64_t stuck_above; /* shrinks no further than this until it is kicked; 0: not stuck */
@@ -32,6 +32,7 @@ struct fake_guest {
 /* What an operation may change, and so what an undo must put back. */
 struct fake_state {
 	struct fake_guest guests[FAKE_GUESTS];
+	uint64_t pool_bytes[FAKE_NODES]; /* free huge pages of 2 MiB */
 	bool online[FAKE_BLOCKS];
 	bool ejected;
 };
@@ -64,6 +65,7 @@ struct fake_world {
 	unsigned ticks; /* in the whole life */
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
+	bool has_huge;	     /* the guests' memory is in huge pages too */
 	bool answers_inside; /* looks and prepares answer in the call itself */
 	/* numbers from 1; 0: never */
 	unsigned fail_start, part_start, hang_start, stick_start, fail_prepare, fail_look;

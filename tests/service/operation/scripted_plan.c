@@ -112,6 +112,89 @@ static void scripted_resize(const struct plan_input *input, struct decision *dec
 			is_late(input) ? REMAINDER_DEADLINE : REMAINDER_DRIVER_STALLED);
 }
 
+/* What is asked for again and again gives a reason, and never twice more. */
+static struct step *try(const struct plan_input *input, struct decision *decision, enum step_kind kind,
+			const struct snapshot_guest *guest, unsigned tries)
+{
+	if (count_of(input, kind, guest->uuid) < tries)
+		return take(decision, kind, guest);
+	give_up(input, decision, REMAINDER_PAGE_BUSY);
+	return NULL;
+}
+
+/* With every kind of step that a move can have, in its order; a part of the memory is unplugged for the while. */
+static void scripted_full_move(const struct plan_input *input, struct decision *decision)
+{
+	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
+	uint64_t to_nodes = input->wish->move.to_nodes;
+	int to = __builtin_ctzll(to_nodes);
+	uint64_t elsewhere = guest->resident_bytes - guest->node_bytes[to];
+	uint64_t pool = snapshot_node((struct snapshot *)input->snapshot, to)->pools[0].total * 2 * MIB;
+	unsigned requests = count_of(input, STEP_KIND_REQUEST, guest->uuid);
+	struct step *step = NULL;
+
+	if (is_late(input) && guest->requested_bytes != guest->current_bytes &&
+	    !count_of(input, STEP_KIND_SETTLE, guest->uuid)) {
+		step = take(decision, STEP_KIND_SETTLE, guest);
+		step->undoable = false;
+		step->target_bytes = guest->current_bytes - BASE;
+	} else if (is_late(input)) {
+		give_up(input, decision, REMAINDER_DEADLINE);
+	} else if (pool < 128 * MIB) {
+		step = try(input, decision, STEP_KIND_HOST_POOL, guest, 2);
+		if (step)
+			step->node = to;
+		if (step)
+			step->target_bytes = 128 * MIB;
+	} else if (elsewhere && !(guest->cpuset_mems & to_nodes)) {
+		step = try(input, decision, STEP_KIND_CPUSET, guest, 2);
+		if (step)
+			step->nodes = guest->cpuset_mems | to_nodes;
+	} else if (guest->policy_nodes != to_nodes) {
+		step = try(input, decision, STEP_KIND_MEMORY_POLICY, guest, 2);
+		if (step) {
+			step->mode = POLICY_MODE_BIND;
+			step->nodes = to_nodes;
+		}
+	} else if (guest->cpu_nodes != to_nodes) {
+		step = try(input, decision, STEP_KIND_CPUS, guest, 2);
+		if (step)
+			step->nodes = to_nodes;
+	} else if (elsewhere && !count_of(input, STEP_KIND_REPORT_FREE, guest->uuid)) {
+		take(decision, STEP_KIND_REPORT_FREE, guest)->undoable = false;
+	} else if (elsewhere && requests == 0) {
+		step = take(decision, STEP_KIND_REQUEST, guest);
+		step->bytes = 64 * MIB;
+		step->target_bytes = guest->current_bytes - BASE - step->bytes;
+	} else if (elsewhere) {
+		step = try(input, decision, STEP_KIND_MOVE_PAGES, guest, 2);
+		if (step) {
+			step->bytes = elsewhere;
+			step->by_map = true;
+			for (int node = 0; node < 3; node++)
+				step->map[node] = (int8_t)(node == to ? -1 : to);
+		}
+	} else if (guest->current_bytes < input->start_bytes) {
+		step = requests < 3 ? take(decision, STEP_KIND_REQUEST, guest) : NULL;
+		if (step) {
+			step->bytes = input->start_bytes - guest->current_bytes;
+			step->target_bytes = input->start_bytes - BASE;
+		} else {
+			give_up(input, decision, REMAINDER_DRIVER_STALLED);
+		}
+	} else if (guest->cpuset_mems != to_nodes) {
+		step = try(input, decision, STEP_KIND_CPUSET, guest, 4);
+		if (step)
+			step->nodes = to_nodes;
+	} else if (guest->stored_numatune_nodes != to_nodes) {
+		step = try(input, decision, STEP_KIND_PERSIST, guest, 2);
+		if (step)
+			step->nodes = to_nodes;
+	} else {
+		decision->kind = DECISION_KIND_DONE;
+	}
+}
+
 static void scripted_move(const struct plan_input *input, struct decision *decision)
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
@@ -119,7 +202,9 @@ static void scripted_move(const struct plan_input *input, struct decision *decis
 	uint64_t elsewhere = guest->resident_bytes - guest->node_bytes[to];
 	struct step *step;
 
-	if (is_late(input)) {
+	if (input->wish->move.persist) {
+		scripted_full_move(input, decision);
+	} else if (is_late(input)) {
 		give_up(input, decision, REMAINDER_DEADLINE);
 	} else if (guest->policy_nodes != input->wish->move.to_nodes) {
 		if (count_of(input, STEP_KIND_MEMORY_POLICY, guest->uuid) > 1) {
