@@ -24,10 +24,9 @@ class Mapping:
         return sum(self.bytes.values())
 
 
-def numa_maps(host, pid):
-    """Every mapping of a process inside the virtual host, as a list of Mapping."""
+def _parse_numa_maps(text):
     found = []
-    for line in host.read(f"/proc/{pid}/numa_maps", timeout=120).splitlines():
+    for line in text.splitlines():
         words = line.split()
         numbers = dict(word.split("=", 1) for word in words[2:] if "=" in word)
         page = int(numbers.get("kernelpagesize_kB", "4")) * 1024
@@ -37,42 +36,79 @@ def numa_maps(host, pid):
     return found
 
 
-def _sizes(host, pid):
-    sizes = {}
-    for line in host.read(f"/proc/{pid}/maps").splitlines():
-        start, end = line.split()[0].split("-")
-        sizes[int(start, 16)] = int(end, 16) - int(start, 16)
-    return sizes
+def numa_maps(host, pid):
+    """Every mapping of a process inside the virtual host, as a list of Mapping."""
+    return _parse_numa_maps(host.read(f"/proc/{pid}/numa_maps", timeout=120))
+
+
+class Memory:
+    """What the kernel says of a guest's RAM at one moment.
+
+    mappings  its RAM mappings, a list of Mapping: base memory and virtio-mem, however backed
+    nodes     {host node: bytes}; nodes with none are absent
+    policies  the set of their policies: {"bind:1"}
+    ranges    "START-END" of its RAM areas: neighbouring mappings of one file, or of none, are one
+    largest   the largest of them
+    """
+
+    def __init__(self, guest):
+        # One process for both files: starting a program is the expensive thing in the virtual host.
+        maps, _, numa = guest.host.out(f"cd /proc/$(cat /run/libvirt/qemu/{guest.name}.pid) && cat maps && echo && "
+                                       "cat numa_maps", timeout=120).partition("\n\n")
+        sizes = {}
+        for line in maps.splitlines():
+            start, end = line.split()[0].split("-")
+            sizes[int(start, 16)] = int(end, 16) - int(start, 16)
+        wanted = {cell.mib << 20 for cell in guest.cells} | {device.mib << 20 for device in guest.virtio_mem}
+        self.mappings, self.nodes, areas = [], {}, []
+        for mapping in _parse_numa_maps(numa):
+            named = "memory-backend-memfd" in mapping.file or "hugepages" in mapping.file or \
+                "/libvirt/qemu" in mapping.file
+            size = sizes.get(mapping.start, 0)
+            # Anonymous RAM has no name. Only the RAM blocks have exactly these sizes, unless the kernel has joined
+            # neighbours of one policy into one mapping, or split one block: then being very large is what tells.
+            if not named and (mapping.file or (size not in wanted and size < 96 << 20)):
+                continue
+            self.mappings.append(mapping)
+            for node, bytes_there in mapping.bytes.items():
+                if bytes_there:
+                    self.nodes[node] = self.nodes.get(node, 0) + bytes_there
+            if areas and areas[-1][1] == mapping.start and areas[-1][2] == mapping.file:
+                areas[-1][1] += size
+            else:
+                areas.append([mapping.start, mapping.start + size, mapping.file])
+        self.policies = {mapping.policy for mapping in self.mappings}
+        self.ranges = [f"{start:x}-{end:x}" for start, end, _ in areas]
+        self.largest = max(((end - start, f"{start:x}-{end:x}") for start, end, _ in areas), default=(0, ""))[1]
+
+    @property
+    def total_bytes(self):
+        return sum(self.nodes.values())
+
+    def off(self, *nodes):
+        """Bytes that are on none of these nodes."""
+        return sum(size for node, size in self.nodes.items() if node not in nodes)
 
 
 def guest_mappings(guest):
-    """The mappings of the guest's QEMU process that are guest RAM: base memory and virtio-mem, however backed."""
-    sizes = _sizes(guest.host, guest.pid)
-    wanted = {cell.mib << 20 for cell in guest.cells} | {device.mib << 20 for device in guest.virtio_mem}
-    found = []
-    for mapping in numa_maps(guest.host, guest.pid):
-        named = "memory-backend-memfd" in mapping.file or "hugepages" in mapping.file or "/libvirt/qemu" in mapping.file
-        size = sizes.get(mapping.start, 0)
-        # Anonymous RAM has no name. Only the RAM blocks have exactly these sizes, unless the kernel has joined
-        # neighbours of one policy into one mapping, or split one block: then being very large is what tells.
-        if named or (not mapping.file and (size in wanted or size >= 96 << 20)):
-            found.append(mapping)
-    return found
+    """The mappings of the guest's QEMU process that are guest RAM."""
+    return Memory(guest).mappings
 
 
 def guest_bytes_by_node(guest):
     """{host node: bytes of guest RAM there} by numa_maps; nodes with none are absent."""
-    total = {}
-    for mapping in guest_mappings(guest):
-        for node, size in mapping.bytes.items():
-            if size:
-                total[node] = total.get(node, 0) + size
-    return total
+    return Memory(guest).nodes
 
 
 def guest_policies(guest):
     """The set of policies of the guest's RAM mappings: {"bind:1"}."""
-    return {mapping.policy for mapping in guest_mappings(guest)}
+    return Memory(guest).policies
+
+
+def transparent_huge_bytes(guest):
+    """How much of a guest's anonymous memory is in transparent huge pages; those that AutoNUMA has marked do not show."""
+    line = guest.host.out(f"grep AnonHugePages /proc/$(cat /run/libvirt/qemu/{guest.name}.pid)/smaps_rollup")
+    return int(line.split()[1]) * 1024
 
 
 def cpusets(guest):
@@ -152,6 +188,23 @@ def node_meminfo(host, node):
         words = line.split()
         found[words[2].rstrip(":")] = int(words[3]) * (1024 if words[-1] == "kB" else 1)
     return found
+
+
+def pools(host, size_kib=2048):
+    """{node: (total, free)} of all nodes' pools of huge pages."""
+    text = host.out("cd /sys/devices/system/node && grep -H '' "
+                    f"node*/hugepages/hugepages-{size_kib}kB/nr_hugepages node*/hugepages/hugepages-{size_kib}kB/free_hugepages")
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"node(\d+)/.*/(nr|free)_hugepages:(\d+)", line)
+        found.setdefault(int(match[1]), {})[match[2]] = int(match[3])
+    return {node: (counts["nr"], counts["free"]) for node, counts in found.items()}
+
+
+def vmstat(host, *keys):
+    """{key: count} of /proc/vmstat."""
+    found = dict(line.split() for line in host.read("/proc/vmstat").splitlines())
+    return {key: int(found[key]) for key in keys}
 
 
 def hugepages(host, node, size_kib=2048):

@@ -31,23 +31,28 @@ AGENT = "guest-agent/ballast-agent"
 
 @dataclass
 class Cell:
-    """A NUMA node of the guest's own. host_nodes: strict binding of this cell alone ("2")."""
+    """A NUMA node of the guest's own.
+
+    host_nodes: strict binding of this cell alone ("2"). page_kib: huge pages of this size behind this cell alone.
+    """
     mib: int
     vcpus: int = 1
     host_nodes: str = ""
+    page_kib: int = 0
 
 
 @dataclass
 class VirtioMem:
     """A virtio-mem device: its whole size, what is plugged at the start, and the guest's cell it belongs to.
 
-    host_nodes: what libvirt calls its source nodes (""): as the cell.
+    host_nodes: what libvirt calls its source nodes (""): as the cell. page_kib: huge pages behind this device alone.
     """
     mib: int
     requested_mib: int = 0
     cell: int = 0
     block_kib: int = 2048
     host_nodes: str = ""
+    page_kib: int = 0
 
 
 INIT = """#!/bin/busybox sh
@@ -128,15 +133,19 @@ class Guest:
     """A libvirt domain inside the virtual host.
 
     base_mib     boot memory; or give `cells`, a list of Cell
-    backing      "memfd" (shared), "hugepages" (hugetlbfs of page_kib), "memfd-hugepages", "anonymous"
+    backing      "memfd" (shared), "file" (shared, in libvirt's memory_backing_dir, a tmpfs), "anonymous",
+                 "hugepages" (hugetlbfs of page_kib), "memfd-hugepages" (the same as a shared memfd).
+                 Transparent huge pages are the host's affair: VirtualHost.transparent_huge_pages()
     nodes, mode  libvirt's numatune: nodes "3" with mode "strict", "preferred", "interleave" or "restrictive";
                  nodes "" for none
     virtio_mem   a list of VirtioMem
     vcpus        their number (when `cells` is given: the sum of theirs)
+    vcpus_now    how many of them there are at the start, 0 for all: the others can be plugged in
     cpus         host CPUs for the vCPUs ("1"), "" for all
     agent        True: with the agent's channel, and the agent if it is built (or `agent_binary`);
                  "channel": the channel, but no agent in the guest; False: neither
     agent_arguments  the agent's command line
+    balloon      True, False, or "reporting": a balloon that tells the host of free pages
     online       the guest kernel's memhp_default_state
     kernel_arguments  added to the guest kernel's command line
     machine      libvirt's machine type; "pc" boots some seconds faster here than "q35"
@@ -145,11 +154,11 @@ class Guest:
     """
 
     def __init__(self, host, name, base_mib=512, cells=None, backing="memfd", page_kib=2048, nodes="", mode="strict",
-                 virtio_mem=(), vcpus=1, cpus="", agent=True, agent_binary=None, agent_arguments="", balloon=True,
+                 virtio_mem=(), vcpus=1, vcpus_now=0, cpus="", agent=True, agent_binary=None, agent_arguments="", balloon=True,
                  online="online_movable", kernel_arguments="", machine="pc", max_mib=None, extra_devices="",
                  extra_xml="", free_page_reporting=False):
         self.host, self.name, self.uuid = host, name, str(uuid.uuid4())
-        self.cells = list(cells) if cells else [Cell(base_mib, vcpus)]
+        self.cells, self.vcpus_now = list(cells) if cells else [Cell(base_mib, vcpus)], vcpus_now
         self.backing, self.page_kib, self.nodes, self.mode = backing, page_kib, nodes, mode
         self.virtio_mem, self.cpus, self.balloon, self.machine = list(virtio_mem), cpus, balloon, machine
         self.agent, self.agent_arguments, self.online = agent, agent_arguments, online
@@ -288,10 +297,14 @@ class Guest:
 
     # The pattern program
 
-    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, timeout=120):
-        """Starts a writer over so much of the guest's memory, and waits until all of it is filled."""
+    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, seed=0, cell=None, timeout=120):
+        """Starts a writer over so much of the guest's memory, and waits until all of it is filled.
+
+        once: pages are written once, and can be found from outside by their seed (backend.py). cell: in that cell alone.
+        """
         words = ["pattern", "run", name, str(mib)]
         words += ["hugetlb"] * hugetlb + ["once"] * once + [f"pace={pace_us}"] * bool(pace_us)
+        words += [f"seed={seed}"] * bool(seed) + [f"cell={cell}"] * (cell is not None)
         self.run(words)
         wait_for(lambda: self.pattern_status(name)["filled"], timeout, f"{mib} MiB of pattern in {self.name}")
 
@@ -363,16 +376,12 @@ class Guest:
             cpus = f" cpus='{first}-{last}'" if cell.vcpus else ""
             cells += f"<cell id='{number}'{cpus} memory='{cell.mib}' unit='MiB'/>"
             first = last + 1
-        backing = {
-            "memfd": "<source type='memfd'/><access mode='shared'/>",
-            "hugepages": f"<hugepages><page size='{self.page_kib}' unit='KiB'/></hugepages>",
-            "memfd-hugepages": f"<hugepages><page size='{self.page_kib}' unit='KiB'/></hugepages>"
-                               "<source type='memfd'/><access mode='shared'/>",
-            "anonymous": "",
-        }[self.backing]
+        backing = self._backing_xml()
+        now = f" current='{self.vcpus_now}'" if self.vcpus_now else ""
         tune = f"<memory mode='{self.mode}' nodeset='{self.nodes}'/>" if self.nodes else ""
         tune += "".join(f"<memnode cellid='{number}' mode='strict' nodeset='{cell.host_nodes}'/>"
                         for number, cell in enumerate(self.cells) if cell.host_nodes)
+        reporting = " freePageReporting='on'" if self.balloon == "reporting" else ""
         devices = "".join(self._virtio_mem_xml(device) for device in self.virtio_mem)
         devices += self._channel_xml(COMMAND_PORT)
         if self.agent:
@@ -382,7 +391,7 @@ class Guest:
 <maxMemory slots='16' unit='MiB'>{self.max_mib}</maxMemory>
 <memory unit='MiB'>{self.base_mib}</memory>
 {f"<memoryBacking>{backing}</memoryBacking>" if backing else ""}
-<vcpu placement='static'{f" cpuset='{self.cpus}'" if self.cpus else ""}>{vcpus}</vcpu>
+<vcpu placement='static'{f" cpuset='{self.cpus}'" if self.cpus else ""}{now}>{vcpus}</vcpu>
 {f"<numatune>{tune}</numatune>" if tune else ""}
 <os><type arch='x86_64' machine='{self.machine}'>hvm</type>
 <kernel>{self.host.guest_kernel}</kernel><initrd>{image}</initrd><cmdline>{escape(arguments)}</cmdline></os>
@@ -397,13 +406,23 @@ class Guest:
 </devices>{self.extra_xml}
 </domain>"""
 
+    def _backing_xml(self):
+        pages = f"<page size='{self.page_kib}' unit='KiB'/>" if self.backing.endswith("hugepages") else ""
+        pages += "".join(f"<page size='{cell.page_kib}' unit='KiB' nodeset='{number}'/>"
+                         for number, cell in enumerate(self.cells) if cell.page_kib)
+        source = {"memfd": "memfd", "memfd-hugepages": "memfd", "file": "file"}.get(self.backing)
+        return ((f"<hugepages>{pages}</hugepages>" if pages else "") +
+                (f"<source type='{source}'/><access mode='shared'/>" if source else ""))
+
     @staticmethod
     def _channel_xml(name):
         return f"<channel type='unix'><target type='virtio' name='{name}'/></channel>"
 
     @staticmethod
     def _virtio_mem_xml(device):
-        source = f"<source><nodemask>{device.host_nodes}</nodemask></source>" if device.host_nodes else ""
+        source = f"<pagesize unit='KiB'>{device.page_kib}</pagesize>" if device.page_kib else ""
+        source += f"<nodemask>{device.host_nodes}</nodemask>" if device.host_nodes else ""
+        source = f"<source>{source}</source>" if source else ""
         return (f"<memory model='virtio-mem'>{source}<target><size unit='MiB'>{device.mib}</size>"
                 f"<node>{device.cell}</node><block unit='KiB'>{device.block_kib}</block>"
                 f"<requested unit='MiB'>{device.requested_mib}</requested></target></memory>")

@@ -26,6 +26,7 @@ import time
 import traceback
 
 from . import paths
+from .channel import CommandFailed
 from .virtual_host import VirtualHost, wait_for  # noqa: F401  (wait_for: for the stories)
 
 _stories = []
@@ -75,6 +76,28 @@ def check_at_least(actual, least, what):
 def check_at_most(actual, most, what):
     if not actual <= most:
         raise StoryFailed(f"{what}: is {actual!r}, should be at most {most!r}")
+
+
+class Cases:
+    """Cases of one story that do not stand on each other: all are tried, and end() fails with what went wrong in any."""
+
+    def __init__(self, tell):
+        self.tell, self.failures = tell, []
+
+    def run(self, function, *arguments):
+        """True where it held."""
+        try:
+            function(*arguments)
+            return True
+        except (StoryFailed, CommandFailed, TimeoutError) as error:
+            name = function.__name__
+            self.failures.append(f"{name}: {error}")
+            self.tell(f"{name} FAILED: {error}")
+            return False
+
+    def end(self):
+        if self.failures:
+            raise StoryFailed("; ".join(self.failures))
 
 
 @contextlib.contextmanager

@@ -111,6 +111,8 @@ ln -sf fd/0 /dev/stdin; ln -sf fd/1 /dev/stdout; ln -sf fd/2 /dev/stderr
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /var/log
 mount -t hugetlbfs hugetlbfs /dev/hugepages
+[ -d /sys/kernel/mm/hugepages/hugepages-1048576kB ] && mkdir -p /dev/hugepages1G &&
+	mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sfn @kernel@/lib/modules/@version@ /lib/modules/@version@
 hostname virtual-host
@@ -121,6 +123,9 @@ done
 start_libvirt() {
 	modprobe kvm_amd nested=1
 	mkdir -p /etc/libvirt /var/lib/libvirt/qemu /var/log/libvirt/qemu /run/libvirt /var/cache/libvirt
+	# Memory of guests whose backing is a file: pages of a tmpfs, and not of the overlay above one.
+	mkdir -p /var/lib/libvirt/qemu/ram
+	mount -t tmpfs -o size=90% tmpfs /var/lib/libvirt/qemu/ram
 	# libvirtd insists on its default user, although qemu.conf names another.
 	for name in libvirt-qemu kvm ballast; do
 		grep -q "^$name:" /etc/group || echo "$name:x:640$((55 + i)):" >>/etc/group
@@ -441,6 +446,11 @@ class VirtualHost:
 
     def exists(self, path):
         return self.run(["test", "-e", path], check=False).rc == 0
+
+    def transparent_huge_pages(self, anonymous="never", shared="never"):
+        """What the kernel gives from now on; pages that are there already stay as they are."""
+        base = "/sys/kernel/mm/transparent_hugepage"
+        self.run(f"echo {anonymous} >{base}/enabled && echo {shared} >{base}/shmem_enabled")
 
     def connect(self, path, timeout=20):
         """A Stream (sendall, recv) to a unix socket inside."""

@@ -2,19 +2,20 @@
 /*
  * Keeps memory in use and notices if any of it is lost, stale or torn.
  *
- *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS]   fills the memory, then goes on
- * until told to quit pattern ask NAME (status | reset | quit)                    prints one line of
- * JSON
+ *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE]
+ *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone
+ *   pattern ask NAME (status | reset | quit)
+ *       prints one line of JSON
  *
- * Every page carries, in each of its 64 cache lines, a word made of the page's number, its
- * generation and the line. The writer goes round: verify a page against the generation of the round
- * before, write the next one. So a page that was replaced by an older copy of itself is found as
- * surely as a lost one. Between two pages it looks at the clock: the longest gap is the longest
- * time that this guest could not write. With "once" the pages are written once, and then only
- * verified, a round a second.
+ * Every page carries the words of pattern_word.h. The writer goes round: verify a page against the
+ * generation of the round before, write the next one. So a page that was replaced by an older copy
+ * of itself is found as surely as a lost one. Between two pages it looks at the clock: the longest
+ * gap is the longest time that this guest could not write. With "once" the pages are written once,
+ * in generation seed, and then only verified, a round a second.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -25,13 +26,12 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+#include "pattern_word.h"
 
-#define PAGE_BYTES 4096u
-#define LINE_WORDS 8u
-#define LINES	   (PAGE_BYTES / 8u / LINE_WORDS)
 #define HUGE_BYTES (2u << 20)
 /* With a pace, sleep after this many pages. */
 #define PACE_PAGES 64u
@@ -41,6 +41,7 @@ struct pattern {
 	uint64_t pages;
 	bool once;
 	unsigned pace_us;
+	uint64_t seed;
 	_Atomic bool filled, pause_reset;
 	_Atomic uint64_t verified, rounds, errors;
 	_Atomic uint64_t longest_pause_us, reset_at_us;
@@ -55,33 +56,21 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
-/* Different for every (page, generation, line), and never zero in practice: a lost page reads as
- * zeros. */
-static uint64_t word_of(uint64_t page, uint64_t generation, uint64_t line)
-{
-	uint64_t x = page * 0x9e3779b97f4a7c15u + generation * 0xbf58476d1ce4e5b9u +
-		     line * 0x94d049bb133111ebu + 1;
-
-	x ^= x >> 31;
-	x *= 0xd6e8feb86659fd93u;
-	return x ^ (x >> 29);
-}
-
 static void page_write(struct pattern *p, uint64_t page, uint64_t generation)
 {
-	volatile uint64_t *words = p->memory + page * (PAGE_BYTES / 8);
+	volatile uint64_t *words = p->memory + page * (PATTERN_PAGE_BYTES / 8);
 
-	for (uint64_t line = 0; line < LINES; line++)
-		words[line * LINE_WORDS] = word_of(page, generation, line);
+	for (uint64_t line = 0; line < PATTERN_LINES; line++)
+		words[line * PATTERN_LINE_WORDS] = pattern_word(page, generation, line);
 }
 
 static void page_verify(struct pattern *p, uint64_t page, uint64_t generation)
 {
-	volatile uint64_t *words = p->memory + page * (PAGE_BYTES / 8);
+	volatile uint64_t *words = p->memory + page * (PATTERN_PAGE_BYTES / 8);
 
-	for (uint64_t line = 0; line < LINES; line++) {
-		uint64_t found = words[line * LINE_WORDS],
-			 expected = word_of(page, generation, line);
+	for (uint64_t line = 0; line < PATTERN_LINES; line++) {
+		uint64_t found = words[line * PATTERN_LINE_WORDS],
+			 expected = pattern_word(page, generation, line);
 
 		if (found == expected)
 			continue;
@@ -99,7 +88,7 @@ static void page_verify(struct pattern *p, uint64_t page, uint64_t generation)
 static void *writer(void *argument)
 {
 	struct pattern *p = argument;
-	uint64_t generation = 0, before;
+	uint64_t generation = p->seed, before;
 
 	for (uint64_t page = 0; page < p->pages; page++)
 		page_write(p, page, generation);
@@ -168,6 +157,7 @@ static int run(int argc, char **argv)
 	const char *name = argv[2];
 	uint64_t mib = strtoull(argv[3], NULL, 10);
 	bool hugetlb = false;
+	unsigned long cells = 0;
 	pthread_t thread;
 
 	for (int i = 4; i < argc; i++) {
@@ -175,16 +165,23 @@ static int run(int argc, char **argv)
 		p.once |= strcmp(argv[i], "once") == 0;
 		if (strncmp(argv[i], "pace=", 5) == 0)
 			p.pace_us = (unsigned)strtoul(argv[i] + 5, NULL, 10);
+		if (strncmp(argv[i], "seed=", 5) == 0)
+			p.seed = strtoull(argv[i] + 5, NULL, 10);
+		if (strncmp(argv[i], "cell=", 5) == 0)
+			cells = 1ul << strtoul(argv[i] + 5, NULL, 10);
 	}
 	size_t size = (size_t)mib << 20;
 
 	if (hugetlb)
 		size = (size + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
-	p.pages = size / PAGE_BYTES;
+	p.pages = size / PATTERN_PAGE_BYTES;
 	p.memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | (hugetlb ? MAP_HUGETLB : 0), -1, 0);
 	if (p.pages == 0 || p.memory == MAP_FAILED)
 		return complain("mmap");
+	/* The writer's thread inherits it. */
+	if (cells && syscall(SYS_set_mempolicy, MPOL_BIND, &cells, sizeof(cells) * 8) < 0)
+		return complain("set_mempolicy");
 
 	struct sockaddr_un address = address_of(name);
 	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -245,7 +242,8 @@ int main(int argc, char **argv)
 		return run(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "ask") == 0)
 		return ask(argv[2], argv[3]);
-	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS]\n"
+	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] "
+			"[seed=GENERATION] [cell=NODE]\n"
 			"       pattern ask NAME (status | reset | quit)\n");
 	return 2;
 }
