@@ -452,6 +452,22 @@ static void rewrite(const struct step *step, char nodes[DOMAIN_XML_NODES_SIZE])
 	node_set_format(&new, nodes, DOMAIN_XML_NODES_SIZE);
 }
 
+/* A cell's own set, where the step names cells: the one node that it went to. */
+static void rewrite_cell(const struct step *step, struct domain_xml_nodes *cell)
+{
+	struct node_set new;
+
+	if (!step->by_cells) {
+		rewrite(step, cell->nodes);
+		return;
+	}
+	if (cell->id >= SNAPSHOT_CELLS_MAX || step->cells[cell->id] < 0)
+		return;
+	node_set_clear(&new);
+	node_set_add(&new, step->cells[cell->id]);
+	node_set_format(&new, cell->nodes, sizeof(cell->nodes));
+}
+
 static void on_persisted(void *user, const struct connection_result *result)
 {
 	struct step_run *run = user;
@@ -477,7 +493,7 @@ static void set_stored(struct step_run *run)
 		if (placement.has_nodes)
 			rewrite(&run->step, placement.nodes);
 		for (size_t i = 0; i < placement.cell_count; i++)
-			rewrite(&run->step, placement.cells[i].nodes);
+			rewrite_cell(&run->step, &placement.cells[i]);
 		for (size_t i = 0; i < placement.device_count; i++)
 			if (placement.devices[i].nodes[0])
 				rewrite(&run->step, placement.devices[i].nodes);

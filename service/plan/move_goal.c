@@ -253,31 +253,61 @@ bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal
 	return nodes != 0;
 }
 
-/* For "to" a part may be bound to a node on which it has no page yet: it goes along all the same. */
-void move_goal_policy_map(const struct snapshot_guest *guest, const struct move_goal *goal,
-			  int8_t map[SNAPSHOT_NODES_MAX])
+void move_goal_map(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes,
+		   int8_t ret_map[SNAPSHOT_NODES_MAX])
 {
-	uint64_t rest = guest->policy_nodes & ~goal->to_nodes;
+	const struct step *first = first_move(input);
 
-	memcpy(map, goal->map, sizeof(goal->map));
-	for (; goal->to_nodes && rest; rest &= rest - 1)
-		if (map[plan_first_node(rest)] < 0)
-			map[plan_first_node(rest)] = (int8_t)plan_first_node(goal->to_nodes);
+	memcpy(ret_map, goal->map, sizeof(goal->map));
+	for (uint64_t rest = nodes & ~goal->to_nodes; goal->to_nodes && rest; rest &= rest - 1) {
+		int node = plan_first_node(rest);
+
+		if (first && first->by_map && first->map[node] >= 0)
+			ret_map[node] = first->map[node];
+		else if (ret_map[node] < 0)
+			ret_map[node] = (int8_t)plan_first_node(goal->to_nodes);
+	}
 }
 
-bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal,
-		      uint64_t new_mems)
+/* Where the policy of a part belongs by the goal. */
+static uint64_t wanted_nodes(const struct plan_input *input, const struct move_goal *goal,
+			     const struct snapshot_backing *part, uint64_t nodes)
 {
-	uint64_t after;
+	int8_t map[SNAPSHOT_NODES_MAX];
+	uint64_t result = 0;
 
-	if (guest->policy_mode == POLICY_MODE_DEFAULT || !guest->policy_nodes ||
-	    !guest->cpuset_mems)
+	if (goal->by_cells)
+		return part->cell >= 0 && part->cell < SNAPSHOT_CELLS_MAX && goal->cells[part->cell] >= 0
+			       ? plan_node_bit(goal->cells[part->cell])
+			       : nodes;
+	move_goal_map(input, goal, nodes, map);
+	for (; nodes; nodes &= nodes - 1) {
+		int node = plan_first_node(nodes);
+
+		result |= plan_node_bit(map[node] >= 0 ? map[node] : node);
+	}
+	return result;
+}
+
+bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest,
+		      const struct move_goal *goal, uint64_t new_mems)
+{
+	if (!guest->cpuset_mems)
 		return false;
-	/* Policies of shared memory belong to its inode, which a cpuset does not rebind
-	 * (mm/mempolicy.c mpol_rebind_mm). */
-	if (guest->backing_count && !plan_guest_has(guest, BACKING_KIND_ANON) &&
-	    !plan_guest_has(guest, BACKING_KIND_HUGETLB))
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t nodes, after;
+
+		if (!plan_part_is_rebound(guest, i) ||
+		    plan_part_policy(guest, i, &nodes) == POLICY_MODE_DEFAULT || !nodes)
+			continue;
+		after = node_remap_policy(nodes, guest->cpuset_mems, new_mems);
+		if (after != nodes && after != goal->to_nodes &&
+		    after != wanted_nodes(input, goal, &guest->backings[i], nodes))
+			return true;
+	}
+	/* What it stands on is not known: then all of it may be rewritten. */
+	if (guest->backing_count || guest->policy_mode == POLICY_MODE_DEFAULT)
 		return false;
-	after = node_remap_policy(guest->policy_nodes, guest->cpuset_mems, new_mems);
-	return after != guest->policy_nodes && after != move_goal_nodes(goal, guest->policy_nodes);
+	return node_remap_policy(guest->policy_nodes, guest->cpuset_mems, new_mems) !=
+	       guest->policy_nodes;
 }

@@ -79,6 +79,34 @@ static bool maximum_fits(const struct mover *mover, uint64_t narrow)
 		       total_of(mover->input->snapshot, mover->guest->cpuset_mems & ~narrow);
 }
 
+/* Where what was to move lay when this operation began to move it. */
+static uint64_t first_sources(const struct mover *mover)
+{
+	for (size_t i = 0; i < mover->input->history_count; i++) {
+		const struct step *step = &mover->input->history[i].step;
+
+		if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_LAZY)
+			return step->from_nodes;
+	}
+	return mover->goal.sources;
+}
+
+/* Where shared memory is still bound, by a policy that no cpuset rewrites: shut out of there it would
+ * find no page at all. */
+static uint64_t bound_nodes(const struct snapshot_guest *guest)
+{
+	uint64_t bound = 0;
+
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t nodes;
+
+		if (!plan_part_is_rebound(guest, i) &&
+		    plan_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
+			bound |= nodes;
+	}
+	return bound;
+}
+
 /* What this operation widened is narrowed again, to where the guest is allowed and belongs now. */
 static bool narrow_next(struct mover *mover)
 {
@@ -90,27 +118,13 @@ static bool narrow_next(struct mover *mover)
 	    plan_tried(mover->input, STEP_KIND_CPUSET) > 1 ||
 	    plan_tried(mover->input, STEP_KIND_NUMATUNE))
 		return false;
-	leave = mover->goal.to_nodes ? ~mover->goal.to_nodes
-				     : mover->goal.sources & ~mover->goal.destinations;
-	/* For "to" only what was a source is closed: other nodes that were allowed before stay so.
-	 */
-	for (size_t i = 0; mover->goal.to_nodes && i < mover->input->history_count; i++) {
-		const struct step *moved = &mover->input->history[i].step;
-		uint64_t sources = 0;
-
-		if (moved->kind != STEP_KIND_MOVE_PAGES)
-			continue;
-		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-			if (moved->map[node] >= 0)
-				sources |= plan_node_bit(node);
-		leave &= sources;
-		break;
-	}
+	/* Only what was a source is closed: other nodes that were allowed before stay so. */
+	leave = first_sources(mover) & ~mover->goal.destinations;
 	narrow = (mover->guest->cpuset_mems & ~leave) | mover->goal.destinations |
-		 plan_guest_nodes(mover->guest);
+		 plan_guest_nodes(mover->guest) | bound_nodes(mover->guest);
 	if (narrow == mover->guest->cpuset_mems)
 		return false;
-	if (move_goal_shifts(mover->guest, &mover->goal, narrow)) {
+	if (move_goal_shifts(mover->input, mover->guest, &mover->goal, narrow)) {
 		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_WOULD_SHIFT,
 				   mover->object, 0, "nothing: the cpuset stays wide",
 				   "narrowing the cpuset would rewrite the guest's policies, so it "
@@ -160,6 +174,10 @@ static bool policy_next(struct mover *mover)
 	uint64_t nodes;
 	struct step step;
 
+	/* Near its CPUs already, and nobody has bound it elsewhere: there is nothing to hold. */
+	if (mover->input->wish->move.form == MOVE_FORM_NEAR_CPUS && !mover->goal.left_bytes &&
+	    guest->policy_mode == POLICY_MODE_DEFAULT)
+		return false;
 	if (plan_tried(mover->input, STEP_KIND_MEMORY_POLICY) ||
 	    !move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
 	    (guest->policy_mode == mode && guest->policy_nodes == nodes))
@@ -171,7 +189,7 @@ static bool policy_next(struct mover *mover)
 	/* Policies that differ from part to part are carried over part by part. */
 	if (mode == POLICY_MODE_MIXED && !mover->goal.by_cells) {
 		step.by_map = true;
-		move_goal_policy_map(guest, &mover->goal, step.map);
+		move_goal_map(mover->input, &mover->goal, guest->policy_nodes, step.map);
 	}
 	if (mover->goal.by_cells) {
 		step.by_cells = true;
@@ -249,6 +267,14 @@ static bool persist_next(struct mover *mover)
 		return false;
 	plan_step_init(&step, STEP_KIND_PERSIST, guest);
 	step.nodes = move_goal_nodes(&mover->goal, stored);
+	/* Each cell and device that has a set of its own keeps one, where it went. */
+	if (mover->goal.by_cells) {
+		step.by_cells = true;
+		memcpy(step.cells, mover->goal.cells, sizeof(step.cells));
+	} else {
+		step.by_map = true;
+		move_goal_map(mover->input, &mover->goal, stored, step.map);
+	}
 	step.undoable = true;
 	return emit(mover, &step);
 }
@@ -319,7 +345,7 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 				  "its cpuset does not allow the destination");
 			return;
 		}
-		if (move_goal_shifts(mover.guest, &mover.goal, mems) &&
+		if (move_goal_shifts(input, mover.guest, &mover.goal, mems) &&
 		    !(input->wish->allow >> CONSENT_POLICY_SHIFT & 1)) {
 			move_remainder_left(&mover, REMAINDER_POLICY_WOULD_SHIFT,
 				  "widening its cpuset would rewrite its policies by position");

@@ -261,15 +261,67 @@ static void apply_pool(struct snapshot *snapshot, const struct step *step)
 	pool->total = pages;
 }
 
+/* What the parts of a guest have together. */
+static void join_policies(struct snapshot_guest *guest)
+{
+	enum policy_mode mode = guest->backings[0].policy_mode;
+	uint64_t all = 0, nodes = guest->backings[0].policy_nodes;
+
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		all |= guest->backings[i].policy_nodes;
+		if (guest->backings[i].policy_mode != mode || guest->backings[i].policy_nodes != nodes)
+			mode = POLICY_MODE_MIXED;
+	}
+	guest->policy_mode = mode;
+	guest->policy_nodes = all;
+}
+
+/* So that each part can go its own way. */
+static void spread_policy(struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t nodes;
+
+		guest->backings[i].policy_mode = plan_part_policy(guest, i, &nodes);
+		guest->backings[i].policy_nodes = nodes;
+	}
+}
+
 static void apply_cpuset(struct snapshot_guest *guest, uint64_t nodes)
 {
-	bool rebound = !guest->backing_count || plan_guest_has(guest, BACKING_KIND_ANON) ||
-		       plan_guest_has(guest, BACKING_KIND_HUGETLB);
+	spread_policy(guest);
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		struct snapshot_backing *part = &guest->backings[i];
 
-	if (rebound && guest->policy_mode != POLICY_MODE_DEFAULT && guest->policy_nodes)
-		guest->policy_nodes =
-			node_remap_policy(guest->policy_nodes, guest->cpuset_mems, nodes);
+		if (plan_part_is_rebound(guest, i) && part->policy_nodes)
+			part->policy_nodes = node_remap_policy(part->policy_nodes,
+							       guest->cpuset_mems, nodes);
+	}
+	if (guest->backing_count)
+		join_policies(guest);
 	guest->cpuset_mems = nodes;
+}
+
+static void apply_policy(struct snapshot_guest *guest, const struct step *step)
+{
+	spread_policy(guest);
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		struct snapshot_backing *part = &guest->backings[i];
+		int cell = part->cell;
+
+		if (plan_part_is_rebound(guest, i) ||
+		    (step->by_cells && (cell < 0 || step->cells[cell] < 0)))
+			continue;
+		if (step->by_cells)
+			part->policy_nodes = plan_node_bit(step->cells[cell]);
+		else
+			part->policy_nodes = step->by_map ? map_nodes(step->map, part->policy_nodes)
+							  : step->nodes;
+		if (step->mode != POLICY_MODE_MIXED)
+			part->policy_mode = step->mode;
+	}
+	if (guest->backing_count)
+		join_policies(guest);
 }
 
 static void apply_cordon(struct snapshot *snapshot, const struct step *step)
@@ -379,8 +431,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		guest->numatune_nodes = step->nodes;
 		return;
 	case STEP_KIND_MEMORY_POLICY:
-		guest->policy_mode = step->mode;
-		guest->policy_nodes = step->nodes;
+		apply_policy(guest, step);
 		return;
 	case STEP_KIND_MOVE_PAGES:
 		if (step->by_cells)

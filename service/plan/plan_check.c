@@ -304,6 +304,36 @@ static void check_destination(struct check *check, const struct snapshot_guest *
 		      guest->name);
 }
 
+/*
+ * The kernel splits a transparent huge page for which it finds no whole one (mm/migrate.c try_split_folio), and the guest
+ * pays for the small ones in its TLB from then on.
+ */
+static void check_split(struct check *check, const struct snapshot_guest *guest,
+			const struct move_goal *goal)
+{
+	double share = guest->resident_bytes ? (double)guest->transparent_huge_bytes /
+						       (double)guest->resident_bytes
+					     : 0;
+	char object[96], whole_text[SIZE_TEXT_SIZE], need_text[SIZE_TEXT_SIZE];
+
+	for (int id = 0; share > 0 && id < SNAPSHOT_NODES_MAX; id++) {
+		const struct snapshot_node *node = snapshot_node(check->input->snapshot, id);
+		uint64_t need = (uint64_t)(share * (double)goal->needs_bytes[id]), whole;
+
+		/* Not known is not fragmented. */
+		if (!node || !need || !node->fragmented_bytes)
+			continue;
+		whole = node->free_bytes - plan_min(node->free_bytes, node->fragmented_bytes);
+		if (need > whole)
+			ask(check, CONSENT_SPLIT_HUGE_PAGES, REMAINDER_WOULD_SPLIT,
+			    plan_guest_object(guest, object), need - whole,
+			    "node %d has %s free in whole huge pages, its transparent huge pages "
+			    "need %s",
+			    id, size_text_format(whole, whole_text),
+			    size_text_format(need, need_text));
+	}
+}
+
 /* vCPUs that are to move along need CPUs to go to. */
 static void check_cpus(struct check *check, const struct move_goal *goal, const char *object)
 {
@@ -356,6 +386,7 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 	/* What is there already needs nothing that could be forbidden. */
 	if (goal.left_bytes || goal.opaque)
 		check_movable(check, guest, goal.left_bytes);
+	check_split(check, guest, &goal);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {
 		uint64_t free_bytes = plan_guest_room(input, guest, node, 0);
 		uint64_t leaving = goal.map[node] >= 0 ? guest->node_bytes[node] : 0;
@@ -371,7 +402,7 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 		      size_text_format(free_bytes, have));
 	}
 	if (guest->cpuset_mems && goal.destinations & ~guest->cpuset_mems &&
-	    move_goal_shifts(guest, &goal, guest->cpuset_mems | goal.destinations))
+	    move_goal_shifts(input, guest, &goal, guest->cpuset_mems | goal.destinations))
 		ask(check, CONSENT_POLICY_SHIFT, REMAINDER_POLICY_WOULD_SHIFT, object,
 		    goal.left_bytes,
 		    "widening its cpuset would rewrite its policies by position to nodes that "

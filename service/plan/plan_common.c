@@ -175,6 +175,25 @@ uint64_t plan_guest_nodes(const struct snapshot_guest *guest)
 	return nodes;
 }
 
+enum policy_mode plan_part_policy(const struct snapshot_guest *guest, size_t part,
+				  uint64_t *ret_nodes)
+{
+	bool own = guest->policy_mode == POLICY_MODE_MIXED;
+	enum policy_mode mode = own ? guest->backings[part].policy_mode : guest->policy_mode;
+
+	*ret_nodes = mode == POLICY_MODE_DEFAULT ? 0
+		     : own			 ? guest->backings[part].policy_nodes
+						 : guest->policy_nodes;
+	return mode;
+}
+
+/* mm/mempolicy.c mpol_rebind_mm */
+bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part)
+{
+	return guest->backings[part].kind == BACKING_KIND_ANON ||
+	       guest->backings[part].kind == BACKING_KIND_HUGETLB;
+}
+
 bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature)
 {
 	return guest->agent.state == AGENT_STATE_READY && guest->agent.features >> feature & 1;

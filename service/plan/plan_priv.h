@@ -34,6 +34,13 @@ uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page
 bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind);
 uint64_t plan_guest_nodes(const struct snapshot_guest *guest);		/* where it has pages */
 bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature);
+/*
+ * The policy of one part of its backing: that of all of it where it has one and the same, else the part's own. nodes is
+ * 0 for a part without one.
+ */
+enum policy_mode plan_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
+/* Does the kernel rewrite the part's policy when the cpuset changes? Those of shared memory belong to its inode. */
+bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part);
 const char *plan_guest_object(const struct snapshot_guest *guest, char text[96]);
 /* Nodes on which new memory of the guest may land. */
 uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest);
@@ -92,13 +99,17 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 /* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);
-/* The map by which a policy that differs from part to part is carried over. */
-void move_goal_policy_map(const struct snapshot_guest *guest, const struct move_goal *goal,
-			  int8_t map[SNAPSHOT_NODES_MAX]);
+/*
+ * The map by which sets of nodes that differ from part to part are carried over, for all of these nodes: where the goal
+ * is "to" nodes, one on which the guest has no page (any more) goes along all the same.
+ */
+void move_goal_map(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes,
+		   int8_t ret_map[SNAPSHOT_NODES_MAX]);
 /* Nodes by the goal: those that leave replaced by where they go. */
 uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
-/* Would writing the cpuset rewrite the guest's policies to what neither was nor is wished? */
-bool move_goal_shifts(const struct snapshot_guest *guest, const struct move_goal *goal, uint64_t new_mems);
+/* Would writing the cpuset rewrite the policy of any part of the guest to what neither was nor is wished? */
+bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal,
+		      uint64_t new_mems);
 
 /*
  * move_shape.c: how a MOVE_PAGES step goes about it.

@@ -478,7 +478,295 @@ static void autonuma_is_warned_of_where_it_pulls(void)
 	world_done(&world);
 }
 
+/* Two cells of 100 and 50 MiB, bound to nodes 0 and 1, and a cpuset of both. */
+static struct snapshot_guest *two_cells(struct world *world, enum backing_kind kind)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	guest->resident_bytes = 150 * MIB;
+	guest->cell_count = 2;
+	guest->cells[1].id = 1;
+	guest->backing_count = 2;
+	guest->backings[0] =
+		(struct snapshot_backing){kind, 4096, 100 * MIB, 0, POLICY_MODE_BIND, 1 << 0};
+	guest->backings[1] =
+		(struct snapshot_backing){kind, 4096, 50 * MIB, 1, POLICY_MODE_BIND, 1 << 1};
+	guest->policy_mode = POLICY_MODE_MIXED;
+	guest->policy_nodes = guest->cpuset_mems = 3;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->numatune_nodes = guest->stored_numatune_nodes = 3;
+	guest->persistent = true;
+	return guest;
+}
+
+static void check_cells(const struct snapshot_guest *guest, uint64_t first, uint64_t second)
+{
+	CHECK_INT(guest->policy_mode, POLICY_MODE_MIXED);
+	CHECK_INT(guest->backings[0].policy_nodes, first);
+	CHECK_INT(guest->backings[1].policy_nodes, second);
+}
+
+static void each_cell_keeps_its_own_node(void)
+{
+	static const enum backing_kind kinds[] = {BACKING_KIND_MEMFD, BACKING_KIND_ANON};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		bool shared = kinds[i] == BACKING_KIND_MEMFD;
+		struct world world;
+		struct snapshot_guest *guest = two_cells(&world, kinds[i]);
+
+		world_wish_map(&world, "g1", 0, 2);
+		world.wish.move.map[1] = 3;
+		world.wish.move.persist = true;
+		check_code(&world, "");
+		/* Anonymous memory follows the cpuset, by position: here that is what is wished. */
+		expect_run(&world, shared ? "cpuset memory_policy move cpuset persist done"
+					  : "cpuset move cpuset persist done");
+		CHECK_INT(world.history[0].step.nodes, 15);
+		CHECK_INT(world.history[world.history_count - 2].step.nodes, 12);
+		check_cells(guest, 1 << 2, 1 << 3);
+		CHECK_INT(guest->cpuset_mems, 12);
+		if (shared) {
+			CHECK_INT(world.history[1].step.mode, POLICY_MODE_MIXED);
+			CHECK_TRUE(world.history[1].step.by_map);
+			CHECK_INT(world.history[1].step.map[1], 3);
+		}
+		/* Each cell's own set in the stored XML goes its own way, too. */
+		CHECK_TRUE(world.history[world.history_count - 1].step.by_map);
+		CHECK_INT(world.history[world.history_count - 1].step.map[0], 2);
+		CHECK_INT(world.history[world.history_count - 1].step.map[1], 3);
+		world_done(&world);
+	}
+}
+
+/* From 0-2 to 1-2 cell 0 would become bind:1 and cell 1 bind:2, pages and all. */
+static void by_position_is_seen_for_each_cell(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_ANON);
+
+	world_wish_map(&world, "g1", 0, 2);
+	check_code(&world, "");
+	expect_run(&world, "cpuset move done");
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_WOULD_SHIFT));
+	CHECK_INT(guest->cpuset_mems, 7);
+	check_cells(guest, 1 << 0, 1 << 1);
+	world_done(&world);
+
+	/* Of shared memory nothing is rewritten. */
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	world_wish_map(&world, "g1", 0, 2);
+	expect_run(&world, "cpuset memory_policy move cpuset done");
+	CHECK_INT(guest->cpuset_mems, 6);
+	check_cells(guest, 1 << 2, 1 << 1);
+	world_done(&world);
+
+	/* One cell of each kind: only the anonymous one is in danger. */
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	guest->backings[1].kind = BACKING_KIND_ANON;
+	world_wish_map(&world, "g1", 0, 2);
+	expect_run(&world, "cpuset memory_policy move done");
+	CHECK_INT(guest->cpuset_mems, 7);
+	check_cells(guest, 1 << 2, 1 << 1);
+	world_done(&world);
+}
+
+static void a_widening_that_rewrites_a_cell_asks(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_ANON);
+
+	/* On 1 and 3; with 0 before them 1 becomes 0, and 3 becomes 1. */
+	guest->node_bytes[3] = guest->node_bytes[0];
+	guest->node_bytes[0] = 0;
+	guest->backings[0].policy_nodes = 1 << 3;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1 | 1 << 3;
+	world_wish_map(&world, "g1", 3, 0);
+	check_code(&world, "policy_would_shift");
+	/* The union of both is what is wished after all: each cell by itself is not. */
+	world_wish_map(&world, "g1", 1, 0);
+	world.wish.move.map[3] = 0;
+	check_code(&world, "policy_would_shift");
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	check_code(&world, "");
+	world_done(&world);
+}
+
+static void cells_are_named_by_cell(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.cells[1] = 3;
+	world.wish.move.persist = true;
+	check_code(&world, "");
+	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	CHECK_TRUE(world.history[1].step.by_cells && world.history[2].step.by_cells);
+	CHECK_INT(world.history[2].step.from_nodes, 3);
+	check_cells(guest, 1 << 2, 1 << 3);
+	CHECK_INT(guest->cpuset_mems, 12);
+	CHECK_TRUE(world.history[4].step.by_cells);
+	CHECK_INT(world.history[4].step.cells[1], 3);
+	world_done(&world);
+
+	/* Both to one node: cells do not matter, and every page must go. */
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = world.wish.move.cells[1] = 2;
+	expect_run(&world, "cpuset memory_policy move cpuset done");
+	CHECK_INT(guest->node_bytes[2], 150 * MIB);
+	CHECK_INT(guest->backings[1].policy_nodes, 1 << 2);
+	world_done(&world);
+}
+
+/* A cell whose policy could not be set would find no page outside of where it is bound. */
+static void nobody_is_shut_out_of_where_he_is_bound(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	world_wish_move(&world, "g1", 1 << 2);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	world_record(&world, STEP_STATE_PARTIAL, 100 * MIB);
+	guest->backings[0].policy_nodes = 1 << 2;
+	guest->policy_nodes = 1 << 2 | 1 << 1;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	CHECK_INT(world.decision.step.nodes, 1 << 2 | 1 << 1);
+	world_done(&world);
+}
+
+/* A cell that has touched nothing yet is bound to where it would: that must go along. */
+static void an_untouched_cell_goes_along(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	guest->node_bytes[1] = 0;
+	guest->backings[1].bytes = 0;
+	world_wish_move(&world, "g1", 1 << 2);
+	world.wish.move.persist = true;
+	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	CHECK_INT(guest->backings[1].policy_nodes, 1 << 2);
+	CHECK_INT(guest->policy_nodes, 1 << 2);
+	CHECK_INT(world.history[4].step.map[0], 2);
+	CHECK_INT(world.history[4].step.map[1], 2);
+	world_done(&world);
+}
+
+static void overlapping_maps_go_by_the_movers_word(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 6;
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 2;
+	check_code(&world, "");
+	expect_run(&world, "move done");
+	CHECK_INT(guest->node_bytes[0], 0);
+	CHECK_INT(guest->node_bytes[1], 100 * MIB);
+	CHECK_INT(guest->node_bytes[2], 50 * MIB);
+	world_done(&world);
+
+	/* What it could not move it must tell: where pages lie says nothing here. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 6;
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 2;
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_PARTIAL, 143 * MIB);
+	remainder_list_add(&record->remainder, REMAINDER_NO_ROOM, "node 1", 7 * MIB, NULL, "full");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 7 * MIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	world_done(&world);
+}
+
+static void near_its_cpus_already_is_done(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct plan *plan;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->cpu_nodes = 3;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_NEAR_CPUS;
+	plan = plan_dry_run(&world.input);
+	CHECK_TRUE(plan->already_done);
+	plan_free(plan);
+	/* Bound elsewhere it is not: its next pages would land there. */
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 3;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 1);
+	CHECK_INT(plan->steps[0].kind, STEP_KIND_MEMORY_POLICY);
+	plan_free(plan);
+	/* Its CPUs were moved to a node without memory. */
+	snapshot_node(world.snapshot, 0)->has_memory = false;
+	guest->cpu_nodes = 1 << 0;
+	check_code(&world, "invalid_target");
+	world_done(&world);
+}
+
+static void transparent_huge_pages_are_not_split_unasked(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct snapshot_node *node;
+	struct remainder_list blockers;
+	struct failure failure;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->transparent_huge_bytes = 300 * MIB;
+	node = snapshot_node(world.snapshot, 2);
+	world_wish_move(&world, "g1", 1 << 2);
+	check_code(&world, "");
+	node->fragmented_bytes = node->free_bytes - 300 * MIB;
+	check_code(&world, "");
+	node->fragmented_bytes += 40 * MIB;
+	CHECK_INT(plan_check(&world.input, &blockers, &failure), -EPERM);
+	CHECK_STR(failure.code, "consent_required");
+	CHECK_INT(blockers.items[0].code, REMAINDER_WOULD_SPLIT);
+	CHECK_INT(blockers.items[0].consent, CONSENT_SPLIT_HUGE_PAGES);
+	CHECK_INT(blockers.items[0].bytes, 40 * MIB);
+	world.wish.allow = 1 << CONSENT_SPLIT_HUGE_PAGES;
+	check_code(&world, "");
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
+	{"each cell keeps its own node", each_cell_keeps_its_own_node},
+	{"by position is seen for each cell", by_position_is_seen_for_each_cell},
+	{"a widening that rewrites a cell asks", a_widening_that_rewrites_a_cell_asks},
+	{"cells are named by cell", cells_are_named_by_cell},
+	{"an untouched cell goes along", an_untouched_cell_goes_along},
+	{"nobody is shut out of where he is bound", nobody_is_shut_out_of_where_he_is_bound},
+	{"overlapping maps go by the mover's word", overlapping_maps_go_by_the_movers_word},
+	{"near its CPUs already is done", near_its_cpus_already_is_done},
+	{"transparent huge pages are not split unasked",
+	 transparent_huge_pages_are_not_split_unasked},
 	{"what stays is told apart", what_stays_is_told_apart},
 	{"what ended the pass is the reason", what_ended_the_pass_is_the_reason},
 	{"AutoNUMA is warned of where it pulls", autonuma_is_warned_of_where_it_pulls},
