@@ -195,10 +195,12 @@ bool move_free_next(struct mover *mover)
 	return report_next(mover) || take_next(mover);
 }
 
-/* The step that asks the device's old size back; NULL: nothing was taken of it. */
+/* The step that asked the device's old size back; NULL: none yet, or a restart cut it short. */
 static const struct step_record *returned(const struct plan_input *input, const char *alias)
 {
-	return marked(input, STEP_KIND_REQUEST, alias, return_mark);
+	const struct step_record *back = marked(input, STEP_KIND_REQUEST, alias, return_mark);
+
+	return back && !plan_was_cut(back) ? back : NULL;
 }
 
 bool move_free_return_next(struct mover *mover)
@@ -220,7 +222,8 @@ bool move_free_return_next(struct mover *mover)
 		    (device->current_bytes == before && device->requested_bytes == before))
 			continue;
 		/* Somebody else has asked for another size: that one stands. */
-		if (!back && device->requested_bytes != take->step.target_bytes)
+		if (!back && device->requested_bytes != take->step.target_bytes &&
+		    device->requested_bytes != before)
 			continue;
 		plan_step_init(&step, back ? STEP_KIND_KICK : STEP_KIND_REQUEST, mover->guest);
 		memcpy(step.device, device->alias, sizeof(step.device));

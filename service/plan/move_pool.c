@@ -53,14 +53,22 @@ static const struct step_record *tried(const struct pools *pools, int node, cons
 	return NULL;
 }
 
-/* What the step really changed. */
+/* What such steps really changed, those too that a restart cut short. */
 static uint64_t changed(const struct pools *pools, int node, const char *mark)
 {
-	const struct step_record *record = tried(pools, node, mark);
+	const struct plan_input *input = pools->mover->input;
+	uint64_t bytes = 0;
 
-	if (!record || record->state == STEP_STATE_FAILED)
-		return 0;
-	return plan_min(record->bytes_done, record->step.bytes);
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step *step = &input->history[i].step;
+
+		if (step->kind == STEP_KIND_HOST_POOL && step->node == node &&
+		    step->page_bytes == pools->page && strcmp(step->text, mark) == 0 &&
+		    input->history[i].state != STEP_STATE_UNDONE &&
+		    input->history[i].state != STEP_STATE_FAILED)
+			bytes += plan_min(input->history[i].bytes_done, step->bytes);
+	}
+	return bytes;
 }
 
 static uint64_t part_of(double share, uint64_t bytes, uint64_t page)

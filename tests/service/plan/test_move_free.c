@@ -237,6 +237,33 @@ static void another_size_asked_for_meanwhile_stands(void)
 	world_done(&world);
 }
 
+/* Whether it was asked for is not known then: it is asked for again. */
+static void a_restart_does_not_keep_what_was_taken(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	struct step_record *record;
+
+	guest->device_count = 1;
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	for (int sent = 0; sent < 2; sent++) {
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+		CHECK_INT(world.decision.step.target_bytes, GIB);
+		record = world_record(&world, STEP_STATE_PARTIAL, 0);
+		remainder_list_add(&record->remainder, REMAINDER_RESTARTED, "guest g1", 0, NULL,
+				   "cut short");
+		guest->devices[0].requested_bytes = GIB;
+	}
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(guest->devices[0].current_bytes, GIB);
+	world_done(&world);
+}
+
 static void a_guest_that_reports_needs_no_shrinking(void)
 {
 	struct world world;
@@ -319,6 +346,7 @@ static const struct unit_case cases[] = {
 	{"what gave nothing is asked back too", what_gave_nothing_is_asked_back_too},
 	{"what does not come back is told", what_does_not_come_back_is_told},
 	{"another size asked for meanwhile stands", another_size_asked_for_meanwhile_stands},
+	{"a restart does not keep what was taken", a_restart_does_not_keep_what_was_taken},
 	{"a guest that reports needs no shrinking", a_guest_that_reports_needs_no_shrinking},
 	{"huge pages come back where the guest went", huge_pages_come_back_where_the_guest_went},
 	{"the digest stands while the guest breathes", the_digest_stands_while_the_guest_breathes},
