@@ -43,6 +43,7 @@ struct mapping {
 	bool is_writable;
 	bool is_shared;
 	char name[64]; /* without " (deleted)" */
+	char object[40];
 };
 
 struct mapping_list {
@@ -72,6 +73,32 @@ static void reading_done(struct reading *reading)
 	guest_map_done(&reading->map);
 }
 
+/*
+ * The memory object that a path is named after, cut from its last part; nothing where it is not named so, or does not
+ * fit: a name that was cut could be another's.
+ */
+static void find_object(const char *path, size_t length, char *object, size_t size)
+{
+	static const char prefix[] = "qemu_back_mem._objects_", cell[] = "ram-node";
+	const char *last = memrchr(path, '/', length), *end = path + length;
+
+	if (!last)
+		return;
+	last++;
+	if ((size_t)(end - last) > strlen(prefix) && strncmp(last, prefix, strlen(prefix)) == 0) {
+		const char *dot = memrchr(last + strlen(prefix), '.', (size_t)(end - last) - strlen(prefix));
+
+		last += strlen(prefix);
+		if (!dot)
+			return;
+		end = dot;
+	} else if (strncmp(last, cell, strlen(cell)) != 0) {
+		return;
+	}
+	if ((size_t)(end - last) < size)
+		memcpy(object, last, (size_t)(end - last));
+}
+
 /* "7f0000000000-7f0020000000 rw-s 00000000 00:01 1025    /memfd:memory-backend-memfd (deleted)" */
 static int parse_mapping(const char *line, struct mapping *ret_mapping)
 {
@@ -94,6 +121,8 @@ static int parse_mapping(const char *line, struct mapping *ret_mapping)
 	if (length >= strlen(deleted) &&
 	    strcmp(line + name_at + length - strlen(deleted), deleted) == 0)
 		length -= strlen(deleted);
+	if (mapping.inode)
+		find_object(line + name_at, length, mapping.object, sizeof(mapping.object));
 	if (length >= sizeof(mapping.name))
 		length = sizeof(mapping.name) - 1;
 	if (length)
@@ -200,6 +229,7 @@ static int add_range(struct reading *reading, const struct mapping *first,
 		.first_end = first->end,
 	};
 	memcpy(range->name, first->name, sizeof(range->name));
+	memcpy(range->object, first->object, sizeof(range->object));
 	map->ram_bytes += range->end - range->start;
 	return 0;
 }

@@ -74,7 +74,9 @@ static void take_sizes(struct snapshot_guest *guest, const struct domain_xml *xm
 			break;
 		}
 		guest->cells[guest->cell_count++] =
-			(struct snapshot_cell){.id = (int)xml->cells[i].id, .bytes = xml->cells[i].bytes};
+			(struct snapshot_cell){.id = (int)xml->cells[i].id,
+					       .bytes = xml->cells[i].bytes,
+					       .bound_nodes = xml->cells[i].has_nodes ? mask_of_list(xml->cells[i].nodes) : 0};
 	}
 	for (size_t i = 0; i < xml->device_count; i++) {
 		const struct domain_xml_device *from = &xml->devices[i];
@@ -277,6 +279,7 @@ void guest_look_ram_sizes(const struct snapshot_guest *guest, struct worker_job 
 	job->ram_size_count = 0;
 	for (size_t i = 0; i < guest->cell_count; i++) {
 		job->ram_sizes[job->ram_size_count] = guest->cells[i].bytes;
+		job->ram_nodes[job->ram_size_count] = guest->cells[i].bound_nodes;
 		job->ram_cells[job->ram_size_count++] = (int8_t)guest->cells[i].id;
 	}
 	if (guest->cell_count == 0) {

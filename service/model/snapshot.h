@@ -144,6 +144,7 @@ struct snapshot_device {
 struct snapshot_cell {
 	int id;
 	uint64_t bytes;
+	uint64_t bound_nodes;			/* its own binding in the live XML; 0: none */
 };
 
 enum agent_state {

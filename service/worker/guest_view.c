@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "node_mask.h"
 #include "size_text.h"
 #include "sysroot.h"
 
@@ -55,6 +56,49 @@ static size_t list_same_size(const struct guest_map *map, uint64_t bytes, size_t
 	return count;
 }
 
+/* Of the files, from the highest address down: the descriptors rise, because none was closed in between. */
+static bool is_made_in_order(const int *fds, const size_t *indexes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (fds[indexes[i]] < 0 || (i > 0 && fds[indexes[i]] <= fds[indexes[i - 1]]))
+			return false;
+	return true;
+}
+
+/*
+ * Memory without a file leaves no descriptors. Where libvirt bound each cell to nodes of its own, and the kernel shows
+ * these very nodes in the order of the addresses, both traces agree.
+ */
+static bool is_bound_in_order(const struct guest_map *map, const size_t *indexes, const uint64_t *nodes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct guest_range *range = &map->ranges[indexes[i]];
+
+		if (range->inode || !range->has_policy || range->has_mixed_policies || !nodes[i] ||
+		    node_mask_from_set(&range->policy.nodes) != nodes[i])
+			return false;
+		/* Two that are bound alike tell nothing. */
+		for (size_t n = 0; n < i; n++)
+			if (nodes[n] == nodes[i])
+				return false;
+	}
+	return true;
+}
+
+/* libvirt names the object of cell N "ram-nodeN". Believed where a cell of that number has that size. */
+static void take_named_cell(const struct worker_job *job, const struct guest_range *range, int8_t *cell)
+{
+	static const char prefix[] = "ram-node";
+	uint64_t number;
+
+	if (strncmp(range->object, prefix, strlen(prefix)) != 0 ||
+	    size_text_parse_number(range->object + strlen(prefix), 10, &number) || number >= SNAPSHOT_CELLS_MAX)
+		return;
+	for (size_t i = 0; i < job->ram_size_count; i++)
+		if (job->ram_cells[i] == (int8_t)number && job->ram_sizes[i] == range->end - range->start)
+			*cell = (int8_t)number;
+}
+
 void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map,
 			     const int *fds, int8_t *cells)
 {
@@ -62,27 +106,29 @@ void guest_view_assign_cells(const struct worker_job *job, const struct guest_ma
 		cells[i] = -1;
 	for (size_t s = 0; s < job->ram_size_count; s++) {
 		int8_t same_cells[RAM_MAX];
+		uint64_t same_nodes[RAM_MAX];
 		size_t indexes[RAM_MAX], wanted = 0, found;
-		bool is_one_cell = true, is_ordered = true;
+		bool is_one_cell = true;
 
 		for (size_t i = 0; i < job->ram_size_count; i++) {
 			if (job->ram_sizes[i] != job->ram_sizes[s])
 				continue;
+			same_nodes[wanted] = job->ram_nodes[i];
 			same_cells[wanted++] = job->ram_cells[i];
 			is_one_cell &= job->ram_cells[i] == job->ram_cells[s];
 		}
 		found = list_same_size(map, job->ram_sizes[s], indexes, RAM_MAX);
 		if (found != wanted)
 			continue;
-		for (size_t i = 0; i < found; i++) {
-			int fd = fds[indexes[i]];
-
-			is_ordered &= fd >= 0 && (i == 0 || fd > fds[indexes[i - 1]]);
-		}
+		if (!is_one_cell && !is_made_in_order(fds, indexes, found) &&
+		    !is_bound_in_order(map, indexes, same_nodes, found))
+			continue;
 		for (size_t i = 0; i < found; i++)
-			if (is_one_cell || is_ordered)
-				cells[indexes[i]] = same_cells[i];
+			cells[indexes[i]] = same_cells[i];
 	}
+	/* A name is QEMU's own word; an order is only a trace. */
+	for (size_t i = 0; i < map->count; i++)
+		take_named_cell(job, &map->ranges[i], &cells[i]);
 }
 
 bool guest_view_open(struct guest_view *view, struct job_context *context, bool with_policies)
@@ -91,7 +137,8 @@ bool guest_view_open(struct guest_view *view, struct job_context *context, bool 
 	struct guest_map_options options = {
 		.expected_bytes = job->ram_sizes,
 		.expected_count = job->ram_size_count,
-		.with_policies = with_policies,
+		/* Cells without files are told apart by their policies. */
+		.with_policies = with_policies || job->step.by_cells,
 	};
 	CLEANUP_FREE int *fds = NULL;
 	char object[96];

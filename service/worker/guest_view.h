@@ -33,10 +33,11 @@ bool guest_view_is_gone(const struct guest_view *view, struct job_context *conte
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index);
 
 /*
- * Which range is which of the job's RAM sizes, and so of which cell. A size that occurs once is told by itself. Ranges
- * of the same size are told by the order in which QEMU made them, and only where two independent traces of it agree:
- * falling addresses (mm/mmap.c searches from the top) and rising descriptors. Else -1: never a guess. fds has the
- * lowest descriptor of each range's file, -1 for none. Pure.
+ * Which range is which of the job's RAM sizes, and so of which cell. A size that occurs once is told by itself, a file
+ * that QEMU named after the cell by its name. Other ranges of the same size are told by the order in which QEMU made them,
+ * and only where two independent traces of it agree: falling addresses (mm/mmap.c searches from the top) and rising
+ * descriptors; or, for memory without a file, falling addresses and the nodes that libvirt bound each cell to. Else -1:
+ * never a guess. fds has the lowest descriptor of each range's file, -1 for none. Pure.
  */
 void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map, const int *fds,
 			     int8_t *cells);

@@ -139,9 +139,10 @@ json_t *worker_job_to_json(const struct worker_job *job)
 	json_t *ram = json_array(), *dimms = json_array(), *json;
 
 	for (size_t i = 0; i < job->ram_size_count && i < RAM_MAX; i++)
-		json_array_append_new(ram, json_pack("{s:o, s:i}", "bytes",
+		json_array_append_new(ram, json_pack("{s:o, s:i, s:o}", "bytes",
 						     json_number(job->ram_sizes[i]), "cell",
-						     (int)job->ram_cells[i]));
+						     (int)job->ram_cells[i], "nodes",
+						     model_json_nodes(job->ram_nodes[i])));
 	for (size_t i = 0; i < job->dimm_count; i++) {
 		json_t *ranges = json_array();
 
@@ -175,9 +176,9 @@ static int parse_ram(const json_t *ram, struct worker_job *job, struct failure *
 	if (!json_is_array(ram) || json_array_size(ram) > RAM_MAX)
 		return refuse(failure, "ram", "it is no list, or too long a one");
 	for (size_t i = 0; i < json_array_size(ram); i++) {
-		json_t *bytes, *cell;
-		int rc = unpack(json_array_get(ram, i), failure, "ram", "{s:o, s:o}", "bytes",
-				&bytes, "cell", &cell);
+		json_t *bytes, *cell, *nodes;
+		int rc = unpack(json_array_get(ram, i), failure, "ram", "{s:o, s:o, s:o}", "bytes",
+				&bytes, "cell", &cell, "nodes", &nodes);
 
 		if (!rc)
 			rc = take_number(bytes, INT64_MAX, &job->ram_sizes[i], failure,
@@ -185,6 +186,8 @@ static int parse_ram(const json_t *ram, struct worker_job *job, struct failure *
 		if (!rc)
 			rc = take_small(cell, SNAPSHOT_CELLS_MAX - 1, &job->ram_cells[i], failure,
 					"ram cell");
+		if (!rc)
+			rc = take_nodes(nodes, &job->ram_nodes[i], failure, "ram nodes");
 		if (rc)
 			return rc;
 	}

@@ -47,6 +47,8 @@ struct worker_job {
 	size_t ram_size_count;
 	uint64_t ram_sizes[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
 	int8_t ram_cells[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];	/* cell of each, -1 not known */
+	/* host nodes that libvirt bound each to, 0 not told: tells cells of one size apart that have no file */
+	uint64_t ram_nodes[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
 	size_t dimm_count;			/* survey: count bytes inside these too */
 	struct {
 		char id[SNAPSHOT_NAME_SIZE];

@@ -165,6 +165,40 @@ static void test_descriptors(void)
 	CHECK_INT(guest_map_count_descriptors(tree.sysroot, 8, &userfaultfd, &vfio), -ESRCH);
 }
 
+/* What QEMU and libvirt name a file after; a path of any length, and nothing that is only alike. */
+static void test_object_names(void)
+{
+	static const struct {
+		const char *path, *object;
+	} cases[] = {
+		{"/dev/hugepages/libvirt/qemu/1-a-guest-with-quite-a-long-name/qemu_back_mem._objects_ram-node1.Ab3dE9 "
+		 "(deleted)",
+		 "ram-node1"},
+		{"/dev/hugepages/x/qemu_back_mem._objects_memvirtiomem0.AAAAAA (deleted)", "memvirtiomem0"},
+		{"/var/lib/libvirt/qemu/ram/1-g1/ram-node0", "ram-node0"},
+		{"/dev/hugepages/x/qemu_back_mem._objects_ (deleted)", ""},
+		{"/dev/hugepages/x/qemu_back_mem._objects_ram-node1 (deleted)", ""},
+		{"/dev/hugepages/x/qemu_back_mem._objects_an-id-that-somebody-has-made-far-too-long-for-us.AAAAAA", ""},
+		{"/dev/hugepages/ram-node0/file", ""},
+		{"/memfd:memory-backend-memfd (deleted)", ""},
+	};
+	uint64_t size = 512 * MIB;
+	struct guest_map_options options = {.expected_bytes = &size, .expected_count = 1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CLEANUP(fixture_tree_done) struct fixture_tree tree;
+		CLEANUP(guest_map_done) struct guest_map map = {0};
+		char text[256];
+
+		snprintf(text, sizeof(text), "7f0000000000-7f0020000000 rw-s 00000000 00:0f 77  %s\n", cases[i].path);
+		add_process(&tree, text);
+		CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
+		CHECK_INT(map.count, 1);
+		if (map.count == 1)
+			CHECK_STR(map.ranges[0].object, cases[i].object);
+	}
+}
+
 /* Memory that only the guest can reach, and a guest that is encrypted where it lies. */
 static void test_private_memory(void)
 {
@@ -226,6 +260,7 @@ int main(void)
 		{"files", test_files},	       {"without_expectation", test_without_expectation},
 		{"anonymous", test_anonymous}, {"descriptors", test_descriptors},
 		{"private_memory", test_private_memory},
+		{"object_names", test_object_names},
 		{"own_memfd", test_own_memfd},
 	};
 

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "guest_view.h"
 #include "job_fixture.h"
 
 #define MIB	    (UINT64_C(1) << 20)
@@ -147,6 +148,67 @@ static void test_devices(void)
 	teardown(fixture);
 }
 
+/* Cells of one size: who is who is told by a name or by two traces that agree, or not at all. */
+static void test_cells_told_apart(void)
+{
+	struct guest_range ranges[] = {
+		{.start = 0x1000000, .end = 0x2000000},
+		{.start = 0x4000000, .end = 0x5000000},
+	};
+	struct guest_map map = {.ranges = ranges, .count = 2};
+	struct worker_job *job = calloc(1, sizeof(*job));
+	int fds[] = {-1, -1};
+	int8_t cells[2];
+
+	job->ram_size_count = 2;
+	job->ram_sizes[0] = job->ram_sizes[1] = 0x1000000;
+	job->ram_cells[1] = 1;
+	/* Anonymous, and bound by nobody: the addresses are one trace only. */
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], -1);
+	CHECK_INT(cells[1], -1);
+	/* libvirt bound the first cell to node 0, the second to node 3, and the kernel shows it so. */
+	job->ram_nodes[0] = 1 << 0;
+	job->ram_nodes[1] = 1 << 3;
+	for (int i = 0; i < 2; i++) {
+		ranges[i].has_policy = true;
+		ranges[i].policy.mode = MEMORY_POLICY_BIND;
+		node_set_clear(&ranges[i].policy.nodes);
+		node_set_add(&ranges[i].policy.nodes, i ? 0 : 3);
+	}
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], 1);
+	CHECK_INT(cells[1], 0);
+	/* The traces disagree, as after somebody rewrote the policies; one is mixed; both are alike. */
+	job->ram_nodes[0] = 1 << 3;
+	job->ram_nodes[1] = 1 << 0;
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], -1);
+	job->ram_nodes[0] = 1 << 0;
+	job->ram_nodes[1] = 1 << 3;
+	ranges[1].has_mixed_policies = true;
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], -1);
+	ranges[1].has_mixed_policies = false;
+	job->ram_nodes[0] = job->ram_nodes[1];
+	ranges[1].policy = ranges[0].policy;
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[1], -1);
+	/* Files that are named after the cells, whatever the orders say. */
+	strcpy(ranges[0].object, "ram-node0");
+	strcpy(ranges[1].object, "ram-node1");
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], 0);
+	CHECK_INT(cells[1], 1);
+	/* A name that no cell of that size has is not believed. */
+	strcpy(ranges[0].object, "ram-node7");
+	strcpy(ranges[1].object, "ram-node1x");
+	guest_view_assign_cells(job, &map, fds, cells);
+	CHECK_INT(cells[0], -1);
+	CHECK_INT(cells[1], -1);
+	free(job);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -154,6 +216,7 @@ int main(void)
 		{"a sharer pins", test_a_sharer_pins},
 		{"counters", test_counters},
 		{"devices", test_devices},
+		{"cells told apart", test_cells_told_apart},
 	};
 
 	return unit_main("service/survey_job", cases, sizeof(cases) / sizeof(cases[0]));
