@@ -228,8 +228,10 @@ static void let_follow(struct lazy_work *work)
 	}
 }
 
-static void put_back(struct lazy_work *work)
+/* False where a policy is ours still, or may be. */
+static bool put_back(struct lazy_work *work)
 {
+	bool is_back = true;
 	char object[96];
 
 	for (size_t i = 0; i < work->view.map.count; i++) {
@@ -240,6 +242,7 @@ static void put_back(struct lazy_work *work)
 			continue;
 		policy.is_balancing = false;
 		rc = policy_job_set(work->context, &work->view.map.ranges[i], &policy);
+		is_back &= rc == 0;
 		if (rc)
 			remainder_list_add(&work->context->result->remainder,
 					   REMAINDER_POLICY_NOT_SETTABLE,
@@ -247,6 +250,7 @@ static void put_back(struct lazy_work *work)
 					   "it cannot be taken from balancing again: %s",
 					   strerror(-rc));
 	}
+	return is_back;
 }
 
 static void tell_progress(struct lazy_work *work, uint64_t now_ms)
@@ -341,6 +345,7 @@ static void run(struct lazy_work *work)
 	uint64_t left = 0;
 	char object[96];
 	int rc = count(work);
+	bool is_back;
 
 	if (!rc && work->left_bytes) {
 		let_follow(work);
@@ -351,19 +356,25 @@ static void run(struct lazy_work *work)
 			 worker_control_now_ms());
 	if (!rc)
 		rc = watch(work, &verdict);
-	put_back(work);
+	is_back = put_back(work);
 	if (work->watch.start_bytes > work->left_bytes)
 		context->result->bytes_done = work->watch.start_bytes - work->left_bytes;
 	if (rc)
 		tell_error(work, rc);
 	else
 		tell_end(work, verdict);
-	if (failure_is_set(&context->result->failure) || !guest_view_is_same(&work->view, context))
+	if (guest_view_is_gone(&work->view, context))
 		return;
+	if (failure_is_set(&context->result->failure)) {
+		/* What has failed is not undone. */
+		if (!is_back)
+			context->result->outcome = WORKER_OUTCOME_PARTIAL;
+		return;
+	}
 	if (context->stop != WORKER_CONTROL_GO)
 		left = work->left_bytes + work->behind_bytes;
 	job_context_settle(context, job_context_guest(context, object), left,
-			   context->result->bytes_done > 0);
+			   context->result->bytes_done > 0 || !is_back);
 }
 
 void lazy_job_run(struct job_context *context)
@@ -393,8 +404,8 @@ void lazy_job_before(struct job_context *context)
 	policies = context->result->values;
 	context->result->values = NULL;
 	move_job_before(context);
-	if (context->result->values)
-		json_object_update(context->result->values, policies);
+	if (context->result->values && json_object_update(context->result->values, policies))
+		job_context_fail(context, ENOMEM, "lazy move", "cannot tell what was before");
 	json_decref(policies);
 }
 

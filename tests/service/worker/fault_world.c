@@ -17,6 +17,8 @@
 #define SCOPE	    "/machine.slice/machine-qemu-1.scope"
 #define GROUP	    SCOPE "/libvirt"
 #define POOL	    "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/"
+/* MPOL_F_NUMA_BALANCING, which older headers lack. */
+#define POLICY_BALANCING (1 << 13)
 /* No node has room for more than so many huge pages. */
 #define POOL_MAX 64
 
@@ -63,13 +65,15 @@ static void show_policies(struct fault_world *world)
 	for (int part = FAULT_WORLD_PARTS; part-- > 0;) {
 		struct node_set set = {0};
 		size_t length = strlen(text);
+		int mode = world->state.policy_modes[part];
 
 		for (int node = 0; node < FAULT_WORLD_NODES; node++)
 			if (world->state.policy_nodes[part] >> node & 1)
 				node_set_add(&set, node);
 		snprintf(text + length, sizeof(text) - length,
-			 "%llx %s%s%s file=/memfd:memory-backend-memfd\n",
-			 (unsigned long long)starts[part], words[world->state.policy_modes[part]],
+			 "%llx %s%s%s%s file=/memfd:memory-backend-memfd\n",
+			 (unsigned long long)starts[part], words[mode & ~POLICY_BALANCING],
+			 mode & POLICY_BALANCING ? "=balancing" : "",
 			 node_set_is_empty(&set) ? "" : ":",
 			 node_set_format(&set, nodes, sizeof(nodes)));
 	}
@@ -340,6 +344,7 @@ static void write_host(struct fault_world *world)
 		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/distance", node);
 		fixture_tree_write(tree, path, "10 20 20 20\n");
 	}
+	fixture_tree_write(tree, "/proc/sys/kernel/numa_balancing", "1\n");
 	fixture_tree_write(tree, "/sys/fs/cgroup/cgroup.controllers", "cpuset memory\n");
 	show_group(world, "/machine.slice", "", "0-3");
 	for (size_t i = 0; i < FAULT_WORLD_GROUPS; i++) {
