@@ -286,6 +286,16 @@ static void finish(struct mover *mover)
 		mover->goal.opaque && plan_last(mover->input, STEP_KIND_MOVE_PAGES) &&
 		plan_last(mover->input, STEP_KIND_MOVE_PAGES)->state == STEP_STATE_FAILED;
 
+	/* Its CPUs were moved, or a drain began, after the wish had been checked. */
+	if (!mover->goal.destinations &&
+	    mover->input->wish->move.form == MOVE_FORM_NEAR_CPUS) {
+		mover->decision->kind = DECISION_KIND_GIVE_UP;
+		remainder_list_add(&mover->decision->remainder, REMAINDER_INVALID, mover->object,
+				   guest->resident_bytes, "ask again, or name a node",
+				   "no node of its CPUs has memory that it may go to");
+		move_free_missing(mover);
+		return;
+	}
 	if (mover->goal.left_bytes == 0 && !opaque_failed) {
 		mover->decision->kind = DECISION_KIND_DONE;
 		move_remainder_unseen(mover);

@@ -258,6 +258,7 @@ static uint64_t part_from(const struct pools *pools, int from, uint64_t taken, u
 static bool back_next(struct pools *pools)
 {
 	uint64_t takes[SNAPSHOT_NODES_MAX] = {0}, rest[SNAPSHOT_NODES_MAX] = {0};
+	uint64_t counted[SNAPSHOT_NODES_MAX] = {0}; /* of what has been given back */
 
 	for (int to = 0; to < SNAPSHOT_NODES_MAX; to++) {
 		uint64_t made = changed(pools, to, room_mark), sources = sources_of(pools, to);
@@ -267,11 +268,12 @@ static bool back_next(struct pools *pools)
 		for (; made + grown && sources; sources &= sources - 1) {
 			int from = plan_first_node(sources);
 			const struct step_record *before = tried(pools, from, back_mark);
-			/* What has been given back there was given back for its destinations. */
-			uint64_t part = before ? plan_min(before->step.bytes, made + grown)
+			/* What has been given back there was given back for its destinations, in this
+			 * order. */
+			uint64_t part = before ? plan_min(before->step.bytes - counted[from], made + grown)
 					       : part_from(pools, from, takes[from], made, grown);
 
-			takes[from] += before ? 0 : part;
+			*(before ? &counted[from] : &takes[from]) += part;
 			grown -= part > made ? part - made : 0;
 			made -= plan_min(made, part);
 		}

@@ -256,6 +256,9 @@ static void apply_pool(struct snapshot *snapshot, const struct step *step)
 
 		give_free(snapshot, step->node, gone * step->page_bytes);
 		pool->free -= gone;
+		/* Those in use stay as surplus. */
+		if (pool->total - gone > pages)
+			pool->surplus = pool->total - gone - pages;
 		pages = pool->total - gone;
 	}
 	pool->total = pages;

@@ -242,6 +242,33 @@ static void the_maps_sources_each_give_their_part(void)
 	world_done(&world);
 }
 
+/* Two cells from both of two nodes: what each node gives is given once, not for each destination. */
+static void cells_share_what_the_sources_give(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = pool_world(&world);
+
+	guest->node_bytes[1] = 300 * MIB;
+	guest->node_bytes[0] = 100 * MIB;
+	guest->cell_count = guest->backing_count = 2;
+	guest->cells[1].id = 1;
+	guest->backings[0].bytes = 200 * MIB;
+	guest->backings[1] = guest->backings[0];
+	guest->backings[1].cell = 1;
+	snapshot_node(world.snapshot, 0)->pools[0].total = 50;
+	snapshot_node(world.snapshot, 1)->pools[0].total = 150;
+	snapshot_node(world.snapshot, 1)->pools[0].free = 0;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.cells[1] = 3;
+	expect_run(&world, "host_pool host_pool move host_pool host_pool done");
+	CHECK_INT(total(&world, 0), 0);
+	CHECK_INT(total(&world, 1), 0);
+	CHECK_INT(total(&world, 2) + total(&world, 3), 200);
+	world_done(&world);
+}
+
 static void a_part_in_huge_pages_needs_room_for_that_part(void)
 {
 	struct world world;
@@ -290,6 +317,7 @@ static const struct unit_case cases[] = {
 	{"reserved pages are not to be had", reserved_pages_are_not_to_be_had},
 	{"a swap swaps the pools", a_swap_swaps_the_pools},
 	{"the map's sources each give their part", the_maps_sources_each_give_their_part},
+	{"cells share what the sources give", cells_share_what_the_sources_give},
 	{"a part in huge pages needs room for that part",
 	 a_part_in_huge_pages_needs_room_for_that_part},
 	{"a guest that ends leaves no pool behind", a_guest_that_ends_leaves_no_pool_behind},

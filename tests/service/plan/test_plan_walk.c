@@ -3,15 +3,17 @@
  * Random hosts, guests and wishes, and a kernel that does all, some or nothing of each step.
  * Whatever happens: the operation ends, no step is repeated when nothing has changed since, what
  * stayed is explained to the byte, nothing is placed on a node under a hold or beyond the reserve,
- * and a dry run is the run in which everything works.
+ * a move gives back what it took of the guest's size and of the host's pools, or says so, and a dry
+ * run is the run in which everything works.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "plan_priv.h"
 #include "plan_world.h"
 #include "unit.h"
 
-#define WALKS	  3000
+#define WALKS	  8000
 #define STEPS_MAX 120
 
 /* xorshift64: the same walks on every machine. */
@@ -33,7 +35,37 @@ static bool chance(uint64_t *state, unsigned percent)
 	return below(state, 100) < percent;
 }
 
-static void random_guest(struct world *world, uint64_t *state, unsigned index)
+/* Some guests have two cells that differ, and some have memory that cannot move. */
+static void random_parts(struct snapshot_guest *guest, uint64_t *state)
+{
+	if (chance(state, 30)) {
+		guest->cell_count = guest->backing_count = 2;
+		guest->cells[1].id = 1;
+		guest->backings[1] = guest->backings[0];
+		guest->backings[1].cell = 1;
+		guest->backings[0].bytes /= 2;
+		guest->backings[1].bytes -= guest->backings[0].bytes;
+		if (chance(state, 50))
+			guest->backings[1].kind = BACKING_KIND_MEMFD;
+		if (chance(state, 50)) {
+			guest->policy_mode = POLICY_MODE_MIXED;
+			guest->policy_nodes = guest->cpuset_mems = 0;
+			for (int i = 0; i < 2; i++) {
+				guest->backings[i].policy_mode = POLICY_MODE_BIND;
+				guest->backings[i].policy_nodes = UINT64_C(1) << below(state, 4);
+				guest->policy_nodes |= guest->backings[i].policy_nodes;
+			}
+			guest->cpuset_mems = guest->policy_nodes;
+		}
+	}
+	guest->pinned_bytes = chance(state, 10) ? below(state, 200) * MIB : 0;
+	guest->private_bytes = chance(state, 5) ? below(state, 200) * MIB : 0;
+	guest->transparent_huge_bytes = chance(state, 20) ? guest->resident_bytes / 2 : 0;
+	guest->vfio = chance(state, 3);
+	guest->free_page_reporting = chance(state, 20);
+}
+
+static void random_guest(struct world *world, uint64_t *state, unsigned index, uint64_t most_pages)
 {
 	static const enum backing_kind kinds[] = {BACKING_KIND_MEMFD, BACKING_KIND_ANON,
 						  BACKING_KIND_HUGETLB};
@@ -42,7 +74,7 @@ static void random_guest(struct world *world, uint64_t *state, unsigned index)
 	int node = (int)below(state, 4);
 
 	snprintf(name, sizeof(name), "g%u", index);
-	guest = world_add_guest(world, name, node, below(state, 150) * 2 * MIB);
+	guest = world_add_guest(world, name, node, below(state, most_pages) * 2 * MIB);
 	if (chance(state, 30))
 		guest->node_bytes[below(state, 4)] += below(state, 50) * 2 * MIB;
 	guest->backings[0].kind = kinds[below(state, 3)];
@@ -58,6 +90,12 @@ static void random_guest(struct world *world, uint64_t *state, unsigned index)
 	if (chance(state, 20))
 		guest->stored_numatune_nodes = guest->policy_nodes;
 	guest->persistent = true;
+	guest->resident_bytes = 0;
+	for (int i = 0; i < 4; i++)
+		guest->resident_bytes += guest->node_bytes[i];
+	guest->backings[0].bytes = guest->resident_bytes;
+	guest->cpu_nodes = 1 + below(state, 3);
+	random_parts(guest, state);
 	for (uint64_t i = below(state, 3); i > 0; i--) {
 		snprintf(alias, sizeof(alias), "vm%u", (unsigned)i);
 		world_add_device(guest, alias, 2 * GIB, below(state, 1024) * 2 * MIB);
@@ -77,13 +115,40 @@ static void random_guest(struct world *world, uint64_t *state, unsigned index)
 	}
 }
 
+/* Pools hold what guests have in huge pages, and some more. */
+static void random_pools(struct world *world, uint64_t *state)
+{
+	for (size_t n = 0; n < world->snapshot->node_count; n++) {
+		struct snapshot_node *node = &world->snapshot->nodes[n];
+		uint64_t used = 0;
+
+		for (size_t g = 0; g < world->snapshot->guest_count; g++)
+			if (plan_guest_huge_page(&world->snapshot->guests[g]))
+				used += world->snapshot->guests[g].node_bytes[node->id];
+		node->pools[0].free = below(state, 60);
+		node->pools[0].total = used / (2 * MIB) + node->pools[0].free;
+		node->fragmented_bytes = chance(state, 20) ? node->free_bytes / 2 : 0;
+	}
+}
+
 static void random_world(struct world *world, uint64_t *state)
 {
 	unsigned guests = 1 + (unsigned)below(state, 4);
+	uint64_t most_pages = 150;
 
 	world_init(world);
+	/* On a larger host one guest may have so much that leaving out what is free in it pays. */
+	if (chance(state, 30)) {
+		for (int id = 0; id < 3; id++) {
+			snapshot_node(world->snapshot, id)->total_bytes += 4 * GIB;
+			snapshot_node(world->snapshot, id)->free_bytes += 4 * GIB;
+		}
+		most_pages = 1000;
+	}
 	for (unsigned i = 0; i < guests; i++)
-		random_guest(world, state, i);
+		random_guest(world, state, i, i ? 150 : most_pages);
+	random_pools(world, state);
+	world->snapshot->numa_balancing_off = chance(state, 20);
 	if (chance(state, 20))
 		*snapshot_add_hold(world->snapshot) =
 			(struct snapshot_hold){.drain = "d0", .node = (int)below(state, 3)};
@@ -93,7 +158,7 @@ static void random_wish(struct world *world, uint64_t *state)
 {
 	const struct snapshot_guest *guest = &world->snapshot->guests[0];
 
-	switch (below(state, 4)) {
+	switch (below(state, 6)) {
 	case 0:
 		world_wish_resize(world, "g0", guest->base_bytes + below(state, 2048) * 2 * MIB);
 		if (!guest->device_count)
@@ -101,16 +166,31 @@ static void random_wish(struct world *world, uint64_t *state)
 		break;
 	case 1:
 		world_wish_move(world, "g0", 1 + below(state, 15));
-		world->wish.move.persist = chance(state, 30);
 		break;
 	case 2:
 		world_wish_map(world, "g0", (int)below(state, 4), (int)below(state, 4));
 		if (chance(state, 30))
 			world->wish.move.map[below(state, 4)] = (int8_t)below(state, 4);
 		break;
+	case 3:
+		world_wish_move(world, "g0", 0);
+		world->wish.move.form = MOVE_FORM_CELLS;
+		world->wish.move.cells[0] = (int8_t)below(state, 4);
+		world->wish.move.cells[1] = chance(state, 70) ? (int8_t)below(state, 4) : -1;
+		break;
+	case 4:
+		world_wish_move(world, "g0", 0);
+		world->wish.move.form = MOVE_FORM_NEAR_CPUS;
+		break;
 	default:
 		world_wish_drain_dimm(world, (enum drain_finish)below(state, DRAIN_FINISH_COUNT));
 		break;
+	}
+	if (world->wish.kind == OPERATION_KIND_MOVE) {
+		world->wish.move.lazy = chance(state, 30);
+		world->wish.move.cpus = chance(state, 20);
+		world->wish.move.persist = chance(state, 30);
+		world->wish.move.order = (enum move_order)below(state, MOVE_ORDER_COUNT);
 	}
 	world->wish.on_timeout = (enum on_timeout)below(state, ON_TIMEOUT_COUNT);
 	if (chance(state, 50))
@@ -229,11 +309,79 @@ static uint64_t shrink_missing(const struct world *world)
 	return now > wanted ? now - wanted : 0;
 }
 
+/* Those that last: surplus ones go when they are freed. */
+static uint64_t pool_pages(const struct world *world)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < world->snapshot->node_count; i++)
+		pages += world->snapshot->nodes[i].pools[0].total -
+			 world->snapshot->nodes[i].pools[0].surplus;
+	return pages;
+}
+
+/* Reasons for bytes that are none of the guest's resident memory. */
+static bool is_beside(enum remainder_code code)
+{
+	return code == REMAINDER_PRIVATE_MEMORY || code == REMAINDER_DRIVER_STALLED ||
+	       code == REMAINDER_NOT_ONLINED;
+}
+
+/* Every byte that did not move, and none twice. */
+static void check_move_explained(const struct world *world)
+{
+	const struct remainder_list *list = &world->decision.remainder;
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g0");
+	struct move_goal goal;
+	uint64_t told = 0, left = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		CHECK_TRUE(list->items[i].code > REMAINDER_NONE);
+		CHECK_TRUE(list->items[i].detail[0] != '\0');
+		told += is_beside(list->items[i].code) ? 0 : list->items[i].bytes;
+	}
+	move_goal_find(&world->input, guest, &goal);
+	for (int node = 0; node < 4 && !goal.opaque; node++)
+		if (world->wish.move.form == MOVE_FORM_MAP
+			    ? world->wish.move.map[node] >= 0 && world->wish.move.map[node] != node
+			    : !(goal.to_nodes >> node & 1))
+			left += guest->node_bytes[node];
+	CHECK_INT(told, goal.opaque ? goal.left_bytes : left);
+}
+
+/* Each device has the size back that it had, or it is said. */
+static void check_size_is_back(const struct world *world, const uint64_t *requested)
+{
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g0");
+	const struct remainder_list *list = &world->decision.remainder;
+
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (guest->devices[i].current_bytes != requested[i])
+			CHECK_TRUE(remainder_list_has(list, REMAINDER_DRIVER_STALLED));
+		else
+			CHECK_INT(guest->devices[i].requested_bytes, requested[i]);
+}
+
+/* Where every step works the host has as many huge pages as before, and what growth may need. */
+static void check_pools(const struct world *world, uint64_t before)
+{
+	uint64_t grown = 0;
+
+	for (size_t i = 0; i < world->history_count; i++)
+		if (world->history[i].step.kind == STEP_KIND_HOST_POOL &&
+		    strcmp(world->history[i].step.text, "growth") == 0)
+			grown += world->history[i].step.bytes / (2 * MIB);
+	CHECK_TRUE(pool_pages(world) >= before);
+	CHECK_TRUE(pool_pages(world) <= before + grown);
+}
+
 static void check_explained(const struct world *world)
 {
 	uint64_t told = remainder_list_bytes(&world->decision.remainder);
 	uint64_t bytes = 0;
 
+	if (world->wish.kind == OPERATION_KIND_MOVE)
+		check_move_explained(world);
 	if (world->decision.kind == DECISION_KIND_DONE) {
 		CHECK_INT(world->decision.remainder.count, 0);
 		return;
@@ -255,13 +403,6 @@ static void check_explained(const struct world *world)
 			CHECK_INT(told, bytes);
 		return;
 	case OPERATION_KIND_MOVE:
-		if (world->wish.move.form != MOVE_FORM_TO)
-			return;
-		for (int node = 0; node < 4; node++)
-			if (!(world->wish.move.to_nodes >> node & 1))
-				bytes += snapshot_guest(world->snapshot, "g0")->node_bytes[node];
-		CHECK_INT(told, bytes);
-		return;
 	case OPERATION_KIND_UNDRAIN:
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:
@@ -272,6 +413,12 @@ static void check_explained(const struct world *world)
 /* Returns the number of steps. */
 static size_t walk(struct world *world, uint64_t *state, unsigned failures_percent, bool checked)
 {
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g0");
+	uint64_t requested[SNAPSHOT_DEVICES_MAX], pages = pool_pages(world);
+	bool is_move = world->wish.kind == OPERATION_KIND_MOVE;
+
+	for (size_t i = 0; i < guest->device_count; i++)
+		requested[i] = guest->devices[i].requested_bytes;
 	for (size_t steps = 0; steps < STEPS_MAX; steps++) {
 		int to = -1;
 		uint64_t free_before = 0;
@@ -280,6 +427,10 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 			world->input.deadline_ms = failures_percent ? 1 : 0;
 		if (world_next(world)->kind != DECISION_KIND_STEP) {
 			check_explained(world);
+			if (is_move)
+				check_size_is_back(world, requested);
+			if (is_move && !failures_percent)
+				check_pools(world, pages);
 			return steps;
 		}
 		check_not_repeated(world);
@@ -306,7 +457,7 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 static void whatever_happens_it_ends(void)
 {
 	uint64_t state = UINT64_C(88172645463325252);
-	size_t longest = 0;
+	size_t longest = 0, taken = 0;
 
 	for (unsigned i = 0; i < WALKS; i++) {
 		struct remainder_list blockers;
@@ -319,9 +470,13 @@ static void whatever_happens_it_ends(void)
 		steps = walk(&world, &state, 40,
 			     plan_check(&world.input, &blockers, &failure) == 0);
 		longest = steps > longest ? steps : longest;
+		for (size_t n = 0; n < world.history_count; n++)
+			taken += strcmp(world.history[n].step.text, "take") == 0;
 		world_done(&world);
 	}
-	printf("longest walk: %zu steps\n", longest);
+	/* What is never walked is not tested. */
+	CHECK_TRUE(taken > WALKS / 400);
+	printf("longest walk: %zu steps; %zu times memory was taken\n", longest, taken);
 }
 
 static void a_dry_run_is_the_run_that_works(void)
