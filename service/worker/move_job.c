@@ -209,6 +209,33 @@ static uint64_t destinations(const struct step *step)
 	return mask ? mask : step->nodes;
 }
 
+/*
+ * Whether pages arrive where others leave: "1 to 2, 2 to 3", or two nodes that change places. Once it has moved, a page
+ * looks like one that has to: nothing may be looked at twice.
+ */
+static bool is_crossing(const struct step *step)
+{
+	uint64_t sources = 0;
+
+	for (int node = 0; step->by_map && node < SNAPSHOT_NODES_MAX; node++)
+		if (step->map[node] >= 0 && step->map[node] != node)
+			sources |= node_mask_of(node);
+	return step->by_map && (sources & destinations(step)) != 0;
+}
+
+/* What stayed, by what became of each page that was tried. */
+static void left_by_tally(const struct page_mover_tally *tally, uint64_t *ret_left_bytes)
+{
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		ret_left_bytes[node] = tally->withheld_bytes[node];
+		for (int class = 0; class < PAGE_MOVER_CLASSES; class ++)
+			for (int outcome = 0; outcome < PAGE_MOVE_COUNT; outcome++)
+				if (outcome != PAGE_MOVE_MOVED && outcome != PAGE_MOVE_ALREADY_THERE &&
+				    outcome != PAGE_MOVE_ABSENT)
+					ret_left_bytes[node] += tally->bytes[class][outcome][node];
+	}
+}
+
 static int new_crew(struct move_work *work, uint64_t nodes)
 {
 	const struct job_context *context = work->context;
@@ -376,7 +403,13 @@ static int move_unmapped(struct move_work *work)
 			explain_unmapped(work, seen.shared_bytes, held - mapped);
 			rc = 0;
 		} else if (!rc) {
-			explain_all(work, move_crew_found(work->crew)->unmapped_bytes);
+			uint64_t left[SNAPSHOT_NODES_MAX];
+
+			if (is_crossing(&work->context->job->step))
+				left_by_tally(move_crew_tally(work->crew), left);
+			else
+				memcpy(left, move_crew_found(work->crew)->unmapped_bytes, sizeof(left));
+			explain_all(work, left);
 			swapped += move_crew_found(work->crew)->swapped_bytes;
 		}
 	}
@@ -401,6 +434,11 @@ static int move_in_order(struct move_work *work)
 
 	if (order == MOVE_ORDER_ANY || context->job->kind == WORKER_JOB_UNDO)
 		return 0;
+	if (is_crossing(&context->job->step)) {
+		job_context_warn(context, REMAINDER_ORDER_NOT_KEPT, job_context_guest(context, object), 0,
+				 "pages arrive where others leave: each is looked at once, by address");
+		return 0;
+	}
 	rc = move_crew_watch_heat(work->crew, work->pieces, work->piece_count);
 	if (rc == -EOPNOTSUPP || rc == -EPERM || rc == -EACCES) {
 		job_context_warn(context, REMAINDER_ORDER_NOT_KEPT, job_context_guest(context, object), 0,
@@ -419,11 +457,18 @@ static int move_in_order(struct move_work *work)
 	return rc;
 }
 
-static int move_passes(struct move_work *work)
+/* What stayed goes to left_bytes. */
+static int move_passes(struct move_work *work, uint64_t *left_bytes)
 {
 	const struct move_found *found = move_crew_found(work->crew);
 	struct move_gate *gate = move_crew_gate(work->crew);
 	int rc = 0;
+
+	if (work->context->job->kind != WORKER_JOB_UNDO && is_crossing(&work->context->job->step)) {
+		rc = move_crew_move(work->crew, work->pieces, work->piece_count, MOVE_HEAT_ANY);
+		left_by_tally(move_crew_tally(work->crew), left_bytes);
+		return rc;
+	}
 
 	for (int pass = 0; pass < PASSES_MAX; pass++) {
 		uint64_t moved = move_crew_moved_bytes(work->crew);
@@ -439,6 +484,7 @@ static int move_passes(struct move_work *work)
 		    (pass && move_crew_moved_bytes(work->crew) == moved))
 			break;
 	}
+	memcpy(left_bytes, found->left_bytes, sizeof(found->left_bytes));
 	return rc;
 }
 
@@ -485,12 +531,13 @@ static uint64_t left_after_stop(struct move_work *work, uint64_t total)
 {
 	uint64_t moved = move_crew_moved_bytes(work->crew);
 
-	if (move_crew_count(work->crew, work->pieces, work->piece_count, COUNT_AFTER_CANCEL_MS) == 0)
+	if (!is_crossing(&work->context->job->step) &&
+	    move_crew_count(work->crew, work->pieces, work->piece_count, COUNT_AFTER_CANCEL_MS) == 0)
 		return sum(move_crew_found(work->crew)->left_bytes);
 	return total > moved ? total - moved : 0;
 }
 
-static int run_move(struct move_work *work, uint64_t *ret_total)
+static int run_move(struct move_work *work, uint64_t *ret_total, uint64_t *left_bytes)
 {
 	const struct step *step = &work->context->job->step;
 	/* The plan's estimate saves a walk over the whole page table. */
@@ -508,22 +555,22 @@ static int run_move(struct move_work *work, uint64_t *ret_total)
 		return rc;
 	move_crew_set_total(work->crew, total);
 	rc = move_in_order(work);
-	return rc ? rc : move_passes(work);
+	return rc ? rc : move_passes(work, left_bytes);
 }
 
 void move_job_run(struct job_context *context)
 {
 	struct move_work *work = new_work(context);
-	uint64_t total = 0, left = 0;
+	uint64_t total = 0, left = 0, left_bytes[SNAPSHOT_NODES_MAX];
 	char object[96];
 	int rc;
 
 	if (!work)
 		return;
-	rc = run_move(work, &total);
+	rc = run_move(work, &total, left_bytes);
 	if (!rc) {
 		explain_unknown_cells(work);
-		explain_all(work, move_crew_found(work->crew)->left_bytes);
+		explain_all(work, left_bytes);
 		rc = move_unmapped(work);
 	}
 	if (rc)
@@ -650,12 +697,13 @@ static int cut_home(struct move_work *work, const struct page_runs *runs, int ho
 
 static int undo_node(struct move_work *work, const struct page_runs *runs, int home)
 {
+	uint64_t left_bytes[SNAPSHOT_NODES_MAX];
 	int rc = cut_home(work, runs, home);
 
 	if (!rc)
-		rc = move_passes(work);
+		rc = move_passes(work, left_bytes);
 	if (!rc)
-		explain_all(work, move_crew_found(work->crew)->left_bytes);
+		explain_all(work, left_bytes);
 	return rc;
 }
 

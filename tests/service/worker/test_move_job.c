@@ -6,6 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "backing_window.h"
 #include "guest_view.h"
 #include "job_fixture.h"
 #include "page_heat_priv.h"
@@ -329,6 +335,41 @@ static void test_crossing_map(void)
 	CHECK_INT(count_on(kernel, 3), on_1);
 	CHECK_INT(count_on(kernel, 0), on_2);
 	teardown(kernel);
+}
+
+/* Two nodes change places, a third takes part in a chain: every page goes where it was sent, and no further. */
+static void test_nodes_that_change_places(void)
+{
+	for (unsigned workers = 1; workers <= 3; workers += 2) {
+		struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, GUEST_PAGES_MAX);
+		struct step *step = &kernel->fixture.job.step;
+		uint64_t on_1, on_2;
+
+		for (size_t i = 0; i < 100; i++)
+			kernel->nodes[i * 300] = 0;
+		write_pagemap(kernel);
+		on_1 = count_on(kernel, 1);
+		on_2 = count_on(kernel, 2);
+		step->workers = workers;
+		step->map[0] = 1;
+		step->map[1] = 2;
+		step->map[2] = 1;
+		/* One page is busy for good, another at first. */
+		kernel->busy[1] = 255;
+		kernel->busy[2] = 1;
+		job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+		CHECK_INT(kernel->fixture.result.bytes_done, (on_1 + on_2 + 100 - 1) * 4096);
+		CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), 4096);
+		CHECK_INT(count_on(kernel, 1), on_2 + 100 + 1);
+		CHECK_INT(count_on(kernel, 2), on_1 - 1);
+		job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+		CHECK_INT(count_on(kernel, 0), 100);
+		CHECK_INT(count_on(kernel, 1), on_1);
+		CHECK_INT(count_on(kernel, 2), on_2);
+		teardown(kernel);
+	}
 }
 
 static void test_cells(void)
@@ -711,6 +752,119 @@ static void test_no_byte_without_a_reason(void)
 	}
 }
 
+/* A guest of this machine's own kernel: its memory has pages that it has mapped, pages that only the file has, and holes. */
+#define FILE_PAGES	 4096
+#define MAPPED_PAGES	 700
+#define UNMAPPED_PAGES	 300
+#define UNMAPPED_AT	 2000
+
+struct file_guest {
+	struct page_move_ops ops;
+	pthread_mutex_t lock;
+	uint64_t guest_pages, own_pages;
+};
+
+/* Says that all of it went: what it was asked for is what counts. */
+static long note_move(void *user, pid_t pid, size_t count, void *const *addresses, const int *nodes, int *status)
+{
+	struct file_guest *guest = user;
+
+	pthread_mutex_lock(&guest->lock);
+	if (pid)
+		guest->guest_pages += count;
+	else
+		guest->own_pages += count;
+	pthread_mutex_unlock(&guest->lock);
+	for (size_t i = 0; i < count; i++)
+		status[i] = nodes[i];
+	return 0;
+}
+
+static uint64_t no_time(void *user)
+{
+	return 0;
+}
+
+static pid_t start_file_guest(int fd)
+{
+	int ready[2];
+	char byte = 0;
+	pid_t pid;
+
+	CHECK_INT(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		volatile char *memory =
+			mmap(NULL, FILE_PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (size_t i = 0; i < MAPPED_PAGES; i++)
+			memory[i * 4096] = 'g';
+		if (write(ready[1], &byte, 1) == 1)
+			pause();
+		_exit(0);
+	}
+	CHECK_INT(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+static void test_pages_in_no_page_table(void)
+{
+	struct job_fixture *fixture = calloc(1, sizeof(*fixture));
+	struct file_guest guest = {.ops = {.move = note_move, .now_ns = no_time}};
+	CLEANUP(backing_window_freep) struct backing_window *window = NULL;
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	CLEANUP_CLOSE int fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
+	uint64_t start_time;
+	struct stat status;
+	char page[4096] = "file";
+	pid_t pid;
+
+	job_fixture_init(fixture, STEP_KIND_MOVE_PAGES);
+	if (geteuid() != 0 || backing_window_new(&window)) {
+		printf("# pages in no page table: needs root and a userfaultfd\n");
+		job_fixture_done(fixture);
+		free(fixture);
+		return;
+	}
+	/* The guest must not inherit it. */
+	window = backing_window_free(window);
+	guest.ops.user = &guest;
+	pthread_mutex_init(&guest.lock, NULL);
+	CHECK_INT(ftruncate(fd, FILE_PAGES * 4096), 0);
+	pid = start_file_guest(fd);
+	for (size_t i = 0; i < UNMAPPED_PAGES; i++)
+		CHECK_INT(pwrite(fd, page, sizeof(page), (off_t)(UNMAPPED_AT + 2 * i) * 4096), sizeof(page));
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	CHECK_INT(process_identity_read_start_time(sysroot, pid, &start_time), 0);
+	fixture->context.sysroot = sysroot;
+	fixture->context.move_ops = &guest.ops;
+	fixture->job.process = (struct worker_process){pid, start_time};
+	fixture->job.ram_size_count = 1;
+	fixture->job.ram_sizes[0] = FILE_PAGES * 4096;
+	fixture->job.step.by_map = true;
+	/* From wherever this machine has put them. */
+	for (int node = 0; node < 8; node++)
+		fixture->job.step.map[node] = 60;
+	fixture->job.step.workers = 2;
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	/* The same pages in each of the passes; those of the file once. */
+	CHECK_TRUE(guest.guest_pages > 0 && guest.guest_pages % MAPPED_PAGES == 0);
+	CHECK_INT(guest.own_pages, UNMAPPED_PAGES);
+	CHECK_INT(fstat(fd, &status), 0);
+	CHECK_INT(status.st_blocks * 512, (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	/* They lie where they lay: that is said of both. */
+	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(remainder_list_bytes(&fixture->result.remainder), (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	pthread_mutex_destroy(&guest.lock);
+	job_fixture_done(fixture);
+	free(fixture);
+}
+
 static void test_survey(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_PROBE);
@@ -846,6 +1000,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"map_and_back", test_map_and_back},
 		{"crossing_map", test_crossing_map},
+		{"nodes_that_change_places", test_nodes_that_change_places},
 		{"cells", test_cells},
 		{"physical_range", test_physical_range},
 		{"busy_once_and_for_ever", test_busy_once_and_for_ever},
@@ -861,6 +1016,7 @@ int main(void)
 		{"order", test_order},
 		{"swapped", test_swapped},
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
+		{"pages_in_no_page_table", test_pages_in_no_page_table},
 		{"survey", test_survey},
 		{"page_runs", test_page_runs},
 		{"page_runs_refuses", test_page_runs_refuses},
