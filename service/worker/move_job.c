@@ -13,6 +13,7 @@
 #include "cgroup_memory.h"
 #include "guest_view.h"
 #include "job_context.h"
+#include "memory_sharer.h"
 #include "move_crew.h"
 #include "move_gate.h"
 #include "node_mask.h"
@@ -40,6 +41,8 @@ struct move_work {
 	struct move_crew *crew; /* owned; while moving */
 	struct move_piece *pieces; /* owned */
 	size_t piece_count, piece_room;
+	bool is_pinned_known;
+	uint64_t pinned_bytes; /* of what stays busy, taken for pinned, and not yet told */
 };
 
 int move_job_destination(const struct step *step, int cell, const struct page_survey_run *run)
@@ -255,6 +258,40 @@ static int new_crew(struct move_work *work, uint64_t nodes)
 	return move_crew_new(&options, &work->crew);
 }
 
+/*
+ * The kernel says how much each process has pinned, and not which pages: of what stayed busy so much is taken for it.
+ * QEMU's own, and that of others who map the same memory.
+ */
+static void count_pinned(struct move_work *work)
+{
+	struct memory_sharer_list list;
+
+	if (work->is_pinned_known)
+		return;
+	work->is_pinned_known = true;
+	work->pinned_bytes = work->view.map.pinned_bytes;
+	/* Where it cannot be told who else maps it, what stayed is busy, which is true all the same. */
+	if (!memory_sharer_find(work->context->sysroot, work->context->job->process.pid, &work->view.map, &list))
+		work->pinned_bytes += list.pinned_bytes;
+}
+
+/* Of so many busy bytes, how many are told as pinned. */
+static uint64_t tell_pinned(struct move_work *work, const char *object, const char *size, uint64_t bytes)
+{
+	bool is_vfio = work->view.map.vfio_count;
+
+	if (!is_vfio && bytes > work->pinned_bytes)
+		bytes = work->pinned_bytes;
+	if (!bytes)
+		return 0;
+	work->pinned_bytes -= bytes < work->pinned_bytes ? bytes : work->pinned_bytes;
+	remainder_list_add(&work->context->result->remainder, is_vfio ? REMAINDER_VFIO_PINNED : REMAINDER_PINNED,
+			   object, bytes, NULL, "%s%s", size,
+			   is_vfio ? "held, and a passed-through device pins memory"
+				   : "held for long by who does input or output with it");
+	return bytes;
+}
+
 /* Why pages of a node stayed: what was seen in the last pass. Returns the bytes for which a reason was given. */
 static uint64_t explain(struct move_work *work, const struct page_mover_tally *tally, int node, uint64_t left)
 {
@@ -279,7 +316,7 @@ static uint64_t explain(struct move_work *work, const struct page_mover_tally *t
 	for (size_t i = 0; i < PAGE_MOVER_CLASSES * ARRAY_SIZE(reasons); i++) {
 		size_t class = i % PAGE_MOVER_CLASSES, reason = i / PAGE_MOVER_CLASSES;
 		uint64_t bytes = tally->bytes[class][reasons[reason].outcome][node];
-		bool is_pinned = reasons[reason].outcome == PAGE_MOVE_BUSY && work->view.map.vfio_count;
+		bool is_busy = reasons[reason].outcome == PAGE_MOVE_BUSY;
 
 		/* Never more than is really left: some may have moved by other hands since. */
 		if (bytes > left - told)
@@ -287,10 +324,11 @@ static uint64_t explain(struct move_work *work, const struct page_mover_tally *t
 		if (!bytes)
 			continue;
 		told += bytes;
-		remainder_list_add(list, is_pinned ? REMAINDER_VFIO_PINNED : reasons[reason].code, object, bytes,
-				   NULL, "%s%s", sizes[class],
-				   is_pinned ? "held, and a passed-through device pins memory"
-					     : reasons[reason].detail);
+		if (is_busy)
+			bytes -= tell_pinned(work, object, sizes[class], bytes);
+		if (bytes)
+			remainder_list_add(list, reasons[reason].code, object, bytes, NULL, "%s%s", sizes[class],
+					   reasons[reason].detail);
 	}
 	if (tally->withheld_bytes[node] && told < left) {
 		uint64_t bytes = tally->withheld_bytes[node] < left - told ? tally->withheld_bytes[node] : left - told;
@@ -307,6 +345,8 @@ static void explain_all(struct move_work *work, const uint64_t *left_bytes)
 {
 	char object[96];
 
+	if (sum(left_bytes))
+		count_pinned(work);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		uint64_t left = left_bytes[node];
 		uint64_t told = left ? explain(work, move_crew_tally(work->crew), node, left) : 0;

@@ -422,6 +422,28 @@ static void test_busy_once_and_for_ever(void)
 	teardown(kernel);
 }
 
+/* Another process maps the guest's file and has pinned one page, as its status says: of two that stay one is taken for it. */
+static void test_pinned_by_another(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	struct fixture_tree *tree = &kernel->fixture.tree;
+	const struct remainder *remainder;
+
+	fixture_tree_write(tree, "/proc/999999/status", "Name:\tbackend\nVmSize: 9 kB\nVmPin: 4 kB\nRssShmem: 4 kB\n");
+	fixture_tree_write(tree, "/proc/999999/maps",
+			   "7f1000000000-7f1000400000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd\n");
+	kernel->busy[5] = 200;
+	kernel->busy[7] = 200;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_PINNED);
+	CHECK_TRUE(remainder && remainder->bytes == 4096);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_PAGE_BUSY);
+	CHECK_TRUE(remainder && remainder->bytes == 4096);
+	CHECK_INT(kernel->fixture.result.remainder.count, 2);
+	teardown(kernel);
+}
+
 static void test_no_room(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
@@ -1004,6 +1026,7 @@ int main(void)
 		{"cells", test_cells},
 		{"physical_range", test_physical_range},
 		{"busy_once_and_for_ever", test_busy_once_and_for_ever},
+		{"pinned_by_another", test_pinned_by_another},
 		{"no_room", test_no_room},
 		{"refused_node", test_refused_node},
 		{"cancel", test_cancel},
