@@ -42,6 +42,10 @@
 #define PAUSE_MAX_US	     1000000
 /* After this long without a bad word it goes a step faster. */
 #define EASE_HOLD_US	     3000000
+/* So many words are heard before it is judged whether slowing down has helped, which is to be by a fifth at least. */
+#define EASE_HEARD	     2
+#define EASE_HELPS_PERCENT   80
+#define EASE_IN_VAIN_US	     10000000
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -158,6 +162,30 @@ struct pace pace_next(const struct pace *last, const struct pace_input *input)
 	return pace;
 }
 
+static void set_level(struct pace_ease *ease, unsigned level, uint64_t now_us)
+{
+	ease->before_us = level > ease->level ? ease->heard_us / ease->heard : 0;
+	ease->slowed += level > ease->level;
+	ease->level = level;
+	ease->changed_at_us = now_us;
+	ease->heard_us = ease->heard = 0;
+}
+
+/* The guest has suffered. */
+static void slow_down(struct pace_ease *ease, uint64_t now_us)
+{
+	ease->changed_at_us = now_us;
+	if (now_us < ease->in_vain_until_us || (ease->level && ease->heard < EASE_HEARD))
+		return;
+	/* On the way back nothing is known of the level below. */
+	if (ease->before_us && ease->heard_us / ease->heard > ease->before_us * EASE_HELPS_PERCENT / 100) {
+		set_level(ease, 0, now_us);
+		ease->in_vain_until_us = now_us + EASE_IN_VAIN_US;
+	} else if (ease->level < PACE_EASE_MAX) {
+		set_level(ease, ease->level + 1, now_us);
+	}
+}
+
 struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
 				uint64_t now_us)
 {
@@ -165,17 +193,14 @@ struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us,
 
 	if (guest_pause_us > ease.worst_us)
 		ease.worst_us = guest_pause_us;
-	if (stall_us && guest_pause_us > stall_us) {
-		/* The same again at the highest level is no slowing down, but it must not go faster either. */
-		if (ease.level < PACE_EASE_MAX) {
-			ease.level++;
-			ease.slowed++;
-		}
-		ease.changed_at_us = now_us;
-	} else if (ease.level && now_us - ease.changed_at_us >= EASE_HOLD_US) {
-		ease.level--;
-		ease.changed_at_us = now_us;
+	if (guest_pause_us) {
+		ease.heard_us += guest_pause_us;
+		ease.heard++;
 	}
+	if (stall_us && guest_pause_us > stall_us)
+		slow_down(&ease, now_us);
+	else if (ease.level && now_us - ease.changed_at_us >= EASE_HOLD_US)
+		set_level(&ease, ease.level - 1, now_us);
 	return ease;
 }
 

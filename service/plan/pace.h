@@ -50,11 +50,16 @@ struct pace_ease {
 	uint64_t changed_at_us;
 	uint64_t worst_us; /* the longest pause that the guest told of */
 	uint64_t slowed;   /* how often it was slowed down */
+	/* Of this level: what was heard, and what the level below gave on average. */
+	uint64_t heard_us, heard, before_us;
+	uint64_t in_vain_until_us; /* slowing down did not help: not again until then */
 };
 
 /*
  * guest_pause_us: the longest pause that the guest felt since it was last told, 0: nothing new is known. More than
- * stall_us (0: no budget) slows down at once; it goes faster again step by step, as long as nothing more is heard.
+ * stall_us (0: no budget) slows down at once, and further where that helped but not enough; it goes faster again step by
+ * step, as long as nothing more is heard. Where slowing down does not make the pauses shorter the mover is not what makes
+ * them, and it goes on at full speed for a while.
  */
 struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
 				uint64_t now_us);

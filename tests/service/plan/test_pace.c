@@ -166,27 +166,49 @@ static void what_a_guest_feels_slows_down(void)
 	ease = pace_ease_next(&ease, 10000, 0, now);
 	CHECK_INT(ease.level, 0);
 	CHECK_INT(ease.worst_us, 50000);
-	for (unsigned i = 1; i <= PACE_EASE_MAX + 2; i++) {
+	ease = (struct pace_ease){0};
+	/* At once, and then as long as it helps: two words for each level. */
+	for (unsigned i = 0, pause = 160000; i < 2 * PACE_EASE_MAX + 3; i++) {
+		unsigned level = (i + 2) / 2;
+
 		now += 500000;
-		ease = pace_ease_next(&ease, 10000, 20000, now);
-		CHECK_INT(ease.level, i < PACE_EASE_MAX ? i : PACE_EASE_MAX);
+		ease = pace_ease_next(&ease, 10000, pause, now);
+		CHECK_INT(ease.level, level < PACE_EASE_MAX ? level : PACE_EASE_MAX);
+		pause = 160000 >> ease.level;
 	}
 	CHECK_INT(ease.slowed, PACE_EASE_MAX);
 	/* Slowly back, one step at a time; silence is as good as a good word. */
 	for (unsigned i = PACE_EASE_MAX; i-- > 0;) {
-		ease = pace_ease_next(&ease, 10000, i % 2 * 100, now + 2900000);
-		CHECK_INT(ease.level, i + 1);
+		struct pace_ease early = pace_ease_next(&ease, 10000, i % 2 * 100, now + 2900000);
+
+		CHECK_INT(early.level, i + 1);
 		now += 3000000;
 		ease = pace_ease_next(&ease, 10000, 0, now);
 		CHECK_INT(ease.level, i);
 	}
 	ease = pace_ease_next(&ease, 10000, 0, now + 9000000);
 	CHECK_INT(ease.level, 0);
-	CHECK_INT(ease.worst_us, 50000);
-	/* It is slowed down again in the middle of the way back. */
-	ease = pace_ease_next(&ease, 10000, 90000, now);
+	CHECK_INT(ease.worst_us, 160000);
+	/* It is slowed down again. */
+	ease = pace_ease_next(&ease, 10000, 190000, now);
+	CHECK_INT(ease.level, 1);
 	CHECK_INT(ease.slowed, PACE_EASE_MAX + 1);
-	CHECK_INT(ease.worst_us, 90000);
+	CHECK_INT(ease.worst_us, 190000);
+}
+
+/* A guest that has such pauses whatever the mover does: it does not make the move slower for nothing. */
+static void slowing_down_in_vain_is_given_up(void)
+{
+	struct pace_ease ease = {0};
+	unsigned slow = 0;
+
+	for (uint64_t second = 1; second <= 60; second++) {
+		ease = pace_ease_next(&ease, 10000, 40000 + second % 3 * 2000, second * 1000000);
+		slow += ease.level > 0;
+		CHECK_TRUE(ease.level <= 1);
+	}
+	CHECK_TRUE(ease.slowed >= 3 && slow <= 12);
+	CHECK_INT(ease.worst_us, 44000);
 }
 
 /* Whoever takes from it in whatever order: never more than the budget and one call, in any second. */
@@ -233,6 +255,7 @@ static const struct unit_case cases[] = {
 	{"calls end in time", calls_end_in_time},
 	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
 	{"what a guest feels slows down", what_a_guest_feels_slows_down},
+	{"slowing down in vain is given up", slowing_down_in_vain_is_given_up},
 	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
 };
 
