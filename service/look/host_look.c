@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "buddy_info.h"
 #include "cleanup.h"
 #include "dimm.h"
 #include "hugepage_pool.h"
@@ -194,6 +195,17 @@ static int read_dimms(const struct sysroot *sysroot, const struct memory_block_l
 	return r;
 }
 
+/* Without it nothing is known to be in pieces, and nobody is warned. */
+static void read_pieces(const struct sysroot *sysroot, struct snapshot *snapshot)
+{
+	uint64_t small[SNAPSHOT_NODES_MAX] = {0};
+
+	if (buddy_info_read(sysroot, buddy_info_huge_bytes(sysroot), small, SNAPSHOT_NODES_MAX))
+		return;
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		snapshot->nodes[i].fragmented_bytes = small[snapshot->nodes[i].id];
+}
+
 /* A kernel without it has no such file. What cannot be read is taken to be on: that is what is warned of. */
 static bool is_balancing_off(const struct sysroot *sysroot)
 {
@@ -210,6 +222,7 @@ int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, str
 
 	if (r < 0)
 		return r;
+	read_pieces(sysroot, snapshot);
 	snapshot->numa_balancing_off = is_balancing_off(sysroot);
 	r = memory_block_list_read(sysroot, &blocks);
 	/* A kernel without memory hotplug has no blocks: moves and resizes work there all the same. */

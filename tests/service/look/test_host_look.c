@@ -15,8 +15,12 @@ static void test_host(void)
 	const struct snapshot_node *node;
 
 	fake_host_init(&tree);
+	fixture_tree_write(&tree, "/proc/buddyinfo",
+			   "Node 3, zone  Movable 8 0 0 0 0 0 0 0 0 255 0\n");
 	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
 	CHECK_INT(snapshot->node_count, 3);
+	CHECK_INT(snapshot_node(snapshot, 3)->fragmented_bytes, 8 * 4096);
+	CHECK_INT(snapshot_node(snapshot, 1)->fragmented_bytes, 0);
 	CHECK_INT(snapshot->block_count, 16);
 	CHECK_INT(snapshot->block_bytes, FAKE_HOST_BLOCK_BYTES);
 	node = snapshot_node(snapshot, 1);
