@@ -212,6 +212,7 @@ int domain_xml_build_channel(const char *port_name, char **ret_xml);
 /* One nodeset of a stored placement: a memnode's by cell id, or a memory device's by its index. */
 struct domain_xml_nodes {
 	unsigned id;
+	int cell; /* the guest's cell: a memnode's own, a device's; -1: none is told */
 	char nodes[DOMAIN_XML_NODES_SIZE];
 };
 

@@ -118,6 +118,7 @@ int domain_xml_placement_read(const struct domain_xml *domain,
 		struct domain_xml_nodes *cell = &placement.cells[placement.cell_count++];
 
 		cell->id = domain->cells[i].id;
+		cell->cell = (int)cell->id;
 		memcpy(cell->nodes, domain->cells[i].nodes, sizeof(cell->nodes));
 	}
 	for (size_t i = 0; i < domain->device_count; i++) {
@@ -126,6 +127,7 @@ int domain_xml_placement_read(const struct domain_xml *domain,
 		struct domain_xml_nodes *device = &placement.devices[placement.device_count++];
 
 		device->id = (unsigned)i;
+		device->cell = domain->devices[i].has_cell ? (int)domain->devices[i].cell : -1;
 		memcpy(device->nodes, domain->devices[i].source_nodes, sizeof(device->nodes));
 	}
 	*ret_placement = placement;

@@ -138,3 +138,105 @@ int placement_replace_node(struct domain_xml_placement *placement, unsigned from
 	changed = replace_all(placement, from, to, false);
 	return changed < 0 ? changed : replace_all(placement, from, to, true);
 }
+
+/* The set of one cell, or of all of the guest (cell -1), after the move. */
+static int follow_set(const char *nodes, int cell, const struct placement_move *move, struct node_set *ret_set)
+{
+	struct node_set old, moved, new;
+
+	if (node_set_parse(nodes, &old) < 0 || node_set_parse(move->nodes ? move->nodes : "", &moved) < 0)
+		return -EINVAL;
+	node_set_clear(&new);
+	if (move->cells) {
+		if (cell >= 0 && (size_t)cell < move->cell_count)
+			new = move->cells[cell] >= 0 ? node_set_of(move->cells[cell]) : old;
+		else
+			new = node_set_union(&old, &moved);
+	} else if (move->map) {
+		NODE_SET_FOR_EACH(node, &old) {
+			bool is_mapped = (size_t)node < move->map_count && move->map[node] >= 0;
+
+			node_set_add(&new, is_mapped ? move->map[node] : node);
+		}
+	} else {
+		new = moved;
+	}
+	*ret_set = new;
+	return node_set_is_empty(&new) ? -EINVAL : 0;
+}
+
+/* By cells: what moved, what the cells' own sets say now, and the old set where a cell without one of its own stayed. */
+static int follow_whole(const struct domain_xml_placement *placement, const struct domain_xml_placement *after,
+			const struct placement_move *move, struct node_set *ret_set)
+{
+	struct node_set whole, one;
+
+	if (!move->cells)
+		return follow_set(placement->nodes, -1, move, ret_set);
+	if (node_set_parse(move->nodes ? move->nodes : "", &whole) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < after->cell_count; i++) {
+		if (node_set_parse(after->cells[i].nodes, &one) < 0)
+			return -EINVAL;
+		whole = node_set_union(&whole, &one);
+	}
+	for (size_t cell = 0; cell < move->cell_count; cell++) {
+		bool has_own = move->cells[cell] >= 0;
+
+		for (size_t i = 0; i < placement->cell_count; i++)
+			has_own |= placement->cells[i].cell == (int)cell;
+		if (has_own)
+			continue;
+		if (node_set_parse(placement->nodes, &one) < 0)
+			return -EINVAL;
+		whole = node_set_union(&whole, &one);
+	}
+	*ret_set = whole;
+	return node_set_is_empty(&whole) ? -EINVAL : 0;
+}
+
+static int write_set(const struct node_set *set, char nodes[DOMAIN_XML_NODES_SIZE])
+{
+	struct node_set check;
+
+	node_set_format(set, nodes, DOMAIN_XML_NODES_SIZE);
+	return node_set_parse(nodes, &check) < 0 || !node_set_is_equal(set, &check) ? -ENOSPC : 0;
+}
+
+static int follow_list(struct domain_xml_nodes *list, size_t count, const struct placement_move *move)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < count && rc == 0; i++) {
+		struct node_set set;
+
+		rc = follow_set(list[i].nodes, list[i].cell, move, &set);
+		if (rc == 0)
+			rc = write_set(&set, list[i].nodes);
+	}
+	return rc;
+}
+
+int placement_follow(struct domain_xml_placement *placement, const struct placement_move *move)
+{
+	struct domain_xml_placement after;
+	struct node_set whole;
+	int rc = domain_xml_placement_copy(placement, &after);
+
+	if (rc < 0)
+		return rc;
+	rc = follow_list(after.cells, after.cell_count, move);
+	if (rc == 0)
+		rc = follow_list(after.devices, after.device_count, move);
+	if (rc == 0 && placement->has_nodes)
+		rc = follow_whole(placement, &after, move, &whole);
+	if (rc == 0 && placement->has_nodes)
+		rc = write_set(&whole, after.nodes);
+	if (rc < 0) {
+		domain_xml_placement_done(&after);
+		return rc;
+	}
+	domain_xml_placement_done(placement);
+	*placement = after;
+	return 0;
+}

@@ -47,4 +47,21 @@ bool placement_stored_fits(const struct domain_xml *stored, const char *availabl
  */
 int placement_replace_node(struct domain_xml_placement *placement, unsigned from, unsigned to);
 
+/* What a move did to the guest, as its stored description has to follow. One of the three. */
+struct placement_move {
+	const signed char *map; /* host node to host node, -1: what is there stays; or NULL */
+	size_t map_count;
+	const signed char *cells; /* guest cell to host node, -1: it stays; or NULL */
+	size_t cell_count;	  /* of the guest: every cell that it has stands in cells */
+	const char *nodes;	  /* all of it is on these (list format); with cells: all that moved */
+};
+
+/*
+ * Every set that *placement holds, as it must read after the move. By cells each memnode and each device follows its cell,
+ * and the set of the whole guest is what they and the cells that stayed have together: libvirt makes the guest's cpuset
+ * of it, so none may be missing. Returns 0; -EINVAL for a set that is none; -ENOSPC where a text would grow too long;
+ * with an error nothing is changed.
+ */
+int placement_follow(struct domain_xml_placement *placement, const struct placement_move *move);
+
 #endif

@@ -14,6 +14,7 @@
 #include "connection.h"
 #include "domain_xml.h"
 #include "node_set.h"
+#include "placement.h"
 
 /* QEMU sends size events at most once a second (monitor/monitor.c, throttle table): anything below is no stall. */
 #define FLAT_MIN_MS 2000u
@@ -390,7 +391,8 @@ static json_t *placement_to_json(const struct domain_xml_placement *placement)
 		json_array_append_new(cells, json_pack("{s:i, s:s}", "id", (int)placement->cells[i].id, "nodes",
 						       placement->cells[i].nodes));
 	for (size_t i = 0; i < placement->device_count; i++)
-		json_array_append_new(devices, json_pack("{s:i, s:s}", "id", (int)placement->devices[i].id, "nodes",
+		json_array_append_new(devices, json_pack("{s:i, s:i, s:s}", "id", (int)placement->devices[i].id, "cell",
+							 placement->devices[i].cell, "nodes",
 							 placement->devices[i].nodes));
 	return json_pack("{s:b, s:s, s:o, s:o}", "has_nodes", placement->has_nodes, "nodes", placement->nodes, "cells",
 			 cells, "devices", devices);
@@ -407,7 +409,11 @@ static int nodes_from_json(const json_t *list, struct domain_xml_nodes **ret_nod
 	json_array_foreach(list, index, entry) {
 		const char *text = json_string_value(json_object_get(entry, "nodes"));
 
+		const json_t *cell = json_object_get(entry, "cell");
+
 		nodes[index].id = (unsigned)json_integer_value(json_object_get(entry, "id"));
+		/* A memnode is its cell's; a device says whose it is. */
+		nodes[index].cell = cell ? (int)json_integer_value(cell) : (int)nodes[index].id;
 		snprintf(nodes[index].nodes, sizeof(nodes[index].nodes), "%s", text ? text : "");
 	}
 	*ret_nodes = nodes;
@@ -432,40 +438,26 @@ static int placement_from_json(const json_t *json, struct domain_xml_placement *
 	return r;
 }
 
-/* One set of the stored XML, after the move: each of its nodes replaced by where the step sent it. */
-static void rewrite(const struct step *step, char nodes[DOMAIN_XML_NODES_SIZE])
+/* The stored sets as they must read after the move. */
+static int follow(const struct step_run *run, struct domain_xml_placement *placement)
 {
-	struct node_set old, new;
+	const struct step *step = &run->step;
+	const struct snapshot_guest *guest = step_run_guest(run);
+	char nodes[DOMAIN_XML_NODES_SIZE];
+	struct placement_move move = {.nodes = nodes};
 
-	if (node_set_parse(nodes, &old) < 0)
-		return;
-	node_set_clear(&new);
+	list_of_mask(step->nodes, nodes, sizeof(nodes));
 	if (step->by_map) {
-		NODE_SET_FOR_EACH(node, &old) {
-			node_set_add(&new, node < SNAPSHOT_NODES_MAX && step->map[node] >= 0 ? step->map[node] : node);
-		}
-	} else {
-		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-			if (step->nodes >> node & 1)
-				node_set_add(&new, node);
+		move.map = step->map;
+		move.map_count = SNAPSHOT_NODES_MAX;
+	} else if (step->by_cells) {
+		move.cells = step->cells;
+		for (size_t i = 0; guest && i < guest->cell_count; i++)
+			if (guest->cells[i].id >= 0 && (size_t)guest->cells[i].id >= move.cell_count &&
+			    guest->cells[i].id < SNAPSHOT_CELLS_MAX)
+				move.cell_count = (size_t)guest->cells[i].id + 1;
 	}
-	node_set_format(&new, nodes, DOMAIN_XML_NODES_SIZE);
-}
-
-/* A cell's own set, where the step names cells: the one node that it went to. */
-static void rewrite_cell(const struct step *step, struct domain_xml_nodes *cell)
-{
-	struct node_set new;
-
-	if (!step->by_cells) {
-		rewrite(step, cell->nodes);
-		return;
-	}
-	if (cell->id >= SNAPSHOT_CELLS_MAX || step->cells[cell->id] < 0)
-		return;
-	node_set_clear(&new);
-	node_set_add(&new, step->cells[cell->id]);
-	node_set_format(&new, cell->nodes, sizeof(cell->nodes));
+	return placement_follow(placement, &move);
 }
 
 static void on_persisted(void *user, const struct connection_result *result)
@@ -489,14 +481,12 @@ static void set_stored(struct step_run *run)
 		step_run_fail(run, REMAINDER_INVALID, 0, "out of memory");
 		return;
 	}
-	if (!run->undoing) {
-		if (placement.has_nodes)
-			rewrite(&run->step, placement.nodes);
-		for (size_t i = 0; i < placement.cell_count; i++)
-			rewrite_cell(&run->step, &placement.cells[i]);
-		for (size_t i = 0; i < placement.device_count; i++)
-			if (placement.devices[i].nodes[0])
-				rewrite(&run->step, placement.devices[i].nodes);
+	int r = run->undoing ? 0 : follow(run, &placement);
+
+	if (r < 0) {
+		domain_xml_placement_done(&placement);
+		step_run_fail(run, REMAINDER_INVALID, 0, "the stored sets of nodes cannot be rewritten: %s", strerror(-r));
+		return;
 	}
 	submit(run, &call, on_persisted);
 	domain_xml_placement_done(&placement);

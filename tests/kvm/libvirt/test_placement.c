@@ -83,12 +83,84 @@ static void test_replace_node(void)
 	CHECK_INT(placement_replace_node(&placement, 0, 5000), -ERANGE);
 }
 
+static struct domain_xml_nodes *new_list(const char *first, int first_cell, const char *second, int second_cell)
+{
+	struct domain_xml_nodes *list = calloc(3, sizeof(*list));
+
+	list[0].cell = first_cell;
+	list[1].id = 1;
+	list[1].cell = second_cell;
+	strcpy(list[0].nodes, first);
+	strcpy(list[1].nodes, second);
+	return list;
+}
+
+/* Two cells bound to nodes 0 and 1, a device of cell 1, and the whole of it. */
+static struct domain_xml_placement new_placement(void)
+{
+	struct domain_xml_placement placement = {.has_nodes = true, .nodes = "0-1", .cell_count = 2, .device_count = 2};
+
+	placement.cells = new_list("0", 0, "1", 1);
+	placement.devices = new_list("1", 1, "0-1", -1);
+	return placement;
+}
+
+static void test_follow(void)
+{
+	struct domain_xml_placement placement = new_placement();
+	signed char map[4] = {2, 3, -1, -1}, cells[2] = {-1, 3};
+	struct placement_move move = {.map = map, .map_count = 4, .nodes = "2-3"};
+
+	/* By map each set follows its own nodes: the shape is kept. */
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_STR(placement.nodes, "2-3");
+	CHECK_STR(placement.cells[0].nodes, "2");
+	CHECK_STR(placement.cells[1].nodes, "3");
+	CHECK_STR(placement.devices[0].nodes, "3");
+	CHECK_STR(placement.devices[1].nodes, "2-3");
+	domain_xml_placement_done(&placement);
+	/* By cells: the second goes, the first stays where its own set says. */
+	placement = new_placement();
+	move = (struct placement_move){.cells = cells, .cell_count = 2, .nodes = "3"};
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_STR(placement.nodes, "0,3");
+	CHECK_STR(placement.cells[0].nodes, "0");
+	CHECK_STR(placement.cells[1].nodes, "3");
+	CHECK_STR(placement.devices[0].nodes, "3");
+	CHECK_STR(placement.devices[1].nodes, "0-1,3");
+	domain_xml_placement_done(&placement);
+	/* A cell that stays and has no set of its own stays in that of the whole. */
+	placement = new_placement();
+	placement.cell_count = 0;
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_STR(placement.nodes, "0-1,3");
+	domain_xml_placement_done(&placement);
+	/* All of it to one node. */
+	placement = new_placement();
+	move = (struct placement_move){.nodes = "2"};
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_STR(placement.nodes, "2");
+	CHECK_STR(placement.cells[1].nodes, "2");
+	domain_xml_placement_done(&placement);
+	/* A set that is none: nothing is changed. */
+	placement = new_placement();
+	strcpy(placement.devices[1].nodes, "x");
+	move = (struct placement_move){.map = map, .map_count = 4};
+	CHECK_INT(placement_follow(&placement, &move), -EINVAL);
+	CHECK_STR(placement.cells[0].nodes, "0");
+	move = (struct placement_move){.nodes = ""};
+	strcpy(placement.devices[1].nodes, "0");
+	CHECK_INT(placement_follow(&placement, &move), -EINVAL);
+	domain_xml_placement_done(&placement);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"can_take_back", test_can_take_back},
 		{"stored_fits", test_stored_fits},
 		{"replace_node", test_replace_node},
+		{"follow", test_follow},
 	};
 
 	return unit_main("placement", cases, sizeof(cases) / sizeof(cases[0]));
