@@ -271,6 +271,10 @@ static void check_movable(struct check *check, const struct snapshot_guest *gues
 	if (guest->encrypted)
 		block(check, "guest_unmovable", REMAINDER_ENCRYPTED, object, bytes, NULL,
 		      "its memory is encrypted and bound to where it lies");
+	else if (guest->unsurveyed[0])
+		block(check, "guest_unmovable", REMAINDER_NOT_MOVABLE, object, bytes,
+		      "put right what keeps its page table from being read",
+		      "where its memory lies is not known: %.120s", guest->unsurveyed);
 	else if (guest->unmovable)
 		block(check, "guest_unmovable", REMAINDER_NOT_MOVABLE, object, bytes,
 		      "shut the guest down", "its memory cannot be moved");
@@ -383,8 +387,8 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 		block(check, "guest_unmovable", REMAINDER_PRIVATE_MEMORY, object,
 		      guest->private_bytes, NULL,
 		      "all that is not there already is its private memory (guest_memfd)");
-	/* What is there already needs nothing that could be forbidden. */
-	if (goal.left_bytes || goal.opaque)
+	/* What is there already needs nothing that could be forbidden; but that must be known. */
+	if (goal.left_bytes || goal.opaque || guest->unsurveyed[0])
 		check_movable(check, guest, goal.left_bytes);
 	check_split(check, guest, &goal);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {

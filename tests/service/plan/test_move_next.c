@@ -337,6 +337,12 @@ static void what_cannot_move_is_refused(void)
 	guest->encrypted = false;
 	check_blocker(&world, REMAINDER_NOT_MOVABLE, 100 * MIB);
 	guest->unmovable = false;
+	/* One of which no survey says where it is: not even that it is there already. */
+	strcpy(guest->unsurveyed, "denied");
+	world.wish.move.to_nodes = 1 << 1;
+	check_blocker(&world, REMAINDER_NOT_MOVABLE, 0);
+	guest->unsurveyed[0] = '\0';
+	world.wish.move.to_nodes = 1 << 2;
 	/* All that is not private is there already: nothing that could move is left. */
 	guest->private_bytes = 300 * MIB;
 	check_code(&world, "");
