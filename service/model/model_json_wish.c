@@ -209,6 +209,7 @@ json_t *model_json_step(const struct step *step)
 	if (step->order != MOVE_ORDER_ANY)
 		model_json_put(&json, "order", json_string(move_order_name(step->order)));
 	put_u64(&json, "workers", step->workers);
+	put_true(&json, "may_split", step->may_split);
 	put_u64(&json, "budget_bytes_per_s", step->budget_bytes_per_s);
 	put_u64(&json, "budget_stall_us", step->budget_stall_us);
 	put_u64(&json, "stall_ms", step->stall_ms);
@@ -607,6 +608,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "timeout_ms",
 					   "order",
 					   "workers",
+					   "may_split",
 					   "budget_bytes_per_s",
 					   "budget_stall_us",
 					   "stall_ms",
@@ -643,6 +645,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.order =
 		(enum move_order)read_enum(&reader, "order", move_order_from_name, MOVE_ORDER_ANY);
 	step.workers = (unsigned)read_number(&reader, "workers", UINT32_MAX);
+	step.may_split = read_bool(&reader, "may_split");
 	step.budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
 	step.budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
 	step.stall_ms = (uint32_t)read_number(&reader, "stall_ms", UINT32_MAX);

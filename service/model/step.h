@@ -80,6 +80,7 @@ struct step {
 	uint32_t timeout_ms;			/* of this step; 0: the operation's deadline alone */
 	enum move_order order;			/* MOVE_PAGES */
 	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
+	bool may_split;				/* MOVE_PAGES: transparent huge pages, where no whole ones are free */
 	uint64_t budget_bytes_per_s;		/* for each pair of source and destination */
 	uint32_t budget_stall_us;
 	uint32_t stall_ms;			/* forecast: the longest pause it may cause a guest */

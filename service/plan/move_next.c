@@ -246,6 +246,7 @@ static bool pages_next(struct mover *mover)
 	step.bytes = mover->goal.left_bytes;
 	step.order = wish->order;
 	step.workers = move_shape_workers(input, mover->guest, step.bytes);
+	step.may_split = input->wish->allow >> CONSENT_SPLIT_HUGE_PAGES & 1;
 	step.budget_bytes_per_s =
 		wish->budget_bytes_per_s ? wish->budget_bytes_per_s : input->limits->bytes_per_s;
 	step.budget_stall_us =

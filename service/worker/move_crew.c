@@ -81,6 +81,7 @@ int move_crew_new(const struct move_crew_options *options, struct move_crew **re
 		.sysroot = context->sysroot,
 		.view = options->view,
 		.ops = context->move_ops,
+		.may_split = context->job->step.may_split,
 	};
 	unsigned threads = options->threads ? options->threads : 1;
 	int rc;
@@ -185,6 +186,7 @@ static int open_window(struct member *member)
 		.view = options->view,
 		.ops = options->context->move_ops,
 		.gate = member->crew->gate,
+		.may_split = options->context->job->step.may_split,
 		.is_own = true,
 	};
 	int rc = member->window ? 0 : backing_window_new(&member->window);

@@ -158,7 +158,8 @@ static int check_guest(const struct page_mover *mover)
 
 /*
  * Where the destination has no room for huge pages the kernel splits them, and moves the pieces (mm/migrate.c
- * migrate_pages). Cuts the lane to what there is room for, after a compaction if need be; the rest stays whole.
+ * migrate_pages). Cuts the lane to what there is room for, after a compaction if need be; the rest stays whole, unless it
+ * may be split.
  */
 static void withhold(struct page_mover *mover, struct lane *lane)
 {
@@ -171,7 +172,7 @@ static void withhold(struct page_mover *mover, struct lane *lane)
 	    huge_room_compact(sysroot, lane->destination) == 0 &&
 	    huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
 		return;
-	if (room < lane->count) {
+	if (room < lane->count && !mover->options.may_split) {
 		mover->tally.withheld_bytes[lane->source] += (lane->count - room) * lane->page_bytes;
 		lane->count = (size_t)room;
 	}

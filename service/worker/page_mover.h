@@ -37,6 +37,7 @@ struct page_mover_options {
 	const struct guest_view *view;
 	struct move_gate *gate;
 	const struct page_move_ops *ops; /* NULL: the kernel's own */
+	bool may_split; /* transparent huge pages, where the destination has no whole ones free */
 	/* The addresses are of our own mapping of the guest's memory: they are never read. */
 	bool is_own;
 };

@@ -116,8 +116,8 @@ static long move_huge(struct kernel *kernel, size_t count, void *const *addresse
 		memset(kernel->nodes + page, nodes[i], 512);
 		status[i] = nodes[i];
 	}
-	CHECK_TRUE(count <= kernel->huge_room);
-	kernel->huge_room -= count;
+	CHECK_TRUE(count <= kernel->huge_room || kernel->fixture.job.step.may_split);
+	kernel->huge_room -= count < kernel->huge_room ? count : kernel->huge_room;
 	write_huge_room(kernel);
 	write_pagemap(kernel);
 	return 0;
@@ -642,6 +642,30 @@ static void test_huge_pages_stay_whole(void)
 	}
 }
 
+/* Whoever agreed gets them all moved, and is told what became of them. */
+static void test_huge_pages_may_be_split(void)
+{
+	struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 4096);
+	uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22;
+	json_t *warnings;
+
+	for (uint64_t pfn = BLOCK_PAGES; pfn < 4 * BLOCK_PAGES; pfn += 512)
+		fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", pfn * 8, &flags, 8);
+	kernel->is_huge = kernel->splits_pages = true;
+	kernel->huge_room = 2;
+	kernel->fixture.job.step.may_split = true;
+	memset(kernel->nodes, 1, sizeof(kernel->nodes));
+	write_pagemap(kernel);
+	write_huge_room(kernel);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(count_on(kernel, 3), 4096);
+	warnings = json_object_get(kernel->fixture.result.values, "warnings");
+	CHECK_INT(json_array_size(warnings), 1);
+	CHECK_INT(json_integer_value(json_object_get(json_array_get(warnings, 0), "bytes")), 8 << 21);
+	teardown(kernel);
+}
+
 /* The kernel has soft-dirty, or it has nothing. */
 static void test_order(void)
 {
@@ -1036,6 +1060,7 @@ int main(void)
 		{"several_workers", test_several_workers},
 		{"what_the_guest_felt", test_what_the_guest_felt},
 		{"huge_pages_stay_whole", test_huge_pages_stay_whole},
+		{"huge_pages_may_be_split", test_huge_pages_may_be_split},
 		{"order", test_order},
 		{"swapped", test_swapped},
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
