@@ -322,9 +322,10 @@ static void on_pinned(void *user, const struct connection_result *result)
 	step_run_finish(run);
 }
 
-static void pin(struct step_run *run, enum connection_call_kind kind, unsigned id, const char *cpus)
+static void pin(struct step_run *run, enum connection_call_kind kind, enum connection_scope scope, unsigned id,
+		const char *cpus)
 {
-	struct connection_call call = {.kind = kind, .scope = CONNECTION_SCOPE_LIVE, .uuid = run->step.guest,
+	struct connection_call call = {.kind = kind, .scope = scope, .uuid = run->step.guest,
 				       .on_done = on_pinned, .userdata = run, .pin = {.id = id, .cpus = cpus}};
 	int r = connection_submit(look_connection(run->runner->options.look), &call, NULL);
 
@@ -335,13 +336,40 @@ static void pin(struct step_run *run, enum connection_call_kind kind, unsigned i
 				   "%s", strerror(-r));
 }
 
+/* What a thread is pinned to: the wished CPUs, or on the way back its old ones, and all where it had none. */
+static const char *cpus_for(const struct step_run *run, const json_t *old, const char *wanted, const char *all)
+{
+	const char *text = json_string_value(old);
+
+	if (!run->undoing)
+		return wanted;
+	return text && text[0] ? text : all;
+}
+
+/* The threads that one description of the guest has, as pins_to_json() wrote them down. */
+static void pin_all(struct step_run *run, const json_t *pins, enum connection_scope scope, const char *wanted,
+		    const char *all)
+{
+	size_t index;
+	json_t *entry;
+
+	if (!pins)
+		return;
+	json_array_foreach(json_object_get(pins, "vcpus"), index, entry)
+		pin(run, CONNECTION_CALL_PIN_VCPU, scope,
+		    (unsigned)json_integer_value(json_object_get(entry, "id")),
+		    cpus_for(run, json_object_get(entry, "cpus"), wanted, all));
+	json_array_foreach(json_object_get(pins, "iothreads"), index, entry)
+		pin(run, CONNECTION_CALL_PIN_IOTHREAD, scope,
+		    (unsigned)json_integer_value(json_object_get(entry, "id")),
+		    cpus_for(run, json_object_get(entry, "cpus"), wanted, all));
+	pin(run, CONNECTION_CALL_PIN_EMULATOR, scope, 0, cpus_for(run, json_object_get(pins, "emulator"), wanted, all));
+}
+
 static void set_cpus(struct step_run *run)
 {
 	const struct snapshot *snapshot = look_snapshot(run->runner->options.look);
 	char all[DOMAIN_XML_CPUS_SIZE], wanted[DOMAIN_XML_CPUS_SIZE];
-	const json_t *vcpus = json_object_get(run->before, "vcpus");
-	size_t index;
-	json_t *entry;
 
 	cpus_of_nodes(snapshot, UINT64_MAX, all, sizeof(all));
 	cpus_of_nodes(snapshot, run->step.nodes, wanted, sizeof(wanted));
@@ -351,36 +379,45 @@ static void set_cpus(struct step_run *run)
 	}
 	/* Not finished from inside: the count of calls is held up until all are on their way. */
 	run->calls = 1;
-	json_array_foreach(vcpus, index, entry) {
-		const char *old = json_string_value(json_object_get(entry, "cpus"));
-
-		pin(run, CONNECTION_CALL_PIN_VCPU, (unsigned)json_integer_value(json_object_get(entry, "id")),
-		    !run->undoing ? wanted : old && old[0] ? old : all);
-	}
-	const char *emulator = json_string_value(json_object_get(run->before, "emulator"));
-
-	if (run->before)
-		pin(run, CONNECTION_CALL_PIN_EMULATOR, 0, !run->undoing ? wanted : emulator && emulator[0] ? emulator : all);
+	pin_all(run, run->before, CONNECTION_SCOPE_LIVE, wanted, all);
+	/* Only where the next start is to agree; then the values were written down. */
+	pin_all(run, json_object_get(run->before, "stored"), CONNECTION_SCOPE_STORED, wanted, all);
 	if (--run->calls == 0) {
 		run->outcome.state = run->outcome.remainder.count ? STEP_STATE_PARTIAL : STEP_STATE_DONE;
 		step_run_finish(run);
 	}
 }
 
-static json_t *pins_to_json(const struct domain_xml *live)
+/* vCPUs that are there, pinned or not; of the I/O threads those that are pinned: the others go where they like anyway. */
+static json_t *pins_to_json(const struct domain_xml *xml)
 {
-	json_t *vcpus = json_array(), *pins;
+	json_t *vcpus = json_array(), *iothreads = json_array();
 
-	for (unsigned id = 0; id < live->vcpu_current; id++) {
+	for (unsigned id = 0; id < xml->vcpu_current; id++) {
 		const char *cpus = "";
 
-		for (size_t i = 0; i < live->vcpu_pin_count; i++)
-			if (live->vcpu_pins[i].id == id)
-				cpus = live->vcpu_pins[i].cpus;
+		for (size_t i = 0; i < xml->vcpu_pin_count; i++)
+			if (xml->vcpu_pins[i].id == id)
+				cpus = xml->vcpu_pins[i].cpus;
 		json_array_append_new(vcpus, json_pack("{s:i, s:s}", "id", (int)id, "cpus", cpus));
 	}
-	pins = json_pack("{s:o, s:s}", "vcpus", vcpus, "emulator", live->emulator_pin);
-	return pins;
+	for (size_t i = 0; i < xml->iothread_pin_count; i++)
+		json_array_append_new(iothreads, json_pack("{s:i, s:s}", "id", (int)xml->iothread_pins[i].id, "cpus",
+							   xml->iothread_pins[i].cpus));
+	return json_pack("{s:o, s:o, s:s}", "vcpus", vcpus, "iothreads", iothreads, "emulator", xml->emulator_pin);
+}
+
+/* Adds what is stored to the pins of the running guest. 0, or -errno: without it there would be no way back. */
+static int add_stored_pins(json_t *before, const char *stored_xml, struct failure *failure)
+{
+	struct domain_xml xml;
+	int r = domain_xml_parse(stored_xml, strlen(stored_xml), &xml, failure);
+
+	if (r < 0)
+		return r;
+	r = json_object_set_new(before, "stored", pins_to_json(&xml)) ? -ENOMEM : 0;
+	domain_xml_done(&xml);
+	return r;
 }
 
 static json_t *placement_to_json(const struct domain_xml_placement *placement)
@@ -521,6 +558,8 @@ static void on_prepared_domain(void *user, const struct connection_result *resul
 	}
 	if (!stored) {
 		run->before = pins_to_json(&xml);
+		if (run->before && run->persists && result->domains[0].stored_xml)
+			r = add_stored_pins(run->before, result->domains[0].stored_xml, &failure);
 	} else if (domain_xml_placement_read(&xml, &placement) == 0) {
 		run->before = placement_to_json(&placement);
 		domain_xml_placement_done(&placement);

@@ -178,6 +178,7 @@ static struct step_run *run_new(struct step_runner *runner, const struct operati
 		return NULL;
 	}
 	snprintf(run->operation, sizeof(run->operation), "%s", operation->id);
+	run->persists = operation->wish.kind == OPERATION_KIND_MOVE && operation->wish.move.persist;
 	run->start_bytes = operation->snapshot_before_bytes;
 	run->deadline_ms = operation->deadline_ms;
 	if (record->before)

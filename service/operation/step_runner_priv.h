@@ -20,6 +20,7 @@ struct step_run {
 	bool undoing, cancelled;
 	struct step step;		/* a copy */
 	char operation[OPERATION_ID_SIZE];
+	bool persists;			/* the operation wants the next start of the guest to agree */
 	uint64_t start_bytes;		/* the guest's size when the operation began */
 	uint64_t deadline_ms;		/* the operation's, wall clock; 0: none */
 	json_t *before;			/* owned; NULL: none */

@@ -401,9 +401,10 @@ static int fake_pin(void *link, const char *uuid, enum libvirt_pin what, unsigne
 	char text[64];
 
 	if (what == LIBVIRT_PIN_EMULATOR)
-		snprintf(text, sizeof(text), "emulator:%s", cpus);
+		snprintf(text, sizeof(text), "%semulator:%s", flags & LIBVIRT_STORED ? "stored " : "", cpus);
 	else
-		snprintf(text, sizeof(text), "%u:%s", id, cpus);
+		snprintf(text, sizeof(text), "%s%s%u:%s", flags & LIBVIRT_STORED ? "stored " : "",
+			 what == LIBVIRT_PIN_IOTHREAD ? "iothread " : "", id, cpus);
 	return change(link, "pin", uuid, text, error);
 }
 

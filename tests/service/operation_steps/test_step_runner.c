@@ -561,7 +561,7 @@ static void test_cpus(void)
 	strcpy(rig.domain->pins, "0");
 	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
 	prepare();
-	CHECK_STR(rig.before, "{\"emulator\":\"\",\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
+	CHECK_STR(rig.before, "{\"emulator\":\"\",\"iothreads\":[],\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
 			      "\"\",\"id\":1}]}");
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
@@ -577,6 +577,25 @@ static void test_cpus(void)
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
 	CHECK_TRUE(remainder_list_has(&rig.outcome.remainder, REMAINDER_LIBVIRT_REFUSED));
+	finish();
+}
+
+/* With --persist the next start agrees: what is stored is pinned too, and put back by itself. */
+static void test_cpus_stored(void)
+{
+	start(false);
+	strcpy(rig.domain->pins, "0");
+	rig.operation->wish.kind = OPERATION_KIND_MOVE;
+	rig.operation->wish.move.persist = true;
+	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
+	prepare();
+	CHECK_TRUE(strstr(rig.before, "\"stored\":{\"emulator\":\"\"") != NULL);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_TRUE(strstr(fake_libvirt_changes(), "pin 0:2-3; pin 1:2-3; pin emulator:2-3; pin stored 0:2-3") != NULL);
+	CHECK_TRUE(strstr(fake_libvirt_changes(), "pin stored emulator:2-3") != NULL);
+	undo();
+	CHECK_TRUE(strstr(fake_libvirt_changes(), "pin stored emulator:0-1,2-3") != NULL);
 	finish();
 }
 
@@ -1074,6 +1093,7 @@ int main(void)
 		{"settle and kick", test_settle_and_kick},
 		{"numatune", test_numatune},
 		{"CPUs", test_cpus},
+		{"stored pins", test_cpus_stored},
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},
 		{"evacuate", test_evacuate},
