@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sections about moving, each on like guests beside the peers, in turn."""
+
+import time
+
+from bench import AWAY, HOME, BenchGuest
+from movers import (BareLoop, CannotMove, MigratePages, Numad, Numatune, Ours, best_rate, bytes_by_node, describe, in_turn,
+                    median_rate)
+from report import MIB, median
+from testbed.channel import ChannelError
+from testbed.guest import VirtioMem
+from testbed.virtual_host import wait_for
+
+BATCHES = (512, 2048, 8192, 16384)
+HUGE_BATCHES = (8, 32, 128)
+SMALL_MIB, HUGE_MIB = 640, 512
+STALL_MIB, WRITER_MIB = 384, 128
+# One chunk of the kernel's own: with fewer the writer's pauses were forty times as long, with more not shorter.
+STALL_BATCH = 512
+# A guest's own kernel and what its writer leaves: the rest of what is resident is then free inside.
+FREE_BASE_MIB, FREE_PLUGGED_MIB, FREE_FILL_MIB = 320, 512, 480
+BUDGET_MIB, BUDGET_WRITER_MIB, BUDGET_SHARE = 320, 64, 0.2
+UNDISTURBED_S = 8
+
+
+def _best_batch(report, guest, host, batches, threads=1):
+    """Tries each batch both ways. Returns all moves, by batch, and the best batch; the guest is where it was."""
+    tried = {}
+    for batch in batches:
+        for node in (AWAY, HOME):
+            moved = BareLoop(host, batch, threads).move(guest, node)
+            tried.setdefault(batch, []).append(moved)
+            report.line(describe(moved))
+    return tried, max(tried, key=lambda batch: best_rate(tried[batch]))
+
+
+def _compare(report, moves):
+    for name, done in moves.items():
+        report.line(f"{name:<22} best {best_rate(done):7.1f}, median {median_rate(done):7.1f} MiB/s of {len(done)}")
+        report.number(f"{name}: best", best_rate(done), "MiB/s")
+        report.number(f"{name}: median", median_rate(done), "MiB/s")
+
+
+def _calls_rate(done):
+    """The best rate inside the calls alone: what is left is the worker's start, its looks and its verification."""
+    return max((moved.bytes / MIB / moved.parts["calls"] for moved in done if moved.parts.get("calls")), default=0)
+
+
+def mover_small(bench):
+    """an idle guest's 4 KiB pages of a memfd, beside migratepages and the best bare loop"""
+    host, report = bench.host, bench.report
+    ours, migratepages = Ours(bench.ballast), MigratePages(host)
+    guest = BenchGuest(host, "small", SMALL_MIB, prealloc=True, nodes="", agent=False)
+    with bench.guests(guest):
+        bench.settle(guest, ours, AWAY)
+        bench.settle(guest, migratepages, HOME)
+        tried, batch = _best_batch(report, guest, host, BATCHES)
+        loop = BareLoop(host, batch)
+        report.line(f"best batch {batch}; in turn, {bench.rounds} rounds:")
+        moves = in_turn(report, guest, [ours, migratepages, loop], bench.rounds, (HOME, AWAY))
+        _compare(report, moves)
+        mine, bare = moves[ours.name], moves[loop.name] + [moved for each in tried.values() for moved in each]
+        # What disturbs only slows: the best of each says most about the work itself.
+        ratio = best_rate(mine) / best_rate(moves[migratepages.name])
+        report.target("mover's step against migratepages, best of each", ratio, "at least 2", ratio >= 2)
+        report.line(f"medians: {median_rate(mine) / median_rate(moves[migratepages.name]):.2f} times migratepages, "
+                    f"{100 * median_rate(mine) / median_rate(moves[loop.name]):.0f} % of the bare loop")
+        ratio = 100 * best_rate(mine) / best_rate(bare)
+        report.target("mover's step against the best bare loop, best of each", ratio, "at least 95 %", ratio >= 95, "%", 0)
+        report.line(f"its calls alone: {100 * _calls_rate(mine) / best_rate(bare):.0f} % of the best bare loop; "
+                    f"the whole command: {min(m.parts['command'] for m in mine):.2f} s, of that the operation "
+                    f"{min(m.parts['operation'] for m in mine):.2f} s and its moving step "
+                    f"{min(m.parts['step'] for m in mine):.2f} s")
+
+
+def mover_huge(bench):
+    """an idle guest's hugetlb pages of 2 MiB, for which the plan takes two workers"""
+    host, report = bench.host, bench.report
+    ours, migratepages, tried, loops = Ours(bench.ballast), MigratePages(host), {}, {}
+    guest = BenchGuest(host, "huge", HUGE_MIB, backing="hugepages", prealloc=True, agent=False)
+    with bench.pools(HUGE_MIB // 2 + 8, HOME, AWAY), bench.guests(guest):
+        bench.settle(guest, ours, AWAY)
+        bench.settle(guest, migratepages, HOME)
+        for threads in (1, 2):
+            try:
+                found, batch = _best_batch(report, guest, host, HUGE_BATCHES, threads)
+            except CannotMove as why:
+                report.cannot(f"bare loop with {threads} threads", str(why))
+                continue
+            tried[threads] = [moved for each in found.values() for moved in each]
+            loops[threads] = BareLoop(host, batch, threads)
+        moves = in_turn(report, guest, [ours, migratepages, *loops.values()], bench.rounds, (HOME, AWAY))
+    _compare(report, moves)
+    mine = moves[ours.name]
+    ratio = best_rate(mine) / best_rate(moves[migratepages.name])
+    report.target("mover's step, two workers, against migratepages, best of each", ratio, "at least 3", ratio >= 3)
+    report.line(f"medians: {median_rate(mine) / median_rate(moves[migratepages.name]):.2f} times migratepages")
+    for threads, loop in loops.items():
+        ratio = best_rate(mine) / best_rate(moves[loop.name] + tried[threads])
+        report.line(f"against the best bare loop with {threads} threads: {100 * ratio:.0f} %")
+        report.number(f"against the best bare loop with {threads} threads", ratio)
+
+
+class _Pauses:
+    """The longest pause of a guest's writer while somebody moves the guest."""
+
+    def __init__(self, report):
+        self.report, self.pauses, self.seconds, self.errors = report, {}, {}, 0
+
+    def during(self, guest, name, action):
+        """Runs action(), a Moved or None, between two looks at the writer. False when the guest has died of it."""
+        guest.pattern_rounds(1, name="writer")
+        guest.pattern_reset_pause("writer")
+        began = time.monotonic()
+        moved = action()
+        took = moved.seconds if moved else time.monotonic() - began
+        # A pause is known when it is over.
+        time.sleep(0.5)
+        try:
+            status = guest.pattern_status("writer")
+        except ChannelError:
+            # An overloaded emulation now and then delivers an interrupt twice when the page under its entry has just
+            # moved, by whatever hand; the guest's kernel does not survive it.
+            self.report.line(f"{name}: the guest does not answer any more; its console ends with "
+                             f"{guest.console().strip().splitlines()[-2:]}")
+            return False
+        pause = status["longest_pause_us"] / 1000
+        self.pauses.setdefault(name, []).append(pause)
+        self.seconds.setdefault(name, []).append(took)
+        self.errors += status["errors"]
+        self.report.line(f"{name:<24} {took:6.1f} s, longest pause {pause:7.1f} ms" +
+                         (f", {moved.left // 4096} pages left" if moved else ""))
+        self.report.number(f"{name}: longest pause", pause, "ms", seconds=took)
+        return True
+
+    def tell(self, own, control):
+        report = self.report
+        for name, found in self.pauses.items():
+            report.line(f"{name:<24} median {median(self.seconds[name]):6.1f} s, longest pause: median "
+                        f"{median(found):7.1f}, least {min(found):.1f}, most {max(found):.1f} ms")
+        peers = {name: median(found) for name, found in self.pauses.items() if not name.startswith((own, control))}
+        if own not in self.pauses or not peers:
+            report.cannot("pauses", "not all of them could move the guest")
+            return
+        mine = median(self.pauses[own])
+        gentlest, worst = min(peers, key=peers.get), max(peers, key=peers.get)
+        ratio = mine / peers[gentlest]
+        report.target(f"longest pause against the best peer's ({gentlest}), medians", ratio, "at most 1", ratio <= 1)
+        ratio = mine / peers[worst]
+        report.target(f"longest pause against the worst peer's ({worst}), medians", ratio, "under 0.1", ratio < 0.1, digits=3)
+        report.target("pattern errors in all of it", self.errors, "0", self.errors == 0, digits=0)
+
+
+def _away(guest):
+    """The one of the two nodes that most of the guest is not on."""
+    where = bytes_by_node(guest)
+    return AWAY if where.get(HOME, 0) >= where.get(AWAY, 0) else HOME
+
+
+def stall(bench):
+    """the longest pause of a guest that writes all the time, while it is moved, by each tool"""
+    host, report = bench.host, bench.report
+    ours, pauses = Ours(bench.ballast), _Pauses(report)
+    movers = [ours, MigratePages(host), BareLoop(host, STALL_BATCH)]
+    report.line(f"{WRITER_MIB} MiB written all the time, of {STALL_MIB} MiB resident")
+    guest = BenchGuest(host, "free1", STALL_MIB, prealloc=True, agent=False)
+    with bench.guests(guest):
+        bench.settle(guest, ours, HOME)
+        guest.pattern_start(WRITER_MIB, name="writer")
+        for _ in range(bench.rounds):
+            pauses.during(guest, "nobody", lambda: time.sleep(4))
+            if not all(pauses.during(guest, mover.name, lambda m=mover: m.move(guest, _away(guest))) for mover in movers):
+                break
+        else:
+            _numad(bench, pauses, guest)
+            guest.pattern_stop("writer")
+    # libvirt moves only what its own cpuset holds, and only where it can take that back.
+    guest = BenchGuest(host, "bound1", STALL_MIB, prealloc=True, nodes=str(HOME), mode="restrictive", agent=False)
+    with bench.guests(guest):
+        guest.pattern_start(WRITER_MIB, name="writer")
+        numatune, again = Numatune(host), Ours(bench.ballast, name="ballast, restrictive")
+        for _ in range(max(2, bench.rounds - 1)):
+            try:
+                if not all(pauses.during(guest, mover.name, lambda m=mover: m.move(guest, _away(guest)))
+                           for mover in (numatune, again)):
+                    break
+            except CannotMove as why:
+                report.cannot(f"pause under {numatune.name}", str(why))
+                break
+        else:
+            guest.pattern_stop("writer")
+    pauses.tell(ours.name, "nobody")
+
+
+def _spread(bench, guest):
+    """Leaves a part of the guest on each of the two nodes, by a move that is cancelled on its way."""
+    ballast = bench.ballast
+    ballast.ctl("move", guest.name, "--to", _away(guest), "--detach")
+    identity = ballast.get("/v1/operations")["items"][0]["id"]
+    wait_for(lambda: ballast.operation(identity)["progress"]["done_bytes"] > STALL_MIB * MIB // 4, 60, "a part to be moved")
+    ballast.ctl("cancel", identity, check=False)
+    ballast.wait_operation(identity)
+
+
+def _numad(bench, pauses, guest):
+    """numad acts on what is large, busy and spread over nodes."""
+    report = bench.report
+    try:
+        _spread(bench, guest)
+        pauses.during(guest, "numad", lambda: Numad(guest.host).move(guest, None))
+    except CannotMove as why:
+        report.cannot("numad", str(why))
+
+
+def _fill_and_free(guest, mib):
+    """Makes so much of the guest resident on the host, and free inside."""
+    guest.pattern_start(mib, name="filler", once=True, timeout=180)
+    guest.pattern_stop("filler")
+    wait_for(lambda: guest.meminfo("MemFree") > mib * 0.9 * MIB, 20, "the filler's memory to be free again")
+
+
+def half_free(bench):
+    """a guest of whose resident memory more than half is free inside: the whole operation against the best peer"""
+    host, report, rounds = bench.host, bench.report, max(1, bench.rounds - 2)
+    loop, migratepages = BareLoop(host, 8192), MigratePages(host)
+    report.line("by virtio-mem: what is free is unplugged, the rest moved, and plugged again (--allow shrink_guests)")
+    guest = BenchGuest(host, "half1", FREE_BASE_MIB, virtio_mem=[VirtioMem(FREE_PLUGGED_MIB, FREE_PLUGGED_MIB)])
+    with bench.guests(guest):
+        _half_free(bench, guest, "virtio-mem",
+                   Ours(bench.ballast, "--allow", "shrink_guests", part="operation", name="ballast"), (migratepages, loop),
+                   rounds)
+    report.line("by free page reporting: the agent makes the guest report what is free before the move")
+    guest = BenchGuest(host, "half2", FREE_BASE_MIB + FREE_PLUGGED_MIB, reporting=True)
+    with bench.guests(guest):
+        _half_free(bench, guest, "reporting", Ours(bench.ballast, part="operation", name="ballast"),
+                   (migratepages, loop), rounds)
+
+
+def _half_free(bench, guest, how, ours, peers, rounds):
+    report, found = bench.report, {}
+    bench.settle(guest, ours, HOME)
+    for _ in range(rounds):
+        for mover in (ours, *peers):
+            # The guest of a peer is as like as can be: filled and freed a moment ago.
+            _fill_and_free(guest, FREE_FILL_MIB)
+            moved = mover.move(guest, _away(guest))
+            found.setdefault(mover.name, []).append(moved)
+            report.line(describe(moved))
+            if mover is ours:
+                report.line("steps: " + ", ".join(f"{kind} {seconds:.2f} s" for kind, seconds in moved.parts.items()))
+    least = {name: min(moved.seconds for moved in done) for name, done in found.items()}
+    best = min((name for name in least if name != ours.name), key=least.get)
+    ratio = least[ours.name] / least[best]
+    report.target(f"half free, by {how}: the operation's time against the best peer's ({best})", ratio, "at most 0.6",
+                  ratio <= 0.6)
+
+
+def _throughput(guest, action):
+    """(pages a second that the guest's writer verified and wrote while action() ran, what that returned)."""
+    def look():
+        status = guest.pattern_status("writer")
+        return status["verified"], status["since_reset_us"]
+    pages, moment = look()
+    result = action()
+    pages_then, moment_then = look()
+    return (pages_then - pages) / ((moment_then - moment) / 1e6), result
+
+
+def budget(bench):
+    """the guest's own throughput while it moves at a fifth of the full rate, beside undisturbed"""
+    host, report = bench.host, bench.report
+    ours = Ours(bench.ballast)
+    guest = BenchGuest(host, "budget1", BUDGET_MIB, prealloc=True, agent=False)
+    with bench.guests(guest):
+        bench.settle(guest, ours, HOME)
+        full = [ours.move(guest, node) for node in (AWAY, HOME)]
+        rate = int(BUDGET_SHARE * best_rate(full) * MIB)
+        report.line(f"full rate {best_rate(full):.1f} MiB/s on the idle guest; the budget is {rate / MIB:.1f} MiB/s")
+        slow = Ours(bench.ballast, "--budget", str(rate), name="ballast, 20 %")
+        guest.pattern_start(BUDGET_WRITER_MIB, name="writer")
+        guest.pattern_rounds(1, name="writer")
+        undisturbed, disturbed, unlimited = [], [], []
+        for turn in range(max(2, bench.rounds - 1)):
+            for mover, found in ((slow, disturbed), (ours, unlimited))[:2 if turn == 0 else 1]:
+                undisturbed.append(_throughput(guest, lambda: time.sleep(UNDISTURBED_S))[0])
+                pages, moved = _throughput(guest, lambda m=mover: m.move(guest, _away(guest)))
+                found.append(pages)
+                report.line(f"{mover.name:<14} {moved.rate:6.1f} MiB/s for {moved.seconds:.1f} s: the writer does "
+                            f"{pages:.0f} pages a second, undisturbed {undisturbed[-1]:.0f}")
+        undisturbed.append(_throughput(guest, lambda: time.sleep(UNDISTURBED_S))[0])
+        guest.pattern_stop("writer")
+    report.line(f"at the full rate: {100 * median(unlimited) / median(undisturbed):.0f} % of undisturbed")
+    ratio = 100 * median(disturbed) / median(undisturbed)
+    report.target("the guest's own throughput at a budget of 20 %, medians", ratio, "at least 90 % of undisturbed",
+                  ratio >= 90, "%", 0)
