@@ -267,7 +267,8 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 	else
 		printf("time not known\n");
 	json_array_foreach(json_object_get(plan, "warnings"), index, entry)
-		printf("Warning  %s: %s\n", cli_text(entry, "object"), cli_text(entry, "detail"));
+		printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
+		       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));
 	if (json_array_size(json_object_get(plan, "forecast"))) {
 		puts("Will stay:");
 		cli_print_remainders(json_object_get(plan, "forecast"), "  ", false);

@@ -473,6 +473,7 @@ static void on_result_written(struct operation *operation)
 			remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK,
 					   record->target, 0, NULL,
 					   "a kernel call of step %u does not come back", step->n);
+		plan_tell_taken(record->steps, record->step_count, &record->remainder);
 		failure_clear(&record->error);
 		operation_end_as(operation, OPERATION_STATE_FAILED);
 		return;

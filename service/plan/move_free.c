@@ -277,6 +277,27 @@ void move_free_missing(struct mover *mover)
 			   NULL, "plugged again after the move, but not onlined in the guest");
 }
 
+void plan_tell_taken(const struct step_record *steps, size_t count, struct remainder_list *list)
+{
+	struct plan_input input = {.history = steps, .history_count = count};
+	char object[96], size[SIZE_TEXT_SIZE];
+
+	for (size_t i = 0; i < count; i++) {
+		const struct step *step = &steps[i].step;
+
+		if (step->kind != STEP_KIND_REQUEST || strcmp(step->text, take_mark) != 0 ||
+		    marked(&input, STEP_KIND_REQUEST, step->device, take_mark) != &steps[i] ||
+		    returned(&input, step->device))
+			continue;
+		snprintf(object, sizeof(object), "guest %s", step->guest_name);
+		remainder_list_add(list, REMAINDER_DRIVER_STALLED, object, steps[i].bytes_done,
+				   "give it back by a resize",
+				   "%s: taken out for the move and not asked for again; it had %s",
+				   step->device,
+				   size_text_format(step->target_bytes + step->bytes, size));
+	}
+}
+
 void move_free_warn(struct mover *mover)
 {
 	struct taking taking;

@@ -112,6 +112,12 @@ void plan_apply(struct snapshot *snapshot, const struct step *step, uint64_t now
  */
 uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits, const struct plan *plan);
 
+/*
+ * What the steps of a move have unplugged of its guest for the time and not asked back: for an operation that ends
+ * without being planned to its end.
+ */
+void plan_tell_taken(const struct step_record *steps, size_t count, struct remainder_list *list);
+
 /* The size that a resize's wish means for the whole guest, base included. */
 uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest *guest);
 

@@ -226,7 +226,8 @@ static void test_plan(void)
 		 "{\"n\":3,\"kind\":\"eject\",\"target\":\"\",\"undoable\":false}],"
 		 "\"needs\":[{\"node\":1,\"bytes\":536870912}],\"estimate_s\":9,\"estimate_"
 		 "measured\":true,"
-		 "\"warnings\":[{\"object\":\"db1\",\"detail\":\"stored XML still says node 3\"}],"
+		 "\"warnings\":[{\"object\":\"db1\",\"detail\":\"stored XML still says node 3\"},"
+		 "{\"object\":\"db1\",\"bytes\":8388608,\"detail\":\"swapped out\"}],"
 		 "\"blockers\":[],\"consents_needed\":[]}"},
 		{"POST /v1/drains?dry_run=true\n"
 		 "{\"target\":{\"node\":3},\"finish\":\"offline\",\"reason\":\"asked for with "
@@ -253,6 +254,7 @@ static void test_plan(void)
 	       "  3  eject                         NOT undoable without plugging it again\n"
 	       "Needs 512 MiB on node 1; about 9 s (a reboot of this host: not measured)\n"
 	       "Warning  db1: stored XML still says node 3\n"
+	       "Warning  db1  8 MiB: swapped out\n"
 	       "0 blockers, 0 consents. Nothing changed. Run: ballastctl typed --expect-plan 7f2c\n"
 	       "Plan 1111  drain node 3   finish: offline\n"
 	       "time not known\n"

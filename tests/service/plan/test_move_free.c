@@ -237,6 +237,34 @@ static void another_size_asked_for_meanwhile_stands(void)
 	world_done(&world);
 }
 
+/* An operation that a stuck kernel call ends asks nobody for anything any more. */
+static void what_is_left_taken_can_be_told(void)
+{
+	struct remainder_list list = {0};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->device_count = 1;
+	plan_tell_taken(world.history, world.history_count, &list);
+	CHECK_INT(list.count, 0);
+	world_next(&world);
+	world_perform(&world);
+	plan_tell_taken(world.history, world.history_count, &list);
+	CHECK_INT(list.count, 1);
+	CHECK_INT(list.items[0].bytes, world.history[0].step.bytes);
+	CHECK_STR(list.items[0].object, "guest g1");
+	CHECK_STR(list.items[0].detail,
+		  "vm0: taken out for the move and not asked for again; it had 1 GiB");
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	list.count = 0;
+	plan_tell_taken(world.history, world.history_count, &list);
+	CHECK_INT(list.count, 0);
+	world_done(&world);
+}
+
 /* Whether it was asked for is not known then: it is asked for again. */
 static void a_restart_does_not_keep_what_was_taken(void)
 {
@@ -346,6 +374,7 @@ static const struct unit_case cases[] = {
 	{"what gave nothing is asked back too", what_gave_nothing_is_asked_back_too},
 	{"what does not come back is told", what_does_not_come_back_is_told},
 	{"another size asked for meanwhile stands", another_size_asked_for_meanwhile_stands},
+	{"what is left taken can be told", what_is_left_taken_can_be_told},
 	{"a restart does not keep what was taken", a_restart_does_not_keep_what_was_taken},
 	{"a guest that reports needs no shrinking", a_guest_that_reports_needs_no_shrinking},
 	{"huge pages come back where the guest went", huge_pages_come_back_where_the_guest_went},
