@@ -83,12 +83,16 @@ static void add(struct memory_sharer_list *list, const struct memory_sharer *sha
 	list->sharers[at] = *sharer;
 }
 
-static bool has_ended(int error)
+/*
+ * It has ended, or is not to be asked: a security module, or a container of its own, may keep root out too. A guest's
+ * survey must not fail for a stranger's sake.
+ */
+static bool is_passed_by(int error)
 {
-	return error == -ENOENT || error == -ESRCH;
+	return error == -ENOENT || error == -ESRCH || error == -EACCES || error == -EPERM;
 }
 
-/* 0 too where the process has ended. */
+/* 0 too where the process is passed by. */
 static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map, bool is_plain_file,
 		   struct memory_sharer_list *list)
 {
@@ -98,7 +102,7 @@ static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_
 	int error = sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/status", (int)pid);
 
 	if (error < 0)
-		return has_ended(error) ? 0 : error;
+		return is_passed_by(error) ? 0 : error;
 	if (!strstr(status, "\nVmSize:"))
 		return 0;
 	/* Pages of a plain file count as RssFile, which every program has. */
@@ -106,7 +110,7 @@ static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_
 		return 0;
 	error = sysroot_read_all(sysroot, MAPS_LIMIT, &maps, NULL, "/proc/%d/maps", (int)pid);
 	if (error < 0)
-		return has_ended(error) || error == -EOVERFLOW ? 0 : error;
+		return is_passed_by(error) || error == -EOVERFLOW ? 0 : error;
 	sharer.mapped_bytes = count_shared(map, maps);
 	if (sharer.mapped_bytes == 0)
 		return 0;

@@ -39,7 +39,7 @@ struct memory_sharer_list {
  * Looks through all processes but pid itself for mappings of the map's files, and of /dev/shm or hugetlbfs files
  * likewise. Private and anonymous ranges have no sharers. A process without a resident page of shared memory or
  * hugetlb is passed by on its status alone, kernel threads too: /proc/PID/maps takes a process' map lock, and most
- * processes of a host need not be asked. Processes that end meanwhile are no error. Returns 0 or -errno.
+ * processes of a host need not be asked. Processes that end meanwhile, or may not be looked at, are no error. Returns 0 or -errno.
  */
 int memory_sharer_find(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map,
 		       struct memory_sharer_list *ret_list);

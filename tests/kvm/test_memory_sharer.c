@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory_sharer.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include "fixture_tree.h"
@@ -104,6 +105,19 @@ static void test_anonymous(void)
 	CHECK_INT(memory_sharer_find(tree.sysroot, 7, &map, &list), -ENOENT);
 }
 
+/* What is neither an end nor a refusal is told: a survey that saw only half would say that nobody holds anything. */
+static void test_error(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct memory_sharer_list list;
+
+	ranges[0].device = makedev(0, 1);
+	fixture_tree_init(&tree);
+	add_process(&tree, 8, "backend", 4, 0, NULL);
+	fixture_tree_link(&tree, "/proc/8/maps", "maps");
+	CHECK_INT(memory_sharer_find(tree.sysroot, 7, &map, &list), -ELOOP);
+}
+
 /* Plain files count as RssFile: everybody's maps are looked at. */
 static void test_plain_file(void)
 {
@@ -125,6 +139,7 @@ int main(void)
 		{"more than are listed", test_many},
 		{"anonymous memory", test_anonymous},
 		{"a plain file", test_plain_file},
+		{"an error", test_error},
 	};
 
 	return unit_main("kvm/memory_sharer", cases, sizeof(cases) / sizeof(cases[0]));
