@@ -150,13 +150,12 @@ class Guest:
     kernel_arguments  added to the guest kernel's command line
     machine      libvirt's machine type; "pc" boots some seconds faster here than "q35"
     extra_devices, extra_xml  XML put into <devices>, and at the end of <domain>
-    free_page_reporting  the balloon tells the host of free pages, which QEMU then gives back
     """
 
     def __init__(self, host, name, base_mib=512, cells=None, backing="memfd", page_kib=2048, nodes="", mode="strict",
                  virtio_mem=(), vcpus=1, vcpus_now=0, cpus="", agent=True, agent_binary=None, agent_arguments="", balloon=True,
                  online="online_movable", kernel_arguments="", machine="pc", max_mib=None, extra_devices="",
-                 extra_xml="", free_page_reporting=False):
+                 extra_xml=""):
         self.host, self.name, self.uuid = host, name, str(uuid.uuid4())
         self.cells, self.vcpus_now = list(cells) if cells else [Cell(base_mib, vcpus)], vcpus_now
         self.backing, self.page_kib, self.nodes, self.mode = backing, page_kib, nodes, mode
@@ -168,7 +167,6 @@ class Guest:
         if agent is not True:
             self.agent_binary = None
         self.kernel_arguments, self.extra_devices, self.extra_xml = kernel_arguments, extra_devices, extra_xml
-        self.free_page_reporting = free_page_reporting
         self.base_mib = sum(cell.mib for cell in self.cells)
         self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
         self.channel = None
