@@ -62,20 +62,24 @@ static void sleep_until(void *user, uint64_t when_ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &when, NULL);
 }
 
-static uint64_t read_waited(void *user)
+static void read_scheduler(void *user, uint64_t *ret_ran_ns, uint64_t *ret_waited_ns)
 {
 	struct stall_probe *probe = user;
 	uint64_t ran, waited;
 	char text[96];
 
+	*ret_ran_ns = *ret_waited_ns = 0;
 	if (probe->wait_fd < 0)
-		return 0;
+		return;
 	ssize_t count = pread(probe->wait_fd, text, sizeof(text) - 1, 0);
 
 	if (count <= 0)
-		return 0;
+		return;
 	text[count] = '\0';
-	return sscanf(text, "%" SCNu64 " %" SCNu64, &ran, &waited) == 2 ? waited : 0;
+	if (sscanf(text, "%" SCNu64 " %" SCNu64, &ran, &waited) != 2)
+		return;
+	*ret_ran_ns = ran;
+	*ret_waited_ns = waited;
 }
 
 void stall_probe_init(struct stall_probe *probe, const struct sysroot *sysroot)
@@ -85,7 +89,7 @@ void stall_probe_init(struct stall_probe *probe, const struct sysroot *sysroot)
 	probe->wait_fd = -1;
 	probe->clock = (struct stall_probe_clock){.now_ns = read_now,
 						  .sleep_until = sleep_until,
-						  .waited_ns = read_waited,
+						  .read_scheduler = read_scheduler,
 						  .user = probe};
 	pthread_mutex_init(&probe->lock, NULL);
 	probe->has_lock = true;
@@ -160,7 +164,9 @@ void stall_probe_take(struct stall_probe *probe, struct stall_probe_sample *ret_
 
 void stall_probe_begin(struct stall_probe *probe)
 {
-	probe->last_waited_ns = probe->clock.waited_ns(probe->clock.user);
+	probe->clock.read_scheduler(probe->clock.user, &probe->last_ran_ns,
+				    &probe->last_waited_ns);
+	probe->tick_ns = STALL_PROBE_TICK_NS;
 	probe->last_ns = probe->clock.now_ns(probe->clock.user);
 }
 
@@ -175,20 +181,33 @@ static void touch(struct stall_probe *probe)
 	}
 }
 
+static uint64_t rest_after(uint64_t cost_ns)
+{
+	if (cost_ns < STALL_PROBE_TICK_NS / STALL_PROBE_REST_FACTOR)
+		return STALL_PROBE_TICK_NS;
+	return cost_ns < STALL_PROBE_TICK_MOST_NS / STALL_PROBE_REST_FACTOR
+		       ? cost_ns * STALL_PROBE_REST_FACTOR
+		       : STALL_PROBE_TICK_MOST_NS;
+}
+
 void stall_probe_tick(struct stall_probe *probe)
 {
 	const struct stall_probe_clock *clock = &probe->clock;
-	uint64_t wanted = probe->last_ns + STALL_PROBE_TICK_NS;
+	uint64_t wanted = probe->last_ns + probe->tick_ns, ran, waited;
 
 	clock->sleep_until(clock->user, wanted);
 	touch(probe);
 	/* What follows is part of the next sample, so that no time is without one. */
-	uint64_t now = clock->now_ns(clock->user), waited = clock->waited_ns(clock->user);
+	uint64_t now = clock->now_ns(clock->user);
+
+	clock->read_scheduler(clock->user, &ran, &waited);
 	uint64_t late = now > wanted ? now - wanted : 0;
 	uint64_t explained =
 		waited > probe->last_waited_ns ? waited - probe->last_waited_ns : 0;
 
+	probe->tick_ns = rest_after(ran > probe->last_ran_ns ? ran - probe->last_ran_ns : 0);
 	probe->last_ns = now;
+	probe->last_ran_ns = ran;
 	probe->last_waited_ns = waited;
 	pthread_mutex_lock(&probe->lock);
 	count(&probe->tally, late > explained ? (late - explained) / 1000 : 0);

@@ -13,9 +13,12 @@
 
 struct sysroot;
 
-/* A sample each millisecond, so that a pause of one shows; a thread that wakes a thousand times a
- * second costs about 2 % of one CPU. */
+/* A sample each millisecond, so that a pause of one shows; that costs about 2 % of one CPU. */
 #define STALL_PROBE_TICK_NS 1000000
+/* Where it costs more, as under emulation, samples are rarer: the sleep is so many times what the
+ * sample before cost, but no longer than this. */
+#define STALL_PROBE_REST_FACTOR 50
+#define STALL_PROBE_TICK_MOST_NS 20000000
 
 /* Eight buckets for each power of two of microseconds, so that a percentile is right to an eighth;
  * 2^40 us are twelve days. */
@@ -31,9 +34,9 @@ struct stall_probe_sample {
 struct stall_probe_clock {
 	uint64_t (*now_ns)(void *user);
 	void (*sleep_until)(void *user, uint64_t when_ns);
-	/* How long the caller has waited for a CPU in all its life, by its own kernel's scheduler; 0
-	 * where that does not tell. */
-	uint64_t (*waited_ns)(void *user);
+	/* How long the caller has run, and has waited for a CPU, in all its life by its own kernel's
+	 * scheduler; 0 where that does not tell. */
+	void (*read_scheduler)(void *user, uint64_t *ret_ran_ns, uint64_t *ret_waited_ns);
 	void *user;
 };
 
@@ -46,7 +49,7 @@ struct stall_probe_tally {
 struct stall_probe {
 	const struct sysroot *sysroot; /* borrowed */
 	struct stall_probe_clock clock;
-	uint64_t last_ns, last_waited_ns;
+	uint64_t last_ns, last_ran_ns, last_waited_ns, tick_ns;
 	uint8_t *pages; /* owned: NULL while it does not run */
 	int wait_fd;	/* owned by the thread while it runs; -1 */
 	pthread_t thread;

@@ -12,7 +12,7 @@
 
 static struct fake_guest guest;
 static struct stall_probe probe;
-static uint64_t now_ns, waited_ns, late_ns, slept;
+static uint64_t now_ns, ran_ns, waited_ns, late_ns, slept, asked_ns;
 
 static uint64_t read_now(void *user)
 {
@@ -21,15 +21,17 @@ static uint64_t read_now(void *user)
 
 static void sleep_until(void *user, uint64_t when_ns)
 {
+	asked_ns = when_ns - now_ns;
 	if (when_ns > now_ns)
 		now_ns = when_ns;
 	now_ns += late_ns;
 	slept++;
 }
 
-static uint64_t read_waited(void *user)
+static void read_scheduler(void *user, uint64_t *ret_ran_ns, uint64_t *ret_waited_ns)
 {
-	return waited_ns;
+	*ret_ran_ns = ran_ns;
+	*ret_waited_ns = waited_ns;
 }
 
 static void start(void)
@@ -37,9 +39,10 @@ static void start(void)
 	fake_guest_start(&guest);
 	stall_probe_init(&probe, guest.sysroot);
 	probe.clock = (struct stall_probe_clock){
-		.now_ns = read_now, .sleep_until = sleep_until, .waited_ns = read_waited};
+		.now_ns = read_now, .sleep_until = sleep_until, .read_scheduler = read_scheduler};
 	now_ns = 77000000;
 	waited_ns = 5000;
+	ran_ns = 3000;
 	late_ns = slept = 0;
 	stall_probe_begin(&probe);
 }
@@ -165,6 +168,25 @@ static void test_no_time_is_without_a_sample(void)
 	stop();
 }
 
+/* What a sample costs decides how soon the next one is. */
+static void test_costs_little(void)
+{
+	start();
+	ticks(2, 0, 0);
+	CHECK_INT(asked_ns, STALL_PROBE_TICK_NS);
+	ran_ns += 100000;
+	ticks(1, 0, 0);
+	ticks(1, 70, 0);
+	CHECK_INT(asked_ns, 5000000);
+	/* A longer sleep is no pause. */
+	CHECK_INT(take().longest_us, 70);
+	ran_ns += 10000000;
+	ticks(1, 0, 0);
+	ticks(1, 0, 0);
+	CHECK_INT(asked_ns, STALL_PROBE_TICK_MOST_NS);
+	stop();
+}
+
 static void test_thread(void)
 {
 	struct stall_probe_sample sample = {0};
@@ -202,9 +224,15 @@ static void test_schedstat(void)
 	CHECK_INT(stall_probe_start(&probe), 0);
 	while (take().samples == 0)
 		sched_yield();
-	CHECK_INT(probe.clock.waited_ns(probe.clock.user), 987654321);
+	uint64_t ran = 0, waited = 0;
+
+	probe.clock.read_scheduler(probe.clock.user, &ran, &waited);
+	CHECK_INT(ran, 12345);
+	CHECK_INT(waited, 987654321);
 	stall_probe_stop(&probe);
-	CHECK_INT(probe.clock.waited_ns(probe.clock.user), 0);
+	probe.clock.read_scheduler(probe.clock.user, &ran, &waited);
+	CHECK_INT(ran, 0);
+	CHECK_INT(waited, 0);
 	stall_probe_done(&probe);
 	fake_guest_stop(&guest);
 }
@@ -217,6 +245,7 @@ int main(void)
 		{"scheduling is no stall", test_scheduling_is_no_stall},
 		{"percentiles are near", test_percentiles_are_near},
 		{"no time is without a sample", test_no_time_is_without_a_sample},
+		{"costs little", test_costs_little},
 		{"the thread", test_thread},
 		{"what the scheduler says", test_schedstat},
 	};
