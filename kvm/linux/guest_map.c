@@ -79,7 +79,7 @@ static void reading_done(struct reading *reading)
  */
 static void find_object(const char *path, size_t length, char *object, size_t size)
 {
-	static const char prefix[] = "qemu_back_mem._objects_", cell[] = "ram-node";
+	static const char prefix[] = "qemu_back_mem.", canonical[] = "_objects_", cell[] = "ram-node";
 	const char *last = memrchr(path, '/', length), *end = path + length;
 
 	if (!last)
@@ -92,6 +92,9 @@ static void find_object(const char *path, size_t length, char *object, size_t si
 		if (!dot)
 			return;
 		end = dot;
+		/* Some machine types name memory by its whole path among QEMU's objects. */
+		if ((size_t)(end - last) > strlen(canonical) && strncmp(last, canonical, strlen(canonical)) == 0)
+			last += strlen(canonical);
 	} else if (strncmp(last, cell, strlen(cell)) != 0) {
 		return;
 	}

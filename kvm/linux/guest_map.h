@@ -43,7 +43,7 @@ struct guest_range {
 	char name[64]; /* of the file: "/memfd:memory-backend-memfd"; empty: anonymous */
 	/*
 	 * QEMU's id of the memory object ("ram-node0", "memvirtiomem0"), where the file is named after it: in a directory as
-	 * "qemu_back_mem._objects_ram-node0.x1y2z3" (softmmu/physmem.c file_ram_open), or by libvirt as ".../ram-node0". Empty:
+	 * "qemu_back_mem.ram-node0.x1y2z3" or "qemu_back_mem._objects_ram-node0.x1y2z3" (softmmu/physmem.c file_ram_open), or by libvirt as ".../ram-node0". Empty:
 	 * not told.
 	 */
 	char object[40];

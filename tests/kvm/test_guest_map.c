@@ -174,6 +174,7 @@ static void test_object_names(void)
 		{"/dev/hugepages/libvirt/qemu/1-a-guest-with-quite-a-long-name/qemu_back_mem._objects_ram-node1.Ab3dE9 "
 		 "(deleted)",
 		 "ram-node1"},
+		{"/dev/hugepages/libvirt/qemu/3-huge/qemu_back_mem.ram-node0.icFlfT (deleted)", "ram-node0"},
 		{"/dev/hugepages/x/qemu_back_mem._objects_memvirtiomem0.AAAAAA (deleted)", "memvirtiomem0"},
 		{"/var/lib/libvirt/qemu/ram/1-g1/ram-node0", "ram-node0"},
 		{"/dev/hugepages/x/qemu_back_mem._objects_ (deleted)", ""},
