@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "kernel_probe.h"
+#include "kernel_probe_priv.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,6 +22,13 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_MOVE_BETWEEN] = "move_between_nodes",
 	[KERNEL_FEATURE_MBIND] = "mbind",
 	[KERNEL_FEATURE_SHARED_POLICY] = "shared_policy",
+	[KERNEL_FEATURE_MOVE_MARKED] = "move_marked_pages",
+	[KERNEL_FEATURE_BATCH_STATUS] = "batch_status",
+	[KERNEL_FEATURE_HUGE_PAGE_MOVE] = "huge_page_move",
+	[KERNEL_FEATURE_BALANCING_POLICY] = "balancing_policy",
+	[KERNEL_FEATURE_CPUSET_REMAP] = "cpuset_remap",
+	[KERNEL_FEATURE_SOFT_DIRTY] = "soft_dirty",
+	[KERNEL_FEATURE_NODE_COMPACTION] = "node_compaction",
 	[KERNEL_FEATURE_PAGEMAP_PFN] = "pagemap_pfn",
 	[KERNEL_FEATURE_PAGE_FLAGS] = "page_flags",
 	[KERNEL_FEATURE_PAGE_CGROUP] = "page_cgroup",
@@ -42,6 +49,50 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 };
 NAME_TABLE_DEFINE(kernel_feature, feature_names)
 
+static const char *const meanings[KERNEL_FEATURE_COUNT] = {
+	[KERNEL_FEATURE_NUMA_NODES] = "there is somewhere to move to",
+	[KERNEL_FEATURE_MOVE_PAGES] = "pages can be moved one by one",
+	[KERNEL_FEATURE_MOVE_BETWEEN] = "a page goes to another node, and back",
+	[KERNEL_FEATURE_MBIND] = "memory policies can be set",
+	[KERNEL_FEATURE_SHARED_POLICY] =
+		"where new pages of a guest's shared memory land can be set from outside",
+	[KERNEL_FEATURE_MOVE_MARKED] =
+		"pages that AutoNUMA has marked move; where not, each is read once before",
+	[KERNEL_FEATURE_BATCH_STATUS] =
+		"each page of a call has a status; where not, a held page hides those of the others, "
+		"which are looked at again",
+	[KERNEL_FEATURE_HUGE_PAGE_MOVE] = "a page of a huge page pool moves whole",
+	[KERNEL_FEATURE_BALANCING_POLICY] =
+		"bound shared memory can be left to follow its CPUs (move --lazy)",
+	[KERNEL_FEATURE_CPUSET_REMAP] =
+		"a change of a cpuset rewrites policies by position; plans reckon with it either way",
+	[KERNEL_FEATURE_SOFT_DIRTY] = "which pages a guest writes can be seen: hot or cold first",
+	[KERNEL_FEATURE_NODE_COMPACTION] = "room for huge pages can be made on one node",
+	[KERNEL_FEATURE_PAGEMAP_PFN] = "where each page of a guest is can be read",
+	[KERNEL_FEATURE_PAGE_FLAGS] = "what kind of page holds a block can be told",
+	[KERNEL_FEATURE_PAGE_CGROUP] = "whose page holds a block can be told",
+	[KERNEL_FEATURE_PROCESS_READ] = "a marked page can be read once, so that it moves",
+	[KERNEL_FEATURE_PIDFD] = "a guest's process cannot be mistaken for another",
+	[KERNEL_FEATURE_NUMA_BALANCING] =
+		"pages follow the CPU that touches them, also back again where nothing binds them",
+	[KERNEL_FEATURE_CGROUP2] = "groups of processes are told in one tree",
+	[KERNEL_FEATURE_CGROUP_CPUSET] = "the nodes of a guest can be limited",
+	[KERNEL_FEATURE_MEMORY_HOTREMOVE] = "memory blocks can go offline",
+	[KERNEL_FEATURE_MOVABLE_MEMORY] = "some memory can be emptied for sure",
+	[KERNEL_FEATURE_HUGEPAGES] = "there are pools of huge pages",
+	[KERNEL_FEATURE_TRANSPARENT_HUGEPAGES] = "plain memory may lie in huge pages",
+	[KERNEL_FEATURE_USERFAULTFD] = "a guest's memory may be served from elsewhere: then it is left alone",
+	[KERNEL_FEATURE_IDLE_TRACKING] = "which pages a guest reads can be seen, too",
+	[KERNEL_FEATURE_SAFE_COPY] = "moving broken memory does not stop the host",
+	[KERNEL_FEATURE_KERNEL_LOG] = "the page that kept a block online can be named",
+	[KERNEL_FEATURE_KVM] = "a guest of our own can prove that a move harms nothing",
+};
+
+const char *kernel_feature_meaning(enum kernel_feature feature)
+{
+	return feature < KERNEL_FEATURE_COUNT ? meanings[feature] : "";
+}
+
 static const char *const probe_state_names[KERNEL_PROBE_COUNT] = {
 	[KERNEL_PROBE_UNKNOWN] = "unknown",
 	[KERNEL_PROBE_NO] = "no",
@@ -49,11 +100,8 @@ static const char *const probe_state_names[KERNEL_PROBE_COUNT] = {
 };
 NAME_TABLE_DEFINE(kernel_probe_state, probe_state_names)
 
-static void note(struct kernel_probe *probe, enum kernel_feature feature,
-		 enum kernel_probe_state state, const char *format, ...) PRINTF_LIKE(4, 5);
-
-static void note(struct kernel_probe *probe, enum kernel_feature feature,
-		 enum kernel_probe_state state, const char *format, ...)
+void kernel_probe_note(struct kernel_probe *probe, enum kernel_feature feature,
+		       enum kernel_probe_state state, const char *format, ...)
 {
 	struct kernel_probe_entry *entry = &probe->entries[feature];
 	va_list arguments;
@@ -64,14 +112,12 @@ static void note(struct kernel_probe *probe, enum kernel_feature feature,
 	va_end(arguments);
 }
 
-/* Notes yes, or why not. error is 0 or an errno of either sign; what is forbidden is no better than
- * absent. */
-static void note_result(struct kernel_probe *probe, enum kernel_feature feature, int error)
+void kernel_probe_note_result(struct kernel_probe *probe, enum kernel_feature feature, int error)
 {
 	if (error == 0)
-		note(probe, feature, KERNEL_PROBE_YES, "%s", "");
+		kernel_probe_note(probe, feature, KERNEL_PROBE_YES, "%s", "");
 	else
-		note(probe, feature, KERNEL_PROBE_NO, "%s", strerror(error < 0 ? -error : error));
+		kernel_probe_note(probe, feature, KERNEL_PROBE_NO, "%s", strerror(error < 0 ? -error : error));
 }
 
 static void probe_open(const struct sysroot *sysroot, struct kernel_probe *probe,
@@ -79,9 +125,9 @@ static void probe_open(const struct sysroot *sysroot, struct kernel_probe *probe
 {
 	CLEANUP_CLOSE int fd = sysroot_open(sysroot, flags, "%s", path);
 
-	note_result(probe, feature, fd < 0 ? fd : 0);
+	kernel_probe_note_result(probe, feature, fd < 0 ? fd : 0);
 	if (fd < 0)
-		note(probe, feature, KERNEL_PROBE_NO, "%s: %s", path, strerror(-fd));
+		kernel_probe_note(probe, feature, KERNEL_PROBE_NO, "%s: %s", path, strerror(-fd));
 }
 
 static struct node_set probe_nodes(const struct sysroot *sysroot, struct kernel_probe *probe)
@@ -91,17 +137,17 @@ static struct node_set probe_nodes(const struct sysroot *sysroot, struct kernel_
 	int error = numa_node_list_read(sysroot, &list);
 
 	if (error < 0) {
-		note(probe, KERNEL_FEATURE_NUMA_NODES, KERNEL_PROBE_UNKNOWN, "%s",
+		kernel_probe_note(probe, KERNEL_FEATURE_NUMA_NODES, KERNEL_PROBE_UNKNOWN, "%s",
 		     strerror(-error));
 		return (struct node_set){0};
 	}
-	note(probe, KERNEL_FEATURE_NUMA_NODES,
+	kernel_probe_note(probe, KERNEL_FEATURE_NUMA_NODES,
 	     node_set_count(&list.with_memory) > 1 ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
 	     "nodes with memory: %s", node_set_format(&list.with_memory, text, 128));
 	return list.with_memory;
 }
 
-static long move_own(void *page, const int *node_id, int *status)
+long kernel_probe_move(void *page, const int *node_id, int *status)
 {
 	if (syscall(SYS_move_pages, 0, 1UL, &page, node_id, status, node_id ? MPOL_MF_MOVE : 0) < 0)
 		return -errno;
@@ -119,17 +165,17 @@ static void probe_move_between(struct kernel_probe *probe, void *page, int home,
 	if (node_id != home)
 		other = node_id;
 	if (other < 0) {
-		note(probe, KERNEL_FEATURE_MOVE_BETWEEN, KERNEL_PROBE_UNKNOWN,
+		kernel_probe_note(probe, KERNEL_FEATURE_MOVE_BETWEEN, KERNEL_PROBE_UNKNOWN,
 		     "only one node has memory");
 		return;
 	}
-	error = move_own(page, &other, &status);
+	error = kernel_probe_move(page, &other, &status);
 	if (error == 0 && status == other)
-		error = move_own(page, &home, &status);
+		error = kernel_probe_move(page, &home, &status);
 	if (error < 0)
-		note_result(probe, KERNEL_FEATURE_MOVE_BETWEEN, (int)error);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_MOVE_BETWEEN, (int)error);
 	else
-		note(probe, KERNEL_FEATURE_MOVE_BETWEEN,
+		kernel_probe_note(probe, KERNEL_FEATURE_MOVE_BETWEEN,
 		     status == home ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
 		     "node %d to %d and back: status %d", home, other, status);
 }
@@ -142,14 +188,14 @@ static void probe_pagemap(const struct sysroot *sysroot, struct kernel_probe *pr
 	off_t offset = (off_t)((uintptr_t)page / (uintptr_t)sysconf(_SC_PAGESIZE) * sizeof(entry));
 
 	if (fd < 0)
-		note_result(probe, KERNEL_FEATURE_PAGEMAP_PFN, fd);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_PAGEMAP_PFN, fd);
 	else if (pread(fd, &entry, sizeof(entry), offset) != (ssize_t)sizeof(entry))
-		note(probe, KERNEL_FEATURE_PAGEMAP_PFN, KERNEL_PROBE_NO,
+		kernel_probe_note(probe, KERNEL_FEATURE_PAGEMAP_PFN, KERNEL_PROBE_NO,
 		     "no entry for a page of our own");
 	else if (entry << 9) /* bits 0 to 54 */
-		note_result(probe, KERNEL_FEATURE_PAGEMAP_PFN, 0);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_PAGEMAP_PFN, 0);
 	else
-		note(probe, KERNEL_FEATURE_PAGEMAP_PFN, KERNEL_PROBE_NO,
+		kernel_probe_note(probe, KERNEL_FEATURE_PAGEMAP_PFN, KERNEL_PROBE_NO,
 		     "physical addresses are hidden: needs CAP_SYS_ADMIN");
 }
 
@@ -167,17 +213,17 @@ static void probe_own_page(const struct sysroot *sysroot, struct kernel_probe *p
 	if (page == MAP_FAILED)
 		return;
 	page[0] = 1;
-	error = move_own(page, NULL, &status);
+	error = kernel_probe_move(page, NULL, &status);
 	if (error == 0 && status < 0)
 		error = status;
-	note_result(probe, KERNEL_FEATURE_MOVE_PAGES, (int)error);
+	kernel_probe_note_result(probe, KERNEL_FEATURE_MOVE_PAGES, (int)error);
 	if (error == 0)
 		probe_move_between(probe, page, status, nodes);
 	else
-		note(probe, KERNEL_FEATURE_MOVE_BETWEEN, KERNEL_PROBE_NO, "no move_pages");
-	note_result(probe, KERNEL_FEATURE_MBIND,
+		kernel_probe_note(probe, KERNEL_FEATURE_MOVE_BETWEEN, KERNEL_PROBE_NO, "no move_pages");
+	kernel_probe_note_result(probe, KERNEL_FEATURE_MBIND,
 		    syscall(SYS_mbind, page, bytes, MPOL_DEFAULT, NULL, 0UL, 0) < 0 ? errno : 0);
-	note_result(probe, KERNEL_FEATURE_PROCESS_READ,
+	kernel_probe_note_result(probe, KERNEL_FEATURE_PROCESS_READ,
 		    process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1 ? 0 : errno);
 	probe_pagemap(sysroot, probe, page);
 	munmap(page, bytes);
@@ -193,7 +239,7 @@ static void probe_shared_policy(struct kernel_probe *probe, const struct node_se
 	void *page;
 
 	if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0) {
-		note_result(probe, KERNEL_FEATURE_SHARED_POLICY, errno);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_SHARED_POLICY, errno);
 		return;
 	}
 	page = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
@@ -203,9 +249,9 @@ static void probe_shared_policy(struct kernel_probe *probe, const struct node_se
 	error = memory_policy_set_shared(fd, 0, bytes, &policy);
 	if (error == 0 && syscall(SYS_get_mempolicy, &mode, NULL, 0UL, page, MPOL_F_ADDR) < 0)
 		error = -errno;
-	note_result(probe, KERNEL_FEATURE_SHARED_POLICY, error);
+	kernel_probe_note_result(probe, KERNEL_FEATURE_SHARED_POLICY, error);
 	if (error == 0 && mode != MPOL_BIND)
-		note(probe, KERNEL_FEATURE_SHARED_POLICY, KERNEL_PROBE_NO,
+		kernel_probe_note(probe, KERNEL_FEATURE_SHARED_POLICY, KERNEL_PROBE_NO,
 		     "set, but another mapping shows policy %d", mode);
 	munmap(page, bytes);
 }
@@ -214,14 +260,14 @@ static void probe_descriptors(struct kernel_probe *probe)
 {
 	CLEANUP_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 
-	note_result(probe, KERNEL_FEATURE_PIDFD, pidfd < 0 ? errno : 0);
+	kernel_probe_note_result(probe, KERNEL_FEATURE_PIDFD, pidfd < 0 ? errno : 0);
 
 	CLEANUP_CLOSE int userfaultfd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (userfaultfd < 0 && errno == EPERM)
-		note(probe, KERNEL_FEATURE_USERFAULTFD, KERNEL_PROBE_YES, "not for us");
+		kernel_probe_note(probe, KERNEL_FEATURE_USERFAULTFD, KERNEL_PROBE_YES, "not for us");
 	else
-		note_result(probe, KERNEL_FEATURE_USERFAULTFD, userfaultfd < 0 ? errno : 0);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_USERFAULTFD, userfaultfd < 0 ? errno : 0);
 }
 
 static void probe_balancing(const struct sysroot *sysroot, struct kernel_probe *probe)
@@ -230,12 +276,12 @@ static void probe_balancing(const struct sysroot *sysroot, struct kernel_probe *
 	int error = sysroot_read_number(sysroot, 10, &value, "/proc/sys/kernel/numa_balancing");
 
 	if (error == -ENOENT)
-		note(probe, KERNEL_FEATURE_NUMA_BALANCING, KERNEL_PROBE_NO, "not in this kernel");
+		kernel_probe_note(probe, KERNEL_FEATURE_NUMA_BALANCING, KERNEL_PROBE_NO, "not in this kernel");
 	else if (error < 0)
-		note(probe, KERNEL_FEATURE_NUMA_BALANCING, KERNEL_PROBE_UNKNOWN, "%s",
+		kernel_probe_note(probe, KERNEL_FEATURE_NUMA_BALANCING, KERNEL_PROBE_UNKNOWN, "%s",
 		     strerror(-error));
 	else
-		note(probe, KERNEL_FEATURE_NUMA_BALANCING,
+		kernel_probe_note(probe, KERNEL_FEATURE_NUMA_BALANCING,
 		     value ? KERNEL_PROBE_YES : KERNEL_PROBE_NO, "kernel.numa_balancing = %" PRIu64,
 		     value);
 }
@@ -249,14 +295,14 @@ static void probe_cgroup(const struct sysroot *sysroot, struct kernel_probe *pro
 	if (error < 0)
 		error = sysroot_read_text(sysroot, text, sizeof(text),
 					  "/sys/fs/cgroup/unified/cgroup.controllers");
-	note_result(probe, KERNEL_FEATURE_CGROUP2, error);
-	note(probe, KERNEL_FEATURE_CGROUP_CPUSET, KERNEL_PROBE_NO,
+	kernel_probe_note_result(probe, KERNEL_FEATURE_CGROUP2, error);
+	kernel_probe_note(probe, KERNEL_FEATURE_CGROUP_CPUSET, KERNEL_PROBE_NO,
 	     "no cpuset controller in cgroup v2");
 	if (error < 0)
 		return;
 	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save))
 		if (strcmp(word, "cpuset") == 0)
-			note_result(probe, KERNEL_FEATURE_CGROUP_CPUSET, 0);
+			kernel_probe_note_result(probe, KERNEL_FEATURE_CGROUP_CPUSET, 0);
 }
 
 static void probe_blocks(const struct sysroot *sysroot, struct kernel_probe *probe)
@@ -266,12 +312,12 @@ static void probe_blocks(const struct sysroot *sysroot, struct kernel_probe *pro
 	int error = memory_block_list_read(sysroot, &list);
 
 	if (error < 0 || list.count == 0) {
-		note(probe, KERNEL_FEATURE_MEMORY_HOTREMOVE, KERNEL_PROBE_NO, "no memory blocks");
-		note(probe, KERNEL_FEATURE_MOVABLE_MEMORY, KERNEL_PROBE_NO, "no memory blocks");
+		kernel_probe_note(probe, KERNEL_FEATURE_MEMORY_HOTREMOVE, KERNEL_PROBE_NO, "no memory blocks");
+		kernel_probe_note(probe, KERNEL_FEATURE_MOVABLE_MEMORY, KERNEL_PROBE_NO, "no memory blocks");
 		return;
 	}
 	/* drivers/base/memory.c makes valid_zones only with CONFIG_MEMORY_HOTREMOVE. */
-	note(probe, KERNEL_FEATURE_MEMORY_HOTREMOVE,
+	kernel_probe_note(probe, KERNEL_FEATURE_MEMORY_HOTREMOVE,
 	     sysroot_exists(sysroot, "/sys/devices/system/memory/memory%" PRIu64 "/valid_zones",
 			    list.blocks[0].id)
 		     ? KERNEL_PROBE_YES
@@ -279,7 +325,7 @@ static void probe_blocks(const struct sysroot *sysroot, struct kernel_probe *pro
 	     "%zu blocks of %" PRIu64 " MiB", list.count, list.block_bytes >> 20);
 	for (size_t i = 0; i < list.count; i++)
 		movable += list.blocks[i].can_be_movable;
-	note(probe, KERNEL_FEATURE_MOVABLE_MEMORY, movable ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
+	kernel_probe_note(probe, KERNEL_FEATURE_MOVABLE_MEMORY, movable ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
 	     movable ? "%zu blocks are or can be movable"
 		     : "%zu blocks are or can be movable; boot with movable_node",
 	     movable);
@@ -295,14 +341,14 @@ static void probe_hugepages(const struct sysroot *sysroot, struct kernel_probe *
 	for (size_t i = 0; error == 0 && i < count && length < sizeof(text); i++)
 		length += (size_t)snprintf(text + length, sizeof(text) - length,
 					   "%s%" PRIu64 " KiB", i ? ", " : "", sizes[i] / 1024);
-	note(probe, KERNEL_FEATURE_HUGEPAGES, count ? KERNEL_PROBE_YES : KERNEL_PROBE_NO, "%s",
+	kernel_probe_note(probe, KERNEL_FEATURE_HUGEPAGES, count ? KERNEL_PROBE_YES : KERNEL_PROBE_NO, "%s",
 	     text);
 	error = sysroot_read_text(sysroot, text, sizeof(text),
 				  "/sys/kernel/mm/transparent_hugepage/enabled");
 	if (error < 0)
-		note_result(probe, KERNEL_FEATURE_TRANSPARENT_HUGEPAGES, error);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_TRANSPARENT_HUGEPAGES, error);
 	else
-		note(probe, KERNEL_FEATURE_TRANSPARENT_HUGEPAGES,
+		kernel_probe_note(probe, KERNEL_FEATURE_TRANSPARENT_HUGEPAGES,
 		     strstr(text, "[never]") ? KERNEL_PROBE_NO : KERNEL_PROBE_YES, "%s", text);
 }
 
@@ -321,7 +367,7 @@ static void probe_safe_copy(const struct sysroot *sysroot, struct kernel_probe *
 	if (fd >= 0)
 		stream = fdopen(fd, "r");
 	if (!stream) {
-		note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_UNKNOWN, "no /proc/kallsyms");
+		kernel_probe_note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_UNKNOWN, "no /proc/kallsyms");
 		return;
 	}
 	fd = -1; /* the stream closes it */
@@ -331,12 +377,12 @@ static void probe_safe_copy(const struct sysroot *sysroot, struct kernel_probe *
 		has_fragile |= strstr(line, " copy_mc_to_kernel\n") != NULL;
 	}
 	if (!has_any)
-		note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_UNKNOWN,
+		kernel_probe_note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_UNKNOWN,
 		     "/proc/kallsyms is empty");
 	else if (has_folio_copy && has_fragile)
-		note_result(probe, KERNEL_FEATURE_SAFE_COPY, 0);
+		kernel_probe_note_result(probe, KERNEL_FEATURE_SAFE_COPY, 0);
 	else
-		note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_NO,
+		kernel_probe_note(probe, KERNEL_FEATURE_SAFE_COPY, KERNEL_PROBE_NO,
 		     "an uncorrected memory error during a move may stop the host");
 }
 
@@ -348,6 +394,9 @@ void kernel_probe_run(const struct sysroot *sysroot, struct kernel_probe *ret_pr
 	nodes = probe_nodes(sysroot, ret_probe);
 	probe_own_page(sysroot, ret_probe, &nodes);
 	probe_shared_policy(ret_probe, &nodes);
+	kernel_probe_pages(sysroot, ret_probe, &nodes);
+	kernel_probe_note(ret_probe, KERNEL_FEATURE_CPUSET_REMAP, KERNEL_PROBE_UNKNOWN,
+			  "not tried yet: ballastctl check does");
 	probe_descriptors(ret_probe);
 	probe_open(sysroot, ret_probe, KERNEL_FEATURE_PAGE_FLAGS, O_RDONLY, "/proc/kpageflags");
 	probe_open(sysroot, ret_probe, KERNEL_FEATURE_PAGE_CGROUP, O_RDONLY, "/proc/kpagecgroup");

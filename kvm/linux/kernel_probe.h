@@ -16,6 +16,15 @@ enum kernel_feature {
 	KERNEL_FEATURE_MBIND,
 	KERNEL_FEATURE_SHARED_POLICY, /* mbind on a memfd from a second mapping shows in the first
 				       */
+	KERNEL_FEATURE_MOVE_MARKED,   /* move_pages(2) sees pages that AutoNUMA has taken the rights of
+				       */
+	KERNEL_FEATURE_BATCH_STATUS,  /* every page of a call has a status, also where one is held */
+	KERNEL_FEATURE_HUGE_PAGE_MOVE,	 /* a page of a pool goes to another node, and back */
+	KERNEL_FEATURE_BALANCING_POLICY, /* bind with balancing stays on a memfd, set from a second
+					    mapping */
+	KERNEL_FEATURE_CPUSET_REMAP, /* a cpuset that changes rewrites policies by position */
+	KERNEL_FEATURE_SOFT_DIRTY,   /* a write shows in pagemap */
+	KERNEL_FEATURE_NODE_COMPACTION,
 	KERNEL_FEATURE_PAGEMAP_PFN,   /* physical addresses are shown to us */
 	KERNEL_FEATURE_PAGE_FLAGS,    /* /proc/kpageflags */
 	KERNEL_FEATURE_PAGE_CGROUP,   /* /proc/kpagecgroup */
@@ -36,6 +45,9 @@ enum kernel_feature {
 	KERNEL_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(kernel_feature);
+
+/* What it is good for, in words for people: true of "yes" unless it says otherwise. */
+const char *kernel_feature_meaning(enum kernel_feature feature);
 
 enum kernel_probe_state {
 	KERNEL_PROBE_UNKNOWN,
@@ -60,5 +72,12 @@ struct kernel_probe {
  * told is UNKNOWN.
  */
 void kernel_probe_run(const struct sysroot *sysroot, struct kernel_probe *ret_probe);
+
+/*
+ * Tries CPUSET_REMAP, which run() leaves UNKNOWN: it takes a cgroup of its own (group, such as "/name", which is made
+ * and removed again) and a child process, so it is for a process with one thread.
+ */
+void kernel_probe_try_cpuset(const struct sysroot *sysroot, const char *group,
+			     struct kernel_probe *probe);
 
 #endif

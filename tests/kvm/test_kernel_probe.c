@@ -51,16 +51,39 @@ static void test_this_kernel(void)
 		const struct kernel_probe_entry *entry = &probe.entries[i];
 
 		CHECK_TRUE(strcmp(kernel_feature_name((enum kernel_feature)i), "unknown") != 0);
+		CHECK_TRUE(kernel_feature_meaning((enum kernel_feature)i)[0] != '\0');
 		printf("  %s: %s %s\n", kernel_feature_name((enum kernel_feature)i),
 		       kernel_probe_state_name(entry->state), entry->detail);
 	}
 	CHECK_TRUE(probe.entries[KERNEL_FEATURE_PROCESS_READ].state != KERNEL_PROBE_UNKNOWN);
 }
 
+/* Where it would have to change more than a group of its own, or has one node only, it is not tried. */
+static void test_cpuset_not_tried(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct kernel_probe probe = {0};
+	const struct kernel_probe_entry *entry = &probe.entries[KERNEL_FEATURE_CPUSET_REMAP];
+
+	fixture_tree_init(&tree);
+	kernel_probe_try_cpuset(tree.sysroot, "/ballast.probe", &probe);
+	CHECK_STR(entry->detail, "no group below the root has a cpuset");
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.subtree_control", "cpu memory\n");
+	kernel_probe_try_cpuset(tree.sysroot, "/ballast.probe", &probe);
+	CHECK_STR(entry->detail, "no group below the root has a cpuset");
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.subtree_control", "cpuset memory\n");
+	fixture_tree_write(&tree, "/sys/devices/system/node/has_memory", "2\n");
+	kernel_probe_try_cpuset(tree.sysroot, "/ballast.probe", &probe);
+	CHECK_STR(entry->detail, "only one node has memory");
+	CHECK_INT(entry->state, KERNEL_PROBE_UNKNOWN);
+	CHECK_TRUE(!sysroot_exists(tree.sysroot, "/sys/fs/cgroup/ballast.probe"));
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {{"fixture", test_fixture},
-						 {"this_kernel", test_this_kernel}};
+						 {"this_kernel", test_this_kernel},
+						 {"cpuset_not_tried", test_cpuset_not_tried}};
 
 	return unit_main("kernel_probe", cases, ARRAY_SIZE(cases));
 }
