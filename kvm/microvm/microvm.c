@@ -39,6 +39,7 @@
 static const char *const backing_names[MICROVM_BACKING_COUNT] = {
 	[MICROVM_BACKING_ANON] = "anon",
 	[MICROVM_BACKING_MEMFD] = "memfd",
+	[MICROVM_BACKING_THP] = "thp",
 	[MICROVM_BACKING_HUGETLB] = "hugetlb",
 };
 NAME_TABLE_DEFINE(microvm_backing, backing_names)
@@ -58,8 +59,10 @@ struct microvm {
 	struct kvm_run *run; /* owned mapping */
 	size_t run_bytes;
 	uint8_t *code;	 /* owned mapping, one page */
-	uint8_t *memory; /* owned mapping */
+	uint8_t *memory; /* inside the mapping */
 	uint64_t memory_bytes;
+	void *mapping; /* owned */
+	uint64_t mapping_bytes;
 	atomic_bool is_stop_asked;
 	/* Written by the thread that runs the vCPU only. */
 	_Atomic uint64_t pages;
@@ -134,11 +137,16 @@ static int map_memory(struct microvm *vm, const struct microvm_options *options,
 		      struct failure *failure)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS, error;
+	uint64_t bytes = options->memory_bytes;
 	CLEANUP_CLOSE int fd = -1;
-	void *memory;
+	uint8_t *memory;
 
 	switch (options->backing) {
 	case MICROVM_BACKING_ANON:
+		break;
+	case MICROVM_BACKING_THP:
+		/* Room to begin at a multiple of the huge page's size. */
+		bytes += options->page_bytes;
 		break;
 	case MICROVM_BACKING_MEMFD:
 		fd = memfd_create("ballast-microvm", MFD_CLOEXEC);
@@ -152,7 +160,7 @@ static int map_memory(struct microvm *vm, const struct microvm_options *options,
 	case MICROVM_BACKING_COUNT:
 		return failure_set(failure, EINVAL, "microvm", "no such backing");
 	}
-	memory = mmap(NULL, options->memory_bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+	memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
 	if (memory == MAP_FAILED) {
 		error = errno;
 		failure_set(failure, error, "microvm", "cannot map %" PRIu64 " MiB of %s memory",
@@ -162,6 +170,16 @@ static int map_memory(struct microvm *vm, const struct microvm_options *options,
 					    "make the pool of %" PRIu64 " KiB pages larger",
 					    options->page_bytes / 1024);
 		return -error;
+	}
+	vm->mapping = memory;
+	vm->mapping_bytes = bytes;
+	if (options->backing == MICROVM_BACKING_THP) {
+		memory += -(uintptr_t)memory & (options->page_bytes - 1);
+		/* Refused where the kernel has none: then it is small pages. */
+		(void)madvise(memory, options->memory_bytes, MADV_HUGEPAGE);
+	} else if (options->backing == MICROVM_BACKING_ANON) {
+		/* Small pages are wanted, whatever the host prefers. */
+		(void)madvise(memory, options->memory_bytes, MADV_NOHUGEPAGE);
 	}
 	vm->memory = memory;
 	vm->memory_bytes = options->memory_bytes;
@@ -279,8 +297,9 @@ static int build_machine(struct microvm *vm, const char *kvm_path, struct failur
 
 static int check_options(const struct microvm_options *options, struct failure *failure)
 {
-	uint64_t unit =
-		options->backing == MICROVM_BACKING_HUGETLB ? options->page_bytes : PAGE_BYTES;
+	bool is_huge = options->backing == MICROVM_BACKING_HUGETLB ||
+		       options->backing == MICROVM_BACKING_THP;
+	uint64_t unit = is_huge ? options->page_bytes : PAGE_BYTES;
 
 	if (options->memory_bytes < MEMORY_MIN || options->memory_bytes > MEMORY_MAX || unit == 0 ||
 	    (unit & (unit - 1)) || options->memory_bytes % unit) {
@@ -342,8 +361,8 @@ struct microvm *microvm_free(struct microvm *vm)
 		close(vm->kvm);
 	if (vm->code)
 		munmap(vm->code, PAGE_BYTES);
-	if (vm->memory)
-		munmap(vm->memory, vm->memory_bytes);
+	if (vm->mapping)
+		munmap(vm->mapping, vm->mapping_bytes);
 	free(vm);
 	return NULL;
 }
@@ -508,21 +527,24 @@ void microvm_reset_pause(struct microvm *vm)
 	vm->longest_pause_ns = 0;
 }
 
-/* The page that the guest may be in the middle of: new words, then old ones. */
-static bool is_page_in_work_good(const uint32_t *words, uint32_t new_value, uint32_t old_value)
+/*
+ * Words that are neither: the guest may be in the middle of a page, with new words before old ones.
+ */
+static uint64_t count_torn(const uint32_t *words, uint32_t new_value, uint32_t old_value)
 {
+	uint64_t torn = 0;
 	unsigned i = 0;
 
 	while (i < PAGE_WORDS && words[i] == new_value)
 		i++;
-	while (i < PAGE_WORDS && words[i] == old_value)
-		i++;
-	return i == PAGE_WORDS;
+	for (; i < PAGE_WORDS; i++)
+		torn += words[i] != old_value;
+	return torn;
 }
 
-int microvm_verify(const struct microvm *vm, uint64_t *ret_bad_pages)
+int microvm_verify(const struct microvm *vm, uint64_t *ret_torn_words)
 {
-	uint64_t page_count = vm->memory_bytes / PAGE_BYTES, bad = 0;
+	uint64_t page_count = vm->memory_bytes / PAGE_BYTES, torn = 0;
 	uint64_t rounds = vm->pages / page_count, position = vm->pages % page_count;
 
 	for (uint64_t page = 0; page < page_count; page++) {
@@ -536,8 +558,8 @@ int microvm_verify(const struct microvm *vm, uint64_t *ret_bad_pages)
 			old_value = new_value;
 		else if (page > position)
 			new_value = old_value;
-		bad += !is_page_in_work_good(words, new_value, old_value);
+		torn += count_torn(words, new_value, old_value);
 	}
-	*ret_bad_pages = bad;
+	*ret_torn_words = torn;
 	return 0;
 }

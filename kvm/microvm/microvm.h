@@ -17,6 +17,7 @@ struct failure;
 enum microvm_backing {
 	MICROVM_BACKING_ANON,
 	MICROVM_BACKING_MEMFD,
+	MICROVM_BACKING_THP, /* anonymous, and asked to be transparent huge pages */
 	MICROVM_BACKING_HUGETLB,
 	MICROVM_BACKING_COUNT
 };
@@ -25,14 +26,15 @@ NAME_TABLE_DECLARE(microvm_backing);
 struct microvm_options {
 	uint64_t memory_bytes; /* the pattern's memory: 1 MiB to 1 GiB, a multiple of page_bytes */
 	enum microvm_backing backing;
-	uint64_t page_bytes;  /* of hugetlb; 0 otherwise */
+	uint64_t page_bytes;  /* of hugetlb and thp; 0 otherwise */
 	const char *kvm_path; /* NULL: /dev/kvm */
 };
 
 struct microvm;
 
 /*
- * Builds the machine and faults its memory in. -ENODEV where there is no usable /dev/kvm (or this
+ * Builds the machine and faults its memory in, where the calling thread's memory policy wants it.
+ * Whether thp memory became huge pages only a look at the page table can say. -ENODEV where there is no usable /dev/kvm (or this
  * is no x86-64), -ENOMEM where huge pages are short; failure (may be NULL) says it in words.
  */
 int microvm_new(const struct microvm_options *options, struct microvm **ret_vm,
@@ -80,9 +82,9 @@ void microvm_read_stats(struct microvm *vm, struct microvm_stats *ret_stats);
 void microvm_reset_pause(struct microvm *vm);
 
 /*
- * Compares every page with what the guest must have written by now; only while the vCPU stands.
- * *ret_bad_pages is the number of pages that differ (0: proved).
+ * Compares every word with what the guest must have written by now; only while the vCPU stands.
+ * *ret_torn_words is the number of those that differ (0: proved).
  */
-int microvm_verify(const struct microvm *vm, uint64_t *ret_bad_pages);
+int microvm_verify(const struct microvm *vm, uint64_t *ret_torn_words);
 
 #endif

@@ -11,8 +11,7 @@
 #include "cli.h"
 #include "size_text.h"
 
-/* Adds allow, timeout_s and on_timeout. 0, or an exit code after having said why. */
-static int add_common(struct cli *cli, json_t *body)
+int cli_add_common(struct cli *cli, json_t *body)
 {
 	uint64_t seconds;
 
@@ -58,7 +57,7 @@ int cli_resize(struct cli *cli)
 	if (size_text_parse(cli->argv[1], &bytes) < 0)
 		return cli_usage("%s is no size: write 4GiB or 512MiB", cli->argv[1]);
 	body = json_pack("{s:I}", "target_bytes", (json_int_t)bytes);
-	r = add_common(cli, body);
+	r = cli_add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;
@@ -188,7 +187,7 @@ int cli_move(struct cli *cli)
 		json_object_set_new(body, "lazy", json_true());
 	r = add_manner(cli, body);
 	if (r == 0)
-		r = add_common(cli, body);
+		r = cli_add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;
@@ -229,7 +228,7 @@ int cli_drain(struct cli *cli)
 			 cli->reason ? cli->reason : "asked for with ballastctl");
 	if (cli->persist)
 		json_object_set_new(body, "persist", json_true());
-	r = add_common(cli, body);
+	r = cli_add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;
@@ -319,78 +318,6 @@ int cli_cancel(struct cli *cli)
 		body = json_pack("{s:b}", "undo", strcmp(cli->undo, "yes") == 0);
 	}
 	return verb(cli, "cancel", body);
-}
-
-static void print_fact(const char *key, const json_t *value)
-{
-	CLEANUP_FREE char *text = NULL;
-
-	if (cli_text(value, "state")[0]) {
-		printf("  %-24s %-8s %s\n", key, cli_text(value, "state"), cli_text(value, "detail"));
-		return;
-	}
-	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-	printf("  %-24s %s\n", key, text ? text : "");
-}
-
-/* A line for each fact; "features" has one for each feature. */
-static void print_facts(const json_t *operation)
-{
-	const json_t *facts = json_object_get(json_object_get(operation, "result"), "facts");
-	const char *key, *feature;
-	json_t *fact, *value, *entry;
-	size_t index;
-
-	json_array_foreach(facts, index, fact) {
-		json_object_foreach(fact, key, value) {
-			if (strcmp(key, "features") != 0 || !json_is_object(value)) {
-				print_fact(key, value);
-				continue;
-			}
-			json_object_foreach(value, feature, entry)
-				print_fact(feature, entry);
-		}
-	}
-}
-
-int cli_check(struct cli *cli)
-{
-	struct api_reply reply;
-	struct failure failure = {0};
-	char path[128];
-	json_t *operation = NULL;
-	int r;
-
-	if (cli->dry_run)
-		return cli_usage("check has no dry run: it changes nothing");
-	r = api_client_request(cli->client, "POST", "/v1/checks", NULL, 0, NULL, &reply, &failure);
-	if (r < 0) {
-		char text[768];
-
-		fprintf(stderr, "ballastctl: %s\n", failure_format(&failure, text, sizeof(text)));
-		return CLI_EXIT_UNREACHABLE;
-	}
-	if (reply.status != 202) {
-		r = cli_problem(cli, &reply);
-		api_reply_done(&reply);
-		return r;
-	}
-	if (cli->detach) {
-		if (cli->json)
-			cli_print_json(reply.body);
-		else
-			printf("%s\n", cli_text(reply.body, "id"));
-		api_reply_done(&reply);
-		return CLI_EXIT_DONE;
-	}
-	snprintf(path, sizeof(path), "/v1/operations/%.64s", cli_text(reply.body, "id"));
-	r = cli_follow(cli, cli_text(reply.body, "id"));
-	api_reply_done(&reply);
-	if (!cli->json && cli_get(cli, path, &operation) == 0) {
-		print_facts(operation);
-		json_decref(operation);
-	}
-	return r;
 }
 
 int cli_policy(struct cli *cli)

@@ -86,6 +86,8 @@ int cli_operation(struct cli *cli);
 int cli_events(struct cli *cli);
 
 /* change_commands.c */
+/* Adds allow, timeout_s and on_timeout to a body. 0, or an exit code after having said why. */
+int cli_add_common(struct cli *cli, json_t *body);
 int cli_resize(struct cli *cli);
 int cli_move(struct cli *cli);
 int cli_drain(struct cli *cli);
@@ -93,8 +95,12 @@ int cli_undrain(struct cli *cli);
 int cli_pause(struct cli *cli);
 int cli_resume(struct cli *cli);
 int cli_cancel(struct cli *cli);
-int cli_check(struct cli *cli);
 int cli_policy(struct cli *cli);
 int cli_attach_agent(struct cli *cli);
+
+/* check_command.c */
+int cli_check(struct cli *cli);
+/* What a check found, as tables; nothing for an operation of another kind. */
+void cli_print_check(const json_t *operation);
 
 #endif

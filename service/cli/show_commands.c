@@ -400,6 +400,7 @@ int cli_operation(struct cli *cli)
 		printf("Error  %s\n", cli_text(json_object_get(operation, "error"), "detail"));
 	if (strcmp(cli_text(operation, "undo"), "done") == 0)
 		puts("Everything that was changed has been put back.");
+	cli_print_check(operation);
 	return CLI_EXIT_DONE;
 }
 

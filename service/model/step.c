@@ -294,8 +294,9 @@ const char *step_describe(const struct step *step, char text[160])
 		append(text, "kernel");
 		break;
 	case STEP_KIND_PROOF:
-		append_size(text, "pages of ", step->page_bytes);
-		append(text, "  %d -> ", step->node);
+		append(text, "%s", step->text);
+		append_size(text, "  pages of ", step->page_bytes);
+		append(text, "  nodes ");
 		append_nodes(text, step->nodes);
 		break;
 	case STEP_KIND_COUNT:

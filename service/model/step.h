@@ -46,7 +46,7 @@ enum step_kind {
 	STEP_KIND_UNDO,			/* undrain: undo step undo_n of operation undo_operation */
 	/* check */
 	STEP_KIND_PROBE,		/* worker: kernel behaviours */
-	STEP_KIND_PROOF,		/* worker: the microVM; page_bytes, from node to nodes */
+	STEP_KIND_PROOF,		/* worker: the microVM; text: its backing, page_bytes, bytes; between all nodes */
 	STEP_KIND_COUNT,
 };
 NAME_TABLE_DECLARE(step_kind);
@@ -61,7 +61,8 @@ struct step {
 	char guest_name[SNAPSHOT_NAME_SIZE];
 	char device[SNAPSHOT_NAME_SIZE];	/* alias */
 	char dimm[SNAPSHOT_NAME_SIZE];
-	char text[32];				/* ONLINE_POLICY: the policy; CORDON: the drain's id; CHILD, UNDO: a word for people */
+	char text[32];				/* ONLINE_POLICY: the policy; CORDON: the drain's id; PROOF: the backing;
+						 * CHILD, UNDO: a word for people */
 	int node;				/* -1: none */
 	uint64_t bytes;				/* what it is expected to move, free or take: for progress and ETA */
 	uint64_t target_bytes;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main thread:  wait for the first rounds -> measure a quiet pause -> move away, move back, ... ->
- * stop vCPU thread:  write, write, write ... -> end then: every page is compared with what the
- * guest must have written.
+ * main thread:  wait for the first pass -> measure a quiet pause -> move to and fro between the
+ *               nodes, each ordered pair once, and let the guest look at every page after each
+ *               -> stop
+ * vCPU thread:  write, write, write ... -> end
+ * then:         every word is compared with what the guest must have written.
  */
 #include "proof_job.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include "guest_view.h"
 #include "job_context.h"
 #include "microvm.h"
@@ -18,26 +22,58 @@
 #include "page_move.h"
 #include "page_survey.h"
 #include "physical_map.h"
+#include "proof_job_priv.h"
+#include "size_text.h"
 
-#define MEMORY_BYTES	  (UINT64_C(32) << 20)
-#define HUGE_MEMORY_BYTES (UINT64_C(64) << 20)
-/* A KVM that cannot run a guest shows it in the first second; an emulated one needs some seconds
- * for a round. */
-#define RUN_MS	       60000
-#define FIRST_ROUND_MS 20000
-#define QUIET_US       200000
-#define MOVES	       6 /* there and back, three times */
-#define POLL_US	       10000
+/* A guest that has written no page for so long does not get on: KVM cannot run it here. */
+#define STUCK_MS 20000
+#define QUIET_US 200000
+#define POLL_US	 2000
+/* Its memory is no more than what the guest goes over in this time, or the smallest that there is: a KVM that is
+ * emulated itself writes some hundred pages a second. */
+#define SPEED_MS    300
+#define LEAST_BYTES (UINT64_C(1) << 20)
+/* A page that was busy for a moment is moved with the next try. */
+#define TRIES	 3
+
+size_t proof_job_pairs(uint64_t nodes, struct proof_pair *pairs, size_t *ret_left_out)
+{
+	int ids[SNAPSHOT_NODES_MAX];
+	size_t node_count = 0, count = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes & node_mask_of(node))
+			ids[node_count++] = node;
+	for (size_t i = 0; i < node_count; i++)
+		for (size_t j = i + 1; j < node_count; j++) {
+			/* The last one closes the ring. */
+			bool is_ring = j == i + 1 || (i == 0 && j == node_count - 1);
+
+			if (node_count > PROOF_NODES_MAX && !is_ring)
+				continue;
+			pairs[count++] = (struct proof_pair){.from = ids[i], .to = ids[j]};
+			pairs[count++] = (struct proof_pair){.from = ids[j], .to = ids[i]};
+		}
+	*ret_left_out = node_count ? node_count * (node_count - 1) - count : 0;
+	return count;
+}
 
 struct proof {
 	struct job_context *context;
+	enum microvm_backing backing;
 	struct microvm *vm; /* owned */
 	uint64_t bytes, page_bytes;
-	int from, to;
+	uint64_t nodes;		   /* of the proof */
+	uint64_t nodes_elsewhere; /* have memory too, and are left out */
+	int home;
+	struct proof_pair pairs[PROOF_PAIRS_MAX];
+	size_t pair_count, left_out;
 	uint64_t *addresses; /* owned */
 	size_t count;
-	struct page_move_counts counts;
-	uint64_t quiet_pause_us, moving_pause_us;
+	struct page_survey *survey; /* owned; of this process */
+	struct page_move *move;	    /* owned */
+	struct physical_map *physical; /* owned */
+	uint64_t quiet_pause_us;
 	/* The vCPU thread's, read after it was joined. */
 	enum microvm_end end;
 	int error;
@@ -48,55 +84,130 @@ static void *run_vcpu(void *user)
 {
 	struct proof *proof = user;
 
-	proof->error = microvm_run(proof->vm, RUN_MS, &proof->end, &proof->failure);
+	proof->error = microvm_run(proof->vm, UINT32_MAX, &proof->end, &proof->failure);
 	return NULL;
 }
 
+static json_t *put_head(struct proof *proof)
+{
+	json_t *values = job_context_values(proof->context);
+
+	json_object_update_new(values,
+			       json_pack("{s:s, s:I}", "backing",
+					 microvm_backing_name(proof->backing), "page_bytes",
+					 (json_int_t)proof->page_bytes));
+	return values;
+}
+
+/* Nothing failed, and nothing was proved. */
+static void skip(struct proof *proof, const char *why, ...) PRINTF_LIKE(2, 3);
+
+static void skip(struct proof *proof, const char *why, ...)
+{
+	char text[WORKER_DETAIL_SIZE];
+	va_list arguments;
+
+	va_start(arguments, why);
+	vsnprintf(text, sizeof(text), why, arguments);
+	va_end(arguments);
+	failure_clear(&proof->context->result->failure);
+	proof->context->result->outcome = WORKER_OUTCOME_DONE;
+	json_object_set_new(put_head(proof), "skipped", json_string(text));
+	job_context_detail(proof->context, "skipped: %s", text);
+}
+
 /* False with the result filled. */
-static bool choose_nodes(struct proof *proof)
+static bool choose(struct proof *proof)
 {
 	const struct step *step = &proof->context->job->step;
 	struct numa_node_list nodes = {0};
 	int rc = numa_node_list_read(proof->context->sysroot, &nodes);
-	uint64_t with_memory = rc ? 0 : node_mask_from_set(&nodes.with_memory), others;
+	uint64_t with_memory = rc ? 0 : node_mask_from_set(&nodes.with_memory);
+	char size[SIZE_TEXT_SIZE];
+	int backing;
 
 	numa_node_list_done(&nodes);
-	proof->from = step->node >= 0 ? step->node
-		      : with_memory   ? __builtin_ctzll(with_memory)
-				      : -1;
-	others = (step->nodes ? step->nodes : with_memory) & ~node_mask_of(proof->from);
-	proof->to = others ? __builtin_ctzll(others) : -1;
-	if (proof->from >= 0 && proof->to >= 0)
+	proof->page_bytes = step->page_bytes ? step->page_bytes : 4096;
+	proof->bytes = step->bytes ? step->bytes : PROOF_BYTES;
+	if (proof->bytes < proof->page_bytes)
+		proof->bytes = proof->page_bytes;
+	backing = microvm_backing_from_name(step->text);
+	if (backing < 0) {
+		job_context_fail(proof->context, EINVAL, "microVM", "cannot be made of \"%s\"",
+				 step->text);
+		return false;
+	}
+	proof->backing = (enum microvm_backing)backing;
+	proof->nodes = step->nodes & with_memory;
+	proof->nodes_elsewhere = with_memory & ~proof->nodes;
+	proof->pair_count = proof_job_pairs(proof->nodes, proof->pairs, &proof->left_out);
+	if (proof->pair_count) {
+		proof->home = proof->pairs[0].from;
 		return true;
-	job_context_fail(proof->context, ENODEV, "this host", "cannot prove a move");
-	failure_set_cause(&proof->context->result->failure, "it has one node with memory only");
+	}
+	size_text_format(proof->page_bytes, size);
+	if (proof->backing == MICROVM_BACKING_HUGETLB)
+		skip(proof, "no two nodes have free pages of %s, or room for them", size);
+	else
+		skip(proof, "no two nodes have room");
 	return false;
 }
 
+/* Where this thread's new pages come from, as long as there are any. */
+static void prefer(int node)
+{
+	unsigned long mask[SNAPSHOT_NODES_MAX / (8 * sizeof(unsigned long)) + 1] = {0};
+
+	if (node >= 0)
+		mask[(size_t)node / (8 * sizeof(*mask))] = 1UL << (size_t)node % (8 * sizeof(*mask));
+	/* Best effort: the pages are moved there before anything is measured. */
+	(void)syscall(SYS_set_mempolicy, node >= 0 ? MPOL_PREFERRED : MPOL_DEFAULT,
+		      node >= 0 ? mask : NULL, node >= 0 ? (unsigned long)SNAPSHOT_NODES_MAX + 1 : 0UL);
+}
+
+/* How much of its memory lies in pages of the proof's size or larger; UINT64_MAX where it cannot be told. */
+static uint64_t huge_bytes(struct proof *proof)
+{
+	CLEANUP_FREE struct page_survey_totals *totals = calloc(1, sizeof(*totals));
+	struct page_survey_range range = {.start = proof->addresses[0],
+					  .end = proof->addresses[0] + proof->bytes,
+					  .page_bytes = 4096};
+
+	if (!totals || page_survey_count(proof->survey, &range, 1, totals))
+		return UINT64_MAX;
+	return totals->huge_bytes;
+}
+
+/* False with the result filled. */
 static bool make_vm(struct proof *proof)
 {
-	uint64_t page_bytes = proof->context->job->step.page_bytes;
-	bool is_huge = page_bytes > 4096;
+	struct job_context *context = proof->context;
 	struct microvm_options options = {
-		.memory_bytes = is_huge ? HUGE_MEMORY_BYTES : MEMORY_BYTES,
-		.backing = is_huge ? MICROVM_BACKING_HUGETLB : MICROVM_BACKING_MEMFD,
-		.page_bytes = is_huge ? page_bytes : 0,
+		.memory_bytes = proof->bytes,
+		.backing = proof->backing,
+		.page_bytes = proof->page_bytes > 4096 ? proof->page_bytes : 0,
 	};
-	struct worker_result *result = proof->context->result;
+	char text[FAILURE_OBJECT_SIZE + 3 * FAILURE_TEXT_SIZE];
 	const char *memory;
+	int rc;
 
-	if (options.memory_bytes < page_bytes)
-		options.memory_bytes = page_bytes;
-	if (microvm_new(&options, &proof->vm, &result->failure)) {
-		result->outcome = WORKER_OUTCOME_FAILED;
+	prefer(proof->home);
+	rc = microvm_new(&options, &proof->vm, &context->result->failure);
+	prefer(-1);
+	if (rc == -ENOMEM && proof->backing == MICROVM_BACKING_HUGETLB) {
+		failure_format(&context->result->failure, text, sizeof(text));
+		skip(proof, "%.150s", text);
+		return false;
+	}
+	if (rc) {
+		context->result->outcome = WORKER_OUTCOME_FAILED;
 		return false;
 	}
 	memory = microvm_memory(proof->vm, &proof->bytes);
-	proof->page_bytes = is_huge ? page_bytes : 4096;
 	proof->count = (size_t)(proof->bytes / proof->page_bytes);
 	proof->addresses = calloc(proof->count, sizeof(*proof->addresses));
 	if (!proof->addresses) {
-		job_context_fail(proof->context, ENOMEM, "microVM", "cannot begin");
+		job_context_fail(context, ENOMEM, "microVM", "cannot begin");
 		return false;
 	}
 	for (size_t i = 0; i < proof->count; i++)
@@ -104,114 +215,252 @@ static bool make_vm(struct proof *proof)
 	return true;
 }
 
-static bool wait_rounds(struct proof *proof, uint64_t rounds)
+/* The most that the guest goes over in a moment, in whole pages. */
+static uint64_t fitting_bytes(const struct proof *proof)
 {
-	uint64_t until = worker_control_now_ms() + FIRST_ROUND_MS;
+	uint64_t least = proof->page_bytes > LEAST_BYTES ? proof->page_bytes : LEAST_BYTES, bytes;
 	struct microvm_stats stats;
 
+	microvm_read_stats(proof->vm, &stats);
+	bytes = stats.pages * 4096;
+	bytes -= bytes % proof->page_bytes;
+	return bytes < least ? least : bytes < proof->bytes ? bytes : proof->bytes;
+}
+
+static void drop_vm(struct proof *proof)
+{
+	proof->vm = microvm_free(proof->vm);
+	free(proof->addresses);
+	proof->addresses = NULL;
+}
+
+/* Lets the guest run for a moment, and makes it smaller where it is slow. False with the result filled. */
+static bool fit_vm(struct proof *proof)
+{
+	/* What goes wrong goes wrong again, and is told then. */
+	(void)microvm_run(proof->vm, SPEED_MS, &proof->end, NULL);
+	proof->bytes = fitting_bytes(proof);
+	drop_vm(proof);
+	return make_vm(proof);
+}
+
+/* False with the result filled. */
+static bool make_mover(struct proof *proof)
+{
+	struct job_context *context = proof->context;
+	struct page_survey_options survey_options = {0};
+	struct page_move_options options = {.pid = 0, .look_first = true};
+	char text[SIZE_TEXT_SIZE];
+	uint64_t huge;
+	int rc = physical_map_read(context->sysroot, &proof->physical);
+
+	survey_options.map = proof->physical;
+	if (!rc)
+		rc = page_survey_new(context->sysroot, getpid(), &survey_options, &proof->survey);
+	options.ops = context->move_ops ? *context->move_ops : page_move_kernel_ops(proof->survey);
+	if (!rc)
+		rc = page_move_new(&options, &proof->move);
+	if (rc) {
+		job_context_fail(context, rc, "microVM", "cannot find its pages");
+		return false;
+	}
+	if (proof->backing != MICROVM_BACKING_THP)
+		return true;
+	huge = huge_bytes(proof);
+	if (huge == proof->bytes)
+		return true;
+	skip(proof, "the kernel gave %s of it as transparent huge pages",
+	     huge == UINT64_MAX ? "nothing that can be seen" : size_text_format(huge, text));
+	return false;
+}
+
+/* Waits until the guest has looked at every page once more. False: it does not get on, or is stopped. */
+static bool wait_pass(struct proof *proof)
+{
+	uint64_t until = worker_control_now_ms() + STUCK_MS, target, last;
+	struct microvm_stats stats;
+
+	microvm_read_stats(proof->vm, &stats);
+	last = stats.pages;
+	/* One more, for the page that it was in the middle of. */
+	target = last + proof->bytes / 4096 + 1;
 	do {
 		microvm_read_stats(proof->vm, &stats);
-		if (stats.rounds >= rounds)
+		if (stats.pages >= target)
 			return true;
+		if (stats.pages != last)
+			until = worker_control_now_ms() + STUCK_MS;
+		last = stats.pages;
 	} while (worker_control_now_ms() < until && job_context_wait(proof->context, POLL_US));
 	return false;
 }
 
-static int move_once(struct proof *proof, struct page_move *move, int node)
+static int move_all(struct proof *proof, int node, struct page_move_counts *counts)
 {
 	int rc = 0;
 
-	for (int tries = 0; tries < 3; tries++) {
-		uint64_t failed = proof->counts.pages[PAGE_MOVE_BUSY];
+	for (int try = 0; try < TRIES; try++) {
+		uint64_t busy = counts->pages[PAGE_MOVE_BUSY];
 
-		rc = page_move_run(move, proof->addresses, proof->count, node, NULL,
-				   &proof->counts);
-		if (rc || proof->counts.pages[PAGE_MOVE_BUSY] == failed)
+		rc = page_move_run(proof->move, proof->addresses, proof->count, node, NULL, counts);
+		if (rc || counts->pages[PAGE_MOVE_BUSY] == busy)
 			break;
 	}
 	return rc;
 }
 
-static int move_about(struct proof *proof)
+/* 0; -ETIME where the guest does not get on; -ECANCELED. What stays of the pair is in the pair. */
+static int prove_pair(struct proof *proof, struct proof_pair *pair)
 {
-	CLEANUP(physical_map_freep) struct physical_map *physical = NULL;
-	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
-	CLEANUP(page_move_freep) struct page_move *move = NULL;
-	struct page_survey_options survey_options;
-	struct page_move_options options = {.pid = 0, .look_first = true};
+	struct page_move_counts *counts = calloc(1, sizeof(*counts));
 	struct microvm_stats stats;
-	int rc = physical_map_read(proof->context->sysroot, &physical);
+	uint64_t moved;
+	int rc;
 
-	survey_options = (struct page_survey_options){.map = physical};
-	if (!rc)
-		rc = page_survey_new(proof->context->sysroot, getpid(), &survey_options, &survey);
-	options.ops = page_move_kernel_ops(survey);
-	if (!rc)
-		rc = page_move_new(&options, &move);
-	if (rc)
-		return rc;
-	if (!wait_rounds(proof, 1))
-		return -ETIME;
+	if (!counts)
+		return -ENOMEM;
+	/* Mostly it is there already, from the pair before. */
+	rc = move_all(proof, pair->from, counts);
+	memset(counts, 0, sizeof(*counts));
 	microvm_reset_pause(proof->vm);
-	job_context_wait(proof->context, QUIET_US);
+	if (!rc)
+		rc = move_all(proof, pair->to, counts);
+	moved = counts->pages[PAGE_MOVE_MOVED] < proof->count ? counts->pages[PAGE_MOVE_MOVED]
+							      : proof->count;
+	pair->is_tried = true;
+	pair->error = rc;
+	pair->moved_bytes = moved * proof->page_bytes;
+	pair->left_bytes = proof->bytes - pair->moved_bytes;
+	pair->has_no_room = counts->pages[PAGE_MOVE_NO_ROOM] > 0;
+	pair->call_us = counts->call_ns / 1000;
+	free(counts);
+	if (proof->backing == MICROVM_BACKING_THP && huge_bytes(proof) < proof->bytes) {
+		pair->is_split = true;
+		pair->left_bytes = proof->bytes - huge_bytes(proof);
+		pair->moved_bytes = proof->bytes - pair->left_bytes;
+	}
+	/* The guest must look at every page between two moves, or the proof proves nothing. */
+	if (!wait_pass(proof))
+		return proof->context->stop == WORKER_CONTROL_GO ? -ETIME : -ECANCELED;
+	microvm_read_stats(proof->vm, &stats);
+	pair->pause_us = stats.longest_pause_ns / 1000;
+	return 0;
+}
+
+static int prove_pairs(struct proof *proof)
+{
+	struct microvm_stats stats;
+	int rc = 0;
+
+	if (!wait_pass(proof))
+		return proof->context->stop == WORKER_CONTROL_GO ? -ETIME : -ECANCELED;
+	microvm_reset_pause(proof->vm);
+	if (!job_context_wait(proof->context, QUIET_US))
+		return -ECANCELED;
 	microvm_read_stats(proof->vm, &stats);
 	proof->quiet_pause_us = stats.longest_pause_ns / 1000;
-	rc = move_once(proof, move, proof->from);
-	memset(&proof->counts, 0, sizeof(proof->counts));
-	microvm_reset_pause(proof->vm);
-	for (int i = 0; !rc && i < MOVES && job_context_go(proof->context); i++) {
-		rc = move_once(proof, move, i % 2 ? proof->from : proof->to);
-		worker_control_progress(proof->context->control, (uint64_t)(i + 1) * proof->bytes,
-					MOVES * proof->bytes, "node %d",
-					i % 2 ? proof->from : proof->to);
-		/* The guest must look at every page between two moves, or the proof proves nothing.
-		 */
-		microvm_read_stats(proof->vm, &stats);
-		if (!rc && !wait_rounds(proof, stats.rounds + 2))
-			rc = -ETIME;
+	/* One address for each huge page is right only while they are whole. */
+	for (size_t i = 0; !rc && i < proof->pair_count && !(i && proof->pairs[i - 1].is_split); i++) {
+		rc = prove_pair(proof, &proof->pairs[i]);
+		worker_control_progress(proof->context->control, (i + 1) * proof->bytes,
+					proof->pair_count * proof->bytes, "%s, node %d to %d",
+					microvm_backing_name(proof->backing), proof->pairs[i].from,
+					proof->pairs[i].to);
 	}
-	microvm_read_stats(proof->vm, &stats);
-	proof->moving_pause_us = stats.longest_pause_ns / 1000;
 	return rc;
 }
 
-static void judge(struct proof *proof, int rc, uint64_t bad_pages)
+static void tell_pairs(struct proof *proof)
+{
+	struct worker_result *result = proof->context->result;
+	json_t *values = put_head(proof), *list = json_array();
+	char object[96];
+
+	for (size_t i = 0; i < proof->pair_count; i++) {
+		const struct proof_pair *pair = &proof->pairs[i];
+
+		if (!pair->is_tried)
+			continue;
+		result->bytes_done += pair->moved_bytes;
+		if (pair->pause_us > result->longest_pause_us)
+			result->longest_pause_us = pair->pause_us;
+		json_array_append_new(
+			list,
+			json_pack("{s:i, s:i, s:I, s:I, s:I, s:I}", "from", pair->from, "to",
+				  pair->to, "moved_bytes", (json_int_t)pair->moved_bytes,
+				  "left_bytes", (json_int_t)pair->left_bytes, "bytes_per_s",
+				  (json_int_t)(pair->call_us ? (double)pair->moved_bytes * 1e6 /
+								       (double)pair->call_us
+							     : 0),
+				  "longest_pause_us", (json_int_t)pair->pause_us));
+		if (!pair->left_bytes)
+			continue;
+		snprintf(object, sizeof(object), "node %d to %d, %s", pair->from, pair->to,
+			 microvm_backing_name(proof->backing));
+		remainder_list_add(&result->remainder,
+				   pair->error ? REMAINDER_NOT_PERMITTED
+				   : pair->has_no_room || pair->is_split ? REMAINDER_NO_ROOM
+									 : REMAINDER_PAGE_BUSY,
+				   object, pair->left_bytes, NULL, "%s",
+				   pair->error		? strerror(-pair->error)
+				   : pair->is_split	? "its huge pages were split"
+				   : pair->has_no_room ? "no free page of its size there"
+						       : "held at each of several tries");
+	}
+	json_object_set_new(values, "pairs", list);
+}
+
+static void tell_facts(struct proof *proof, uint64_t torn_words)
+{
+	json_t *values = put_head(proof), *nodes = json_array();
+	struct microvm_stats stats;
+
+	microvm_read_stats(proof->vm, &stats);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (proof->nodes_elsewhere & node_mask_of(node))
+			json_array_append_new(nodes, json_integer(node));
+	json_object_update_new(
+		values, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "memory_bytes",
+				  (json_int_t)proof->bytes, "torn_words", (json_int_t)torn_words,
+				  "rounds", (json_int_t)stats.rounds, "quiet_pause_us",
+				  (json_int_t)proof->quiet_pause_us, "longest_pause_us",
+				  (json_int_t)proof->context->result->longest_pause_us,
+				  "left_out_pairs", (json_int_t)proof->left_out, "split_bytes",
+				  (json_int_t)(proof->backing == MICROVM_BACKING_THP
+						       ? proof->bytes - huge_bytes(proof)
+						       : 0),
+				  "left_out_nodes", nodes));
+}
+
+static void judge(struct proof *proof, int rc, uint64_t torn_words)
 {
 	struct job_context *context = proof->context;
-	uint64_t moved = proof->counts.pages[PAGE_MOVE_MOVED];
 
 	if (proof->error || proof->end == MICROVM_END_KVM_ERROR) {
 		job_context_fail(context, proof->error ? proof->error : EIO, "microVM",
 				 "cannot run it");
 		if (failure_is_set(&proof->failure))
 			context->result->failure = proof->failure;
+	} else if (proof->end == MICROVM_END_CORRUPT || torn_words) {
+		job_context_fail(context, 0, "microVM", "its memory was damaged by a move");
+		failure_set_cause(&context->result->failure,
+				  "%llu words were not as the guest had written them",
+				  (unsigned long long)torn_words);
 	} else if (proof->end == MICROVM_END_NO_PROGRESS || rc == -ETIME) {
 		job_context_fail(context, ETIME, "microVM", "cannot run it");
 		failure_set_cause(&context->result->failure,
 				  "KVM of this host does not let a guest make progress");
 	} else if (rc) {
 		job_context_fail(context, rc, "microVM", "cannot move its memory");
-	} else if (proof->end == MICROVM_END_CORRUPT || bad_pages) {
-		job_context_fail(context, 0, "microVM", "its memory was damaged by a move");
-		failure_set_cause(&context->result->failure,
-				  "%llu pages were not as the guest had written them",
-				  (unsigned long long)bad_pages);
-	} else if (moved < proof->count * MOVES) {
-		remainder_list_add(&context->result->remainder, REMAINDER_PAGE_BUSY, "microVM",
-				   (proof->count * MOVES - moved) * proof->page_bytes, NULL,
-				   "%llu of %llu pages moved", (unsigned long long)moved,
-				   (unsigned long long)(proof->count * MOVES));
-		context->result->outcome = moved ? WORKER_OUTCOME_PARTIAL : WORKER_OUTCOME_FAILED;
 	} else {
-		context->result->outcome = WORKER_OUTCOME_DONE;
+		job_context_settle(context, "microVM", 0, context->result->bytes_done > 0);
 	}
 }
 
 static void prove(struct proof *proof)
 {
 	struct job_context *context = proof->context;
-	struct microvm_stats stats;
-	uint64_t bad_pages = 0;
+	uint64_t torn_words = 0;
 	pthread_t thread;
 	int rc = pthread_create(&thread, NULL, run_vcpu, proof);
 
@@ -219,32 +468,17 @@ static void prove(struct proof *proof)
 		job_context_fail(context, rc, "microVM", "cannot start its vCPU");
 		return;
 	}
-	rc = move_about(proof);
+	rc = prove_pairs(proof);
 	microvm_stop(proof->vm);
 	pthread_join(thread, NULL);
-	if (!proof->error && microvm_verify(proof->vm, &bad_pages))
-		bad_pages = 0;
-	microvm_read_stats(proof->vm, &stats);
-	context->result->bytes_done = proof->counts.pages[PAGE_MOVE_MOVED] * proof->page_bytes;
-	context->result->longest_pause_us = proof->moving_pause_us;
-	if (context->stop != WORKER_CONTROL_GO) {
-		job_context_settle(context, "microVM", 0, false);
-		return;
-	}
-	judge(proof, rc, bad_pages);
-	json_object_update_new(
-		job_context_values(context),
-		json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "page_bytes",
-			  (json_int_t)proof->page_bytes, "from", proof->from, "to", proof->to,
-			  "memory_bytes", (json_int_t)proof->bytes, "moved_bytes",
-			  (json_int_t)context->result->bytes_done, "rounds",
-			  (json_int_t)stats.rounds, "exits", (json_int_t)stats.exits, "bytes_per_s",
-			  (json_int_t)(proof->counts.call_ns
-					       ? (double)context->result->bytes_done * 1e9 /
-							 (double)proof->counts.call_ns
-					       : 0),
-			  "longest_pause_us", (json_int_t)proof->moving_pause_us, "quiet_pause_us",
-			  (json_int_t)proof->quiet_pause_us));
+	if (!proof->error && microvm_verify(proof->vm, &torn_words))
+		torn_words = 0;
+	tell_pairs(proof);
+	tell_facts(proof, torn_words);
+	if (context->stop != WORKER_CONTROL_GO)
+		job_context_settle(context, "microVM", 0, context->result->bytes_done > 0);
+	else
+		judge(proof, rc, torn_words);
 }
 
 void proof_job_run(struct job_context *context)
@@ -256,8 +490,11 @@ void proof_job_run(struct job_context *context)
 		return;
 	}
 	proof->context = context;
-	if (choose_nodes(proof) && make_vm(proof))
+	if (choose(proof) && make_vm(proof) && fit_vm(proof) && make_mover(proof))
 		prove(proof);
+	page_move_free(proof->move);
+	page_survey_free(proof->survey);
+	physical_map_free(proof->physical);
 	microvm_free(proof->vm);
 	free(proof->addresses);
 	free(proof);

@@ -8,9 +8,17 @@
 struct job_context;
 
 /*
- * From the step's node to its nodes and back (none given: the first two nodes with memory), in pages of page_bytes (0
- * or 4096: plain memory). Values: page_bytes from to memory_bytes moved_bytes rounds exits bytes_per_s longest_pause_us
- * quiet_pause_us. FAILED with the reason where KVM cannot run here, there is one node only, or a page was wrong.
+ * The step's text names the backing (anon, memfd, thp, hugetlb), page_bytes its page size, bytes how much of it. Every
+ * ordered pair of its nodes is proved; of more than eight nodes only neighbours. Values:
+ *
+ *   backing page_bytes memory_bytes rounds quiet_pause_us longest_pause_us
+ *   pairs [{from to moved_bytes left_bytes bytes_per_s longest_pause_us}]
+ *   torn_words		words that were not as the guest had written them
+ *   left_out_pairs, left_out_nodes	for which there were too many nodes; that have memory but no room
+ *   split_bytes		of transparent huge pages, not huge any more at the end
+ *   skipped		why nothing was proved, in place of the others: this host has no such pages
+ *
+ * FAILED with the reason where KVM cannot run here or a word was wrong. Nothing of it outlives the process.
  */
 void proof_job_run(struct job_context *context);
 

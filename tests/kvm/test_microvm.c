@@ -51,7 +51,7 @@ static void test_pattern(void)
 		struct failure failure = {0};
 		struct microvm_stats stats;
 		enum microvm_end end;
-		uint64_t bad, bytes;
+		uint64_t torn, bytes;
 		uint32_t *words;
 
 		if (!vm)
@@ -67,21 +67,42 @@ static void test_pattern(void)
 		       (unsigned long long)stats.longest_pause_ns / 1000,
 		       (unsigned long long)stats.first_exit_ns / 1000);
 		CHECK_TRUE(stats.pages > 0);
-		CHECK_INT(microvm_verify(vm, &bad), 0);
-		CHECK_INT(bad, 0);
+		CHECK_INT(microvm_verify(vm, &torn), 0);
+		CHECK_INT(torn, 0);
 		/* It goes on where it stood. */
 		CHECK_INT(microvm_run(vm, 100, &end, &failure), 0);
-		CHECK_INT(microvm_verify(vm, &bad), 0);
-		CHECK_INT(bad, 0);
+		CHECK_INT(microvm_verify(vm, &torn), 0);
+		CHECK_INT(torn, 0);
 		/* One word lost in a page that is not in work: we see it, and so does the guest. */
 		microvm_read_stats(vm, &stats);
 		words[((stats.pages + 2) % 256) * 1024 + 500] ^= 1;
-		CHECK_INT(microvm_verify(vm, &bad), 0);
-		CHECK_INT(bad, 1);
+		CHECK_INT(microvm_verify(vm, &torn), 0);
+		CHECK_INT(torn, 1);
 		CHECK_INT(microvm_run(vm, 2000, &end, &failure), 0);
 		CHECK_INT(end, MICROVM_END_CORRUPT);
 		CHECK_TRUE(strstr(failure.cause, "is not as it was written") != NULL);
 	}
+}
+
+static void test_thp(void)
+{
+	struct microvm_options options = {
+		.memory_bytes = 4 * MIB, .backing = MICROVM_BACKING_THP, .page_bytes = 2 * MIB};
+	CLEANUP(microvm_freep) struct microvm *vm = build(options);
+	struct failure failure = {0};
+	enum microvm_end end;
+	uint64_t torn, bytes;
+
+	if (!vm)
+		return;
+	/* Whether they are huge is the kernel's affair; that they could be is ours. */
+	CHECK_INT((uintptr_t)microvm_memory(vm, &bytes) % (2 * MIB), 0);
+	CHECK_INT(bytes, 4 * MIB);
+	CHECK_INT(microvm_run(vm, 300, &end, &failure), 0);
+	if (!is_run(end, &failure))
+		return;
+	CHECK_INT(microvm_verify(vm, &torn), 0);
+	CHECK_INT(torn, 0);
 }
 
 static int stopper(void *user)
@@ -136,6 +157,8 @@ static void test_refused(void)
 	options = (struct microvm_options){
 		.memory_bytes = 3 * MIB, .backing = MICROVM_BACKING_HUGETLB, .page_bytes = 2 * MIB};
 	CHECK_INT(microvm_new(&options, &vm, &failure), -EINVAL);
+	options.backing = MICROVM_BACKING_THP;
+	CHECK_INT(microvm_new(&options, &vm, &failure), -EINVAL);
 	options.kvm_path = "/dev/null";
 	options.memory_bytes = 4 * MIB;
 	CHECK_INT(microvm_new(&options, &vm, &failure), -ENODEV);
@@ -147,6 +170,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"refused", test_refused},
 		{"pattern", test_pattern},
+		{"thp", test_thp},
 		{"stop", test_stop},
 	};
 

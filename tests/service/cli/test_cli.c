@@ -509,7 +509,43 @@ static void test_cancel(void)
 	start(NULL, 0);
 	rig.cli.dry_run = true;
 	CHECK_INT(command(cli_cancel, 1, ARGUMENTS("op-1")), CLI_EXIT_USAGE);
-	CHECK_INT(command(cli_check, 0, NULL), CLI_EXIT_USAGE);
+	CHECK_INT(command(cli_check, 1, ARGUMENTS("op-1")), CLI_EXIT_USAGE);
+	finish(NULL);
+}
+
+static void test_check(void)
+{
+	static const struct exchange script[] = {
+		{"POST /v1/checks\n{\"timeout_s\":90}", "202 Accepted", NULL, "{\"id\":\"op-1\"}"},
+		{"GET /v1/operations/op-1?wait=30", "200 OK", NULL,
+		 "{\"id\":\"op-1\",\"state\":\"succeeded\"}"},
+		{"GET /v1/operations/op-1", "200 OK", NULL,
+		 "{\"result\":{\"facts\":[{\"features\":{\"soft_dirty\":{\"state\":\"no\","
+		 "\"meaning\":\"writes show\",\"detail\":\"tried\"}}},"
+		 "{\"backing\":\"memfd\",\"page_bytes\":4096,\"torn_words\":3,"
+		 "\"quiet_pause_us\":40,\"left_out_pairs\":54,\"left_out_nodes\":[3,4],"
+		 "\"pairs\":[{\"from\":0,\"to\":2,\"moved_bytes\":1048576,\"left_bytes\":4096,"
+		 "\"bytes_per_s\":2097152,\"longest_pause_us\":12340}]},"
+		 "{\"backing\":\"hugetlb\",\"page_bytes\":1073741824,"
+		 "\"skipped\":\"no free pages\"}]}}"},
+	};
+
+	start(script, 3);
+	rig.cli.timeout = "90";
+	CHECK_INT(command(cli_check, 0, NULL), CLI_EXIT_DONE);
+	finish(NULL);
+	CHECK_TRUE(strstr(rig.text, "under its running vCPU: 3 words torn\n") != NULL);
+	CHECK_TRUE(strstr(rig.text,
+			  "memfd    4 KiB     0   2  1 MiB  4 KiB  2 MiB/s        12.3 ms        40 us\n") !=
+		   NULL);
+	CHECK_TRUE(strstr(rig.text, "memfd 4 KiB: left out, without room or held: node 3,4\n") != NULL);
+	CHECK_TRUE(strstr(rig.text, "memfd 4 KiB: left out: 54 pairs") != NULL);
+	CHECK_TRUE(strstr(rig.text, "hugetlb 1 GiB: not proved: no free pages\n") != NULL);
+	CHECK_TRUE(strstr(rig.text, "soft_dirty   no  writes show          tried\n") != NULL);
+	start(&(struct exchange){"POST /v1/checks\n{}", "409 Conflict", NULL,
+				 "{\"detail\":\"another check runs\"}"},
+	      1);
+	CHECK_INT(command(cli_check, 0, NULL), CLI_EXIT_REFUSED);
 	finish(NULL);
 }
 
@@ -594,6 +630,7 @@ int main(void)
 		{"names in paths", test_names_in_paths},
 		{"holders of a range", test_holders},
 		{"a cancel", test_cancel},
+		{"check", test_check},
 		{"events refused", test_events_refused},
 		{"usage", test_usage},
 		{"events", test_events},
