@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include "cgroup_memory.h"
+#include "hugepage_pool.h"
 #include "memory_policy.h"
 #include "sysroot.h"
 
@@ -203,8 +204,24 @@ static void probe_compaction(const struct sysroot *sysroot, struct kernel_probe 
 	kernel_probe_note_result(probe, KERNEL_FEATURE_NODE_COMPACTION, fd < 0 ? fd : 0);
 }
 
-/* Takes a free page of the pool, if there is one, to another node and back. */
-static void probe_huge_page(struct kernel_probe *probe, const struct node_set *nodes)
+/* A node other than home whose pool has a free page; -1: none. */
+static int free_page_elsewhere(const struct sysroot *sysroot, const struct node_set *nodes, int home)
+{
+	struct hugepage_pool pool;
+
+	NODE_SET_FOR_EACH(node_id, nodes)
+	if (node_id != home &&
+	    hugepage_pool_read(sysroot, node_id, HUGE_BYTES, &pool) == 0 && pool.free > 0)
+		return node_id;
+	return -1;
+}
+
+/*
+ * Takes a free page of a pool to another node and back, where that has one too: into a node without the kernel would
+ * make a page, and take one of the pool on the way back, so that the pools would not be as they were.
+ */
+static void probe_huge_page(const struct sysroot *sysroot, struct kernel_probe *probe,
+			    const struct node_set *nodes)
 {
 	int home = -1, other, status = UNWRITTEN;
 	void *page = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE,
@@ -221,10 +238,11 @@ static void probe_huge_page(struct kernel_probe *probe, const struct node_set *n
 		error = -errno;
 	if (error == 0)
 		error = kernel_probe_move(page, NULL, &home);
-	other = error == 0 && home >= 0 ? another_node(nodes, home) : -1;
-	if (other < 0) {
-		kernel_probe_note(probe, KERNEL_FEATURE_HUGE_PAGE_MOVE, KERNEL_PROBE_UNKNOWN,
-				  "no other node, or no page: %s", strerror((int)-error));
+	other = error == 0 && home >= 0 ? free_page_elsewhere(sysroot, nodes, home) : -1;
+	if (error < 0 || other < 0) {
+		kernel_probe_note(probe, KERNEL_FEATURE_HUGE_PAGE_MOVE, KERNEL_PROBE_UNKNOWN, "%s",
+				  error < 0 ? strerror((int)-error)
+					    : "no two nodes have a free huge page of 2 MiB");
 	} else {
 		error = kernel_probe_move(page, &other, &status);
 		if (error == 0 && status == other)
@@ -246,7 +264,7 @@ void kernel_probe_pages(const struct sysroot *sysroot, struct kernel_probe *prob
 	probe_balancing_policy(probe, nodes);
 	probe_soft_dirty(sysroot, probe);
 	probe_compaction(sysroot, probe, nodes);
-	probe_huge_page(probe, nodes);
+	probe_huge_page(sysroot, probe, nodes);
 }
 
 /* ---- the cpuset ---- */
