@@ -74,24 +74,35 @@ static bool is_larger(const struct step *step)
 	return step->kind == STEP_KIND_HOST_POOL && step->bytes > 0;
 }
 
-/* The record with which this pool was made larger and not yet smaller again, or NULL. */
-static const struct step_record *enlarged(const struct plan_input *input, int node,
-					  uint64_t page_bytes)
+/* What was done to one pool and is not taken back yet. */
+struct debt {
+	const struct step_record *first; /* with which it was made larger; NULL: none */
+	uint64_t added;			 /* pages, at most */
+	unsigned tries;
+	bool was_cut; /* the last of them */
+};
+
+static struct debt find_debt(const struct plan_input *input, int node, uint64_t page_bytes)
 {
-	const struct step_record *found = NULL;
+	struct debt debt = {0};
 
 	for (size_t i = 0; i < input->history_count; i++) {
-		const struct step *step = &input->history[i].step;
+		const struct step_record *record = &input->history[i];
+		const struct step *step = &record->step;
 
 		if (step->kind != STEP_KIND_HOST_POOL || step->node != node ||
 		    step->page_bytes != page_bytes)
 			continue;
-		if (is_larger(step))
-			found = &input->history[i];
-		else if (!plan_was_cut(&input->history[i]))
-			found = NULL;
+		if (is_larger(step)) {
+			debt.first = debt.first ? debt.first : record;
+			debt.added += step->bytes / page_bytes;
+			debt.tries++;
+			debt.was_cut = plan_was_cut(record);
+		} else if (!plan_was_cut(record)) {
+			debt = (struct debt){0};
+		}
 	}
-	return found;
+	return debt;
 }
 
 static size_t count_enlarged(const struct plan_input *input, uint64_t page_bytes)
@@ -99,16 +110,19 @@ static size_t count_enlarged(const struct plan_input *input, uint64_t page_bytes
 	size_t count = 0;
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		count += enlarged(input, node, page_bytes) != NULL;
+		count += find_debt(input, node, page_bytes).first != NULL;
 	return count;
 }
 
 static bool can_enlarge(const struct plan_input *input, const struct snapshot_node *node,
 			const struct proof_kind *kind)
 {
-	return kind->page_bytes < GIGANTIC && node->free_bytes >= 4 * proof_bytes(kind) &&
-	       !enlarged(input, node->id, kind->page_bytes) &&
-	       count_enlarged(input, kind->page_bytes) < POOLS_MAX;
+	struct debt debt = find_debt(input, node->id, kind->page_bytes);
+
+	if (kind->page_bytes >= GIGANTIC || node->free_bytes < 4 * proof_bytes(kind))
+		return false;
+	return debt.first ? debt.was_cut && debt.tries < TRIES_MAX
+			  : count_enlarged(input, kind->page_bytes) < POOLS_MAX;
 }
 
 static void pool_step(struct decision *decision, int node, uint64_t page_bytes, uint64_t pages,
@@ -151,19 +165,21 @@ static bool restore_next(const struct plan_input *input, struct decision *decisi
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step *step = &input->history[i].step;
 		const struct snapshot_pool *pool;
-		uint64_t added, before;
+		struct debt debt;
+		uint64_t before;
 
-		if (!is_larger(step) ||
-		    enlarged(input, step->node, step->page_bytes) != &input->history[i])
+		if (!is_larger(step))
+			continue;
+		debt = find_debt(input, step->node, step->page_bytes);
+		if (debt.first != &input->history[i])
 			continue;
 		pool = plan_pool(input->snapshot, step->node, step->page_bytes);
-		added = step->bytes / step->page_bytes;
-		before = step->target_bytes / step->page_bytes - added;
+		before = (step->target_bytes - step->bytes) / step->page_bytes;
 		/* Gone with the DIMM under it, or never made. */
 		if (!pool || lasting(pool) <= before)
 			continue;
 		pool_step(decision, step->node, step->page_bytes,
-			  lasting(pool) - plan_min(added, lasting(pool) - before), 0);
+			  lasting(pool) - plan_min(debt.added, lasting(pool) - before), 0);
 		return true;
 	}
 	return false;

@@ -131,6 +131,22 @@ static void what_was_interrupted_is_made_again(void)
 		CHECK_INT(pool_of(&world, node)->total, node == 0 ? 64 : 3);
 	world_done(&world);
 
+	/* A pool that got some of its pages gets the others, and loses all of them. */
+	setup(&world);
+	for (int i = 0; i < 4; i++) {
+		world_next(&world);
+		world_perform(&world);
+	}
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_HOST_POOL);
+	record_cut(&world);
+	pool_of(&world, 1)->total = pool_of(&world, 1)->free = 5;
+	CHECK_STR(world_run(&world, text), "host_pool host_pool host_pool proof host_pool host_pool "
+					   "host_pool done");
+	CHECK_INT(find_proof(&world, "hugetlb")->step.nodes, 0xf);
+	for (int node = 0; node < 4; node++)
+		CHECK_INT(pool_of(&world, node)->total, node == 0 ? 64 : 3);
+	world_done(&world);
+
 	/* One that never comes to its end is not tried for ever. */
 	setup(&world);
 	world_next(&world);
