@@ -44,14 +44,15 @@ class Report:
         self.line(f"not measured: {name}: {why}")
 
     def summary(self):
-        """The targets of all sections in one table, and how many were reached."""
-        self.line("\n== targets", indent=0)
+        """The targets of all sections as the table that docs/BENCHMARKS.md keeps, and how many were reached."""
+        self.line("\n| section | what | to reach | measured | reached |\n| --- | --- | --- | ---: | --- |", indent=0)
         for one in self.targets:
-            self.line(f"{'yes' if one['reached'] else 'NO ':<4}{one['section']:<12} {one['name']}: "
-                      f"{one['value']:g} {one['unit']}".rstrip() + f" (to reach: {one['bound']})", indent=0)
+            value = f"{one['value']:.0f}" if abs(one["value"]) >= 100 else f"{one['value']:.3g}"
+            self.line(f"| {one['section']} | {one['name']} | {one['bound']} | {value} {one['unit']}".rstrip() +
+                      f" | {'yes' if one['reached'] else 'NO'} |", indent=0)
         for one in self.unmeasured:
-            self.line(f"-   {one['section']:<12} {one['name']}: not measured: {one['why']}", indent=0)
-        self.line(f"{sum(one['reached'] for one in self.targets)} of {len(self.targets)} reached", indent=0)
+            self.line(f"| {one['section']} | {one['name']} | - | not measured: {one['why']} | - |", indent=0)
+        self.line(f"\n{sum(one['reached'] for one in self.targets)} of {len(self.targets)} reached", indent=0)
 
     def write(self, path):
         with open(path, "w", encoding="utf-8") as f:
