@@ -144,6 +144,7 @@ GATED(ssize_t, readlinkat, (int at, const char *path, char *target, size_t size)
 GATED(ssize_t, __readlinkat_chk, (int at, const char *path, char *target, size_t size, size_t room),
       (at, path, target, size, room), -1)
 GATED(int, faccessat, (int at, const char *path, int mode, int flags), (at, path, mode, flags), -1)
+GATED(int, eventfd, (unsigned count, int flags), (count, flags), -1)
 GATED(int, fstat64, (int fd, struct stat64 *data), (fd, data), -1)
 GATED(int, fstatfs64, (int fd, struct statfs64 *data), (fd, data), -1)
 GATED(DIR *, fdopendir, (int fd), (fd), NULL)
@@ -159,6 +160,12 @@ int __wrap_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set);
 int __wrap_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set)
 {
 	return is_refused(FAULT_CLASS_CALL, "sched_setaffinity") ? -1 : 0;
+}
+
+int __wrap_pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set);
+int __wrap_pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t *set)
+{
+	return is_refused(FAULT_CLASS_CALL, "pthread_setaffinity_np") ? EPERM : 0;
 }
 
 int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *user);
