@@ -105,10 +105,19 @@ def guest_policies(guest):
     return Memory(guest).policies
 
 
+def _rollup(guest, key):
+    line = guest.host.out(f"grep ^{key}: /proc/$(cat /run/libvirt/qemu/{guest.name}.pid)/smaps_rollup")
+    return int(line.split()[1]) * 1024
+
+
 def transparent_huge_bytes(guest):
     """How much of a guest's anonymous memory is in transparent huge pages; those that AutoNUMA has marked do not show."""
-    line = guest.host.out(f"grep AnonHugePages /proc/$(cat /run/libvirt/qemu/{guest.name}.pid)/smaps_rollup")
-    return int(line.split()[1]) * 1024
+    return _rollup(guest, "AnonHugePages")
+
+
+def swapped_bytes(guest):
+    """How much of it is in swap. Of a memfd that stands in no page table."""
+    return _rollup(guest, "Swap")
 
 
 def cpusets(guest):
