@@ -17,6 +17,8 @@ SMALL_MIB, HUGE_MIB = 640, 512
 STALL_MIB, WRITER_MIB = 384, 128
 # One chunk of the kernel's own: with fewer the writer's pauses were forty times as long, with more not shorter.
 STALL_BATCH = 512
+# What numad finds on the other node.
+SPREAD_MIB = 64
 # A guest's own kernel and what its writer leaves: the rest of what is resident is then free inside.
 FREE_BASE_MIB, FREE_PLUGGED_MIB, FREE_FILL_MIB = 320, 512, 480
 BUDGET_MIB, BUDGET_WRITER_MIB, BUDGET_SHARE = 320, 64, 0.2
@@ -128,8 +130,14 @@ class _Pauses:
         self.pauses.setdefault(name, []).append(pause)
         self.seconds.setdefault(name, []).append(took)
         self.errors += status["errors"]
-        self.report.line(f"{name:<24} {took:6.1f} s, longest pause {pause:7.1f} ms" +
-                         (f", {moved.left // 4096} pages left" if moved else ""))
+        text = f"{name:<24} {took:6.1f} s, longest pause {pause:7.1f} ms"
+        if moved:
+            text += f", {moved.left // 4096} pages left"
+        if moved and moved.calls:
+            text += f", {moved.calls} calls, longest {moved.longest_us / 1000:.0f} ms"
+        if moved and moved.parts.get("calls"):
+            text += f", {moved.parts['calls']:.1f} s in them"
+        self.report.line(text)
         self.report.number(f"{name}: longest pause", pause, "ms", seconds=took)
         return True
 
@@ -197,9 +205,11 @@ def _spread(bench, guest):
     ballast = bench.ballast
     ballast.ctl("move", guest.name, "--to", _away(guest), "--detach")
     identity = ballast.get("/v1/operations")["items"][0]["id"]
-    wait_for(lambda: ballast.operation(identity)["progress"]["done_bytes"] > STALL_MIB * MIB // 4, 60, "a part to be moved")
-    ballast.ctl("cancel", identity, check=False)
-    ballast.wait_operation(identity)
+    try:
+        wait_for(lambda: ballast.operation(identity)["progress"]["done_bytes"] > SPREAD_MIB * MIB, 120, "a part to be moved")
+    finally:
+        ballast.ctl("cancel", identity, check=False)
+        ballast.wait_operation(identity)
 
 
 def _numad(bench, pauses, guest):
@@ -208,7 +218,7 @@ def _numad(bench, pauses, guest):
     try:
         _spread(bench, guest)
         pauses.during(guest, "numad", lambda: Numad(guest.host).move(guest, None))
-    except CannotMove as why:
+    except (CannotMove, TimeoutError) as why:
         report.cannot("numad", str(why))
 
 
