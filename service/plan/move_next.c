@@ -124,6 +124,15 @@ static bool narrow_next(struct mover *mover)
 		 plan_guest_nodes(mover->guest) | bound_nodes(mover->guest);
 	if (narrow == mover->guest->cpuset_mems)
 		return false;
+	/* Narrowing touches and moves pages at once, which such a guest must be spared. */
+	if (mover->guest->userfaultfd || mover->guest->migrating) {
+		remainder_list_add(&mover->decision->warnings,
+				   mover->guest->migrating ? REMAINDER_MIGRATION_JOB
+							   : REMAINDER_USERFAULTFD,
+				   mover->object, 0, "move it again when that is over",
+				   "the guest is left alone, so its cpuset was left wide");
+		return false;
+	}
 	if (move_goal_shifts(mover->input, mover->guest, &mover->goal, narrow)) {
 		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_WOULD_SHIFT,
 				   mover->object, 0, "nothing: the cpuset stays wide",

@@ -107,6 +107,35 @@ static void an_anonymous_strict_guest_follows_the_remap(void)
 	world_done(&world);
 }
 
+static void a_guest_that_migrates_is_not_narrowed(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 2);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	world_record(&world, STEP_STATE_DONE, 0);
+	guest->cpuset_mems = 1 << 1 | 1 << 2;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	world_record(&world, STEP_STATE_DONE, 0);
+	guest->policy_nodes = 1 << 2;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_record(&world, STEP_STATE_PARTIAL, 400 * MIB);
+	guest->node_bytes[2] = guest->node_bytes[1];
+	guest->node_bytes[1] = 0;
+	guest->migrating = true;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_MIGRATION_JOB));
+	guest->migrating = false;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	CHECK_INT(world.decision.step.nodes, 1 << 2);
+	world_done(&world);
+}
+
 static void a_shift_needs_consent(void)
 {
 	struct world world;
@@ -763,6 +792,7 @@ static void transparent_huge_pages_are_not_split_unasked(void)
 }
 
 static const struct unit_case cases[] = {
+	{"a guest that migrates is not narrowed", a_guest_that_migrates_is_not_narrowed},
 	{"each cell keeps its own node", each_cell_keeps_its_own_node},
 	{"by position is seen for each cell", by_position_is_seen_for_each_cell},
 	{"a widening that rewrites a cell asks", a_widening_that_rewrites_a_cell_asks},
