@@ -59,8 +59,8 @@ static const char *const meanings[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_MOVE_MARKED] =
 		"pages that AutoNUMA has marked move; where not, each is read once before",
 	[KERNEL_FEATURE_BATCH_STATUS] =
-		"each page of a call has a status; where not, a held page hides those of the others, "
-		"which are looked at again",
+		("each page of a call has a status; where not, a held page hides those of the others, "
+		 "which are looked at again"),
 	[KERNEL_FEATURE_HUGE_PAGE_MOVE] = "a page of a huge page pool moves whole",
 	[KERNEL_FEATURE_BALANCING_POLICY] =
 		"bound shared memory can be left to follow its CPUs (move --lazy)",

@@ -799,7 +799,8 @@ static void test_no_byte_without_a_reason(void)
 }
 
 /* A guest of this machine's own kernel: its memory has pages that it has mapped, pages that only the file has, and holes. */
-#define FILE_PAGES	 4096
+/* A size that no other mapping of the process has. */
+#define FILE_PAGES	 4099
 #define MAPPED_PAGES	 700
 #define UNMAPPED_PAGES	 300
 #define UNMAPPED_AT	 2000
