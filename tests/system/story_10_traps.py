@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 import ballast as ctl  # noqa: E402
+from traps import Traps, bytes_by_code  # noqa: E402
 from testbed import evidence, memory_peer  # noqa: E402
 from testbed.guest import Guest, start_guests  # noqa: E402
 from testbed.story import (Cases, booted_host, check, check_at_least, check_at_most, check_equal, main,  # noqa: E402
@@ -19,47 +20,6 @@ from testbed.story import (Cases, booted_host, check, check_at_least, check_at_m
 
 MIB = 1 << 20
 BALANCING = "/proc/sys/kernel/numa_balancing"
-
-
-class Traps:
-    """A guest on node 1 or 2 that goes to the other one, again and again."""
-
-    def __init__(self, ballast, guest, tell):
-        self.ballast, self.guest, self.host, self.tell = ballast, guest, guest.host, tell
-
-    def away(self):
-        """The node of the two on which it is not; if a case before this one left some there, it is gathered first."""
-        nodes = evidence.Memory(self.guest).nodes
-        home = 1 if nodes.get(1, 0) > nodes.get(2, 0) else 2
-        if len(nodes) > 1:
-            self.ballast.ctl("move", self.guest.name, "--to", home, "--timeout", "90", check=False)
-        return 3 - home
-
-    def move(self, node, *words):
-        """Moves it, and returns the operation after the one check that is always made: no byte without a reason."""
-        operation = self.ballast.ctl_json("move", self.guest.name, "--to", node, "--timeout", "90", *words, check=False)
-        memory = evidence.Memory(self.guest)
-        left = memory.off(node)
-        told = sum(r["bytes"] for r in operation["remainder"] if r["code"] != "not_mapped")
-        check_equal(told, left, f"bytes of the remainder and bytes off node {node} ({memory.nodes}): "
-                                f"{operation['state']}, {operation['remainder']}")
-        check_equal(operation["state"], "incomplete" if operation["remainder"] else "succeeded", "state of the move")
-        return operation
-
-    def move_all(self, node, *words):
-        """Moves it and expects nothing left."""
-        operation = self.move(node, *words)
-        check_equal(operation["remainder"], [], f"remainder: {evidence.Memory(self.guest).nodes}")
-
-    def pattern_is_whole(self):
-        check_equal(self.guest.pattern_rounds(1)["errors"], 0, f"pattern errors in {self.guest.name}")
-
-
-def bytes_by_code(operation):
-    found = {}
-    for remainder in operation["remainder"]:
-        found[remainder["code"]] = found.get(remainder["code"], 0) + remainder["bytes"]
-    return found
 
 
 def marked_by_autonuma(traps, least_mib):

@@ -120,11 +120,17 @@ def story_file(file):
     return outcomes, failures
 
 
-def stories(totals, wanted):
+def story_files(pattern):
+    return sorted(glob.glob(os.path.join(paths.PROJECT, "tests", "system", pattern)))
+
+
+def stories(totals, wanted, is_long):
     """Each file in a process of its own, its output shown as it comes. Returns how many files there were."""
-    files = sorted(glob.glob(os.path.join(paths.PROJECT, "tests", "system", "story_*.py")))
+    files = story_files("story_*.py")
+    if wanted or is_long:
+        files += story_files("long_*.py")
     if wanted:
-        files = [file for file in files if int(re.match(r"story_(\d+)", os.path.basename(file))[1]) in wanted]
+        files = [file for file in files if int(re.match(r"(?:story|long)_(\d+)", os.path.basename(file))[1]) in wanted]
     if files:
         heading("stories")
     for file in files:
@@ -170,13 +176,13 @@ def main():
     began = time.monotonic()
     if wanted.story:
         numbers = {int(word) for word in wanted.story.split(",")}
-        if stories(totals, numbers) == 0:
+        if stories(totals, numbers, False) == 0:
             totals.add(failures=[f"there is no story {wanted.story}"])
     else:
         units(totals)
         tools(totals)
         if not wanted.unit:
-            stories(totals, None)
+            stories(totals, None, wanted.long)
             allowed = len(allowed_skips())
             if totals.skipped != allowed:
                 totals.add(failures=[f"{totals.skipped} skipped, but tests/skips lists {allowed}"])

@@ -1,0 +1,240 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Story 9: memory of every backing moves under a writer, whole, as the huge pages it was, with its pools and policies."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from ballast import Ballast  # noqa: E402
+from testbed import evidence, memory_peer  # noqa: E402
+from testbed.guest import Cell, Guest, VirtioMem, start_guests  # noqa: E402
+from testbed.story import Cases, booted_host, check, check_at_least, check_at_most, check_equal  # noqa: E402
+from testbed.story import main, story, wait_for  # noqa: E402
+from testbed.virtual_host import Node  # noqa: E402
+
+MIB = 1 << 20
+PATTERN_MIB = 48
+SEED = 1000000
+GIGANTIC_KIB = 1 << 20
+
+
+def ballast_says(operation):
+    """What matters of an operation, or of a refusal, for a person to read after a failure."""
+    steps = [(step["kind"], step["state"], step["detail"]) for step in operation.get("steps", [])]
+    return {key: value for key, value in operation.items() if key in ("state", "remainder", "error", "detail")} | \
+        {"steps": steps}
+
+
+class Move:
+    """A move by ballastctl, with the guest's pattern running, and what there was before and after it."""
+
+    def __init__(self, ballast, guest, *words):
+        self.guest, self.before = guest, evidence.Memory(guest)
+        self.operation = ballast.ctl_json("move", guest.name, *words, "--timeout", "120", check=False)
+        self.after = evidence.Memory(guest)
+
+    def check_whole(self, *nodes):
+        """All is on these nodes, nothing is left without a reason, and the guest's writer found every page as it was."""
+        name, operation = self.guest.name, self.operation
+        check_equal(operation.get("state"), "succeeded", f"state of the move of {name}: {ballast_says(operation)}")
+        check_equal(self.after.off(*nodes), 0, f"bytes of {name} off node {nodes}: {self.after.nodes}")
+        check_equal(sum(r["bytes"] for r in operation["remainder"]), 0, f"remainder of {name}")
+        check_at_least(self.after.total_bytes, self.before.total_bytes, f"bytes of {name} after the move")
+        check_equal(self.guest.pattern_rounds(1)["errors"], 0, f"pattern errors in {name}")
+
+
+def grow(ballast, guest, mib, node):
+    """What is plugged after the move lands on the new node. Returns nothing: it checks."""
+    base = evidence.Memory(guest).total_bytes
+    ballast.ctl("resize", guest.name, f"{guest.base_mib + mib}MiB", "--timeout", "60")
+    guest.pattern_start(mib * 3 // 4, name="grown", once=True)
+    memory = evidence.Memory(guest)
+    check_at_least(memory.total_bytes, base + mib // 2 * MIB, f"memory of {guest.name} after it grew")
+    check_equal(memory.off(node), 0, f"bytes of {guest.name} off node {node} after it grew: {memory.nodes}")
+    check_equal(guest.pattern_stop("grown")["errors"], 0, f"pattern errors in the new memory of {guest.name}")
+
+
+def anonymous_small(ballast, guest, tell):
+    move = Move(ballast, guest, "--to", "2")
+    move.check_whole(2)
+    check_equal(move.after.policies, {"bind:2"}, "policy of strict anonymous memory")
+    check_equal(evidence.transparent_huge_bytes(guest), 0, "huge pages of a guest that had none")
+    grow(ballast, guest, 64, 2)
+
+
+def anonymous_huge(ballast, guest, tell):
+    huge = evidence.transparent_huge_bytes(guest)
+    check_at_least(huge, 32 * MIB, "anonymous memory in transparent huge pages")
+    split = evidence.vmstat(guest.host, "thp_split_page", "thp_migration_split")
+    Move(ballast, guest, "--to", "2").check_whole(2)
+    check_at_least(evidence.transparent_huge_bytes(guest), huge, "anonymous memory in huge pages after the move")
+    check_equal(evidence.vmstat(guest.host, *split), split, "huge pages split")
+
+
+def memfd_small(ballast, guest, tell):
+    """As a vhost-user back end has it: another process reads the guest's memory all the time."""
+    guest.pattern_start(16, name="shared", once=True, seed=SEED)
+    with memory_peer.Peer(guest, "read", SEED, 16 * 256) as peer:
+        check_equal(peer.began["found"], 16 * 256, "pages that the other process finds")
+        Move(ballast, guest, "--to", "2").check_whole(2)
+    check_equal((peer.said["lost"], peer.said["torn"]), (0, 0), "pages that the other process missed")
+    check_at_least(peer.said["rounds"], 2, "rounds of the other process")
+    check_equal(memory_peer.file_nodes(guest).keys(), {2}, "nodes of the whole memfd")
+    check_equal(evidence.Memory(guest).policies, {"bind:2"}, "policy of the memfd")
+    grow(ballast, guest, 64, 2)
+    tell(f"another process read all of it {peer.said['rounds']} times meanwhile and missed nothing")
+    # libvirt gives the new thread the cpuset that it knows of: that of before the move.
+    guest.host.virsh("setvcpus", guest.name, "2", "--live")
+    wait_for(lambda: set(evidence.cpusets(guest).values()) == {"2"}, 20,
+             "the cpuset of a vCPU that was plugged after the move to be put right")
+    tell("a vCPU that was plugged after the move has the new node's cpuset")
+
+
+def memfd_huge(ballast, guest, tell):
+    huge = memory_peer.file_huge_bytes(guest)
+    check_at_least(huge, 32 * MIB, "shared memory in transparent huge pages")
+    split = evidence.vmstat(guest.host, "thp_split_page", "thp_migration_split")
+    guest.pattern_start(16, name="shared", once=True, seed=SEED)
+    Move(ballast, guest, "--to", "2").check_whole(2)
+    check_equal(memory_peer.find(guest, SEED, 16).keys(), {2}, "nodes of a pattern")
+    check_equal(memory_peer.file_nodes(guest).keys(), {2}, "nodes of the whole memfd")
+    check_at_least(memory_peer.file_huge_bytes(guest), huge, "shared memory in huge pages after the move")
+    check_equal(evidence.vmstat(guest.host, *split), split, "huge pages split")
+
+
+def file_backed(ballast, guest, tell):
+    """With --persist and --cpus: the next start agrees, and the vCPUs go along."""
+    Move(ballast, guest, "--to", "2", "--persist", "--cpus").check_whole(2)
+    check_equal(memory_peer.file_nodes(guest).keys(), {2}, "nodes of the whole file")
+    check_equal(evidence.Memory(guest).policies, {"bind:2"}, "policy of the file")
+    stored = guest.host.virsh("dumpxml", "--inactive", guest.name).out
+    check("nodeset='2'" in stored and "nodeset='1'" not in stored, "the stored XML names the new node")
+    pins = guest.host.virsh("vcpupin", guest.name).out
+    check_equal(pins.split()[-1], "2", "the CPU of the vCPU (node 2 has CPU 2)")
+
+
+def hugetlb(ballast, guest, tell):
+    host, before = guest.host, evidence.pools(guest.host)
+    move = Move(ballast, guest, "--to", "2")
+    move.check_whole(2)
+    check_equal({m.page_bytes for m in move.after.mappings if m.bytes}, {2 * MIB}, "sizes of its pages")
+    after = evidence.pools(host)
+    check_equal(sum(total for total, _ in after.values()), sum(total for total, _ in before.values()),
+                f"huge pages of all nodes: {before}, {after}")
+    check_equal(after[1][0] - after[1][1], 0, f"huge pages in use on node 1: {after}")
+    grow(ballast, guest, 64, 2)
+    tell(f"pools (total, free) by node: before {before}, after {after}, grown {evidence.pools(host)}")
+
+
+def gigantic(ballast, guest, tell):
+    host, before = guest.host, evidence.pools(guest.host, GIGANTIC_KIB)
+    plan = ballast.ctl_json("move", guest.name, "--to", "2", "--dry-run", check=False)
+    check_equal([b["consent"] for b in plan["blockers"]], ["gigantic_pages"], f"consents that it asks for: {plan}")
+    refused = ballast.ctl("move", guest.name, "--to", "2", check=False)
+    check_equal(refused.rc, 3, f"exit code without the consent: {refused}")
+    check_equal(evidence.Memory(guest).nodes, {1: 1024 * MIB}, "nodes after the refusal")
+    plan = ballast.ctl_json("move", guest.name, "--to", "2", "--allow", "gigantic_pages", "--dry-run")
+    stalls = [step["stall_ms"] for step in plan["steps"] if step["kind"] == "move"]
+    check(stalls and stalls[0] >= 100, f"a stall forecast of 100 ms or more: {plan['steps']}")
+    move = Move(ballast, guest, "--to", "2", "--allow", "gigantic_pages")
+    move.check_whole(2)
+    check_equal({m.page_bytes for m in move.after.mappings if m.bytes}, {1024 * MIB}, "sizes of its pages")
+    tell(f"1 GiB pages (total, free) by node: before {before}, after {evidence.pools(host, GIGANTIC_KIB)}; "
+         f"forecast {stalls[0]} ms")
+
+
+def cells(ballast, guest, tell):
+    """Two cells of one size, and a device with huge pages on the second: each to its own target, and back crosswise."""
+    guest.pattern_start(16, name="first", once=True, seed=SEED, cell=0)
+    guest.pattern_start(24, name="second", once=True, seed=2 * SEED, cell=1)
+
+    wait_for(lambda: guest.virtio_mem_sizes()[0]["current"] == 32 * MIB, 30, "the device with huge pages to be plugged")
+
+    def check_shape(first, second):
+        check_equal(memory_peer.find(guest, SEED, 16), {first: 16 * MIB}, "where what the guest wrote in cell 0 lies")
+        check_equal(memory_peer.find(guest, 2 * SEED, 24), {second: 24 * MIB}, "where what it wrote in cell 1 lies")
+        memory = evidence.Memory(guest)
+        small = [m for m in memory.mappings if m.page_bytes == 4096 and m.bytes]
+        check_equal({node for m in small for node in m.bytes}, {first, second}, "nodes of the cells")
+        check(all(len(m.bytes) == 1 for m in small), f"each mapping is on one node: {small}")
+        huge = {node for m in memory.mappings if m.page_bytes == 2 * MIB for node in m.bytes}
+        check_equal(huge, {second}, f"nodes of the device with huge pages: {memory.mappings}")
+
+    check_shape(0, 1)
+    Move(ballast, guest, "--cells", "0:2,1:3").check_whole(2, 3)
+    check_shape(2, 3)
+    Move(ballast, guest, "--map", "2:1,3:0").check_whole(0, 1)
+    check_shape(1, 0)
+    Move(ballast, guest, "--cells", "0:0,1:1").check_whole(0, 1)
+    check_shape(0, 1)
+    for name in ("first", "second"):
+        check_equal(guest.pattern_stop(name)["errors"], 0, f"pattern errors in the {name} cell")
+
+
+def freed(ballast, guest, tell):
+    """What is free in a guest with free page reporting is given back, and not copied."""
+    ballast.wait_agent(guest.name)
+    guest.pattern_start(80, name="freed", once=True)
+    full = evidence.Memory(guest).total_bytes
+    check_equal(guest.pattern_stop("freed")["errors"], 0, "pattern errors before")
+    move = Move(ballast, guest, "--to", "2")
+    check_equal(move.operation.get("state"), "succeeded", f"state of the move: {ballast_says(move.operation)}")
+    check_equal(move.after.off(2), 0, f"bytes off node 2: {move.after.nodes}")
+    check_at_most(move.after.total_bytes, full - 48 * MIB, f"bytes that still had to be somewhere, of {full}")
+    check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors after")
+    steps = [step["kind"] for step in move.operation["steps"]]
+    tell(f"of {full // MIB} MiB {move.operation['progress']['done_bytes'] // MIB} MiB were moved: {', '.join(steps)}")
+
+
+def prove(cases, function, ballast, guest):
+    """One case: its guest writes all the time, and ends with it."""
+    guest.pattern_start(PATTERN_MIB, pace_us=2000)
+    if cases.run(function, ballast, guest, cases.tell):
+        cases.tell(f"{guest.name}: {evidence.mib_by_node(guest)}, all whole")
+        check_equal(guest.pattern_stop()["errors"], 0, f"pattern errors in {guest.name}")
+    guest.destroy()
+
+
+@story(9, "every backing moves under a writer: whole, huge pages as units, pools and policies right", limit_s=1200)
+def backings(tell):
+    nodes = [Node(2048), Node(3072), Node(3072), Node(0)]
+    with booted_host(nodes=nodes, kernel_arguments="hugepagesz=1G hugepages=1:1,2:1 default_hugepagesz=2M") as host:
+        ballast, cases = Ballast(host, {"limits": {"reserve": "128MiB"}}), Cases(tell)
+
+        def small(name, backing, agent=False, **more):
+            return Guest(host, name, 256, backing=backing, nodes="1", agent=agent, **more)
+
+        host.transparent_huge_pages("always", "always")
+        pair = small("anon-huge", "anonymous"), small("memfd-huge", "memfd")
+        start_guests(*pair)
+        # Nothing is collapsed later, and what was huge may only be split.
+        host.transparent_huge_pages("never", "never")
+        ballast.start()
+        prove(cases, anonymous_huge, ballast, pair[0])
+        prove(cases, memfd_huge, ballast, pair[1])
+        pair = (small("anon", "anonymous", virtio_mem=[VirtioMem(256)]),
+                small("memfd", "memfd", virtio_mem=[VirtioMem(256)], vcpus=2, vcpus_now=1))
+        start_guests(*pair)
+        prove(cases, anonymous_small, ballast, pair[0])
+        prove(cases, memfd_small, ballast, pair[1])
+        check_equal(evidence.set_hugepages(host, 1, 160), 160, "huge pages on node 1")
+        pair = small("file", "file"), small("hugetlb", "hugepages", virtio_mem=[VirtioMem(256)])
+        start_guests(*pair)
+        prove(cases, file_backed, ballast, pair[0])
+        prove(cases, hugetlb, ballast, pair[1])
+        shaped = Guest(host, "cells", cells=[Cell(128, host_nodes="0"), Cell(128, host_nodes="1")], agent=False,
+                       virtio_mem=[VirtioMem(256, requested_mib=32, cell=1, page_kib=2048)])
+        reporting = small("freed", "memfd", balloon="reporting", agent=True)
+        giga = Guest(host, "gigantic", 1024, backing="memfd-hugepages", page_kib=GIGANTIC_KIB, nodes="1", agent=False)
+        start_guests(shaped, giga, reporting)
+        prove(cases, cells, ballast, shaped)
+        prove(cases, gigantic, ballast, giga)
+        prove(cases, freed, ballast, reporting)
+        cases.end()
+
+
+if __name__ == "__main__":
+    main()
