@@ -21,12 +21,12 @@ class Traps:
         nodes = evidence.Memory(self.guest).nodes
         home = 1 if nodes.get(1, 0) > nodes.get(2, 0) else 2
         if len(nodes) > 1:
-            self.ballast.ctl("move", self.guest.name, "--to", home, "--timeout", "90", check=False)
+            self.ballast.ctl("move", self.guest.name, "--to", home, "--timeout", "240", check=False)
         return 3 - home
 
     def move(self, node, *words):
         """Moves it, and returns the operation after the one check that is always made: no byte without a reason."""
-        operation = self.ballast.ctl_json("move", self.guest.name, "--to", node, "--timeout", "90", *words, check=False)
+        operation = self.ballast.ctl_json("move", self.guest.name, "--to", node, "--timeout", "240", *words, check=False)
         memory = evidence.Memory(self.guest)
         left = memory.off(node)
         told = sum(r["bytes"] for r in operation["remainder"] if r["code"] not in ("not_mapped", "swapped"))
