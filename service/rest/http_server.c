@@ -531,29 +531,32 @@ static void exchange_free(struct http_exchange *exchange)
 	free(exchange);
 }
 
-void http_exchange_reply(struct http_exchange *exchange, const struct http_reply *reply)
+/* Frees it and returns the connection that waits for its answer, NULL where that has gone. */
+static struct connection *exchange_end(struct http_exchange *exchange)
 {
 	struct connection *connection = exchange->connection;
 
 	exchange_free(exchange);
-	if (!connection)
-		return;
-	if (evbuffer_get_length(bufferevent_get_input(connection->stream)) > 0)
+	if (connection && evbuffer_get_length(bufferevent_get_input(connection->stream)) > 0)
 		connection->last = true;
-	write_reply(connection, reply);
+	return connection;
+}
+
+void http_exchange_reply(struct http_exchange *exchange, const struct http_reply *reply)
+{
+	struct connection *connection = exchange_end(exchange);
+
+	if (connection)
+		write_reply(connection, reply);
 }
 
 void http_exchange_refuse(struct http_exchange *exchange, enum problem_code code,
 			  const char *detail)
 {
-	struct connection *connection = exchange->connection;
+	struct connection *connection = exchange_end(exchange);
 
-	exchange_free(exchange);
-	if (!connection)
-		return;
-	if (evbuffer_get_length(bufferevent_get_input(connection->stream)) > 0)
-		connection->last = true;
-	write_problem(connection, code, detail);
+	if (connection)
+		write_problem(connection, code, detail);
 }
 
 void http_exchange_stream(struct http_exchange *exchange, const char *content_type)

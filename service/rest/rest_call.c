@@ -188,6 +188,16 @@ void rest_call_refuse_failure(struct rest_call *call, int error, const struct fa
 			      problem_json(code, text[0] ? text : problem_title(code), blockers));
 }
 
+bool rest_call_goes_on(struct rest_call *call, int error, const struct failure *failure,
+		       const struct remainder_list *blockers)
+{
+	if (!rest_call_is_alive(call))
+		return false;
+	if (error)
+		rest_call_refuse_failure(call, error, failure, blockers);
+	return !error;
+}
+
 void rest_call_refuse_body(struct rest_call *call, const struct body_error *error)
 {
 	char text[sizeof(error->pointer) + sizeof(error->detail) + 4];

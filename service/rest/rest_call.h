@@ -66,6 +66,13 @@ struct rest_call *rest_call_new(struct rest_context *context, struct http_exchan
 /* Whether the server is still there. If not, the call is ended: return at once. */
 bool rest_call_is_alive(struct rest_call *call);
 
+/*
+ * What an answer of the backend begins with: true where the server is still there and there is no error; else the call
+ * has ended. blockers may be NULL.
+ */
+bool rest_call_goes_on(struct rest_call *call, int error, const struct failure *failure,
+		       const struct remainder_list *blockers);
+
 /* These end the call. json is taken over; NULL means that memory was short. */
 void rest_call_reply(struct rest_call *call, int status, json_t *json);
 /* The same with an ETag from its revision. */

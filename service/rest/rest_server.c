@@ -53,11 +53,7 @@ static void on_refreshed(void *user, int error, const struct failure *failure,
 {
 	struct rest_call *call = user;
 
-	if (!rest_call_is_alive(call))
-		return;
-	if (error)
-		rest_call_refuse_failure(call, error, failure, list);
-	else
+	if (rest_call_goes_on(call, error, failure, list))
 		run(call);
 }
 

@@ -89,30 +89,30 @@ static const struct snapshot_guest *changed_guest(struct rest_call *call)
 	return guest;
 }
 
-static void patch_memory(struct rest_call *call)
+typedef int wish_parse_fn(const json_t *body, const struct snapshot_guest *guest,
+			  struct wish *ret_wish, struct body_error *error);
+
+static void patch(struct rest_call *call, wish_parse_fn *parse)
 {
 	const struct snapshot_guest *guest = changed_guest(call);
 	struct body_error error;
 
 	if (!guest)
 		return;
-	if (wish_body_resize(call->body, guest, &call->wish, &error) < 0)
+	if (parse(call->body, guest, &call->wish, &error) < 0)
 		rest_call_refuse_body(call, &error);
 	else
 		submission_send(call);
 }
 
+static void patch_memory(struct rest_call *call)
+{
+	patch(call, wish_body_resize);
+}
+
 static void patch_placement(struct rest_call *call)
 {
-	const struct snapshot_guest *guest = changed_guest(call);
-	struct body_error error;
-
-	if (!guest)
-		return;
-	if (wish_body_move(call->body, guest, &call->wish, &error) < 0)
-		rest_call_refuse_body(call, &error);
-	else
-		submission_send(call);
+	patch(call, wish_body_move);
 }
 
 static void reply_guest_again(struct rest_call *call, bool only_policy)
@@ -135,11 +135,7 @@ static void on_policy_seen(void *user, int error, const struct failure *failure,
 {
 	struct rest_call *call = user;
 
-	if (!rest_call_is_alive(call))
-		return;
-	if (error)
-		rest_call_refuse_failure(call, error, failure, list);
-	else
+	if (rest_call_goes_on(call, error, failure, list))
 		reply_guest_again(call, true);
 }
 
@@ -148,11 +144,7 @@ static void on_agent_seen(void *user, int error, const struct failure *failure,
 {
 	struct rest_call *call = user;
 
-	if (!rest_call_is_alive(call))
-		return;
-	if (error)
-		rest_call_refuse_failure(call, error, failure, list);
-	else
+	if (rest_call_goes_on(call, error, failure, list))
 		reply_guest_again(call, false);
 }
 
@@ -162,11 +154,7 @@ static void on_policy_set(void *user, int error, const struct failure *failure,
 {
 	struct rest_call *call = user;
 
-	if (!rest_call_is_alive(call))
-		return;
-	if (error)
-		rest_call_refuse_failure(call, error, failure, list);
-	else
+	if (rest_call_goes_on(call, error, failure, list))
 		call->context->backend->refresh(call->context->backend->user, call->target_id,
 						on_policy_seen, call);
 }
@@ -176,11 +164,7 @@ static void on_agent_attached(void *user, int error, const struct failure *failu
 {
 	struct rest_call *call = user;
 
-	if (!rest_call_is_alive(call))
-		return;
-	if (error)
-		rest_call_refuse_failure(call, error, failure, list);
-	else
+	if (rest_call_goes_on(call, error, failure, list))
 		call->context->backend->refresh(call->context->backend->user, call->target_id,
 						on_agent_seen, call);
 }

@@ -188,12 +188,8 @@ static void on_holders(void *user, int error, const struct failure *failure,
 	struct rest_call *call = user;
 	json_t *json;
 
-	if (!rest_call_is_alive(call))
+	if (!rest_call_goes_on(call, error, failure, holders))
 		return;
-	if (error) {
-		rest_call_refuse_failure(call, error, failure, holders);
-		return;
-	}
 	/* A remainder list is bounded, so it is always one page. */
 	json = json_object();
 	json_object_set_new(json, "items", model_json_remainders(holders ? holders : &nobody));
