@@ -543,30 +543,30 @@ static int real_get_xml(void *data, const char *uuid, unsigned flags, char **ret
 	return 0;
 }
 
-static int real_update_device(void *data, const char *uuid, const char *xml, unsigned flags,
-			      struct libvirt_error *error)
+/* change: virDomainUpdateDeviceFlags() or virDomainAttachDeviceFlags(). */
+static int change_device(struct link *link, const char *uuid, const char *xml, unsigned flags,
+			 int (*change)(virDomainPtr, const char *, unsigned),
+			 struct libvirt_error *error)
 {
-	struct link *link = data;
 	CLEANUP_DOMAIN virDomainPtr domain = look_up(link, uuid, error);
 
 	if (!domain)
 		return -EREMOTEIO;
-	if (virDomainUpdateDeviceFlags(domain, xml, impact(flags)) < 0)
+	if (change(domain, xml, impact(flags)) < 0)
 		return fail(link->connection, error);
 	return 0;
+}
+
+static int real_update_device(void *data, const char *uuid, const char *xml, unsigned flags,
+			      struct libvirt_error *error)
+{
+	return change_device(data, uuid, xml, flags, virDomainUpdateDeviceFlags, error);
 }
 
 static int real_attach_device(void *data, const char *uuid, const char *xml, unsigned flags,
 			      struct libvirt_error *error)
 {
-	struct link *link = data;
-	CLEANUP_DOMAIN virDomainPtr domain = look_up(link, uuid, error);
-
-	if (!domain)
-		return -EREMOTEIO;
-	if (virDomainAttachDeviceFlags(domain, xml, impact(flags)) < 0)
-		return fail(link->connection, error);
-	return 0;
+	return change_device(data, uuid, xml, flags, virDomainAttachDeviceFlags, error);
 }
 
 static int real_set_memory(void *data, const char *uuid, uint64_t bytes, unsigned flags,
