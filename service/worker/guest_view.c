@@ -201,6 +201,28 @@ bool guest_view_is_same(const struct guest_view *view, struct job_context *conte
 	return rc == 0;
 }
 
+bool guest_view_is_touchable(const struct guest_view *view, struct job_context *context)
+{
+	char object[96];
+
+	if (!view->map.userfaultfd_count)
+		return true;
+	/* Touching a page that is absent would lose data of a post-copy migration. */
+	remainder_list_add(&context->result->remainder, REMAINDER_USERFAULTFD,
+			   job_context_guest(context, object), 0, NULL,
+			   "%u descriptors of userfaultfd", view->map.userfaultfd_count);
+	job_context_settle(context, object, 0, false);
+	return false;
+}
+
+int guest_view_check_userfaultfd(const struct guest_view *view, const struct sysroot *sysroot)
+{
+	unsigned userfaultfd = 0, vfio = 0;
+	int rc = guest_map_count_descriptors(sysroot, view->identity.pid, &userfaultfd, &vfio);
+
+	return rc ? rc : userfaultfd ? -EBUSY : 0;
+}
+
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index)
 {
 	const struct guest_range *range = &view->map.ranges[index];

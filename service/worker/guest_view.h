@@ -30,6 +30,11 @@ bool guest_view_is_same(const struct guest_view *view, struct job_context *conte
 /* True with the result filled where the process is not the one any more. */
 bool guest_view_is_gone(const struct guest_view *view, struct job_context *context);
 
+/* False with the result filled where its memory was under a userfaultfd when the view was opened: hands off. */
+bool guest_view_is_touchable(const struct guest_view *view, struct job_context *context);
+/* Looks now, by a link for each of its descriptors. 0; -EBUSY where there is a userfaultfd; or another -errno. */
+int guest_view_check_userfaultfd(const struct guest_view *view, const struct sysroot *sysroot);
+
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index);
 
 /*

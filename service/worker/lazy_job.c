@@ -175,16 +175,9 @@ static bool open_work(struct lazy_work *work, struct job_context *context)
 	int rc;
 
 	work->context = context;
-	if (!guest_view_open(&work->view, context, true))
+	if (!guest_view_open(&work->view, context, true) ||
+	    !guest_view_is_touchable(&work->view, context))
 		return false;
-	if (work->view.map.userfaultfd_count) {
-		remainder_list_add(&context->result->remainder, REMAINDER_USERFAULTFD,
-				   job_context_guest(context, object), 0, NULL,
-				   "%u descriptors of userfaultfd",
-				   work->view.map.userfaultfd_count);
-		job_context_settle(context, object, 0, false);
-		return false;
-	}
 	work->ranges = calloc(work->view.map.count + 1, sizeof(*work->ranges));
 	options.map = work->view.physical;
 	rc = work->ranges ? page_survey_new(context->sysroot, context->job->process.pid, &options,
@@ -271,7 +264,6 @@ static void tell_progress(struct lazy_work *work, uint64_t now_ms)
 static int watch(struct lazy_work *work, enum lazy_verdict *ret_verdict)
 {
 	struct job_context *context = work->context;
-	unsigned userfaultfd = 0, vfio;
 	enum lazy_verdict verdict;
 	int rc;
 
@@ -282,10 +274,7 @@ static int watch(struct lazy_work *work, enum lazy_verdict *ret_verdict)
 			return -ECANCELED;
 		if (!guest_view_is_same(&work->view, context))
 			return -ESRCH;
-		rc = guest_map_count_descriptors(context->sysroot, context->job->process.pid,
-						 &userfaultfd, &vfio);
-		if (!rc && userfaultfd)
-			rc = -EBUSY;
+		rc = guest_view_check_userfaultfd(&work->view, context->sysroot);
 		if (!rc)
 			rc = count(work);
 		if (rc)

@@ -339,17 +339,16 @@ static int watch(struct move_crew *crew)
 	const struct job_context *context = crew->options.context;
 	const struct process_identity *identity = &crew->options.view->identity;
 	uint64_t now = worker_control_now_ms(), took;
-	unsigned userfaultfd = 0, vfio = 0;
 	int rc;
 
 	if (now < crew->watch_at_ms)
 		return 0;
 	rc = process_identity_check(context->sysroot, identity);
 	if (!rc)
-		rc = guest_map_count_descriptors(context->sysroot, identity->pid, &userfaultfd, &vfio);
+		rc = guest_view_check_userfaultfd(crew->options.view, context->sysroot);
 	took = worker_control_now_ms() - now;
 	crew->watch_at_ms = now + (took * WATCH_SHARE > WATCH_MS ? took * WATCH_SHARE : WATCH_MS);
-	return rc ? rc : userfaultfd ? -EBUSY : 0;
+	return rc;
 }
 
 static void tell(struct move_crew *crew)

@@ -83,21 +83,12 @@ static int destination_of(void *user, const struct move_piece *piece, const stru
 static bool open_work(struct move_work *work, struct job_context *context)
 {
 	const struct step *step = &context->job->step;
-	char object[96];
 
 	memset(work, 0, sizeof(*work));
 	work->context = context;
-	if (!guest_view_open(&work->view, context, false))
+	if (!guest_view_open(&work->view, context, false) ||
+	    !guest_view_is_touchable(&work->view, context))
 		return false;
-	if (work->view.map.userfaultfd_count) {
-		/* Touching a page that is absent would lose data of a post-copy migration. */
-		remainder_list_add(&context->result->remainder, REMAINDER_USERFAULTFD,
-				   job_context_guest(context, object), 0, NULL,
-				   "%u descriptors of userfaultfd",
-				   work->view.map.userfaultfd_count);
-		job_context_settle(context, object, 0, false);
-		return false;
-	}
 	for (size_t i = 0; i < step->range_count; i++)
 		work->targets[i] = (struct physical_range){.start = step->ranges[i].start,
 							   .end = step->ranges[i].end};

@@ -56,10 +56,8 @@ static bool should_stop(void *user)
 static int may_touch(void *user)
 {
 	const struct page_mover_options *options = &((struct page_mover *)user)->options;
-	unsigned userfaultfd = 0, vfio = 0;
-	int rc = guest_map_count_descriptors(options->sysroot, options->view->identity.pid, &userfaultfd, &vfio);
 
-	return rc ? rc : userfaultfd ? -EBUSY : 0;
+	return guest_view_check_userfaultfd(options->view, options->sysroot);
 }
 
 int page_mover_new(const struct page_mover_options *options, struct page_mover **ret_mover)
