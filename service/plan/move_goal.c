@@ -232,6 +232,17 @@ uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes)
 	return result;
 }
 
+void move_goal_fill_step(const struct move_goal *goal, struct step *step)
+{
+	step->by_cells = goal->by_cells;
+	step->by_map = !goal->by_cells;
+	memcpy(step->map, goal->map, sizeof(step->map));
+	memcpy(step->cells, goal->cells, sizeof(step->cells));
+	step->nodes = goal->destinations;
+	step->from_nodes = goal->sources;
+	step->bytes = goal->left_bytes;
+}
+
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal,
 		      enum policy_mode *ret_mode, uint64_t *ret_nodes)
 {

@@ -73,13 +73,7 @@ bool move_lazy_next(struct mover *mover)
 	    move_lazy_refusal(input, mover->guest, &mover->goal))
 		return false;
 	plan_step_init(&step, STEP_KIND_LAZY, mover->guest);
-	step.by_cells = mover->goal.by_cells;
-	step.by_map = !step.by_cells;
-	memcpy(step.map, mover->goal.map, sizeof(step.map));
-	memcpy(step.cells, mover->goal.cells, sizeof(step.cells));
-	step.nodes = mover->goal.destinations;
-	step.from_nodes = mover->goal.sources;
-	step.bytes = mover->goal.left_bytes;
+	move_goal_fill_step(&mover->goal, &step);
 	step.timeout_ms = time_ms(input);
 	step.undoable = true;
 	plan_decide(mover->decision, &step);

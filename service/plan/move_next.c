@@ -236,9 +236,6 @@ static bool pages_next(struct mover *mover)
 
 	if (mover->goal.left_bytes == 0 && !(first && mover->goal.opaque))
 		return false;
-	if (plan_is_late(input) || !plan_guest_runs(mover->guest) || mover->guest->userfaultfd ||
-	    mover->guest->migrating)
-		return false;
 	if (last && ((last->bytes_done == 0 && !plan_was_cut(last)) ||
 		     plan_tried(input, STEP_KIND_MOVE_PAGES) >= PASSES_MAX))
 		return false;
@@ -246,13 +243,7 @@ static bool pages_next(struct mover *mover)
 	if (last && mover->goal.opaque && !mover->goal.by_cells)
 		return false;
 	plan_step_init(&step, STEP_KIND_MOVE_PAGES, mover->guest);
-	step.by_cells = mover->goal.by_cells;
-	step.by_map = !step.by_cells;
-	memcpy(step.map, mover->goal.map, sizeof(step.map));
-	memcpy(step.cells, mover->goal.cells, sizeof(step.cells));
-	step.nodes = mover->goal.destinations;
-	step.from_nodes = mover->goal.sources;
-	step.bytes = mover->goal.left_bytes;
+	move_goal_fill_step(&mover->goal, &step);
 	step.order = wish->order;
 	step.workers = move_shape_workers(input, mover->guest, step.bytes);
 	step.may_split = input->wish->allow >> CONSENT_SPLIT_HUGE_PAGES & 1;

@@ -96,6 +96,8 @@ struct mover {
 	char object[96];
 };
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);
+/* What, from where and to where: the fields that every step which brings pages to the goal has. */
+void move_goal_fill_step(const struct move_goal *goal, struct step *step);
 /* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);
