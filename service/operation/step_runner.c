@@ -197,6 +197,22 @@ static void out_of_memory(executor_finished_fn *finished, void *token)
 	finished(token, &outcome);
 }
 
+/* A run that tells how it goes and how it ended; NULL where memory is short, which it has told. */
+static struct step_run *run_new_told(struct step_runner *runner, const struct operation_record *operation,
+				     const struct step_record *record, executor_progress_fn *progress,
+				     executor_finished_fn *finished, void *token)
+{
+	struct step_run *run = run_new(runner, operation, record, token);
+
+	if (!run) {
+		out_of_memory(finished, token);
+		return NULL;
+	}
+	run->progress = progress;
+	run->finished = finished;
+	return run;
+}
+
 /* Looking */
 
 struct look_token {
@@ -296,28 +312,19 @@ static void runner_start(void *user, const struct operation_record *operation, c
 			 const struct snapshot *snapshot, executor_progress_fn *progress,
 			 executor_finished_fn *finished, void *token)
 {
-	struct step_run *run = run_new(user, operation, record, token);
+	struct step_run *run = run_new_told(user, operation, record, progress, finished, token);
 
-	if (!run) {
-		out_of_memory(finished, token);
-		return;
-	}
-	run->progress = progress;
-	run->finished = finished;
-	run_step(run);
+	if (run)
+		run_step(run);
 }
 
 static void runner_undo(void *user, const struct operation_record *operation, const struct step_record *record,
 			executor_progress_fn *progress, executor_finished_fn *finished, void *token)
 {
-	struct step_run *run = run_new(user, operation, record, token);
+	struct step_run *run = run_new_told(user, operation, record, progress, finished, token);
 
-	if (!run) {
-		out_of_memory(finished, token);
+	if (!run)
 		return;
-	}
-	run->progress = progress;
-	run->finished = finished;
 	run->undoing = true;
 	/* An undo has as long as it takes: the operation's deadline is what led here. */
 	run->deadline_ms = 0;
