@@ -172,6 +172,34 @@ int cgroup_memory_read_effective_mems(const struct sysroot *sysroot, const char 
 	return read_mems(sysroot, path, "cpuset.mems.effective", ret_mems);
 }
 
+int cgroup_memory_read_limit(const struct sysroot *sysroot, const char *path, struct node_set *ret_limit)
+{
+	struct node_set limit = {0};
+
+	/* The root group has no file of its own: its set is all nodes. */
+	for (const char *end = path; (end = strchr(end + 1, '/'));) {
+		char group[CGROUP_MEMORY_PATH_SIZE];
+		struct node_set mems, both;
+		int error;
+
+		if ((size_t)snprintf(group, sizeof(group), "%.*s", (int)(end - path), path) >= sizeof(group))
+			return -ENAMETOOLONG;
+		error = cgroup_memory_read_mems(sysroot, group, &mems);
+		/* Not handed down so far: then it does not limit anything. */
+		if (error == -ENOENT)
+			continue;
+		if (error < 0)
+			return error;
+		both = node_set_intersection(&limit, &mems);
+		if (node_set_is_empty(&limit))
+			limit = mems;
+		else if (!node_set_is_empty(&both))
+			limit = both;
+	}
+	*ret_limit = limit;
+	return 0;
+}
+
 int cgroup_memory_set_mems(const struct sysroot *sysroot, const char *path,
 			   const struct node_set *mems)
 {

@@ -41,6 +41,13 @@ int cgroup_memory_read_effective_mems(const struct sysroot *sysroot, const char 
 				      struct node_set *ret_mems);
 
 /*
+ * The nodes that the groups above this one leave it, empty where none of them limits it. By what is written there, not
+ * by what is in effect: that lacks nodes whose memory is offline at the moment. A set that has nothing in common with
+ * what is above it is without effect (kernel/cgroup/cpuset.c update_nodemasks_hier), so it is passed over.
+ */
+int cgroup_memory_read_limit(const struct sysroot *sysroot, const char *path, struct node_set *ret_limit);
+
+/*
  * Writes cpuset.mems and reads it back; -EIO where it did not take. The kernel moves memory in the
  * same moment, without limit, and rewrites policies by position (node_remap.h says how). An empty
  * set can be refused (-ENOSPC) where there are tasks.

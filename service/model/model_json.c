@@ -490,6 +490,7 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&json, "drift", drift_json(guest));
 	model_json_put(&json, "numatune", numatune);
 	model_json_put(&json, "cpuset_mems", model_json_nodes(guest->cpuset_mems));
+	model_json_put(&json, "cpuset_limit", model_json_nodes(guest->cpuset_limit));
 	model_json_put(&json, "resident_bytes", model_json_u64(guest->resident_bytes));
 	model_json_put(&json, "swapped_bytes", model_json_u64(guest->swapped_bytes));
 	model_json_put(&json, "unmapped_bytes", model_json_u64(guest->unmapped_bytes));

@@ -239,6 +239,7 @@ struct snapshot_guest {
 	uint64_t stored_numatune_nodes;			/* persistent XML; 0: none */
 	bool persistent;
 	uint64_t cpuset_mems;				/* effective; 0 where there is no cpuset controller */
+	uint64_t cpuset_limit;				/* what the groups above its own leave it; 0: they do not limit it */
 	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
 	bool cpus_pinned;
 	bool managed_by_ballast;			/* placement was changed round libvirt */

@@ -144,20 +144,30 @@ uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct dr
 	return bytes;
 }
 
+uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
+				  const struct snapshot_guest *guest)
+{
+	uint64_t nodes = plan_memory_nodes(input->snapshot) & ~snapshot_held_nodes(input->snapshot, NULL) &
+			 ~scope->nodes;
+
+	if (guest->allowed_nodes)
+		nodes &= guest->allowed_nodes;
+	if (guest->cpuset_limit)
+		nodes &= guest->cpuset_limit;
+	return nodes;
+}
+
 /* The nearest node with room, never one that is held; of equally near ones that with most room. -1:
  * none. */
 static int child_destination(const struct plan_input *input, const struct drain_scope *scope,
 			     const struct snapshot_guest *guest, int from, const uint64_t *taken)
 {
 	const struct snapshot *snapshot = input->snapshot;
-	uint64_t nodes =
-		plan_memory_nodes(snapshot) & ~snapshot_held_nodes(snapshot, NULL) & ~scope->nodes;
+	uint64_t nodes = drain_scope_destinations(input, scope, guest);
 	uint64_t best_room = 0;
 	uint8_t best_distance = 0;
 	int best = -1;
 
-	if (guest->allowed_nodes)
-		nodes &= guest->allowed_nodes;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		uint8_t distance = plan_distance(snapshot, from, node);
 		uint64_t room;

@@ -182,7 +182,8 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 		break;
 	case MOVE_FORM_NEAR_CPUS:
 		goal.to_nodes = guest->cpu_nodes & plan_memory_nodes(input->snapshot) &
-				~snapshot_held_nodes(input->snapshot, input->wish->drain);
+				~snapshot_held_nodes(input->snapshot, input->wish->drain) &
+				(guest->cpuset_limit ? guest->cpuset_limit : UINT64_MAX);
 		break;
 	case MOVE_FORM_CELLS:
 		goal.to_nodes = one_node_of_cells(guest, wish);

@@ -287,11 +287,11 @@ static void check_movable(struct check *check, const struct snapshot_guest *gues
 		    "each of its 1 GiB pages pauses it by 100 ms and more");
 }
 
-static void check_destination(struct check *check, const struct snapshot_guest *guest, int id)
+static void check_destination(struct check *check, const struct snapshot_guest *guest, int id, uint64_t bytes)
 {
 	const struct snapshot *snapshot = check->input->snapshot;
 	const struct snapshot_node *node = snapshot_node(snapshot, id);
-	char object[96];
+	char object[96], nodes[32];
 
 	snprintf(object, sizeof(object), "node %d", id);
 	if (!node)
@@ -306,6 +306,12 @@ static void check_destination(struct check *check, const struct snapshot_guest *
 		block(check, "invalid_target", REMAINDER_INVALID, object, 0,
 		      "change the guest's policy", "the policy of guest %s does not allow it",
 		      guest->name);
+	else if (bytes && !plan_guest_may_use(guest, id))
+		block(check, "guest_unmovable", REMAINDER_CPUSET_CANNOT_CHANGE, object, bytes,
+		      "give the node to its slice (systemctl set-property machine.slice AllowedMemoryNodes=), or choose "
+		      "one of these",
+		      "the control groups above guest %s leave it only nodes %s", guest->name,
+		      plan_nodes_text(guest->cpuset_limit, nodes));
 }
 
 /*
@@ -373,7 +379,7 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 		      "ask without lazy", "%s", move_lazy_refusal(input, guest, &goal));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (goal.destinations >> node & 1)
-			check_destination(check, guest, node);
+			check_destination(check, guest, node, goal.needs_bytes[node]);
 	check_cpus(check, &goal, object);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && wish->form == MOVE_FORM_MAP; node++) {
 		if (wish->map[node] < 0 || snapshot_node(input->snapshot, node))
@@ -660,12 +666,11 @@ static void check_guests(struct check *check, const struct drain_scope *scope)
 		plan_guest_object(next, object);
 		if (!drain_scope_child(input, scope, next, bytes, taken, &step, &child)) {
 			check_movable(check, next, bytes);
-			rooms_text(input, next,
-				   plan_memory_nodes(snapshot) &
-					   ~snapshot_held_nodes(snapshot, NULL) & ~scope->nodes &
-					   (next->allowed_nodes ? next->allowed_nodes : UINT64_MAX),
+			rooms_text(input, next, drain_scope_destinations(input, scope, next),
 				   scope->whole_nodes, rooms);
-			block(check, "no_room", REMAINDER_NO_ROOM, object, bytes, NULL,
+			block(check, "no_room", REMAINDER_NO_ROOM, object, bytes,
+			      next->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes"
+						 : NULL,
 			      "it needs %s; beyond the reserve and guests before it: %s",
 			      size_text_format(bytes, size), rooms);
 			continue;

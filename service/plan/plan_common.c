@@ -133,6 +133,11 @@ bool plan_guest_runs(const struct snapshot_guest *guest)
 	return guest->state == GUEST_STATE_RUNNING || guest->state == GUEST_STATE_PAUSED;
 }
 
+bool plan_guest_may_use(const struct snapshot_guest *guest, int node)
+{
+	return !guest->cpuset_limit || guest->cpuset_limit & plan_node_bit(node);
+}
+
 uint64_t plan_guest_huge_page(const struct snapshot_guest *guest)
 {
 	uint64_t largest = 0;

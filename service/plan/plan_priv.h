@@ -28,6 +28,8 @@ const char *plan_nodes_text(uint64_t nodes, char text[32]);
 
 /* plan_common.c: guests */
 bool plan_guest_runs(const struct snapshot_guest *guest);
+/* Do the control groups above the guest's own leave it this node? Nobody can widen its cpuset beyond that. */
+bool plan_guest_may_use(const struct snapshot_guest *guest, int node);
 uint64_t plan_guest_huge_page(const struct snapshot_guest *guest);	/* the largest of hugetlb; 0: no such backing */
 /* Resident in hugetlb pages of this size; of this size and larger ones with and_larger. */
 uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page_bytes, bool and_larger);
@@ -175,6 +177,9 @@ bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_bloc
 /* Resident bytes of the guest inside, exactly where it can be told, else not less than they are. */
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest);
+/* Nodes that a guest may go to out of the scope, whether or not there is room. */
+uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
+				  const struct snapshot_guest *guest);
 /*
  * The child move that takes the guest out of the scope. taken: room already promised to others, by node; may be NULL.
  * false: it fits nowhere.

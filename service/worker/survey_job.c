@@ -119,17 +119,22 @@ static uint64_t count_unmapped(const struct job_context *context, const struct g
 }
 
 /* 0 where there is no cpuset: no cgroup v2, or no controller. */
-static int read_cpuset(const struct job_context *context, uint64_t *ret_mems)
+static int read_cpuset(const struct job_context *context, struct worker_survey *survey)
 {
 	char path[CGROUP_MEMORY_PATH_SIZE];
-	struct node_set mems = {0};
+	struct node_set mems = {0}, limit = {0};
 	int rc = cgroup_memory_read_path(context->sysroot, context->job->process.pid, path);
 
 	if (!rc)
 		rc = cgroup_memory_read_effective_mems(context->sysroot, path, &mems);
+	if (!rc) {
+		cgroup_memory_guest_path(path);
+		rc = cgroup_memory_read_limit(context->sysroot, path, &limit);
+	}
 	if (rc && rc != -ENOENT && rc != -ENODEV)
 		return rc;
-	*ret_mems = node_mask_from_set(&mems);
+	survey->cpuset_mems = node_mask_from_set(&mems);
+	survey->cpuset_limit = node_mask_from_set(&limit);
 	return 0;
 }
 
@@ -347,7 +352,7 @@ static void run(struct job_context *context, const struct guest_view *view,
 		return;
 	}
 	survey->unmapped_bytes = count_unmapped(context, view, present);
-	rc = read_cpuset(context, &survey->cpuset_mems);
+	rc = read_cpuset(context, survey);
 	if (!rc)
 		rc = read_cpu_nodes(context, &survey->cpu_nodes);
 	if (rc && rc != -ESRCH) {

@@ -592,7 +592,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -605,7 +605,8 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 json_number(survey->pinned_bytes), "private_bytes",
 			 json_number(survey->private_bytes), "transparent_huge_bytes",
 			 json_number(survey->transparent_huge_bytes), "sharers", sharers, "counted",
-			 (int)survey->counted, "counted_bytes", counted);
+			 (int)survey->counted, "counted_bytes", counted, "cpuset_limit",
+			 model_json_nodes(survey->cpuset_limit));
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -727,21 +728,21 @@ static int survey_parse_sharers(const json_t *sharers, struct worker_survey *sur
 
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
-	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *cpus,
+	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
 		*dimms, *pinned, *private, *huge, *sharers, *counted;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
 		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms,
 		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
-		    "counted_bytes", &counted);
+		    "counted_bytes", &counted, "cpuset_limit", &limit);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -781,6 +782,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		rc = take_nodes(policy_nodes, &survey->policy_nodes, failure, "policy_nodes");
 	if (!rc)
 		rc = take_nodes(mems, &survey->cpuset_mems, failure, "cpuset_mems");
+	if (!rc)
+		rc = take_nodes(limit, &survey->cpuset_limit, failure, "cpuset_limit");
 	if (!rc)
 		rc = take_nodes(cpus, &survey->cpu_nodes, failure, "cpu_nodes");
 	return rc ? rc : survey_parse_dimms(dimms, survey, failure);

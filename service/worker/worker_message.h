@@ -99,7 +99,7 @@ struct worker_survey {
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
 	enum policy_mode policy_mode;
 	uint64_t policy_nodes;
-	uint64_t cpuset_mems;
+	uint64_t cpuset_mems, cpuset_limit;
 	uint64_t cpu_nodes;
 	bool vfio, userfaultfd, locked, encrypted;
 	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;

@@ -94,6 +94,36 @@ static void test_mems(void)
 	CHECK_INT(cgroup_memory_read_mems(tree.sysroot, "/g", &mems), -EBADMSG);
 }
 
+static void test_limit(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct node_set limit;
+	char text[NODE_SET_TEXT_SIZE];
+
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.controllers", "cpuset memory\n");
+	add_group(&tree, "/a.slice", "0-2", "0-1");
+	add_group(&tree, "/a.slice/b.slice", "", "0-1");
+	add_group(&tree, "/a.slice/b.slice/c.slice", "2-3", "1");
+	add_group(&tree, "/a.slice/b.slice/c.slice/guest.scope", "1", "1");
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice/b.slice/c.slice/guest.scope", &limit), 0);
+	CHECK_STR(node_set_format(&limit, text, sizeof(text)), "2");
+	/* Its own does not limit it, nor one below that has nothing in common with it. */
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice/b.slice", &limit), 0);
+	CHECK_STR(node_set_format(&limit, text, sizeof(text)), "0-2");
+	fixture_tree_write(&tree, "/sys/fs/cgroup/a.slice/b.slice/c.slice/cpuset.mems", "3\n");
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice/b.slice/c.slice/guest.scope", &limit), 0);
+	CHECK_STR(node_set_format(&limit, text, sizeof(text)), "0-2");
+	/* Without the controller there, and at the top, nothing limits. */
+	fixture_tree_remove(&tree, "/sys/fs/cgroup/a.slice/cpuset.mems");
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice/b.slice", &limit), 0);
+	CHECK_TRUE(node_set_is_empty(&limit));
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice", &limit), 0);
+	CHECK_TRUE(node_set_is_empty(&limit));
+	fixture_tree_write(&tree, "/sys/fs/cgroup/a.slice/cpuset.mems", "what\n");
+	CHECK_INT(cgroup_memory_read_limit(tree.sysroot, "/a.slice/b.slice", &limit), -EBADMSG);
+}
+
 static void test_stat(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -189,6 +219,7 @@ int main(void)
 		{"resident", test_resident},
 		{"paths", test_paths},
 		{"mems", test_mems},
+		{"limit", test_limit},
 		{"stat", test_stat},
 		{"make", test_make},
 	};

@@ -82,13 +82,16 @@ def outside_cpuset(traps):
     """The slice above the guest does not allow the destination: nobody can widen the guest's cpuset to it."""
     node, path = traps.away(), "/sys/fs/cgroup/machine/cpuset.mems"
     before = traps.host.read(path).strip()
-    nodes = evidence.Memory(traps.guest).nodes
+    nodes, cpusets = evidence.Memory(traps.guest).nodes, evidence.cpusets(traps.guest)
     traps.host.write(path, f"0,{3 - node},3")
     try:
-        answer = traps.ballast.ctl("move", traps.guest.name, "--to", node, check=False)
-        check(answer.rc in (ctl.REFUSED, ctl.FAILED), f"exit code: {answer}")
-        check("cpuset_cannot_change" in answer.out + answer.err, f"the reason: {answer}")
+        for words in (("--dry-run",), ()):
+            answer = traps.ballast.ctl("move", traps.guest.name, "--to", node, *words, check=False)
+            check_equal(answer.rc, ctl.REFUSED, f"exit code of move {' '.join(words)}: {answer}")
+            check("cpuset_cannot_change" in answer.out + answer.err, f"the reason: {answer}")
+            check("AllowedMemoryNodes" in answer.out + answer.err, f"the way out: {answer}")
         check_equal(evidence.Memory(traps.guest).nodes.keys(), nodes.keys(), "nodes after the refusal")
+        check_equal(evidence.cpusets(traps.guest), cpusets, "cpusets of the guest after the refusal")
     finally:
         # A cpuset cannot be set back to empty: all nodes is the same.
         traps.host.write(path, before or "0-3")

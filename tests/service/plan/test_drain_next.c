@@ -113,6 +113,8 @@ static void largest_first_and_never_below_the_reserve(void)
 
 static void held_and_forbidden_nodes_are_left_out(void)
 {
+	struct remainder_list blockers;
+	struct failure failure;
 	struct world world;
 	struct snapshot_guest *guest;
 
@@ -130,6 +132,23 @@ static void held_and_forbidden_nodes_are_left_out(void)
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	expect_run(&world, "cordon move offline done");
 	CHECK_INT(world.history[1].step.child->move.map[3], 0);
+	world_done(&world);
+
+	/* What its slice does not leave it is no place to go to. */
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 100 * MIB);
+	guest->cpuset_limit = 1 << 2 | 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	expect_run(&world, "cordon move offline done");
+	CHECK_INT(world.history[1].step.child->move.map[3], 2);
+	world_done(&world);
+	world_init(&world);
+	guest = bound_guest(&world, "db1", 100 * MIB);
+	guest->cpuset_limit = 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	CHECK_INT(plan_check(&world.input, &blockers, &failure), -EPERM);
+	CHECK_INT(blockers.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_TRUE(strstr(blockers.items[0].way_out, "AllowedMemoryNodes=") != NULL);
 	world_done(&world);
 }
 

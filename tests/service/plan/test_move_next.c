@@ -337,6 +337,36 @@ static void a_cpuset_that_cannot_change_is_told(void)
 	world_done(&world);
 }
 
+static void what_the_slice_does_not_leave_is_refused(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->cpuset_mems = 1 << 1;
+	guest->cpuset_limit = 1 << 1 | 1 << 2;
+	world_wish_move(&world, "g1", 1 << 0);
+	check_blocker(&world, REMAINDER_CPUSET_CANNOT_CHANGE, 100 * MIB);
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->blockers.count, 1);
+	CHECK_STR(plan->blockers.items[0].detail, "the control groups above guest g1 leave it only nodes 1,2");
+	CHECK_TRUE(strstr(plan->blockers.items[0].way_out, "AllowedMemoryNodes=") != NULL);
+	world.wish.move.to_nodes = 1 << 2;
+	check_code(&world, "");
+	/* Nothing has to go there. */
+	world.wish.move.to_nodes = 1 << 0 | 1 << 1;
+	check_code(&world, "");
+	/* Of the nodes of its CPUs those that it may use. */
+	guest->cpu_nodes = 1 << 0 | 1 << 2;
+	world.wish.move.form = MOVE_FORM_NEAR_CPUS;
+	check_code(&world, "");
+	expect_run(&world, "cpuset memory_policy move cpuset done");
+	CHECK_INT(guest->node_bytes[2], 100 * MIB);
+	world_done(&world);
+}
+
 static void what_cannot_move_is_refused(void)
 {
 	struct world world;
@@ -821,6 +851,7 @@ static const struct unit_case cases[] = {
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},
+	{"what the slice does not leave is refused", what_the_slice_does_not_leave_is_refused},
 	{"what cannot move is refused", what_cannot_move_is_refused},
 };
 

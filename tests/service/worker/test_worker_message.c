@@ -228,6 +228,7 @@ static void test_survey(void)
 	survey->policy_mode = POLICY_MODE_BIND;
 	survey->policy_nodes = 8;
 	survey->cpuset_mems = 15;
+	survey->cpuset_limit = 7;
 	survey->cpu_nodes = 1;
 	survey->vfio = true;
 	survey->locked = true;
