@@ -138,14 +138,18 @@ static uint64_t resident_outside(const struct snapshot_guest *guest, uint64_t no
 static uint64_t opaque_left(const struct plan_input *input, uint64_t expected_bytes)
 {
 	const struct step_record *last = plan_last(input, STEP_KIND_MOVE_PAGES);
-	uint64_t told;
+	uint64_t told = 0;
 
 	if (!last)
 		return expected_bytes;
 	if (last->state == STEP_STATE_DONE)
 		return 0;
-	told = remainder_list_bytes(&last->remainder);
-	return told ? told : last->step.bytes - plan_min(last->step.bytes, last->bytes_done);
+	if (!remainder_list_bytes(&last->remainder))
+		return last->step.bytes - plan_min(last->step.bytes, last->bytes_done);
+	for (size_t i = 0; i < last->remainder.count; i++)
+		if (!move_remainder_is_unseen(last->remainder.items[i].code))
+			told += last->remainder.items[i].bytes;
+	return told;
 }
 
 static void find_cells(const struct plan_input *input, const struct snapshot_guest *guest,

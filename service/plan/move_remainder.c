@@ -205,9 +205,15 @@ static void tell_rest(struct mover *mover, const struct step_record *last, uint6
 		     rest);
 }
 
+bool move_remainder_is_unseen(enum remainder_code code)
+{
+	return code == REMAINDER_NOT_MAPPED || code == REMAINDER_SWAPPED;
+}
+
 void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why)
 {
 	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
+	struct remainder_list *list = &mover->decision->remainder;
 	uint64_t rest = mover->goal.left_bytes;
 
 	mover->decision->kind = DECISION_KIND_GIVE_UP;
@@ -215,10 +221,12 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 		tell_by_node(mover, code, why, rest);
 		return;
 	}
-	if (last)
-		plan_take_remainder(&mover->decision->remainder, &last->remainder, &rest);
-	if (rest || mover->decision->remainder.count == 0)
+	for (size_t i = 0; last && i < last->remainder.count; i++)
+		if (!move_remainder_is_unseen(last->remainder.items[i].code))
+			plan_take_entry(list, &last->remainder.items[i], &rest);
+	if (rest || list->count == 0)
 		tell_rest(mover, last, rest);
+	move_remainder_unseen(mover);
 }
 
 void move_remainder_unseen(struct mover *mover)
@@ -226,20 +234,25 @@ void move_remainder_unseen(struct mover *mover)
 	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
 	const struct snapshot_guest *guest = mover->guest;
 	struct remainder_list *list = &mover->decision->remainder;
-	uint64_t unmapped = guest->unmapped_bytes;
+	/* What only the memfd has may be in memory or in swap: the survey does not tell these apart. */
+	uint64_t file_only = guest->unmapped_bytes, swapped = guest->swapped_bytes;
 
 	if (guest->private_bytes)
 		remainder_list_add(list, REMAINDER_PRIVATE_MEMORY, mover->object,
 				   guest->private_bytes, NULL,
 				   "its private memory (guest_memfd) cannot be moved");
-	for (size_t i = 0; last && unmapped && i < last->remainder.count; i++) {
+	for (size_t i = 0; last && i < last->remainder.count; i++) {
 		struct remainder entry = last->remainder.items[i];
+		uint64_t own = entry.code == REMAINDER_SWAPPED ? plan_min(entry.bytes, swapped) : 0;
+		uint64_t shared = plan_min(entry.bytes - own, file_only);
 
-		if (entry.code != REMAINDER_NOT_MAPPED)
+		if (!move_remainder_is_unseen(entry.code))
 			continue;
-		entry.bytes = plan_min(entry.bytes, unmapped);
-		unmapped -= entry.bytes;
-		remainder_list_add_copy(list, &entry);
+		swapped -= own;
+		file_only -= shared;
+		entry.bytes = own + shared;
+		if (entry.bytes)
+			remainder_list_add_copy(list, &entry);
 	}
 	if (list->count)
 		mover->decision->kind = DECISION_KIND_GIVE_UP;

@@ -280,16 +280,20 @@ void plan_decide(struct decision *decision, const struct step *step)
 	decision->step = *step;
 }
 
+void plan_take_entry(struct remainder_list *to, const struct remainder *from, uint64_t *rest)
+{
+	struct remainder entry = *from;
+
+	entry.bytes = plan_min(entry.bytes, *rest);
+	if (!entry.bytes)
+		return;
+	remainder_list_add_copy(to, &entry);
+	*rest -= entry.bytes;
+}
+
 void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from,
 			 uint64_t *rest)
 {
-	for (size_t i = 0; i < from->count && *rest; i++) {
-		struct remainder entry = from->items[i];
-
-		entry.bytes = plan_min(entry.bytes, *rest);
-		if (!entry.bytes)
-			continue;
-		remainder_list_add_copy(to, &entry);
-		*rest -= entry.bytes;
-	}
+	for (size_t i = 0; i < from->count; i++)
+		plan_take_entry(to, &from->items[i], rest);
 }

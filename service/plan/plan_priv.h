@@ -61,6 +61,7 @@ uint64_t plan_min(uint64_t a, uint64_t b);
 void plan_step_init(struct step *step, enum step_kind kind, const struct snapshot_guest *guest);
 void plan_decide(struct decision *decision, const struct step *step);
 /* Entries of from, cut so that they sum up to at most *rest, which shrinks by them. */
+void plan_take_entry(struct remainder_list *to, const struct remainder *from, uint64_t *rest);
 void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from, uint64_t *rest);
 
 /* resize_next.c, resize_remainder.c */
@@ -156,7 +157,9 @@ void move_remainder_warn(struct mover *mover);
  * what the last pass told, and for what it did not the best that is known.
  */
 void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why);
-/* What did not move although every resident page is where it belongs: memory that no page table of QEMU shows. */
+/* Reasons for bytes that no page table of QEMU shows: they are beside the goal's left bytes. */
+bool move_remainder_is_unseen(enum remainder_code code);
+/* Those of the last pass, as far as a look after it still finds such bytes; and guest_memfd. Gives up where there are any. */
 void move_remainder_unseen(struct mover *mover);
 
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */

@@ -471,16 +471,23 @@ static void what_stays_is_told_apart(void)
 	world_next(&world);
 	record = world_record(&world, STEP_STATE_FAILED, 0);
 	remainder_list_add(&record->remainder, REMAINDER_NO_ROOM, "node 1", 5 * MIB, NULL, "full");
+	remainder_list_add(&record->remainder, REMAINDER_SWAPPED, "guest g1", 9 * MIB, NULL, "in swap");
+	guest->swapped_bytes = 2 * MIB;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
-	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 40 * MIB);
+	/* What no page table shows comes on top, as far as it is still so: 2 MiB of its own and 6 of the file. */
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), (40 + 64 + 8) * MIB);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_PINNED);
 	CHECK_INT(world.decision.remainder.items[1].bytes, 30 * MIB);
 	CHECK_INT(world.decision.remainder.items[2].code, REMAINDER_PAGE_BUSY);
 	CHECK_INT(world.decision.remainder.items[2].bytes, 5 * MIB);
 
+	CHECK_INT(world.decision.remainder.items[4].code, REMAINDER_SWAPPED);
+	CHECK_INT(world.decision.remainder.items[4].bytes, 8 * MIB);
+
 	/* Every resident page has come; what no page table shows has not. */
-	guest->node_bytes[1] = 0;
+	guest->node_bytes[1] = guest->swapped_bytes = 0;
+	record->remainder.items[1].bytes = 0;
 	remainder_list_add(&record->remainder, REMAINDER_NOT_MAPPED, "node 1", 8 * MIB, NULL,
 			   "in the file only");
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
@@ -489,7 +496,15 @@ static void what_stays_is_told_apart(void)
 	CHECK_INT(world.decision.remainder.items[0].bytes, 64 * MIB);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_NOT_MAPPED);
 	CHECK_INT(world.decision.remainder.items[1].bytes, 6 * MIB);
+	/* Swapped out alone is a reason too. */
 	guest->private_bytes = guest->unmapped_bytes = 0;
+	guest->swapped_bytes = 3 * MIB;
+	record->remainder.items[1].bytes = 9 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_SWAPPED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 3 * MIB);
+	guest->swapped_bytes = 0;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
 	world_done(&world);
 }
