@@ -229,6 +229,8 @@ void operation_end_turn(struct operation *operation);
 /* ---- operation_undo.c ---- */
 /* Lists what is to be undone: all steps of the operation, last first. 0 or -ENOMEM. */
 int operation_undo_list_all(struct operation *operation);
+/* Is any of its steps, as they stand, one that undoing would put back? */
+bool operation_undo_has_any(const struct operation_record *record);
 /* Of the subject's step that the running undo step names. 0, -ENOENT or -ENOMEM. */
 int operation_undo_list_step(struct operation *operation, const struct step *step);
 void operation_undo_turn(struct operation *operation);

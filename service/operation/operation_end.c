@@ -77,6 +77,15 @@ static bool has_gained(const struct operation_record *record)
 	return false;
 }
 
+/*
+ * Failed means that nothing of it is left done. A move of which not one page came would else leave a guest whose policy,
+ * cpuset and CPUs are elsewhere than its memory.
+ */
+static bool is_in_vain(const struct operation_record *record)
+{
+	return record->wish.kind == OPERATION_KIND_MOVE && !has_gained(record) && operation_undo_has_any(record);
+}
+
 /* ---- the end ---- */
 
 static void set_error(struct operation_record *record)
@@ -194,7 +203,7 @@ void operation_end_give_up(struct operation *operation)
 		operation_end_as(operation, OPERATION_STATE_CANCELLED);
 		return;
 	}
-	if (operation_end_restores(record) && !operation->keeps_locks) {
+	if ((operation_end_restores(record) || is_in_vain(record)) && !operation->keeps_locks) {
 		/* The error tells recovery that this undo ends in failed, not in cancelled. */
 		set_error(record);
 		record->undo_wanted = true;

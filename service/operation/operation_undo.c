@@ -46,6 +46,14 @@ static bool is_undoable(const struct step_record *step)
 	return step->step.undoable || step->step.kind == STEP_KIND_CORDON;
 }
 
+bool operation_undo_has_any(const struct operation_record *record)
+{
+	for (size_t i = 0; i < record->step_count; i++)
+		if (is_undoable(&record->steps[i]))
+			return true;
+	return false;
+}
+
 static int add_item(struct operation *operation, struct operation *owner, size_t index)
 {
 	struct operation_undo_item *grown =

@@ -107,17 +107,40 @@ static uint64_t bound_nodes(const struct snapshot_guest *guest)
 	return bound;
 }
 
-/* What this operation widened is narrowed again, to where the guest is allowed and belongs now. */
+/* A move before this one widened it, and ended before it could narrow it again: libvirt gives a strict guest the nodes
+ * of its numatune and no more. */
+static bool was_left_wide(const struct snapshot_guest *guest)
+{
+	return guest->managed_by_ballast &&
+	       (guest->numatune_mode == NUMATUNE_MODE_STRICT || guest->numatune_mode == NUMATUNE_MODE_RESTRICTIVE) &&
+	       plan_node_count(guest->cpuset_mems) > plan_node_count(guest->numatune_nodes);
+}
+
+static void warn_of_wide(struct mover *mover, const struct step_record *wide)
+{
+	const struct step_record *last = plan_last(mover->input, STEP_KIND_NUMATUNE);
+
+	if (!last)
+		last = plan_last(mover->input, STEP_KIND_CPUSET);
+	if (last && last != wide && last->state != STEP_STATE_DONE)
+		remainder_list_add(&mover->decision->warnings, REMAINDER_CPUSET_CANNOT_CHANGE, mover->object, 0,
+				   "move it again, or narrow its cpuset by hand",
+				   "its cpuset could not be narrowed and was left wide");
+}
+
+/* What was widened is narrowed again, to where the guest is allowed and belongs now. */
 static bool narrow_next(struct mover *mover)
 {
 	const struct step_record *wide = widening(mover->input);
 	uint64_t leave, narrow;
 	struct step step;
 
-	if (!wide || wide->state == STEP_STATE_FAILED ||
-	    plan_tried(mover->input, STEP_KIND_CPUSET) > 1 ||
-	    plan_tried(mover->input, STEP_KIND_NUMATUNE))
+	if (wide ? wide->state == STEP_STATE_FAILED : !was_left_wide(mover->guest))
 		return false;
+	if (plan_tried(mover->input, STEP_KIND_CPUSET) > 1 || plan_tried(mover->input, STEP_KIND_NUMATUNE)) {
+		warn_of_wide(mover, wide);
+		return false;
+	}
 	/* Only what was a source is closed: other nodes that were allowed before stay so. */
 	leave = first_sources(mover) & ~mover->goal.destinations;
 	narrow = (mover->guest->cpuset_mems & ~leave) | mover->goal.destinations |
@@ -301,6 +324,7 @@ static void finish(struct mover *mover)
 		mover->decision->kind = DECISION_KIND_DONE;
 		move_remainder_unseen(mover);
 		move_free_missing(mover);
+		move_remainder_unmet(mover);
 		return;
 	}
 	if (!plan_guest_runs(guest))
@@ -316,6 +340,7 @@ static void finish(struct mover *mover)
 	else
 		move_remainder_left(mover, REMAINDER_NONE, NULL);
 	move_free_missing(mover);
+	move_remainder_unmet(mover);
 }
 
 void move_next(const struct plan_input *input, struct decision *ret_decision)

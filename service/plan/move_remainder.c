@@ -257,3 +257,42 @@ void move_remainder_unseen(struct mover *mover)
 	if (list->count)
 		mover->decision->kind = DECISION_KIND_GIVE_UP;
 }
+
+/* Part of a policy is what there is where only some of the memory has one that can be set from outside. */
+static bool is_unmet(const struct step_record *record)
+{
+	return record->state == STEP_STATE_FAILED ||
+	       (record->state == STEP_STATE_PARTIAL && record->step.kind != STEP_KIND_MEMORY_POLICY &&
+		!plan_was_cut(record));
+}
+
+void move_remainder_unmet(struct mover *mover)
+{
+	static const struct {
+		enum step_kind kind;
+		enum remainder_code code;
+	} wished[] = {
+		{STEP_KIND_MEMORY_POLICY, REMAINDER_POLICY_NOT_SETTABLE},
+		{STEP_KIND_CPUS, REMAINDER_LIBVIRT_REFUSED},
+		{STEP_KIND_PERSIST, REMAINDER_STORED_XML},
+	};
+
+	for (size_t i = 0; i < sizeof(wished) / sizeof(wished[0]) && plan_guest_runs(mover->guest); i++) {
+		const struct step_record *last = plan_last(mover->input, wished[i].kind);
+		char text[160];
+
+		if (!last || !is_unmet(last))
+			continue;
+		mover->decision->kind = DECISION_KIND_GIVE_UP;
+		/* The bytes of a remainder are those that stayed: of these none is known to have. */
+		for (size_t n = 0; n < last->remainder.count; n++) {
+			struct remainder entry = last->remainder.items[n];
+
+			entry.bytes = 0;
+			remainder_list_add_copy(&mover->decision->remainder, &entry);
+		}
+		if (last->remainder.count == 0)
+			remainder_list_add(&mover->decision->remainder, wished[i].code, mover->object, 0, NULL,
+					   "step %u, %s, failed", last->n, step_describe(&last->step, text));
+	}
+}

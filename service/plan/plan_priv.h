@@ -159,6 +159,8 @@ void move_remainder_warn(struct mover *mover);
 void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why);
 /* Reasons for bytes that no page table of QEMU shows: they are beside the goal's left bytes. */
 bool move_remainder_is_unseen(enum remainder_code code);
+/* What belongs to the wish beside the pages, and did not come about: policy, CPUs, stored XML. Gives up where there is any. */
+void move_remainder_unmet(struct mover *mover);
 /* Those of the last pass, as far as a look after it still finds such bytes; and guest_memfd. Gives up where there are any. */
 void move_remainder_unseen(struct mover *mover);
 

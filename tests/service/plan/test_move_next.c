@@ -320,6 +320,66 @@ static void a_restrictive_guest_is_told_to_libvirt(void)
 	world_done(&world);
 }
 
+static void what_belongs_to_the_wish_and_failed_is_told(void)
+{
+	static const enum step_kind kinds[] = {STEP_KIND_MEMORY_POLICY, STEP_KIND_CPUS, STEP_KIND_PERSIST};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct world world;
+		struct snapshot_guest *guest;
+
+		world_init(&world);
+		guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+		guest->persistent = true;
+		guest->stored_numatune_nodes = 1 << 1;
+		guest->cpu_nodes = 1 << 1;
+		world_wish_move(&world, "g1", 1 << 0);
+		world.wish.move.cpus = world.wish.move.persist = true;
+		while (world_next(&world)->kind == DECISION_KIND_STEP && world.history_count < 9) {
+			bool fails = world.decision.step.kind == kinds[i];
+
+			if (!fails)
+				world_perform(&world);
+			else
+				world_record(&world, STEP_STATE_FAILED, 0);
+		}
+		CHECK_INT(world.decision.kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(world.decision.remainder.count, 1);
+		CHECK_INT(remainder_list_bytes(&world.decision.remainder), 0);
+		CHECK_INT(guest->node_bytes[0], 100 * MIB);
+		world_done(&world);
+	}
+}
+
+static void what_an_earlier_move_left_wide_is_narrowed(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->node_bytes[2] = 20 * MIB;
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 2;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->numatune_nodes = 1 << 1;
+	guest->cpuset_mems = 1 << 1 | 1 << 2;
+	guest->managed_by_ballast = true;
+	world_wish_move(&world, "g1", 1 << 1);
+	expect_run(&world, "memory_policy move cpuset done");
+	CHECK_INT(guest->cpuset_mems, 1 << 1);
+	world_done(&world);
+	/* What somebody else has made wide stays so. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->numatune_nodes = 1 << 1;
+	guest->cpuset_mems = 1 << 1 | 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, "memory_policy move done");
+	world_done(&world);
+}
+
 static void a_cpuset_that_cannot_change_is_told(void)
 {
 	struct world world;
@@ -865,6 +925,8 @@ static const struct unit_case cases[] = {
 	{"cells go by the mover's word", cells_go_by_the_movers_word},
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
+	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
+	{"what an earlier move left wide is narrowed", what_an_earlier_move_left_wide_is_narrowed},
 	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},
 	{"what the slice does not leave is refused", what_the_slice_does_not_leave_is_refused},
 	{"what cannot move is refused", what_cannot_move_is_refused},
