@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
+ * A small guest goes through one pair first: that says how large the one of the proof may be.
+ *
  * main thread:  wait for the first pass -> measure a quiet pause -> move to and fro between the
  *               nodes, each ordered pair once, and let the guest look at every page after each
  *               -> stop
@@ -29,9 +31,9 @@
 #define STUCK_MS 20000
 #define QUIET_US 200000
 #define POLL_US	 2000
-/* Its memory is no more than what the guest goes over in this time, or the smallest that there is: a KVM that is
- * emulated itself writes some hundred pages a second. */
-#define SPEED_MS    300
+/* What one pair may take, with the guest's look at every page after it: a moment on any processor, but where KVM is
+ * emulated itself the kernel may move a hundred pages a second under a running vCPU. */
+#define PAIR_MS	    500
 #define LEAST_BYTES (UINT64_C(1) << 20)
 /* A page that was busy for a moment is moved with the next try. */
 #define TRIES	 3
@@ -58,6 +60,14 @@ size_t proof_job_pairs(uint64_t nodes, struct proof_pair *pairs, size_t *ret_lef
 	return count;
 }
 
+uint64_t proof_job_fit(uint64_t tried_bytes, uint64_t took_ms, uint64_t page_bytes, uint64_t most_bytes)
+{
+	uint64_t bytes = tried_bytes * PAIR_MS / (took_ms ? took_ms : 1);
+
+	bytes -= bytes % page_bytes;
+	return bytes < tried_bytes ? tried_bytes : bytes < most_bytes ? bytes : most_bytes;
+}
+
 struct proof {
 	struct job_context *context;
 	enum microvm_backing backing;
@@ -74,6 +84,8 @@ struct proof {
 	struct page_move *move;	    /* owned */
 	struct physical_map *physical; /* owned */
 	uint64_t quiet_pause_us;
+	uint64_t pair_ms; /* of the small guest's one pair */
+	uint64_t torn_words;
 	/* The vCPU thread's, read after it was joined. */
 	enum microvm_end end;
 	int error;
@@ -153,16 +165,29 @@ static bool choose(struct proof *proof)
 	return false;
 }
 
-/* Where this thread's new pages come from, as long as there are any. */
-static void prefer(int node)
+/*
+ * Builds the guest with its memory on the node `home`, and with that as the memory's own policy: AutoNUMA leaves such
+ * memory alone (mm/mempolicy.c vma_policy_mof), and would else take back what is moved while it is moved. Where there
+ * are no policies the pages are moved there before anything is measured.
+ */
+static int new_vm(const struct microvm_options *options, int home, struct microvm **ret_vm,
+		  struct failure *failure)
 {
 	unsigned long mask[SNAPSHOT_NODES_MAX / (8 * sizeof(unsigned long)) + 1] = {0};
+	unsigned long bits = SNAPSHOT_NODES_MAX + 1;
+	uint64_t bytes;
+	void *memory;
+	int rc;
 
-	if (node >= 0)
-		mask[(size_t)node / (8 * sizeof(*mask))] = 1UL << (size_t)node % (8 * sizeof(*mask));
-	/* Best effort: the pages are moved there before anything is measured. */
-	(void)syscall(SYS_set_mempolicy, node >= 0 ? MPOL_PREFERRED : MPOL_DEFAULT,
-		      node >= 0 ? mask : NULL, node >= 0 ? (unsigned long)SNAPSHOT_NODES_MAX + 1 : 0UL);
+	mask[(size_t)home / (8 * sizeof(*mask))] = 1UL << (size_t)home % (8 * sizeof(*mask));
+	(void)syscall(SYS_set_mempolicy, MPOL_PREFERRED, mask, bits);
+	rc = microvm_new(options, ret_vm, failure);
+	(void)syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0UL);
+	if (rc)
+		return rc;
+	memory = microvm_memory(*ret_vm, &bytes);
+	(void)syscall(SYS_mbind, memory, bytes, MPOL_PREFERRED, mask, bits, 0);
+	return 0;
 }
 
 /* How much of its memory lies in pages of the proof's size or larger; UINT64_MAX where it cannot be told. */
@@ -191,9 +216,7 @@ static bool make_vm(struct proof *proof)
 	const char *memory;
 	int rc;
 
-	prefer(proof->home);
-	rc = microvm_new(&options, &proof->vm, &context->result->failure);
-	prefer(-1);
+	rc = new_vm(&options, proof->home, &proof->vm, &context->result->failure);
 	if (rc == -ENOMEM && proof->backing == MICROVM_BACKING_HUGETLB) {
 		failure_format(&context->result->failure, text, sizeof(text));
 		skip(proof, "%.150s", text);
@@ -215,43 +238,12 @@ static bool make_vm(struct proof *proof)
 	return true;
 }
 
-/* The most that the guest goes over in a moment, in whole pages. */
-static uint64_t fitting_bytes(const struct proof *proof)
-{
-	uint64_t least = proof->page_bytes > LEAST_BYTES ? proof->page_bytes : LEAST_BYTES, bytes;
-	struct microvm_stats stats;
-
-	microvm_read_stats(proof->vm, &stats);
-	bytes = stats.pages * 4096;
-	bytes -= bytes % proof->page_bytes;
-	return bytes < least ? least : bytes < proof->bytes ? bytes : proof->bytes;
-}
-
-static void drop_vm(struct proof *proof)
-{
-	proof->vm = microvm_free(proof->vm);
-	free(proof->addresses);
-	proof->addresses = NULL;
-}
-
-/* Lets the guest run for a moment, and makes it smaller where it is slow. False with the result filled. */
-static bool fit_vm(struct proof *proof)
-{
-	/* What goes wrong goes wrong again, and is told then. */
-	(void)microvm_run(proof->vm, SPEED_MS, &proof->end, NULL);
-	proof->bytes = fitting_bytes(proof);
-	drop_vm(proof);
-	return make_vm(proof);
-}
-
 /* False with the result filled. */
 static bool make_mover(struct proof *proof)
 {
 	struct job_context *context = proof->context;
 	struct page_survey_options survey_options = {0};
 	struct page_move_options options = {.pid = 0, .look_first = true};
-	char text[SIZE_TEXT_SIZE];
-	uint64_t huge;
 	int rc = physical_map_read(context->sysroot, &proof->physical);
 
 	survey_options.map = proof->physical;
@@ -264,6 +256,15 @@ static bool make_mover(struct proof *proof)
 		job_context_fail(context, rc, "microVM", "cannot find its pages");
 		return false;
 	}
+	return true;
+}
+
+/* Is what should be transparent huge pages made of them? False with the result filled. */
+static bool is_whole(struct proof *proof)
+{
+	char text[SIZE_TEXT_SIZE];
+	uint64_t huge;
+
 	if (proof->backing != MICROVM_BACKING_THP)
 		return true;
 	huge = huge_bytes(proof);
@@ -410,7 +411,7 @@ static void tell_pairs(struct proof *proof)
 	json_object_set_new(values, "pairs", list);
 }
 
-static void tell_facts(struct proof *proof, uint64_t torn_words)
+static void tell_facts(struct proof *proof)
 {
 	json_t *values = put_head(proof), *nodes = json_array();
 	struct microvm_stats stats;
@@ -421,7 +422,7 @@ static void tell_facts(struct proof *proof, uint64_t torn_words)
 			json_array_append_new(nodes, json_integer(node));
 	json_object_update_new(
 		values, json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "memory_bytes",
-				  (json_int_t)proof->bytes, "torn_words", (json_int_t)torn_words,
+				  (json_int_t)proof->bytes, "torn_words", (json_int_t)proof->torn_words,
 				  "rounds", (json_int_t)stats.rounds, "quiet_pause_us",
 				  (json_int_t)proof->quiet_pause_us, "longest_pause_us",
 				  (json_int_t)proof->context->result->longest_pause_us,
@@ -432,20 +433,22 @@ static void tell_facts(struct proof *proof, uint64_t torn_words)
 				  "left_out_nodes", nodes));
 }
 
-static void judge(struct proof *proof, int rc, uint64_t torn_words)
+static void judge(struct proof *proof, int rc)
 {
 	struct job_context *context = proof->context;
 
-	if (proof->error || proof->end == MICROVM_END_KVM_ERROR) {
+	if (context->stop != WORKER_CONTROL_GO) {
+		job_context_settle(context, "microVM", 0, context->result->bytes_done > 0);
+	} else if (proof->error || proof->end == MICROVM_END_KVM_ERROR) {
 		job_context_fail(context, proof->error ? proof->error : EIO, "microVM",
 				 "cannot run it");
 		if (failure_is_set(&proof->failure))
 			context->result->failure = proof->failure;
-	} else if (proof->end == MICROVM_END_CORRUPT || torn_words) {
+	} else if (proof->end == MICROVM_END_CORRUPT || proof->torn_words) {
 		job_context_fail(context, 0, "microVM", "its memory was damaged by a move");
 		failure_set_cause(&context->result->failure,
 				  "%llu words were not as the guest had written them",
-				  (unsigned long long)torn_words);
+				  (unsigned long long)proof->torn_words);
 	} else if (proof->end == MICROVM_END_NO_PROGRESS || rc == -ETIME) {
 		job_context_fail(context, ETIME, "microVM", "cannot run it");
 		failure_set_cause(&context->result->failure,
@@ -457,28 +460,81 @@ static void judge(struct proof *proof, int rc, uint64_t torn_words)
 	}
 }
 
-static void prove(struct proof *proof)
+/*
+ * Does the work of the main thread while the vCPU runs, and compares every word after it. False with the result filled:
+ * the vCPU's thread cannot be started.
+ */
+static bool run_beside(struct proof *proof, int (*work)(struct proof *proof), int *ret_rc)
 {
-	struct job_context *context = proof->context;
-	uint64_t torn_words = 0;
 	pthread_t thread;
 	int rc = pthread_create(&thread, NULL, run_vcpu, proof);
 
 	if (rc) {
-		job_context_fail(context, rc, "microVM", "cannot start its vCPU");
-		return;
+		job_context_fail(proof->context, rc, "microVM", "cannot start its vCPU");
+		return false;
 	}
-	rc = prove_pairs(proof);
+	*ret_rc = work(proof);
 	microvm_stop(proof->vm);
 	pthread_join(thread, NULL);
-	if (!proof->error && microvm_verify(proof->vm, &torn_words))
-		torn_words = 0;
+	proof->torn_words = 0;
+	if (!proof->error && microvm_verify(proof->vm, &proof->torn_words))
+		proof->torn_words = 0;
+	return true;
+}
+
+/* How long one pair takes. */
+static int try_pair(struct proof *proof)
+{
+	struct proof_pair pair = proof->pairs[0];
+	uint64_t began;
+	int rc;
+
+	if (!wait_pass(proof))
+		return proof->context->stop == WORKER_CONTROL_GO ? -ETIME : -ECANCELED;
+	began = worker_control_now_ms();
+	rc = prove_pair(proof, &pair);
+	proof->pair_ms = worker_control_now_ms() - began;
+	return rc;
+}
+
+/* A guest as small as can be, one pair, and then the guest of the proof. False with the result filled. */
+static bool fit_vm(struct proof *proof)
+{
+	uint64_t most = proof->bytes;
+	int rc;
+
+	proof->bytes = proof->page_bytes > LEAST_BYTES ? proof->page_bytes : LEAST_BYTES;
+	if (proof->bytes >= most) {
+		proof->bytes = most;
+		return make_vm(proof);
+	}
+	if (!make_vm(proof))
+		return false;
+	if (!run_beside(proof, try_pair, &rc))
+		return false;
+	/* A move that was refused is refused again, and told then. */
+	if (rc == -ETIME || rc == -ECANCELED || proof->error || proof->torn_words ||
+	    proof->end != MICROVM_END_STOPPED) {
+		tell_facts(proof);
+		judge(proof, rc);
+		return false;
+	}
+	proof->bytes = proof_job_fit(proof->bytes, proof->pair_ms, proof->page_bytes, most);
+	proof->vm = microvm_free(proof->vm);
+	free(proof->addresses);
+	proof->addresses = NULL;
+	return make_vm(proof);
+}
+
+static void prove(struct proof *proof)
+{
+	int rc;
+
+	if (!run_beside(proof, prove_pairs, &rc))
+		return;
 	tell_pairs(proof);
-	tell_facts(proof, torn_words);
-	if (context->stop != WORKER_CONTROL_GO)
-		job_context_settle(context, "microVM", 0, context->result->bytes_done > 0);
-	else
-		judge(proof, rc, torn_words);
+	tell_facts(proof);
+	judge(proof, rc);
 }
 
 void proof_job_run(struct job_context *context)
@@ -490,7 +546,7 @@ void proof_job_run(struct job_context *context)
 		return;
 	}
 	proof->context = context;
-	if (choose(proof) && make_vm(proof) && fit_vm(proof) && make_mover(proof))
+	if (choose(proof) && make_mover(proof) && fit_vm(proof) && is_whole(proof))
 		prove(proof);
 	page_move_free(proof->move);
 	page_survey_free(proof->survey);

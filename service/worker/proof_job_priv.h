@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which pairs of nodes a proof goes through: pure.
+ * Which pairs of nodes a proof goes through, and with how much memory: pure.
  */
 #ifndef BALLAST_SERVICE_PROOF_JOB_PRIV_H
 #define BALLAST_SERVICE_PROOF_JOB_PRIV_H
@@ -31,5 +31,9 @@ struct proof_pair {
  * their number; *ret_left_out is that of the pairs for which there are too many nodes.
  */
 size_t proof_job_pairs(uint64_t nodes, struct proof_pair *pairs, size_t *ret_left_out);
+
+/* Whole pages for a guest whose pairs take half a second each, where one of tried_bytes took so long; never fewer than
+ * were tried, nor more than most_bytes. */
+uint64_t proof_job_fit(uint64_t tried_bytes, uint64_t took_ms, uint64_t page_bytes, uint64_t most_bytes);
 
 #endif

@@ -128,6 +128,46 @@ static void test_pairs(void)
 	CHECK_INT(left_out, 64 * 63 - 128);
 }
 
+static void test_fit(void)
+{
+	const uint64_t mib = UINT64_C(1) << 20;
+
+	/* So quick that it cannot be measured, quick, as slow as may be, slower. */
+	CHECK_INT(proof_job_fit(mib, 0, 4096, 16 * mib), 16 * mib);
+	CHECK_INT(proof_job_fit(mib, 100, 4096, 16 * mib), 5 * mib);
+	CHECK_INT(proof_job_fit(mib, 500, 4096, 16 * mib), mib);
+	CHECK_INT(proof_job_fit(mib, 60000, 4096, 16 * mib), mib);
+	/* 2.5 MiB, in whole pages. */
+	CHECK_INT(proof_job_fit(2 * mib, 400, 2 * mib, 16 * mib), 2 * mib);
+	CHECK_INT(proof_job_fit(mib, 300, 4096, 16 * mib) % 4096, 0);
+}
+
+/* What was asked for is tried small first; what the proof had is said, and each pair moved all of it. */
+static void test_fitted(void)
+{
+	struct kernel *kernel = setup("memfd", 4096, 0x3);
+	const json_t *values, *pairs;
+	json_int_t bytes;
+
+	kernel->fixture.job.step.bytes = UINT64_C(3) << 20;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	if (has_run(kernel)) {
+		values = kernel->fixture.result.values;
+		bytes = json_integer_value(json_object_get(values, "memory_bytes"));
+		CHECK_TRUE(bytes >= 1 << 20 && bytes <= 3 << 20);
+		CHECK_INT(bytes % 4096, 0);
+		CHECK_INT(json_integer_value(json_object_get(values, "torn_words")), 0);
+		pairs = json_object_get(values, "pairs");
+		CHECK_INT(json_array_size(pairs), 2);
+		for (size_t i = 0; i < 2; i++)
+			CHECK_INT(json_integer_value(json_object_get(json_array_get(pairs, i),
+								     "moved_bytes")),
+				  bytes);
+		CHECK_INT(kernel->fixture.result.bytes_done, 2 * (uint64_t)bytes);
+	}
+	teardown(kernel);
+}
+
 static void test_every_pair(void)
 {
 	struct kernel *kernel = setup("memfd", 4096, 0x5);
@@ -242,6 +282,8 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"pairs", test_pairs},
+		{"fit", test_fit},
+		{"fitted", test_fitted},
 		{"every_pair", test_every_pair},
 		{"no_room", test_no_room},
 		{"skipped", test_skipped},
