@@ -2,7 +2,6 @@
 #include "move_job.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +44,7 @@ struct kernel {
 	bool opens_userfaultfd; /* with the first call */
 	unsigned touched_late;	/* pages that were read although the guest had one */
 	unsigned calls_at_once, most_at_once;
+	unsigned waits;	/* a call waits so many milliseconds for another beside it, as long as there was none */
 	bool hot[GUEST_PAGES_MAX];
 	size_t order[GUEST_PAGES_MAX]; /* in which pages moved: from 1 */
 	size_t moves;
@@ -185,9 +185,13 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	pthread_mutex_lock(&kernel->lock);
 	if (++kernel->calls_at_once > kernel->most_at_once)
 		kernel->most_at_once = kernel->calls_at_once;
-	pthread_mutex_unlock(&kernel->lock);
-	sched_yield();
-	pthread_mutex_lock(&kernel->lock);
+	/* On a machine with much else to do the other threads come late. */
+	while (kernel->most_at_once < 2 && kernel->waits) {
+		kernel->waits--;
+		pthread_mutex_unlock(&kernel->lock);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		pthread_mutex_lock(&kernel->lock);
+	}
 	left = kernel->is_huge ? move_huge(kernel, count, addresses, nodes, status)
 			       : move_locked(kernel, count, addresses, nodes, status);
 	kernel->calls_at_once--;
@@ -560,6 +564,7 @@ static void test_several_workers(void)
 	uint64_t on_1 = count_on(kernel, 1), on_2 = count_on(kernel, 2);
 
 	kernel->fixture.job.step.workers = 4;
+	kernel->waits = 5000;
 	kernel->fixture.job.step.map[2] = 0;
 	memset(kernel->marked, true, sizeof(kernel->marked));
 	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
