@@ -391,10 +391,17 @@ static bool is_kind(const json_t *operation, const char *kind)
 	return strcmp(cli_text(operation, "kind"), kind) == 0;
 }
 
+static void print_felt(const json_t *result, const char *whose)
+{
+	const json_t *felt = json_object_get(result, "guest");
+
+	if (json_is_object(felt))
+		printf(", %s longest pause %.1f ms", whose, (double)cli_u64(felt, "longest_pause_us") / 1000);
+}
+
 int cli_print_operation_end(struct cli *cli, const json_t *operation)
 {
 	const json_t *result = json_object_get(operation, "result"), *error = json_object_get(operation, "error");
-	const json_t *felt = json_object_get(result, "guest");
 	char a[24], b[24];
 	json_t *entry;
 	size_t index;
@@ -411,13 +418,13 @@ int cli_print_operation_end(struct cli *cli, const json_t *operation)
 		if (is_kind(operation, "move")) {
 			printf(", %s moved, %s left, longest kernel call %.1f ms", cli_size(result, "moved_bytes", a),
 			       cli_size(result, "left_bytes", b), (double)cli_u64(result, "longest_call_us") / 1000);
-			if (json_is_object(felt))
-				printf(", the guest's longest pause %.1f ms",
-				       (double)cli_u64(felt, "longest_pause_us") / 1000);
-		} else if (is_kind(operation, "drain"))
+			print_felt(result, "the guest's");
+		} else if (is_kind(operation, "drain")) {
 			printf(", %s moved out, %" PRIu64 " blocks offline%s", cli_size(result, "emptied_bytes", a),
 			       cli_u64(result, "blocks_offline"),
 			       json_is_true(json_object_get(result, "ejected")) ? ", ejected" : "");
+			print_felt(result, "a guest's");
+		}
 		if (json_is_real(json_object_get(result, "seconds")))
 			printf("  (%.1f s)", json_real_value(json_object_get(result, "seconds")));
 		putchar('\n');

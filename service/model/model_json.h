@@ -40,6 +40,8 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 json_t *model_json_step_record(const struct step_record *record);
 /* The longest pause that the guest felt during the step, by its own word; 0: it told none. */
 uint64_t model_json_step_felt_us(const struct step_record *record);
+/* What the guests said that they felt, in all steps together: {longest_pause_us, p99_us, samples}. NULL: none told. */
+json_t *model_json_felt(const struct operation_record *record);
 json_t *model_json_operation(const struct operation_record *record);
 json_t *model_json_drain(const struct drain_record *drain, const struct operation_record *operation);
 json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node);

@@ -131,8 +131,7 @@ uint64_t model_json_step_felt_us(const struct step_record *record)
 	return felt_us;
 }
 
-/* What the guest said that it felt while its pages moved, in all steps together; NULL where none told. */
-static json_t *guest_felt(const struct operation_record *record)
+json_t *model_json_felt(const struct operation_record *record)
 {
 	uint64_t longest_us = 0, p99_us = 0, samples = 0;
 	json_t *json = NULL;
@@ -159,22 +158,30 @@ static json_t *guest_felt(const struct operation_record *record)
 	return json;
 }
 
-static json_t *move_result(const struct operation_record *record)
+/* The longest kernel call, and what guests said of it. */
+static void put_pauses(json_t **json, const struct operation_record *record)
 {
-	json_t *json = json_object(), *felt = guest_felt(record);
-	uint64_t longest = 0;
+	json_t *felt = model_json_felt(record);
+	uint64_t longest_us = 0;
 
 	for (size_t i = 0; i < record->step_count; i++)
-		if (record->steps[i].longest_pause_us > longest)
-			longest = record->steps[i].longest_pause_us;
+		if (record->steps[i].longest_pause_us > longest_us)
+			longest_us = record->steps[i].longest_pause_us;
+	model_json_put(json, "longest_call_us", model_json_u64(longest_us));
+	if (felt)
+		model_json_put(json, "guest", felt);
+}
+
+static json_t *move_result(const struct operation_record *record)
+{
+	json_t *json = json_object();
+
 	model_json_put(&json, "moved_bytes",
 		       model_json_u64(total_of_kind(record, STEP_KIND_MOVE_PAGES) +
 				      total_of_kind(record, STEP_KIND_LAZY)));
 	model_json_put(&json, "left_bytes",
 		       model_json_u64(remainder_list_bytes(&record->remainder)));
-	model_json_put(&json, "longest_call_us", model_json_u64(longest));
-	if (felt)
-		model_json_put(&json, "guest", felt);
+	put_pauses(&json, record);
 	put_seconds(&json, record);
 	return json;
 }
@@ -219,6 +226,7 @@ static json_t *drain_result(const struct operation_record *record)
 		       model_json_u64(total_of_kind(record, STEP_KIND_CHILD)));
 	model_json_put(&json, "blocks_offline", model_json_u64(blocks));
 	model_json_put(&json, "ejected", json_boolean(ejected));
+	put_pauses(&json, record);
 	put_seconds(&json, record);
 	return json;
 }

@@ -15,7 +15,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include "model_json.h"
 
 /* What must be written is tried again after so long. */
 #define STEP_RETRY_MS 1000
@@ -491,6 +493,16 @@ static bool has_left(const struct operation_record *record)
 	return false;
 }
 
+/* What the child's guest felt stands with the step too, so that its parent can tell it. */
+static void take_felt(struct step_record *step, const struct operation_record *child)
+{
+	json_t *felt = model_json_felt(child), *result = felt ? json_pack("{s:o}", "guest", felt) : NULL;
+
+	free(step->result);
+	step->result = result ? json_dumps(result, JSON_COMPACT) : NULL;
+	json_decref(result);
+}
+
 void operation_step_child_ended(struct operation *parent, const struct operation *child)
 {
 	const struct operation_record *record = child->record;
@@ -521,6 +533,7 @@ void operation_step_child_ended(struct operation *parent, const struct operation
 	for (size_t i = 0; i < record->step_count; i++)
 		if (record->steps[i].longest_pause_us > step->longest_pause_us)
 			step->longest_pause_us = record->steps[i].longest_pause_us;
+	take_felt(step, record);
 	step->remainder = record->remainder;
 	if (failure_is_set(&record->error))
 		snprintf(step->detail, sizeof(step->detail), "%.159s", record->error.cause);

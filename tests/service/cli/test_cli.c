@@ -320,6 +320,20 @@ static void test_end_of_a_move(void)
 	finish("move db1: succeeded, 512 MiB moved, 0 B left, longest kernel call 14.0 ms  (4.1 s)\n");
 }
 
+static void test_end_of_a_drain(void)
+{
+	static const struct exchange told = {
+		"GET /v1/operations/op?wait=30", "200 OK", NULL,
+		"{\"kind\":\"drain\",\"target\":\"node 3\",\"state\":\"succeeded\",\"result\":{"
+		"\"emptied_bytes\":536870912,\"blocks_offline\":8,\"ejected\":true,\"longest_call_us\":14040,"
+		"\"guest\":{\"longest_pause_us\":3240,\"p99_us\":40,\"samples\":100},\"seconds\":4.06}}"};
+
+	start(&told, 1);
+	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_DONE);
+	finish("drain node 3: succeeded, 512 MiB moved out, 8 blocks offline, ejected, a guest's longest pause "
+	       "3.2 ms  (4.1 s)\n");
+}
+
 /* Ends of operations by which scripts go. */
 static void test_exits(void)
 {
@@ -623,6 +637,7 @@ int main(void)
 		{"a plan", test_plan},
 		{"a resize is followed to its end", test_resize_followed},
 		{"end of a move", test_end_of_a_move},
+		{"end of a drain", test_end_of_a_drain},
 		{"exit codes", test_exits},
 		{"already so, and detached", test_already_and_detach},
 		{"how a move goes about it", test_move_manner},

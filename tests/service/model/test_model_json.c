@@ -313,6 +313,23 @@ static void drains_tell_what_went(void)
 			  json_object_get(json_object_get(json, "result"), "blocks_offline")),
 		  11);
 	json_decref(json);
+	/* Its moves left in their steps what their guests felt. */
+	step_init(&step, STEP_KIND_CHILD);
+	for (unsigned i = 1; i < 3; i++) {
+		struct step_record *child = operation_record_add_step(record, &step);
+		char text[96];
+
+		child->state = STEP_STATE_DONE;
+		child->bytes_done = 512;
+		child->longest_pause_us = 100 * i;
+		snprintf(text, sizeof(text), "{\"guest\":{\"longest_pause_us\":%u,\"p99_us\":%u,\"samples\":9}}", 70 / i, i);
+		child->result = strdup(text);
+	}
+	json = model_json_operation(record);
+	check_json(json_incref(json_object_get(json, "result")),
+		   "{\"blocks_offline\":11,\"ejected\":false,\"emptied_bytes\":1024,\"guest\":{\"longest_pause_us\":70,"
+		   "\"p99_us\":2,\"samples\":18},\"longest_call_us\":200,\"seconds\":0.0}");
+	json_decref(json);
 	drain.wish.target = DRAIN_TARGET_NODE;
 	drain.wish.node = 3;
 	json = model_json_drain(&drain, NULL);

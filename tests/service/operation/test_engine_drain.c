@@ -62,6 +62,8 @@ static void test_drain_and_undrain(void)
 		CHECK_INT(record->steps[1].step.kind, STEP_KIND_CHILD);
 		CHECK_INT(record->steps[1].state, STEP_STATE_DONE);
 		CHECK_INT(record->steps[1].longest_pause_us, 1500);
+		CHECK_STR(record->steps[1].result,
+			  "{\"guest\":{\"longest_pause_us\":1400,\"p99_us\":20,\"samples\":3}}");
 		child = engine_rig_operation(&rig, record->steps[1].child_operation);
 		CHECK_STR(child->parent, record->id);
 		CHECK_STR(child->target, "guest g1");
