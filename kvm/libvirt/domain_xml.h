@@ -218,8 +218,7 @@ struct domain_xml_nodes {
 
 /*
  * The host nodes that a guest's XML names: read from stored XML, journalled, changed, and written
- * back. Only what is there already is rewritten: nothing here adds a numatune to a guest without
- * one.
+ * back. Nothing here adds a numatune to a guest without one; within one, memnodes come and go.
  */
 struct domain_xml_placement {
 	bool has_nodes; /* <numatune><memory nodeset> */
@@ -238,9 +237,10 @@ int domain_xml_placement_copy(const struct domain_xml_placement *placement,
 			      struct domain_xml_placement *ret_copy);
 void domain_xml_placement_done(struct domain_xml_placement *placement);
 /*
- * The whole stored XML with these nodesets in place of its own; what *placement does not name
- * stays. Returns 0; -ENOENT where it names a nodeset that the XML does not have; -EINVAL for bad
- * XML or a malformed set; -ENOMEM. *ret_xml is malloc'ed.
+ * The whole stored XML with these nodesets in place of its own. The memnodes are those of
+ * *placement and no others: a new one is bound in the mode of the numatune. Of all else what it
+ * does not name stays. Returns 0; -ENOENT where it names a nodeset or a cell that the XML does not
+ * have; -EINVAL for bad XML or a malformed set; -ENOMEM. *ret_xml is malloc'ed.
  */
 int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_placement *placement,
 			       char **ret_xml);

@@ -167,16 +167,78 @@ static int set_nodeset(xmlNodePtr node, const char *nodes)
 	return xmlSetProp(node, (const xmlChar *)"nodeset", (const xmlChar *)nodes) ? 0 : -ENOMEM;
 }
 
-static int set_memnode(xmlNodePtr numatune, const struct domain_xml_nodes *cell)
+/* How the others are bound, in the words of the XML: of a guest some of whose cells have no memnode. */
+static int add_memnode(xmlNodePtr numatune, const struct domain_xml_nodes *cell, const char *id)
 {
+	xmlNodePtr like = domain_xml_child(numatune, "memory"), node;
+	xmlChar *mode;
+	bool is_set;
+
+	if (!like)
+		like = domain_xml_child(numatune, "memnode");
+	mode = like ? xmlGetProp(like, (const xmlChar *)"mode") : NULL;
+	/* libvirt's own default (conf/numa_conf.c virDomainNumatuneNodeParseXML). */
+	node = xmlNewChild(numatune, NULL, (const xmlChar *)"memnode", NULL);
+	is_set = node && xmlSetProp(node, (const xmlChar *)"cellid", (const xmlChar *)id) &&
+		 xmlSetProp(node, (const xmlChar *)"mode", mode ? mode : (const xmlChar *)"strict") &&
+		 xmlSetProp(node, (const xmlChar *)"nodeset", (const xmlChar *)cell->nodes);
+	xmlFree(mode);
+	return is_set ? 0 : -ENOMEM;
+}
+
+static xmlNodePtr find_memnode(xmlNodePtr numatune, const char *id)
+{
+	xmlNodePtr node = domain_xml_child(numatune, "memnode");
+
+	while (node && !domain_xml_attribute_is(node, "cellid", id))
+		node = domain_xml_next(node, "memnode");
+	return node;
+}
+
+static bool has_cell(xmlDocPtr doc, const char *id)
+{
+	xmlNodePtr cpu = domain_xml_child(xmlDocGetRootElement(doc), "cpu"),
+		   node = domain_xml_child(domain_xml_child(cpu, "numa"), "cell");
+
+	while (node && !domain_xml_attribute_is(node, "id", id))
+		node = domain_xml_next(node, "cell");
+	return node;
+}
+
+static int set_memnode(xmlDocPtr doc, xmlNodePtr numatune, const struct domain_xml_nodes *cell)
+{
+	xmlNodePtr node;
 	char id[12];
 
 	snprintf(id, sizeof(id), "%u", cell->id);
-	for (xmlNodePtr node = domain_xml_child(numatune, "memnode"); node;
-	     node = domain_xml_next(node, "memnode"))
-		if (domain_xml_attribute_is(node, "cellid", id))
-			return set_nodeset(node, cell->nodes);
-	return -ENOENT;
+	node = find_memnode(numatune, id);
+	if (node)
+		return set_nodeset(node, cell->nodes);
+	if (!numatune || !has_cell(doc, id))
+		return -ENOENT;
+	return domain_xml_list_is_valid(cell->nodes, NODE_LIMIT) ? add_memnode(numatune, cell, id) : -EINVAL;
+}
+
+static void drop_other_memnodes(xmlNodePtr numatune, const struct domain_xml_placement *placement)
+{
+	xmlNodePtr node = domain_xml_child(numatune, "memnode");
+
+	while (node) {
+		xmlNodePtr next = domain_xml_next(node, "memnode");
+		bool is_listed = false;
+
+		for (size_t i = 0; i < placement->cell_count; i++) {
+			char id[12];
+
+			snprintf(id, sizeof(id), "%u", placement->cells[i].id);
+			is_listed |= domain_xml_attribute_is(node, "cellid", id);
+		}
+		if (!is_listed) {
+			xmlUnlinkNode(node);
+			xmlFreeNode(node);
+		}
+		node = next;
+	}
 }
 
 static int set_nodemask(xmlDocPtr doc, const struct domain_xml_nodes *device)
@@ -209,7 +271,9 @@ int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_p
 	if (placement->has_nodes)
 		error = set_nodeset(domain_xml_child(numatune, "memory"), placement->nodes);
 	for (size_t i = 0; error == 0 && i < placement->cell_count; i++)
-		error = set_memnode(numatune, &placement->cells[i]);
+		error = set_memnode(doc, numatune, &placement->cells[i]);
+	if (error == 0)
+		drop_other_memnodes(numatune, placement);
 	for (size_t i = 0; error == 0 && i < placement->device_count; i++)
 		error = set_nodemask(doc, &placement->devices[i]);
 	if (error < 0)

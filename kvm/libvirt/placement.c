@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include "domain_xml.h"
 #include "node_set.h"
 
@@ -165,29 +167,53 @@ static int follow_set(const char *nodes, int cell, const struct placement_move *
 	return node_set_is_empty(&new) ? -EINVAL : 0;
 }
 
-/* By cells: what moved, what the cells' own sets say now, and the old set where a cell without one of its own stayed. */
+static bool has_memnode(const struct domain_xml_placement *placement, size_t cell)
+{
+	for (size_t i = 0; i < placement->cell_count; i++)
+		if (placement->cells[i].cell == (int)cell)
+			return true;
+	return false;
+}
+
+/*
+ * Cells that have no memnode lie anywhere in the set of the whole guest. Once that has the nodes of several cells, each
+ * needs one of its own, where it went or where it stays.
+ */
+static int add_cells(struct domain_xml_placement *placement, const struct placement_move *move)
+{
+	struct domain_xml_nodes *cells;
+
+	if (!move->cells || !placement->has_nodes)
+		return 0;
+	cells = reallocarray(placement->cells, placement->cell_count + move->cell_count + 1, sizeof(*cells));
+	if (!cells)
+		return -ENOMEM;
+	placement->cells = cells;
+	for (size_t cell = 0; cell < move->cell_count; cell++) {
+		struct domain_xml_nodes *added = &cells[placement->cell_count];
+
+		if (has_memnode(placement, cell))
+			continue;
+		*added = (struct domain_xml_nodes){.id = (unsigned)cell, .cell = (int)cell};
+		memcpy(added->nodes, placement->nodes, sizeof(added->nodes));
+		placement->cell_count++;
+	}
+	return 0;
+}
+
+/* By cells: what moved, and what the cells' own sets say now. */
 static int follow_whole(const struct domain_xml_placement *placement, const struct domain_xml_placement *after,
 			const struct placement_move *move, struct node_set *ret_set)
 {
 	struct node_set whole, one;
 
-	if (!move->cells)
+	/* A guest that has no cells to tell apart is bound as a whole. */
+	if (!move->cells || after->cell_count == 0)
 		return follow_set(placement->nodes, -1, move, ret_set);
 	if (node_set_parse(move->nodes ? move->nodes : "", &whole) < 0)
 		return -EINVAL;
 	for (size_t i = 0; i < after->cell_count; i++) {
 		if (node_set_parse(after->cells[i].nodes, &one) < 0)
-			return -EINVAL;
-		whole = node_set_union(&whole, &one);
-	}
-	for (size_t cell = 0; cell < move->cell_count; cell++) {
-		bool has_own = move->cells[cell] >= 0;
-
-		for (size_t i = 0; i < placement->cell_count; i++)
-			has_own |= placement->cells[i].cell == (int)cell;
-		if (has_own)
-			continue;
-		if (node_set_parse(placement->nodes, &one) < 0)
 			return -EINVAL;
 		whole = node_set_union(&whole, &one);
 	}
@@ -225,7 +251,9 @@ int placement_follow(struct domain_xml_placement *placement, const struct placem
 
 	if (rc < 0)
 		return rc;
-	rc = follow_list(after.cells, after.cell_count, move);
+	rc = add_cells(&after, move);
+	if (rc == 0)
+		rc = follow_list(after.cells, after.cell_count, move);
 	if (rc == 0)
 		rc = follow_list(after.devices, after.device_count, move);
 	if (rc == 0 && placement->has_nodes)

@@ -285,6 +285,20 @@ void move_goal_map(const struct plan_input *input, const struct move_goal *goal,
 	}
 }
 
+bool move_goal_renames(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes)
+{
+	int8_t map[SNAPSHOT_NODES_MAX];
+
+	/* Which cell is where within the same nodes is a difference too, and so it is with nodes that change places. */
+	if (goal->by_cells || move_goal_nodes(goal, nodes) != nodes)
+		return true;
+	move_goal_map(input, goal, nodes, map);
+	for (; nodes; nodes &= nodes - 1)
+		if (map[plan_first_node(nodes)] >= 0 && map[plan_first_node(nodes)] != plan_first_node(nodes))
+			return true;
+	return false;
+}
+
 /* Where the policy of a part belongs by the goal. */
 static uint64_t wanted_nodes(const struct plan_input *input, const struct move_goal *goal,
 			     const struct snapshot_backing *part, uint64_t nodes)
@@ -303,6 +317,19 @@ static uint64_t wanted_nodes(const struct plan_input *input, const struct move_g
 		result |= plan_node_bit(map[node] >= 0 ? map[node] : node);
 	}
 	return result;
+}
+
+bool move_goal_part_differs(const struct plan_input *input, const struct snapshot_guest *guest,
+			    const struct move_goal *goal)
+{
+	for (size_t i = 0; i < guest->backing_count && guest->policy_mode == POLICY_MODE_MIXED; i++) {
+		uint64_t nodes;
+
+		if (!plan_part_is_rebound(guest, i) && plan_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT &&
+		    wanted_nodes(input, goal, &guest->backings[i], nodes) != nodes)
+			return true;
+	}
+	return false;
 }
 
 bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest,

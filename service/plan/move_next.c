@@ -210,9 +210,12 @@ static bool policy_next(struct mover *mover)
 	if (mover->input->wish->move.form == MOVE_FORM_NEAR_CPUS && !mover->goal.left_bytes &&
 	    guest->policy_mode == POLICY_MODE_DEFAULT)
 		return false;
+	/* Policies that change places by a map would change back by the same once more, where a restart cut it short. */
 	if (plan_tried(mover->input, STEP_KIND_MEMORY_POLICY) ||
+	    (mover->goal.opaque && !mover->goal.by_cells && plan_count(mover->input, STEP_KIND_MEMORY_POLICY)) ||
 	    !move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
-	    (guest->policy_mode == mode && guest->policy_nodes == nodes))
+	    (guest->policy_mode == mode && guest->policy_nodes == nodes &&
+	     !move_goal_part_differs(mover->input, guest, &mover->goal)))
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
 	step.mode = mode;
@@ -287,7 +290,7 @@ static bool persist_next(struct mover *mover)
 
 	if (!mover->input->wish->move.persist || !guest->persistent || !stored ||
 	    plan_tried(mover->input, STEP_KIND_PERSIST) ||
-	    move_goal_nodes(&mover->goal, stored) == stored)
+	    !move_goal_renames(mover->input, &mover->goal, stored))
 		return false;
 	plan_step_init(&step, STEP_KIND_PERSIST, guest);
 	step.nodes = move_goal_nodes(&mover->goal, stored);

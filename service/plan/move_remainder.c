@@ -80,7 +80,7 @@ static void warn_of_stored(struct mover *mover)
 	bool persist = mover->input->wish->move.persist;
 	char nodes[32];
 
-	if (stored && !persist && move_goal_nodes(&mover->goal, stored) != stored)
+	if (stored && !persist && move_goal_renames(mover->input, &mover->goal, stored))
 		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0, NULL,
 				   "stored XML still says node %s (--persist changes it)",
 				   plan_nodes_text(stored, nodes));

@@ -401,6 +401,18 @@ static void apply_eject(struct snapshot *snapshot, const char *dimm_id)
 	snapshot->block_count = kept;
 }
 
+/* By cells: one of them does not move. */
+static bool stays(const struct snapshot_guest *guest, const struct step *step)
+{
+	for (size_t i = 0; step->by_cells && i < guest->cell_count; i++) {
+		int id = guest->cells[i].id;
+
+		if (id >= 0 && id < SNAPSHOT_CELLS_MAX && step->cells[id] < 0)
+			return true;
+	}
+	return false;
+}
+
 static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 			const struct step *step)
 {
@@ -446,7 +458,8 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		guest->cpu_nodes = step->nodes;
 		return;
 	case STEP_KIND_PERSIST:
-		guest->stored_numatune_nodes = step->nodes;
+		guest->stored_numatune_nodes = stays(guest, step) ? guest->stored_numatune_nodes | step->nodes
+								  : step->nodes;
 		return;
 	case STEP_KIND_CHILD:
 		apply_child(snapshot, guest, step->child);

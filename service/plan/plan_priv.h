@@ -104,6 +104,9 @@ void move_goal_fill_step(const struct move_goal *goal, struct step *step);
 /* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);
+/* Is any part that can have a policy set bound elsewhere than the goal wants it, although together they fit? */
+bool move_goal_part_differs(const struct plan_input *input, const struct snapshot_guest *guest,
+			    const struct move_goal *goal);
 /*
  * The map by which sets of nodes that differ from part to part are carried over, for all of these nodes: where the goal
  * is "to" nodes, one on which the guest has no page (any more) goes along all the same.
@@ -112,6 +115,8 @@ void move_goal_map(const struct plan_input *input, const struct move_goal *goal,
 		   int8_t ret_map[SNAPSHOT_NODES_MAX]);
 /* Nodes by the goal: those that leave replaced by where they go. */
 uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
+/* Must what names these nodes for parts of the guest, as its stored XML does, be written anew? */
+bool move_goal_renames(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes);
 /* Would writing the cpuset rewrite the policy of any part of the guest to what neither was nor is wished? */
 bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal,
 		      uint64_t new_mems);

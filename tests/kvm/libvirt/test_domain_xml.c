@@ -337,6 +337,24 @@ static void test_build_placement(void)
 	domain_xml_done(&domain);
 	free(xml);
 	free(back);
+	/* A memnode that is not listed goes, one that is not there yet comes, bound as all of it is. */
+	after.cell_count = 1;
+	CHECK_INT(domain_xml_build_placement(stored, &after, &xml), 0);
+	CHECK_INT(domain_xml_parse(xml, strlen(xml), &domain, NULL), 0);
+	CHECK_TRUE(domain.cells[0].has_nodes && !domain.cells[1].has_nodes);
+	domain_xml_done(&domain);
+	after.cell_count = 2;
+	strcpy(after.cells[1].nodes, "1");
+	CHECK_INT(domain_xml_build_placement(xml, &after, &back), 0);
+	CHECK_INT(domain_xml_parse(back, strlen(back), &domain, NULL), 0);
+	CHECK_STR(domain.cells[1].nodes, "1");
+	CHECK_INT(domain.cells[1].mode, domain.numatune.mode);
+	domain_xml_done(&domain);
+	free(back);
+	strcpy(after.cells[1].nodes, "1-");
+	CHECK_INT(domain_xml_build_placement(xml, &after, &back), -EINVAL);
+	strcpy(after.cells[1].nodes, "1");
+	free(xml);
 
 	after.devices[0].id = 1;
 	CHECK_INT(domain_xml_build_placement(stored, &after, &xml), -ENOENT);

@@ -129,11 +129,23 @@ static void test_follow(void)
 	CHECK_STR(placement.devices[0].nodes, "3");
 	CHECK_STR(placement.devices[1].nodes, "0-1,3");
 	domain_xml_placement_done(&placement);
-	/* A cell that stays and has no set of its own stays in that of the whole. */
+	/* Cells without a set of their own get one: where it went, and for the one that stays where all were. */
 	placement = new_placement();
 	placement.cell_count = 0;
 	CHECK_INT(placement_follow(&placement, &move), 0);
 	CHECK_STR(placement.nodes, "0-1,3");
+	CHECK_INT(placement.cell_count, 2);
+	CHECK_INT(placement.cells[1].id, 1);
+	CHECK_STR(placement.cells[0].nodes, "0-1");
+	CHECK_STR(placement.cells[1].nodes, "3");
+	domain_xml_placement_done(&placement);
+	/* Only one of two has. */
+	placement = new_placement();
+	placement.cell_count = 1;
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_STR(placement.cells[0].nodes, "0");
+	CHECK_STR(placement.cells[1].nodes, "3");
+	CHECK_STR(placement.nodes, "0,3");
 	domain_xml_placement_done(&placement);
 	/* All of it to one node. */
 	placement = new_placement();

@@ -735,6 +735,43 @@ static void a_widening_that_rewrites_a_cell_asks(void)
 	world_done(&world);
 }
 
+/* What is stored must say which cell is where, also where the nodes are the same together. */
+static void what_is_stored_follows_the_cells(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 1;
+	world.wish.move.cells[1] = 0;
+	world.wish.move.persist = true;
+	expect_run(&world, "memory_policy move persist done");
+	check_cells(guest, 1 << 1, 1 << 0);
+	CHECK_INT(guest->stored_numatune_nodes, 3);
+	world_done(&world);
+
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 0;
+	world.wish.move.persist = true;
+	expect_run(&world, "memory_policy move persist done");
+	check_cells(guest, 1 << 1, 1 << 0);
+	CHECK_TRUE(world.history[2].step.by_map);
+	world_done(&world);
+
+	/* One moves, the other stays where it is stored. */
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.persist = true;
+	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	CHECK_INT(world.history[4].step.nodes, 1 << 2);
+	CHECK_INT(guest->stored_numatune_nodes, 7);
+	world_done(&world);
+}
+
 static void cells_are_named_by_cell(void)
 {
 	struct world world;
@@ -901,6 +938,7 @@ static const struct unit_case cases[] = {
 	{"each cell keeps its own node", each_cell_keeps_its_own_node},
 	{"by position is seen for each cell", by_position_is_seen_for_each_cell},
 	{"a widening that rewrites a cell asks", a_widening_that_rewrites_a_cell_asks},
+	{"what is stored follows the cells", what_is_stored_follows_the_cells},
 	{"cells are named by cell", cells_are_named_by_cell},
 	{"an untouched cell goes along", an_untouched_cell_goes_along},
 	{"nobody is shut out of where he is bound", nobody_is_shut_out_of_where_he_is_bound},
