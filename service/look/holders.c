@@ -10,8 +10,6 @@ struct search {
 	holders_fn *found;
 	void *user;
 	unsigned pending;
-	int error;
-	struct failure failure;
 	struct remainder_list list;
 };
 
@@ -22,10 +20,23 @@ struct survey {
 
 static void step(struct search *search)
 {
+	struct failure failure = {0};
+
 	if (--search->pending > 0)
 		return;
-	search->found(search->user, search->error, &search->failure, &search->list);
+	search->found(search->user, 0, &failure, &search->list);
 	free(search);
+}
+
+/* One that cannot be seen does not hide the others, and is not taken for one that has nothing there. */
+static void tell_unseen(struct search *search, const char *name, const struct failure *failure)
+{
+	char object[96], why[160] = "the survey gave no answer";
+
+	snprintf(object, sizeof(object), "guest %s", name);
+	if (failure_is_set(failure))
+		failure_format(failure, why, sizeof(why));
+	remainder_list_add(&search->list, REMAINDER_NOT_SURVEYED, object, 0, NULL, "not surveyed: %s", why);
 }
 
 static void on_survey(void *user, const struct worker_result *result)
@@ -43,9 +54,8 @@ static void on_survey(void *user, const struct worker_result *result)
 			if (seen.dimms[i].bytes)
 				remainder_list_add(&search->list, REMAINDER_GUEST_MEMORY, object, seen.dimms[i].bytes,
 						   NULL, "resident by its page table");
-	} else if (!search->error) {
-		search->error = -EIO;
-		search->failure = failure_is_set(&failure) ? failure : result->failure;
+	} else if (!remainder_list_has(&result->remainder, REMAINDER_GUEST_GONE)) {
+		tell_unseen(search, survey->name, failure_is_set(&failure) ? &failure : &result->failure);
 	}
 	free(survey);
 	step(search);
@@ -102,8 +112,8 @@ void holders_find(struct look *look, struct worker_pool *pool, const struct snap
 		if (!survey || !job.dimms) {
 			free(survey);
 			worker_job_done(&job);
-			search->error = -ENOMEM;
-			failure_set(&search->failure, ENOMEM, guest->name, "cannot survey");
+			failure_set(&failure, ENOMEM, guest->name, "cannot survey");
+			tell_unseen(search, guest->name, &failure);
 			continue;
 		}
 		step_init(&job.step, STEP_KIND_MOVE_PAGES);
@@ -118,8 +128,7 @@ void holders_find(struct look *look, struct worker_pool *pool, const struct snap
 		r = worker_pool_start(pool, &job, NULL, on_survey, survey, NULL, &failure);
 		worker_job_done(&job);
 		if (r < 0) {
-			search->error = r;
-			search->failure = failure;
+			tell_unseen(search, guest->name, &failure);
 			free(survey);
 			continue;
 		}

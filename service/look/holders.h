@@ -14,7 +14,8 @@ typedef void holders_fn(void *user, int error, const struct failure *failure, co
 
 /*
  * Surveys every running guest for the bytes it has in ranges (at most SNAPSHOT_RANGES_MAX), and adds the blocks there
- * that lie in a kernel zone. Answers once.
+ * that lie in a kernel zone. A guest that cannot be surveyed stands in the list as not_surveyed, with the reason and no
+ * bytes; one that has ended meanwhile does not. Answers once; an error only without memory.
  */
 void holders_find(struct look *look, struct worker_pool *pool, const struct snapshot_range *ranges, size_t count,
 		  holders_fn *found, void *user);

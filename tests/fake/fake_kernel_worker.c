@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
- * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed. Other jobs do what
- * the text of their step says, or else all of it. The guest's cgroups are those in the file that
+ * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed, and one with 667 has
+ * ended. Other jobs do what the text of their step says, or else all of it. The guest's cgroups are those in the file that
  * FAKE_KERNEL_GROUPS names after the test's process: [{path, inode, mems}].
  */
 #include <poll.h>
@@ -48,6 +48,9 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 	if (job->process.start_time == 666) {
 		answer->result.outcome = WORKER_OUTCOME_FAILED;
 		failure_set(&answer->result.failure, ESRCH, "process", "cannot survey");
+	} else if (job->process.start_time == 667) {
+		answer->result.outcome = WORKER_OUTCOME_FAILED;
+		remainder_list_add(&answer->result.remainder, REMAINDER_GUEST_GONE, "guest g1", 0, NULL, "ended");
 	} else {
 		survey->node_bytes[1] = survey->resident_bytes = 300 * MIB;
 		survey->counted = true;
