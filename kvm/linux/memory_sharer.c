@@ -85,11 +85,16 @@ static void add(struct memory_sharer_list *list, const struct memory_sharer *sha
 
 /*
  * It has ended, or is not to be asked: a security module, or a container of its own, may keep root out too. A guest's
- * survey must not fail for a stranger's sake.
+ * survey must not fail for a stranger's sake. Returns what is an error all the same.
  */
-static bool is_passed_by(int error)
+static int pass_by(struct memory_sharer_list *list, int error)
 {
-	return error == -ENOENT || error == -ESRCH || error == -EACCES || error == -EPERM;
+	if (error == -ENOENT || error == -ESRCH)
+		return 0;
+	if (error != -EACCES && error != -EPERM && error != -EOVERFLOW)
+		return error;
+	list->unseen++;
+	return 0;
 }
 
 /* 0 too where the process is passed by. */
@@ -102,7 +107,7 @@ static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_
 	int error = sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/status", (int)pid);
 
 	if (error < 0)
-		return is_passed_by(error) ? 0 : error;
+		return pass_by(list, error);
 	if (!strstr(status, "\nVmSize:"))
 		return 0;
 	/* Pages of a plain file count as RssFile, which every program has. */
@@ -110,7 +115,7 @@ static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_
 		return 0;
 	error = sysroot_read_all(sysroot, MAPS_LIMIT, &maps, NULL, "/proc/%d/maps", (int)pid);
 	if (error < 0)
-		return is_passed_by(error) || error == -EOVERFLOW ? 0 : error;
+		return pass_by(list, error);
 	sharer.mapped_bytes = count_shared(map, maps);
 	if (sharer.mapped_bytes == 0)
 		return 0;

@@ -32,6 +32,7 @@ struct memory_sharer_list {
 	struct memory_sharer sharers[MEMORY_SHARER_MAX]; /* those that pin most first */
 	size_t count;					 /* of sharers */
 	size_t total;					 /* of processes, listed or not */
+	size_t unseen;					 /* that could not be asked, and may be among them */
 	uint64_t pinned_bytes;				 /* of all of them */
 };
 
@@ -39,7 +40,8 @@ struct memory_sharer_list {
  * Looks through all processes but pid itself for mappings of the map's files, and of /dev/shm or hugetlbfs files
  * likewise. Private and anonymous ranges have no sharers. A process without a resident page of shared memory or
  * hugetlb is passed by on its status alone, kernel threads too: /proc/PID/maps takes a process' map lock, and most
- * processes of a host need not be asked. Processes that end meanwhile, or may not be looked at, are no error. Returns 0 or -errno.
+ * processes of a host need not be asked. Processes that end meanwhile are no error; those that may not be looked at, or have more mappings
+ * than are read here, are none either, but counted as unseen. Returns 0 or -errno.
  */
 int memory_sharer_find(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map,
 		       struct memory_sharer_list *ret_list);

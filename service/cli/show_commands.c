@@ -248,6 +248,11 @@ static void print_unmovable(const json_t *placement)
 	json_array_foreach(json_object_get(placement, "sharers"), index, entry)
 		printf("  shared with %s (process %" PRIu64 "): maps %s, pins %s\n", cli_text(entry, "name"),
 		       cli_u64(entry, "pid"), cli_size(entry, "mapped_bytes", a), cli_size(entry, "pinned_bytes", b));
+	if (cli_u64(placement, "sharers_unlisted"))
+		printf("  shared with %" PRIu64 " more processes\n", cli_u64(placement, "sharers_unlisted"));
+	if (cli_u64(placement, "sharers_unseen"))
+		printf("  may be shared with %" PRIu64 " processes that could not be asked\n",
+		       cli_u64(placement, "sharers_unseen"));
 }
 
 int cli_guest(struct cli *cli)

@@ -236,6 +236,8 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->private_bytes = survey->private_bytes;
 	guest->transparent_huge_bytes = survey->transparent_huge_bytes;
 	guest->shared_backing = survey->sharer_count > 0;
+	guest->sharers_unlisted = survey->sharers_unlisted;
+	guest->sharers_unseen = survey->sharers_unseen;
 	guest->sharer_count = survey->sharer_count;
 	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
 	guest->dimm_count = 0;
@@ -269,7 +271,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	memset(guest->overview_bytes, 0, sizeof(guest->overview_bytes));
 	guest->pinned_bytes = guest->private_bytes = guest->transparent_huge_bytes = 0;
 	guest->shared_backing = false;
-	guest->sharer_count = 0;
+	guest->sharers_unlisted = guest->sharers_unseen = guest->sharer_count = 0;
 	memset(guest->sharers, 0, sizeof(guest->sharers));
 	guest->seen = (struct snapshot_hindrance){0};
 	join_hindrances(guest);

@@ -503,6 +503,8 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&json, "private_bytes", model_json_u64(guest->private_bytes));
 	model_json_put(&json, "encrypted", json_boolean(guest->encrypted));
 	model_json_put(&json, "sharers", sharers_json(guest));
+	model_json_put(&json, "sharers_unlisted", model_json_u64(guest->sharers_unlisted));
+	model_json_put(&json, "sharers_unseen", model_json_u64(guest->sharers_unseen));
 	model_json_put(&json, "surveyed_at", model_json_time(guest->surveyed_at_ms));
 	return json;
 }

@@ -253,6 +253,7 @@ struct snapshot_guest {
 	bool encrypted;					/* SEV, TDX: pages are bound to where they lie */
 	uint64_t transparent_huge_bytes;		/* of the resident: in transparent huge pages */
 	bool shared_backing;				/* another process maps its memory too */
+	uint64_t sharers_unlisted, sharers_unseen;	/* more than there is place for; could not be asked */
 	size_t sharer_count;				/* of sharers: those that pin most */
 	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];
 	struct snapshot_hindrance defined, seen;	/* libvirt's word and the last survey's: either counts */

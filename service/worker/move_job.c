@@ -256,14 +256,21 @@ static int new_crew(struct move_work *work, uint64_t nodes)
 static void count_pinned(struct move_work *work)
 {
 	struct memory_sharer_list list;
+	char object[96];
+	int rc;
 
 	if (work->is_pinned_known)
 		return;
 	work->is_pinned_known = true;
 	work->pinned_bytes = work->view.map.pinned_bytes;
-	/* Where it cannot be told who else maps it, what stayed is busy, which is true all the same. */
-	if (!memory_sharer_find(work->context->sysroot, work->context->job->process.pid, &work->view.map, &list))
+	rc = memory_sharer_find(work->context->sysroot, work->context->job->process.pid, &work->view.map, &list);
+	if (!rc)
 		work->pinned_bytes += list.pinned_bytes;
+	/* What they pin is told as busy then, which is true all the same. */
+	if (rc || list.unseen)
+		job_context_warn(work->context, REMAINDER_PAGE_BUSY, job_context_guest(work->context, object), 0,
+				 "it cannot be told for all processes whether they pin its memory: %s",
+				 rc ? strerror(-rc) : "some could not be asked");
 }
 
 /* Of so many busy bytes, how many are told as pinned. */

@@ -305,9 +305,12 @@ static int find_holders(const struct job_context *context, const struct guest_vi
 	survey->pinned_bytes += list.pinned_bytes;
 	if (survey->pinned_bytes > resident)
 		survey->pinned_bytes = resident;
+	survey->sharers_unlisted = list.total;
+	survey->sharers_unseen = list.unseen;
 	for (size_t i = 0; i < list.count && i < SNAPSHOT_SHARERS_MAX; i++) {
 		struct snapshot_sharer *sharer = &survey->sharers[survey->sharer_count++];
 
+		survey->sharers_unlisted--;
 		sharer->pid = list.sharers[i].pid;
 		memcpy(sharer->name, list.sharers[i].name, sizeof(sharer->name));
 		sharer->mapped_bytes = list.sharers[i].mapped_bytes;

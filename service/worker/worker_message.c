@@ -592,7 +592,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -606,7 +606,9 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 json_number(survey->private_bytes), "transparent_huge_bytes",
 			 json_number(survey->transparent_huge_bytes), "sharers", sharers, "counted",
 			 (int)survey->counted, "counted_bytes", counted, "cpuset_limit",
-			 model_json_nodes(survey->cpuset_limit));
+			 model_json_nodes(survey->cpuset_limit), "sharers_unlisted",
+			 json_number(survey->sharers_unlisted), "sharers_unseen",
+			 json_number(survey->sharers_unseen));
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -729,20 +731,21 @@ static int survey_parse_sharers(const json_t *sharers, struct worker_survey *sur
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
-		*dimms, *pinned, *private, *huge, *sharers, *counted;
+		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
 		    &vfio, "userfaultfd", &userfaultfd, "locked", &locked, "dimms", &dimms,
 		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
-		    "counted_bytes", &counted, "cpuset_limit", &limit);
+		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
+		    "sharers_unseen", &unseen);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -776,6 +779,12 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 				 "transparent_huge_bytes");
 	if (!rc)
 		rc = survey_parse_sharers(sharers, survey, failure);
+	if (!rc)
+		rc = take_number(unlisted, INT32_MAX, &survey->sharers_unlisted, failure,
+				 "sharers_unlisted");
+	if (!rc)
+		rc = take_number(unseen, INT32_MAX, &survey->sharers_unseen, failure,
+				 "sharers_unseen");
 	if (!rc)
 		rc = survey_parse_backings(backings, survey, failure);
 	if (!rc)

@@ -105,6 +105,7 @@ struct worker_survey {
 	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;
 	bool counted;				/* counted_bytes are there: its cgroup's counters at the same time */
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];
+	uint64_t sharers_unlisted, sharers_unseen;
 	size_t sharer_count;
 	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];
 	size_t dimm_count;

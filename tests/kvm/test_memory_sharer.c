@@ -2,6 +2,7 @@
 #include "memory_sharer.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 #include "fixture_tree.h"
@@ -118,6 +119,28 @@ static void test_error(void)
 	CHECK_INT(memory_sharer_find(tree.sysroot, 7, &map, &list), -ELOOP);
 }
 
+/* Who has so many mappings that they are not read may be one of them. */
+static void test_unseen(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct memory_sharer_list list;
+	size_t length = (size_t)9 << 20;
+	char *maps = malloc(length + 1);
+
+	assert(maps);
+	memset(maps, '\n', length);
+	maps[length] = '\0';
+	ranges[0].device = makedev(0, 1);
+	fixture_tree_init(&tree);
+	add_process(&tree, 8, "backend", 4, 1024, backend);
+	add_process(&tree, 9, "many mappings", 4, 1024, NULL);
+	fixture_tree_write_bytes(&tree, "/proc/9/maps", maps, length);
+	free(maps);
+	CHECK_INT(memory_sharer_find(tree.sysroot, 7, &map, &list), 0);
+	CHECK_INT(list.total, 1);
+	CHECK_INT(list.unseen, 1);
+}
+
 /* Plain files count as RssFile: everybody's maps are looked at. */
 static void test_plain_file(void)
 {
@@ -140,6 +163,7 @@ int main(void)
 		{"anonymous memory", test_anonymous},
 		{"a plain file", test_plain_file},
 		{"an error", test_error},
+		{"unseen", test_unseen},
 	};
 
 	return unit_main("kvm/memory_sharer", cases, sizeof(cases) / sizeof(cases[0]));

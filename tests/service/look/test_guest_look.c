@@ -196,6 +196,8 @@ static void test_hindrances(void)
 	survey->pinned_bytes = 3 * MIB;
 	survey->private_bytes = 4 * MIB;
 	survey->transparent_huge_bytes = 2 * MIB;
+	survey->sharers_unlisted = 3;
+	survey->sharers_unseen = 2;
 	survey->sharer_count = 1;
 	survey->sharers[0] = (struct snapshot_sharer){7, "backend", 5 * MIB, MIB};
 	guest_look_take_survey(guest, survey, 123);
@@ -205,6 +207,8 @@ static void test_hindrances(void)
 	CHECK_INT(guest->private_bytes, 4 * MIB);
 	CHECK_INT(guest->transparent_huge_bytes, 2 * MIB);
 	CHECK_STR(guest->sharers[0].name, "backend");
+	CHECK_INT(guest->sharers_unlisted, 3);
+	CHECK_INT(guest->sharers_unseen, 2);
 	/* libvirt knows of no device: the survey saw it all the same. */
 	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
 	CHECK_TRUE(guest->vfio && guest->unmovable && guest->locked);
@@ -217,6 +221,7 @@ static void test_hindrances(void)
 	guest_look_take_survey(guest, survey, 125);
 	guest_look_drop_survey(guest);
 	CHECK_TRUE(!guest->vfio && guest->locked);
+	CHECK_INT(guest->sharers_unlisted + guest->sharers_unseen, 0);
 	CHECK_INT(guest->pinned_bytes + guest->private_bytes + guest->transparent_huge_bytes, 0);
 	domain_xml_done(&live);
 	free(survey);

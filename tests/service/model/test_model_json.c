@@ -356,6 +356,8 @@ static void guests_are_shown(void)
 	guest->node_bytes[2] = 700;
 	guest->encrypted = true;
 	guest->pinned_bytes = 4;
+	guest->sharers_unlisted = 2;
+	guest->sharers_unseen = 3;
 	guest->sharer_count = 1;
 	guest->sharers[0] = (struct snapshot_sharer){7, "b\xff", 300, 4};
 	guest->agent.state = AGENT_STATE_READY;
@@ -377,6 +379,8 @@ static void guests_are_shown(void)
 		   "[\"compact\"]");
 	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "sharers")),
 		   "[{\"mapped_bytes\":300,\"name\":\"b?\",\"pid\":7,\"pinned_bytes\":4}]");
+	CHECK_INT(json_integer_value(json_object_get(json_object_get(json, "placement"), "sharers_unlisted")), 2);
+	CHECK_INT(json_integer_value(json_object_get(json_object_get(json, "placement"), "sharers_unseen")), 3);
 	CHECK_INT(json_integer_value(json_object_get(json_object_get(json, "placement"), "pinned_bytes")), 4);
 	CHECK_TRUE(json_is_true(json_object_get(json_object_get(json, "placement"), "encrypted")));
 	json_decref(json);

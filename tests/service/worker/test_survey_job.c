@@ -95,10 +95,25 @@ static void test_a_sharer_pins(void)
 			   "7f1000000000-7f1000400000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n");
 	survey = run(fixture);
 	CHECK_INT(survey->sharer_count, 1);
+	CHECK_INT(survey->sharers_unlisted, 0);
+	CHECK_INT(survey->sharers_unseen, 0);
 	CHECK_STR(survey->sharers[0].name, "backend");
 	CHECK_INT(survey->sharers[0].pid, 999999);
 	CHECK_INT(survey->sharers[0].mapped_bytes, 4 * MIB);
 	CHECK_INT(survey->pinned_bytes, 1 * MIB);
+	free(survey);
+	/* More than there is place for are counted. */
+	for (int i = 0; i < SNAPSHOT_SHARERS_MAX + 2; i++) {
+		char path[64];
+
+		write_status(fixture, 999900 + i, "Name:\treader\nVmSize: 9 kB\nRssShmem: 4 kB\n");
+		snprintf(path, sizeof(path), "/proc/%d/maps", 999900 + i);
+		fixture_tree_write(&fixture->tree, path,
+				   "7f1000000000-7f1000400000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n");
+	}
+	survey = run(fixture);
+	CHECK_INT(survey->sharer_count, SNAPSHOT_SHARERS_MAX);
+	CHECK_INT(survey->sharers_unlisted, 3);
 	free(survey);
 	/* QEMU and the back end together never pin more than there is. */
 	write_status(fixture, (int)getpid(), "Name:\tqemu\nVmLck:\t0 kB\nVmPin:\t4000 kB\n");

@@ -238,6 +238,8 @@ static void test_survey(void)
 	survey->transparent_huge_bytes = 8;
 	survey->counted = true;
 	survey->counted_bytes[3] = 10;
+	survey->sharers_unlisted = 5;
+	survey->sharers_unseen = 6;
 	survey->sharer_count = 1;
 	survey->sharers[0] = (struct snapshot_sharer){4711, "backend", 9, 6};
 	survey->dimm_count = 1;
