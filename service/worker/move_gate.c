@@ -26,6 +26,7 @@ struct move_gate {
 	uint32_t stall_us;
 	unsigned limits; /* counted: who waits for an old budget asks anew */
 	struct pace_ease ease;
+	unsigned inside; /* calls that have entered and not left */
 	uint64_t moved_bytes;
 	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
 	uint64_t compacted_at_us[SNAPSHOT_NODES_MAX];
@@ -127,7 +128,8 @@ int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_
 	while (!(error = gate->error) && !gate->control->is_cancelled) {
 		uint64_t now = now_us();
 
-		if (gate->is_paused) {
+		/* Two calls at once are two pauses at once. */
+		if (gate->is_paused || (gate->ease.level && gate->inside)) {
 			pthread_cond_wait(&gate->changed, &gate->lock);
 			continue;
 		}
@@ -142,6 +144,7 @@ int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_
 	}
 	if (!error && gate->control->is_cancelled)
 		error = -ECANCELED;
+	gate->inside += !error;
 	pthread_mutex_unlock(&gate->lock);
 	return error;
 }
@@ -150,6 +153,8 @@ void move_gate_leave(struct move_gate *gate, int source, int destination, uint64
 {
 	pthread_mutex_lock(&gate->lock);
 	gate->moved_bytes += moved_bytes;
+	gate->inside--;
+	pthread_cond_broadcast(&gate->changed);
 	if (moved_bytes < bytes)
 		pace_budget_return(&gate->paid_until_us[source][destination], bytes - moved_bytes, gate->bytes_per_s);
 	pthread_mutex_unlock(&gate->lock);

@@ -193,6 +193,23 @@ static uint64_t book(struct page_mover *mover, const struct lane *lane)
 	return moved;
 }
 
+/* Each page has an outcome then. 0, what page_move_run() said, or -ESRCH: the guest is gone. */
+static int call(struct page_mover *mover, struct lane *lane)
+{
+	int rc = check_guest(mover);
+
+	for (size_t i = 0; rc && i < lane->count; i++)
+		lane->outcomes[i] = PAGE_MOVE_NOT_TRIED;
+	if (rc)
+		return rc;
+	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->destination, lane->outcomes,
+			   &mover->counts);
+	/* A process that ends meanwhile shows as EINVAL (mm/migrate.c find_mm_struct) or EPERM. */
+	if (rc && process_identity_check(mover->options.sysroot, &mover->options.view->identity) == -ESRCH)
+		return -ESRCH;
+	return rc;
+}
+
 static int run_lane(struct page_mover *mover, struct lane *lane)
 {
 	struct move_gate *gate = mover->options.gate;
@@ -204,15 +221,9 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 		return 0;
 	bytes = lane->count * lane->page_bytes;
 	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
-	if (!rc)
-		rc = check_guest(mover);
 	if (rc)
 		return rc;
-	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->destination, lane->outcomes,
-			   &mover->counts);
-	/* A process that ends meanwhile shows as EINVAL (mm/migrate.c find_mm_struct) or EPERM. */
-	if (rc && process_identity_check(mover->options.sysroot, &mover->options.view->identity) == -ESRCH)
-		return -ESRCH;
+	rc = call(mover, lane);
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */
 	for (size_t i = 0; (rc == -EACCES || rc == -EPERM || rc == -ENODEV) && i < lane->count; i++)

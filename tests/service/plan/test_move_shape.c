@@ -27,9 +27,10 @@ static void workers_go_by_pages_bytes_and_cpus(void)
 		const char *cpus;
 		unsigned workers;
 	} rows[] = {
-		{BACKING_KIND_MEMFD, 4096, 400 * MIB, "0-7", 1},
-		{BACKING_KIND_MEMFD, 4096, 8 * GIB, "0-7", 1},
-		{BACKING_KIND_MEMFD, 4096, 8 * GIB, "0-15", 2},
+		{BACKING_KIND_MEMFD, 4096, 400 * MIB, "0-7", 2},
+		{BACKING_KIND_MEMFD, 4096, 100 * MIB, "0-7", 1},
+		{BACKING_KIND_MEMFD, 4096, 8 * GIB, "0-7", 2},
+		{BACKING_KIND_MEMFD, 4096, 8 * GIB, "0-15", 4},
 		{BACKING_KIND_HUGETLB, 2 * MIB, 400 * MIB, "0-3", 2},
 		{BACKING_KIND_HUGETLB, 2 * MIB, 400 * MIB, "0-1", 1},
 		{BACKING_KIND_HUGETLB, 2 * MIB, 400 * MIB, "", 1},
@@ -48,18 +49,6 @@ static void workers_go_by_pages_bytes_and_cpus(void)
 		CHECK_INT(move_shape_workers(&world.input, guest, rows[i].bytes), rows[i].workers);
 		world_done(&world);
 	}
-}
-
-static void transparent_huge_pages_count_as_huge(void)
-{
-	struct world world;
-	struct snapshot_guest *guest = shaped_world(&world, BACKING_KIND_ANON, 4096, "0-3");
-
-	guest->transparent_huge_bytes = 100 * MIB;
-	CHECK_INT(move_shape_workers(&world.input, guest, 400 * MIB), 1);
-	guest->transparent_huge_bytes = 300 * MIB;
-	CHECK_INT(move_shape_workers(&world.input, guest, 400 * MIB), 2);
-	world_done(&world);
 }
 
 static void who_suffers_gets_one(void)
@@ -107,7 +96,6 @@ static void stalls_are_forecast(void)
 
 static const struct unit_case cases[] = {
 	{"workers go by pages, bytes and CPUs", workers_go_by_pages_bytes_and_cpus},
-	{"transparent huge pages count as huge", transparent_huge_pages_count_as_huge},
 	{"who suffers gets one", who_suffers_gets_one},
 	{"stalls are forecast", stalls_are_forecast},
 };

@@ -188,6 +188,41 @@ static void what_the_guest_felt_counts_once(void)
 	teardown(&world);
 }
 
+/* Enters once, and stays for a moment. */
+static void *stay_a_moment(void *argument)
+{
+	struct world *world = argument;
+	struct timespec moment = {.tv_nsec = 20000000};
+	unsigned inside;
+
+	CHECK_INT(move_gate_enter(world->gate, 1, 2, MIB), 0);
+	inside = atomic_fetch_add(&world->entered, 1) + 1;
+	nanosleep(&moment, NULL);
+	atomic_fetch_sub(&world->entered, 1);
+	move_gate_leave(world->gate, 1, 2, MIB, MIB);
+	return (void *)(intptr_t)inside;
+}
+
+static void one_at_a_time_while_the_guest_is_spared(void)
+{
+	struct world world;
+	pthread_t threads[4];
+
+	setup(&world, 0);
+	/* Without a reason nobody waits for another. */
+	CHECK_INT(move_gate_enter(world.gate, 1, 2, MIB), 0);
+	CHECK_INT(move_gate_enter(world.gate, 1, 2, MIB), 0);
+	move_gate_leave(world.gate, 1, 2, MIB, MIB);
+	move_gate_leave(world.gate, 1, 2, MIB, MIB);
+	world.control.guest_pause_us = 50000;
+	move_gate_hear(world.gate);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		CHECK_INT(pthread_create(&threads[i], NULL, stay_a_moment, &world), 0);
+	join(threads, ARRAY_SIZE(threads), 1);
+	CHECK_INT(move_gate_moved_bytes(world.gate), 6 * MIB);
+	teardown(&world);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -196,6 +231,7 @@ int main(void)
 		{"threads_share_a_budget", threads_share_a_budget},
 		{"a_cancel_is_heard_by_whoever_enters", a_cancel_is_heard_by_whoever_enters},
 		{"what_the_guest_felt_counts_once", what_the_guest_felt_counts_once},
+		{"one_at_a_time_while_the_guest_is_spared", one_at_a_time_while_the_guest_is_spared},
 	};
 
 	return unit_main("move_gate", cases, sizeof(cases) / sizeof(cases[0]));
