@@ -55,6 +55,7 @@ void domain_xml_done(struct domain_xml *domain)
 	free(domain->channels);
 	free(domain->vcpu_pins);
 	free(domain->iothread_pins);
+	free(domain->iothreads);
 	memset(domain, 0, sizeof(*domain));
 }
 
@@ -405,6 +406,36 @@ static void read_cputune(struct domain_xml_reader *reader, xmlNodePtr cputune,
 			   domain_xml_child(cputune, "emulatorsched");
 }
 
+static bool has_iothread(const struct domain_xml *domain, unsigned id)
+{
+	for (size_t i = 0; i < domain->iothread_count; i++)
+		if (domain->iothreads[i] == id)
+			return true;
+	return false;
+}
+
+static void add_iothread(struct domain_xml_reader *reader, struct domain_xml *domain, unsigned id)
+{
+	unsigned *added = append(reader, &domain->iothreads, &domain->iothread_count, sizeof(*added),
+				 DOMAIN_XML_MAX_PINS, "I/O threads");
+
+	if (added)
+		*added = id;
+}
+
+/* Those that are named, and then the lowest free ids (conf/domain_conf.c virDomainIOThreadIDDefArrayInit). */
+static void read_iothreads(struct domain_xml_reader *reader, xmlNodePtr root, struct domain_xml *domain)
+{
+	unsigned count = domain_xml_number(reader, domain_xml_child(root, "iothreads"), NULL, 0);
+
+	for (xmlNodePtr node = domain_xml_child(domain_xml_child(root, "iothreadids"), "iothread"); node;
+	     node = domain_xml_next(node, "iothread"))
+		add_iothread(reader, domain, domain_xml_number(reader, node, "id", 0));
+	for (unsigned id = 1; !reader->error && domain->iothread_count < count; id++)
+		if (!has_iothread(domain, id))
+			add_iothread(reader, domain, id);
+}
+
 static void read_policy(xmlNodePtr metadata, struct domain_xml *domain)
 {
 	struct domain_xml_reader reader = {0};
@@ -438,6 +469,7 @@ static void read_sizes(struct domain_xml_reader *reader, xmlNodePtr root, struct
 	domain->slots = domain_xml_number(reader, maximum, "slots", 0);
 	domain->vcpu_maximum = domain_xml_number(reader, vcpu, NULL, 1);
 	domain->vcpu_current = domain_xml_number(reader, vcpu, "current", domain->vcpu_maximum);
+	domain_xml_list(reader, vcpu, "cpuset", domain->vcpu_cpus, sizeof(domain->vcpu_cpus));
 	for (size_t i = 0; i < domain->cell_count; i++)
 		if (__builtin_add_overflow(cells, domain->cells[i].bytes, &cells))
 			domain_xml_fault(reader, -EINVAL, "the cells are larger than any machine");
@@ -475,6 +507,7 @@ static void read_domain(struct domain_xml_reader *reader, xmlNodePtr root,
 	read_numatune(reader, domain_xml_child(root, "numatune"), domain);
 	read_backing(reader, domain_xml_child(root, "memoryBacking"), domain);
 	read_cputune(reader, domain_xml_child(root, "cputune"), domain);
+	read_iothreads(reader, root, domain);
 	read_devices(reader, domain_xml_child(root, "devices"), domain);
 	read_sizes(reader, root, domain);
 	read_policy(domain_xml_child(root, "metadata"), domain);

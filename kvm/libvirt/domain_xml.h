@@ -159,6 +159,9 @@ struct domain_xml {
 		size_t memnode_count;
 	} numatune;
 
+	char vcpu_cpus[DOMAIN_XML_CPUS_SIZE]; /* <vcpu cpuset>: where every thread without a pin may run; empty: anywhere */
+	unsigned *iothreads;		  /* owned; the ids of all, pinned or not */
+	size_t iothread_count;
 	struct domain_xml_pin *vcpu_pins; /* owned */
 	size_t vcpu_pin_count;
 	struct domain_xml_pin *iothread_pins; /* owned */

@@ -234,6 +234,7 @@ struct snapshot_guest {
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
 	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
 	uint64_t policy_nodes;
+	bool policy_balancing;				/* with MPOL_F_NUMA_BALANCING, somewhere: a lazy move's own, for its time */
 	enum numatune_mode numatune_mode;
 	uint64_t numatune_nodes;			/* live XML */
 	uint64_t stored_numatune_nodes;			/* persistent XML; 0: none */

@@ -336,7 +336,10 @@ static void pin(struct step_run *run, enum connection_call_kind kind, enum conne
 				   "%s", strerror(-r));
 }
 
-/* What a thread is pinned to: the wished CPUs, or on the way back its old ones, and all where it had none. */
+/*
+ * What a thread is pinned to: the wished CPUs, or on the way back its old ones, and where it had none what the guest has
+ * for all its threads.
+ */
 static const char *cpus_for(const struct step_run *run, const json_t *old, const char *wanted, const char *all)
 {
 	const char *text = json_string_value(old);
@@ -350,11 +353,14 @@ static const char *cpus_for(const struct step_run *run, const json_t *old, const
 static void pin_all(struct step_run *run, const json_t *pins, enum connection_scope scope, const char *wanted,
 		    const char *all)
 {
+	const char *unpinned = json_string_value(json_object_get(pins, "unpinned"));
 	size_t index;
 	json_t *entry;
 
 	if (!pins)
 		return;
+	if (unpinned && unpinned[0])
+		all = unpinned;
 	json_array_foreach(json_object_get(pins, "vcpus"), index, entry)
 		pin(run, CONNECTION_CALL_PIN_VCPU, scope,
 		    (unsigned)json_integer_value(json_object_get(entry, "id")),
@@ -388,23 +394,28 @@ static void set_cpus(struct step_run *run)
 	}
 }
 
-/* vCPUs that are there, pinned or not; of the I/O threads those that are pinned: the others go where they like anyway. */
+static const char *pin_of(const struct domain_xml_pin *pins, size_t count, unsigned id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (pins[i].id == id)
+			return pins[i].cpus;
+	return "";
+}
+
+/* vCPUs that are there and I/O threads, pinned or not: one without a pin runs where <vcpu cpuset> lets all of them. */
 static json_t *pins_to_json(const struct domain_xml *xml)
 {
 	json_t *vcpus = json_array(), *iothreads = json_array();
 
-	for (unsigned id = 0; id < xml->vcpu_current; id++) {
-		const char *cpus = "";
-
-		for (size_t i = 0; i < xml->vcpu_pin_count; i++)
-			if (xml->vcpu_pins[i].id == id)
-				cpus = xml->vcpu_pins[i].cpus;
-		json_array_append_new(vcpus, json_pack("{s:i, s:s}", "id", (int)id, "cpus", cpus));
-	}
-	for (size_t i = 0; i < xml->iothread_pin_count; i++)
-		json_array_append_new(iothreads, json_pack("{s:i, s:s}", "id", (int)xml->iothread_pins[i].id, "cpus",
-							   xml->iothread_pins[i].cpus));
-	return json_pack("{s:o, s:o, s:s}", "vcpus", vcpus, "iothreads", iothreads, "emulator", xml->emulator_pin);
+	for (unsigned id = 0; id < xml->vcpu_current; id++)
+		json_array_append_new(vcpus, json_pack("{s:i, s:s}", "id", (int)id, "cpus",
+						       pin_of(xml->vcpu_pins, xml->vcpu_pin_count, id)));
+	for (size_t i = 0; i < xml->iothread_count; i++)
+		json_array_append_new(iothreads, json_pack("{s:i, s:s}", "id", (int)xml->iothreads[i], "cpus",
+							   pin_of(xml->iothread_pins, xml->iothread_pin_count,
+								  xml->iothreads[i])));
+	return json_pack("{s:o, s:o, s:s, s:s}", "vcpus", vcpus, "iothreads", iothreads, "emulator", xml->emulator_pin,
+			 "unpinned", xml->vcpu_cpus);
 }
 
 /* Adds what is stored to the pins of the running guest. 0, or -errno: without it there would be no way back. */

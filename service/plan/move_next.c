@@ -180,22 +180,55 @@ static bool narrow_next(struct mover *mover)
 	return cpuset_step(mover, narrow);
 }
 
+/* What a policy step of this operation set, or else what the guest has, without the leave to move. */
+static void policy_as_it_was(const struct mover *mover, const struct step_record *set, struct step *ret_step)
+{
+	const struct snapshot_guest *guest = mover->guest;
+
+	if (set && set->state != STEP_STATE_FAILED) {
+		*ret_step = set->step;
+		return;
+	}
+	plan_step_init(ret_step, STEP_KIND_MEMORY_POLICY, guest);
+	ret_step->mode = guest->policy_mode;
+	ret_step->nodes = guest->policy_nodes;
+	/* libvirt has bound nothing of it: what is bound now the lazy start bound. */
+	if (guest->policy_mode == POLICY_MODE_BIND && guest->numatune_mode == NUMATUNE_MODE_NONE)
+		ret_step->mode = POLICY_MODE_PREFERRED;
+	/* Part by part, each as it is. */
+	ret_step->by_map = guest->policy_mode == POLICY_MODE_MIXED;
+	ret_step->undoable = true;
+}
+
 /*
- * A lazy start binds memory for its time and puts the policy back; one that was killed did not, and
- * a bound guest can run out of memory while other nodes have some.
+ * A lazy start binds memory for its time, with leave for AutoNUMA to move it, and puts the policy back; one that was
+ * killed did not, and a bound guest can run out of memory while other nodes have some.
  */
 static bool policy_again_next(struct mover *mover)
 {
 	const struct plan_input *input = mover->input;
-	const struct step_record *set = plan_last(input, STEP_KIND_MEMORY_POLICY);
+	const struct step_record *set = NULL;
+	bool is_lazy = false, is_other;
 	struct step step;
 
-	if (!set || set->state == STEP_STATE_FAILED || !plan_count(input, STEP_KIND_LAZY) ||
-	    plan_count(input, STEP_KIND_MEMORY_POLICY) > 1 ||
-	    (mover->guest->policy_mode == set->step.mode &&
-	     mover->guest->policy_nodes == set->step.nodes))
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->state == STEP_STATE_UNDONE)
+			continue;
+		is_lazy |= record->step.kind == STEP_KIND_LAZY;
+		if (record->step.kind != STEP_KIND_MEMORY_POLICY)
+			continue;
+		/* Once, whatever came of it. */
+		if (is_lazy)
+			return false;
+		set = record;
+	}
+	is_other = set && set->state != STEP_STATE_FAILED &&
+		   (mover->guest->policy_mode != set->step.mode || mover->guest->policy_nodes != set->step.nodes);
+	if (!is_lazy || !(is_other || mover->guest->policy_balancing))
 		return false;
-	step = set->step;
+	policy_as_it_was(mover, set, &step);
 	return emit(mover, &step);
 }
 

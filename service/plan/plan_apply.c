@@ -447,6 +447,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		return;
 	case STEP_KIND_MEMORY_POLICY:
 		apply_policy(guest, step);
+		guest->policy_balancing = false;
 		return;
 	case STEP_KIND_MOVE_PAGES:
 		if (step->by_cells)

@@ -46,6 +46,7 @@ static void add_policy(struct worker_survey *survey, const struct guest_range *r
 	uint64_t nodes = node_mask_from_set(&range->policy.nodes);
 	enum policy_mode mode = policy_modes[range->policy.mode];
 
+	survey->balancing |= range->has_policy && range->policy.is_balancing;
 	if (!range->has_policy)
 		return;
 	if (range->has_mixed_policies ||

@@ -102,6 +102,7 @@ struct worker_survey {
 	uint64_t cpuset_mems, cpuset_limit;
 	uint64_t cpu_nodes;
 	bool vfio, userfaultfd, locked, encrypted;
+	bool balancing;				/* some of its policies let AutoNUMA move what they bind */
 	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;
 	bool counted;				/* counted_bytes are there: its cgroup's counters at the same time */
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];

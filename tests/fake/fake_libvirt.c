@@ -148,7 +148,8 @@ static int find_or_fail(const char *uuid, struct fake_domain **ret_domain,
 static char *make_xml(const struct fake_domain *domain, bool live)
 {
 	const char *nodes = live ? domain->nodes : domain->stored_nodes;
-	char *text = NULL, numatune[128] = "", device[512] = "", channel[512] = "", tune[256] = "";
+	char *text = NULL, numatune[128] = "", device[512] = "", channel[512] = "", tune[256] = "",
+	     allowed[64] = "";
 
 	if (nodes[0])
 		snprintf(numatune, sizeof(numatune),
@@ -169,6 +170,8 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 			 "<channel type='unix'><source mode='bind' path='%s'/>"
 			 "<target type='virtio' name='org.ballast.agent.0'/></channel>",
 			 domain->channel);
+	if (domain->vcpu_cpus[0])
+		snprintf(allowed, sizeof(allowed), " cpuset='%s'", domain->vcpu_cpus);
 	if (domain->pins[0] || domain->emulator[0])
 		snprintf(tune, sizeof(tune), "<cputune>%s%s%s%s%s%s</cputune>",
 			 domain->pins[0] ? "<vcpupin vcpu='0' cpuset='" : "", domain->pins,
@@ -180,7 +183,7 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 		     "<maxMemory slots='4' unit='MiB'>8192</maxMemory><memory "
 		     "unit='MiB'>%llu</memory>"
 		     "<currentMemory "
-		     "unit='MiB'>%llu</currentMemory><vcpu>2</vcpu>%s%s<os><type>hvm</type></os>"
+		     "unit='MiB'>%llu</currentMemory><vcpu%s>2</vcpu><iothreads>%u</iothreads>%s%s<os><type>hvm</type></os>"
 		     "<cpu><numa><cell id='0' cpus='0-1' memory='%llu' unit='MiB'/></numa></cpu>"
 		     "<devices><controller type='virtio-serial' index='0'/>%s%s<memballoon "
 		     "model='virtio'/>"
@@ -188,7 +191,7 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 		     live ? " id='1'" : "", domain->name, domain->uuid,
 		     (unsigned long long)(domain->base_mib +
 					  (domain->has_device ? domain->size_mib : 0)),
-		     (unsigned long long)domain->balloon_mib, tune, numatune,
+		     (unsigned long long)domain->balloon_mib, allowed, domain->iothreads, tune, numatune,
 		     (unsigned long long)domain->base_mib, channel, device) < 0)
 		assert(!"memory is short");
 	return text;

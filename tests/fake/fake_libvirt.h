@@ -25,6 +25,8 @@ struct fake_domain {
 	char nodes[32], mode[16];    /* numatune; empty: none */
 	char stored_nodes[32];	     /* of the stored XML; empty: none */
 	char pins[32], emulator[32]; /* of vCPU 0, and of the emulator; empty: none */
+	unsigned iothreads;	     /* none of them pinned */
+	char vcpu_cpus[32];	     /* of <vcpu cpuset>; empty: none */
 };
 
 extern const struct libvirt_ops fake_libvirt_ops;

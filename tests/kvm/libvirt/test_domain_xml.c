@@ -69,10 +69,34 @@ static void test_live(void)
 	CHECK_STR(domain.emulator_pin, "0-1");
 	CHECK_INT(domain.iothread_pin_count, 1);
 	CHECK_INT(domain.iothread_pins[0].id, 1);
+	CHECK_INT(domain.iothread_count, 1);
+	CHECK_INT(domain.iothreads[0], 1);
+	CHECK_STR(domain.vcpu_cpus, "");
 	CHECK_TRUE(domain.has_balloon && domain.free_page_reporting && domain.has_virtio_serial);
 	CHECK_TRUE(!domain.realtime);
 	CHECK_INT(domain.vfio_count, 0);
 	domain_xml_done(&domain);
+}
+
+static void test_iothreads(void)
+{
+	static const char text[] = "<domain><name>g</name><uuid>6f0d0a3c-0b7e-4c53-9d0c-2f1f5d1a7e01</uuid>"
+				   "<vcpu cpuset='2-3'>2</vcpu><iothreads>3</iothreads>"
+				   "<iothreadids><iothread id='2'/><iothread id='7'/></iothreadids></domain>",
+			 many[] = "<domain><name>g</name><uuid>6f0d0a3c-0b7e-4c53-9d0c-2f1f5d1a7e01</uuid>"
+				  "<iothreads>4000000000</iothreads></domain>";
+	struct domain_xml domain;
+
+	/* The ones that are named, and the lowest free numbers for the rest. */
+	CHECK_INT(domain_xml_parse(text, strlen(text), &domain, NULL), 0);
+	CHECK_INT(domain.iothread_count, 3);
+	CHECK_INT(domain.iothreads[0], 2);
+	CHECK_INT(domain.iothreads[1], 7);
+	CHECK_INT(domain.iothreads[2], 1);
+	CHECK_STR(domain.vcpu_cpus, "2-3");
+	domain_xml_done(&domain);
+	/* As many as one likes to write are not made. */
+	CHECK_INT(domain_xml_parse(many, strlen(many), &domain, NULL), -E2BIG);
 }
 
 static void test_devices_and_channels(void)
@@ -390,6 +414,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"live", test_live},
+		{"iothreads", test_iothreads},
 		{"devices_and_channels", test_devices_and_channels},
 		{"hugepages", test_hugepages},
 		{"plain", test_plain},

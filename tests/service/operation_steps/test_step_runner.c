@@ -561,7 +561,7 @@ static void test_cpus(void)
 	strcpy(rig.domain->pins, "0");
 	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
 	prepare();
-	CHECK_STR(rig.before, "{\"emulator\":\"\",\"iothreads\":[],\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
+	CHECK_STR(rig.before, "{\"emulator\":\"\",\"iothreads\":[],\"unpinned\":\"\",\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
 			      "\"\",\"id\":1}]}");
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
@@ -577,6 +577,22 @@ static void test_cpus(void)
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
 	CHECK_TRUE(remainder_list_has(&rig.outcome.remainder, REMAINDER_LIBVIRT_REFUSED));
+	finish();
+}
+
+/* I/O threads go along though nobody has pinned them, and back to where all threads of the guest may run. */
+static void test_cpus_unpinned(void)
+{
+	start(false);
+	strcpy(rig.domain->vcpu_cpus, "1");
+	rig.domain->iothreads = 2;
+	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_STR(fake_libvirt_changes(), "pin 0:2-3; pin 1:2-3; pin iothread 1:2-3; pin iothread 2:2-3; pin emulator:2-3; "
+					  "pin 0:1; pin 1:1; pin iothread 1:1; pin iothread 2:1; pin emulator:1");
 	finish();
 }
 
@@ -1093,6 +1109,7 @@ int main(void)
 		{"settle and kick", test_settle_and_kick},
 		{"numatune", test_numatune},
 		{"CPUs", test_cpus},
+		{"threads without a pin", test_cpus_unpinned},
 		{"stored pins", test_cpus_stored},
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},

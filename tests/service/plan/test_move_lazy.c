@@ -115,6 +115,41 @@ static void a_killed_start_does_not_leave_it_bound(void)
 	world_done(&world);
 }
 
+/* Of a bound guest only the leave to move tells that it was killed. */
+static void a_killed_start_does_not_leave_it_balancing(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = lazy_world(&world);
+
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 1;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_LAZY);
+	world_record(&world, STEP_STATE_PARTIAL, 0);
+	guest->policy_balancing = true;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_INT(world.decision.step.mode, POLICY_MODE_BIND);
+	CHECK_INT(world.decision.step.nodes, 1 << 1);
+	world_perform(&world);
+	CHECK_TRUE(!guest->policy_balancing);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_done(&world);
+	/* What libvirt has not bound is not left bound. */
+	guest = lazy_world(&world);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 1;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_LAZY);
+	world_record(&world, STEP_STATE_PARTIAL, 0);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_balancing = true;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_INT(world.decision.step.mode, POLICY_MODE_PREFERRED);
+	/* Once: where it does not take the pages move all the same. */
+	world_record(&world, STEP_STATE_PARTIAL, 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_done(&world);
+}
+
 static void where_pages_follow_nobody_it_is_refused(void)
 {
 	struct world world;
@@ -156,6 +191,7 @@ static const struct unit_case cases[] = {
 	{"the rest is moved after two thirds", the_rest_is_moved_after_two_thirds},
 	{"all that followed needs no copy", all_that_followed_needs_no_copy},
 	{"a killed start does not leave it bound", a_killed_start_does_not_leave_it_bound},
+	{"a killed start does not leave it balancing", a_killed_start_does_not_leave_it_balancing},
 	{"where pages follow nobody it is refused", where_pages_follow_nobody_it_is_refused},
 };
 

@@ -83,6 +83,34 @@ static void test_nothing_holds_it(void)
 	teardown(fixture);
 }
 
+/* A lazy move that was killed left AutoNUMA its leave; and the slice above the guest has but two nodes. */
+static void test_policy_and_cpuset(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey = run(fixture);
+	char path[64];
+
+	CHECK_TRUE(!survey->balancing);
+	CHECK_INT(survey->cpuset_mems | survey->cpuset_limit, 0);
+	free(survey);
+	snprintf(path, sizeof(path), "/proc/%d/numa_maps", (int)getpid());
+	fixture_tree_write(&fixture->tree, path, "7f0000000000 bind=balancing:2 file=/memfd N2=1024\n");
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)getpid());
+	fixture_tree_write(&fixture->tree, path, "0::/machine.slice/g1.scope/libvirt/emulator\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/cgroup.controllers", "cpuset memory\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/machine.slice/cpuset.mems", "1-2\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/machine.slice/g1.scope/cpuset.mems", "2\n");
+	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/machine.slice/g1.scope/libvirt/emulator/cpuset.mems.effective",
+			   "2\n");
+	survey = run(fixture);
+	CHECK_TRUE(survey->balancing);
+	CHECK_INT(survey->policy_mode, POLICY_MODE_BIND);
+	CHECK_INT(survey->cpuset_mems, 1 << 2);
+	CHECK_INT(survey->cpuset_limit, 1 << 1 | 1 << 2);
+	free(survey);
+	teardown(fixture);
+}
+
 /* A back end maps half of the guest and has registered 1 MiB of it. */
 static void test_a_sharer_pins(void)
 {
@@ -227,6 +255,7 @@ static void test_cells_told_apart(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"policy and cpuset", test_policy_and_cpuset},
 		{"nothing holds it", test_nothing_holds_it},
 		{"a sharer pins", test_a_sharer_pins},
 		{"counters", test_counters},
