@@ -133,6 +133,9 @@ int kept_placement_inherit(struct kept_placement *kept, const struct kept_placem
 		kept->mems = older->mems;
 		kept->groups = json_incref(older->groups);
 	}
+	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
+		if (!kept->cells[cell])
+			kept->cells[cell] = older->cells[cell];
 	if (!kept->wanted_nodes) {
 		kept->wanted_nodes = older->wanted_nodes;
 		kept->left_nodes = older->left_nodes;
@@ -145,6 +148,44 @@ int kept_placement_inherit(struct kept_placement *kept, const struct kept_placem
 		kept->has_policy = true;
 	}
 	return 0;
+}
+
+void kept_placement_see_cells(struct kept_placement *kept, const struct snapshot_guest *guest)
+{
+	uint64_t seen[SNAPSHOT_CELLS_MAX] = {0};
+
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		const struct snapshot_backing *part = &guest->backings[i];
+		bool own = guest->policy_mode == POLICY_MODE_MIXED;
+		enum policy_mode mode = own ? part->policy_mode : guest->policy_mode;
+
+		/* Of other kinds nothing outside can set it (mm/shmem.c shmem_set_policy). */
+		if ((part->kind == BACKING_KIND_MEMFD || part->kind == BACKING_KIND_FILE) && part->cell >= 0 &&
+		    part->cell < SNAPSHOT_CELLS_MAX && mode != POLICY_MODE_DEFAULT)
+			seen[part->cell] |= own ? part->policy_nodes : guest->policy_nodes;
+	}
+	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
+		if (seen[cell] && !(seen[cell] & (seen[cell] - 1)))
+			kept->cells[cell] = (int8_t)(__builtin_ctzll(seen[cell]) + 1);
+}
+
+bool kept_placement_new_policy(const struct kept_placement *kept, struct step *ret_step, int *ret_error)
+{
+	bool is_known = !kept->policy.by_map;
+
+	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
+		is_known |= kept->cells[cell] != 0;
+	*ret_error = 0;
+	if (!kept->has_policy || !is_known)
+		return false;
+	*ret_error = step_copy(&kept->policy, ret_step);
+	if (*ret_error || !kept->policy.by_map)
+		return *ret_error == 0;
+	ret_step->by_map = false;
+	ret_step->by_cells = true;
+	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
+		ret_step->cells[cell] = (int8_t)(kept->cells[cell] - 1);
+	return true;
 }
 
 /* A list of nodes as the kernel prints a set ("0,2-3"), as a mask. False for none, or for what is no list. */

@@ -17,6 +17,7 @@ struct kept_placement {
 	json_t *groups;			/* owned; of that step: [{path, inode, mems}], the groups that were there; or NULL */
 	bool has_policy;		/* a policy of its shared memory was set: policy says which */
 	struct step policy;		/* of kind MEMORY_POLICY */
+	int8_t cells[SNAPSHOT_CELLS_MAX]; /* by kept_placement_see_cells(): the node of each cell's shared memory plus one; 0: not known */
 	uint64_t wanted_nodes;		/* where it was moved to; 0: it was not moved */
 	uint64_t left_nodes;		/* what of it lies there has come there since, or was left there */
 };
@@ -33,6 +34,19 @@ int kept_placement_take(struct kept_placement *kept, const struct operation_reco
 
 /* Takes over from an older word what this one does not say. */
 int kept_placement_inherit(struct kept_placement *kept, const struct kept_placement *older);
+
+/*
+ * Remembers where the policies of the guest's shared memory say that each cell belongs: for a guest whose memory devices
+ * have all been seen. A cell whose parts do not agree on one node keeps what was remembered of it.
+ */
+void kept_placement_see_cells(struct kept_placement *kept, const struct snapshot_guest *guest);
+
+/*
+ * The policy for a memory device that has come since. One that was set by a map of nodes says what became of nodes that
+ * the device has never been on, and set again it would shift the others once more; then it is the cell that says where the
+ * device belongs. False: that is not known, or no policy was set. 0 or -ENOMEM in *ret_error; the caller ends the step.
+ */
+bool kept_placement_new_policy(const struct kept_placement *kept, struct step *ret_step, int *ret_error);
 
 enum kept_placement_verdict {
 	KEPT_PLACEMENT_RIGHT,

@@ -233,19 +233,25 @@ static void correct(struct kept *kept, const struct snapshot_guest *guest, const
 		rest(kept);
 }
 
-/*
- * A new memory device has the policy that libvirt's XML gives it. A policy that follows a map would shift the others
- * once more, so only one that says where all of it belongs is set again.
- */
+/* A new memory device has the policy that libvirt's XML gives it. */
 static bool correct_policy(struct kept *kept, const struct snapshot_guest *guest)
 {
 	bool is_new = guest->device_count > kept->device_count;
+	struct step step;
+	int error;
 
 	kept->device_count = guest->device_count;
-	if (!is_new || !kept->placement.has_policy || kept->placement.policy.by_map)
+	if (!is_new || !kept->placement.has_policy)
 		return false;
+	if (!kept_placement_new_policy(&kept->placement, &step, &error)) {
+		if (!error)
+			tell_once(kept, "a new memory device has libvirt's policy, and where its cell belongs is not known: move "
+					"the guest again");
+		return false;
+	}
 	snprintf(kept->detail, sizeof(kept->detail), "memory policy of a new memory device");
-	correct(kept, guest, &kept->placement.policy);
+	correct(kept, guest, &step);
+	step_done(&step);
 	return true;
 }
 
@@ -393,6 +399,9 @@ static void learn_guest(struct placement_keeper *keeper, const struct snapshot_g
 		kept_placement_done(&placement);
 		return;
 	}
+	/* A device that has come since the last word is not looked at yet. */
+	if (guest->surveyed && guest->device_count == kept->device_count)
+		kept_placement_see_cells(&placement, guest);
 	kept_placement_done(&kept->placement);
 	kept->placement = placement;
 	/* Telling look makes a new snapshot: the guest is not touched afterwards. */

@@ -188,9 +188,76 @@ static void test_inherit(void)
 	kept_placement_done(&older);
 }
 
+static struct snapshot_backing part(enum backing_kind kind, int8_t cell, uint64_t nodes)
+{
+	return (struct snapshot_backing){kind, 4096, 1, cell, POLICY_MODE_BIND, nodes};
+}
+
+/* A device that comes later has the nodes of libvirt's XML, with which a map has nothing to do any more. */
+static void test_new_device(void)
+{
+	struct snapshot_guest *guest = new_guest();
+	struct operation_record *move = new_move(OPERATION_STATE_SUCCEEDED);
+	struct kept_placement kept = {0}, older = {0};
+	struct step_record *record = add(move, STEP_KIND_MEMORY_POLICY, 3, 4711);
+	struct step step;
+	int error = 1;
+
+	record->step.mode = POLICY_MODE_MIXED;
+	record->step.by_map = true;
+	record->step.map[2] = 1;
+	record->step.map[3] = 0;
+	CHECK_TRUE(!kept_placement_new_policy(&kept, &step, &error));
+	CHECK_INT(kept_placement_take(&kept, move, guest), 0);
+	CHECK_TRUE(kept.has_policy);
+	/* Which cell belongs where has not been seen. */
+	CHECK_TRUE(!kept_placement_new_policy(&kept, &step, &error));
+	CHECK_INT(error, 0);
+
+	guest->policy_mode = POLICY_MODE_MIXED;
+	guest->policy_nodes = 3;
+	guest->backings[0] = part(BACKING_KIND_MEMFD, 0, 1 << 1);
+	guest->backings[1] = part(BACKING_KIND_MEMFD, 1, 1 << 0);
+	/* Not settable from outside: it says nothing of where the cell belongs. */
+	guest->backings[2] = part(BACKING_KIND_HUGETLB, 1, 1 << 3);
+	guest->backing_count = 3;
+	kept_placement_see_cells(&kept, guest);
+	CHECK_TRUE(kept_placement_new_policy(&kept, &step, &error));
+	CHECK_TRUE(step.by_cells && !step.by_map);
+	CHECK_INT(step.mode, POLICY_MODE_MIXED);
+	CHECK_INT(step.cells[0], 1);
+	CHECK_INT(step.cells[1], 0);
+	CHECK_INT(step.cells[2], -1);
+	step_done(&step);
+
+	/* The device is there, with the nodes of the XML: what was remembered stands. */
+	guest->backings[0].policy_nodes |= 1 << 2;
+	guest->backings[0].policy_mode = POLICY_MODE_MIXED;
+	kept_placement_see_cells(&kept, guest);
+	CHECK_TRUE(kept_placement_new_policy(&kept, &step, &error));
+	CHECK_INT(step.cells[0], 1);
+	step_done(&step);
+	CHECK_INT(kept_placement_inherit(&older, &kept), 0);
+	CHECK_INT(older.cells[0], 2);
+	CHECK_INT(older.cells[5], 0);
+
+	/* Said by cell or for all: as it was said. */
+	kept.policy.by_map = false;
+	memset(kept.cells, 0, sizeof(kept.cells));
+	CHECK_TRUE(kept_placement_new_policy(&kept, &step, &error));
+	CHECK_TRUE(!step.by_cells);
+	CHECK_INT(step.nodes, 3);
+	step_done(&step);
+	kept_placement_done(&kept);
+	kept_placement_done(&older);
+	operation_record_free(move);
+	free(guest);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"a new device", test_new_device},
 		{"the last word counts", test_last_word_counts},
 		{"what does not count", test_what_does_not_count},
 		{"shapes of a move", test_shapes},
