@@ -319,6 +319,19 @@ static uint64_t wanted_nodes(const struct plan_input *input, const struct move_g
 	return result;
 }
 
+bool move_goal_part_is_stuck(const struct plan_input *input, const struct snapshot_guest *guest,
+			     const struct move_goal *goal)
+{
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t nodes;
+
+		if (plan_part_is_rebound(guest, i) && plan_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT &&
+		    wanted_nodes(input, goal, &guest->backings[i], nodes) != nodes)
+			return true;
+	}
+	return false;
+}
+
 bool move_goal_part_differs(const struct plan_input *input, const struct snapshot_guest *guest,
 			    const struct move_goal *goal)
 {

@@ -342,9 +342,10 @@ static bool persist_next(struct mover *mover)
 static void finish(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
-	bool opaque_failed =
-		mover->goal.opaque && plan_last(mover->input, STEP_KIND_MOVE_PAGES) &&
-		plan_last(mover->input, STEP_KIND_MOVE_PAGES)->state == STEP_STATE_FAILED;
+	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
+	const struct step_record *lazy = plan_last(mover->input, STEP_KIND_LAZY);
+	bool opaque_failed = mover->goal.opaque && last && last->state == STEP_STATE_FAILED;
+	bool was_moved = (last && last->state == STEP_STATE_DONE) || (!last && lazy && lazy->state == STEP_STATE_DONE);
 
 	/* Its CPUs were moved, or a drain began, after the wish had been checked. */
 	if (!mover->goal.destinations &&
@@ -353,6 +354,12 @@ static void finish(struct mover *mover)
 		remainder_list_add(&mover->decision->remainder, REMAINDER_INVALID, mover->object,
 				   guest->resident_bytes, "ask again, or name a node",
 				   "no node of its CPUs has memory that it may go to");
+		move_free_missing(mover);
+		return;
+	}
+	/* It has no pages any more, which is not what was wished. */
+	if (!plan_guest_runs(guest) && !was_moved) {
+		move_remainder_left(mover, REMAINDER_GUEST_GONE, "the guest is not running");
 		move_free_missing(mover);
 		return;
 	}

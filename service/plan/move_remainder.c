@@ -70,6 +70,14 @@ static void warn_of_policy(struct mover *mover)
 		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_NOT_SETTABLE,
 				   mover->object, 0, NULL,
 				   "the policy of its memory cannot be set from outside");
+	/* A cpuset that changes with the move takes such policies along, or the plan says what it would do to them. */
+	else if (file && !plan_count(mover->input, STEP_KIND_CPUSET) &&
+		 !(mover->goal.destinations & ~guest->cpuset_mems) &&
+		 move_goal_part_is_stuck(mover->input, guest, &mover->goal))
+		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_NOT_SETTABLE,
+				   mover->object, 0, "move it again when it has grown",
+				   "a part of its memory is bound by its own process: what it grows by "
+				   "there comes from where that part was");
 }
 
 static void warn_of_stored(struct mover *mover)

@@ -107,6 +107,9 @@ bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal
 /* Is any part that can have a policy set bound elsewhere than the goal wants it, although together they fit? */
 bool move_goal_part_differs(const struct plan_input *input, const struct snapshot_guest *guest,
 			    const struct move_goal *goal);
+/* Is any part that only a change of the cpuset can rebind bound elsewhere than the goal wants it? */
+bool move_goal_part_is_stuck(const struct plan_input *input, const struct snapshot_guest *guest,
+			     const struct move_goal *goal);
 /*
  * The map by which sets of nodes that differ from part to part are carried over, for all of these nodes: where the goal
  * is "to" nodes, one on which the guest has no page (any more) goes along all the same.

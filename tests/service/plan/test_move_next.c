@@ -682,6 +682,55 @@ static void each_cell_keeps_its_own_node(void)
 	}
 }
 
+/* A guest that ends has no page left anywhere: that is no success of a move that was in its middle. */
+static void one_that_ended_has_not_moved(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_PARTIAL, 100 * MIB);
+	guest->state = GUEST_STATE_SHUT_OFF;
+	memset(guest->node_bytes, 0, sizeof(guest->node_bytes));
+	guest->resident_bytes = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_GONE);
+	/* All of it had come before it ended. */
+	record->state = STEP_STATE_DONE;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* Huge pages of one cell beside small ones of both: where no cpuset changes nothing rebinds them. */
+static void what_stays_bound_is_told(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	guest->backing_count = 3;
+	guest->backings[2] =
+		(struct snapshot_backing){BACKING_KIND_HUGETLB, 2 * MIB, 0, 1, POLICY_MODE_BIND, 1 << 1};
+	guest->numatune_mode = NUMATUNE_MODE_NONE;
+	guest->cpuset_mems = 15;
+	world_wish_map(&world, "g1", 0, 2);
+	world_next(&world);
+	CHECK_TRUE(!remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_NOT_SETTABLE));
+	world.wish.move.map[1] = 3;
+	world_next(&world);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_NOT_SETTABLE));
+	guest->cpuset_mems = 3;
+	world_next(&world);
+	CHECK_TRUE(!remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_NOT_SETTABLE));
+	world_done(&world);
+}
+
 /* From 0-2 to 1-2 cell 0 would become bind:1 and cell 1 bind:2, pages and all. */
 static void by_position_is_seen_for_each_cell(void)
 {
@@ -936,6 +985,8 @@ static void transparent_huge_pages_are_not_split_unasked(void)
 static const struct unit_case cases[] = {
 	{"a guest that migrates is not narrowed", a_guest_that_migrates_is_not_narrowed},
 	{"each cell keeps its own node", each_cell_keeps_its_own_node},
+	{"what stays bound is told", what_stays_bound_is_told},
+	{"one that ended has not moved", one_that_ended_has_not_moved},
 	{"by position is seen for each cell", by_position_is_seen_for_each_cell},
 	{"a widening that rewrites a cell asks", a_widening_that_rewrites_a_cell_asks},
 	{"what is stored follows the cells", what_is_stored_follows_the_cells},

@@ -293,7 +293,7 @@ static void a_guest_that_ends_leaves_no_pool_behind(void)
 	guest->backing_count = 0;
 	expect_pool(&world, 2, 0);
 	world_perform(&world);
-	CHECK_INT(world_next(&world)->kind, total(&world, 2) ? -1 : DECISION_KIND_DONE);
+	CHECK_INT(world_next(&world)->kind, total(&world, 2) ? -1 : DECISION_KIND_GIVE_UP);
 	/* A transient one is not even there any more. */
 	world.history_count = 1;
 	world.snapshot->guest_count = 0;
