@@ -250,6 +250,7 @@ static void a_swap_of_nodes_is_one_pass(void)
 {
 	struct world world;
 	struct snapshot_guest *guest;
+	struct step_record *record;
 
 	world_init(&world);
 	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
@@ -260,6 +261,30 @@ static void a_swap_of_nodes_is_one_pass(void)
 	guest->policy_nodes = 3;
 	expect_run(&world, "move done");
 	CHECK_INT(guest->node_bytes[0], 50 * MIB);
+	world_done(&world);
+
+	/* What stayed is known by the mover's word alone, and a second pass would carry back what came. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 3;
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 0;
+	CHECK_INT(world_next(&world)->step.bytes, 150 * MIB);
+	record = world_record(&world, STEP_STATE_PARTIAL, 143 * MIB);
+	remainder_list_add(&record->remainder, REMAINDER_PAGE_BUSY, "node 0", 4 * MIB, NULL, "held");
+	remainder_list_add(&record->remainder, REMAINDER_NO_ROOM, "node 1", 3 * MIB, NULL, "full");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 7 * MIB);
+	/* All that stayed is in swap: told, and no page is missing beside it. */
+	record->remainder.count = 0;
+	remainder_list_add(&record->remainder, REMAINDER_SWAPPED, "guest g1", 7 * MIB, NULL, "in swap");
+	guest->swapped_bytes = 7 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_SWAPPED);
 	world_done(&world);
 }
 
