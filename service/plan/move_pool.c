@@ -143,13 +143,36 @@ static uint64_t usable_bytes(const struct pools *pools, int node)
 	return plan_min(all, free_bytes(pools, node));
 }
 
-/* What a node still lacks for so many bytes of the guest that come to it. */
-static uint64_t lacks(const struct pools *pools, int node, uint64_t comes_bytes)
+/* How much in pages of this size comes to a node, at most. */
+static uint64_t comes_bytes(const struct pools *pools, int node)
 {
-	uint64_t need = part_of(pools->share, comes_bytes, pools->page);
+	const struct snapshot_guest *guest = pools->mover->guest;
+	const struct move_goal *goal = &pools->mover->goal;
+	uint64_t bytes = 0;
+
+	if (!goal->by_cells)
+		return part_of(pools->share, goal->needs_bytes[node], pools->page);
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		const struct snapshot_backing *part = &guest->backings[i];
+
+		if (part->kind == BACKING_KIND_HUGETLB && part->page_bytes == pools->page && part->cell >= 0 &&
+		    part->cell < SNAPSHOT_CELLS_MAX && goal->cells[part->cell] == node)
+			bytes += part->bytes;
+	}
+	return round_up(plan_min(bytes, goal->left_bytes), pools->page);
+}
+
+/* What a node still lacks for so many bytes in pages of this size. */
+static uint64_t lacks(const struct pools *pools, int node, uint64_t need)
+{
 	uint64_t has = usable_bytes(pools, node);
 
 	return need > has ? need - has : 0;
+}
+
+static uint64_t lacks_for_growth(const struct pools *pools, int node, uint64_t bytes)
+{
+	return lacks(pools, node, part_of(pools->share, bytes, pools->page));
 }
 
 /* What it may grow by, for the part of it that is (or will be) on one node. */
@@ -176,7 +199,7 @@ static bool room_next(struct pools *pools)
 {
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		/* Tried in full, whatever is free: the kernel knows best. */
-		uint64_t make = lacks(pools, node, pools->mover->goal.needs_bytes[node]);
+		uint64_t make = lacks(pools, node, comes_bytes(pools, node));
 
 		if (make && !tried(pools, node, room_mark))
 			return emit_pool(pools, node, make, true, room_mark);
@@ -193,7 +216,7 @@ static bool growth_next(struct pools *pools)
 
 		if (!(mover->goal.destinations >> node & 1) || tried(pools, node, growth_mark))
 			continue;
-		make = plan_min(lacks(pools, node, growth_bytes(pools, mover->guest->node_bytes[node])),
+		make = plan_min(lacks_for_growth(pools, node, growth_bytes(pools, mover->guest->node_bytes[node])),
 				room_bytes(pools, node));
 		if (make)
 			return emit_pool(pools, node, make, true, growth_mark);
@@ -242,13 +265,16 @@ static uint64_t sources_of(const struct pools *pools, int node)
 	return sources;
 }
 
-/* What a source can give for a destination: for what came all that lasts there, for growth what is
- * free. */
+/*
+ * What a source can give for a destination: for what came all that lasts there, for growth what is free. Where only the
+ * mover knows which node a cell lay on, it is where free pages have been left behind.
+ */
 static uint64_t part_from(const struct pools *pools, int from, uint64_t taken, uint64_t made,
 			  uint64_t grown)
 {
 	uint64_t lasting = lasting_bytes(pools, from), idle = free_bytes(pools, from);
-	uint64_t part = plan_min(made, lasting - plan_min(lasting, taken));
+	uint64_t left = pools->mover->goal.by_cells ? plan_min(lasting, idle) : lasting;
+	uint64_t part = plan_min(made, left - plan_min(left, taken));
 
 	taken += part;
 	return part + plan_min(grown, plan_min(idle - plan_min(idle, taken),
@@ -348,8 +374,9 @@ static bool warn(struct pools *pools)
 
 		if (!node || !comes || !pools->share)
 			continue;
-		make = lacks(pools, id, comes);
-		all = lacks(pools, id, comes + growth_bytes(pools, comes));
+		make = lacks(pools, id, comes_bytes(pools, id));
+		all = lacks(pools, id, comes_bytes(pools, id) +
+					       part_of(pools->share, growth_bytes(pools, comes), pools->page));
 		room = room_bytes(pools, id);
 		whole = node->free_bytes - plan_min(node->free_bytes, node->fragmented_bytes);
 		if (all > make && all > room)

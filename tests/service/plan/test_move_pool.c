@@ -269,6 +269,46 @@ static void cells_share_what_the_sources_give(void)
 	world_done(&world);
 }
 
+/* Only the second cell is of huge pages: neither the first one's node nor its destination has to do with pools. */
+static void a_cell_of_small_pages_touches_no_pool(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = pool_world(&world);
+
+	guest->node_bytes[0] = guest->node_bytes[1] = 200 * MIB;
+	guest->cell_count = guest->backing_count = 2;
+	guest->cells[1].id = 1;
+	guest->backings[1] = guest->backings[0];
+	guest->backings[1].bytes = 200 * MIB;
+	guest->backings[1].cell = 1;
+	guest->backings[0] = (struct snapshot_backing){BACKING_KIND_ANON, 4096, 200 * MIB, 0};
+	/* Another guest's, all in use. */
+	snapshot_node(world.snapshot, 0)->pools[0].total = 60;
+	snapshot_node(world.snapshot, 0)->pools[0].free = 0;
+	snapshot_node(world.snapshot, 1)->pools[0].total = 100;
+	snapshot_node(world.snapshot, 1)->pools[0].free = 0;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.cells[1] = 3;
+	expect_pool(&world, 3, 200 * MIB);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_record(&world, STEP_STATE_DONE, 400 * MIB);
+	guest->node_bytes[0] = guest->node_bytes[1] = 0;
+	guest->node_bytes[2] = guest->node_bytes[3] = 200 * MIB;
+	snapshot_node(world.snapshot, 3)->pools[0].free = 0;
+	snapshot_node(world.snapshot, 1)->pools[0].free = 100;
+	expect_pool(&world, 1, 0);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(total(&world, 0), 60);
+	CHECK_INT(total(&world, 1), 0);
+	CHECK_INT(total(&world, 2), 0);
+	CHECK_INT(total(&world, 3), 100);
+	world_done(&world);
+}
+
 static void a_part_in_huge_pages_needs_room_for_that_part(void)
 {
 	struct world world;
@@ -318,6 +358,7 @@ static const struct unit_case cases[] = {
 	{"a swap swaps the pools", a_swap_swaps_the_pools},
 	{"the map's sources each give their part", the_maps_sources_each_give_their_part},
 	{"cells share what the sources give", cells_share_what_the_sources_give},
+	{"a cell of small pages touches no pool", a_cell_of_small_pages_touches_no_pool},
 	{"a part in huge pages needs room for that part",
 	 a_part_in_huge_pages_needs_room_for_that_part},
 	{"a guest that ends leaves no pool behind", a_guest_that_ends_leaves_no_pool_behind},
