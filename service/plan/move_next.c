@@ -201,14 +201,16 @@ static void policy_as_it_was(const struct mover *mover, const struct step_record
 }
 
 /*
- * A lazy start binds memory for its time, with leave for AutoNUMA to move it, and puts the policy back; one that was
- * killed did not, and a bound guest can run out of memory while other nodes have some.
+ * The policy once more, where it is another one by now:
+ *  - a lazy start binds memory for its time, with leave for AutoNUMA to move it, and puts the policy back; one that was
+ *    killed did not, and a bound guest can run out of memory while other nodes have some;
+ *  - a memory device that came while the pages moved has the policy that libvirt's XML gives it.
  */
 static bool policy_again_next(struct mover *mover)
 {
 	const struct plan_input *input = mover->input;
 	const struct step_record *set = NULL;
-	bool is_lazy = false, is_other;
+	bool is_lazy = false, is_moved = false, is_other;
 	struct step step;
 
 	for (size_t i = 0; i < input->history_count; i++) {
@@ -217,16 +219,20 @@ static bool policy_again_next(struct mover *mover)
 		if (record->state == STEP_STATE_UNDONE)
 			continue;
 		is_lazy |= record->step.kind == STEP_KIND_LAZY;
+		is_moved |= record->step.kind == STEP_KIND_MOVE_PAGES;
 		if (record->step.kind != STEP_KIND_MEMORY_POLICY)
 			continue;
 		/* Once, whatever came of it. */
-		if (is_lazy)
+		if (is_lazy || is_moved)
 			return false;
 		set = record;
 	}
 	is_other = set && set->state != STEP_STATE_FAILED &&
 		   (mover->guest->policy_mode != set->step.mode || mover->guest->policy_nodes != set->step.nodes);
-	if (!is_lazy || !(is_other || mover->guest->policy_balancing))
+	/* What could be set only in part stays another one, and a map would shift the rest once more. */
+	if (is_lazy ? !is_other && !mover->guest->policy_balancing
+		    : !is_moved || !set || set->state != STEP_STATE_DONE || set->step.by_map ||
+			      !move_goal_part_differs(input, mover->guest, &mover->goal))
 		return false;
 	policy_as_it_was(mover, set, &step);
 	return emit(mover, &step);

@@ -376,6 +376,43 @@ static void what_belongs_to_the_wish_and_failed_is_told(void)
 	}
 }
 
+/* A memory device is plugged while the pages move: its policy is libvirt's, and some of it is on the old node. */
+static void what_is_plugged_meanwhile_goes_along(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->numatune_nodes = guest->cpuset_mems = 1 << 1;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	world_wish_move(&world, "g1", 1 << 2);
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		world_perform(&world);
+	}
+	CHECK_INT(world.history[2].step.kind, STEP_KIND_MOVE_PAGES);
+	guest->policy_mode = POLICY_MODE_MIXED;
+	guest->policy_nodes = 1 << 1 | 1 << 2;
+	guest->backing_count = 2;
+	guest->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 100 * MIB, 0, POLICY_MODE_BIND, 1 << 2};
+	guest->backings[1] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 10 * MIB, 0, POLICY_MODE_BIND, 1 << 1};
+	guest->node_bytes[1] = 10 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_INT(world.decision.step.mode, POLICY_MODE_BIND);
+	CHECK_INT(world.decision.step.nodes, 1 << 2);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	CHECK_INT(world.decision.step.bytes, 10 * MIB);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	CHECK_INT(world.decision.step.nodes, 1 << 2);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
 static void what_an_earlier_move_left_wide_is_narrowed(void)
 {
 	struct world world;
@@ -1040,6 +1077,7 @@ static const struct unit_case cases[] = {
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
+	{"what is plugged meanwhile goes along", what_is_plugged_meanwhile_goes_along},
 	{"what an earlier move left wide is narrowed", what_an_earlier_move_left_wide_is_narrowed},
 	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},
 	{"what the slice does not leave is refused", what_the_slice_does_not_leave_is_refused},
