@@ -16,8 +16,12 @@
 #include <string.h>
 #include "size_text.h"
 
-/* Reporting costs a compaction in the guest; below this copying is quicker. */
+/*
+ * Reporting costs a compaction in the guest, and two rounds of the guest's driver in which nothing more comes
+ * (mm/page_reporting.c PAGE_REPORTING_DELAY). What this host copies in that time is copied sooner.
+ */
 #define REPORT_LEAST_BYTES (32 * SIZE_TEXT_MIB)
+#define REPORT_COST_MS	   4500
 #define REPORT_MS	   10000
 /* An unplug and a plug take seconds, and the guest's caches: not for less. */
 #define TAKE_LEAST_BYTES (256 * SIZE_TEXT_MIB)
@@ -92,9 +96,10 @@ static uint32_t share_of_time(const struct plan_input *input, uint32_t most_ms)
 static bool report_next(struct mover *mover)
 {
 	uint64_t idle = idle_bytes(mover, 0);
+	uint64_t copied = mover->input->snapshot->measured_bytes_per_s / 1000 * REPORT_COST_MS;
 	struct step step;
 
-	if (!can_report(mover) || idle < REPORT_LEAST_BYTES ||
+	if (!can_report(mover) || idle < REPORT_LEAST_BYTES || idle <= copied ||
 	    plan_count(mover->input, STEP_KIND_REPORT_FREE))
 		return false;
 	plan_step_init(&step, STEP_KIND_REPORT_FREE, mover->guest);

@@ -325,6 +325,32 @@ static void a_guest_that_reports_needs_no_shrinking(void)
 	world_done(&world);
 }
 
+static void what_is_copied_sooner_than_reported_is_copied(void)
+{
+	static const struct {
+		uint64_t bytes_per_s;
+		enum step_kind first;
+	} rows[] = {
+		{0, STEP_KIND_REPORT_FREE},
+		{200 * MIB, STEP_KIND_REPORT_FREE},
+		/* 1200 MiB are free. */
+		{270 * MIB, STEP_KIND_MOVE_PAGES},
+		{5 * GIB, STEP_KIND_MOVE_PAGES},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct world world;
+		struct snapshot_guest *guest = free_world(&world);
+
+		guest->free_page_reporting = true;
+		guest->agent.features |= 1u << AGENT_FEATURE_REPORT_FREE;
+		world.wish.allow = 0;
+		world.snapshot->measured_bytes_per_s = rows[i].bytes_per_s;
+		CHECK_INT(world_next(&world)->step.kind, rows[i].first);
+		world_done(&world);
+	}
+}
+
 static void huge_pages_come_back_where_the_guest_went(void)
 {
 	struct world world;
@@ -377,6 +403,7 @@ static const struct unit_case cases[] = {
 	{"what is left taken can be told", what_is_left_taken_can_be_told},
 	{"a restart does not keep what was taken", a_restart_does_not_keep_what_was_taken},
 	{"a guest that reports needs no shrinking", a_guest_that_reports_needs_no_shrinking},
+	{"what is copied sooner than reported is copied", what_is_copied_sooner_than_reported_is_copied},
 	{"huge pages come back where the guest went", huge_pages_come_back_where_the_guest_went},
 	{"the digest stands while the guest breathes", the_digest_stands_while_the_guest_breathes},
 };
