@@ -360,6 +360,12 @@ class Guest:
         except TimeoutError:
             return False
 
+    def attach_memory(self, device):
+        """Plugs a VirtioMem in while the guest runs."""
+        self.host.run(["virsh", "-q", "attach-device", self.name, "/dev/stdin", "--live"],
+                      stdin=self._virtio_mem_xml(device))
+        self.virtio_mem.append(device)
+
     # XML
 
     def xml(self):
