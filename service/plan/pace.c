@@ -47,6 +47,14 @@
 #define EASE_HELPS_PERCENT   80
 #define EASE_IN_VAIN_US	     10000000
 
+/* So long, and so many calls of each thread, make a trial of a number of threads. */
+#define CREW_TRIAL_US	     300000
+#define CREW_TRIAL_CALLS     2
+/* What one more has to gain to stay. */
+#define CREW_GAIN	     1.15
+#define CREW_REST	     2
+#define CREW_REST_LONG	     20
+
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
 	if (value < low)
@@ -202,6 +210,62 @@ struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us,
 	else if (ease.level && now_us - ease.changed_at_us >= EASE_HOLD_US)
 		set_level(&ease, ease.level - 1, now_us);
 	return ease;
+}
+
+void pace_crew_forget(struct pace_crew *crew)
+{
+	crew->began_us = crew->bytes = crew->calls = 0;
+}
+
+/* The number next to the best one that is to be tried now. */
+static unsigned crew_neighbour(struct pace_crew *crew)
+{
+	crew->upwards = crew->best == 1 || (crew->best < crew->most && !crew->upwards);
+	return crew->upwards ? crew->best + 1 : crew->best - 1;
+}
+
+static void end_crew_trial(struct pace_crew *crew, double rate)
+{
+	if (crew->allowed == crew->best) {
+		crew->best_rate = crew->best_rate > 0 ? (crew->best_rate + rate) / 2 : rate;
+		if (crew->rest > 0)
+			crew->rest--;
+		else
+			crew->allowed = crew_neighbour(crew);
+		return;
+	}
+	if (crew->allowed < crew->best ? rate * CREW_GAIN >= crew->best_rate : rate >= crew->best_rate * CREW_GAIN) {
+		crew->best = crew->allowed;
+		crew->best_rate = rate;
+		crew->rest = CREW_REST;
+		/* On in the same direction. */
+		crew->upwards = !crew->upwards;
+	} else {
+		crew->rest = CREW_REST_LONG;
+	}
+	crew->allowed = crew->best;
+}
+
+struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes)
+{
+	struct pace_crew crew = *last;
+
+	if (crew.most <= 1)
+		return crew;
+	if (!crew.allowed)
+		crew.allowed = crew.best = crew.most;
+	/* Calls from before are still on their way when the number changes: a trial begins when one has ended. */
+	if (!crew.began_us) {
+		crew.began_us = now_us;
+		return crew;
+	}
+	crew.bytes += moved_bytes;
+	crew.calls++;
+	if (now_us - crew.began_us < CREW_TRIAL_US || crew.calls < CREW_TRIAL_CALLS * crew.allowed)
+		return crew;
+	end_crew_trial(&crew, (double)crew.bytes / (double)(now_us - crew.began_us));
+	pace_crew_forget(&crew);
+	return crew;
 }
 
 static uint64_t cost_us(uint64_t bytes, uint64_t bytes_per_s)

@@ -64,6 +64,28 @@ struct pace_ease {
 struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
 				uint64_t now_us);
 
+/* How many of a mover's threads are in the kernel at once. Zeroed to begin, but for `most`. */
+struct pace_crew {
+	unsigned most;	  /* threads that there are */
+	unsigned allowed; /* at once, from now on; 0: all */
+	unsigned best;
+	double best_rate; /* bytes a us of all together; 0: not known */
+	/* Of the trial under way. */
+	uint64_t began_us, bytes;
+	unsigned calls;
+	unsigned rest; /* trials before another number is tried */
+	bool upwards;
+};
+
+/*
+ * After each call of any of them: now_us, and the bytes that it moved. All of them begin; one less is tried, and one more,
+ * and a further one stays only where all together are clearly faster for it: without a CPU to spare it would only be in
+ * the guest's way.
+ */
+struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes);
+/* What was begun says nothing: there was a pause in it, or another number of them for another reason. */
+void pace_crew_forget(struct pace_crew *crew);
+
 /*
  * A budget of bytes a second that several may share: books so many bytes and returns how long to wait before they go.
  * *paid_until_us is the budget's whole memory, zeroed to begin. What was not used up is not saved: no bursts.

@@ -26,6 +26,7 @@ struct move_gate {
 	uint32_t stall_us;
 	unsigned limits; /* counted: who waits for an old budget asks anew */
 	struct pace_ease ease;
+	struct pace_crew crew;
 	unsigned inside; /* calls that have entered and not left */
 	uint64_t moved_bytes;
 	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
@@ -50,6 +51,7 @@ int move_gate_new(struct worker_control *control, const struct step *step, struc
 	gate->control = control;
 	gate->bytes_per_s = step->budget_bytes_per_s;
 	gate->stall_us = step->budget_stall_us;
+	gate->crew.most = step->workers;
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_mutex_init(&gate->lock, NULL);
@@ -85,6 +87,8 @@ void move_gate_hear(struct move_gate *gate)
 	/* What the guest felt is one measurement: it counts once. */
 	gate->ease = pace_ease_next(&gate->ease, gate->stall_us, control->guest_pause_us, now_us());
 	control->guest_pause_us = 0;
+	if (gate->is_paused || gate->ease.level)
+		pace_crew_forget(&gate->crew);
 	pthread_cond_broadcast(&gate->changed);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -117,6 +121,14 @@ static void wait_until(struct move_gate *gate, uint64_t until_us)
 	pthread_cond_timedwait(&gate->changed, &gate->lock, &until);
 }
 
+/* The lock is held. Two calls at once are two pauses at once. */
+static bool is_full(const struct move_gate *gate)
+{
+	unsigned allowed = gate->ease.level ? 1 : gate->crew.allowed;
+
+	return allowed && gate->inside >= allowed;
+}
+
 int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_t bytes)
 {
 	uint64_t *paid = &gate->paid_until_us[source][destination], until = 0;
@@ -128,8 +140,7 @@ int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_
 	while (!(error = gate->error) && !gate->control->is_cancelled) {
 		uint64_t now = now_us();
 
-		/* Two calls at once are two pauses at once. */
-		if (gate->is_paused || (gate->ease.level && gate->inside)) {
+		if (gate->is_paused || is_full(gate)) {
 			pthread_cond_wait(&gate->changed, &gate->lock);
 			continue;
 		}
@@ -154,6 +165,8 @@ void move_gate_leave(struct move_gate *gate, int source, int destination, uint64
 	pthread_mutex_lock(&gate->lock);
 	gate->moved_bytes += moved_bytes;
 	gate->inside--;
+	if (!gate->ease.level)
+		gate->crew = pace_crew_next(&gate->crew, now_us(), moved_bytes);
 	pthread_cond_broadcast(&gate->changed);
 	if (moved_bytes < bytes)
 		pace_budget_return(&gate->paid_until_us[source][destination], bytes - moved_bytes, gate->bytes_per_s);

@@ -33,7 +33,9 @@ void move_gate_reopen(struct move_gate *gate);
 
 /*
  * Before a call that moves so many bytes: waits as long as there is a pause, and as the budget of the pair of nodes
- * demands; one call at a time while a guest is to be spared (move_gate_ease). 0: move_gate_leave() follows. Or the error with which the gate was shut; -ECANCELED as soon as the control was cancelled.
+ * demands. No more calls at a time than pay (pace_crew), and only one while the guest is to be spared (move_gate_ease).
+ * 0: move_gate_leave() follows. Else the error with which the gate was shut; -ECANCELED as soon as the control was
+ * cancelled.
  */
 int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_t bytes);
 /* After it: what of these bytes has moved. What has not is given back to the budget. */

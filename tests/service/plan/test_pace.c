@@ -212,6 +212,86 @@ static void slowing_down_in_vain_is_given_up(void)
 }
 
 /* Whoever takes from it in whatever order: never more than the budget and one call, in any second. */
+/* Calls of 8 MiB for so many trials, with rates of all threads together by their number. The share of calls at `number`. */
+static double share_of(struct pace_crew *crew, const double *rates, unsigned trials, unsigned number, uint64_t *now_us)
+{
+	unsigned calls = 0, at = 0;
+	uint64_t end_us = *now_us + trials * UINT64_C(300000);
+
+	while (*now_us < end_us) {
+		unsigned allowed = crew->allowed ? crew->allowed : crew->most;
+
+		CHECK_TRUE(allowed >= 1 && allowed <= crew->most);
+		*now_us += (uint64_t)(8e6 / rates[allowed]);
+		*crew = pace_crew_next(crew, *now_us, 8 * MIB);
+		calls++;
+		at += allowed == number;
+	}
+	return (double)at / calls;
+}
+
+static void as_many_threads_as_pay(void)
+{
+	static const struct {
+		double rates[5]; /* MiB/s of 1 to 4 */
+		unsigned most, best;
+	} rows[] = {
+		{{0, 150, 240}, 2, 2},		     /* a CPU to spare */
+		{{0, 150, 155}, 2, 1},		     /* none */
+		{{0, 150, 90}, 2, 1},
+		{{0, 150, 280, 400, 390}, 4, 3},
+		{{0, 150, 280, 400, 520}, 4, 4},
+		{{0, 150, 150, 150, 150}, 4, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pace_crew crew = {.most = rows[i].most};
+		uint64_t now_us = 1;
+
+		/* All of them begin. */
+		crew = pace_crew_next(&crew, now_us, 0);
+		CHECK_INT(crew.allowed, rows[i].most);
+		share_of(&crew, rows[i].rates, 40, rows[i].best, &now_us);
+		CHECK_TRUE(share_of(&crew, rows[i].rates, 100, rows[i].best, &now_us) > 0.85);
+	}
+}
+
+static void another_number_when_the_host_changes(void)
+{
+	static const double spare[] = {0, 150, 240}, busy[] = {0, 80, 70};
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 1;
+
+	share_of(&crew, spare, 20, 2, &now_us);
+	CHECK_INT(crew.best, 2);
+	/* Fewer threads at once are not less: they are in nobody's way. */
+	share_of(&crew, busy, 50, 1, &now_us);
+	CHECK_INT(crew.best, 1);
+	share_of(&crew, spare, 50, 2, &now_us);
+	CHECK_INT(crew.best, 2);
+}
+
+static void a_pause_is_no_trial(void)
+{
+	static const double rates[] = {0, 150, 240};
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 1;
+
+	share_of(&crew, rates, 10, 2, &now_us);
+	for (int i = 0; i < 10; i++) {
+		share_of(&crew, rates, 1, 2, &now_us);
+		pace_crew_forget(&crew);
+		now_us += 3600000000;
+	}
+	CHECK_INT(crew.best, 2);
+	CHECK_TRUE(crew.best_rate > 200);
+	/* One thread has nobody to wait for. */
+	crew = (struct pace_crew){0};
+	crew = pace_crew_next(&crew, 1, MIB);
+	crew = pace_crew_next(&crew, 1000000000, MIB);
+	CHECK_INT(crew.allowed, 0);
+}
+
 static void a_budget_is_kept_without_bursts(void)
 {
 	static const uint64_t rates[] = {MIB, 40 * MIB, 3000 * MIB};
@@ -257,6 +337,9 @@ static const struct unit_case cases[] = {
 	{"what a guest feels slows down", what_a_guest_feels_slows_down},
 	{"slowing down in vain is given up", slowing_down_in_vain_is_given_up},
 	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
+	{"as many threads as pay", as_many_threads_as_pay},
+	{"another number when the host changes", another_number_when_the_host_changes},
+	{"a pause is no trial", a_pause_is_no_trial},
 };
 
 int main(void)
