@@ -3,6 +3,17 @@
 """Story 10: the kernel's traps for whoever moves a guest's pages, each by itself, on the real thing.
 
 After every move the bytes that are not at the destination, as the kernel counts them, are those of the remainder.
+
+    pages and huge pages that AutoNUMA has marked PROT_NONE        autonuma, huge_autonuma
+    a guest under userfaultfd                                      userfaultfd
+    pages in the memfd that QEMU has not mapped                    not_mapped
+    a process number that another process has got                  number_reused
+    a page that stays busy, statuses unwritten after it            held
+    pages pinned by another process                                pinned
+    a huge page without its first address                          balloon_holes
+    a node outside the cpuset                                      outside_cpuset
+    swapped pages                                                  swapped
+    holes                                                          holes
 """
 
 import os
@@ -125,6 +136,100 @@ def huge_autonuma(traps):
     traps.tell(f"AutoNUMA had marked {marked // MIB} MiB, huge pages among them: all of it moved")
 
 
+def pinned(traps):
+    """io_uring buffers on the guest's memfd: known before the move, and to the byte after it."""
+    node = traps.away()
+    with memory_peer.Peer(traps.guest, "pin", 4096):
+        plan = traps.ballast.ctl_json("move", traps.guest.name, "--to", node, "--dry-run", check=False)
+        foreseen = sum(r["bytes"] for r in plan["forecast"] if r["code"] == "pinned")
+        operation = traps.move(node)
+        check_equal(bytes_by_code(operation), {"pinned": 4 * MIB}, "what stayed, and why")
+        check_equal(foreseen, 4 * MIB, f"bytes that the plan had foreseen as pinned: {plan}")
+        traps.pattern_is_whole()
+    traps.move_all(node)
+    traps.tell("4 MiB pinned by another process: foreseen, told to the byte, and moved when they were let go")
+
+
+def swapped(traps):
+    """Pages in swap are on no node: told, and on the new node when the guest touches them."""
+    host, guest, node = traps.host, traps.guest, traps.away()
+    host.run("modprobe zram && echo 256M >/sys/block/zram0/disksize && mkswap -q /dev/zram0 && swapon /dev/zram0")
+    scope = host.out(f"sed -n 's/^0:://p' /proc/{guest.pid}/cgroup").removesuffix("/emulator")
+    try:
+        # QEMU's own memory goes with it. It fails where it got less than all of it.
+        said = host.run(f"echo 96M >/sys/fs/cgroup{scope}/memory.reclaim", timeout=120, check=False)
+        out = evidence.swapped_bytes(guest)
+        check_at_least(out, 8 * MIB, f"bytes of the guest in swap: {scope} {said}")
+        operation = traps.move(node)
+        told = bytes_by_code(operation).get("swapped", 0)
+        still = evidence.swapped_bytes(guest)
+        # The guest runs, and each touch brings one back.
+        check(still <= told <= out, f"told as swapped: {told}, in swap before: {out}, and after: {still}")
+    finally:
+        host.run("swapoff /dev/zram0", timeout=240)
+    check_equal(evidence.Memory(guest).off(node), 0, "bytes off the new node when all is back from swap")
+    traps.pattern_is_whole()
+    traps.tell(f"{out // MIB} MiB in swap: told, and on the new node when they came back")
+
+
+def number_reused(traps):
+    """The guest ends in the middle, and another process gets its number: move_pages(2) takes a number, and would go on."""
+    guest, host, ballast, node = traps.guest, traps.host, traps.ballast, traps.away()
+    check_equal(guest.pattern_stop()["errors"], 0, f"pattern errors in {guest.name}")
+    pid, daemon = guest.pid, ballast.pid
+    identity = ballast.ctl("move", guest.name, "--to", node, "--budget", "20MiB", "--detach").out.strip()
+    wait_for(lambda: ballast.operation(identity)["progress"]["done_bytes"] >= 8 * MIB, 60, "the middle of the move")
+    # Stopped, neither the worker nor the daemon learns of the end before the number is another's.
+    workers = " ".join(map(str, ballast.workers()))
+    host.run(f"kill -STOP {daemon} {workers}")
+    try:
+        host.run(f"kill -9 {pid}; while [ -e /proc/{pid} ]; do sleep 0.1; done", timeout=30)
+        stranger = host.spawn(
+            f"for n in $(seq 200); do echo {pid - 1} >/proc/sys/kernel/ns_last_pid; numactl --membind={3 - node} python3 -c "
+            "'import time; b = bytes([1]) * (64 << 20); print(\"ready\", flush=True); time.sleep(300)' & "
+            f"[ $! = {pid} ] && break; kill $!; done; wait")
+        wait_for(lambda: "ready" in stranger.out or not stranger.running, 60, "a process with the guest's number")
+        check(host.exists(f"/proc/{pid}"), f"there is a process {pid} again: {stranger.err}")
+        host.run(f"kill -CONT {workers}")
+        # Nobody has waited for it yet.
+        wait_for(lambda: set(host.out(f"ps -o stat= -p {workers.replace(' ', ',')}; true").split()) <= {"Z"}, 30,
+                 "the worker to end")
+    finally:
+        host.run(f"kill -CONT {daemon} {workers}", check=False)
+    operation = ballast.wait_operation(identity, 60)
+    check_equal(set(bytes_by_code(operation)), {"guest_gone"}, f"the reason: {operation['state']} {operation['remainder']}")
+    large = [m.bytes for m in evidence.numa_maps(host, pid) if m.total_bytes >= 64 * MIB]
+    check(len(large) == 1 and large[0].keys() == {3 - node}, f"nothing of the other process has moved: {large}")
+    host.run(["kill", str(pid)])
+    traps.tell("another process got the guest's number in the middle of its move: nothing of it was moved")
+
+
+def userfaultfd(traps):
+    """QEMU takes a snapshot in the background: its memory is under a userfaultfd. Refused, and no page touched."""
+    guest, host, node = traps.guest, traps.host, traps.away()
+
+    def monitor(command):
+        return host.virsh("qemu-monitor-command", guest.name, "--hmp", command).out
+
+    check_equal(guest.pattern_stop()["errors"], 0, f"pattern errors in {guest.name}")
+    monitor("migrate_set_capability background-snapshot on")
+    # It is taken by somebody who never reads it, so it does not end by itself.
+    sink = host.spawn(["python3", "-c", "import socket, time; s = socket.create_server(('127.0.0.1', 4444)); "
+                       "print('ready', flush=True); c = s.accept(); time.sleep(600)"])
+    wait_for(lambda: "ready" in sink.out, 30, "somebody to take the snapshot")
+    monitor("migrate -d tcp:127.0.0.1:4444")
+    wait_for(lambda: "userfaultfd" in host.out(f"ls -l /proc/{guest.pid}/fd"), 30, "QEMU to have a userfaultfd")
+    before, absent = evidence.Memory(guest).nodes, memory_peer.survey(guest)["absent"]
+    answer = traps.ballast.ctl("move", guest.name, "--to", node, "--timeout", "30", check=False)
+    check_equal(answer.rc, ctl.REFUSED, f"exit code: {answer}")
+    check("userfaultfd" in answer.out + answer.err, f"the reason: {answer}")
+    check_equal(evidence.Memory(guest).nodes, before, "nodes after the refusal")
+    # A little of it its guest may touch itself meanwhile.
+    check_at_least(memory_peer.survey(guest)["absent"], absent - 2 * MIB, "bytes that nobody has touched")
+    traps.tell("under a userfaultfd it is refused, and no page is touched")
+    sink.kill()
+
+
 @story(10, "the kernel's traps: what is moved, and what stays is told to the byte", limit_s=900)
 def trapped(tell):
     with booted_host() as host:
@@ -147,10 +252,11 @@ def trapped(tell):
         huge = Traps(ballast, guests[1], tell)
         for trap in (huge_autonuma, balloon_holes):
             cases.run(trap, huge)
+        # This ends its guest, and the userfaultfd the other.
+        cases.run(number_reused, huge)
         guests[1].destroy()
-        for trap in (holes, autonuma, not_mapped, held, outside_cpuset):
+        for trap in (holes, autonuma, not_mapped, held, pinned, swapped, outside_cpuset, userfaultfd):
             cases.run(trap, traps)
-        check_equal(guests[0].pattern_stop()["errors"], 0, "pattern errors at the end")
         cases.end()
 
 

@@ -116,8 +116,17 @@ def transparent_huge_bytes(guest):
 
 
 def swapped_bytes(guest):
-    """How much of it is in swap. Of a memfd that stands in no page table."""
-    return _rollup(guest, "Swap")
+    """How much of its RAM is in swap. Of a memfd that stands in no page table."""
+    spans = [[int(word, 16) for word in text.split("-")] for text in Memory(guest).ranges]
+    swapped, is_ram = 0, False
+    for line in guest.host.out(f"grep -E '^([0-9a-f]+-|Swap:)' /proc/{guest.pid}/smaps").splitlines():
+        words = line.split()
+        if words[0] == "Swap:":
+            swapped += int(words[1]) * 1024 * is_ram
+        else:
+            start = int(words[0].split("-")[0], 16)
+            is_ram = any(first <= start < end for first, end in spans)
+    return swapped
 
 
 def cpusets(guest):
