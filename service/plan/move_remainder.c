@@ -225,13 +225,15 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 	uint64_t rest = mover->goal.left_bytes;
 
 	mover->decision->kind = DECISION_KIND_GIVE_UP;
-	if (code != REMAINDER_NONE) {
-		tell_by_node(mover, code, why, rest);
-		return;
-	}
-	for (size_t i = 0; last && i < last->remainder.count; i++)
+	/* What was tried has its own reason; time is that of the rest. */
+	for (size_t i = 0; last && (code == REMAINDER_NONE || code == REMAINDER_DEADLINE) && i < last->remainder.count; i++)
 		if (!move_remainder_is_unseen(last->remainder.items[i].code))
 			plan_take_entry(list, &last->remainder.items[i], &rest);
+	if (code != REMAINDER_NONE) {
+		if (rest || list->count == 0)
+			tell_by_node(mover, code, why, rest);
+		return;
+	}
 	if (rest || list->count == 0)
 		tell_rest(mover, last, rest);
 	move_remainder_unseen(mover);

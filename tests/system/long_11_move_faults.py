@@ -44,10 +44,10 @@ class Scene:
         where = evidence.guest_bytes_by_node(self.guest)
         return min((1, 2), key=lambda node: where.get(node, 0))
 
-    def begin(self, node, *words):
+    def begin(self, node, rate=SLOW):
         """Starts a slow move and waits until it is well in its middle; returns the operation's id."""
-        identity = self.ballast.ctl("move", self.guest.name, "--to", node, "--budget", SLOW, "--timeout", "120", "--detach",
-                                    *words).out.strip()
+        identity = self.ballast.ctl("move", self.guest.name, "--to", node, "--budget", rate, "--timeout", "300",
+                                    "--detach").out.strip()
         wait_for(lambda: self.moved(self.going_on(identity)) >= 8 * MIB, 60, "the move to be in its middle")
         return identity
 
@@ -243,7 +243,7 @@ def destination_fills_up(scene):
     scene.wait_still(identity)
     with filled_node(scene.host, 3, 64):
         scene.ballast.ctl("resume", identity)
-        operation = scene.end(identity, ("incomplete",))
+        operation = scene.end(identity, ("incomplete",), 240)
         check("no_room" in codes(operation), f"the reason is that there is no room: {told(operation)}")
         scene.told_to_the_byte(operation, 3)
         scene.tell(f"destination full: {told(operation)}")
@@ -268,7 +268,8 @@ def migrated(scene):
     """It live-migrates to another host."""
     guest, neighbour = scene.guest, scene.neighbour
     neighbour.ready()
-    identity = scene.begin(scene.away())
+    # libvirt takes seconds to start the guest's other half.
+    identity = scene.begin(scene.away(), "5MiB")
     migration = neighbour.migration(guest)
     operation = scene.end(identity, ("incomplete", "failed"), 60)
     check(codes(operation) & {"migration_job", "guest_gone"}, f"the reason is the migration: {told(operation)}")

@@ -376,6 +376,33 @@ static void what_belongs_to_the_wish_and_failed_is_told(void)
 	}
 }
 
+/* What was tried and could not go has its own reason, also where time ran out over it. */
+static void time_is_the_reason_of_what_was_not_tried(void)
+{
+	struct world world;
+	struct step_record *record;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 0;
+	world_wish_move(&world, "g1", 1 << 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	record = world_record(&world, STEP_STATE_PARTIAL, 20 * MIB);
+	remainder_list_add(&record->remainder, REMAINDER_NO_ROOM, "guest g1", 30 * MIB, NULL, "no page free");
+	guest->node_bytes[1] = 80 * MIB;
+	guest->node_bytes[0] = 20 * MIB;
+	world.input.deadline_ms = world.input.now_ms;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 30 * MIB);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_DEADLINE);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 80 * MIB);
+	world_done(&world);
+}
+
 /* A memory device is plugged while the pages move: its policy is libvirt's, and some of it is on the old node. */
 static void what_is_plugged_meanwhile_goes_along(void)
 {
@@ -1077,6 +1104,7 @@ static const struct unit_case cases[] = {
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
+	{"time is the reason of what was not tried", time_is_the_reason_of_what_was_not_tried},
 	{"what is plugged meanwhile goes along", what_is_plugged_meanwhile_goes_along},
 	{"what an earlier move left wide is narrowed", what_an_earlier_move_left_wide_is_narrowed},
 	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},
