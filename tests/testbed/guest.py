@@ -386,7 +386,7 @@ class Guest:
         tune += "".join(f"<memnode cellid='{number}' mode='strict' nodeset='{cell.host_nodes}'/>"
                         for number, cell in enumerate(self.cells) if cell.host_nodes)
         reporting = " freePageReporting='on'" if self.balloon == "reporting" else ""
-        devices = "".join(self._virtio_mem_xml(device) for device in self.virtio_mem)
+        devices = "".join(self.virtio_mem_xml(device) for device in self.virtio_mem)
         devices += self._channel_xml(COMMAND_PORT)
         if self.agent:
             devices += self._channel_xml(AGENT_PORT)
@@ -423,7 +423,7 @@ class Guest:
         return f"<channel type='unix'><target type='virtio' name='{name}'/></channel>"
 
     @staticmethod
-    def _virtio_mem_xml(device):
+    def virtio_mem_xml(device):
         source = f"<pagesize unit='KiB'>{device.page_kib}</pagesize>" if device.page_kib else ""
         source += f"<nodemask>{device.host_nodes}</nodemask>" if device.host_nodes else ""
         source = f"<source>{source}</source>" if source else ""

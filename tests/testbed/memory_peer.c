@@ -374,7 +374,7 @@ static int find(int pid, const char *seed, const char *pages, char **ranges, int
 			printf("{\"found\":%" PRIu64 "}\n", search.found);
 			fflush(stdout);
 		}
-	} while (goes_on && poll(&input, 1, 20) == 0);
+	} while (goes_on && poll(&input, 1, 250) == 0);
 	printf("{\"rounds\":%" PRIu64 ",\"lost\":%" PRIu64 ",\"torn\":%" PRIu64 ",", rounds, lost,
 	       torn);
 	print_nodes(&search.sums);
