@@ -273,7 +273,7 @@ def migrated(scene):
     migration = neighbour.migration(guest)
     operation = scene.end(identity, ("incomplete", "failed"), 60)
     check(codes(operation) & {"migration_job", "guest_gone"}, f"the reason is the migration: {told(operation)}")
-    check_equal(migration.wait(120), 0, f"virsh migrate: {migration.err}")
+    check_equal(migration.wait(120).rc, 0, f"virsh migrate: {migration.err}")
     neighbour.take_over(guest)
     scene.tell(f"live-migrated: {told(operation)}")
 
