@@ -331,18 +331,19 @@ static void run(struct lazy_work *work)
 {
 	struct job_context *context = work->context;
 	enum lazy_verdict verdict = LAZY_VERDICT_GO;
-	uint64_t left = 0;
+	uint64_t left = 0, all;
 	char object[96];
 	int rc = count(work);
 	bool is_back;
 
+	all = work->left_bytes + work->behind_bytes;
 	if (!rc && work->left_bytes) {
 		let_follow(work);
-		/* What the kernel refused is no more among those that can follow. */
+		/* What the kernel refused is no more among those that can follow; some have followed by now. */
 		rc = count(work);
 	}
-	lazy_watch_begin(&work->watch, work->left_bytes, context->job->step.timeout_ms,
-			 worker_control_now_ms());
+	lazy_watch_begin(&work->watch, all > work->behind_bytes ? all - work->behind_bytes : 0,
+			 context->job->step.timeout_ms, worker_control_now_ms());
 	if (!rc)
 		rc = watch(work, &verdict);
 	is_back = put_back(work);
