@@ -492,47 +492,84 @@ static void shrink_next(struct ladder *ladder)
 	end(ladder, true);
 }
 
-/* Huge pages for what is to come, on the guest's nodes, most free memory first. */
-static bool host_pool_next(struct ladder *ladder)
+/* Where the huge pages of a device come from: its cell's nodes where they are bound, else any that the guest may use. */
+static uint64_t pool_nodes(const struct ladder *ladder, const struct snapshot_device *device, uint64_t page)
+{
+	const struct snapshot_guest *guest = ladder->guest;
+	uint64_t all = plan_growth_nodes(ladder->input, guest), own = 0, nodes;
+
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB && guest->backings[i].page_bytes == page &&
+		    guest->backings[i].cell == device->cell && plan_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
+			own |= nodes;
+	return all & own ? all & own : all;
+}
+
+static bool pool_was_tried(const struct plan_input *input, int node)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_HOST_POOL && input->history[i].step.node == node)
+			return true;
+	return false;
+}
+
+/* So many bytes in free huge pages more, on that of these nodes that has most free memory. */
+static bool make_pool(struct ladder *ladder, uint64_t nodes, uint64_t page, uint64_t bytes)
 {
 	const struct plan_input *input = ladder->input;
-	uint64_t page = plan_guest_huge_page(ladder->guest),
-		 nodes = plan_growth_nodes(input, ladder->guest);
-	uint64_t have = 0, best_room = 0, need;
+	uint64_t best_room = 0;
 	int best = -1;
 	struct step step;
 
-	if (!page)
-		return false;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		const struct snapshot_pool *pool =
-			nodes >> node & 1 ? plan_pool(input->snapshot, node, page) : NULL;
-		bool tried = false;
 		uint64_t room;
 
-		if (!pool)
+		if (!(nodes >> node & 1) || !plan_pool(input->snapshot, node, page) || pool_was_tried(input, node))
 			continue;
-		have += pool->free * page;
-		for (size_t i = 0; i < input->history_count; i++)
-			tried = tried || (input->history[i].step.kind == STEP_KIND_HOST_POOL &&
-					  input->history[i].step.node == node);
 		room = plan_room(input, node, 0) / page * page;
-		if (!tried && room > best_room) {
+		if (room > best_room) {
 			best_room = room;
 			best = node;
 		}
 	}
-	if (have >= ladder->grow_gap || best < 0)
+	if (best < 0)
 		return false;
-	need = plan_min((ladder->grow_gap - have + page - 1) / page * page, best_room);
 	plan_step_init(&step, STEP_KIND_HOST_POOL, ladder->guest);
 	step.node = best;
 	step.page_bytes = page;
-	step.target_bytes = plan_pool(input->snapshot, best, page)->total * page + need;
-	step.bytes = need;
+	step.bytes = plan_min((bytes + page - 1) / page * page, best_room);
+	step.target_bytes = plan_pool(input->snapshot, best, page)->total * page + step.bytes;
 	step.undoable = true;
 	emit(ladder, &step);
 	return true;
+}
+
+/* Huge pages for what is to come, device by device. */
+static bool host_pool_next(struct ladder *ladder)
+{
+	const struct plan_input *input = ladder->input;
+	uint64_t page = plan_guest_huge_page(ladder->guest), left[SNAPSHOT_NODES_MAX] = {0};
+
+	if (!page)
+		return false;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (plan_pool(input->snapshot, node, page))
+			left[node] = plan_pool(input->snapshot, node, page)->free * page;
+	for (size_t i = 0; i < ladder->guest->device_count; i++) {
+		const struct snapshot_device *device = &ladder->guest->devices[i];
+		uint64_t nodes = pool_nodes(ladder, device, page), lacks;
+
+		lacks = ladder->targets[i] - plan_min(ladder->targets[i], device->current_bytes);
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+			uint64_t has = nodes >> node & 1 ? plan_min(left[node], lacks) : 0;
+
+			left[node] -= has;
+			lacks -= has;
+		}
+		if (lacks && make_pool(ladder, nodes, page, lacks))
+			return true;
+	}
+	return false;
 }
 
 /* Movable memory can leave again, but past three times the kernel's own zones it starves the

@@ -111,6 +111,35 @@ static void a_grow_on_huge_pages_makes_room_first(void)
 	world_done(&world);
 }
 
+static void huge_pages_are_made_for_the_cell_that_grows(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	guest->devices[0].cell = 1;
+	guest->policy_mode = POLICY_MODE_MIXED;
+	guest->backing_count = 2;
+	for (int i = 0; i < 2; i++)
+		guest->backings[i] = (struct snapshot_backing){.kind = BACKING_KIND_HUGETLB,
+							       .page_bytes = 2 * MIB,
+							       .bytes = 150 * MIB,
+							       .cell = i,
+							       .policy_mode = POLICY_MODE_BIND,
+							       .policy_nodes = UINT64_C(1) << (i + 1)};
+	/* The other cell's node has free ones, and more room. */
+	snapshot_node(world.snapshot, 1)->pools[0].free = snapshot_node(world.snapshot, 1)->pools[0].total = 500;
+	snapshot_node(world.snapshot, 2)->pools[0].free = snapshot_node(world.snapshot, 2)->pools[0].total = 28;
+	world_wish_resize(&world, "g1", 512 * MIB + 256 * MIB);
+	expect_step(&world, STEP_KIND_HOST_POOL);
+	CHECK_INT(world.decision.step.node, 2);
+	CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+	CHECK_INT(world.decision.step.bytes, 200 * MIB);
+	world_done(&world);
+}
+
 static void already_there_needs_nothing(void)
 {
 	struct world world;
@@ -532,6 +561,7 @@ static const struct unit_case cases[] = {
 	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
 	{"plugged is not onlined", plugged_is_not_onlined},
 	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
+	{"huge pages are made for the cell that grows", huge_pages_are_made_for_the_cell_that_grows},
 	{"already there needs nothing", already_there_needs_nothing},
 	{"a shrink frees what memory does not cover", a_shrink_frees_what_memory_does_not_cover},
 	{"a small shrink leaves the pool alone", a_small_shrink_leaves_the_pool_alone},
