@@ -45,6 +45,15 @@ static uint64_t numatune_mask(const struct domain_xml *domain)
 	return mask;
 }
 
+/* Cells alone give it none (qemu/qemu_process.c qemuProcessSetupPid asks for the nodeset of the whole guest). */
+static uint64_t cpuset_mask(const struct domain_xml *domain)
+{
+	bool limits = domain->numatune.mode == DOMAIN_XML_MODE_STRICT ||
+		      domain->numatune.mode == DOMAIN_XML_MODE_RESTRICTIVE;
+
+	return domain->numatune.has_memory && limits ? mask_of_list(domain->numatune.nodes) : 0;
+}
+
 static enum guest_state state_of(enum connection_domain_state state)
 {
 	switch (state) {
@@ -146,6 +155,7 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 		return;
 	take_sizes(guest, xml, ret_has_excess);
 	guest->numatune_nodes = live ? numatune_mask(live) : 0;
+	guest->cpuset_given = live ? cpuset_mask(live) : 0;
 	guest->numatune_mode = NUMATUNE_MODE_NONE;
 	if (xml->numatune.has_memory) {
 		guest->numatune_mode = mode_of(xml->numatune.mode);

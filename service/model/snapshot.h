@@ -237,6 +237,7 @@ struct snapshot_guest {
 	bool policy_balancing;				/* with MPOL_F_NUMA_BALANCING, somewhere: a lazy move's own, for its time */
 	enum numatune_mode numatune_mode;
 	uint64_t numatune_nodes;			/* live XML */
+	uint64_t cpuset_given;				/* what libvirt gives its cpuset by that; 0: nothing */
 	uint64_t stored_numatune_nodes;			/* persistent XML; 0: none */
 	bool persistent;
 	uint64_t cpuset_mems;				/* effective; 0 where there is no cpuset controller */

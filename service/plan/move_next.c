@@ -107,13 +107,11 @@ static uint64_t bound_nodes(const struct snapshot_guest *guest)
 	return bound;
 }
 
-/* A move before this one widened it, and ended before it could narrow it again: libvirt gives a strict guest the nodes
- * of its numatune and no more. */
+/* A move before this one widened it, and ended before it could narrow it again. */
 static bool was_left_wide(const struct snapshot_guest *guest)
 {
-	return guest->managed_by_ballast &&
-	       (guest->numatune_mode == NUMATUNE_MODE_STRICT || guest->numatune_mode == NUMATUNE_MODE_RESTRICTIVE) &&
-	       plan_node_count(guest->cpuset_mems) > plan_node_count(guest->numatune_nodes);
+	return guest->managed_by_ballast && guest->cpuset_given &&
+	       plan_node_count(guest->cpuset_mems) > plan_node_count(guest->cpuset_given);
 }
 
 static void warn_of_wide(struct mover *mover, const struct step_record *wide)

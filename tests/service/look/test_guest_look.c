@@ -69,6 +69,7 @@ static void test_sizes_and_placement(void)
 	CHECK_INT(guest->devices[0].cell, 1);
 	CHECK_INT(guest->numatune_mode, NUMATUNE_MODE_STRICT);
 	CHECK_INT(guest->numatune_nodes, 1 << 3 | 1 << 1);
+	CHECK_INT(guest->cpuset_given, 1 << 3);
 	CHECK_INT(guest->stored_numatune_nodes, 0);
 	CHECK_TRUE(guest->locked && !guest->vfio && !guest->realtime && guest->cpus_pinned &&
 		   guest->persistent);

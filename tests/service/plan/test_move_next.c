@@ -451,7 +451,7 @@ static void what_an_earlier_move_left_wide_is_narrowed(void)
 	guest->policy_mode = POLICY_MODE_BIND;
 	guest->policy_nodes = 1 << 2;
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
-	guest->numatune_nodes = 1 << 1;
+	guest->numatune_nodes = guest->cpuset_given = 1 << 1;
 	guest->cpuset_mems = 1 << 1 | 1 << 2;
 	guest->managed_by_ballast = true;
 	world_wish_move(&world, "g1", 1 << 1);
@@ -462,8 +462,18 @@ static void what_an_earlier_move_left_wide_is_narrowed(void)
 	world_init(&world);
 	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->numatune_nodes = guest->cpuset_given = 1 << 1;
+	guest->cpuset_mems = 1 << 1 | 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, "memory_policy move done");
+	world_done(&world);
+	/* And so does that of a guest to which libvirt gave none. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
 	guest->numatune_nodes = 1 << 1;
 	guest->cpuset_mems = 1 << 1 | 1 << 2;
+	guest->managed_by_ballast = true;
 	world_wish_move(&world, "g1", 1 << 2);
 	expect_run(&world, "memory_policy move done");
 	world_done(&world);
