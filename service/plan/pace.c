@@ -48,12 +48,14 @@
 #define EASE_IN_VAIN_US	     10000000
 
 /* So long, and so many calls of each thread, make a trial of a number of threads. */
-#define CREW_TRIAL_US	     300000
-#define CREW_TRIAL_CALLS     2
+#define CREW_TRIAL_US	     200000
+#define CREW_TRIAL_CALLS     1
 /* What one more has to gain to stay. */
 #define CREW_GAIN	     1.15
 #define CREW_REST	     2
+/* After that many, twice as many, ... trials of the best number another one is tried again. */
 #define CREW_REST_LONG	     20
+#define CREW_REST_DOUBLED    5
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -238,10 +240,11 @@ static void end_crew_trial(struct pace_crew *crew, double rate)
 		crew->best = crew->allowed;
 		crew->best_rate = rate;
 		crew->rest = CREW_REST;
+		crew->failed = 0;
 		/* On in the same direction. */
 		crew->upwards = !crew->upwards;
 	} else {
-		crew->rest = CREW_REST_LONG;
+		crew->rest = CREW_REST_LONG << (crew->failed < CREW_REST_DOUBLED ? crew->failed++ : CREW_REST_DOUBLED);
 	}
 	crew->allowed = crew->best;
 }
@@ -253,7 +256,7 @@ struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, u
 	if (crew.most <= 1)
 		return crew;
 	if (!crew.allowed)
-		crew.allowed = crew.best = crew.most;
+		crew.allowed = crew.best = 1;
 	/* Calls from before are still on their way when the number changes: a trial begins when one has ended. */
 	if (!crew.began_us) {
 		crew.began_us = now_us;

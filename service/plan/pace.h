@@ -67,20 +67,21 @@ struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us,
 /* How many of a mover's threads are in the kernel at once. Zeroed to begin, but for `most`. */
 struct pace_crew {
 	unsigned most;	  /* threads that there are */
-	unsigned allowed; /* at once, from now on; 0: all */
+	unsigned allowed; /* at once, from now on; 0: not begun, one */
 	unsigned best;
 	double best_rate; /* bytes a us of all together; 0: not known */
 	/* Of the trial under way. */
 	uint64_t began_us, bytes;
 	unsigned calls;
-	unsigned rest; /* trials before another number is tried */
+	unsigned rest;	 /* trials before another number is tried */
+	unsigned failed; /* trials of other numbers in a row that were no better */
 	bool upwards;
 };
 
 /*
- * After each call of any of them: now_us, and the bytes that it moved. All of them begin; one less is tried, and one more,
- * and a further one stays only where all together are clearly faster for it: without a CPU to spare it would only be in
- * the guest's way.
+ * After each call of any of them: now_us, and the bytes that it moved. One begins; one more is tried, and one less, the
+ * more rarely the more often in vain. A further one stays only where all together are clearly faster for it: else it would
+ * only be in the guest's way.
  */
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes);
 /* What was begun says nothing: there was a pause in it, or another number of them for another reason. */

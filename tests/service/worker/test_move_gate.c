@@ -223,6 +223,21 @@ static void one_at_a_time_while_the_guest_is_spared(void)
 	teardown(&world);
 }
 
+static void one_of_several_begins(void)
+{
+	struct world world;
+	pthread_t threads[4];
+
+	setup(&world, 0);
+	move_gate_free(world.gate);
+	world.step.workers = 4;
+	CHECK_INT(move_gate_new(&world.control, &world.step, &world.gate), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
+		CHECK_INT(pthread_create(&threads[i], NULL, stay_a_moment, &world), 0);
+	join(threads, ARRAY_SIZE(threads), 1);
+	teardown(&world);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -232,6 +247,7 @@ int main(void)
 		{"a_cancel_is_heard_by_whoever_enters", a_cancel_is_heard_by_whoever_enters},
 		{"what_the_guest_felt_counts_once", what_the_guest_felt_counts_once},
 		{"one_at_a_time_while_the_guest_is_spared", one_at_a_time_while_the_guest_is_spared},
+		{"one_of_several_begins", one_of_several_begins},
 	};
 
 	return unit_main("move_gate", cases, sizeof(cases) / sizeof(cases[0]));

@@ -44,7 +44,7 @@ struct kernel {
 	bool opens_userfaultfd; /* with the first call */
 	unsigned touched_late;	/* pages that were read although the guest had one */
 	unsigned calls_at_once, most_at_once;
-	unsigned waits;	/* a call waits so many milliseconds for another beside it, as long as there was none */
+	unsigned wait_ms; /* each call waits so long for another beside it, as long as there was none */
 	bool hot[GUEST_PAGES_MAX];
 	size_t order[GUEST_PAGES_MAX]; /* in which pages moved: from 1 */
 	size_t moves;
@@ -186,8 +186,7 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	if (++kernel->calls_at_once > kernel->most_at_once)
 		kernel->most_at_once = kernel->calls_at_once;
 	/* On a machine with much else to do the other threads come late. */
-	while (kernel->most_at_once < 2 && kernel->waits) {
-		kernel->waits--;
+	for (unsigned ms = 0; kernel->most_at_once < 2 && ms < kernel->wait_ms; ms++) {
 		pthread_mutex_unlock(&kernel->lock);
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 		pthread_mutex_lock(&kernel->lock);
@@ -571,7 +570,8 @@ static void test_several_workers(void)
 	uint64_t on_1 = count_on(kernel, 1), on_2 = count_on(kernel, 2);
 
 	kernel->fixture.job.step.workers = 4;
-	kernel->waits = 5000;
+	/* One begins; so long a call, and another one is tried beside it. */
+	kernel->wait_ms = 300;
 	kernel->fixture.job.step.map[2] = 0;
 	memset(kernel->marked, true, sizeof(kernel->marked));
 	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
