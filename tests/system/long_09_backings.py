@@ -53,7 +53,7 @@ def grow(ballast, guest, mib, node, cell=None):
     before = evidence.Memory(guest)
     base = before.total_bytes
     ballast.ctl("resize", guest.name, f"{guest.base_mib + mib}MiB", "--timeout", "60")
-    guest.pattern_start(mib * 3 // 4, name="grown", once=True, cell=cell)
+    guest.pattern_start(mib * 5 // 8, name="grown", once=True, cell=cell)
     memory = evidence.Memory(guest)
     check_at_least(memory.total_bytes, base + mib // 2 * MIB, f"memory of {guest.name} after it grew")
     check_at_most(memory.off(node), before.off(node), f"bytes of {guest.name} off node {node} after it grew: {memory.nodes}")
@@ -155,7 +155,8 @@ def small_policies(guest):
 
 def plug_later(guest, cell, policies):
     """A memory device that comes after a move by a map: libvirt's XML still has the cell's first node for it."""
-    device = VirtioMem(64, cell=cell)
+    # Smaller than a block of the guest's kernel it could not grow at all.
+    device = VirtioMem(256, cell=cell)
     guest.host.run(["virsh", "-q", "attach-device", guest.name, "/dev/stdin", "--live"],
                    stdin=guest.virtio_mem_xml(device), timeout=60)
     guest.virtio_mem.append(device)
