@@ -124,10 +124,10 @@ static void wait_until(struct move_gate *gate, uint64_t until_us)
 /* The lock is held. Two calls at once are two pauses at once. */
 static bool is_full(const struct move_gate *gate)
 {
-	/* Of one thread nobody waits for another. */
-	unsigned allowed = gate->crew.most > 1 ? gate->crew.allowed : gate->inside + 1;
+	unsigned allowed = gate->ease.level || !gate->crew.allowed ? 1 : gate->crew.allowed;
 
-	return gate->inside >= (gate->ease.level || !allowed ? 1 : allowed);
+	/* Of one thread nobody waits for another. */
+	return (gate->ease.level || gate->crew.most > 1) && gate->inside >= allowed;
 }
 
 int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_t bytes)
