@@ -156,13 +156,13 @@ void kept_placement_see_cells(struct kept_placement *kept, const struct snapshot
 
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		const struct snapshot_backing *part = &guest->backings[i];
-		bool own = guest->policy_mode == POLICY_MODE_MIXED;
-		enum policy_mode mode = own ? part->policy_mode : guest->policy_mode;
+		uint64_t nodes;
 
+		snapshot_guest_part_policy(guest, i, &nodes);
 		/* Of other kinds nothing outside can set it (mm/shmem.c shmem_set_policy). */
 		if ((part->kind == BACKING_KIND_MEMFD || part->kind == BACKING_KIND_FILE) && part->cell >= 0 &&
-		    part->cell < SNAPSHOT_CELLS_MAX && mode != POLICY_MODE_DEFAULT)
-			seen[part->cell] |= own ? part->policy_nodes : guest->policy_nodes;
+		    part->cell < SNAPSHOT_CELLS_MAX)
+			seen[part->cell] |= nodes;
 	}
 	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
 		if (seen[cell] && !(seen[cell] & (seen[cell] - 1)))

@@ -262,6 +262,17 @@ uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest)
 	return bytes;
 }
 
+enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes)
+{
+	bool own = guest->policy_mode == POLICY_MODE_MIXED;
+	enum policy_mode mode = own ? guest->backings[part].policy_mode : guest->policy_mode;
+
+	*ret_nodes = mode == POLICY_MODE_DEFAULT ? 0
+		     : own			 ? guest->backings[part].policy_nodes
+						 : guest->policy_nodes;
+	return mode;
+}
+
 static bool is_excepted(const struct snapshot_hold *hold, const char *except_drain)
 {
 	return except_drain && strcmp(hold->drain, except_drain) == 0;

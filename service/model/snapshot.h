@@ -313,6 +313,11 @@ struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t 
 
 /* How many CPUs the node's list names; 0 where it has none, or its list was too long to keep. */
 unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
+/*
+ * The policy of one part of a guest's backing: that of all of it where it has one and the same, else the part's own. nodes
+ * is 0 for a part without one.
+ */
+enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
 

@@ -319,30 +319,31 @@ static uint64_t wanted_nodes(const struct plan_input *input, const struct move_g
 	return result;
 }
 
-bool move_goal_part_is_stuck(const struct plan_input *input, const struct snapshot_guest *guest,
-			     const struct move_goal *goal)
+/* Is a part, of those that the kernel rebinds or of the others, bound elsewhere than the goal has it? */
+static bool part_is_elsewhere(const struct plan_input *input, const struct snapshot_guest *guest,
+			      const struct move_goal *goal, bool is_rebound)
 {
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		uint64_t nodes;
 
-		if (plan_part_is_rebound(guest, i) && plan_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT &&
+		if (plan_part_is_rebound(guest, i) == is_rebound &&
+		    snapshot_guest_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT &&
 		    wanted_nodes(input, goal, &guest->backings[i], nodes) != nodes)
 			return true;
 	}
 	return false;
 }
 
+bool move_goal_part_is_stuck(const struct plan_input *input, const struct snapshot_guest *guest,
+			     const struct move_goal *goal)
+{
+	return part_is_elsewhere(input, guest, goal, true);
+}
+
 bool move_goal_part_differs(const struct plan_input *input, const struct snapshot_guest *guest,
 			    const struct move_goal *goal)
 {
-	for (size_t i = 0; i < guest->backing_count && guest->policy_mode == POLICY_MODE_MIXED; i++) {
-		uint64_t nodes;
-
-		if (!plan_part_is_rebound(guest, i) && plan_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT &&
-		    wanted_nodes(input, goal, &guest->backings[i], nodes) != nodes)
-			return true;
-	}
-	return false;
+	return guest->policy_mode == POLICY_MODE_MIXED && part_is_elsewhere(input, guest, goal, false);
 }
 
 bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest,
@@ -354,7 +355,7 @@ bool move_goal_shifts(const struct plan_input *input, const struct snapshot_gues
 		uint64_t nodes, after;
 
 		if (!plan_part_is_rebound(guest, i) ||
-		    plan_part_policy(guest, i, &nodes) == POLICY_MODE_DEFAULT || !nodes)
+		    snapshot_guest_part_policy(guest, i, &nodes) == POLICY_MODE_DEFAULT || !nodes)
 			continue;
 		after = node_remap_policy(nodes, guest->cpuset_mems, new_mems);
 		if (after != nodes && after != goal->to_nodes &&

@@ -101,7 +101,7 @@ static uint64_t bound_nodes(const struct snapshot_guest *guest)
 		uint64_t nodes;
 
 		if (!plan_part_is_rebound(guest, i) &&
-		    plan_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
+		    snapshot_guest_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
 			bound |= nodes;
 	}
 	return bound;

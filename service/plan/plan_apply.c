@@ -285,7 +285,7 @@ static void spread_policy(struct snapshot_guest *guest)
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		uint64_t nodes;
 
-		guest->backings[i].policy_mode = plan_part_policy(guest, i, &nodes);
+		guest->backings[i].policy_mode = snapshot_guest_part_policy(guest, i, &nodes);
 		guest->backings[i].policy_nodes = nodes;
 	}
 }

@@ -180,18 +180,6 @@ uint64_t plan_guest_nodes(const struct snapshot_guest *guest)
 	return nodes;
 }
 
-enum policy_mode plan_part_policy(const struct snapshot_guest *guest, size_t part,
-				  uint64_t *ret_nodes)
-{
-	bool own = guest->policy_mode == POLICY_MODE_MIXED;
-	enum policy_mode mode = own ? guest->backings[part].policy_mode : guest->policy_mode;
-
-	*ret_nodes = mode == POLICY_MODE_DEFAULT ? 0
-		     : own			 ? guest->backings[part].policy_nodes
-						 : guest->policy_nodes;
-	return mode;
-}
-
 /* mm/mempolicy.c mpol_rebind_mm */
 bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part)
 {

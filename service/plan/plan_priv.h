@@ -36,11 +36,6 @@ uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page
 bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind);
 uint64_t plan_guest_nodes(const struct snapshot_guest *guest);		/* where it has pages */
 bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature);
-/*
- * The policy of one part of its backing: that of all of it where it has one and the same, else the part's own. nodes is
- * 0 for a part without one.
- */
-enum policy_mode plan_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
 /* Does the kernel rewrite the part's policy when the cpuset changes? Those of shared memory belong to its inode. */
 bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part);
 const char *plan_guest_object(const struct snapshot_guest *guest, char text[96]);

@@ -500,7 +500,8 @@ static uint64_t pool_nodes(const struct ladder *ladder, const struct snapshot_de
 
 	for (size_t i = 0; i < guest->backing_count; i++)
 		if (guest->backings[i].kind == BACKING_KIND_HUGETLB && guest->backings[i].page_bytes == page &&
-		    guest->backings[i].cell == device->cell && plan_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
+		    guest->backings[i].cell == device->cell &&
+		    snapshot_guest_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
 			own |= nodes;
 	return all & own ? all & own : all;
 }
