@@ -588,7 +588,7 @@ def hostile_agents(scene):
     result = ballast.ctl("resize", "evil", "256MiB", "--timeout", "15", check=False)
     operation = scene.operations()[0]
     stayed = scene.evil.virtio_mem_sizes()[0]["current"]
-    check(stayed > 0, "the huge pages in use keep evil from shrinking")
+    check(stayed > 0, f"the huge pages in use keep evil from shrinking, which ended {operation['state']}: {result}")
     check_equal((result.rc, operation["state"]), (codes.DEADLINE, "incomplete"), f"a shrink that was only boasted of: {result}")
     check_equal(operation["result"]["reached_bytes"], 256 * MIB + stayed, f"the size that is told: {operation['result']}")
     check_equal(scene.evil.pattern_stop("huge")["errors"], 0, "pattern errors in evil")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from . import paths
-from .channel import Channel, ChannelError
+from .channel import Channel, ChannelError, CommandFailed
 from .initramfs import BUSYBOX, Initramfs
 from .virtual_host import TestbedError, wait_for
 
@@ -170,6 +170,7 @@ class Guest:
         self.base_mib = sum(cell.mib for cell in self.cells)
         self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
         self.channel = None
+        self.booted_as = ""
         host.guests.append(self)
 
     # Life
@@ -196,6 +197,7 @@ class Guest:
             path = self.channel_path(COMMAND_PORT)
             self.channel = Channel(self.host.connect(path), f"guest {self.name}")
             self.channel.handshake(timeout)
+            self.booted_as = self.boot_id()
         except ChannelError as error:
             raise TestbedError(f"guest {self.name} did not boot: {error}\n{self.console()[-2000:]}") from error
 
@@ -210,6 +212,20 @@ class Guest:
 
     def boot_id(self):
         return self.read("/proc/sys/kernel/random/boot_id").strip()
+
+    def died(self):
+        """In words, how its kernel ended although nobody ended it; "" where it did not, or where that cannot be known."""
+        panic = next((line.strip() for line in self.console().splitlines() if "Kernel panic - not syncing" in line), "")
+        if panic:
+            return f"guest {self.name}: {panic}"
+        before = self.booted_as
+        try:
+            if not before or self.state != "running":
+                return ""
+            self.wait_boot(20)
+        except (TestbedError, ChannelError, CommandFailed, TimeoutError):
+            return ""
+        return "" if self.booted_as == before else f"guest {self.name} began anew by itself"
 
     def destroy(self):
         """Ends it as if by pulling the plug, and undefines it."""

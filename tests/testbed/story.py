@@ -44,9 +44,10 @@ class _TimedOut(BaseException):
     """Not an Exception, so that nothing in a story swallows it."""
 
 
-class HostDied(Exception):
-    """The virtual host's own kernel panicked. Under emulated nested paging (QEMU's TCG with SVM) it does so now and then,
-    in the middle of anything that keeps it busy: such a story is run again, once, and says so."""
+class MachineDied(Exception):
+    """The virtual host's own kernel panicked, or a guest panicked or began anew with nobody asking it to. Under emulated
+    nested paging (QEMU's TCG with SVM) they do so now and then, in the middle of anything that keeps them busy: such a
+    story is run again, once, and the last lines of ./check say so."""
 
 
 def story(number, name, limit_s=300):
@@ -110,9 +111,11 @@ def booted_host(**arguments):
     except Skip:
         raise
     except (Exception, _TimedOut) as error:
+        signal.alarm(0)
         print(host.log_tails(), flush=True)
-        if host.panic:
-            raise HostDied(host.panic) from error
+        words = host.panic or "; ".join(filter(None, (guest.died() for guest in host.guests)))
+        if words:
+            raise MachineDied(words) from error
         raise
     finally:
         host.stop()

@@ -25,7 +25,7 @@ FUZZ_SECONDS = 120
 class Totals:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
-        self.failures = []
+        self.failures, self.repeated = [], []
 
     def add(self, passed=0, skipped=0, failures=()):
         self.passed += passed
@@ -135,9 +135,10 @@ def stories(totals, wanted, is_long):
         heading("stories")
     for file in files:
         outcomes, failures = story_file(file)
-        if any(one["reason"].startswith("HostDied") for one in outcomes):
-            print("== the virtual host's kernel panicked under emulation (its words stand above): once more, from its boot",
-                  flush=True)
+        died = [one["reason"].splitlines()[0] for one in outcomes if one["reason"].startswith("MachineDied")]
+        if died:
+            print("== a kernel died under emulation (its words stand above): once more, from its boot", flush=True)
+            totals.repeated.append(f"{os.path.basename(file)}: {'; '.join(died)}")
             outcomes, failures = story_file(file)
         totals.add(sum(one["outcome"] == "passed" for one in outcomes),
                    sum(one["outcome"] == "skipped" for one in outcomes), failures)
@@ -191,6 +192,9 @@ def main():
     if totals.failures:
         heading("what failed")
         print("\n".join(totals.failures))
+    if totals.repeated:
+        heading("run once more, because a kernel died under emulation")
+        print("\n".join(totals.repeated))
     print(f"\n{time.monotonic() - began:.0f} s")
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped", flush=True)
     sys.exit(1 if totals.failed else 0)
