@@ -179,10 +179,13 @@ def number_reused(traps):
     pid, daemon = guest.pid, ballast.pid
     identity = ballast.ctl("move", guest.name, "--to", node, "--budget", "20MiB", "--detach").out.strip()
     wait_for(lambda: ballast.operation(identity)["progress"]["done_bytes"] >= 8 * MIB, 60, "the middle of the move")
-    # Stopped, neither the worker nor the daemon learns of the end before the number is another's.
-    workers = " ".join(map(str, ballast.workers()))
-    host.run(f"kill -STOP {daemon} {workers}")
+    # Stopped, neither the worker nor the daemon learns of the end before the number is another's. The daemon first: it
+    # starts short-lived workers for looks, too, and what ends while it is stopped keeps its number.
+    host.run(["kill", "-STOP", str(daemon)])
+    workers = ""
     try:
+        workers = " ".join(map(str, ballast.workers()))
+        host.run(f"kill -STOP {workers}")
         host.run(f"kill -9 {pid}; while [ -e /proc/{pid} ]; do sleep 0.1; done", timeout=30)
         stranger = host.spawn(
             f"for n in $(seq 200); do echo {pid - 1} >/proc/sys/kernel/ns_last_pid; numactl --membind={3 - node} python3 -c "
