@@ -5,6 +5,7 @@
 import contextlib
 import os
 import sys
+import xml.etree.ElementTree as ElementTree
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -202,6 +203,24 @@ def mixed(ballast, guest, tell):
         check_equal(guest.pattern_stop(name)["errors"], 0, f"pattern errors in the {name} cell")
 
 
+def spread(ballast, guest, tell):
+    """Two cells that share the nodes of the whole guest: --persist gives each its own, with which it starts again."""
+    Move(ballast, guest, "--cells", "0:2,1:3", "--persist").check_whole(2, 3)
+    stored = ElementTree.fromstring(guest.host.virsh("dumpxml", "--inactive", guest.name).out)
+    nodes = {cell.get("cellid"): (cell.get("mode"), cell.get("nodeset")) for cell in stored.iterfind("numatune/memnode")}
+    check_equal(nodes, {"0": ("strict", "2"), "1": ("strict", "3")}, "stored nodes of the cells")
+    check_equal(guest.pattern_stop()["errors"], 0, f"pattern errors in {guest.name}")
+    guest.host.virsh("destroy", guest.name)
+    guest.host.virsh("start", guest.name)
+    guest.wait_boot()
+    guest.pattern_start(16, name="first", once=True, seed=3 * SEED, cell=0)
+    guest.pattern_start(16, name="second", once=True, seed=4 * SEED, cell=1)
+    check_equal(memory_peer.find(guest, 3 * SEED, 16).keys(), {2}, "where cell 0 lies at the next start")
+    check_equal(memory_peer.find(guest, 4 * SEED, 16).keys(), {3}, "where cell 1 lies at the next start")
+    guest.pattern_start(PATTERN_MIB, pace_us=2000)
+    tell("--persist: two cells without nodes of their own have them in the stored XML, and at the next start")
+
+
 def prove(cases, function, ballast, guest):
     """One case: its guest writes all the time, and ends with it."""
     if cases.run(function, ballast, guest, cases.tell):
@@ -243,6 +262,7 @@ def backings(tell):
                                    virtio_mem=[VirtioMem(128, cell=1)])),
                    (mixed, Guest(host, "mixed", cells=by_node, agent=False,
                                  virtio_mem=[VirtioMem(256, requested_mib=32, cell=1, page_kib=2048)])),
+                   (spread, Guest(host, "spread", cells=[Cell(CELL_MIB), Cell(CELL_MIB)], nodes="0-1", agent=False)),
                    (gigantic, Guest(host, "gigantic", 1024, backing="memfd-hugepages", page_kib=GIGANTIC_KIB, nodes="1",
                                     agent=False))]
         tell("three guests write")
