@@ -171,7 +171,7 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	};
 	guest->realtime = xml->realtime;
 	join_hindrances(guest);
-	guest->cpus_pinned = xml->vcpu_pin_count > 0;
+	guest->cpus_pinned = xml->vcpu_pin_count > 0 || xml->vcpu_cpus[0] != '\0';
 	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = 0;
 	guest->priority = 0;
 	if (xml->policy_state == DOMAIN_XML_POLICY_VALID) {

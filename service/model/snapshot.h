@@ -243,7 +243,7 @@ struct snapshot_guest {
 	uint64_t cpuset_mems;				/* effective; 0 where there is no cpuset controller */
 	uint64_t cpuset_limit;				/* what the groups above its own leave it; 0: they do not limit it */
 	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
-	bool cpus_pinned;
+	bool cpus_pinned;				/* by live XML: a vCPU, or all by <vcpu cpuset> */
 	bool managed_by_ballast;			/* placement was changed round libvirt */
 	uint64_t wanted_nodes;				/* where its last move left it to be; 0: it was not moved */
 	uint64_t left_nodes;				/* what of it lies there has drifted, or was left by the move */

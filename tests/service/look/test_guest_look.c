@@ -82,6 +82,37 @@ static void test_sizes_and_placement(void)
 	free(guest);
 }
 
+/* Its vCPUs cannot go where they like: one that has a pin, or all by the set of the whole guest. */
+static void test_pinned(void)
+{
+	static const struct {
+		const char *cpus;
+		bool pinned;
+	} cases[] = {
+		{"<vcpu>2</vcpu>", false},
+		{"<vcpu placement='static' cpuset='1-2'>2</vcpu>", true},
+		{"<vcpu>2</vcpu><cputune><vcpupin vcpu='1' cpuset='2'/></cputune>", true},
+		{"<vcpu>2</vcpu><cputune><emulatorpin cpuset='2'/></cputune>", false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+		char text[512];
+		struct domain_xml live;
+		bool excess;
+
+		snprintf(text, sizeof(text),
+			 "<domain type='kvm' id='1'><name>g</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+			 "<memory unit='MiB'>2048</memory>%s<devices/></domain>",
+			 cases[i].cpus);
+		parse(text, &live);
+		guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+		CHECK_INT(guest->cpus_pinned, cases[i].pinned);
+		domain_xml_done(&live);
+		free(guest);
+	}
+}
+
 /* A policy that cannot be read protects what there is. */
 static void test_unreadable_policy(void)
 {
@@ -357,6 +388,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"sizes and placement", test_sizes_and_placement},
+		{"vCPUs that cannot follow", test_pinned},
 		{"a policy that cannot be read", test_unreadable_policy},
 		{"a balloon alone", test_balloon_alone},
 		{"stored only", test_stored_only},
