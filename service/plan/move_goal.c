@@ -156,7 +156,7 @@ static void find_cells(const struct plan_input *input, const struct snapshot_gue
 		       struct move_goal *goal)
 {
 	const struct wish_move *wish = &input->wish->move;
-	uint64_t share;
+	uint64_t comes[SNAPSHOT_NODES_MAX] = {0}, all = 0;
 
 	goal->by_cells = goal->opaque = true;
 	memcpy(goal->cells, wish->cells, sizeof(goal->cells));
@@ -166,10 +166,22 @@ static void find_cells(const struct plan_input *input, const struct snapshot_gue
 	/* At least what is on none of the destinations; residency by cell is the mover's own to
 	 * find out. */
 	goal->left_bytes = opaque_left(input, resident_outside(guest, goal->destinations));
-	share = goal->destinations ? goal->left_bytes / plan_node_count(goal->destinations) : 0;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (goal->destinations >> node & 1)
-			goal->needs_bytes[node] = share;
+	/* To each its share by what the cells that go there have. */
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		const struct snapshot_backing *part = &guest->backings[i];
+
+		if (part->cell < 0 || part->cell >= SNAPSHOT_CELLS_MAX || goal->cells[part->cell] < 0)
+			continue;
+		comes[goal->cells[part->cell]] += part->bytes;
+		all += part->bytes;
+	}
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		if (all)
+			goal->needs_bytes[node] =
+				(uint64_t)((double)goal->left_bytes * ((double)comes[node] / (double)all));
+		else if (goal->destinations >> node & 1)
+			goal->needs_bytes[node] = goal->left_bytes / plan_node_count(goal->destinations);
+	}
 }
 
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest,

@@ -951,6 +951,27 @@ static void cells_are_named_by_cell(void)
 	world_done(&world);
 }
 
+/* Of cells that are not of one size the small one fits where the large one does not. */
+static void room_is_asked_for_by_cell(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_MEMFD);
+
+	guest->node_bytes[0] = guest->backings[0].bytes = 900 * MIB;
+	guest->node_bytes[1] = guest->backings[1].bytes = 100 * MIB;
+	guest->resident_bytes = 1000 * MIB;
+	snapshot_node(world.snapshot, 3)->free_bytes = 400 * MIB;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.cells[1] = 3;
+	check_code(&world, "");
+	world.wish.move.cells[0] = 3;
+	world.wish.move.cells[1] = 2;
+	check_code(&world, "no_room");
+	world_done(&world);
+}
+
 /* A cell whose policy could not be set would find no page outside of where it is bound. */
 static void nobody_is_shut_out_of_where_he_is_bound(void)
 {
@@ -1091,6 +1112,7 @@ static const struct unit_case cases[] = {
 	{"what is stored follows the cells", what_is_stored_follows_the_cells},
 	{"cells are named by cell", cells_are_named_by_cell},
 	{"an untouched cell goes along", an_untouched_cell_goes_along},
+	{"room is asked for by cell", room_is_asked_for_by_cell},
 	{"nobody is shut out of where he is bound", nobody_is_shut_out_of_where_he_is_bound},
 	{"overlapping maps go by the mover's word", overlapping_maps_go_by_the_movers_word},
 	{"near its CPUs already is done", near_its_cpus_already_is_done},
