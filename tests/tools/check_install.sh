@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What `meson install` puts down fits together: the programs that the units start are where the units say.
+# What `meson install` puts down fits together: the programs that the units start are where the units say, and each
+# system call that they are known to make is one that their unit lets through.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=$(realpath "${BALLAST_BUILD:-build}")
@@ -34,5 +35,43 @@ for program in ballastd ballastctl ballast-agent ballast-worker; do
 		failed=1
 	fi
 done
+
+# The system calls of a set, or the one that the word is.
+calls_of() {
+	local word
+	for word in "$@"; do
+		case $word in
+		@*) calls_of $(systemd-analyze syscall-filter "$word" | sed -nE 's/^ +(@?[a-z0-9_-]+)$/\1/p') ;;
+		*) echo "$word" ;;
+		esac
+	done
+}
+
+# Those that the C library has a function of the same name for, and those that the sources make by number.
+made_calls() {
+	{
+		find "$root" -type f \( -name ballastd -o -name ballast-worker \) -exec nm -D --undefined-only {} + |
+			sed -nE 's/.* U ([a-z0-9_]+)@.*/\1/p'
+		grep -rhoE 'SYS_[a-z0-9_]+' --include='*.c' base kvm service | sed 's/^SYS_//'
+	} | grep -vx syscall | sort -u
+}
+
+if ! command -v systemd-analyze >/dev/null; then
+	echo "not ok install: systemd-analyze, of the Debian package systemd, is not there"
+	failed=1
+else
+	unit=$(find "$root" -name ballastd.service)
+	made=$(comm -12 <(made_calls) <(calls_of @known | sort -u))
+	allowed=$(calls_of $(sed -n 's/^SystemCallFilter=//p' "$unit") | sort -u)
+	if ! grep -qx move_pages <<<"$made"; then
+		echo "not ok install: the system calls that the programs make cannot be told"
+		failed=1
+	fi
+	refused=$(comm -23 <(echo "$made") <(echo "$allowed"))
+	if [ -n "$refused" ]; then
+		echo "not ok install: ${unit##*/} refuses" $refused
+		failed=1
+	fi
+fi
 [ "$failed" = 0 ] && echo "ok install: units, programs and files fit together"
 exit "$failed"
