@@ -32,8 +32,8 @@ static bool read_allowed(const struct sysroot *sysroot, pid_t pid, const char *t
 	return node_set_parse(list, ret_cpus) == 0;
 }
 
-/* What vCPU threads (QEMU names them "CPU 0/KVM") are bound to. One that may use all of cpus is not bound. */
-static void take_away_vcpus(const struct sysroot *sysroot, pid_t pid, struct node_set *cpus)
+/* What vCPU threads (QEMU names them "CPU 0/KVM") are bound to. One that may use every CPU there is is not bound. */
+static struct node_set cpus_of_guest(const struct sysroot *sysroot, pid_t pid, const struct node_set *all)
 {
 	struct sysroot_names threads = {0};
 	struct node_set taken, allowed;
@@ -45,29 +45,45 @@ static void take_away_vcpus(const struct sysroot *sysroot, pid_t pid, struct nod
 		if (!sysroot_read_text(sysroot, name, sizeof(name), "/proc/%d/task/%s/comm", (int)pid,
 				       threads.names[i]) &&
 		    strncmp(name, "CPU ", 4) == 0 && read_allowed(sysroot, pid, threads.names[i], &allowed) &&
-		    !node_set_is_subset(cpus, &allowed))
+		    !node_set_is_subset(all, &allowed))
 			taken = node_set_union(&taken, &allowed);
 	sysroot_names_done(&threads);
-	*cpus = node_set_difference(cpus, &taken);
+	return taken;
+}
+
+static bool is_enough(const struct node_set *cpus, unsigned threads)
+{
+	return node_set_count(cpus) >= NEAR_CPUS_MIN && (unsigned)node_set_count(cpus) >= threads;
 }
 
 bool mover_cpus_choose(const struct sysroot *sysroot, pid_t pid, uint64_t nodes, unsigned threads,
 		       cpu_set_t *ret_cpus)
 {
 	struct numa_node_list list = {0};
-	struct node_set cpus, own;
+	struct node_set all, cpus, own, taken;
 
+	node_set_clear(&all);
 	node_set_clear(&cpus);
 	if (numa_node_list_read(sysroot, &list))
 		return false;
-	for (size_t i = 0; i < list.count; i++)
-		if ((nodes & node_mask_of(list.nodes[i].id)) && list.nodes[i].has_cpu &&
-		    !node_set_parse(list.nodes[i].cpus, &own))
+	for (size_t i = 0; i < list.count; i++) {
+		if (!list.nodes[i].has_cpu || node_set_parse(list.nodes[i].cpus, &own))
+			continue;
+		all = node_set_union(&all, &own);
+		if (nodes & node_mask_of(list.nodes[i].id))
 			cpus = node_set_union(&cpus, &own);
+	}
 	numa_node_list_done(&list);
-	take_away_vcpus(sysroot, pid, &cpus);
-	if (node_set_count(&cpus) < NEAR_CPUS_MIN || (unsigned)node_set_count(&cpus) < threads)
-		return false;
+	taken = cpus_of_guest(sysroot, pid, &all);
+	cpus = node_set_difference(&cpus, &taken);
+	if (!is_enough(&cpus, threads)) {
+		if (!node_set_count(&taken))
+			return false;
+		/* Far from the memory is better than in the guest's way. */
+		cpus = node_set_difference(&all, &taken);
+		if (!is_enough(&cpus, threads))
+			return false;
+	}
 	CPU_ZERO(ret_cpus);
 	NODE_SET_FOR_EACH(cpu, &cpus)
 		CPU_SET(cpu, ret_cpus);

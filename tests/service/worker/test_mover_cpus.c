@@ -74,7 +74,17 @@ static void test_off_the_guests_own(void)
 	CHECK_TRUE(mover_cpus_choose(tree.sysroot, 7, 2, 1, &cpus));
 	CHECK_INT(CPU_COUNT(&cpus), 5);
 	CHECK_TRUE(!CPU_ISSET(6, &cpus) && CPU_ISSET(7, &cpus));
+	/* Too few are left there: anywhere else, but not in the guest's way. */
 	add_thread(&tree, 12, "CPU 3/KVM", "7-8");
+	CHECK_TRUE(mover_cpus_choose(tree.sysroot, 7, 2, 1, &cpus));
+	CHECK_INT(CPU_COUNT(&cpus), 7);
+	CHECK_TRUE(CPU_ISSET(0, &cpus) && CPU_ISSET(9, &cpus) && !CPU_ISSET(8, &cpus));
+	/* Each may use all of the destination, and nothing else: that is bound too. */
+	add_thread(&tree, 8, "CPU 0/KVM", "4-11");
+	CHECK_TRUE(mover_cpus_choose(tree.sysroot, 7, 2, 1, &cpus));
+	CHECK_INT(CPU_COUNT(&cpus), 4);
+	CHECK_TRUE(CPU_ISSET(0, &cpus) && CPU_ISSET(3, &cpus));
+	add_thread(&tree, 9, "CPU 4/KVM", "0");
 	CHECK_TRUE(!mover_cpus_choose(tree.sysroot, 7, 2, 1, &cpus));
 	fixture_tree_done(&tree);
 }
