@@ -384,6 +384,8 @@ static void finish(struct mover *mover)
 				    "a migration of the guest is under way");
 	else if (plan_is_late(mover->input))
 		move_remainder_left(mover, REMAINDER_DEADLINE, "time ran out");
+	else if (mover->shut_out != REMAINDER_NONE)
+		move_remainder_left(mover, mover->shut_out, mover->shut_out_why);
 	else
 		move_remainder_left(mover, REMAINDER_NONE, NULL);
 	move_free_missing(mover);
@@ -422,24 +424,23 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 	if (open && needs_widening(&mover)) {
 		uint64_t mems = mover.guest->cpuset_mems | mover.goal.destinations;
 
-		/* Tried, and the destination is still not allowed. */
+		/* Tried, and the destination is not allowed, or not any more. */
 		if (wide && plan_tried(input, STEP_KIND_CPUSET)) {
-			move_remainder_left(&mover, REMAINDER_CPUSET_CANNOT_CHANGE,
-				  "its cpuset does not allow the destination");
+			mover.shut_out = REMAINDER_CPUSET_CANNOT_CHANGE;
+			mover.shut_out_why = "its cpuset does not allow the destination";
+		} else if (move_goal_shifts(input, mover.guest, &mover.goal, mems) &&
+			   !(input->wish->allow >> CONSENT_POLICY_SHIFT & 1)) {
+			mover.shut_out = REMAINDER_POLICY_WOULD_SHIFT;
+			mover.shut_out_why = "widening its cpuset would rewrite its policies by position";
+		} else {
+			cpuset_step(&mover, mems);
 			return;
 		}
-		if (move_goal_shifts(input, mover.guest, &mover.goal, mems) &&
-		    !(input->wish->allow >> CONSENT_POLICY_SHIFT & 1)) {
-			move_remainder_left(&mover, REMAINDER_POLICY_WOULD_SHIFT,
-				  "widening its cpuset would rewrite its policies by position");
-			return;
-		}
-		cpuset_step(&mover, mems);
-		return;
+		open = false;
 	}
 	if (open && !began && (policy_next(&mover) || cpus_next(&mover)))
 		return;
-	if (plan_guest_runs(mover.guest) && policy_again_next(&mover))
+	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && policy_again_next(&mover))
 		return;
 	if (open && !began && mover.goal.left_bytes && !plan_count(input, STEP_KIND_LAZY) &&
 	    move_free_next(&mover))
@@ -448,7 +449,7 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		return;
 	/* From here on nothing moves: put right what served the move, also when it was cut short.
 	 */
-	if (plan_guest_runs(mover.guest) && narrow_next(&mover))
+	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && narrow_next(&mover))
 		return;
 	if (open && began && !mover.goal.left_bytes && move_pool_growth_next(&mover))
 		return;

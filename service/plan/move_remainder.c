@@ -229,14 +229,15 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 	for (size_t i = 0; last && (code == REMAINDER_NONE || code == REMAINDER_DEADLINE) && i < last->remainder.count; i++)
 		if (!move_remainder_is_unseen(last->remainder.items[i].code))
 			plan_take_entry(list, &last->remainder.items[i], &rest);
-	if (code != REMAINDER_NONE) {
-		if (rest || list->count == 0)
+	if (rest || list->count == 0) {
+		if (code != REMAINDER_NONE)
 			tell_by_node(mover, code, why, rest);
-		return;
+		else
+			tell_rest(mover, last, rest);
 	}
-	if (rest || list->count == 0)
-		tell_rest(mover, last, rest);
-	move_remainder_unseen(mover);
+	/* What lay beside the page tables is there still, whatever ended the move. */
+	if (plan_guest_runs(mover->guest))
+		move_remainder_unseen(mover);
 }
 
 void move_remainder_unseen(struct mover *mover)

@@ -91,6 +91,9 @@ struct mover {
 	const struct snapshot_guest *guest;
 	struct decision *decision;
 	struct move_goal goal;
+	/* Why no page can come there any more, although time is left; REMAINDER_NONE: nothing hinders it. */
+	enum remainder_code shut_out;
+	const char *shut_out_why;
 	char object[96];
 };
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);

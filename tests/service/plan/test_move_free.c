@@ -162,6 +162,31 @@ static void the_size_comes_back_in_every_ending(void)
 	}
 }
 
+/* Somebody takes the destination out of the guest's cpuset: what was taken for the move comes back all the same. */
+static void who_is_shut_out_gets_its_size_back(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->cpuset_mems = 1 << 1;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
+	world_perform(&world);
+	for (int i = 0; i < 2; i++) {
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_REQUEST);
+		world_perform(&world);
+	}
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_record(&world, STEP_STATE_PARTIAL, 80 * MIB);
+	guest->node_bytes[1] -= 80 * MIB;
+	guest->node_bytes[2] += 80 * MIB;
+	guest->cpuset_mems = 1 << 1;
+	expect_run(&world, "request request give_up");
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_CPUSET_CANNOT_CHANGE);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1600 * MIB);
+	CHECK_INT(guest->current_bytes, 2560 * MIB);
+	world_done(&world);
+}
+
 /* The request stands although nothing has come of it, and would take the memory later. */
 static void what_gave_nothing_is_asked_back_too(void)
 {
@@ -397,6 +422,7 @@ static const struct unit_case cases[] = {
 	{"without the consent it is a hint", without_the_consent_it_is_a_hint},
 	{"who may not be shrunk is not", who_may_not_be_shrunk_is_not},
 	{"the size comes back in every ending", the_size_comes_back_in_every_ending},
+	{"who is shut out gets its size back", who_is_shut_out_gets_its_size_back},
 	{"what gave nothing is asked back too", what_gave_nothing_is_asked_back_too},
 	{"what does not come back is told", what_does_not_come_back_is_told},
 	{"another size asked for meanwhile stands", another_size_asked_for_meanwhile_stands},

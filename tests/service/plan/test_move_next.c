@@ -400,6 +400,12 @@ static void time_is_the_reason_of_what_was_not_tried(void)
 	CHECK_INT(world.decision.remainder.items[0].bytes, 30 * MIB);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_DEADLINE);
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 80 * MIB);
+	/* What the page tables do not show is there still. */
+	remainder_list_add(&record->remainder, REMAINDER_SWAPPED, "guest g1", 4 * MIB, NULL, "in swap");
+	guest->swapped_bytes = 4 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[2].code, REMAINDER_SWAPPED);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 84 * MIB);
 	world_done(&world);
 }
 
