@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * run: is AutoNUMA on? -> count what is to leave, and where to -> bind and balancing on those
- * destinations -> (wait -> count) until nothing is left, the time is over or nothing follows any
+ * run: is AutoNUMA on? -> count what is to leave, from where to where -> bind and balancing on
+ * those nodes -> (wait -> count) until nothing is left, the time is over or nothing follows any
  * more -> the policies as they were found
  */
 #include "lazy_job.h"
@@ -71,7 +71,7 @@ uint64_t lazy_watch_pause_us(const struct lazy_watch *watch, uint64_t survey_us,
 
 /* What is known of a range beside its place in the view. */
 struct lazy_range {
-	uint64_t destinations; /* of its pages that are to leave */
+	uint64_t destinations, sources; /* of its pages that are to leave */
 	bool can_follow;
 	bool is_set; /* its policy is ours for the time */
 };
@@ -106,7 +106,7 @@ static int count(struct lazy_work *work)
 		struct page_survey_range range = guest_view_range(&work->view, i);
 		struct page_survey_run run;
 
-		work->ranges[i].destinations = 0;
+		work->ranges[i].destinations = work->ranges[i].sources = 0;
 		rc = page_survey_begin(work->survey, &range);
 		while (!rc && (rc = page_survey_next(work->survey, &run)) > 0) {
 			int node = move_job_destination(&work->context->job->step,
@@ -116,6 +116,7 @@ static int count(struct lazy_work *work)
 			if (node < 0)
 				continue;
 			work->ranges[i].destinations |= node_mask_of(node);
+			work->ranges[i].sources |= node_mask_of(run.node_id);
 			if (work->ranges[i].can_follow)
 				left += run.end - run.start;
 			else
@@ -207,7 +208,12 @@ static void let_follow(struct lazy_work *work)
 
 		if (!state->destinations || !can_be_set(range))
 			continue;
-		policy.nodes = node_mask_to_set(state->destinations);
+		/*
+		 * A page follows the CPU that touches it to any node of the policy (mm/mempolicy.c mpol_misplaced), and
+		 * the CPUs are at the destination. With it alone a guest that fills it up would be killed for want of
+		 * memory, who was never so bound.
+		 */
+		policy.nodes = node_mask_to_set(state->destinations | state->sources);
 		/* Even where it fails: the last of several kernel mappings may be what refused. */
 		state->is_set = true;
 		rc = policy_job_set(work->context, range, &policy);

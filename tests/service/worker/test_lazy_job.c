@@ -209,7 +209,7 @@ static void test_all_follow(void)
 		kernel->follows = GUEST_PAGES;
 		run_touched(kernel);
 		CHECK_INT(kernel->seen_mode, MPOL_BIND | BALANCING);
-		CHECK_INT(kernel->seen_nodes, 1 << DESTINATION);
+		CHECK_INT(kernel->seen_nodes, 1 << DESTINATION | 1 << HOME);
 		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 		CHECK_INT(kernel->fixture.result.bytes_done, GUEST_BYTES);
 		CHECK_INT(kernel->fixture.result.remainder.count, 0);
