@@ -263,6 +263,17 @@ static void a_swap_of_nodes_is_one_pass(void)
 	CHECK_INT(guest->node_bytes[0], 50 * MIB);
 	world_done(&world);
 
+	/* What leaves a node may do so only after all has come. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
+	guest->node_bytes[1] = 50 * MIB;
+	world_wish_map(&world, "g1", 0, 1);
+	world.wish.move.map[1] = 0;
+	check_code(&world, "");
+	snapshot_node(world.snapshot, 1)->free_bytes = 90 * MIB;
+	check_code(&world, "no_room");
+	world_done(&world);
+
 	/* What stayed is known by the mover's word alone, and a second pass would carry back what came. */
 	world_init(&world);
 	guest = world_add_guest(&world, "g1", 0, 100 * MIB);
