@@ -91,13 +91,16 @@ static int take_step(struct kept_placement *kept, const struct operation_record 
 
 	if (record->state != STEP_STATE_DONE && record->state != STEP_STATE_PARTIAL)
 		return 0;
+	/* What was widened round it before is its own again (a guest of mode restrictive). */
+	if (record->step.kind == STEP_KIND_NUMATUNE && !kept->mems)
+		kept->is_libvirts = true;
 	if (record->step.kind != STEP_KIND_CPUSET && record->step.kind != STEP_KIND_MEMORY_POLICY &&
 	    record->step.kind != STEP_KIND_MOVE_PAGES)
 		return 0;
 	before = before_of(record, guest);
 	if (!before)
 		return 0;
-	if (record->step.kind == STEP_KIND_CPUSET && !kept->mems) {
+	if (record->step.kind == STEP_KIND_CPUSET && !kept->mems && !kept->is_libvirts) {
 		kept->mems = record->step.nodes;
 		kept->groups = json_incref(json_object_get(before, "groups"));
 	} else if (record->step.kind == STEP_KIND_MEMORY_POLICY && !kept->has_policy) {
@@ -128,9 +131,10 @@ int kept_placement_take(struct kept_placement *kept, const struct operation_reco
 
 int kept_placement_inherit(struct kept_placement *kept, const struct kept_placement *older)
 {
-	if (!kept->mems && older->mems) {
+	if (!kept->mems && !kept->is_libvirts) {
 		json_decref(kept->groups);
 		kept->mems = older->mems;
+		kept->is_libvirts = older->is_libvirts;
 		kept->groups = json_incref(older->groups);
 	}
 	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)

@@ -14,6 +14,7 @@
 
 struct kept_placement {
 	uint64_t mems;			/* cpuset.mems of its cgroups as set last; 0: not set round libvirt */
+	bool is_libvirts;		/* libvirt set them last, as asked: it keeps them itself */
 	json_t *groups;			/* owned; of that step: [{path, inode, mems}], the groups that were there; or NULL */
 	bool has_policy;		/* a policy of its shared memory was set: policy says which */
 	struct step policy;		/* of kind MEMORY_POLICY */

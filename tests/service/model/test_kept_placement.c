@@ -71,6 +71,36 @@ static void test_last_word_counts(void)
 	free(guest);
 }
 
+/* It was widened round libvirt for the move, and then libvirt itself was told. */
+static void test_libvirts_own(void)
+{
+	struct snapshot_guest *guest = new_guest();
+	struct operation_record *newer = new_move(OPERATION_STATE_SUCCEEDED), *older = new_move(OPERATION_STATE_SUCCEEDED);
+	struct kept_placement kept = {0}, before = {0};
+	struct step_record *told;
+
+	add(older, STEP_KIND_CPUSET, 2, 4711);
+	add(newer, STEP_KIND_CPUSET, 6, 4711);
+	add(newer, STEP_KIND_MOVE_PAGES, 4, 4711);
+	told = add(newer, STEP_KIND_NUMATUNE, 4, 4711);
+	CHECK_INT(kept_placement_take(&before, older, guest), 0);
+	CHECK_INT(before.mems, 2);
+	CHECK_INT(kept_placement_take(&kept, newer, guest), 0);
+	CHECK_INT(kept_placement_inherit(&kept, &before), 0);
+	CHECK_TRUE(kept.mems == 0 && !kept.groups);
+	CHECK_INT(kept.wanted_nodes, 4);
+	kept_placement_done(&kept);
+	/* It refused: then what was done round it stands. */
+	told->state = STEP_STATE_FAILED;
+	CHECK_INT(kept_placement_take(&kept, newer, guest), 0);
+	CHECK_INT(kept.mems, 6);
+	kept_placement_done(&kept);
+	kept_placement_done(&before);
+	operation_record_free(newer);
+	operation_record_free(older);
+	free(guest);
+}
+
 static void test_what_does_not_count(void)
 {
 	struct snapshot_guest *guest = new_guest();
@@ -259,6 +289,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"a new device", test_new_device},
 		{"the last word counts", test_last_word_counts},
+		{"libvirt's own", test_libvirts_own},
 		{"what does not count", test_what_does_not_count},
 		{"shapes of a move", test_shapes},
 		{"judge", test_judge},
