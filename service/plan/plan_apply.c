@@ -103,7 +103,12 @@ static void apply_size(struct snapshot_guest *guest, uint64_t *current, uint64_t
 		agent->memory_free_bytes += change;
 		agent->memory_available_bytes += change;
 	} else {
+		uint64_t offline = plan_min(agent->offline_bytes, change);
+
 		guest->current_bytes -= plan_min(guest->current_bytes, change);
+		/* What is offline was counted out when it went, and leaves before all else. */
+		agent->offline_bytes -= offline;
+		change -= offline;
 		agent->movable_bytes -= plan_min(agent->movable_bytes, change);
 		agent->memory_free_bytes -= plan_min(agent->memory_free_bytes, change);
 		agent->memory_available_bytes -= plan_min(agent->memory_available_bytes, change);
@@ -429,6 +434,12 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		agent->memory_free_bytes += freed;
 		agent->memory_available_bytes += freed;
 		return;
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+		agent->movable_bytes -= plan_min(agent->movable_bytes, step->bytes);
+		agent->memory_free_bytes -= plan_min(agent->memory_free_bytes, step->bytes);
+		agent->memory_available_bytes -= plan_min(agent->memory_available_bytes, step->bytes);
+		agent->offline_bytes += step->bytes;
+		return;
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_KICK:
 	case STEP_KIND_SETTLE:
@@ -469,7 +480,6 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_REPORT_FREE:
 	case STEP_KIND_LAZY:
 	case STEP_KIND_COMPACT:
-	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 	case STEP_KIND_HOST_POOL:

@@ -305,12 +305,13 @@ static bool prepare_next(struct ladder *ladder)
 {
 	const struct snapshot_agent *agent = &ladder->guest->agent;
 	uint64_t need = ladder->shrink_gap + ladder->shrink_gap / 16;
+	/* What is offline is no longer counted as available, and leaves as it is. */
+	uint64_t ready = agent->memory_available_bytes + agent->offline_bytes;
 
 	if (plan_count(ladder->input, STEP_KIND_REQUEST) > 0)
 		return false;
-	if (agent->reported && need > agent->memory_available_bytes &&
-	    plan_count(ladder->input, STEP_KIND_FREE_HUGE_PAGES) == 0 &&
-	    free_huge_pages_next(ladder, need - agent->memory_available_bytes))
+	if (agent->reported && need > ready && plan_count(ladder->input, STEP_KIND_FREE_HUGE_PAGES) == 0 &&
+	    free_huge_pages_next(ladder, need - ready))
 		return true;
 	/* Blocks that the guest has offlined go first: that is how given ranges are made to leave.
 	 */
