@@ -41,6 +41,12 @@ class BenchGuest(Guest):
             text = text.replace("<memballoon model='virtio'/>", "<memballoon model='virtio' freePageReporting='on'/>")
         return text
 
+    def start_again(self):
+        """Another life, for one whose kernel has died."""
+        self.destroy()
+        self.host.guests.append(self)
+        start_guests(self)
+
 
 class Bench:
     def __init__(self, host, report, rounds):

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sections about moving, each on like guests beside the peers, in turn."""
 
+import re
 import time
 
 from bench import AWAY, HOME, BenchGuest
 from movers import (BareLoop, CannotMove, MigratePages, Numad, Numatune, Ours, best_rate, bytes_by_node, describe, in_turn,
                     median_rate)
 from report import MIB, median
-from testbed.channel import ChannelError
+from testbed.channel import ChannelError, CommandFailed
 from testbed.guest import VirtioMem
 from testbed.virtual_host import wait_for
 
@@ -118,6 +119,20 @@ class _Pauses:
 
     def during(self, guest, name, action):
         """Runs action(), a Moved or None, between two looks at the writer. False when the guest has died of it."""
+        boot = guest.boot_id()
+        try:
+            self._during(guest, name, action)
+            return True
+        except (ChannelError, CommandFailed, TimeoutError, CannotMove) as why:
+            # An overloaded emulation now and then delivers an interrupt twice when the page under its entry has just
+            # moved, by whatever hand; the guest's kernel does not survive it, and starts anew.
+            if _lives(guest, boot):
+                raise
+            self.report.line(f"{name}: the guest has died ({type(why).__name__}); its console said: "
+                             f"{_last_words(guest)}")
+            return False
+
+    def _during(self, guest, name, action):
         guest.pattern_rounds(1, name="writer")
         guest.pattern_reset_pause("writer")
         began = time.monotonic()
@@ -125,14 +140,7 @@ class _Pauses:
         took = moved.seconds if moved else time.monotonic() - began
         # A pause is known when it is over.
         time.sleep(0.5)
-        try:
-            status = guest.pattern_status("writer")
-        except ChannelError:
-            # An overloaded emulation now and then delivers an interrupt twice when the page under its entry has just
-            # moved, by whatever hand; the guest's kernel does not survive it.
-            self.report.line(f"{name}: the guest does not answer any more; its console ends with "
-                             f"{guest.console().strip().splitlines()[-2:]}")
-            return False
+        status = guest.pattern_status("writer")
         pause = status["longest_pause_us"] / 1000
         self.pauses.setdefault(name, []).append(pause)
         self.seconds.setdefault(name, []).append(took)
@@ -146,7 +154,6 @@ class _Pauses:
             text += f", {moved.parts['calls']:.1f} s in them"
         self.report.line(text)
         self.report.number(f"{name}: longest pause", pause, "ms", seconds=took)
-        return True
 
     def tell(self, own, control):
         report = self.report
@@ -172,6 +179,37 @@ def _away(guest):
     return AWAY if where.get(HOME, 0) >= where.get(AWAY, 0) else HOME
 
 
+def _lives(guest, boot):
+    """Is it still the boot that it was?"""
+    try:
+        return guest.boot_id() == boot
+    except (ChannelError, CommandFailed, TimeoutError):
+        return False
+
+
+def _last_words(guest):
+    """What the guest's kernel died of, as far as its console tells."""
+    lines = guest.console().strip().splitlines()
+    found = [line for line in lines if re.search(r"BUG|Oops|panic|RIP:", line)]
+    return " | ".join(line.strip() for line in (found or lines)[-2:]) or "nothing"
+
+
+def _writes(guest):
+    guest.pattern_start(WRITER_MIB, name="writer")
+
+
+def _pause_of(bench, pauses, guest, name, action):
+    """One measurement; where the guest dies of it, once more with a guest that was started anew. False: it died again."""
+    for _ in range(2):
+        if pauses.during(guest, name, action):
+            return True
+        guest.start_again()
+        bench.settle(guest, BareLoop(bench.host, STALL_BATCH), HOME)
+        _writes(guest)
+    pauses.report.cannot(f"one pause under {name}", "the guest died of it twice")
+    return False
+
+
 def stall(bench):
     """the longest pause of a guest that writes all the time, while it is moved, by each tool"""
     host, report = bench.host, bench.report
@@ -181,29 +219,23 @@ def stall(bench):
     guest = BenchGuest(host, "free1", STALL_MIB, prealloc=True, agent=False)
     with bench.guests(guest):
         bench.settle(guest, ours, HOME)
-        guest.pattern_start(WRITER_MIB, name="writer")
+        _writes(guest)
         for _ in range(bench.rounds):
-            pauses.during(guest, "nobody", lambda: time.sleep(4))
-            if not all(pauses.during(guest, mover.name, lambda m=mover: m.move(guest, _away(guest))) for mover in movers):
-                break
-        else:
-            _numad(bench, pauses, guest)
-            guest.pattern_stop("writer")
+            _pause_of(bench, pauses, guest, "nobody", lambda: time.sleep(4))
+            for mover in movers:
+                _pause_of(bench, pauses, guest, mover.name, lambda m=mover: m.move(guest, _away(guest)))
+        _numad(bench, pauses, guest)
     # libvirt moves only what its own cpuset holds, and only where it can take that back.
     guest = BenchGuest(host, "bound1", STALL_MIB, prealloc=True, nodes=str(HOME), mode="restrictive", agent=False)
     with bench.guests(guest):
-        guest.pattern_start(WRITER_MIB, name="writer")
-        numatune, again = Numatune(host), Ours(bench.ballast, name="ballast, restrictive")
+        _writes(guest)
+        again = Ours(bench.ballast, name="ballast, restrictive")
         for _ in range(max(2, bench.rounds - 1)):
-            try:
-                if not all(pauses.during(guest, mover.name, lambda m=mover: m.move(guest, _away(guest)))
-                           for mover in (numatune, again)):
-                    break
-            except CannotMove as why:
-                report.cannot(f"pause under {numatune.name}", str(why))
-                break
-        else:
-            guest.pattern_stop("writer")
+            for mover in (Numatune(host), again):
+                try:
+                    _pause_of(bench, pauses, guest, mover.name, lambda m=mover: m.move(guest, _away(guest)))
+                except CannotMove as why:
+                    report.cannot(f"pause under {mover.name}", str(why))
     pauses.tell(ours.name, "nobody")
 
 
@@ -224,7 +256,7 @@ def _numad(bench, pauses, guest):
     report = bench.report
     try:
         _spread(bench, guest)
-        pauses.during(guest, "numad", lambda: Numad(guest.host).move(guest, None))
+        _pause_of(bench, pauses, guest, "numad", lambda: Numad(guest.host).move(guest, None))
     except (CannotMove, TimeoutError) as why:
         report.cannot("numad", str(why))
 
