@@ -224,8 +224,12 @@ const char *step_describe(const struct step *step, char text[160])
 		break;
 	case STEP_KIND_FREE_HUGE_PAGES:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+		if (step->device[0])
+			append(text, "%s  ", step->device);
 		append_size(text, "", step->bytes);
-		if (step->range_count)
+		if (step->device[0])
+			append(text, "  (%s)", step->text);
+		else if (step->range_count)
 			append(text, " in %zu ranges", step->range_count);
 		break;
 	case STEP_KIND_REQUEST:

@@ -22,7 +22,8 @@ enum step_kind {
 	STEP_KIND_COMPACT,		/* agent: compact */
 	STEP_KIND_OFFLINE_GUEST_BLOCKS,	/* agent: offline bytes worth of its blocks, or those in ranges[] */
 	STEP_KIND_KICK,			/* libvirt: the same requested size again, then watch */
-	STEP_KIND_SETTLE,		/* libvirt: requested := what was reached, so that nothing leaves later */
+	STEP_KIND_SETTLE,		/* libvirt: requested := target_bytes, and waits for nothing: what was reached, so
+					 * that nothing leaves later, or what comes while pages move */
 	STEP_KIND_AGENT_COMMIT,		/* agent: end the lease, keeping what a finished shrink needs kept */
 	STEP_KIND_AGENT_UNDO,		/* agent: end the lease, everything back; on grow: give taken pools back */
 	STEP_KIND_BALLOON,		/* libvirt: balloon target := target_bytes, then watch */

@@ -4,7 +4,12 @@
  *
  *   report: the guest reports its free pages to the host, which then has no page for them
  *   take:   with the consent shrink_guests, free memory is unplugged for the time of the move
- *   return: and plugged again, on the new node, to the size that each device had
+ *   return: and plugged again, on the new node, to the size that each device had: while the rest moves, where new memory
+ *           lands there, and else after it
+ *
+ * What is taken the agent takes offline first. virtio-mem gives such blocks back as they are; from blocks that are online
+ * its driver allocates what it gives, page by page (drivers/virtio/virtio_mem.c virtio_mem_fake_offline), and a kernel
+ * that clears what it allocates (init_on_alloc) then touches every page of it, those too that the host never had.
  *
  * What was taken is asked back in every ending: it stands in the steps so far, so a move that was
  * cut short, or a daemon that was started anew, asks for it as a finished one does, and an undo puts
@@ -23,9 +28,17 @@
 #define REPORT_LEAST_BYTES (32 * SIZE_TEXT_MIB)
 #define REPORT_COST_MS	   4500
 #define REPORT_MS	   10000
-/* An unplug and a plug take seconds, and the guest's caches: not for less. */
-#define TAKE_LEAST_BYTES (256 * SIZE_TEXT_MIB)
-#define TAKE_MS		 30000
+/*
+ * An unplug and a plug cost the guest's caches: not for less. Beside that they take as long as two requests, whose end
+ * libvirt tells up to a second late (QEMU's throttle of MEMORY_DEVICE_SIZE_CHANGE), and the offlining of idle blocks
+ * (0.1 s for 128 MiB, guest-agent/evacuate.h). What this host copies in that time is copied sooner.
+ */
+#define TAKE_LEAST_BYTES  (256 * SIZE_TEXT_MIB)
+#define TAKE_COST_MS	  2000
+#define TAKE_BYTES_PER_MS (SIZE_TEXT_GIB / 1000)
+#define TAKE_MS		  30000
+/* The smallest block of memory that a guest's kernel takes offline (x86). Larger ones are cut by the request. */
+#define TAKE_UNIT_BYTES (128 * SIZE_TEXT_MIB)
 /* What stays available in the guest, whatever else: an eighth of it, and never less than this. */
 #define KEEP_LEAST_BYTES (256 * SIZE_TEXT_MIB)
 
@@ -93,13 +106,18 @@ static uint32_t share_of_time(const struct plan_input *input, uint32_t most_ms)
 	return input->deadline_ms && left / 4 < most_ms ? (uint32_t)(left / 4) + 1 : most_ms;
 }
 
+/* Does this host copy so much in that time? Where it has not been measured nothing speaks against sparing it. */
+static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
+{
+	return bytes <= mover->input->snapshot->measured_bytes_per_s / 1000 * ms;
+}
+
 static bool report_next(struct mover *mover)
 {
 	uint64_t idle = idle_bytes(mover, 0);
-	uint64_t copied = mover->input->snapshot->measured_bytes_per_s / 1000 * REPORT_COST_MS;
 	struct step step;
 
-	if (!can_report(mover) || idle < REPORT_LEAST_BYTES || idle <= copied ||
+	if (!can_report(mover) || idle < REPORT_LEAST_BYTES || is_copied_in(mover, idle, REPORT_COST_MS) ||
 	    plan_count(mover->input, STEP_KIND_REPORT_FREE))
 		return false;
 	plan_step_init(&step, STEP_KIND_REPORT_FREE, mover->guest);
@@ -114,6 +132,12 @@ struct taking {
 	uint64_t sum;
 	uint64_t saved; /* of copying, at most */
 };
+
+/* Without its guest-physical place a device's blocks cannot be told from those of others. */
+static bool can_offline(const struct snapshot_guest *guest, const struct snapshot_device *device)
+{
+	return plan_agent_can(guest, AGENT_FEATURE_OFFLINE) && (device->address || guest->device_count == 1);
+}
 
 /* What could be taken of the guest as it was, whatever of that has been taken by now. */
 static struct taking could_take(const struct mover *mover)
@@ -145,20 +169,58 @@ static struct taking could_take(const struct mover *mover)
 	most = plan_min(most, available - plan_min(available, keep));
 	most = plan_min(most, agent->movable_bytes + taken);
 	most = plan_min(most, plugged);
-	taking.saved = plan_min(taking.saved, most);
-	if (most < TAKE_LEAST_BYTES)
-		return taking;
 	/* Of each its share, so that no cell of the guest is emptied for the others. */
 	for (size_t i = 0; i < guest->device_count; i++) {
 		const struct snapshot_device *device = &guest->devices[i];
 		uint64_t has = device->current_bytes + taken_bytes(mover->input, device);
-		uint64_t block = device->block_bytes ? device->block_bytes : 1;
+		uint64_t unit = device->block_bytes > TAKE_UNIT_BYTES ? device->block_bytes : TAKE_UNIT_BYTES;
 
-		taking.bytes[i] =
-			(uint64_t)((double)most * ((double)has / (double)plugged)) / block * block;
+		if (can_offline(guest, device))
+			taking.bytes[i] =
+				(uint64_t)((double)most * ((double)has / (double)plugged)) / unit * unit;
 		taking.sum += taking.bytes[i];
 	}
+	taking.saved = plan_min(taking.saved, taking.sum);
+	if (taking.saved < TAKE_LEAST_BYTES)
+		memset(&taking, 0, sizeof(taking));
 	return taking;
+}
+
+static bool taking_pays(const struct mover *mover, const struct taking *taking)
+{
+	return !is_copied_in(mover, taking->saved, TAKE_COST_MS + taking->sum / TAKE_BYTES_PER_MS);
+}
+
+static void take_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t bytes)
+{
+	struct step step;
+
+	plan_step_init(&step, kind, mover->guest);
+	memcpy(step.device, device->alias, sizeof(step.device));
+	snprintf(step.text, sizeof(step.text), "%s", take_mark);
+	step.bytes = bytes;
+	step.timeout_ms = share_of_time(mover->input, TAKE_MS);
+	step.undoable = true;
+	if (kind == STEP_KIND_REQUEST) {
+		step.target_bytes = device->current_bytes - bytes;
+	} else if (device->address) {
+		step.range_count = 1;
+		step.ranges[0] = (struct snapshot_range){device->address, device->address + device->size_bytes};
+	}
+	plan_decide(mover->decision, &step);
+}
+
+/* Undoing the taking asks for the old size already, so this is not undone. */
+static void return_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t before)
+{
+	struct step step;
+
+	plan_step_init(&step, kind, mover->guest);
+	memcpy(step.device, device->alias, sizeof(step.device));
+	snprintf(step.text, sizeof(step.text), "%s", return_mark);
+	step.target_bytes = before;
+	step.bytes = before - plan_min(before, device->current_bytes);
+	plan_decide(mover->decision, &step);
 }
 
 static bool take_next(struct mover *mover)
@@ -166,30 +228,67 @@ static bool take_next(struct mover *mover)
 	const struct snapshot_guest *guest = mover->guest;
 	const struct plan_input *input = mover->input;
 	struct taking taking;
-	struct step step;
 
 	if (!(input->wish->allow >> CONSENT_SHRINK_GUESTS & 1) || guest->state != GUEST_STATE_RUNNING)
 		return false;
+	/* What is offline is asked back from the host before more of it goes. */
+	for (size_t i = 0; i < guest->device_count; i++) {
+		const struct snapshot_device *device = &guest->devices[i];
+		const struct step_record *offline =
+			marked(input, STEP_KIND_OFFLINE_GUEST_BLOCKS, device->alias, take_mark);
+		const struct step_record *take =
+			marked(input, STEP_KIND_REQUEST, device->alias, take_mark);
+		uint64_t block = device->block_bytes ? device->block_bytes : 1, bytes;
+
+		if (!offline)
+			continue;
+		bytes = plan_min(plan_min(offline->bytes_done, offline->step.bytes), device->current_bytes) / block *
+			block;
+		/* A guest that gave nothing is not asked for more, and one on its way to another size is let alone. */
+		if (!bytes || (take && take->state == STEP_STATE_FAILED) ||
+		    (!take && device->requested_bytes != device->current_bytes))
+			return false;
+		if (take)
+			continue;
+		take_step(mover, STEP_KIND_REQUEST, device, bytes);
+		return true;
+	}
 	taking = could_take(mover);
+	if (!plan_count(input, STEP_KIND_OFFLINE_GUEST_BLOCKS) && !taking_pays(mover, &taking))
+		return false;
+	for (size_t i = 0; i < guest->device_count; i++) {
+		const struct snapshot_device *device = &guest->devices[i];
+
+		if (!taking.bytes[i] || device->requested_bytes != device->current_bytes ||
+		    marked(input, STEP_KIND_OFFLINE_GUEST_BLOCKS, device->alias, take_mark))
+			continue;
+		take_step(mover, STEP_KIND_OFFLINE_GUEST_BLOCKS, device,
+			  plan_min(taking.bytes[i], device->current_bytes));
+		return true;
+	}
+	return false;
+}
+
+/*
+ * What was taken comes back while the rest moves, where new memory of the guest lands on its new nodes by then. Huge
+ * pages for it are made there only after the move.
+ */
+static bool give_back_next(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+
+	if ((guest->policy_mode != POLICY_MODE_BIND && guest->policy_mode != POLICY_MODE_PREFERRED) ||
+	    !guest->policy_nodes || guest->policy_nodes & ~mover->goal.destinations || plan_guest_huge_page(guest))
+		return false;
 	for (size_t i = 0; i < guest->device_count; i++) {
 		const struct snapshot_device *device = &guest->devices[i];
 		const struct step_record *take =
-			marked(input, STEP_KIND_REQUEST, device->alias, take_mark);
+			marked(mover->input, STEP_KIND_REQUEST, device->alias, take_mark);
 
-		/* A guest that gave nothing is not asked for more. */
-		if (take && take->state == STEP_STATE_FAILED)
-			return false;
-		/* One that is on its way to another size is let alone. */
-		if (take || !taking.bytes[i] || device->requested_bytes != device->current_bytes)
+		if (!take || device->requested_bytes != take->step.target_bytes ||
+		    marked(mover->input, STEP_KIND_SETTLE, device->alias, return_mark))
 			continue;
-		plan_step_init(&step, STEP_KIND_REQUEST, guest);
-		memcpy(step.device, device->alias, sizeof(step.device));
-		snprintf(step.text, sizeof(step.text), "%s", take_mark);
-		step.bytes = plan_min(taking.bytes[i], device->current_bytes);
-		step.target_bytes = device->current_bytes - step.bytes;
-		step.timeout_ms = share_of_time(input, TAKE_MS);
-		step.undoable = true;
-		plan_decide(mover->decision, &step);
+		return_step(mover, STEP_KIND_SETTLE, device, take->step.target_bytes + take->step.bytes);
 		return true;
 	}
 	return false;
@@ -197,7 +296,7 @@ static bool take_next(struct mover *mover)
 
 bool move_free_next(struct mover *mover)
 {
-	return report_next(mover) || take_next(mover);
+	return report_next(mover) || take_next(mover) || give_back_next(mover);
 }
 
 /* The step that asked the device's old size back; NULL: none yet, or a restart cut it short. */
@@ -211,6 +310,7 @@ static const struct step_record *returned(const struct plan_input *input, const 
 bool move_free_return_next(struct mover *mover)
 {
 	const struct plan_input *input = mover->input;
+	struct step step;
 
 	for (size_t i = 0; i < mover->guest->device_count; i++) {
 		const struct snapshot_device *device = &mover->guest->devices[i];
@@ -220,7 +320,6 @@ bool move_free_return_next(struct mover *mover)
 		uint64_t before = take ? take->step.target_bytes + take->step.bytes : 0;
 		bool again = back && back->flat && !plan_is_late(input) &&
 			     !marked(input, STEP_KIND_KICK, device->alias, return_mark);
-		struct step step;
 
 		/* A request that has got nothing stands all the same, and would take it later. */
 		if (!take || (back && !again) ||
@@ -230,16 +329,16 @@ bool move_free_return_next(struct mover *mover)
 		if (!back && device->requested_bytes != take->step.target_bytes &&
 		    device->requested_bytes != before)
 			continue;
-		plan_step_init(&step, back ? STEP_KIND_KICK : STEP_KIND_REQUEST, mover->guest);
-		memcpy(step.device, device->alias, sizeof(step.device));
-		snprintf(step.text, sizeof(step.text), "%s", return_mark);
-		step.target_bytes = before;
-		step.bytes = before - plan_min(before, device->current_bytes);
-		/* Undoing the taking asks for the old size already. */
-		plan_decide(mover->decision, &step);
+		return_step(mover, back ? STEP_KIND_KICK : STEP_KIND_REQUEST, device, before);
 		return true;
 	}
-	return false;
+	/* What went offline and was not taken comes back, and the guest's driver may take what is online again. */
+	if (!plan_count(input, STEP_KIND_OFFLINE_GUEST_BLOCKS) || plan_tried(input, STEP_KIND_AGENT_UNDO) ||
+	    mover->guest->agent.state != AGENT_STATE_READY)
+		return false;
+	plan_step_init(&step, STEP_KIND_AGENT_UNDO, mover->guest);
+	plan_decide(mover->decision, &step);
+	return true;
 }
 
 void move_free_missing(struct mover *mover)
@@ -292,7 +391,7 @@ void plan_tell_taken(const struct step_record *steps, size_t count, struct remai
 
 		if (step->kind != STEP_KIND_REQUEST || strcmp(step->text, take_mark) != 0 ||
 		    marked(&input, STEP_KIND_REQUEST, step->device, take_mark) != &steps[i] ||
-		    returned(&input, step->device))
+		    marked(&input, STEP_KIND_SETTLE, step->device, return_mark) || returned(&input, step->device))
 			continue;
 		snprintf(object, sizeof(object), "guest %s", step->guest_name);
 		remainder_list_add(list, REMAINDER_DRIVER_STALLED, object, steps[i].bytes_done,
@@ -303,14 +402,34 @@ void plan_tell_taken(const struct step_record *steps, size_t count, struct remai
 	}
 }
 
+static void warn_of_copying(struct mover *mover, uint64_t bytes, const char *instead)
+{
+	char rate[SIZE_TEXT_SIZE];
+
+	remainder_list_add(&mover->decision->warnings, REMAINDER_COPIED_SOONER, mover->object, bytes, NULL,
+			   "free inside, and copied all the same: at the %s a second measured here that is sooner done "
+			   "than %s",
+			   size_text_format(mover->input->snapshot->measured_bytes_per_s, rate), instead);
+}
+
 void move_free_warn(struct mover *mover)
 {
+	bool allowed = mover->input->wish->allow >> CONSENT_SHRINK_GUESTS & 1;
+	uint64_t idle = idle_bytes(mover, 0);
 	struct taking taking;
 
-	if (mover->input->wish->allow >> CONSENT_SHRINK_GUESTS & 1 || can_report(mover))
+	if (plan_count(mover->input, STEP_KIND_REPORT_FREE) ||
+	    plan_count(mover->input, STEP_KIND_OFFLINE_GUEST_BLOCKS))
 		return;
+	if (can_report(mover)) {
+		if (idle >= REPORT_LEAST_BYTES && is_copied_in(mover, idle, REPORT_COST_MS))
+			warn_of_copying(mover, idle, "reporting");
+		return;
+	}
 	taking = could_take(mover);
-	if (taking.sum)
+	if (taking.sum && !taking_pays(mover, &taking))
+		warn_of_copying(mover, taking.saved, "unplugging and plugging it");
+	else if (taking.sum && !allowed)
 		remainder_list_add_consent(&mover->decision->warnings, REMAINDER_CONSENT_REQUIRED,
 					   CONSENT_SHRINK_GUESTS, mover->object, taking.saved,
 					   "free inside: unplugged for the time of the move it need "

@@ -3,7 +3,7 @@
  * Move:
  *
  *   room in the huge page pool -> widen cpuset -> policy -> vCPUs
- *     -> what is free in the guest left out: reported, or unplugged for the time
+ *     -> what is free in the guest left out: reported, or unplugged and asked back
  *     -> (lazy: pages that their CPUs touch) -> pages, in passes as long as one gains
  *     -> narrow cpuset (or numatune) -> growth's huge pages -> what was unplugged, plugged again
  *     -> pools -> stored XML -> done, or why not
