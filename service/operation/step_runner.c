@@ -229,6 +229,21 @@ static void on_looked(void *user, int error, const struct failure *failure)
 	look.looked(look.token, error, error ? NULL : look_snapshot(look.runner->options.look), failure);
 }
 
+/* Of a move: where its pages lie, unless the last step can have changed nothing of that; and what is free in the guest. */
+static unsigned to_look_at(const struct operation_record *operation)
+{
+	const struct step_record *last = operation->step_count ? &operation->steps[operation->step_count - 1] : NULL;
+	unsigned what = LOOK_SURVEY;
+
+	if (last && last->state == STEP_STATE_DONE &&
+	    (last->step.kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || last->step.kind == STEP_KIND_SETTLE))
+		what = 0;
+	/* An agent that does not answer would delay each look of a move that has no use for it. */
+	if (operation->wish.allow >> CONSENT_SHRINK_GUESTS & 1)
+		what |= LOOK_AGENT;
+	return what;
+}
+
 static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)
 {
 	struct step_runner *runner = user;
@@ -246,7 +261,7 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 		look_refresh(runner->options.look, operation->wish.guest, LOOK_AGENT | LOOK_SURVEY, on_looked, look);
 		return;
 	case OPERATION_KIND_MOVE:
-		look_refresh(runner->options.look, operation->wish.guest, LOOK_SURVEY, on_looked, look);
+		look_refresh(runner->options.look, operation->wish.guest, to_look_at(operation), on_looked, look);
 		return;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:

@@ -1067,6 +1067,47 @@ static void test_look(void)
 	finish();
 }
 
+static uint64_t surveyed_after_look(void)
+{
+	unsigned before = looked;
+
+	rig.executor->look(rig.executor->user, rig.operation, on_looked, &rig);
+	while (looked == before)
+		turn();
+	return snapshot_guest(look_snapshot(rig.look), "g1")->surveyed_at_ms;
+}
+
+/* In a move: what changes nothing of where pages lie costs no survey. */
+static void test_look_between_steps(void)
+{
+	static const struct {
+		enum step_kind kind;
+		enum step_state state;
+		bool is_surveyed;
+	} rows[] = {
+		{STEP_KIND_REQUEST, STEP_STATE_DONE, true},
+		{STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_STATE_DONE, false},
+		{STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_STATE_PARTIAL, true},
+		{STEP_KIND_SETTLE, STEP_STATE_DONE, false},
+		{STEP_KIND_MOVE_PAGES, STEP_STATE_DONE, true},
+	};
+
+	start(false);
+	rig.operation->wish.kind = OPERATION_KIND_MOVE;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t before = surveyed_after_look();
+		struct step step;
+		struct step_record *record;
+
+		step_init(&step, rows[i].kind);
+		record = operation_record_add_step(rig.operation, &step);
+		record->state = rows[i].state;
+		CHECK_INT(surveyed_after_look() > before, rows[i].is_surveyed);
+		operation_record_add_step(rig.operation, &step)->state = STEP_STATE_PARTIAL;
+	}
+	finish();
+}
+
 static void test_freed_while_running(void)
 {
 	start(true);
@@ -1133,6 +1174,7 @@ int main(void)
 		{"managed by ballast", test_managed},
 		{"no step of a host", test_no_step_of_a_host},
 		{"looking", test_look},
+		{"looking between the steps of a move", test_look_between_steps},
 		{"freed while running", test_freed_while_running},
 		{"freed while a size is watched", test_freed_while_watching},
 	};
