@@ -359,6 +359,20 @@ static void check_cpus(struct check *check, const struct move_goal *goal, const 
 	      "none of the destinations has CPUs for its vCPUs");
 }
 
+/* What belongs to no cell that is known would stay where it is. */
+static void check_cells_known(struct check *check, const struct snapshot_guest *guest, const struct move_goal *goal)
+{
+	uint64_t bytes = 0;
+	char object[96];
+
+	for (size_t i = 0; goal->by_cells && i < guest->backing_count; i++)
+		if (guest->backings[i].cell < 0)
+			bytes += guest->backings[i].bytes;
+	if (bytes)
+		block(check, "invalid_target", REMAINDER_UNKNOWN_TARGET, plan_guest_object(guest, object), bytes,
+		      "name host nodes instead of cells", "which cell a part of its memory is cannot be told");
+}
+
 static void check_move_of(struct check *check, const struct snapshot_guest *guest, bool room)
 {
 	const struct plan_input *input = check->input;
@@ -397,6 +411,7 @@ static void check_move_of(struct check *check, const struct snapshot_guest *gues
 	if (goal.left_bytes || goal.opaque || guest->unsurveyed[0])
 		check_movable(check, guest, goal.left_bytes);
 	check_split(check, guest, &goal);
+	check_cells_known(check, guest, &goal);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {
 		uint64_t free_bytes = plan_guest_room(input, guest, node, 0);
 

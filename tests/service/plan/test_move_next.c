@@ -987,6 +987,16 @@ static void room_is_asked_for_by_cell(void)
 	world.wish.move.cells[1] = 2;
 	check_code(&world, "no_room");
 	world_done(&world);
+
+	/* A part that is in no cell would stay where it is. */
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	guest->backings[guest->backing_count++] = (struct snapshot_backing){BACKING_KIND_FILE, 4096, 3 * MIB, -1};
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 2;
+	world.wish.move.cells[1] = 3;
+	check_code(&world, "invalid_target");
+	world_done(&world);
 }
 
 /* A cell whose policy could not be set would find no page outside of where it is bound. */
