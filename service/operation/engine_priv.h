@@ -98,6 +98,7 @@ struct operation {
 	unsigned undo_attempts, undo_failures;
 	bool undo_of_step; /* the list is that of a running undo step, not of the operation */
 	bool undo_worked;
+	uint64_t undo_left_bytes; /* that did not work; 0: it does not say */
 	enum step_state undo_state_before;
 	struct remainder_list *undo_remainder; /* owned */
 	/* progress */

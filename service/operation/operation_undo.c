@@ -310,6 +310,7 @@ static void finished(void *token, const struct executor_outcome *outcome)
 		return;
 	}
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
+	operation->undo_left_bytes = remainder_list_bytes(&outcome->remainder);
 	if (!operation->undo_worked) {
 		failure_clear(&operation->failure);
 		if (outcome->remainder.count > 0) {
@@ -353,6 +354,7 @@ static void undo(struct operation *operation)
 static void acted(struct operation *operation)
 {
 	struct step_record *step = current_step(operation);
+	uint64_t left = operation->undo_left_bytes;
 	char text[160];
 
 	if (operation->undo_worked) {
@@ -368,7 +370,7 @@ static void acted(struct operation *operation)
 		operation->undo_failures++;
 		remainder_list_add(
 			operation->undo_remainder, REMAINDER_UNDO_FAILED, operation->failure.object,
-			step->bytes_done,
+			left && left < step->bytes_done ? left : step->bytes_done,
 			operation->failure.way_out[0] ? operation->failure.way_out : NULL,
 			"step %u, %s %s, stays done: %s", step->n, step_kind_name(step->step.kind),
 			step_describe(&step->step, text), operation->failure.cause);

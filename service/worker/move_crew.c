@@ -136,12 +136,25 @@ struct move_crew *move_crew_free(struct move_crew *crew)
 	return NULL;
 }
 
-/* One run. 0, or what ends the thread's work. */
+/* Pages with one destination. 0, or what ends the thread's work. */
+static int visit_part(struct member *member, const struct page_survey_run *run, const struct move_place *place)
+{
+	member->found.stray_bytes += place->stray_bytes;
+	if (place->node < 0)
+		return 0;
+	member->found.left_bytes[run->node_id] += run->end - run->start;
+	if (member->crew->heat != MOVE_HEAT_ANY && run->is_hot != (member->crew->heat == MOVE_HEAT_HOT))
+		return 0;
+	return member->crew->task == TASK_MOVE ? page_mover_add(member->mover, run, place->node) : 0;
+}
+
+/* One run. Likewise. */
 static int visit(struct member *member, const struct move_piece *piece, const struct page_survey_run *run)
 {
 	const struct move_crew_options *options = &member->crew->options;
+	struct page_survey_run part = *run;
 	uint64_t bytes = run->end - run->start;
-	int destination;
+	int rc = 0;
 
 	if (run->state == PAGE_SURVEY_SWAPPED)
 		member->found.swapped_bytes += bytes;
@@ -149,13 +162,15 @@ static int visit(struct member *member, const struct move_piece *piece, const st
 		return 0;
 	if (options->view->map.ranges[piece->index].backing == GUEST_BACKING_MEMFD)
 		member->found.shared_bytes[run->node_id] += bytes;
-	destination = options->destination(options->user, piece, run);
-	if (destination < 0)
-		return 0;
-	member->found.left_bytes[run->node_id] += bytes;
-	if (member->crew->heat != MOVE_HEAT_ANY && run->is_hot != (member->crew->heat == MOVE_HEAT_HOT))
-		return 0;
-	return member->crew->task == TASK_MOVE ? page_mover_add(member->mover, run, destination) : 0;
+	for (; !rc && part.start < run->end; part.start = part.end) {
+		struct move_place place;
+
+		part.end = run->end;
+		place = options->destination(options->user, piece, &part);
+		part.end = place.end;
+		rc = visit_part(member, &part, &place);
+	}
+	return rc;
 }
 
 /* Walks the piece by the guest's page table. */
@@ -198,25 +213,43 @@ static int open_window(struct member *member)
 	return rc;
 }
 
+/* A run of the window, which the destination is asked of by where it lies in the guest. */
+static int visit_own(struct member *member, const struct move_piece *piece, const struct page_survey_range *range,
+		     const struct page_survey_run *run, bool move)
+{
+	const struct move_crew_options *options = &member->crew->options;
+	uint64_t shift = piece->range.start - range->start;
+	struct page_survey_run own = *run, guest = *run;
+	int rc = 0;
+
+	for (; !rc && own.start < run->end; own.start = own.end) {
+		struct move_place place;
+
+		guest.start = own.start + shift;
+		guest.end = run->end + shift;
+		place = options->destination(options->user, piece, &guest);
+		own.end = place.end - shift;
+		if (place.node >= 0 && move)
+			rc = page_mover_add(member->own_mover, &own, place.node);
+		else if (place.node >= 0)
+			member->found.unmapped_bytes[run->node_id] += own.end - own.start;
+		if (!move)
+			member->found.stray_bytes += place.stray_bytes;
+	}
+	return rc;
+}
+
 /* What the window shows. move: to the mover; else counted as left. */
 static int walk_window(struct member *member, const struct move_piece *piece, const struct page_survey_range *range,
 		       bool move)
 {
-	const struct move_crew_options *options = &member->crew->options;
 	struct page_survey_run run;
 	int rc = page_survey_begin(member->own_survey, range);
 
 	while (!rc && (rc = page_survey_next(member->own_survey, &run)) > 0) {
-		int destination = run.state == PAGE_SURVEY_PRESENT && run.node_id >= 0 &&
-						  run.node_id < SNAPSHOT_NODES_MAX
-					  ? options->destination(options->user, piece, &run)
-					  : -1;
-
-		rc = 0;
-		if (destination >= 0 && move)
-			rc = page_mover_add(member->own_mover, &run, destination);
-		else if (destination >= 0)
-			member->found.unmapped_bytes[run.node_id] += run.end - run.start;
+		rc = run.state == PAGE_SURVEY_PRESENT && run.node_id >= 0 && run.node_id < SNAPSHOT_NODES_MAX
+			     ? visit_own(member, piece, range, &run, move)
+			     : 0;
 	}
 	return rc || !move ? rc : page_mover_flush(member->own_mover);
 }
@@ -431,6 +464,7 @@ static int run(struct move_crew *crew, const struct move_piece *pieces, size_t c
 			crew->found.unmapped_bytes[node] += found->unmapped_bytes[node];
 		}
 		crew->found.swapped_bytes += found->swapped_bytes;
+		crew->found.stray_bytes += found->stray_bytes;
 	}
 	rc = move_gate_error(crew->gate);
 	/* A thread heard it first. */

@@ -24,11 +24,17 @@ struct job_context;
 struct move_piece {
 	struct page_survey_range range;
 	size_t index; /* of the guest's range that it is a part of */
-	int home;     /* where all of it goes; -1: as the step says */
 };
 
-/* Where a run shall go, or -1: it may stay. Called by several threads. */
-typedef int move_destination_fn(void *user, const struct move_piece *piece, const struct page_survey_run *run);
+/* Where the first pages of a run shall go. */
+struct move_place {
+	int node;	      /* -1: they may stay */
+	uint64_t end;	      /* up to where that holds: whole pages, at least one, at most the run */
+	uint64_t stray_bytes; /* of these, what does not come to where it belongs */
+};
+/* Called by several threads. */
+typedef struct move_place move_destination_fn(void *user, const struct move_piece *piece,
+					      const struct page_survey_run *run);
 
 /* Which pages of its pieces a move takes. */
 enum move_heat { MOVE_HEAT_ANY, MOVE_HEAT_COLD, MOVE_HEAT_HOT };
@@ -38,6 +44,7 @@ struct move_found {
 	uint64_t left_bytes[SNAPSHOT_NODES_MAX];   /* has a destination, and is not there */
 	uint64_t shared_bytes[SNAPSHOT_NODES_MAX]; /* all of the guest's memfd memory */
 	uint64_t swapped_bytes;
+	uint64_t stray_bytes; /* see move_place */
 	/* Of move_crew_move_unmapped(): in memory, has a destination, and is not there. */
 	uint64_t unmapped_bytes[SNAPSHOT_NODES_MAX];
 };

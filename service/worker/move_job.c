@@ -16,8 +16,9 @@
 #include "memory_sharer.h"
 #include "move_crew.h"
 #include "move_gate.h"
+#include "move_record.h"
 #include "node_mask.h"
-#include "page_runs.h"
+#include "page_homes.h"
 #include "size_text.h"
 
 /* A page that was busy twice, some time apart, has a holder: a further pass would only stall the
@@ -41,6 +42,7 @@ struct move_work {
 	struct move_crew *crew; /* owned; while moving */
 	struct move_piece *pieces; /* owned */
 	size_t piece_count, piece_room;
+	struct page_homes homes; /* owned; of an undo */
 	bool is_pinned_known;
 	uint64_t pinned_bytes; /* of what stays busy, taken for pinned, and not yet told */
 };
@@ -70,13 +72,33 @@ static uint64_t sum(const uint64_t *bytes)
 	return total;
 }
 
-static int destination_of(void *user, const struct move_piece *piece, const struct page_survey_run *run)
+static uint64_t destinations(const struct step *step)
+{
+	uint64_t mask = 0;
+
+	for (int node = 0; step->by_map && node < SNAPSHOT_NODES_MAX; node++)
+		mask |= node_mask_of(step->map[node]);
+	for (int cell = 0; step->by_cells && cell < SNAPSHOT_CELLS_MAX; cell++)
+		mask |= node_mask_of(step->cells[cell]);
+	return mask ? mask : step->nodes;
+}
+
+static bool is_undo(const struct move_work *work)
+{
+	return work->context->job->kind == WORKER_JOB_UNDO;
+}
+
+static struct move_place destination_of(void *user, const struct move_piece *piece, const struct page_survey_run *run)
 {
 	const struct move_work *work = user;
+	const struct step *step = &work->context->job->step;
 
-	if (piece->home >= 0)
-		return piece->home == run->node_id ? -1 : piece->home;
-	return move_job_destination(&work->context->job->step, work->view.cells[piece->index], run);
+	if (is_undo(work))
+		return move_record_place(&work->homes, run, destinations(step));
+	return (struct move_place){
+		.node = move_job_destination(step, work->view.cells[piece->index], run),
+		.end = run->end,
+	};
 }
 
 /* False with the result filled. */
@@ -99,6 +121,7 @@ static void close_work(struct move_work *work)
 {
 	move_crew_free(work->crew);
 	free(work->pieces);
+	page_homes_done(&work->homes);
 	guest_view_done(&work->view);
 	free(work);
 }
@@ -143,8 +166,8 @@ static unsigned thread_count(const struct move_work *work)
 	return threads < MOVE_CREW_MAX ? threads : MOVE_CREW_MAX;
 }
 
-/* Part of a range of the guest, on whole pages, cut so that there are enough for all threads. */
-static int add_pieces(struct move_work *work, size_t index, const struct page_survey_range *range, int home)
+/* A range of the guest, cut so that there are enough for all threads. */
+static int add_pieces(struct move_work *work, size_t index, const struct page_survey_range *range)
 {
 	uint64_t bytes = work->view.map.ram_bytes / (thread_count(work) * PIECES_PER_THREAD);
 
@@ -173,7 +196,6 @@ static int add_pieces(struct move_work *work, size_t index, const struct page_su
 		work->pieces[work->piece_count++] = (struct move_piece){
 			.range = {.start = start, .end = end, .page_bytes = range->page_bytes},
 			.index = index,
-			.home = home,
 		};
 		start = end;
 	}
@@ -187,29 +209,23 @@ static int cut_guest(struct move_work *work)
 	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
 		struct page_survey_range range = guest_view_range(&work->view, i);
 
-		rc = add_pieces(work, i, &range, -1);
+		rc = add_pieces(work, i, &range);
 	}
 	return rc;
-}
-
-static uint64_t destinations(const struct step *step)
-{
-	uint64_t mask = 0;
-
-	for (int node = 0; step->by_map && node < SNAPSHOT_NODES_MAX; node++)
-		mask |= node_mask_of(step->map[node]);
-	for (int cell = 0; step->by_cells && cell < SNAPSHOT_CELLS_MAX; cell++)
-		mask |= node_mask_of(step->cells[cell]);
-	return mask ? mask : step->nodes;
 }
 
 /*
  * Whether pages arrive where others leave: "1 to 2, 2 to 3", or two nodes that change places. Once it has moved, a page
  * looks like one that has to: nothing may be looked at twice.
  */
-static bool is_crossing(const struct step *step)
+static bool is_crossing(const struct move_work *work)
 {
+	const struct step *step = &work->context->job->step;
 	uint64_t sources = 0;
+
+	/* On its way home each page is known by itself. */
+	if (is_undo(work))
+		return false;
 
 	for (int node = 0; step->by_map && node < SNAPSHOT_NODES_MAX; node++)
 		if (step->map[node] >= 0 && step->map[node] != node)
@@ -234,12 +250,11 @@ static int new_crew(struct move_work *work, uint64_t nodes)
 {
 	const struct job_context *context = work->context;
 	/* What lay in physical ranges before a move lies elsewhere when it is undone. */
-	bool is_undo = context->job->kind == WORKER_JOB_UNDO;
 	struct move_crew_options options = {
 		.context = work->context,
 		.view = &work->view,
 		.targets = work->targets,
-		.target_count = is_undo ? 0 : context->job->step.range_count,
+		.target_count = is_undo(work) ? 0 : context->job->step.range_count,
 		.destination = destination_of,
 		.user = work,
 		.threads = thread_count(work),
@@ -443,7 +458,7 @@ static int move_unmapped(struct move_work *work)
 		} else if (!rc) {
 			uint64_t left[SNAPSHOT_NODES_MAX];
 
-			if (is_crossing(&work->context->job->step))
+			if (is_crossing(work))
 				left_by_tally(move_crew_tally(work->crew), left);
 			else
 				memcpy(left, move_crew_found(work->crew)->unmapped_bytes, sizeof(left));
@@ -470,9 +485,9 @@ static int move_in_order(struct move_work *work)
 	char object[96];
 	int rc;
 
-	if (order == MOVE_ORDER_ANY || context->job->kind == WORKER_JOB_UNDO)
+	if (order == MOVE_ORDER_ANY || is_undo(work))
 		return 0;
-	if (is_crossing(&context->job->step)) {
+	if (is_crossing(work)) {
 		job_context_warn(context, REMAINDER_ORDER_NOT_KEPT, job_context_guest(context, object), 0,
 				 "pages arrive where others leave: each is looked at once, by address");
 		return 0;
@@ -502,7 +517,7 @@ static int move_passes(struct move_work *work, uint64_t *left_bytes)
 	struct move_gate *gate = move_crew_gate(work->crew);
 	int rc = 0;
 
-	if (work->context->job->kind != WORKER_JOB_UNDO && is_crossing(&work->context->job->step)) {
+	if (is_crossing(work)) {
 		rc = move_crew_move(work->crew, work->pieces, work->piece_count, MOVE_HEAT_ANY);
 		left_by_tally(move_crew_tally(work->crew), left_bytes);
 		return rc;
@@ -569,7 +584,7 @@ static uint64_t left_after_stop(struct move_work *work, uint64_t total)
 {
 	uint64_t moved = move_crew_moved_bytes(work->crew);
 
-	if (!is_crossing(&work->context->job->step) &&
+	if (!is_crossing(work) &&
 	    move_crew_count(work->crew, work->pieces, work->piece_count, COUNT_AFTER_CANCEL_MS) == 0)
 		return sum(move_crew_found(work->crew)->left_bytes);
 	return total > moved ? total - moved : 0;
@@ -634,165 +649,75 @@ void move_job_run(struct job_context *context)
 	close_work(work);
 }
 
-/* Records where the run is, for each node of which something is to go. */
-static int record(struct move_work *work, struct page_runs *runs)
-{
-	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
-	const struct job_context *context = work->context;
-	struct page_survey_options options = {
-		.map = work->view.physical,
-		.targets = work->targets,
-		.target_count = context->job->step.range_count,
-	};
-	int rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &survey);
-
-	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
-		struct page_survey_range range = guest_view_range(&work->view, i);
-		struct page_survey_run run;
-
-		rc = page_survey_begin(survey, &range);
-		while (!rc && (rc = page_survey_next(survey, &run)) > 0) {
-			rc = move_job_destination(&context->job->step, work->view.cells[i], &run) < 0
-				     ? 0
-				     : page_runs_add(&runs[run.node_id], run.start, run.end);
-			if (!rc && !job_context_go(work->context))
-				rc = -ECANCELED;
-		}
-	}
-	return rc;
-}
-
 void move_job_before(struct job_context *context)
 {
-	struct page_runs *runs = calloc(SNAPSHOT_NODES_MAX, sizeof(*runs));
-	struct move_work *work = runs ? new_work(context) : NULL;
-	json_t *nodes = json_array();
-	bool is_merged = false;
-	char object[96];
-	int rc = 0;
-
-	if (!runs)
-		job_context_fail(context, ENOMEM, "move", "cannot begin");
-	if (work) {
-		rc = record(work, runs);
-		for (int node = 0; !rc && node < SNAPSHOT_NODES_MAX; node++) {
-			rc = page_runs_limit(&runs[node], PAGE_RUNS_MAX);
-			is_merged |= runs[node].is_merged;
-			if (!rc && runs[node].count)
-				rc = json_array_append_new(
-					     nodes, json_pack("{s:i, s:o}", "node", node, "runs",
-							      page_runs_to_json(&runs[node])))
-					     ? -ENOMEM
-					     : 0;
-		}
-		if (rc)
-			tell_error(work, rc);
-		job_context_guest(context, object);
-		if (rc == -ECANCELED)
-			job_context_settle(context, object, 0, false);
-		else if (!rc && guest_view_is_same(&work->view, context))
-			job_context_give(
-				context, object,
-				json_pack("{s:O, s:b}", "nodes", nodes, "merged", (int)is_merged));
-		close_work(work);
-	}
-	for (int node = 0; runs && node < SNAPSHOT_NODES_MAX; node++)
-		page_runs_done(&runs[node]);
-	free(runs);
-	json_decref(nodes);
-}
-
-/* The part of a range inside a run, on whole pages of the range. False where there is none. */
-static bool clip(const struct page_survey_range *range, const struct page_runs_run *run,
-		 struct page_survey_range *ret_clip)
-{
-	uint64_t start = run->first * PAGE_RUNS_UNIT, end = start + run->count * PAGE_RUNS_UNIT;
-
-	start -= start % range->page_bytes;
-	if (end % range->page_bytes)
-		end += range->page_bytes - end % range->page_bytes;
-	ret_clip->start = start > range->start ? start : range->start;
-	ret_clip->end = end < range->end ? end : range->end;
-	ret_clip->page_bytes = range->page_bytes;
-	return ret_clip->start < ret_clip->end;
-}
-
-/* The pieces of the guest's memory that were on a node before. */
-static int cut_home(struct move_work *work, const struct page_runs *runs, int home)
-{
-	int rc = 0;
-
-	work->piece_count = 0;
-	for (size_t i = 0; !rc && i < work->view.map.count; i++) {
-		struct page_survey_range range = guest_view_range(&work->view, i), part;
-
-		for (size_t r = 0; !rc && r < runs->count; r++)
-			if (clip(&range, &runs->runs[r], &part))
-				rc = add_pieces(work, i, &part, home);
-	}
-	return rc;
-}
-
-static int undo_node(struct move_work *work, const struct page_runs *runs, int home)
-{
-	uint64_t left_bytes[SNAPSHOT_NODES_MAX];
-	int rc = cut_home(work, runs, home);
-
-	if (!rc)
-		rc = move_passes(work, left_bytes);
-	if (!rc)
-		explain_all(work, left_bytes);
-	return rc;
-}
-
-static uint64_t recorded_bytes(const json_t *nodes)
-{
-	uint64_t pages = 0;
-
-	for (size_t i = 0; i < json_array_size(nodes); i++) {
-		const json_t *runs = json_object_get(json_array_get(nodes, i), "runs");
-
-		for (size_t r = 0; r < json_array_size(runs); r++)
-			pages += (uint64_t)json_integer_value(
-				json_array_get(json_array_get(runs, r), 1));
-	}
-	return pages * PAGE_RUNS_UNIT;
-}
-
-void move_job_undo(struct job_context *context)
-{
-	const json_t *nodes = json_object_get(context->before, "nodes");
 	struct move_work *work = new_work(context);
-	uint64_t homes = 0;
 	char object[96];
 	int rc;
 
 	if (!work)
 		return;
-	for (size_t i = 0; i < json_array_size(nodes); i++)
-		homes |= node_mask_of((int)json_integer_value(json_object_get(json_array_get(nodes, i), "node")));
-	rc = new_crew(work, homes);
-	if (!rc)
-		move_crew_set_total(work->crew, recorded_bytes(nodes));
-	for (size_t i = 0; !rc && i < json_array_size(nodes); i++) {
-		const json_t *entry = json_array_get(nodes, i),
-			     *node = json_object_get(entry, "node");
-		struct page_runs runs = {0};
+	page_homes_init(&work->homes, PAGE_HOMES_BYTES);
+	rc = move_record_take(context, &work->view, work->targets, &work->homes);
+	if (rc)
+		tell_error(work, rc);
+	job_context_guest(context, object);
+	if (rc == -ECANCELED)
+		job_context_settle(context, object, 0, false);
+	else if (!rc && guest_view_is_same(&work->view, context))
+		job_context_give(context, object,
+				 json_pack("{s:o}", "homes", page_homes_to_json(&work->homes)));
+	close_work(work);
+}
 
-		rc = json_is_integer(node) && json_integer_value(node) >= 0 &&
-				     json_integer_value(node) < SNAPSHOT_NODES_MAX
-			     ? page_runs_parse(json_object_get(entry, "runs"), &runs)
-			     : -EINVAL;
-		if (!rc)
-			rc = undo_node(work, &runs, (int)json_integer_value(node));
-		page_runs_done(&runs);
-	}
+/* What is not at home, and why. */
+static void explain_undo(struct move_work *work, const uint64_t *left_bytes, uint64_t stray_bytes)
+{
+	char object[96];
+
+	explain_all(work, left_bytes);
+	if (stray_bytes)
+		remainder_list_add(&work->context->result->remainder, REMAINDER_HOME_UNKNOWN,
+				   job_context_guest(work->context, object), stray_bytes, NULL,
+				   "lay mixed on several nodes: too much for each page to be written down, or one huge page now");
+}
+
+static int run_undo(struct move_work *work)
+{
+	uint64_t left_bytes[SNAPSHOT_NODES_MAX];
+	int rc = page_homes_parse(json_object_get(work->context->before, "homes"), &work->homes);
+
+	if (!rc)
+		rc = cut_guest(work);
+	if (!rc)
+		rc = new_crew(work, work->homes.nodes);
+	if (rc)
+		return rc;
+	move_crew_set_total(work->crew, work->homes.bytes);
+	rc = move_passes(work, left_bytes);
+	if (!rc)
+		explain_undo(work, left_bytes, move_crew_found(work->crew)->stray_bytes);
+	return rc;
+}
+
+void move_job_undo(struct job_context *context)
+{
+	struct move_work *work = new_work(context);
+	char object[96];
+	uint64_t left = 0;
+	int rc;
+
+	if (!work)
+		return;
+	rc = run_undo(work);
 	if (rc)
 		tell_error(work, rc);
 	if (work->crew)
 		tell_facts(work);
+	if (rc == -ECANCELED)
+		left = left_after_stop(work, work->homes.bytes);
 	if (!failure_is_set(&context->result->failure) && !guest_view_is_gone(&work->view, context))
-		job_context_settle(context, job_context_guest(context, object), 0,
+		job_context_settle(context, job_context_guest(context, object), left,
 				   context->result->bytes_done > 0);
 	close_work(work);
 }

@@ -12,7 +12,7 @@ struct job_context;
 struct page_survey_run;
 struct step;
 
-/* {"nodes":[{"node":3,"runs":[[first page, pages],...]},...],"merged":false}, in pages of 4096 bytes. */
+/* {"homes":[...]}: page_homes.h. */
 void move_job_before(struct job_context *context);
 void move_job_run(struct job_context *context);
 /* Moves what lies in the recorded runs back to its node. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include "base64.h"
 #include "failure.h"
 #include "name_table.h"
 #include "node_remap.h"
@@ -222,6 +224,36 @@ static void test_node_remap(void)
 	CHECK_INT(node_remap_policy(1 << 1, 7, 6), 1 << 2);
 }
 
+/* RFC 4648 section 10, and all lengths and bytes there and back. */
+static void test_base64(void)
+{
+	static const char *const pairs[][2] = {
+		{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"foobar", "Zm9vYmFy"},
+	};
+	static const char *const bad[] = {"Z", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm 9", "Zm9-"};
+	uint8_t all[256], *bytes;
+	size_t size;
+	char *text;
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		text = base64_encode((const uint8_t *)pairs[i][0], strlen(pairs[i][0]));
+		CHECK_STR(text, pairs[i][1]);
+		free(text);
+	}
+	for (size_t i = 0; i < sizeof(all); i++)
+		all[i] = (uint8_t)(i * 7);
+	for (size_t i = 0; i <= sizeof(all); i++) {
+		text = base64_encode(all, i);
+		CHECK_INT(base64_decode(text, &bytes, &size), 0);
+		CHECK_INT(size, i);
+		CHECK_INT(memcmp(bytes, all, i), 0);
+		free(bytes);
+		free(text);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		CHECK_INT(base64_decode(bad[i], &bytes, &size), -EINVAL);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -233,6 +265,7 @@ int main(void)
 		{"numbers", test_numbers},
 		{"names", test_names},
 		{"node_remap", test_node_remap},
+		{"base64", test_base64},
 	};
 
 	return unit_main("base", cases, sizeof(cases) / sizeof(cases[0]));

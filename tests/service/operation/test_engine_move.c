@@ -248,6 +248,10 @@ static void test_undo_that_fails(void)
 		if (!record->undone) {
 			CHECK_STR(record->error.code, "undo_failed");
 			CHECK_TRUE(remainder_list_has(&record->remainder, REMAINDER_UNDO_FAILED));
+			/* So much of the step as the undo says, not all that it did. */
+			for (size_t i = 0; i < record->remainder.count; i++)
+				if (record->remainder.items[i].code == REMAINDER_UNDO_FAILED)
+					CHECK_TRUE(record->remainder.items[i].bytes <= 4096);
 		} else {
 			CHECK_TRUE(engine_rig_is_initial(&rig));
 		}

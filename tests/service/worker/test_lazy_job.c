@@ -319,7 +319,7 @@ static void test_undo(void)
 	job_fixture_run(fixture, WORKER_JOB_BEFORE);
 	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(json_array_size(json_object_get(fixture->before, "ranges")), 1);
-	CHECK_INT(json_array_size(json_object_get(fixture->before, "nodes")), 1);
+	CHECK_INT(json_array_size(json_object_get(fixture->before, "homes")), 1);
 	/* As a worker leaves it that was ended in the middle; twice, as an undo may have to be. */
 	CHECK_INT(syscall(SYS_mbind, kernel->memory, (unsigned long)GUEST_BYTES, MPOL_BIND, &node,
 			  64UL, 0),

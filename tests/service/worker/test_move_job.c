@@ -15,7 +15,6 @@
 #include "job_fixture.h"
 #include "page_heat_priv.h"
 #include "page_move.h"
-#include "page_runs.h"
 
 /* 16 MiB blocks of 4096 pages: block N is node N's, and has room for the whole guest. */
 #define BLOCK_PAGES 4096
@@ -307,7 +306,7 @@ static void test_map_and_back(void)
 
 	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
-	CHECK_INT(json_array_size(json_object_get(kernel->fixture.before, "nodes")), 1);
+	CHECK_INT(json_array_size(json_object_get(kernel->fixture.before, "homes")), 1);
 	CHECK_INT(kernel->calls, 0);
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
@@ -324,6 +323,104 @@ static void test_map_and_back(void)
 	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(kernel->calls, calls);
+	teardown(kernel);
+}
+
+/* Brings the guest away and back, and expects of it what the undo says. */
+static void move_and_undo(struct kernel *kernel)
+{
+	static int8_t before[GUEST_PAGES_MAX];
+
+	write_pagemap(kernel);
+	memcpy(before, kernel->nodes, sizeof(before));
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(count_on(kernel, 1) + count_on(kernel, 2), 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(memcmp(kernel->nodes, before, kernel->pages), 0);
+	/* Each page once. */
+	CHECK_INT(kernel->fixture.result.bytes_done, (kernel->pages - count_on(kernel, ABSENT)) * 4096);
+}
+
+/* Page by page on two nodes, regularly and without any order, with holes: each goes home, and none twice. */
+static void test_interleaved_and_back(void)
+{
+	for (unsigned workers = 1; workers <= 3; workers += 2)
+		for (int is_random = 0; is_random < 2; is_random++) {
+			struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, GUEST_PAGES_MAX);
+			unsigned state = 7;
+
+			kernel->fixture.job.step.map[2] = 3;
+			kernel->fixture.job.step.workers = workers;
+			for (size_t i = 0; i < kernel->pages; i++) {
+				kernel->nodes[i] = (int8_t)(1 + (is_random ? rand_r(&state) / 2 % 2 : (int)i % 2));
+				if (is_random && rand_r(&state) % 100 == 0)
+					kernel->nodes[i] = ABSENT;
+			}
+			move_and_undo(kernel);
+			teardown(kernel);
+		}
+}
+
+/* What cannot be read cannot be undone, and an undo says so. */
+static void test_undo_of_nonsense(void)
+{
+	static const char *const texts[] = {"{}", "{\"nodes\": []}", "{\"homes\": [{}]}"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+
+		kernel->fixture.before = json_loads(texts[i], 0, NULL);
+		job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+		CHECK_INT(kernel->calls, 0);
+		teardown(kernel);
+	}
+}
+
+/* A cancelled undo says how much is not home. */
+static void test_cancelled_undo(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	kernel->cancel_at_call = kernel->calls + 1;
+	kernel->fixture.job.step.budget_bytes_per_s = 8 << 20;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_TRUE(count_on(kernel, 3) > 0);
+	CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), count_on(kernel, 3) * 4096);
+	teardown(kernel);
+}
+
+/* Two huge pages that were small ones when it was written down where they lay: each goes to where the most of it was. */
+static void test_home_of_what_has_become_huge(void)
+{
+	struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 1024);
+	uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22;
+	const struct remainder *remainder;
+
+	kernel->fixture.job.step.map[2] = 3;
+	for (size_t i = 0; i < kernel->pages; i++)
+		kernel->nodes[i] = (int8_t)(i % 4 ? 1 : i < 512 ? 2 : ABSENT);
+	write_pagemap(kernel);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	kernel->is_huge = true;
+	kernel->huge_room = 8;
+	memset(kernel->nodes, 3, sizeof(kernel->nodes));
+	write_huge_room(kernel);
+	for (uint64_t pfn = BLOCK_PAGES; pfn < 4 * BLOCK_PAGES; pfn += 512)
+		fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", pfn * 8, &flags, 8);
+	write_pagemap(kernel);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(count_on(kernel, 1), 1024);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_HOME_UNKNOWN);
+	CHECK_TRUE(remainder && remainder->bytes == 128 * 4096);
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
 	teardown(kernel);
 }
 
@@ -523,7 +620,7 @@ static void test_guest_gone(void)
 	CHECK_INT(kernel->calls, calls);
 	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_GUEST_GONE) != NULL);
 	/* What an undo would put back has gone too. */
-	kernel->fixture.before = json_pack("{s:[], s:b}", "nodes", "merged", 0);
+	kernel->fixture.before = json_pack("{s:[]}", "homes");
 	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	teardown(kernel);
@@ -958,60 +1055,6 @@ static void test_survey(void)
 	teardown(kernel);
 }
 
-static void test_page_runs(void)
-{
-	struct page_runs runs = {0}, copy = {0};
-	json_t *json;
-
-	/* Three pages, one hole of one page, one of three, one of two. */
-	CHECK_INT(page_runs_add(&runs, 0, 4096), 0);
-	CHECK_INT(page_runs_add(&runs, 4096, 8192), 0);
-	CHECK_INT(page_runs_add(&runs, 3 * 4096, 4 * 4096), 0);
-	CHECK_INT(page_runs_add(&runs, 7 * 4096, 8 * 4096), 0);
-	CHECK_INT(page_runs_add(&runs, 10 * 4096, 11 * 4096), 0);
-	CHECK_INT(runs.count, 4);
-	CHECK_INT(page_runs_limit(&runs, 2), 0);
-	CHECK_TRUE(runs.is_merged);
-	json = page_runs_to_json(&runs);
-	CHECK_INT(page_runs_parse(json, &copy), 0);
-	json_decref(json);
-	CHECK_INT(copy.count, 2);
-	CHECK_INT(copy.runs[0].first, 0);
-	CHECK_INT(copy.runs[0].count, 4);
-	CHECK_INT(copy.runs[1].first, 7);
-	CHECK_INT(copy.runs[1].count, 4);
-	page_runs_done(&copy);
-	page_runs_done(&runs);
-	/* Many more than are kept at once. */
-	for (uint64_t i = 0; i < 200000; i++)
-		CHECK_INT(page_runs_add(&runs, 2 * i * 4096, (2 * i + 1) * 4096), 0);
-	CHECK_INT(page_runs_limit(&runs, PAGE_RUNS_MAX), 0);
-	CHECK_TRUE(runs.count <= PAGE_RUNS_MAX);
-	CHECK_INT(runs.runs[runs.count - 1].first + runs.runs[runs.count - 1].count, 399999);
-	page_runs_done(&runs);
-}
-
-static void test_page_runs_refuses(void)
-{
-	static const char *const texts[] = {
-		"{}",
-		"[[1]]",
-		"[[1,0]]",
-		"[[-1,1]]",
-		"[[5,2],[6,1]]",
-		"[[1,2,3]]",
-		"[[9007199254740992,1]]",
-	};
-
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-		struct page_runs runs = {0};
-		json_t *json = json_loads(texts[i], 0, NULL);
-
-		CHECK_INT(page_runs_parse(json, &runs), -EINVAL);
-		json_decref(json);
-	}
-}
-
 static void test_cells_by_size_and_order(void)
 {
 	struct guest_range ranges[] = {
@@ -1058,6 +1101,10 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"map_and_back", test_map_and_back},
+		{"interleaved_and_back", test_interleaved_and_back},
+		{"undo_of_nonsense", test_undo_of_nonsense},
+		{"cancelled_undo", test_cancelled_undo},
+		{"home_of_what_has_become_huge", test_home_of_what_has_become_huge},
 		{"crossing_map", test_crossing_map},
 		{"nodes_that_change_places", test_nodes_that_change_places},
 		{"cells", test_cells},
@@ -1079,8 +1126,6 @@ int main(void)
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
 		{"pages_in_no_page_table", test_pages_in_no_page_table},
 		{"survey", test_survey},
-		{"page_runs", test_page_runs},
-		{"page_runs_refuses", test_page_runs_refuses},
 		{"cells_by_size_and_order", test_cells_by_size_and_order},
 	};
 
