@@ -215,7 +215,8 @@ static void guest_row(struct text_table *table, const json_t *guest)
 	text_table_add(table, text);
 	cli_nodes(json_object_get(policy, "nodes"), text, sizeof(text));
 	if (json_array_size(json_object_get(policy, "nodes")))
-		text_table_addf(table, "%s:%s", cli_text(policy, "mode"), text);
+		text_table_addf(table, "%s%s:%s", cli_text(policy, "mode"),
+				json_is_true(json_object_get(policy, "loose")) ? ",loose" : "", text);
 	else
 		text_table_add(table, cli_text(policy, "mode"));
 	text_table_add(table, cli_text(agent, "state"));

@@ -235,6 +235,7 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->policy_mode = survey->policy_mode;
 	guest->policy_nodes = survey->policy_nodes;
 	guest->policy_balancing = survey->balancing;
+	guest->policy_loose = survey->loose;
 	guest->cpuset_mems = survey->cpuset_mems;
 	guest->cpuset_limit = survey->cpuset_limit;
 	guest->cpu_nodes = survey->cpu_nodes;
@@ -273,7 +274,8 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->backing_count = guest->dimm_count = 0;
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
-	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = guest->policy_balancing = false;
+	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
+	guest->policy_balancing = guest->policy_loose = false;
 	guest->surveyed_at_ms = guest->kept_at_ms = 0;
 	guest->wanted_nodes = guest->left_nodes = 0;
 	guest->kept[0] = guest->unsurveyed[0] = '\0';

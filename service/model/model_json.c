@@ -352,6 +352,7 @@ static json_t *policy_of_memory(const struct snapshot_guest *guest)
 
 	model_json_put(&json, "mode", json_string(policy_mode_name(guest->policy_mode)));
 	model_json_put(&json, "nodes", model_json_nodes(guest->policy_nodes));
+	model_json_put(&json, "loose", json_boolean(guest->policy_loose));
 	return json;
 }
 

@@ -190,6 +190,7 @@ json_t *model_json_step(const struct step *step)
 	put_map(&json, "cells", step->cells, SNAPSHOT_CELLS_MAX);
 	if (step->mode != POLICY_MODE_DEFAULT)
 		model_json_put(&json, "mode", json_string(policy_mode_name(step->mode)));
+	put_true(&json, "loose", step->loose);
 	if (step->zone != BLOCK_ZONE_NONE)
 		model_json_put(&json, "zone", json_string(block_zone_name(step->zone)));
 	if (step->block_run_count) {
@@ -602,6 +603,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "map",
 					   "cells",
 					   "mode",
+					   "loose",
 					   "zone",
 					   "block_runs",
 					   "ranges",
@@ -637,6 +639,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	read_map(&reader, "cells", step.cells, SNAPSHOT_CELLS_MAX);
 	step.mode = (enum policy_mode)read_enum(&reader, "mode", policy_mode_from_name,
 						POLICY_MODE_DEFAULT);
+	step.loose = read_bool(&reader, "loose");
 	step.zone =
 		(enum block_zone)read_enum(&reader, "zone", block_zone_from_name, BLOCK_ZONE_NONE);
 	read_runs(&reader, &step);

@@ -235,6 +235,7 @@ struct snapshot_guest {
 	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
 	uint64_t policy_nodes;
 	bool policy_balancing;				/* with MPOL_F_NUMA_BALANCING, somewhere: a lazy move's own, for its time */
+	bool policy_loose;				/* some of what is told as bound only prefers its nodes: a move's own, for its time */
 	enum numatune_mode numatune_mode;
 	uint64_t numatune_nodes;			/* live XML */
 	uint64_t cpuset_given;				/* what libvirt gives its cpuset by that; 0: nothing */

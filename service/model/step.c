@@ -260,7 +260,7 @@ const char *step_describe(const struct step *step, char text[160])
 		append_nodes(text, step->nodes);
 		break;
 	case STEP_KIND_MEMORY_POLICY:
-		append(text, "%s ", policy_mode_name(step->mode));
+		append(text, "%s%s ", policy_mode_name(step->mode), step->loose ? " loosely" : "");
 		append_where(text, step);
 		break;
 	case STEP_KIND_LAZY:

@@ -74,6 +74,7 @@ struct step {
 	int8_t map[SNAPSHOT_NODES_MAX];
 	int8_t cells[SNAPSHOT_CELLS_MAX];
 	enum policy_mode mode;
+	bool loose;				/* MEMORY_POLICY: what is to be bound prefers its nodes while its pages move */
 	enum block_zone zone;
 	size_t block_run_count;
 	struct { uint64_t first, last; } block_runs[STEP_BLOCK_RUNS_MAX];

@@ -5,12 +5,14 @@
  *   room in the huge page pool -> widen cpuset -> policy -> vCPUs
  *     -> what is free in the guest left out: reported, or unplugged and asked back
  *     -> (lazy: pages that their CPUs touch) -> pages, in passes as long as one gains
- *     -> narrow cpuset (or numatune) -> growth's huge pages -> what was unplugged, plugged again
- *     -> pools -> stored XML -> done, or why not
+ *     -> bind what was bound -> narrow cpuset (or numatune) -> growth's huge pages
+ *     -> what was unplugged, plugged again -> pools -> stored XML -> done, or why not
  *
- * The policy comes before the pages, so that what the guest touches meanwhile lands right. The
- * cpuset is narrowed only after the pages have gone, because narrowing is itself a move that nobody
- * can throttle or interrupt (kernel/cgroup/cpuset.c cpuset_migrate_mm), and it rewrites policies by
+ * The policy comes before the pages, so that what the guest touches meanwhile lands right. Until
+ * they have gone it only prefers the destination: a guest for which a bound policy finds no page is
+ * killed (mm/oom_kill.c constrained_alloc), and the destination may fill up meanwhile. The cpuset is
+ * narrowed only after the pages have gone, because narrowing is itself a move that nobody can
+ * throttle or interrupt (kernel/cgroup/cpuset.c cpuset_migrate_mm), and it rewrites policies by
  * position: what that would do is worked out before each write, and where it would do harm the
  * cpuset stays wide.
  */
@@ -63,17 +65,30 @@ static uint64_t total_of(const struct snapshot *snapshot, uint64_t nodes)
 	return bytes;
 }
 
+/* What the guest may still touch for the first time. */
+static uint64_t growth_of(const struct snapshot_guest *guest)
+{
+	return guest->max_bytes > guest->resident_bytes ? guest->max_bytes - guest->resident_bytes : 0;
+}
+
+static uint64_t room_on(const struct mover *mover, uint64_t nodes)
+{
+	uint64_t room = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes >> node & 1)
+			room += plan_guest_room(mover->input, mover->guest, node, 0);
+	return room;
+}
+
 /* A guest must be able to grow to its maximum where it is shut in, unless it could not where it
- * came from either. */
+ * came from either; but never where nothing is left to grow by. */
 static bool maximum_fits(const struct mover *mover, uint64_t narrow)
 {
-	uint64_t room = 0, growth = 0;
+	uint64_t room = room_on(mover, narrow), growth = growth_of(mover->guest);
 
-	if (mover->guest->max_bytes > mover->guest->resident_bytes)
-		growth = mover->guest->max_bytes - mover->guest->resident_bytes;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (narrow >> node & 1)
-			room += plan_guest_room(mover->input, mover->guest, node, 0);
+	if (growth && !room)
+		return false;
 	return room >= growth ||
 	       total_of(mover->input->snapshot, narrow) >=
 		       total_of(mover->input->snapshot, mover->guest->cpuset_mems & ~narrow);
@@ -91,6 +106,23 @@ static uint64_t first_sources(const struct mover *mover)
 	return mover->goal.sources;
 }
 
+static bool part_is_bound(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes)
+{
+	return !plan_part_is_rebound(guest, part) &&
+	       snapshot_guest_part_policy(guest, part, ret_nodes) == POLICY_MODE_BIND;
+}
+
+/* Has it shared memory that is bound? */
+static bool has_bound_part(const struct snapshot_guest *guest)
+{
+	uint64_t nodes;
+
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (part_is_bound(guest, i, &nodes))
+			return true;
+	return false;
+}
+
 /* Where shared memory is still bound, by a policy that no cpuset rewrites: shut out of there it would
  * find no page at all. */
 static uint64_t bound_nodes(const struct snapshot_guest *guest)
@@ -100,8 +132,7 @@ static uint64_t bound_nodes(const struct snapshot_guest *guest)
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		uint64_t nodes;
 
-		if (!plan_part_is_rebound(guest, i) &&
-		    snapshot_guest_part_policy(guest, i, &nodes) == POLICY_MODE_BIND)
+		if (part_is_bound(guest, i, &nodes))
 			bound |= nodes;
 	}
 	return bound;
@@ -195,6 +226,7 @@ static void policy_as_it_was(const struct mover *mover, const struct step_record
 		ret_step->mode = POLICY_MODE_PREFERRED;
 	/* Part by part, each as it is. */
 	ret_step->by_map = guest->policy_mode == POLICY_MODE_MIXED;
+	ret_step->loose = mover->goal.left_bytes && ret_step->mode != POLICY_MODE_PREFERRED && has_bound_part(guest);
 	ret_step->undoable = true;
 }
 
@@ -236,27 +268,90 @@ static bool policy_again_next(struct mover *mover)
 	return emit(mover, &step);
 }
 
+/* Is shared memory bound for which its nodes have nothing left? The first page that the guest touches anew kills it. */
+static bool is_bound_to_full_nodes(const struct mover *mover)
+{
+	for (size_t i = 0; i < mover->guest->backing_count; i++) {
+		uint64_t nodes;
+
+		if (part_is_bound(mover->guest, i, &nodes) && !room_on(mover, nodes))
+			return true;
+	}
+	return false;
+}
+
+/* Has this operation tried to bind what it, or a move before it, holds loosely? */
+static bool has_tried_to_bind(const struct plan_input *input)
+{
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind == STEP_KIND_MEMORY_POLICY && !record->step.loose &&
+		    record->state != STEP_STATE_UNDONE && !plan_was_cut(record))
+			return true;
+	}
+	return false;
+}
+
+/* What was bound is bound again, where its pages have gone: a strict guest stays one. */
+static bool bind_next(struct mover *mover)
+{
+	const struct plan_input *input = mover->input;
+	const struct snapshot_guest *guest = mover->guest;
+	const struct step_record *set = NULL;
+	struct step step;
+	char nodes[32];
+
+	if (!guest->policy_loose || guest->userfaultfd || guest->migrating || has_tried_to_bind(input))
+		return false;
+	if (growth_of(guest) && is_bound_to_full_nodes(mover)) {
+		remainder_list_add(&mover->decision->warnings, REMAINDER_NO_ROOM, mover->object, 0,
+				   "make room there and move it there again",
+				   "nothing is free on node %s for what it has not touched yet: its memory was not bound "
+				   "to it, it prefers it",
+				   plan_nodes_text(guest->policy_nodes, nodes));
+		return false;
+	}
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_MEMORY_POLICY && input->history[i].step.loose &&
+		    input->history[i].state != STEP_STATE_UNDONE && input->history[i].state != STEP_STATE_FAILED)
+			set = &input->history[i];
+	policy_as_it_was(mover, set, &step);
+	/* Bound it was, by whomever. */
+	if (!set)
+		step.mode = guest->policy_mode;
+	/* Each part has its nodes by now, and a map would shift them once more. */
+	if (step.by_map)
+		memset(step.map, -1, sizeof(step.map));
+	step.loose = false;
+	return emit(mover, &step);
+}
+
 static bool policy_next(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
 	enum policy_mode mode;
 	uint64_t nodes;
 	struct step step;
+	bool is_moved = mover->goal.left_bytes || mover->goal.opaque, is_right;
 
 	/* Near its CPUs already, and nobody has bound it elsewhere: there is nothing to hold. */
 	if (mover->input->wish->move.form == MOVE_FORM_NEAR_CPUS && !mover->goal.left_bytes &&
 	    guest->policy_mode == POLICY_MODE_DEFAULT)
 		return false;
 	/* Policies that change places by a map would change back by the same once more, where a restart cut it short. */
-	if (plan_tried(mover->input, STEP_KIND_MEMORY_POLICY) ||
+	if (plan_tried(mover->input, STEP_KIND_MEMORY_POLICY) || plan_count(mover->input, STEP_KIND_LAZY) ||
 	    (mover->goal.opaque && !mover->goal.by_cells && plan_count(mover->input, STEP_KIND_MEMORY_POLICY)) ||
-	    !move_goal_policy(guest, &mover->goal, &mode, &nodes) ||
-	    (guest->policy_mode == mode && guest->policy_nodes == nodes &&
-	     !move_goal_part_differs(mover->input, guest, &mover->goal)))
+	    !move_goal_policy(guest, &mover->goal, &mode, &nodes))
+		return false;
+	is_right = guest->policy_mode == mode && guest->policy_nodes == nodes &&
+		   !move_goal_part_differs(mover->input, guest, &mover->goal);
+	if (is_right && !(is_moved && has_bound_part(guest) && !guest->policy_loose))
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
 	step.mode = mode;
 	step.nodes = nodes;
+	step.loose = is_moved && has_bound_part(guest);
 	step.undoable = true;
 	/* Policies that differ from part to part are carried over part by part. */
 	if (mode == POLICY_MODE_MIXED && !mover->goal.by_cells) {
@@ -449,7 +544,8 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		return;
 	/* From here on nothing moves: put right what served the move, also when it was cut short.
 	 */
-	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && narrow_next(&mover))
+	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE &&
+	    (bind_next(&mover) || narrow_next(&mover)))
 		return;
 	if (open && began && !mover.goal.left_bytes && move_pool_growth_next(&mover))
 		return;

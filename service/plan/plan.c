@@ -136,6 +136,7 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	digest_map(hash, step->map, SNAPSHOT_NODES_MAX);
 	digest_map(hash, step->cells, SNAPSHOT_CELLS_MAX);
 	digest_number(hash, step->mode);
+	digest_number(hash, step->loose);
 	if (step->kind == STEP_KIND_ONLINE_POLICY)
 		digest_text(hash, step->text);
 	/* A move asks for what happens to be free: that it asks is the plan. */

@@ -459,6 +459,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_MEMORY_POLICY:
 		apply_policy(guest, step);
 		guest->policy_balancing = false;
+		guest->policy_loose = step->loose;
 		return;
 	case STEP_KIND_MOVE_PAGES:
 		if (step->by_cells)

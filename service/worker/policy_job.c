@@ -23,6 +23,25 @@ bool policy_job_is_settable(const struct guest_range *range)
 	       (range->backing == GUEST_BACKING_MEMFD || range->backing == GUEST_BACKING_FILE);
 }
 
+bool policy_job_is_loose(const struct memory_policy *policy)
+{
+	return policy->is_static &&
+	       (policy->mode == MEMORY_POLICY_PREFERRED || policy->mode == MEMORY_POLICY_PREFERRED_MANY);
+}
+
+static void bind(struct memory_policy *policy)
+{
+	policy->mode = MEMORY_POLICY_BIND;
+	policy->is_static = false;
+}
+
+static void loosen(struct memory_policy *policy)
+{
+	policy->mode = MEMORY_POLICY_PREFERRED_MANY;
+	policy->is_static = true;
+	policy->is_relative = false;
+}
+
 static uint64_t map_nodes(const struct step *step, uint64_t nodes)
 {
 	uint64_t mapped = 0;
@@ -49,6 +68,8 @@ static bool wanted_policy(const struct step *step, const struct guest_range *ran
 	uint64_t old = node_mask_from_set(&range->policy.nodes), nodes = step->nodes;
 	struct memory_policy policy = range->policy;
 
+	if (policy_job_is_loose(&policy))
+		bind(&policy);
 	if (step->by_cells) {
 		if (cell < 0 || step->cells[cell] < 0)
 			return false;
@@ -60,6 +81,8 @@ static bool wanted_policy(const struct step *step, const struct guest_range *ran
 	}
 	if (step->mode != POLICY_MODE_MIXED)
 		policy.mode = kernel_modes[step->mode];
+	if (step->loose && policy.mode == MEMORY_POLICY_BIND)
+		loosen(&policy);
 	/* One node is what "preferred" takes; the kernel has another mode for several. */
 	if (policy.mode == MEMORY_POLICY_PREFERRED && __builtin_popcountll(nodes) > 1)
 		policy.mode = MEMORY_POLICY_PREFERRED_MANY;
@@ -87,9 +110,13 @@ int policy_job_set(const struct job_context *context, const struct guest_range *
 		return fd;
 	rc = memory_policy_set_shared(fd, range->offset, length, policy);
 	if (rc == -EINVAL && policy->mode == MEMORY_POLICY_PREFERRED_MANY) {
-		/* A kernel before that mode: the first of them. */
-		one.mode = MEMORY_POLICY_PREFERRED;
-		one.nodes = node_set_of(node_set_next(&policy->nodes, -1));
+		/* A kernel before that mode: the first of them, but what belongs bound to all is bound to all. */
+		if (policy_job_is_loose(policy)) {
+			bind(&one);
+		} else {
+			one.mode = MEMORY_POLICY_PREFERRED;
+			one.nodes = node_set_of(node_set_next(&policy->nodes, -1));
+		}
 		rc = memory_policy_set_shared(fd, range->offset, length, &one);
 	}
 	return rc;

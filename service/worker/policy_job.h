@@ -4,7 +4,7 @@
  *
  * cells[]: the ranges of a cell get mode on that node; map[]: each range's own nodes are mapped (a range without any
  * gets nodes, or else the destinations of the map); else all get mode on nodes. A mode of MIXED keeps each range's
- * own. What lets no policy be set from outside (anonymous memory, hugetlb) is in the remainder.
+ * own. With loose what is to be bound prefers its nodes for now. What lets no policy be set from outside (anonymous memory, hugetlb) is in the remainder.
  */
 #ifndef BALLAST_SERVICE_POLICY_JOB_H
 #define BALLAST_SERVICE_POLICY_JOB_H
@@ -22,6 +22,12 @@ void policy_job_undo(struct job_context *context);
 
 /* Does this range let its policy be set from outside? hugetlbfs keeps none, and anonymous memory's is its process' own. */
 bool policy_job_is_settable(const struct guest_range *range);
+/*
+ * Is it a policy that a step with loose has set? What belongs bound is preferred then, and bears MPOL_F_STATIC_NODES, which
+ * nobody else sets on a file, so that whoever looks knows it. Bound memory for which its nodes have no page ends in the
+ * host's OOM killer, however much other nodes have (mm/mempolicy.c policy_nodemask, mm/oom_kill.c constrained_alloc).
+ */
+bool policy_job_is_loose(const struct memory_policy *policy);
 /* Sets it on the file behind the range. 0 or -errno. */
 int policy_job_set(const struct job_context *context, const struct guest_range *range,
 		   const struct memory_policy *policy);

@@ -11,6 +11,7 @@
 #include "memory_sharer.h"
 #include "node_mask.h"
 #include "numa_node.h"
+#include "policy_job.h"
 #include "sysroot.h"
 
 /* The lists of processors of a large host, as /proc/PID/status prints them. */
@@ -33,6 +34,11 @@ static const enum policy_mode policy_modes[MEMORY_POLICY_COUNT] = {
 	[MEMORY_POLICY_WEIGHTED_INTERLEAVE] = POLICY_MODE_INTERLEAVE,
 };
 
+static enum policy_mode mode_of(const struct memory_policy *policy)
+{
+	return policy_job_is_loose(policy) ? POLICY_MODE_BIND : policy_modes[policy->mode];
+}
+
 /* Parts with the same backing and several policies: mixed, on all of their nodes. */
 static void join_policy(struct snapshot_backing *backing, enum policy_mode mode, uint64_t nodes)
 {
@@ -44,8 +50,9 @@ static void join_policy(struct snapshot_backing *backing, enum policy_mode mode,
 static void add_policy(struct worker_survey *survey, const struct guest_range *range, bool is_first)
 {
 	uint64_t nodes = node_mask_from_set(&range->policy.nodes);
-	enum policy_mode mode = policy_modes[range->policy.mode];
+	enum policy_mode mode = mode_of(&range->policy);
 
+	survey->loose |= range->has_policy && policy_job_is_loose(&range->policy);
 	survey->balancing |= range->has_policy && range->policy.is_balancing;
 	if (!range->has_policy)
 		return;
@@ -62,7 +69,7 @@ static void add_backing(struct worker_survey *survey, const struct guest_range *
 	enum backing_kind kind = backing_kinds[range->backing];
 	struct snapshot_backing *backing = survey->backings;
 	enum policy_mode mode = range->has_mixed_policies ? POLICY_MODE_MIXED
-				: range->has_policy ? policy_modes[range->policy.mode]
+				: range->has_policy ? mode_of(&range->policy)
 						    : POLICY_MODE_DEFAULT;
 	uint64_t nodes = range->has_policy ? node_mask_from_set(&range->policy.nodes) : 0;
 

@@ -592,7 +592,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -608,7 +608,8 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 (int)survey->counted, "counted_bytes", counted, "cpuset_limit",
 			 model_json_nodes(survey->cpuset_limit), "sharers_unlisted",
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
-			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing);
+			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
+			 (int)survey->loose);
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -733,11 +734,11 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
 		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted;
 	const char *mode;
-	int vfio, userfaultfd, locked, encrypted, balancing, is_counted, value, rc;
+	int vfio, userfaultfd, locked, encrypted, balancing, loose, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -745,7 +746,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
-		    "sharers_unseen", &unseen, "balancing", &balancing);
+		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -757,6 +758,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	survey->locked = locked;
 	survey->encrypted = encrypted;
 	survey->balancing = balancing;
+	survey->loose = loose;
 	survey->counted = is_counted;
 	rc = survey_parse_nodes(nodes, survey->node_bytes, failure);
 	if (!rc)

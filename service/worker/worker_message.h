@@ -103,6 +103,7 @@ struct worker_survey {
 	uint64_t cpu_nodes;
 	bool vfio, userfaultfd, locked, encrypted;
 	bool balancing;				/* some of its policies let AutoNUMA move what they bind */
+	bool loose;				/* some of what is told as bound only prefers its nodes, while a move lasts */
 	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;
 	bool counted;				/* counted_bytes are there: its cgroup's counters at the same time */
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];

@@ -54,7 +54,7 @@ static void a_bound_guest_stays_bound(void)
 
 	guest->policy_mode = POLICY_MODE_BIND;
 	guest->policy_nodes = 1 << 2;
-	CHECK_STR(world_run(&world, text), "memory_policy lazy move done");
+	CHECK_STR(world_run(&world, text), "memory_policy lazy move memory_policy done");
 	CHECK_INT(guest->policy_mode, POLICY_MODE_BIND);
 	CHECK_INT(guest->policy_nodes, 1 << 1);
 	world_done(&world);
@@ -124,15 +124,23 @@ static void a_killed_start_does_not_leave_it_balancing(void)
 	guest->policy_mode = POLICY_MODE_BIND;
 	guest->policy_nodes = 1 << 1;
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	world_perform(&world);
+	CHECK_TRUE(guest->policy_loose);
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_LAZY);
 	world_record(&world, STEP_STATE_PARTIAL, 0);
 	guest->policy_balancing = true;
+	guest->policy_loose = false;
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
 	CHECK_INT(world.decision.step.mode, POLICY_MODE_BIND);
 	CHECK_INT(world.decision.step.nodes, 1 << 1);
+	CHECK_TRUE(world.decision.step.loose);
 	world_perform(&world);
 	CHECK_TRUE(!guest->policy_balancing);
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_TRUE(!world.decision.step.loose);
 	world_done(&world);
 	/* What libvirt has not bound is not left bound. */
 	guest = lazy_world(&world);

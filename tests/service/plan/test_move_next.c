@@ -47,13 +47,18 @@ static void a_strict_memfd_guest(void)
 	world_wish_move(&world, "g1", 1 << 2);
 	check_code(&world, "");
 	world.wish.move.persist = true;
-	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
 	CHECK_INT(world.history[0].step.nodes, 1 << 1 | 1 << 2);
 	CHECK_INT(world.history[1].step.mode, POLICY_MODE_BIND);
 	CHECK_INT(world.history[1].step.nodes, 1 << 2);
+	/* Bound to where its pages are, not before. */
+	CHECK_TRUE(world.history[1].step.loose && !world.history[3].step.loose);
+	CHECK_INT(world.history[3].step.mode, POLICY_MODE_BIND);
+	CHECK_INT(world.history[3].step.nodes, 1 << 2);
+	CHECK_TRUE(!guest->policy_loose);
 	CHECK_INT(world.history[2].step.map[1], 2);
 	CHECK_INT(world.history[2].step.bytes, 400 * MIB);
-	CHECK_INT(world.history[3].step.nodes, 1 << 2);
+	CHECK_INT(world.history[4].step.nodes, 1 << 2);
 	CHECK_INT(guest->node_bytes[1], 0);
 	CHECK_INT(guest->node_bytes[2], 400 * MIB);
 	CHECK_INT(guest->stored_numatune_nodes, 1 << 2);
@@ -420,6 +425,106 @@ static void time_is_the_reason_of_what_was_not_tried(void)
 	world_done(&world);
 }
 
+/* A strict guest on node 1 whose pages move to node 2, with so much free there when they have. */
+static struct snapshot_guest *strict_mover(struct world *world, uint64_t free_bytes, uint64_t left_bytes)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->numatune_nodes = guest->cpuset_mems = 1 << 1;
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->max_bytes = 500 * MIB;
+	world_wish_move(world, "g1", 1 << 2);
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(world_next(world)->kind, DECISION_KIND_STEP);
+		if (world->decision.step.kind != STEP_KIND_MOVE_PAGES) {
+			world_perform(world);
+			continue;
+		}
+		CHECK_TRUE(guest->policy_loose);
+		world_record(world, left_bytes ? STEP_STATE_FAILED : STEP_STATE_DONE, 0);
+	}
+	guest->node_bytes[1] = left_bytes;
+	guest->node_bytes[2] = 400 * MIB - left_bytes;
+	snapshot_node(world->snapshot, 2)->free_bytes = free_bytes;
+	return guest;
+}
+
+/* Bound to a full node it would be killed for the first page that it touches anew. */
+static void nobody_is_bound_to_a_full_node(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = strict_mover(&world, 0, 100 * MIB);
+
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_NO_ROOM));
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 100 * MIB);
+	CHECK_TRUE(guest->policy_loose);
+	CHECK_INT(guest->cpuset_mems, 1 << 1 | 1 << 2);
+	world_done(&world);
+
+	/* Nor is its cpuset closed behind it, although all of it has come. */
+	guest = strict_mover(&world, 0, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.warnings.count, 2);
+	CHECK_TRUE(guest->policy_loose);
+	world_done(&world);
+
+	/* It has nothing to touch anew. */
+	guest = strict_mover(&world, 0, 0);
+	guest->max_bytes = guest->resident_bytes;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_TRUE(!world.decision.step.loose);
+	world_done(&world);
+
+	/* What could not go for another reason does not keep it loose; once it is enough to try. */
+	guest = strict_mover(&world, 4096 * MIB, 100 * MIB);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_TRUE(!world.decision.step.loose);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(guest->policy_loose);
+	world_done(&world);
+
+	/* A guest that leaves this host is left alone. */
+	guest = strict_mover(&world, 4096 * MIB, 100 * MIB);
+	guest->migrating = true;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	world_done(&world);
+}
+
+/* A guest bound to node 2, or loosely so, with so much of it on node 1 still. */
+static void run_bound_guest(bool loose, uint64_t left_bytes, const char *steps)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 2, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 2;
+	guest->policy_loose = loose;
+	guest->node_bytes[1] = left_bytes;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, steps);
+	CHECK_INT(guest->policy_mode, POLICY_MODE_BIND);
+	CHECK_INT(guest->policy_nodes, 1 << 2);
+	CHECK_TRUE(!guest->policy_loose);
+	world_done(&world);
+}
+
+/* One that was cut short left it loose: the next binds it, when its pages have gone. */
+static void what_an_earlier_move_left_loose_is_bound(void)
+{
+	run_bound_guest(false, 0, "done");
+	run_bound_guest(true, 0, "memory_policy done");
+	run_bound_guest(true, 100 * MIB, "move memory_policy done");
+	/* Where it is bound already it may be as full. */
+	run_bound_guest(false, 100 * MIB, "memory_policy move memory_policy done");
+}
+
 /* A memory device is plugged while the pages move: its policy is libvirt's, and some of it is on the old node. */
 static void what_is_plugged_meanwhile_goes_along(void)
 {
@@ -450,6 +555,9 @@ static void what_is_plugged_meanwhile_goes_along(void)
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
 	CHECK_INT(world.decision.step.bytes, 10 * MIB);
 	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MEMORY_POLICY);
+	CHECK_TRUE(!world.decision.step.loose);
+	world_perform(&world);
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CPUSET);
 	CHECK_INT(world.decision.step.nodes, 1 << 2);
 	world_perform(&world);
@@ -472,7 +580,7 @@ static void what_an_earlier_move_left_wide_is_narrowed(void)
 	guest->cpuset_mems = 1 << 1 | 1 << 2;
 	guest->managed_by_ballast = true;
 	world_wish_move(&world, "g1", 1 << 1);
-	expect_run(&world, "memory_policy move cpuset done");
+	expect_run(&world, "memory_policy move memory_policy cpuset done");
 	CHECK_INT(guest->cpuset_mems, 1 << 1);
 	world_done(&world);
 	/* What somebody else has made wide stays so. */
@@ -779,7 +887,7 @@ static void each_cell_keeps_its_own_node(void)
 		world.wish.move.persist = true;
 		check_code(&world, "");
 		/* Anonymous memory follows the cpuset, by position: here that is what is wished. */
-		expect_run(&world, shared ? "cpuset memory_policy move cpuset persist done"
+		expect_run(&world, shared ? "cpuset memory_policy move memory_policy cpuset persist done"
 					  : "cpuset move cpuset persist done");
 		CHECK_INT(world.history[0].step.nodes, 15);
 		CHECK_INT(world.history[world.history_count - 2].step.nodes, 12);
@@ -789,6 +897,8 @@ static void each_cell_keeps_its_own_node(void)
 			CHECK_INT(world.history[1].step.mode, POLICY_MODE_MIXED);
 			CHECK_TRUE(world.history[1].step.by_map);
 			CHECK_INT(world.history[1].step.map[1], 3);
+			/* Each part has its nodes by then: mapped once more they would be others. */
+			CHECK_TRUE(world.history[3].step.by_map && world.history[3].step.map[1] < 0);
 		}
 		/* Each cell's own set in the stored XML goes its own way, too. */
 		CHECK_TRUE(world.history[world.history_count - 1].step.by_map);
@@ -864,7 +974,7 @@ static void by_position_is_seen_for_each_cell(void)
 	/* Of shared memory nothing is rewritten. */
 	guest = two_cells(&world, BACKING_KIND_MEMFD);
 	world_wish_map(&world, "g1", 0, 2);
-	expect_run(&world, "cpuset memory_policy move cpuset done");
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset done");
 	CHECK_INT(guest->cpuset_mems, 6);
 	check_cells(guest, 1 << 2, 1 << 1);
 	world_done(&world);
@@ -873,7 +983,7 @@ static void by_position_is_seen_for_each_cell(void)
 	guest = two_cells(&world, BACKING_KIND_MEMFD);
 	guest->backings[1].kind = BACKING_KIND_ANON;
 	world_wish_map(&world, "g1", 0, 2);
-	expect_run(&world, "cpuset memory_policy move done");
+	expect_run(&world, "cpuset memory_policy move memory_policy done");
 	CHECK_INT(guest->cpuset_mems, 7);
 	check_cells(guest, 1 << 2, 1 << 1);
 	world_done(&world);
@@ -911,7 +1021,7 @@ static void what_is_stored_follows_the_cells(void)
 	world.wish.move.cells[0] = 1;
 	world.wish.move.cells[1] = 0;
 	world.wish.move.persist = true;
-	expect_run(&world, "memory_policy move persist done");
+	expect_run(&world, "memory_policy move memory_policy persist done");
 	check_cells(guest, 1 << 1, 1 << 0);
 	CHECK_INT(guest->stored_numatune_nodes, 3);
 	world_done(&world);
@@ -920,9 +1030,9 @@ static void what_is_stored_follows_the_cells(void)
 	world_wish_map(&world, "g1", 0, 1);
 	world.wish.move.map[1] = 0;
 	world.wish.move.persist = true;
-	expect_run(&world, "memory_policy move persist done");
+	expect_run(&world, "memory_policy move memory_policy persist done");
 	check_cells(guest, 1 << 1, 1 << 0);
-	CHECK_TRUE(world.history[2].step.by_map);
+	CHECK_TRUE(world.history[3].step.by_map);
 	world_done(&world);
 
 	/* One moves, the other stays where it is stored. */
@@ -931,8 +1041,8 @@ static void what_is_stored_follows_the_cells(void)
 	world.wish.move.form = MOVE_FORM_CELLS;
 	world.wish.move.cells[0] = 2;
 	world.wish.move.persist = true;
-	expect_run(&world, "cpuset memory_policy move cpuset persist done");
-	CHECK_INT(world.history[4].step.nodes, 1 << 2);
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
+	CHECK_INT(world.history[5].step.nodes, 1 << 2);
 	CHECK_INT(guest->stored_numatune_nodes, 7);
 	world_done(&world);
 }
@@ -948,13 +1058,13 @@ static void cells_are_named_by_cell(void)
 	world.wish.move.cells[1] = 3;
 	world.wish.move.persist = true;
 	check_code(&world, "");
-	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
 	CHECK_TRUE(world.history[1].step.by_cells && world.history[2].step.by_cells);
 	CHECK_INT(world.history[2].step.from_nodes, 3);
 	check_cells(guest, 1 << 2, 1 << 3);
 	CHECK_INT(guest->cpuset_mems, 12);
-	CHECK_TRUE(world.history[4].step.by_cells);
-	CHECK_INT(world.history[4].step.cells[1], 3);
+	CHECK_TRUE(world.history[5].step.by_cells);
+	CHECK_INT(world.history[5].step.cells[1], 3);
 	world_done(&world);
 
 	/* Both to one node: cells do not matter, and every page must go. */
@@ -962,7 +1072,7 @@ static void cells_are_named_by_cell(void)
 	world_wish_move(&world, "g1", 0);
 	world.wish.move.form = MOVE_FORM_CELLS;
 	world.wish.move.cells[0] = world.wish.move.cells[1] = 2;
-	expect_run(&world, "cpuset memory_policy move cpuset done");
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset done");
 	CHECK_INT(guest->node_bytes[2], 150 * MIB);
 	CHECK_INT(guest->backings[1].policy_nodes, 1 << 2);
 	world_done(&world);
@@ -1029,11 +1139,11 @@ static void an_untouched_cell_goes_along(void)
 	guest->backings[1].bytes = 0;
 	world_wish_move(&world, "g1", 1 << 2);
 	world.wish.move.persist = true;
-	expect_run(&world, "cpuset memory_policy move cpuset persist done");
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
 	CHECK_INT(guest->backings[1].policy_nodes, 1 << 2);
 	CHECK_INT(guest->policy_nodes, 1 << 2);
-	CHECK_INT(world.history[4].step.map[0], 2);
-	CHECK_INT(world.history[4].step.map[1], 2);
+	CHECK_INT(world.history[5].step.map[0], 2);
+	CHECK_INT(world.history[5].step.map[1], 2);
 	world_done(&world);
 }
 
@@ -1164,6 +1274,8 @@ static const struct unit_case cases[] = {
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
 	{"time is the reason of what was not tried", time_is_the_reason_of_what_was_not_tried},
+	{"nobody is bound to a full node", nobody_is_bound_to_a_full_node},
+	{"what an earlier move left loose is bound", what_an_earlier_move_left_loose_is_bound},
 	{"what is plugged meanwhile goes along", what_is_plugged_meanwhile_goes_along},
 	{"what an earlier move left wide is narrowed", what_an_earlier_move_left_wide_is_narrowed},
 	{"a cpuset that cannot change is told", a_cpuset_that_cannot_change_is_told},

@@ -72,8 +72,10 @@ static void show_policies(struct fault_world *world)
 				node_set_add(&set, node);
 		snprintf(text + length, sizeof(text) - length,
 			 "%llx %s%s%s%s file=/memfd:memory-backend-memfd\n",
-			 (unsigned long long)starts[part], words[mode & ~POLICY_BALANCING],
-			 mode & POLICY_BALANCING ? "=balancing" : "",
+			 (unsigned long long)starts[part], words[mode & ~(POLICY_BALANCING | MPOL_F_STATIC_NODES)],
+			 mode & POLICY_BALANCING      ? "=balancing"
+			 : mode & MPOL_F_STATIC_NODES ? "=static"
+						      : "",
 			 node_set_is_empty(&set) ? "" : ":",
 			 node_set_format(&set, nodes, sizeof(nodes)));
 	}

@@ -134,6 +134,21 @@ static bool is_policy_mapped(const struct fault_world *of)
 	       of->state.policy_modes[1] == MPOL_BIND && of->state.policy_nodes[1] == 1 << 3;
 }
 
+static void step_policy_loose(struct step *step)
+{
+	step_policy_map(step);
+	step->loose = true;
+}
+
+/* Preferred, with the sign that it belongs bound. */
+static bool is_policy_loose(const struct fault_world *of)
+{
+	int mode = MPOL_PREFERRED | MPOL_F_STATIC_NODES;
+
+	return of->state.policy_modes[0] == mode && of->state.policy_nodes[0] == 1 << 0 &&
+	       of->state.policy_modes[1] == mode && of->state.policy_nodes[1] == 1 << 3;
+}
+
 static void step_policy_preferred(struct step *step)
 {
 	step->mode = POLICY_MODE_PREFERRED;
@@ -212,6 +227,7 @@ static const struct scene scenes[] = {
 	{"policy, preferred", STEP_KIND_MEMORY_POLICY, step_policy_preferred, is_policy_preferred,
 	 60},
 	{"policy by cells", STEP_KIND_MEMORY_POLICY, step_policy_cells, is_policy_mapped, 60},
+	{"policy, loose", STEP_KIND_MEMORY_POLICY, step_policy_loose, is_policy_loose, 60},
 	{"move by map", STEP_KIND_MOVE_PAGES, step_move_map, is_moved, 80},
 	{"move to a node", STEP_KIND_MOVE_PAGES, step_move_to, is_moved_to, 80},
 	{"move by cells", STEP_KIND_MOVE_PAGES, step_move_cells, is_moved, 80},
@@ -443,20 +459,57 @@ static void test_cpuset(void)
 
 static void test_policy(void)
 {
-	for (size_t i = 3; i < 6; i++)
-		run_scene(&scenes[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
+		if (scenes[i].kind == STEP_KIND_MEMORY_POLICY)
+			run_scene(&scenes[i]);
+}
+
+/* What is held loosely while its pages move is bound after, each part to the nodes that it has by then. */
+static void test_bound_again(void)
+{
+	struct job_fixture *fixture = &world.fixture;
+	struct step *step = &fixture->job.step;
+
+	fault_world_init(&world);
+	step->kind = STEP_KIND_MEMORY_POLICY;
+	step_policy_loose(step);
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	CHECK_TRUE(is_policy_loose(&world));
+	step->loose = false;
+	memset(step->map, -1, sizeof(step->map));
+	job_fixture_run(fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_TRUE(is_policy_mapped(&world));
+	job_fixture_run(fixture, WORKER_JOB_UNDO);
+	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_TRUE(is_policy_loose(&world));
+	/* Several nodes need another mode; and who wants it preferred wants it without the sign. */
+	step->by_map = false;
+	step->mode = POLICY_MODE_BIND;
+	step->nodes = 1 << 0 | 1 << 3;
+	step->loose = true;
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	CHECK_INT(world.state.policy_modes[0], MPOL_PREFERRED_MANY | MPOL_F_STATIC_NODES);
+	CHECK_INT(world.state.policy_nodes[1], 1 << 0 | 1 << 3);
+	step->mode = POLICY_MODE_PREFERRED;
+	step->nodes = 1 << 3;
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	CHECK_TRUE(is_policy_preferred(&world));
+	forget_result();
+	fault_world_done(&world);
 }
 
 static void test_move(void)
 {
-	for (size_t i = 6; i < ARRAY_SIZE(scenes); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
 		if (scenes[i].kind == STEP_KIND_MOVE_PAGES)
 			run_scene(&scenes[i]);
 }
 
 static void test_lazy(void)
 {
-	for (size_t i = 6; i < ARRAY_SIZE(scenes); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
 		if (scenes[i].kind == STEP_KIND_LAZY)
 			run_scene(&scenes[i]);
 }
@@ -519,6 +572,7 @@ int main(void)
 		{"pool", test_pool},
 		{"cpuset", test_cpuset},
 		{"policy", test_policy},
+		{"bound again", test_bound_again},
 		{"move", test_move},
 		{"lazy", test_lazy},
 		{"survey", test_survey},

@@ -107,7 +107,20 @@ static void test_policy_and_cpuset(void)
 	CHECK_INT(survey->policy_mode, POLICY_MODE_BIND);
 	CHECK_INT(survey->cpuset_mems, 1 << 2);
 	CHECK_INT(survey->cpuset_limit, 1 << 1 | 1 << 2);
+	CHECK_TRUE(!survey->loose);
 	free(survey);
+	/* Of a move that was cut short: it belongs bound. What libvirt prefers has no flag. */
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/proc/%d/numa_maps", (int)getpid());
+		fixture_tree_write(&fixture->tree, path, i ? "7f0000000000 prefer=static:1 file=/memfd N2=1024\n"
+							   : "7f0000000000 prefer:1 file=/memfd N2=1024\n");
+		survey = run(fixture);
+		CHECK_INT(survey->loose, i);
+		CHECK_INT(survey->policy_mode, i ? POLICY_MODE_BIND : POLICY_MODE_PREFERRED);
+		CHECK_INT(survey->backings[0].policy_mode, survey->policy_mode);
+		CHECK_INT(survey->policy_nodes, 1 << 1);
+		free(survey);
+	}
 	teardown(fixture);
 }
 

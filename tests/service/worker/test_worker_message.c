@@ -233,7 +233,7 @@ static void test_survey(void)
 	survey->vfio = true;
 	survey->locked = true;
 	survey->encrypted = true;
-	survey->balancing = true;
+	survey->balancing = survey->loose = true;
 	survey->pinned_bytes = 6;
 	survey->private_bytes = 7;
 	survey->transparent_huge_bytes = 8;
