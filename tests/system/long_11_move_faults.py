@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from ballast import Ballast, FINAL, SOCKET  # noqa: E402
-from testbed import evidence  # noqa: E402
+from testbed import evidence, memory_peer  # noqa: E402
 from testbed.guest import Cell, Guest, VirtioMem, start_guests  # noqa: E402
 from testbed.neighbour import Neighbour  # noqa: E402
 from testbed.story import (Cases, booted_host, check, check_at_least, check_at_most, check_equal, main,  # noqa: E402
@@ -57,14 +57,6 @@ class Scene:
         check(operation["state"] not in FINAL, f"a slow move has not ended yet: {told(operation)}")
         return operation
 
-    def wait_still(self, identity):
-        """Until the last call of a paused mover is over."""
-        def is_still():
-            before = self.moved(self.ballast.operation(identity))
-            time.sleep(1)
-            return self.moved(self.ballast.operation(identity)) == before
-        wait_for(is_still, 20, "a paused move to stand still")
-
     @staticmethod
     def moved(operation):
         return operation["progress"]["done_bytes"]
@@ -91,6 +83,12 @@ class Scene:
                 self.ballast.ctl("cancel", operation["id"], "--undo", "no", check=False)
         if self.guest.state == "paused":
             self.host.virsh("resume", self.guest.name)
+
+
+def nodes_of(mems):
+    """The nodes of the kernel's list "1-2,4", as words."""
+    spans = [span.split("-") for span in mems.split(",") if span]
+    return {str(node) for span in spans for node in range(int(span[0]), int(span[-1]) + 1)}
 
 
 def seconds(time_text):
@@ -226,30 +224,83 @@ def exited(scene):
 
 @contextlib.contextmanager
 def filled_node(host, node, spare_mib):
-    """A host process' memory takes all of a node but so much."""
+    """A pool of huge pages has all of a node but so much."""
+    had = evidence.hugepages(host, node)[0]
     free = evidence.node_meminfo(host, node)["MemFree"] // MIB - spare_mib
-    host.run(f"mkdir -p /run/filler && mount -t tmpfs -o mpol=bind:{node},size={free + 1}m filler /run/filler && "
-             f"dd if=/dev/zero of=/run/filler/file bs=1M count={free} status=none", timeout=120)
+    evidence.set_hugepages(host, node, had + free // 2)
     try:
+        check_at_most(evidence.node_meminfo(host, node)["MemFree"], 2 * spare_mib * MIB, f"bytes free of node {node}")
         yield
     finally:
-        host.run("umount /run/filler")
+        evidence.set_hugepages(host, node, had)
 
 
 def destination_fills_up(scene):
+    """What the guest touches meanwhile finds a page elsewhere, although the guest is strict; what has not moved is told."""
+    guest, host = scene.guest, scene.host
+    source, spare = 3 - scene.away(), 24
+    guest.resize(64)
     identity = scene.begin(3)
-    # It stands still meanwhile, so that it does not take what the filler has counted on: the guest would be killed for it.
     scene.ballast.ctl("pause", identity)
-    scene.wait_still(identity)
-    with filled_node(scene.host, 3, 64):
+    with filled_node(host, 3, spare):
+        check_equal(evidence.guest_policies(guest), {"prefer=static:3"}, "policies while pages move")
+        guest.pattern_start(48, name="new")
+        has = evidence.guest_bytes_by_node(guest)
+        check_equal(evidence.kernel_log(host, "oom-kill"), [], "processes killed for want of memory")
         scene.ballast.ctl("resume", identity)
         operation = scene.end(identity, ("incomplete",), 240)
         check("no_room" in codes(operation), f"the reason is that there is no room: {told(operation)}")
         scene.told_to_the_byte(operation, 3)
-        scene.tell(f"destination full: {told(operation)}")
+        # Where nothing is free it is not bound, and may go where it came from.
+        check("no_room" in {warning["code"] for warning in operation["warnings"]}, f"that it is told: {operation['warnings']}")
+        check_equal(evidence.guest_policies(guest), {"prefer=static:3"}, "policies of a guest that does not fit")
+        check_equal(scene.ballast.guest(guest.name)["placement"]["policy"], {"mode": "bind", "nodes": [3], "loose": True},
+                    "the policy that is told")
+        check({str(source), "3"} <= {node for mems in evidence.cpusets(guest).values() for node in nodes_of(mems)},
+              f"it may use its old node: {evidence.cpusets(guest)}")
+        scene.tell(f"destination full: {told(operation)}; with new memory it was on {has}, then {evidence.mib_by_node(guest)}")
     # What is left goes when there is room again.
-    scene.ballast.ctl("move", scene.guest.name, "--to", 3, "--timeout", "120")
+    scene.ballast.ctl("move", guest.name, "--to", 3, "--timeout", "120")
     check_equal(scene.bytes_off(3), 0, "bytes left by the next move")
+    check_equal(evidence.guest_policies(guest), {"bind:3"}, "policies after the next move")
+    check_equal(guest.pattern_stop("new")["errors"], 0, "pattern errors in new memory")
+    guest.resize(0)
+
+
+def not_a_page(scene):
+    """None of what is to move can: it has failed, and what was changed for it is put back."""
+    guest, node = scene.guest, scene.away()
+    source = 3 - node
+    with memory_peer.Peer(guest, "hold", 256):
+        identity = scene.ballast.ctl("move", guest.name, "--to", node, "--detach").out.strip()
+        operation = scene.end(identity, ("incomplete",))
+        check_equal(codes(operation), {"page_busy"}, "why pages stayed")
+        before, pins = scene.placement(), scene.host.virsh("vcpupin", guest.name).out
+        identity = scene.ballast.ctl("move", guest.name, "--map", f"{source}:3", "--cpus", "--detach").out.strip()
+        operation = scene.end(identity, ("failed",))
+        steps = {step["kind"] for step in operation["steps"]}
+        check({"cpuset", "memory_policy", "cpus", "move"} <= steps, f"there was something to put back: {steps}")
+        check_equal([(r["code"], r["bytes"]) for r in operation["remainder"]], [("page_busy", 256 * 1024)],
+                    "what stayed, and why")
+        check_equal(scene.placement(), before, "placement after a move of which not one page came")
+        check_equal(scene.host.virsh("vcpupin", guest.name).out, pins, "pins of the vCPUs")
+    scene.tell(f"not one page came: {told(operation)}")
+
+
+def lazy_worker_killed(scene):
+    """The one that watches pages follow their CPUs: its leave for AutoNUMA is taken back, and the rest is moved."""
+    guest, node = scene.guest, scene.away()
+    identity = scene.ballast.ctl("move", guest.name, "--to", node, "--lazy", "--timeout", "120", "--detach").out.strip()
+    wait_for(lambda: any(policy.startswith("bind=") for policy in evidence.guest_policies(guest)), 30,
+             "pages to be left to touch")
+    scene.going_on(identity)
+    scene.host.run(["kill", "-9", *map(str, scene.ballast.workers())])
+    operation = scene.end(identity, ("succeeded",))
+    check_equal([step["state"] for step in operation["steps"] if step["kind"] == "lazy"], ["partial"],
+                f"what became of the step: {told(operation)}")
+    check_equal(scene.bytes_off(node), 0, "bytes left")
+    check_equal(evidence.guest_policies(guest), {f"bind:{node}"}, "policies after a lazy move whose worker was killed")
+    scene.tell(f"lazy worker killed: {told(operation)}")
 
 
 def saved(scene):
@@ -295,23 +346,23 @@ def nothing_leaked(scene, pid, baseline):
 
 
 # What happens to which guest, in this order.
-FAULTS = [(1, fault) for fault in (saved, destination_fills_up, migrated)] + \
-    [(0, fault) for fault in (pause_resume_cancel, cancel_without_undo, cancel_before_pages, suspended, worker_killed,
-                              hotplug, exited)]
+FAULTS = [(1, fault) for fault in (saved, migrated)] + \
+    [(0, fault) for fault in (destination_fills_up, pause_resume_cancel, cancel_without_undo, cancel_before_pages, suspended,
+                              worker_killed, lazy_worker_killed, not_a_page, hotplug, exited)]
 
 
 @story(11, "a move whose guest, destination, worker or caller gets in its way ends in time, with the truth", limit_s=900)
 def move_faults(tell):
     with booted_host(dimms=[Dimm("dimm1", 3, 512)]) as host:
-        guests = [Guest(host, "g1", cells=[Cell(192, 2)], vcpus_now=1, nodes="1", virtio_mem=[VirtioMem(256)]),
-                  Guest(host, "g2", 256, nodes="1")]
+        guests = [Guest(host, "g1", cells=[Cell(192, 2)], vcpus_now=1, nodes="1", virtio_mem=[VirtioMem(128)]),
+                  Guest(host, "g2", 192, nodes="1")]
         start_guests(*guests)
         ballast = Ballast(host, {"limits": {"reserve": "64MiB"}})
         ballast.start()
         neighbour = Neighbour(host)
         ballast.wait_agent("g1", "g2")
         for guest in guests:
-            guest.pattern_start(48, pace_us=500)
+            guest.pattern_start(24, pace_us=500)
         pid = ballast.pid
         baseline = descriptors(host, pid)[0]
         scenes = [Scene(host, ballast, guest, neighbour, tell) for guest in guests]

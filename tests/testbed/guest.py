@@ -379,7 +379,7 @@ class Guest:
     def attach_memory(self, device):
         """Plugs a VirtioMem in while the guest runs."""
         self.host.run(["virsh", "-q", "attach-device", self.name, "/dev/stdin", "--live"],
-                      stdin=self._virtio_mem_xml(device))
+                      stdin=self.virtio_mem_xml(device))
         self.virtio_mem.append(device)
 
     # XML
