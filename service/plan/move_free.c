@@ -130,7 +130,7 @@ static bool report_next(struct mover *mover)
 struct taking {
 	uint64_t bytes[SNAPSHOT_DEVICES_MAX]; /* of each device */
 	uint64_t sum;
-	uint64_t saved; /* of copying, at most */
+	uint64_t saved; /* of copying, as it is to be expected */
 };
 
 /* Without its guest-physical place a device's blocks cannot be told from those of others. */
@@ -180,7 +180,10 @@ static struct taking could_take(const struct mover *mover)
 				(uint64_t)((double)most * ((double)has / (double)plugged)) / unit * unit;
 		taking.sum += taking.bytes[i];
 	}
-	taking.saved = plan_min(taking.saved, taking.sum);
+	/* Nobody knows whether those are the blocks that the host has pages for. */
+	if (taking.sum < agent->memory_free_bytes + taken)
+		taking.saved = (uint64_t)((double)taking.saved *
+					  ((double)taking.sum / (double)(agent->memory_free_bytes + taken)));
 	if (taking.saved < TAKE_LEAST_BYTES)
 		memset(&taking, 0, sizeof(taking));
 	return taking;

@@ -109,6 +109,21 @@ static void without_the_consent_it_is_a_hint(void)
 	world_done(&world);
 }
 
+/* Of free memory that the host has pages for only in part, as much as the share of it that may go. */
+static void what_it_saves_is_no_more_than_is_to_be_expected(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->node_bytes[1] = guest->resident_bytes = 2260 * MIB;
+	world.wish.allow = 0;
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.count, 1);
+	/* 900 of 1200 MiB are resident, and 768 may go. */
+	CHECK_INT(world.decision.warnings.items[0].bytes, 576 * MIB);
+	world_done(&world);
+}
+
 /* Each of these forbids it, or leaves too little to be worth it. */
 static void who_may_not_be_shrunk_is_not(void)
 {
@@ -561,6 +576,7 @@ static void the_digest_stands_while_the_guest_breathes(void)
 static const struct unit_case cases[] = {
 	{"free memory is out while the rest moves", free_memory_is_out_while_the_rest_moves},
 	{"without the consent it is a hint", without_the_consent_it_is_a_hint},
+	{"what it saves is no more than is to be expected", what_it_saves_is_no_more_than_is_to_be_expected},
 	{"who may not be shrunk is not", who_may_not_be_shrunk_is_not},
 	{"the size comes back in every ending", the_size_comes_back_in_every_ending},
 	{"who is shut out gets its size back", who_is_shut_out_gets_its_size_back},
