@@ -615,13 +615,15 @@ void move_job_run(struct job_context *context)
 {
 	struct move_work *work = new_work(context);
 	uint64_t total = 0, left = 0, left_bytes[SNAPSHOT_NODES_MAX];
+	bool is_explained;
 	char object[96];
 	int rc;
 
 	if (!work)
 		return;
 	rc = run_move(work, &total, left_bytes);
-	if (!rc) {
+	is_explained = !rc;
+	if (is_explained) {
 		explain_unknown_cells(work);
 		explain_all(work, left_bytes);
 		rc = move_unmapped(work);
@@ -641,7 +643,7 @@ void move_job_run(struct job_context *context)
 		close_work(work);
 		return;
 	}
-	if (rc && work->crew)
+	if (rc && !is_explained && work->crew)
 		left = left_after_stop(work, total);
 	if (!guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), left,

@@ -915,8 +915,13 @@ static void test_no_byte_without_a_reason(void)
 #define UNMAPPED_AT	 2000
 
 struct file_guest {
+	struct job_fixture fixture;
 	struct page_move_ops ops;
 	pthread_mutex_t lock;
+	struct sysroot *sysroot; /* owned */
+	int fd;			 /* owned */
+	pid_t pid;
+	bool cancels; /* with the first call for pages that only the file has */
 	uint64_t guest_pages, own_pages;
 };
 
@@ -924,6 +929,7 @@ struct file_guest {
 static long note_move(void *user, pid_t pid, size_t count, void *const *addresses, const int *nodes, int *status)
 {
 	struct file_guest *guest = user;
+	const volatile enum worker_control_state *stop = &guest->fixture.context.stop;
 
 	pthread_mutex_lock(&guest->lock);
 	if (pid)
@@ -931,6 +937,11 @@ static long note_move(void *user, pid_t pid, size_t count, void *const *addresse
 	else
 		guest->own_pages += count;
 	pthread_mutex_unlock(&guest->lock);
+	if (!pid && guest->cancels) {
+		guest->fixture.control.is_cancelled = true;
+		while (*stop == WORKER_CONTROL_GO)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
 	for (size_t i = 0; i < count; i++)
 		status[i] = nodes[i];
 	return 0;
@@ -966,59 +977,91 @@ static pid_t start_file_guest(int fd)
 	return pid;
 }
 
-static void test_pages_in_no_page_table(void)
+/* NULL where this machine does not let us. */
+static struct file_guest *setup_file_guest(void)
 {
-	struct job_fixture *fixture = calloc(1, sizeof(*fixture));
-	struct file_guest guest = {.ops = {.move = note_move, .now_ns = no_time}};
 	CLEANUP(backing_window_freep) struct backing_window *window = NULL;
-	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
-	CLEANUP_CLOSE int fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
+	struct file_guest *guest;
 	uint64_t start_time;
-	struct stat status;
 	char page[4096] = "file";
-	pid_t pid;
 
-	job_fixture_init(fixture, STEP_KIND_MOVE_PAGES);
 	if (geteuid() != 0 || backing_window_new(&window)) {
 		printf("# pages in no page table: needs root and a userfaultfd\n");
-		job_fixture_done(fixture);
-		free(fixture);
-		return;
+		return NULL;
 	}
 	/* The guest must not inherit it. */
 	window = backing_window_free(window);
-	guest.ops.user = &guest;
-	pthread_mutex_init(&guest.lock, NULL);
-	CHECK_INT(ftruncate(fd, FILE_PAGES * 4096), 0);
-	pid = start_file_guest(fd);
+	guest = calloc(1, sizeof(*guest));
+	job_fixture_init(&guest->fixture, STEP_KIND_MOVE_PAGES);
+	guest->ops = (struct page_move_ops){.move = note_move, .now_ns = no_time, .user = guest};
+	pthread_mutex_init(&guest->lock, NULL);
+	guest->fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
+	CHECK_INT(ftruncate(guest->fd, FILE_PAGES * 4096), 0);
+	guest->pid = start_file_guest(guest->fd);
 	for (size_t i = 0; i < UNMAPPED_PAGES; i++)
-		CHECK_INT(pwrite(fd, page, sizeof(page), (off_t)(UNMAPPED_AT + 2 * i) * 4096), sizeof(page));
-	CHECK_INT(sysroot_new("/", &sysroot), 0);
-	CHECK_INT(process_identity_read_start_time(sysroot, pid, &start_time), 0);
-	fixture->context.sysroot = sysroot;
-	fixture->context.move_ops = &guest.ops;
-	fixture->job.process = (struct worker_process){pid, start_time};
-	fixture->job.ram_size_count = 1;
-	fixture->job.ram_sizes[0] = FILE_PAGES * 4096;
-	fixture->job.step.by_map = true;
+		CHECK_INT(pwrite(guest->fd, page, sizeof(page), (off_t)(UNMAPPED_AT + 2 * i) * 4096), sizeof(page));
+	CHECK_INT(sysroot_new("/", &guest->sysroot), 0);
+	CHECK_INT(process_identity_read_start_time(guest->sysroot, guest->pid, &start_time), 0);
+	guest->fixture.context.sysroot = guest->sysroot;
+	guest->fixture.context.move_ops = &guest->ops;
+	guest->fixture.job.process = (struct worker_process){guest->pid, start_time};
+	guest->fixture.job.ram_size_count = 1;
+	guest->fixture.job.ram_sizes[0] = FILE_PAGES * 4096;
+	guest->fixture.job.step.by_map = true;
 	/* From wherever this machine has put them. */
 	for (int node = 0; node < 8; node++)
-		fixture->job.step.map[node] = 60;
-	fixture->job.step.workers = 2;
-	job_fixture_run(fixture, WORKER_JOB_STEP);
+		guest->fixture.job.step.map[node] = 60;
+	guest->fixture.job.step.workers = 2;
+	return guest;
+}
+
+static void teardown_file_guest(struct file_guest *guest)
+{
+	kill(guest->pid, SIGKILL);
+	waitpid(guest->pid, NULL, 0);
+	pthread_mutex_destroy(&guest->lock);
+	job_fixture_done(&guest->fixture);
+	sysroot_free(guest->sysroot);
+	close(guest->fd);
+	free(guest);
+}
+
+static void test_pages_in_no_page_table(void)
+{
+	struct file_guest *guest = setup_file_guest();
+	struct stat status;
+
+	if (!guest)
+		return;
+	job_fixture_run(&guest->fixture, WORKER_JOB_STEP);
 	/* The same pages in each of the passes; those of the file once. */
-	CHECK_TRUE(guest.guest_pages > 0 && guest.guest_pages % MAPPED_PAGES == 0);
-	CHECK_INT(guest.own_pages, UNMAPPED_PAGES);
-	CHECK_INT(fstat(fd, &status), 0);
+	CHECK_TRUE(guest->guest_pages > 0 && guest->guest_pages % MAPPED_PAGES == 0);
+	CHECK_INT(guest->own_pages, UNMAPPED_PAGES);
+	CHECK_INT(fstat(guest->fd, &status), 0);
 	CHECK_INT(status.st_blocks * 512, (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
 	/* They lie where they lay: that is said of both. */
-	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_PARTIAL);
-	CHECK_INT(remainder_list_bytes(&fixture->result.remainder), (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
-	pthread_mutex_destroy(&guest.lock);
-	job_fixture_done(fixture);
-	free(fixture);
+	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	teardown_file_guest(guest);
+}
+
+/* Cancelled after what is mapped has been told: that is not told again. */
+static void test_cancelled_in_the_file(void)
+{
+	struct file_guest *guest = setup_file_guest();
+	const struct remainder *remainder;
+
+	if (!guest)
+		return;
+	guest->cancels = true;
+	job_fixture_run(&guest->fixture, WORKER_JOB_STEP);
+	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	remainder = job_fixture_remainder(&guest->fixture, REMAINDER_CANCELLED);
+	CHECK_TRUE(remainder && remainder->bytes == 0);
+	remainder = job_fixture_remainder(&guest->fixture, REMAINDER_NOT_MAPPED);
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder) - (remainder ? remainder->bytes : 0),
+		  MAPPED_PAGES * 4096);
+	teardown_file_guest(guest);
 }
 
 static void test_survey(void)
@@ -1125,6 +1168,7 @@ int main(void)
 		{"swapped", test_swapped},
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
 		{"pages_in_no_page_table", test_pages_in_no_page_table},
+		{"cancelled_in_the_file", test_cancelled_in_the_file},
 		{"survey", test_survey},
 		{"cells_by_size_and_order", test_cells_by_size_and_order},
 	};
