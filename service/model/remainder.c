@@ -61,7 +61,7 @@ static const struct {
 				     "look at the cpuset of the guest"},
 	[REMAINDER_NOT_MAPPED] = {"not_mapped",
 				  "Pages are in the guest's memory file but not mapped by QEMU.",
-				  "ask again when the guest has touched them"},
+				  "ask again"},
 	[REMAINDER_SWAPPED] =
 		{"swapped", "Pages are swapped out; they return to a node when they are touched.",
 		 "make the guest touch them or turn swap off"},

@@ -109,6 +109,24 @@ static void map_to_nodes(const struct plan_input *input, const struct snapshot_g
 	map_by_room(input, guest, goal, sources);
 }
 
+/* What only the guest's files have may be on any node, also where nothing else of it is: no source for that, but a way. */
+static void map_unseen(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *goal)
+{
+	const struct step *first = first_move(input);
+	uint64_t taken[SNAPSHOT_NODES_MAX] = {0}, nodes = plan_memory_nodes(input->snapshot) & ~goal->to_nodes;
+
+	for (; nodes; nodes &= nodes - 1) {
+		int node = plan_first_node(nodes);
+
+		if (goal->map[node] >= 0)
+			continue;
+		goal->map[node] = first && first->by_map && first->map[node] >= 0
+					  ? first->map[node]
+					  : (int8_t)best_destination(input, guest, goal->to_nodes, taken, node,
+								     guest->unmapped_bytes);
+	}
+}
+
 /* Where every cell of the guest goes to one node, cells do not matter; else 0. */
 static uint64_t one_node_of_cells(const struct snapshot_guest *guest, const struct wish_move *wish)
 {
@@ -232,6 +250,8 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 		goal.opaque = true;
 		goal.left_bytes = opaque_left(input, goal.left_bytes);
 	}
+	if (goal.to_nodes && guest->unmapped_bytes)
+		map_unseen(input, guest, &goal);
 	*ret_goal = goal;
 }
 

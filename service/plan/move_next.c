@@ -389,10 +389,12 @@ static bool pages_next(struct mover *mover)
 	const struct plan_input *input = mover->input;
 	const struct step_record *last = plan_last(input, STEP_KIND_MOVE_PAGES);
 	const struct wish_move *wish = &input->wish->move;
-	bool first = !last;
+	bool first = !last, unseen;
 	struct step step;
 
-	if (mover->goal.left_bytes == 0 && !(first && mover->goal.opaque))
+	/* Of what only its files have it is not known where it is until a pass has gone over them. */
+	unseen = mover->goal.destinations && mover->guest->unmapped_bytes && (!last || move_remainder_is_cut(last));
+	if (mover->goal.left_bytes == 0 && !(first && mover->goal.opaque) && !unseen)
 		return false;
 	if (last && ((last->bytes_done == 0 && !plan_was_cut(last)) ||
 		     plan_tried(input, STEP_KIND_MOVE_PAGES) >= PASSES_MAX))

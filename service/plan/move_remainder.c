@@ -218,6 +218,25 @@ bool move_remainder_is_unseen(enum remainder_code code)
 	return code == REMAINDER_NOT_MAPPED || code == REMAINDER_SWAPPED;
 }
 
+bool move_remainder_is_cut(const struct step_record *record)
+{
+	static const enum remainder_code cuts[] = {
+		REMAINDER_CANCELLED, REMAINDER_DEADLINE,    REMAINDER_MIGRATION_JOB, REMAINDER_USERFAULTFD,
+		REMAINDER_RESTARTED, REMAINDER_WORKER_DIED, REMAINDER_KERNEL_STUCK,
+	};
+
+	if (record->state == STEP_STATE_DONE)
+		return false;
+	for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++)
+		if (remainder_list_has(&record->remainder, cuts[i]))
+			return true;
+	/* What ended it as a whole it tells without bytes. */
+	for (size_t i = 0; i < record->remainder.count; i++)
+		if (!record->remainder.items[i].bytes)
+			return true;
+	return record->remainder.count == 0;
+}
+
 void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why)
 {
 	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
@@ -240,6 +259,14 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 		move_remainder_unseen(mover);
 }
 
+static bool tells_unseen(const struct step_record *record)
+{
+	for (size_t i = 0; i < record->remainder.count; i++)
+		if (move_remainder_is_unseen(record->remainder.items[i].code) && record->remainder.items[i].bytes)
+			return true;
+	return false;
+}
+
 void move_remainder_unseen(struct mover *mover)
 {
 	const struct step_record *last = plan_last(mover->input, STEP_KIND_MOVE_PAGES);
@@ -252,6 +279,12 @@ void move_remainder_unseen(struct mover *mover)
 		remainder_list_add(list, REMAINDER_PRIVATE_MEMORY, mover->object,
 				   guest->private_bytes, NULL,
 				   "its private memory (guest_memfd) cannot be moved");
+	/* No pass has come to its files, and none has said what is left of them. */
+	if (file_only && (!last || (move_remainder_is_cut(last) && !tells_unseen(last)))) {
+		remainder_list_add(list, REMAINDER_NOT_MAPPED, mover->object, file_only, "ask again",
+				   "in the guest's memory file, in no page table: no pass over it came to its end");
+		file_only = 0;
+	}
 	for (size_t i = 0; last && i < last->remainder.count; i++) {
 		struct remainder entry = last->remainder.items[i];
 		uint64_t own = entry.code == REMAINDER_SWAPPED ? plan_min(entry.bytes, swapped) : 0;

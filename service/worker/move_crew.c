@@ -152,6 +152,7 @@ static int visit_part(struct member *member, const struct page_survey_run *run, 
 static int visit(struct member *member, const struct move_piece *piece, const struct page_survey_run *run)
 {
 	const struct move_crew_options *options = &member->crew->options;
+	const struct guest_range *range = &options->view->map.ranges[piece->index];
 	struct page_survey_run part = *run;
 	uint64_t bytes = run->end - run->start;
 	int rc = 0;
@@ -160,8 +161,10 @@ static int visit(struct member *member, const struct move_piece *piece, const st
 		member->found.swapped_bytes += bytes;
 	if (run->state != PAGE_SURVEY_PRESENT || run->node_id < 0 || run->node_id >= SNAPSHOT_NODES_MAX)
 		return 0;
-	if (options->view->map.ranges[piece->index].backing == GUEST_BACKING_MEMFD)
+	if (range->backing == GUEST_BACKING_MEMFD)
 		member->found.shared_bytes[run->node_id] += bytes;
+	else if (range->backing == GUEST_BACKING_HUGETLB && range->is_shared)
+		member->found.hugetlb_bytes += bytes;
 	for (; !rc && part.start < run->end; part.start = part.end) {
 		struct move_place place;
 
@@ -463,6 +466,7 @@ static int run(struct move_crew *crew, const struct move_piece *pieces, size_t c
 			crew->found.shared_bytes[node] += found->shared_bytes[node];
 			crew->found.unmapped_bytes[node] += found->unmapped_bytes[node];
 		}
+		crew->found.hugetlb_bytes += found->hugetlb_bytes;
 		crew->found.swapped_bytes += found->swapped_bytes;
 		crew->found.stray_bytes += found->stray_bytes;
 	}

@@ -43,6 +43,7 @@ enum move_heat { MOVE_HEAT_ANY, MOVE_HEAT_COLD, MOVE_HEAT_HOT };
 struct move_found {
 	uint64_t left_bytes[SNAPSHOT_NODES_MAX];   /* has a destination, and is not there */
 	uint64_t shared_bytes[SNAPSHOT_NODES_MAX]; /* all of the guest's memfd memory */
+	uint64_t hugetlb_bytes; /* all of its hugetlb memory that is shared */
 	uint64_t swapped_bytes;
 	uint64_t stray_bytes; /* see move_place */
 	/* Of move_crew_move_unmapped(): in memory, has a destination, and is not there. */

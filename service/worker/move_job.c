@@ -386,11 +386,16 @@ static void explain_unknown_cells(struct move_work *work)
 				"which cell a part of its memory is cannot be told");
 }
 
-/* What the files behind the guest's shared memory hold, swapped pages included. 0 where that cannot be told. */
-static uint64_t held_bytes(struct move_work *work)
+/* What the files behind the guest's shared memory hold; of a memfd swapped pages, too. */
+struct held {
+	uint64_t memfd_bytes, hugetlb_bytes;
+	int error; /* of a file that could not be asked */
+};
+
+static struct held read_held(struct move_work *work)
 {
 	const struct guest_map *map = &work->view.map;
-	uint64_t held = 0;
+	struct held held = {0};
 
 	for (size_t i = 0; i < map->count; i++) {
 		const struct guest_range *range = &map->ranges[i];
@@ -400,78 +405,121 @@ static uint64_t held_bytes(struct move_work *work)
 
 		for (size_t n = 0; n < i; n++)
 			is_first &= map->ranges[n].inode != range->inode || map->ranges[n].device != range->device;
-		if (range->backing != GUEST_BACKING_MEMFD || !is_first)
+		if (!is_first || (range->backing != GUEST_BACKING_MEMFD &&
+				  (range->backing != GUEST_BACKING_HUGETLB || !range->is_shared)))
 			continue;
 		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range);
+		/* It was unplugged meanwhile. */
+		if (fd == -ENOENT || fd == -ESTALE)
+			continue;
 		if (fd < 0 || fstat(fd, &status))
-			return 0;
-		held += (uint64_t)status.st_blocks * 512;
+			held.error = fd < 0 ? fd : -errno;
+		else if (range->backing == GUEST_BACKING_MEMFD)
+			held.memfd_bytes += (uint64_t)status.st_blocks * 512;
+		else
+			held.hugetlb_bytes += (uint64_t)status.st_blocks * 512;
 	}
 	return held;
 }
 
+static void tell_not_mapped(struct move_work *work, const char *object, uint64_t bytes, const char *more)
+{
+	remainder_list_add(&work->context->result->remainder, REMAINDER_NOT_MAPPED, object, bytes, NULL,
+			   "in the guest's memory file, in no page table%s", more);
+}
+
+/* The same by node, as the cgroup counts it: all, less what is mapped there. 0 or -errno. */
+static int read_unmapped(struct move_work *work, const uint64_t *shared_bytes, uint64_t *ret_bytes)
+{
+	const struct job_context *context = work->context;
+	CLEANUP_FREE struct cgroup_memory_stat *stat = calloc(1, sizeof(*stat));
+	char path[CGROUP_MEMORY_PATH_SIZE];
+	int rc = stat ? cgroup_memory_read_path(context->sysroot, context->job->process.pid, path) : -ENOMEM;
+
+	if (rc)
+		return rc;
+	cgroup_memory_guest_path(path);
+	rc = cgroup_memory_read_stat(context->sysroot, path, stat);
+	for (int node = 0; !rc && node < SNAPSHOT_NODES_MAX; node++)
+		ret_bytes[node] =
+			stat->shmem_bytes[node] > shared_bytes[node] ? stat->shmem_bytes[node] - shared_bytes[node] : 0;
+	return rc;
+}
+
 /*
  * Pages that are in the guest's shared memory but in no page table, where there is no way to move them: the files say how
- * many there are; the cgroup's count by node, less what is mapped there, says where.
+ * many there are; the cgroup's count says where, of those that its own processes made.
  */
 static void explain_unmapped(struct move_work *work, const uint64_t *shared_bytes, uint64_t unmapped)
 {
-	struct job_context *context = work->context;
-	CLEANUP_FREE struct cgroup_memory_stat *stat = calloc(1, sizeof(*stat));
-	char path[CGROUP_MEMORY_PATH_SIZE], object[96];
+	const struct step *step = &work->context->job->step;
+	uint64_t by_node[SNAPSHOT_NODES_MAX] = {0};
+	bool is_known = step->by_map && read_unmapped(work, shared_bytes, by_node) == 0;
+	char object[96];
 
-	if (!stat || !context->job->step.by_map ||
-	    cgroup_memory_read_path(context->sysroot, context->job->process.pid, path))
-		return;
-	cgroup_memory_guest_path(path);
-	if (cgroup_memory_read_stat(context->sysroot, path, stat))
-		return;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		uint64_t bytes = stat->shmem_bytes[node] > shared_bytes[node]
-					 ? stat->shmem_bytes[node] - shared_bytes[node]
-					 : 0;
+	for (int node = 0; is_known && node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t bytes = by_node[node] < unmapped ? by_node[node] : unmapped;
 
 		/* The counts are taken one after the other while the guest runs: less is noise. */
-		if (context->job->step.map[node] < 0 || context->job->step.map[node] == node ||
-		    bytes < SIZE_TEXT_MIB)
+		if (bytes < SIZE_TEXT_MIB)
 			continue;
+		unmapped -= bytes;
 		snprintf(object, sizeof(object), "node %d", node);
-		remainder_list_add(&context->result->remainder, REMAINDER_NOT_MAPPED, object,
-				   bytes < unmapped ? bytes : unmapped, NULL,
-				   "in the guest's memory file, in no page table");
+		if (step->map[node] >= 0 && step->map[node] != node)
+			tell_not_mapped(work, object, bytes, "");
 	}
+	if (unmapped && (!is_known || unmapped >= SIZE_TEXT_MIB))
+		tell_not_mapped(work, job_context_guest(work->context, object), unmapped,
+				"; on which node is not known");
+}
+
+/* What the pass over the files left. */
+static void explain_files(struct move_work *work)
+{
+	uint64_t left[SNAPSHOT_NODES_MAX];
+
+	if (is_crossing(work))
+		left_by_tally(move_crew_tally(work->crew), left);
+	else
+		memcpy(left, move_crew_found(work->crew)->unmapped_bytes, sizeof(left));
+	explain_all(work, left);
 }
 
 /* Pages that the guest's page table does not have: those of its files, and those that are swapped out. */
 static int move_unmapped(struct move_work *work)
 {
 	struct move_found seen = *move_crew_found(work->crew);
-	uint64_t held = held_bytes(work), mapped = sum(seen.shared_bytes), swapped = seen.swapped_bytes;
+	struct held held = read_held(work);
+	uint64_t mapped = sum(seen.shared_bytes), swapped = seen.swapped_bytes, moved = move_crew_moved_bytes(work->crew);
 	char object[96];
 	int rc = 0;
 
-	if (held > mapped) {
+	job_context_guest(work->context, object);
+	if (held.memfd_bytes > mapped) {
 		rc = move_crew_move_unmapped(work->crew, work->pieces, work->piece_count);
+		moved = move_crew_moved_bytes(work->crew) - moved;
 		if (rc == -EOPNOTSUPP) {
-			explain_unmapped(work, seen.shared_bytes, held - mapped);
+			explain_unmapped(work, seen.shared_bytes, held.memfd_bytes - mapped);
 			rc = 0;
 		} else if (!rc) {
-			uint64_t left[SNAPSHOT_NODES_MAX];
-
-			if (is_crossing(work))
-				left_by_tally(move_crew_tally(work->crew), left);
-			else
-				memcpy(left, move_crew_found(work->crew)->unmapped_bytes, sizeof(left));
-			explain_all(work, left);
+			explain_files(work);
 			swapped += move_crew_found(work->crew)->swapped_bytes;
+		} else if (rc != -ESRCH && held.memfd_bytes - mapped > moved) {
+			tell_not_mapped(work, object, held.memfd_bytes - mapped - moved,
+					"; the pass over it was cut short");
 		}
 	}
+	if (rc)
+		return rc;
+	if (held.hugetlb_bytes > seen.hugetlb_bytes)
+		tell_not_mapped(work, object, held.hugetlb_bytes - seen.hugetlb_bytes, ": huge pages");
+	if (held.error)
+		tell_not_mapped(work, object, 0, ", as far as that is known: a file cannot be asked");
 	/* Of a part of the host's memory it cannot be said that they were in it. */
-	if (!rc && swapped && !work->context->job->step.range_count)
-		remainder_list_add(&work->context->result->remainder, REMAINDER_SWAPPED,
-				   job_context_guest(work->context, object), swapped, NULL,
+	if (swapped && !work->context->job->step.range_count)
+		remainder_list_add(&work->context->result->remainder, REMAINDER_SWAPPED, object, swapped, NULL,
 				   "swapped out: they return to a node when they are touched");
-	return rc;
+	return 0;
 }
 
 /*
@@ -611,6 +659,15 @@ static int run_move(struct move_work *work, uint64_t *ret_total, uint64_t *left_
 	return rc ? rc : move_passes(work, left_bytes);
 }
 
+/* All that has a page is where it shall be: the move has not failed, though some have none. */
+static bool has_only_unseen(const struct remainder_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].code != REMAINDER_NOT_MAPPED && list->items[i].code != REMAINDER_SWAPPED)
+			return false;
+	return list->count > 0;
+}
+
 void move_job_run(struct job_context *context)
 {
 	struct move_work *work = new_work(context);
@@ -647,7 +704,7 @@ void move_job_run(struct job_context *context)
 		left = left_after_stop(work, total);
 	if (!guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), left,
-				   context->result->bytes_done > 0);
+				   context->result->bytes_done > 0 || has_only_unseen(&context->result->remainder));
 	close_work(work);
 }
 

@@ -793,6 +793,64 @@ static void what_stays_is_told_apart(void)
 	world_done(&world);
 }
 
+/* What only the guest's files have is on no node that a survey knows of: a pass goes over it, or it is told. */
+static void what_only_the_files_have(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	struct step_record *record;
+
+	/* All that is mapped is there. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 2, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_PREFERRED;
+	guest->policy_nodes = 1 << 2;
+	world_wish_move(&world, "g1", 1 << 2);
+	expect_run(&world, "done");
+	guest->unmapped_bytes = 8 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+	CHECK_INT(world.decision.step.kind, STEP_KIND_MOVE_PAGES);
+	/* From wherever it is, and with that a node is not closed on which nothing of the guest was. */
+	CHECK_INT(world.decision.step.map[0], 2);
+	CHECK_INT(world.decision.step.map[1], 2);
+	CHECK_INT(world.decision.step.map[2], -1);
+	CHECK_INT(world.decision.step.from_nodes, 0);
+	record = world_record(&world, STEP_STATE_DONE, 8 * MIB);
+	/* It is in its files alone still, and where it belongs. */
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.remainder.count, 0);
+	/* Some of it went: once more. None did: told. */
+	record->state = STEP_STATE_PARTIAL;
+	remainder_list_add(&record->remainder, REMAINDER_WORKER_DIED, "guest g1", 0, NULL, "signal 9");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+	CHECK_INT(world.decision.step.kind, STEP_KIND_MOVE_PAGES);
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_WORKER_DIED, "guest g1", 0, NULL, "signal 9");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_MAPPED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 8 * MIB);
+	/* The pass was cut short in its files, and told what it knew: that stands, and nothing beside it. */
+	remainder_list_add(&record->remainder, REMAINDER_NOT_MAPPED, "guest g1", 3 * MIB, NULL, "cut short");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 3 * MIB);
+	/* A pass that came to its end has looked at them, whatever stayed busy. */
+	record->remainder.count = 0;
+	remainder_list_add(&record->remainder, REMAINDER_PAGE_BUSY, "node 1", 4096, NULL, "held");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+
+	/* Nothing may be moved: not a word of success. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 2, 400 * MIB);
+	guest->unmapped_bytes = 8 * MIB;
+	guest->userfaultfd = true;
+	world_wish_move(&world, "g1", 1 << 2);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 8 * MIB);
+	world_done(&world);
+}
+
 /* A worker that died tells no bytes: what ended the pass is the reason of them all. */
 static void what_ended_the_pass_is_the_reason(void)
 {
@@ -1257,6 +1315,7 @@ static const struct unit_case cases[] = {
 	 transparent_huge_pages_are_not_split_unasked},
 	{"what stays is told apart", what_stays_is_told_apart},
 	{"what ended the pass is the reason", what_ended_the_pass_is_the_reason},
+	{"what only the files have", what_only_the_files_have},
 	{"AutoNUMA is warned of where it pulls", autonuma_is_warned_of_where_it_pulls},
 	{"a strict memfd guest", a_strict_memfd_guest},
 	{"an unbound memfd guest becomes preferred", an_unbound_memfd_guest_becomes_preferred},
