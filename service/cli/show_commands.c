@@ -287,6 +287,8 @@ int cli_guest(struct cli *cli)
 		printf("  %s  cell %" PRIu64 "  %s of %s, asked for %s\n", cli_text(entry, "alias"), cli_u64(entry, "cell"),
 		       cli_size(entry, "current_bytes", a), cli_size(entry, "size_bytes", b),
 		       cli_size(entry, "requested_bytes", c));
+	json_array_foreach(json_object_get(placement, "dimms"), index, entry)
+		printf("  DIMM %s  %s\n", cli_text(entry, "dimm"), cli_size(entry, "bytes", a));
 	printf("  managed by %s\n", cli_text(placement, "managed_by"));
 	entry = json_object_get(placement, "drift");
 	if (json_is_object(entry))

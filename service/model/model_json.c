@@ -417,6 +417,20 @@ static json_t *bytes_by_node(const uint64_t bytes[SNAPSHOT_NODES_MAX])
 	return nodes;
 }
 
+static json_t *bytes_by_dimm(const struct snapshot_guest *guest)
+{
+	json_t *dimms = json_array();
+
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		json_t *entry = json_object();
+
+		model_json_put(&entry, "dimm", model_json_text(guest->dimm_bytes[i].id));
+		model_json_put(&entry, "bytes", model_json_u64(guest->dimm_bytes[i].bytes));
+		model_json_append(&dimms, entry);
+	}
+	return dimms;
+}
+
 static json_t *overview_json(const struct snapshot_guest *guest)
 {
 	json_t *json;
@@ -483,6 +497,7 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	model_json_put(&numatune, "nodes", model_json_nodes(guest->numatune_nodes));
 	model_json_put(&numatune, "stored_nodes", model_json_nodes(guest->stored_numatune_nodes));
 	model_json_put(&json, "nodes", nodes);
+	model_json_put(&json, "dimms", bytes_by_dimm(guest));
 	model_json_put(&json, "backing", backing);
 	model_json_put(&json, "policy", policy_of_memory(guest));
 	model_json_put(&json, "cpus", cpus);

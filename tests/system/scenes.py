@@ -82,6 +82,9 @@ def scene_1_see(stage):
     first, last = evidence.dimm_range(host, "dimm1")
     check_equal([(r["start"], r["end"]) for r in dimm["ranges"]], [(first, last + 1)], "range of the DIMM")
     check_at_least(dimm["guest_bytes"], 100 * MIB, "guest memory in the DIMM")
+    inside = {d["dimm"]: d["bytes"] for d in ballast.guest("db1")["placement"]["dimms"]}
+    check_equal(list(inside), [dimm["id"]], "DIMMs in which db1 lies")
+    check_at_most(abs(inside[dimm["id"]] - dimm["guest_bytes"]), 8 * MIB, "difference for db1 in the DIMM")
     stage.dimm = dimm["id"]
 
 
@@ -147,9 +150,14 @@ def scene_4_move(stage):
     web.pattern_rounds(1)
     web.pattern_reset_pause()
     stage.show("move", "web1", "--to", "2", "--dry-run")
+    plan = ballast.ctl_json("move", "web1", "--to", "2", "--dry-run")
+    check_equal([w["detail"] for w in plan["warnings"] if w["code"] == "stored_xml"],
+                ["stored XML still says node 1 (--persist changes it)"], "the warning of the stored XML")
     began = time.monotonic()
     stage.show("move", "web1", "--to", "2", "--timeout", "240")
     seconds = time.monotonic() - began
+    operation = next(o for o in ballast.get("/v1/operations")["items"] if o["kind"] == "move")
+    check_at_least(operation["result"]["guest"]["longest_pause_us"], 1, "the longest pause that web1's own agent felt")
     check_equal(sorted(evidence.guest_bytes_by_node(web)), [2], "nodes of web1 after the move")
     status = web.pattern_rounds(1)
     check_equal(status["errors"], 0, "pattern errors in web1")

@@ -354,6 +354,9 @@ static void guests_are_shown(void)
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
 	guest->numatune_nodes = 1 << 3;
 	guest->node_bytes[2] = 700;
+	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+	guest->dimm_bytes[0].bytes = 300;
+	guest->dimm_count = 1;
 	guest->encrypted = true;
 	guest->pinned_bytes = 4;
 	guest->sharers_unlisted = 2;
@@ -377,6 +380,8 @@ static void guests_are_shown(void)
 		   "{\"bytes\":700,\"detail\":\"libvirt's XML says strict node 3, memory is on 2\"}");
 	check_json(json_incref(json_object_get(json_object_get(json, "agent"), "features")),
 		   "[\"compact\"]");
+	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "dimms")),
+		   "[{\"bytes\":300,\"dimm\":\"acpi-MP00\"}]");
 	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "sharers")),
 		   "[{\"mapped_bytes\":300,\"name\":\"b?\",\"pid\":7,\"pinned_bytes\":4}]");
 	CHECK_INT(json_integer_value(json_object_get(json_object_get(json, "placement"), "sharers_unlisted")), 2);
