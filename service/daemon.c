@@ -284,7 +284,7 @@ static void backend_refresh(void *user, const char *guest, rest_done_fn *done, v
 	struct answer_to *answer = answer_new(daemon, guest, done, done_user);
 
 	if (answer)
-		look_refresh(daemon->look, guest, LOOK_SURVEY | LOOK_AGENT, on_refreshed, answer);
+		look_refresh(daemon->look, guest, LOOK_SURVEY | LOOK_POLICY | LOOK_AGENT, on_refreshed, answer);
 }
 
 static bool backend_libvirt_up(void *user, struct failure *failure)
@@ -530,7 +530,7 @@ static void on_look_timer(evutil_socket_t fd, short what, void *user)
 	if (!daemon->looking) {
 		daemon->looking = true;
 		if (is_first)
-			look_refresh(daemon->look, NULL, LOOK_SURVEY | LOOK_AGENT, on_first_look, daemon);
+			look_refresh(daemon->look, NULL, LOOK_SURVEY | LOOK_POLICY | LOOK_AGENT, on_first_look, daemon);
 		else
 			look_refresh(daemon->look, "", 0, on_looked_at_host, daemon);
 	}

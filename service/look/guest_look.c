@@ -224,18 +224,54 @@ bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *rea
 	return true;
 }
 
-void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
+/* What the policies were read of is what there is: the same parts, under the same cpuset. */
+static bool has_same_parts(const struct snapshot_guest *guest, const struct worker_survey *survey)
 {
-	memcpy(guest->node_bytes, survey->node_bytes, sizeof(guest->node_bytes));
-	guest->resident_bytes = survey->resident_bytes;
-	guest->swapped_bytes = survey->swapped_bytes;
-	guest->unmapped_bytes = survey->unmapped_bytes;
+	if (!guest->policies_seen || survey->backing_count != guest->backing_count ||
+	    survey->cpuset_mems != guest->cpuset_mems)
+		return false;
+	for (size_t i = 0; i < survey->backing_count; i++)
+		if (survey->backings[i].kind != guest->backings[i].kind ||
+		    survey->backings[i].page_bytes != guest->backings[i].page_bytes ||
+		    survey->backings[i].cell != guest->backings[i].cell)
+			return false;
+	return true;
+}
+
+static void take_backings(struct snapshot_guest *guest, const struct worker_survey *survey)
+{
+	if (!survey->has_policies && has_same_parts(guest, survey)) {
+		for (size_t i = 0; i < survey->backing_count; i++)
+			guest->backings[i].bytes = survey->backings[i].bytes;
+		return;
+	}
+	guest->policies_seen = survey->has_policies;
 	guest->backing_count = survey->backing_count;
 	memcpy(guest->backings, survey->backings, sizeof(guest->backings));
 	guest->policy_mode = survey->policy_mode;
 	guest->policy_nodes = survey->policy_nodes;
 	guest->policy_balancing = survey->balancing;
 	guest->policy_loose = survey->loose;
+}
+
+bool guest_look_needs_policies(const struct snapshot_guest *guest)
+{
+	if (!guest->policies_seen)
+		return true;
+	/* Their policies are what tells such cells apart. */
+	for (size_t i = 0; i < guest->backing_count && guest->cell_count > 1; i++)
+		if (guest->backings[i].kind == BACKING_KIND_ANON)
+			return true;
+	return false;
+}
+
+void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
+{
+	take_backings(guest, survey);
+	memcpy(guest->node_bytes, survey->node_bytes, sizeof(guest->node_bytes));
+	guest->resident_bytes = survey->resident_bytes;
+	guest->swapped_bytes = survey->swapped_bytes;
+	guest->unmapped_bytes = survey->unmapped_bytes;
 	guest->cpuset_mems = survey->cpuset_mems;
 	guest->cpuset_limit = survey->cpuset_limit;
 	guest->cpu_nodes = survey->cpu_nodes;
@@ -276,6 +312,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
 	guest->policy_balancing = guest->policy_loose = false;
+	guest->policies_seen = false;
 	guest->surveyed_at_ms = guest->kept_at_ms = 0;
 	guest->wanted_nodes = guest->left_nodes = 0;
 	guest->kept[0] = guest->unsurveyed[0] = '\0';

@@ -16,7 +16,10 @@
  */
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
 			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess);
+/* One that was made without policies keeps those that are known, where the guest has the same memory still. */
 void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms);
+/* Must its next survey read its policies? */
+bool guest_look_needs_policies(const struct snapshot_guest *guest);
 /*
  * Between surveys: counted_bytes are its cgroup's counters now. Where it was never surveyed they stand for the survey,
  * which nothing else does.

@@ -349,10 +349,15 @@ static void on_survey(void *user, const struct worker_result *result)
 	struct failure failure = {0};
 
 	if (guest && result->outcome == WORKER_OUTCOME_DONE && result->values) {
+		bool had_policies = guest->model.policies_seen;
+
 		if (worker_survey_parse(result->values, &survey, &failure) == 0) {
 			guest_look_take_survey(&guest->model, &survey, wall_ms());
 			piece->look->stale = true;
 			watch_drift(guest);
+			/* It has other memory than the one whose policies are known. */
+			if (had_policies && !guest->model.policies_seen)
+				start_survey(piece->look, piece->refresh, guest);
 		} else if (piece->refresh) {
 			refresh_fail(piece->refresh, -EIO, &failure);
 		}
@@ -380,6 +385,7 @@ static void start_survey(struct look *look, struct refresh *refresh, struct gues
 	    (guest->model.state != GUEST_STATE_RUNNING && guest->model.state != GUEST_STATE_PAUSED))
 		return;
 	step_init(&job.step, STEP_KIND_MOVE_PAGES);
+	job.policies_known = !(refresh && refresh->what & LOOK_POLICY) && !guest_look_needs_policies(&guest->model);
 	job.process = (struct worker_process){guest->model.pid, guest->model.start_time};
 	guest_look_ram_sizes(&guest->model, &job);
 	if (look->host && look->host->dimm_count) {

@@ -234,6 +234,7 @@ struct snapshot_guest {
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
 	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
 	uint64_t policy_nodes;
+	bool policies_seen;				/* policy_* and those of the backings have been read of this process */
 	bool policy_balancing;				/* with MPOL_F_NUMA_BALANCING, somewhere: a lazy move's own, for its time */
 	bool policy_loose;				/* some of what is told as bound only prefers its nodes: a move's own, for its time */
 	enum numatune_mode numatune_mode;

@@ -238,6 +238,9 @@ static unsigned to_look_at(const struct operation_record *operation)
 	if (last && last->state == STEP_STATE_DONE &&
 	    (last->step.kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || last->step.kind == STEP_KIND_SETTLE))
 		what = 0;
+	if (!last || last->state == STEP_STATE_UNDONE || last->step.kind == STEP_KIND_CPUSET || last->step.kind == STEP_KIND_NUMATUNE ||
+	    last->step.kind == STEP_KIND_MEMORY_POLICY || last->step.kind == STEP_KIND_LAZY)
+		what |= LOOK_POLICY;
 	/* An agent that does not answer would delay each look of a move that has no use for it. */
 	if (operation->wish.allow >> CONSENT_SHRINK_GUESTS & 1)
 		what |= LOOK_AGENT;
@@ -265,7 +268,8 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 		return;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
-		look_refresh(runner->options.look, NULL, LOOK_SURVEY, on_looked, look);
+		/* Its moves look at their own guests. */
+		look_refresh(runner->options.look, NULL, LOOK_SURVEY | (operation->step_count ? 0 : LOOK_POLICY), on_looked, look);
 		return;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:

@@ -403,7 +403,8 @@ void survey_job_run(struct job_context *context)
 		job_context_fail(context, ENOMEM, "survey", "cannot begin");
 		return;
 	}
-	if (guest_view_open(&view, context, true))
+	survey->has_policies = !context->job->policies_known;
+	if (guest_view_open(&view, context, survey->has_policies))
 		run(context, &view, survey);
 	guest_view_done(&view);
 }

@@ -155,13 +155,14 @@ json_t *worker_job_to_json(const struct worker_job *job)
 				      json_pack("{s:o, s:o}", "id", json_text(job->dimms[i].id),
 						"ranges", ranges));
 	}
-	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "kind",
 			 worker_job_kind_name(job->kind), "process", "pid", job->process.pid,
 			 "start_time", json_number(job->process.start_time), "ram", ram, "dimms",
 			 dimms, "cpuset_nodes", model_json_nodes(job->cpuset_nodes), "deadline_ms",
 			 json_number(job->deadline_ms), "step",
 			 job_has_step(job) ? model_json_step(&job->step) : json_null(), "before",
-			 job->before ? json_text(job->before) : json_null());
+			 job->before ? json_text(job->before) : json_null(), "policies_known",
+			 (int)job->policies_known);
 	/* An entry lost to a short memory must not pass for a shorter list. */
 	if (json && (json_array_size(ram) != job->ram_size_count ||
 		     json_array_size(dimms) != job->dimm_count)) {
@@ -252,13 +253,15 @@ static int parse_job(const json_t *json, struct worker_job *job, struct failure 
 	json_t *process, *ram, *dimms, *nodes, *deadline, *step, *before, *pid_json, *start_json;
 	const char *kind;
 	uint64_t pid;
-	int value, rc;
+	int policies_known, value, rc;
 
-	rc = unpack(json, failure, "job", "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", &kind,
+	rc = unpack(json, failure, "job", "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "kind", &kind,
 		    "process", &process, "ram", &ram, "dimms", &dimms, "cpuset_nodes", &nodes,
-		    "deadline_ms", &deadline, "step", &step, "before", &before);
+		    "deadline_ms", &deadline, "step", &step, "before", &before, "policies_known",
+		    &policies_known);
 	if (rc)
 		return rc;
+	job->policies_known = policies_known;
 	value = worker_job_kind_from_name(kind);
 	if (value < 0)
 		return refuse(failure, "kind", "there is no such kind of job");
@@ -592,7 +595,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -609,7 +612,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 model_json_nodes(survey->cpuset_limit), "sharers_unlisted",
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
 			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
-			 (int)survey->loose);
+			 (int)survey->loose, "has_policies", (int)survey->has_policies);
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -734,11 +737,11 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
 		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted;
 	const char *mode;
-	int vfio, userfaultfd, locked, encrypted, balancing, loose, is_counted, value, rc;
+	int vfio, userfaultfd, locked, encrypted, balancing, loose, has_policies, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -746,7 +749,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "encrypted", &encrypted, "pinned_bytes", &pinned, "private_bytes", &private,
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
-		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose);
+		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose, "has_policies",
+		    &has_policies);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -759,6 +763,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	survey->encrypted = encrypted;
 	survey->balancing = balancing;
 	survey->loose = loose;
+	survey->has_policies = has_policies;
 	survey->counted = is_counted;
 	rc = survey_parse_nodes(nodes, survey->node_bytes, failure);
 	if (!rc)

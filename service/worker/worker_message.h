@@ -55,6 +55,7 @@ struct worker_job {
 		size_t range_count;
 		struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 	} *dimms;				/* owned */
+	bool policies_known;			/* survey: they need not be read again */
 	uint64_t cpuset_nodes;			/* run the job from this memory placement; 0: as it is */
 	struct step step;			/* STEP, UNDO, BEFORE */
 	char *before;				/* owned, JSON text; UNDO */
@@ -97,6 +98,7 @@ struct worker_survey {
 	uint64_t resident_bytes, swapped_bytes, unmapped_bytes;
 	size_t backing_count;
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
+	bool has_policies;			/* read; else policy_*, balancing and those of the backings say nothing */
 	enum policy_mode policy_mode;
 	uint64_t policy_nodes;
 	uint64_t cpuset_mems, cpuset_limit;

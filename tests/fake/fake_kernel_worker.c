@@ -54,6 +54,7 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 	} else {
 		survey->node_bytes[1] = survey->resident_bytes = 300 * MIB;
 		survey->counted = true;
+		survey->has_policies = !job->policies_known;
 		survey->cpuset_mems = 11;
 		survey->cpu_nodes = 3;
 		survey->dimm_count = job->dimm_count < 64 ? job->dimm_count : 64;

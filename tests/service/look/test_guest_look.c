@@ -335,6 +335,54 @@ static void test_failed_survey(void)
 	free(guest);
 }
 
+/* They are read only where they may have changed: a survey without them keeps those of the same memory. */
+static void test_policies_are_kept(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+
+	CHECK_TRUE(guest_look_needs_policies(guest));
+	survey->has_policies = survey->balancing = true;
+	survey->policy_mode = POLICY_MODE_BIND;
+	survey->policy_nodes = survey->cpuset_mems = 4;
+	survey->backing_count = 1;
+	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 10 * MIB, 0, POLICY_MODE_BIND, 4};
+	guest_look_take_survey(guest, survey, 1);
+	CHECK_TRUE(!guest_look_needs_policies(guest));
+	survey->has_policies = survey->balancing = false;
+	survey->policy_mode = POLICY_MODE_DEFAULT;
+	survey->policy_nodes = 0;
+	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 12 * MIB, 0, POLICY_MODE_DEFAULT, 0};
+	guest_look_take_survey(guest, survey, 2);
+	CHECK_INT(guest->policy_mode, POLICY_MODE_BIND);
+	CHECK_INT(guest->policy_nodes, 4);
+	CHECK_TRUE(guest->policy_balancing);
+	CHECK_INT(guest->backings[0].policy_nodes, 4);
+	CHECK_INT(guest->backings[0].bytes, 12 * MIB);
+	/* Another cpuset may have rebound them; another part has one of its own. */
+	survey->cpuset_mems = 2;
+	guest_look_take_survey(guest, survey, 3);
+	CHECK_TRUE(guest_look_needs_policies(guest));
+	CHECK_INT(guest->policy_mode, POLICY_MODE_DEFAULT);
+	survey->has_policies = true;
+	guest_look_take_survey(guest, survey, 4);
+	survey->has_policies = false;
+	survey->backings[survey->backing_count++] = (struct snapshot_backing){BACKING_KIND_ANON, 4096, MIB, 0};
+	guest_look_take_survey(guest, survey, 5);
+	CHECK_TRUE(guest_look_needs_policies(guest));
+	/* Cells of anonymous memory are told apart by them. */
+	survey->has_policies = true;
+	guest_look_take_survey(guest, survey, 6);
+	CHECK_TRUE(!guest_look_needs_policies(guest));
+	guest->cell_count = 2;
+	CHECK_TRUE(guest_look_needs_policies(guest));
+	guest_look_drop_survey(guest);
+	guest->cell_count = 1;
+	CHECK_TRUE(guest_look_needs_policies(guest));
+	free(survey);
+	free(guest);
+}
+
 static void test_survey(void)
 {
 	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
@@ -349,6 +397,7 @@ static void test_survey(void)
 		snprintf(survey->dimms[i].id, sizeof(survey->dimms[i].id), "acpi-%zu", i);
 		survey->dimms[i].bytes = i < 3 ? 0 : i;
 	}
+	survey->has_policies = true;
 	guest_look_take_survey(guest, survey, 123);
 	CHECK_TRUE(guest->surveyed && guest->vfio);
 	CHECK_INT(guest->surveyed_at_ms, 123);
@@ -397,6 +446,7 @@ int main(void)
 		{"overview", test_overview},
 		{"a survey that failed", test_failed_survey},
 		{"a survey", test_survey},
+		{"policies are kept", test_policies_are_kept},
 		{"sizes of memory regions", test_ram_sizes},
 	};
 

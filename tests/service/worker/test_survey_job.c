@@ -108,6 +108,7 @@ static void test_policy_and_cpuset(void)
 	CHECK_INT(survey->cpuset_mems, 1 << 2);
 	CHECK_INT(survey->cpuset_limit, 1 << 1 | 1 << 2);
 	CHECK_TRUE(!survey->loose);
+	CHECK_TRUE(survey->has_policies);
 	free(survey);
 	/* Of a move that was cut short: it belongs bound. What libvirt prefers has no flag. */
 	for (int i = 0; i < 2; i++) {
@@ -121,6 +122,14 @@ static void test_policy_and_cpuset(void)
 		CHECK_INT(survey->policy_nodes, 1 << 1);
 		free(survey);
 	}
+	/* Who knows the policies spares the guest the walk through its page tables. */
+	fixture->job.policies_known = true;
+	survey = run(fixture);
+	CHECK_TRUE(!survey->has_policies && !survey->balancing);
+	CHECK_INT(survey->policy_mode, POLICY_MODE_DEFAULT);
+	CHECK_INT(survey->resident_bytes, 4 * MIB);
+	CHECK_INT(survey->cpuset_mems, 1 << 2);
+	free(survey);
 	teardown(fixture);
 }
 

@@ -234,6 +234,7 @@ static void test_survey(void)
 	survey->locked = true;
 	survey->encrypted = true;
 	survey->balancing = survey->loose = true;
+	survey->has_policies = true;
 	survey->pinned_bytes = 6;
 	survey->private_bytes = 7;
 	survey->transparent_huge_bytes = 8;
