@@ -485,32 +485,46 @@ static void explain_files(struct move_work *work)
 	explain_all(work, left);
 }
 
+/* What the files hold beyond what is mapped, if anything. *swapped grows by what is in none of their pages. */
+static int move_files(struct move_work *work, const struct move_found *seen, const struct held *held, uint64_t *swapped)
+{
+	uint64_t mapped = sum(seen->shared_bytes), moved = move_crew_moved_bytes(work->crew);
+	uint64_t unmapped = held->memfd_bytes > mapped ? held->memfd_bytes - mapped : 0;
+	char object[96];
+	int rc;
+
+	if (!unmapped)
+		return 0;
+	rc = move_crew_move_unmapped(work->crew, work->pieces, work->piece_count);
+	moved = move_crew_moved_bytes(work->crew) - moved;
+	if (rc == -EOPNOTSUPP) {
+		/* What cannot go cannot have gone. */
+		if (!is_undo(work))
+			explain_unmapped(work, seen->shared_bytes, unmapped);
+		return 0;
+	}
+	if (!rc) {
+		explain_files(work);
+		*swapped += move_crew_found(work->crew)->swapped_bytes;
+	} else if (rc != -ESRCH && unmapped > moved) {
+		tell_not_mapped(work, job_context_guest(work->context, object), unmapped - moved,
+				"; the pass over it was cut short");
+	}
+	return rc;
+}
+
 /* Pages that the guest's page table does not have: those of its files, and those that are swapped out. */
 static int move_unmapped(struct move_work *work)
 {
 	struct move_found seen = *move_crew_found(work->crew);
 	struct held held = read_held(work);
-	uint64_t mapped = sum(seen.shared_bytes), swapped = seen.swapped_bytes, moved = move_crew_moved_bytes(work->crew);
+	uint64_t swapped = seen.swapped_bytes;
 	char object[96];
-	int rc = 0;
+	int rc = move_files(work, &seen, &held, &swapped);
 
-	job_context_guest(work->context, object);
-	if (held.memfd_bytes > mapped) {
-		rc = move_crew_move_unmapped(work->crew, work->pieces, work->piece_count);
-		moved = move_crew_moved_bytes(work->crew) - moved;
-		if (rc == -EOPNOTSUPP) {
-			explain_unmapped(work, seen.shared_bytes, held.memfd_bytes - mapped);
-			rc = 0;
-		} else if (!rc) {
-			explain_files(work);
-			swapped += move_crew_found(work->crew)->swapped_bytes;
-		} else if (rc != -ESRCH && held.memfd_bytes - mapped > moved) {
-			tell_not_mapped(work, object, held.memfd_bytes - mapped - moved,
-					"; the pass over it was cut short");
-		}
-	}
 	if (rc)
 		return rc;
+	job_context_guest(work->context, object);
 	if (held.hugetlb_bytes > seen.hugetlb_bytes)
 		tell_not_mapped(work, object, held.hugetlb_bytes - seen.hugetlb_bytes, ": huge pages");
 	if (held.error)
@@ -729,23 +743,25 @@ void move_job_before(struct job_context *context)
 	close_work(work);
 }
 
-/* What is not at home, and why. */
-static void explain_undo(struct move_work *work, const uint64_t *left_bytes, uint64_t stray_bytes)
+static void explain_strays(struct move_work *work, uint64_t bytes)
 {
 	char object[96];
 
-	explain_all(work, left_bytes);
-	if (stray_bytes)
+	if (bytes)
 		remainder_list_add(&work->context->result->remainder, REMAINDER_HOME_UNKNOWN,
-				   job_context_guest(work->context, object), stray_bytes, NULL,
+				   job_context_guest(work->context, object), bytes, NULL,
 				   "lay mixed on several nodes: too much for each page to be written down, or one huge page now");
 }
 
-static int run_undo(struct move_work *work)
+/* *ret_explained: what is left of the mapped pages has been told. */
+static int run_undo(struct move_work *work, bool *ret_explained)
 {
-	uint64_t left_bytes[SNAPSHOT_NODES_MAX];
+	uint64_t left_bytes[SNAPSHOT_NODES_MAX], strays, swapped = 0;
+	struct move_found seen;
+	struct held held;
 	int rc = page_homes_parse(json_object_get(work->context->before, "homes"), &work->homes);
 
+	*ret_explained = false;
 	if (!rc)
 		rc = cut_guest(work);
 	if (!rc)
@@ -754,26 +770,36 @@ static int run_undo(struct move_work *work)
 		return rc;
 	move_crew_set_total(work->crew, work->homes.bytes);
 	rc = move_passes(work, left_bytes);
-	if (!rc)
-		explain_undo(work, left_bytes, move_crew_found(work->crew)->stray_bytes);
+	if (rc)
+		return rc;
+	*ret_explained = true;
+	explain_all(work, left_bytes);
+	seen = *move_crew_found(work->crew);
+	strays = seen.stray_bytes;
+	held = read_held(work);
+	rc = move_files(work, &seen, &held, &swapped);
+	if (!rc && held.memfd_bytes > sum(seen.shared_bytes))
+		strays += move_crew_found(work->crew)->stray_bytes;
+	explain_strays(work, strays);
 	return rc;
 }
 
 void move_job_undo(struct job_context *context)
 {
 	struct move_work *work = new_work(context);
+	bool is_explained;
 	char object[96];
 	uint64_t left = 0;
 	int rc;
 
 	if (!work)
 		return;
-	rc = run_undo(work);
+	rc = run_undo(work, &is_explained);
 	if (rc)
 		tell_error(work, rc);
 	if (work->crew)
 		tell_facts(work);
-	if (rc == -ECANCELED)
+	if (rc == -ECANCELED && !is_explained)
 		left = left_after_stop(work, work->homes.bytes);
 	if (!failure_is_set(&context->result->failure) && !guest_view_is_gone(&work->view, context))
 		job_context_settle(context, job_context_guest(context, object), left,

@@ -15,7 +15,7 @@ struct step;
 /* {"homes":[...]}: page_homes.h. */
 void move_job_before(struct job_context *context);
 void move_job_run(struct job_context *context);
-/* Moves what lies in the recorded runs back to its node. */
+/* Moves each page back to the node that it was on. */
 void move_job_undo(struct job_context *context);
 
 /* The node to which the step sends a run of pages in a range of this cell (-1: not known), or -1: it may stay. Pure. */

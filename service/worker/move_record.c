@@ -2,43 +2,190 @@
 #include "move_record.h"
 
 #include <errno.h>
+#include <sys/stat.h>
+#include "backing_window.h"
 #include "guest_view.h"
 #include "job_context.h"
 #include "move_job.h"
 #include "node_mask.h"
 
-static int record_range(struct job_context *context, const struct guest_view *view, size_t index,
-			struct page_survey *survey, struct page_homes *homes)
-{
-	struct page_survey_range range = guest_view_range(view, index);
-	struct page_survey_run run;
-	int rc = page_survey_begin(survey, &range);
+/* What the window shows at a time: its page tables are ours. */
+#define WINDOW_BYTES (UINT64_C(1) << 30)
 
-	if (!rc)
-		rc = page_homes_begin(homes, range.start, range.end);
-	while (!rc && (rc = page_survey_next(survey, &run)) > 0) {
-		rc = move_job_destination(&context->job->step, view->cells[index], &run) < 0
-			     ? 0
-			     : page_homes_add(homes, run.start, run.end, run.node_id);
-		if (!rc && !job_context_go(context))
+struct recorder {
+	struct job_context *context;
+	const struct guest_view *view;
+	struct page_survey_options options;
+	struct page_survey *survey; /* owned */
+	struct page_homes *homes;
+	/* Of pages that only the guest's files have; owned, made when needed. */
+	struct backing_window *window;
+	struct page_survey *own;
+};
+
+/* A walk whose runs are told by where they lie in the guest. */
+struct walk {
+	struct page_survey *survey;
+	uint64_t shift;
+	struct page_survey_run run; /* no run yet, or none any more: absent */
+};
+
+/* The run at address, or the one that was walked to already. 0 or -errno. */
+static int walk_to(struct walk *walk, uint64_t address)
+{
+	while (walk->run.end <= address) {
+		int got = page_survey_next(walk->survey, &walk->run);
+
+		if (got < 0)
+			return got;
+		walk->run.start += walk->shift;
+		walk->run.end += walk->shift;
+		if (got == 0)
+			walk->run = (struct page_survey_run){.state = PAGE_SURVEY_ABSENT, .end = UINT64_MAX};
+	}
+	return 0;
+}
+
+/* Part of a run in a range of the guest. Likewise, or -ECANCELED. */
+static int record_run(struct recorder *recorder, size_t index, const struct page_survey_run *run)
+{
+	struct job_context *context = recorder->context;
+	int rc = 0;
+
+	if (move_job_destination(&context->job->step, recorder->view->cells[index], run) >= 0)
+		rc = page_homes_add(recorder->homes, run->start, run->end, run->node_id);
+	return rc ? rc : job_context_go(context) ? 0 : -ECANCELED;
+}
+
+/* By the guest's page table. */
+static int record_mapped(struct recorder *recorder, size_t index, const struct page_survey_range *range,
+			 uint64_t *ret_bytes)
+{
+	struct page_survey_run run;
+	int rc = page_survey_begin(recorder->survey, range);
+
+	*ret_bytes = 0;
+	while (!rc && (rc = page_survey_next(recorder->survey, &run)) > 0) {
+		if (run.state == PAGE_SURVEY_PRESENT)
+			*ret_bytes += run.end - run.start;
+		rc = record_run(recorder, index, &run);
+	}
+	return rc;
+}
+
+/* Brings into the window what the guest's page table lacks. */
+static int fill(struct recorder *recorder, const struct page_survey_range *part, uint64_t offset)
+{
+	struct backing_window_found found = {0};
+	struct page_survey_run run;
+	int rc = page_survey_begin(recorder->survey, part);
+
+	while (!rc && (rc = page_survey_next(recorder->survey, &run)) > 0) {
+		rc = 0;
+		if (run.state == PAGE_SURVEY_ABSENT)
+			rc = backing_window_fill(recorder->window, offset + run.start - part->start,
+						 run.end - run.start, &found);
+		if (!rc && !job_context_go(recorder->context))
 			rc = -ECANCELED;
 	}
 	return rc;
 }
 
+/* A part of a range, by both page tables at once. */
+static int record_part(struct recorder *recorder, size_t index, const struct page_survey_range *part, int fd)
+{
+	const struct guest_range *range = &recorder->view->map.ranges[index];
+	uint64_t offset = range->offset + part->start - range->start, end;
+	struct page_survey_range own = {.page_bytes = part->page_bytes};
+	struct walk mapped = {.survey = recorder->survey}, unmapped = {.survey = recorder->own};
+	int rc = backing_window_map(recorder->window, fd, offset, part->end - part->start, &own.start);
+
+	if (rc)
+		return rc;
+	own.end = own.start + (part->end - part->start);
+	unmapped.shift = part->start - own.start;
+	rc = fill(recorder, part, offset);
+	if (!rc)
+		rc = page_survey_begin(mapped.survey, part);
+	if (!rc)
+		rc = page_survey_begin(unmapped.survey, &own);
+	for (uint64_t at = part->start; !rc && at < part->end; at = end) {
+		struct page_survey_run run;
+
+		rc = walk_to(&mapped, at);
+		if (!rc)
+			rc = walk_to(&unmapped, at);
+		end = mapped.run.end < unmapped.run.end ? mapped.run.end : unmapped.run.end;
+		if (end > part->end)
+			end = part->end;
+		run = mapped.run.state == PAGE_SURVEY_PRESENT ? mapped.run : unmapped.run;
+		run.start = at;
+		run.end = end;
+		if (!rc)
+			rc = record_run(recorder, index, &run);
+	}
+	backing_window_unmap(recorder->window);
+	return rc;
+}
+
+/* A range once more, where its file has more than the guest's page table shows. */
+static int record_file(struct recorder *recorder, size_t index, const struct page_survey_range *range, int fd)
+{
+	struct page_survey_range part = *range;
+	int rc = recorder->window ? 0 : backing_window_new(&recorder->window);
+
+	/* Nobody can move them either. */
+	if (rc == -EOPNOTSUPP)
+		return 0;
+	if (!rc && !recorder->own)
+		rc = page_survey_new(recorder->context->sysroot, getpid(), &recorder->options, &recorder->own);
+	if (rc)
+		return rc;
+	page_homes_restart(recorder->homes);
+	for (; !rc && part.start < range->end; part.start = part.end) {
+		part.end = range->end - part.start > WINDOW_BYTES ? part.start + WINDOW_BYTES : range->end;
+		rc = record_part(recorder, index, &part, fd);
+	}
+	return rc;
+}
+
+static int record_range(struct recorder *recorder, size_t index)
+{
+	const struct guest_range *memory = &recorder->view->map.ranges[index];
+	struct page_survey_range range = guest_view_range(recorder->view, index);
+	CLEANUP_CLOSE int fd = -1;
+	struct stat status;
+	uint64_t mapped;
+	int rc = page_homes_begin(recorder->homes, range.start, range.end);
+
+	if (!rc)
+		rc = record_mapped(recorder, index, &range, &mapped);
+	if (rc || memory->backing != GUEST_BACKING_MEMFD || !memory->is_shared)
+		return rc;
+	fd = guest_map_open_backing(recorder->context->sysroot, recorder->context->job->process.pid, memory);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
+	if (fstat(fd, &status))
+		return -errno;
+	return (uint64_t)status.st_blocks * 512 > mapped ? record_file(recorder, index, &range, fd) : 0;
+}
+
 int move_record_take(struct job_context *context, const struct guest_view *view, const struct physical_range *targets,
 		     struct page_homes *homes)
 {
-	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
-	struct page_survey_options options = {
-		.map = view->physical,
-		.targets = targets,
-		.target_count = context->job->step.range_count,
+	struct recorder recorder = {
+		.context = context,
+		.view = view,
+		.options = {.map = view->physical, .targets = targets, .target_count = context->job->step.range_count},
+		.homes = homes,
 	};
-	int rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &survey);
+	int rc = page_survey_new(context->sysroot, context->job->process.pid, &recorder.options, &recorder.survey);
 
 	for (size_t i = 0; !rc && i < view->map.count; i++)
-		rc = record_range(context, view, i, survey, homes);
+		rc = record_range(&recorder, i);
+	page_survey_free(recorder.survey);
+	page_survey_free(recorder.own);
+	backing_window_free(recorder.window);
 	return rc;
 }
 

@@ -15,16 +15,15 @@ struct job_context;
 struct physical_range;
 
 /*
- * Looks at all of the guest and adds to homes, which is empty, what the context's step has a destination for. 0, -ECANCELED
- * with the context's stop saying why, or -errno of page_survey_new().
+ * Looks at all of the guest, what only its files have as well, and adds to homes, which is empty, what the context's step
+ * has a destination for. 0, -ECANCELED with the context's stop saying why, or -errno of page_survey_new().
  */
 int move_record_take(struct job_context *context, const struct guest_view *view, const struct physical_range *targets,
 		     struct page_homes *homes);
 
 /*
- * Where the first pages of a run go by homes. Astray is what is known to be elsewhere than at its home and cannot be brought there:
- * what lies on one of the nodes in moved and whose home is not known, and in a huge page what was not on the node of the
- * most of it. Pure.
+ * Where the first pages of a run go by homes. Astray is what cannot be brought home: what lies on one of the nodes in
+ * moved and whose home is not known, and in a huge page what was not on the node of the most of it. Pure.
  */
 struct move_place move_record_place(const struct page_homes *homes, const struct page_survey_run *run, uint64_t moved);
 

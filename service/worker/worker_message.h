@@ -19,7 +19,7 @@
 #define WORKER_MESSAGE_VERSION 1
 /* One packet: the default socket buffer (212992) takes several of them; a survey's answer is a few KiB. */
 #define WORKER_MESSAGE_MAX     65536
-/* A whole message, parts put together: the runs of a large guest's pages, 64 nodes of 4096 runs each, stay below. */
+/* A whole message, parts put together: what is written down of where a guest's pages are (page_homes.h) stays below. */
 #define WORKER_MESSAGE_WHOLE_MAX (8u << 20)
 #define WORKER_DETAIL_SIZE	 160
 /* DIMMs of one survey: the largest boards have some 200 slots. */

@@ -15,6 +15,7 @@
 #include "guest_view.h"
 #include "job_fixture.h"
 #include "page_heat_priv.h"
+#include "page_homes.h"
 #include "page_move.h"
 
 /* 16 MiB blocks of 4096 pages: block N is node N's, and has room for the whole guest. */
@@ -1046,6 +1047,46 @@ static void test_pages_in_no_page_table(void)
 	teardown_file_guest(guest);
 }
 
+/* What only the file has is written down, and brought home, as what is mapped. */
+static void test_undo_in_the_file(void)
+{
+	struct file_guest *guest = setup_file_guest();
+	struct page_homes homes, elsewhere;
+	uint64_t end, start;
+
+	if (!guest)
+		return;
+	job_fixture_run(&guest->fixture, WORKER_JOB_BEFORE);
+	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(page_homes_parse(json_object_get(guest->fixture.before, "homes"), &homes), 0);
+	CHECK_INT(homes.bytes, (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	start = (uint64_t)json_integer_value(json_object_get(
+			json_array_get(json_object_get(guest->fixture.before, "homes"), 0), "first")) * 4096;
+	/* Each where it is in the guest. */
+	for (size_t i = 0; i < UNMAPPED_PAGES; i++) {
+		CHECK_TRUE(page_homes_find(&homes, start + (UNMAPPED_AT + 2 * i) * 4096, &end) >= 0);
+		CHECK_INT(end, start + (UNMAPPED_AT + 2 * i + 1) * 4096);
+	}
+	page_homes_done(&homes);
+	job_fixture_run(&guest->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(guest->guest_pages + guest->own_pages, 0);
+	/* As if they had come from elsewhere, but every other one of the file's. */
+	page_homes_init(&elsewhere, PAGE_HOMES_BYTES);
+	CHECK_INT(page_homes_begin(&elsewhere, start, start + FILE_PAGES * 4096), 0);
+	for (size_t i = 0; i < UNMAPPED_PAGES; i += 2)
+		page_homes_add(&elsewhere, start + (UNMAPPED_AT + 2 * i) * 4096, start + (UNMAPPED_AT + 2 * i + 1) * 4096, 60);
+	json_object_set_new(guest->fixture.before, "homes", page_homes_to_json(&elsewhere));
+	page_homes_done(&elsewhere);
+	job_fixture_run(&guest->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(guest->own_pages, UNMAPPED_PAGES / 2);
+	CHECK_INT(guest->guest_pages, 0);
+	/* They lie where they lay. */
+	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), UNMAPPED_PAGES / 2 * 4096);
+	teardown_file_guest(guest);
+}
+
 /* Cancelled after what is mapped has been told: that is not told again, and what the file has is told too. */
 static void test_cancelled_in_the_file(void)
 {
@@ -1169,6 +1210,7 @@ int main(void)
 		{"swapped", test_swapped},
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
 		{"pages_in_no_page_table", test_pages_in_no_page_table},
+		{"undo_in_the_file", test_undo_in_the_file},
 		{"cancelled_in_the_file", test_cancelled_in_the_file},
 		{"survey", test_survey},
 		{"cells_by_size_and_order", test_cells_by_size_and_order},
