@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include "page_survey.h"
 
 /* Pages that one mincore(2) tells of. */
 #define RESIDENT_PAGES 4096
@@ -162,4 +163,19 @@ int backing_window_fill(struct backing_window *window, uint64_t offset, uint64_t
 			return rc;
 	}
 	return 0;
+}
+
+int backing_window_fill_absent(struct backing_window *window, struct page_survey *survey,
+			       const struct page_survey_range *range, uint64_t offset, int (*go_on)(void *user), void *user,
+			       struct backing_window_found *found)
+{
+	struct page_survey_run run;
+	int rc = page_survey_begin(survey, range);
+
+	while (!rc && (rc = page_survey_next(survey, &run)) > 0) {
+		rc = go_on(user);
+		if (!rc && run.state == PAGE_SURVEY_ABSENT)
+			rc = backing_window_fill(window, offset + run.start - range->start, run.end - run.start, found);
+	}
+	return rc;
 }

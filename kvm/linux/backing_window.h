@@ -16,6 +16,8 @@
 #include "cleanup.h"
 
 struct backing_window;
+struct page_survey;
+struct page_survey_range;
 
 /* -EOPNOTSUPP where the kernel has no such userfaultfd (CONFIG_HAVE_ARCH_USERFAULTFD_MINOR), or forbids it. */
 int backing_window_new(struct backing_window **ret_window);
@@ -42,5 +44,13 @@ struct backing_window_found {
  */
 int backing_window_fill(struct backing_window *window, uint64_t offset, uint64_t length,
 			struct backing_window_found *found);
+
+/*
+ * Likewise for what a process' page table lacks of a range of its memory (whole pages), whose first byte is at offset of the
+ * file. Asks go_on before each stretch, and ends with what it says if that is not 0.
+ */
+int backing_window_fill_absent(struct backing_window *window, struct page_survey *survey,
+			       const struct page_survey_range *range, uint64_t offset, int (*go_on)(void *user), void *user,
+			       struct backing_window_found *found);
 
 #endif

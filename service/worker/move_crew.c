@@ -257,22 +257,11 @@ static int walk_window(struct member *member, const struct move_piece *piece, co
 	return rc || !move ? rc : page_mover_flush(member->own_mover);
 }
 
-/* Fills the window with what the guest's page table lacks. */
-static int fill_window(struct member *member, const struct move_piece *piece, uint64_t offset,
-		       struct backing_window_found *found)
+static int go_on(void *user)
 {
-	struct page_survey_run run;
-	int rc = page_survey_begin(member->survey, &piece->range);
+	const struct move_crew *crew = user;
 
-	while (!rc && (rc = page_survey_next(member->survey, &run)) > 0) {
-		rc = 0;
-		if (run.state == PAGE_SURVEY_ABSENT)
-			rc = backing_window_fill(member->window, offset + run.start - piece->range.start,
-						 run.end - run.start, found);
-		if (!rc && !move_gate_is_open(member->crew->gate))
-			rc = move_gate_error(member->crew->gate);
-	}
-	return rc;
+	return move_gate_is_open(crew->gate) ? 0 : move_gate_error(crew->gate);
 }
 
 static int work_on_unmapped(struct member *member, const struct move_piece *piece)
@@ -298,7 +287,7 @@ static int work_on_unmapped(struct member *member, const struct move_piece *piec
 	if (rc)
 		return rc;
 	own.end = own.start + length;
-	rc = fill_window(member, piece, offset, &found);
+	rc = backing_window_fill_absent(member->window, member->survey, &piece->range, offset, go_on, member->crew, &found);
 	member->found.swapped_bytes += found.swapped_bytes;
 	if (!rc && found.mapped_bytes)
 		rc = walk_window(member, piece, &own, true);

@@ -46,6 +46,11 @@ static int walk_to(struct walk *walk, uint64_t address)
 	return 0;
 }
 
+static int go_on(void *user)
+{
+	return job_context_go(user) ? 0 : -ECANCELED;
+}
+
 /* Part of a run in a range of the guest. Likewise, or -ECANCELED. */
 static int record_run(struct recorder *recorder, size_t index, const struct page_survey_run *run)
 {
@@ -54,7 +59,7 @@ static int record_run(struct recorder *recorder, size_t index, const struct page
 
 	if (move_job_destination(&context->job->step, recorder->view->cells[index], run) >= 0)
 		rc = page_homes_add(recorder->homes, run->start, run->end, run->node_id);
-	return rc ? rc : job_context_go(context) ? 0 : -ECANCELED;
+	return rc ? rc : go_on(context);
 }
 
 /* By the guest's page table. */
@@ -73,30 +78,13 @@ static int record_mapped(struct recorder *recorder, size_t index, const struct p
 	return rc;
 }
 
-/* Brings into the window what the guest's page table lacks. */
-static int fill(struct recorder *recorder, const struct page_survey_range *part, uint64_t offset)
-{
-	struct backing_window_found found = {0};
-	struct page_survey_run run;
-	int rc = page_survey_begin(recorder->survey, part);
-
-	while (!rc && (rc = page_survey_next(recorder->survey, &run)) > 0) {
-		rc = 0;
-		if (run.state == PAGE_SURVEY_ABSENT)
-			rc = backing_window_fill(recorder->window, offset + run.start - part->start,
-						 run.end - run.start, &found);
-		if (!rc && !job_context_go(recorder->context))
-			rc = -ECANCELED;
-	}
-	return rc;
-}
-
 /* A part of a range, by both page tables at once. */
 static int record_part(struct recorder *recorder, size_t index, const struct page_survey_range *part, int fd)
 {
 	const struct guest_range *range = &recorder->view->map.ranges[index];
 	uint64_t offset = range->offset + part->start - range->start, end;
 	struct page_survey_range own = {.page_bytes = part->page_bytes};
+	struct backing_window_found found = {0};
 	struct walk mapped = {.survey = recorder->survey}, unmapped = {.survey = recorder->own};
 	int rc = backing_window_map(recorder->window, fd, offset, part->end - part->start, &own.start);
 
@@ -104,7 +92,7 @@ static int record_part(struct recorder *recorder, size_t index, const struct pag
 		return rc;
 	own.end = own.start + (part->end - part->start);
 	unmapped.shift = part->start - own.start;
-	rc = fill(recorder, part, offset);
+	rc = backing_window_fill_absent(recorder->window, recorder->survey, part, offset, go_on, recorder->context, &found);
 	if (!rc)
 		rc = page_survey_begin(mapped.survey, part);
 	if (!rc)

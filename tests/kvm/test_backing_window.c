@@ -11,6 +11,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "backing_window.h"
+#include "page_survey.h"
+#include "physical_map.h"
+#include "sysroot.h"
 
 #define PAGE  4096
 #define PAGES 2048
@@ -145,12 +148,72 @@ static void test_an_empty_file(void)
 	CHECK_TRUE(backing_window_map(window, -1, 0, PAGE, &address) == -EBADF);
 }
 
+struct asked {
+	unsigned times, stop_at;
+};
+
+static int go_on(void *user)
+{
+	struct asked *asked = user;
+
+	return ++asked->times == asked->stop_at ? -ECANCELED : 0;
+}
+
+/* Of a mapping that has some of its file's pages: those that it lacks, and no others. */
+static void test_what_a_page_table_lacks(void)
+{
+	CLEANUP(backing_window_freep) struct backing_window *window = open_window();
+	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
+	CLEANUP(physical_map_freep) struct physical_map *physical = NULL;
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	struct backing_window_found found = {0};
+	struct page_survey_options options = {0};
+	struct asked asked = {0};
+	CLEANUP_CLOSE int fd = make_file();
+	struct page_survey_range range = {.page_bytes = PAGE};
+	volatile char *memory;
+	uint64_t address;
+
+	if (!window)
+		return;
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	if (physical_map_read(sysroot, &physical)) {
+		printf("# this machine does not show its memory blocks\n");
+		return;
+	}
+	options.map = physical;
+	CHECK_INT(page_survey_new(sysroot, getpid(), &options, &survey), 0);
+	memory = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	CHECK_TRUE(memory != MAP_FAILED);
+	for (unsigned page = 100; page < 110; page++)
+		put(fd, page, 'f');
+	/* Written: a read would bring its neighbours along (mm/memory.c do_fault_around). */
+	for (unsigned page = 103; page < 106; page++)
+		memory[page * PAGE] = 'g';
+	CHECK_INT(backing_window_map(window, fd, 0, PAGES * PAGE, &address), 0);
+	/* All of the file but its first page. */
+	range.start = (uintptr_t)memory + PAGE;
+	range.end = (uintptr_t)memory + PAGES * PAGE;
+	CHECK_INT(backing_window_fill_absent(window, survey, &range, PAGE, go_on, &asked, &found), 0);
+	CHECK_INT(found.mapped_bytes, 7 * PAGE);
+	CHECK_INT(found.swapped_bytes, 0);
+	for (unsigned page = 100; page < 110; page++)
+		CHECK_INT(is_mapped(address + page * PAGE), page < 103 || page > 105);
+	CHECK_TRUE(!is_mapped((uintptr_t)memory + 100 * PAGE));
+	CHECK_INT(held(fd), 10 * PAGE);
+	CHECK_TRUE(asked.times >= 3);
+	asked = (struct asked){.stop_at = 2};
+	CHECK_INT(backing_window_fill_absent(window, survey, &range, PAGE, go_on, &asked, &found), -ECANCELED);
+	munmap((void *)memory, PAGES * PAGE);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"only_what_is_there", test_only_what_is_there},
 		{"a_page_that_goes", test_a_page_that_goes},
 		{"an_empty_file", test_an_empty_file},
+		{"what_a_page_table_lacks", test_what_a_page_table_lacks},
 	};
 
 	return unit_main("backing_window", cases, ARRAY_SIZE(cases));
