@@ -5,6 +5,8 @@
  *
  *   survey PID RANGE...           what the page table says of the ranges
  *   file PID RANGE                what the file holds, by node, in a page table or not
+ *   places PID RANGE              the same page by page: its node's digit, or a dot for a hole
+ *   scatter PID A B RANGE         lays its pages in no regular order on the nodes A and B
  *   find PID SEED PAGES RANGE...  pages of a pattern written once (pattern_word.h), by node
  *   read PID SEED PAGES RANGE...  finds them again and again until its input ends
  *   fill PID MIB RANGE            puts pages where the file has holes, and goes
@@ -282,6 +284,67 @@ static int file_nodes(int pid, const char *text)
 	return 0;
 }
 
+/* The next pages with data, touched; their number, 0 at the end. */
+static size_t next_pages(const struct file *file, uint64_t *at, uint64_t *end, void **pages)
+{
+	size_t count = 0;
+
+	if (*at >= *end && !next_data(file, at, end))
+		return 0;
+	for (; *at < *end && count < QUERY_PAGES; *at += PAGE) {
+		(void)*(volatile unsigned char *)(file->memory + *at);
+		pages[count++] = file->memory + *at;
+	}
+	return count;
+}
+
+static int places(int pid, const char *text)
+{
+	struct file file = open_file(pid, parse_range(text), PROT_READ);
+	char *line = malloc(file.size / PAGE + 1);
+	uint64_t at = 0, end = 0;
+	void *pages[QUERY_PAGES];
+	int status[QUERY_PAGES];
+	size_t count;
+
+	if (!line)
+		die("malloc");
+	memset(line, '.', file.size / PAGE);
+	line[file.size / PAGE] = '\0';
+	while ((count = next_pages(&file, &at, &end, pages)) > 0) {
+		if (syscall(SYS_move_pages, 0, count, pages, NULL, status, 0) < 0)
+			die("move_pages");
+		for (size_t i = 0; i < count; i++)
+			line[(size_t)((unsigned char *)pages[i] - file.memory) / PAGE] =
+				status[i] >= 0 && status[i] <= 9 ? (char)('0' + status[i]) : '?';
+	}
+	printf("{\"places\":\"%s\"}\n", line);
+	free(line);
+	close_file(&file);
+	return 0;
+}
+
+static int scatter(int pid, const char *first, const char *second, const char *text)
+{
+	struct file file = open_file(pid, parse_range(text), PROT_READ);
+	int ends[] = {atoi(first), atoi(second)}, nodes[QUERY_PAGES], status[QUERY_PAGES];
+	uint64_t at = 0, end = 0, scattered = 0;
+	void *pages[QUERY_PAGES];
+	size_t count;
+
+	while ((count = next_pages(&file, &at, &end, pages)) > 0) {
+		for (size_t i = 0; i < count; i++)
+			nodes[i] = ends[__builtin_parityll((size_t)((unsigned char *)pages[i] - file.memory) / PAGE)];
+		if (syscall(SYS_move_pages, 0, count, pages, nodes, status, MPOL_MF_MOVE_ALL) < 0)
+			die("move_pages");
+		for (size_t i = 0; i < count; i++)
+			scattered += status[i] == nodes[i] ? PAGE : 0;
+	}
+	printf("{\"scattered\":%" PRIu64 "}\n", scattered);
+	close_file(&file);
+	return 0;
+}
+
 struct known {
 	uint64_t word, page;
 };
@@ -484,6 +547,10 @@ int main(int argc, char **argv)
 		return survey(pid, argv + 3, argc - 3);
 	if (argc == 4 && strcmp(argv[1], "file") == 0)
 		return file_nodes(pid, argv[3]);
+	if (argc == 4 && strcmp(argv[1], "places") == 0)
+		return places(pid, argv[3]);
+	if (argc == 6 && strcmp(argv[1], "scatter") == 0)
+		return scatter(pid, argv[3], argv[4], argv[5]);
 	if (argc >= 6 && (strcmp(argv[1], "find") == 0 || strcmp(argv[1], "read") == 0))
 		return find(pid, argv[3], argv[4], argv + 5, argc - 5, argv[1][0] == 'r');
 	if (argc == 5 && strcmp(argv[1], "fill") == 0)
@@ -494,7 +561,7 @@ int main(int argc, char **argv)
 		return pin(pid, argv[3], argv[4]);
 	if (argc == 5 && strcmp(argv[1], "hold") == 0)
 		return hold(pid, argv[3], argv[4]);
-	fprintf(stderr, "usage: memory_peer (survey | file | find | read | fill | balance | pin | "
+	fprintf(stderr, "usage: memory_peer (survey | file | places | scatter | find | read | fill | balance | pin | "
 			"hold) PID ...\n");
 	return 2;
 }

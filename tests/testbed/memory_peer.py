@@ -53,6 +53,16 @@ def file_huge_bytes(guest):
     return _ask(guest, "file", ranges=[evidence.Memory(guest).largest])["huge"]
 
 
+def places(guest):
+    """The same page by page: a digit for the node of each, a dot for a hole."""
+    return _ask(guest, "places", ranges=[evidence.Memory(guest).largest])["places"]
+
+
+def scatter(guest, first, second):
+    """Lays all that the file behind the largest RAM area holds, page by page and in no regular order, on two nodes."""
+    return _ask(guest, "scatter", first, second, ranges=[evidence.Memory(guest).largest])["scattered"]
+
+
 def fill(guest, mib, node):
     """Puts pages on a node into holes of the file behind the largest RAM area, as a process that is gone then."""
     return _ask(guest, "fill", mib, ranges=[evidence.Memory(guest).largest], before=("numactl", f"--membind={node}"))
