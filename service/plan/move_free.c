@@ -106,10 +106,12 @@ static uint32_t share_of_time(const struct plan_input *input, uint32_t most_ms)
 	return input->deadline_ms && left / 4 < most_ms ? (uint32_t)(left / 4) + 1 : most_ms;
 }
 
-/* Does this host copy so much in that time? Where it has not been measured nothing speaks against sparing it. */
+/* Is so much copied in that time? Where the host's rate has not been measured nothing speaks against sparing it. */
 static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
 {
-	return bytes <= mover->input->snapshot->measured_bytes_per_s / 1000 * ms;
+	uint64_t rate = mover->input->snapshot->measured_bytes_per_s, budget = plan_move_budget(mover->input);
+
+	return bytes <= (budget ? plan_min(rate, budget) : rate) / 1000 * ms;
 }
 
 static bool report_next(struct mover *mover)

@@ -128,6 +128,13 @@ const char *plan_nodes_text(uint64_t nodes, char text[32])
 	return text;
 }
 
+uint64_t plan_move_budget(const struct plan_input *input)
+{
+	uint64_t asked = input->wish->move.budget_bytes_per_s;
+
+	return asked ? asked : input->limits->bytes_per_s;
+}
+
 bool plan_guest_runs(const struct snapshot_guest *guest)
 {
 	return guest->state == GUEST_STATE_RUNNING || guest->state == GUEST_STATE_PAUSED;

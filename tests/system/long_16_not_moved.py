@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from ballast import Ballast  # noqa: E402
 from testbed import evidence  # noqa: E402
-from testbed.guest import Cell, Guest, start_guests  # noqa: E402
+from testbed.guest import Cell, Guest, VirtioMem, start_guests  # noqa: E402
 from testbed.story import Cases, booted_host, check, check_at_least, check_at_most, check_equal  # noqa: E402
 from testbed.story import main, story, wait_for  # noqa: E402
 
@@ -54,6 +54,33 @@ def reported(ballast, guest, tell):
     tell(f"free inside, and reported before a page had moved: {said}")
 
 
+def unplugged(ballast, guest, tell):
+    """A guest that may be shrunk for a moment: what is free in its virtio-mem is out while the rest moves, and back after."""
+    guest.pattern_start(800, name="gone", once=True)
+    guest.pattern_stop("gone")
+    guest.pattern_start(48, pace_us=2000)
+    before = evidence.Memory(guest)
+    plan = ballast.ctl_json("move", guest.name, "--to", "2", "--allow", "shrink_guests", "--dry-run")
+    operation = ballast.ctl_json("move", guest.name, "--to", "2", "--allow", "shrink_guests", "--budget", "40MiB",
+                                 "--timeout", "300", timeout=320)
+    steps = [(step["kind"], step["detail"]) for step in operation["steps"]]
+    check_equal(operation["state"], "succeeded", f"state of the move: {operation['remainder']}, {steps}")
+    kinds = [kind for kind, _ in steps]
+    check("request" in kinds and kinds.index("request") < kinds.index("move"), f"it is unplugged first: {steps}, {plan}")
+    after = evidence.Memory(guest)
+    check_equal(sorted(after.nodes), [2], "nodes after the move")
+    check_equal(guest.virtio_mem_sizes()[0]["current"], 1024 * MIB, "the size that it has again")
+    check_equal(guest.online_movable_bytes(), 1024 * MIB, "what of it is online, as it says itself")
+    check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors")
+    check_at_most(after.total_bytes, before.total_bytes - 256 * MIB, "bytes that there was anything to move of")
+    guest.pattern_start(600, name="again", once=True)
+    check_equal(sorted(evidence.Memory(guest).nodes), [2], "nodes of what it writes in the memory that came back")
+    check_equal(guest.pattern_stop("again")["errors"], 0, "pattern errors in the memory that came back")
+    check_equal(guest.pattern_stop()["errors"], 0, "pattern errors")
+    tell(f"unplugged for the move: {before.total_bytes / MIB:.0f} MiB, of which {after.total_bytes / MIB:.0f} MiB moved in "
+         f"{operation['result']['seconds']:.0f} s (foreseen {plan['bytes'] / MIB:.0f} MiB): {steps}")
+
+
 def ordered(ballast, guest, tell):
     """Cell 1 is written all the time, cell 0 hardly: which goes first is as asked."""
     source = "soft-dirty"
@@ -87,7 +114,7 @@ def ordered(ballast, guest, tell):
     check_equal(guest.pattern_stop("hot")["errors"], 0, "pattern errors")
 
 
-@story(16, "what is free in a guest is reported and not moved, and cold or hot pages go first as asked", limit_s=500)
+@story(16, "what is free in a guest is reported or unplugged and not moved, and cold or hot pages go first as asked", limit_s=500)
 def first_and_not_at_all(tell):
     with booted_host(dimms=[]) as host:
         ballast = Ballast(host, {"limits": {"reserve": "128MiB"}})
@@ -95,6 +122,7 @@ def first_and_not_at_all(tell):
         host.write("/proc/sys/kernel/numa_balancing", "0")
         freed = Guest(host, "freed", 384, nodes="1", balloon="reporting")
         shaped = Guest(host, "shaped", cells=[Cell(256), Cell(64, vcpus=0)], nodes="1", agent=False)
+        shrunk = Guest(host, "shrunk", 256, nodes="1", virtio_mem=[VirtioMem(1024, requested_mib=1024)])
         start_guests(freed, shaped)
         ballast.start()
         ballast.wait_agent("freed")
@@ -103,6 +131,10 @@ def first_and_not_at_all(tell):
         cases.run(reported, ballast, freed, tell)
         freed.destroy()
         cases.run(ordered, ballast, shaped, tell)
+        shaped.destroy()
+        shrunk.start()
+        ballast.wait_agent("shrunk")
+        cases.run(unplugged, ballast, shrunk, tell)
         cases.end()
 
 

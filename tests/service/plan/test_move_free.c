@@ -335,6 +335,19 @@ static void whose_blocks_cannot_be_told_apart_is_not_shrunk(void)
 	world_done(&world);
 }
 
+/* A host that could copy it at once may not do so. */
+static void a_budget_is_what_copying_is_compared_by(void)
+{
+	struct world world;
+
+	free_world(&world);
+	world.snapshot->measured_bytes_per_s = 5 * GIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	world.wish.move.budget_bytes_per_s = 100 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	world_done(&world);
+}
+
 static void what_is_copied_sooner_than_unplugged_is_copied(void)
 {
 	static const struct {
@@ -584,6 +597,7 @@ static const struct unit_case cases[] = {
 	{"what gave nothing is asked back too", what_gave_nothing_is_asked_back_too},
 	{"only what went offline is asked for", only_what_went_offline_is_asked_for},
 	{"whose blocks cannot be told apart is not shrunk", whose_blocks_cannot_be_told_apart_is_not_shrunk},
+	{"a budget is what copying is compared by", a_budget_is_what_copying_is_compared_by},
 	{"what is copied sooner than unplugged is copied", what_is_copied_sooner_than_unplugged_is_copied},
 	{"what does not come back is told", what_does_not_come_back_is_told},
 	{"another size asked for meanwhile stands", another_size_asked_for_meanwhile_stands},
