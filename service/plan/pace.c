@@ -11,9 +11,10 @@
  *         ^                          |
  *         +--------------------------+ else back, and the other neighbour; after both a long rest
  *
- * A call cannot be interrupted. So a size is only tried where it will end within a second, and is left at once where a
- * call takes more than CALL_AIM_US: a pause or a cancel is then heard within a second, also when a call takes twice as
- * long as the last.
+ * A call cannot be interrupted. So a size is only tried where it will end within a second, and is left where its calls
+ * take more than CALL_AIM_US, or one of them LATE_US: a pause or a cancel is then heard within a second, also when a call
+ * takes twice as long as the last. But where it is the wait that takes so long, smaller calls would be hardly shorter and
+ * many more: then it is kept.
  */
 #include "pace.h"
 
@@ -28,7 +29,10 @@
 #define FIRST_HUGE	     3 /* 16 MiB */
 /* 8192 small pages: with more, calls are not cheaper, only longer. */
 #define SMALL_SIZES	     5
-#define CALL_AIM_US	     400000
+#define CALL_AIM_US	     500000
+#define LATE_US		     900000
+/* Of a size twice as large: what takes longer than that is a wait. */
+#define SHORTER		     0.75
 /* What a size that was not tried may take at most. Part of every call is a wait that does not grow with it. */
 #define TRY_AIM_US	     700000
 /* A trial: so many calls, or so long. */
@@ -49,13 +53,15 @@
 
 /* So long, and so many calls of each thread, make a trial of a number of threads. */
 #define CREW_TRIAL_US	     200000
-#define CREW_TRIAL_CALLS     1
+#define CREW_TRIAL_CALLS     3
 /* What one more has to gain to stay. */
 #define CREW_GAIN	     1.15
 #define CREW_REST	     2
 /* After that many, twice as many, ... trials of the best number another one is tried again. */
 #define CREW_REST_LONG	     20
 #define CREW_REST_DOUBLED    5
+/* More than one are asked more often whether they pay still: where they do not, they cost more than a trial. */
+#define CREW_REST_SEVERAL    8
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -78,13 +84,25 @@ static uint64_t size_bytes(unsigned index, uint64_t page_bytes)
 	return bytes > page_bytes ? bytes / page_bytes * page_bytes : page_bytes;
 }
 
-/* Whether a call of that size is expected to end in time. */
+/* How long a call of that size takes; its rate must be known. */
+static double expected_us(const struct pace *pace, unsigned index, uint64_t page_bytes)
+{
+	return (double)size_bytes(index, page_bytes) / pace->rates[index];
+}
+
+/* Whether a call of that neighbour of the best size is expected to end in time. */
 static bool fits(const struct pace *pace, unsigned index, uint64_t page_bytes)
 {
-	/* The best size's is the newest: that of this size may be from an hour ago. */
-	double rate = pace->rates[pace->best];
+	unsigned best = pace->best;
+	double us, half_us;
 
-	return rate <= 0 || (double)size_bytes(index, page_bytes) / rate <= TRY_AIM_US;
+	/* The best size's is the newest: that of this size may be from an hour ago. */
+	if (pace->rates[best] <= 0 || index <= best)
+		return true;
+	us = expected_us(pace, best, page_bytes);
+	half_us = best > 0 && pace->rates[best - 1] > 0 ? expected_us(pace, best - 1, page_bytes) : us / 2;
+	/* What the step from half of it cost, twice; what is beside that does not grow. */
+	return us + 2 * (half_us < us ? us - half_us : 0) <= TRY_AIM_US;
 }
 
 /* The neighbour of the best size that is to be tried next. False: there is none. */
@@ -101,6 +119,23 @@ static bool choose_neighbour(struct pace *pace, uint64_t page_bytes)
 	return false;
 }
 
+/* Calls of that size take too long, and half as much would be clearly shorter, as far as is known. */
+static bool is_too_long(const struct pace *pace, unsigned index, uint64_t page_bytes)
+{
+	double us = expected_us(pace, index, page_bytes);
+
+	return index > 0 && us > CALL_AIM_US &&
+	       (pace->rates[index - 1] <= 0 || us > TRY_AIM_US ||
+		expected_us(pace, index - 1, page_bytes) < us * SHORTER);
+}
+
+static void step_down(struct pace *pace, unsigned rest)
+{
+	pace->best = --pace->at;
+	pace->tried_bytes = pace->tried_us = pace->tried_calls = 0;
+	pace->rest = rest;
+}
+
 static void end_trial(struct pace *pace, uint64_t page_bytes)
 {
 	double rate = (double)pace->tried_bytes / (double)pace->tried_us;
@@ -108,6 +143,10 @@ static void end_trial(struct pace *pace, uint64_t page_bytes)
 
 	/* Half of what was known, so that one disturbed trial does not decide for long. */
 	pace->rates[at] = pace->rates[at] > 0 ? (pace->rates[at] + rate) / 2 : rate;
+	if (is_too_long(pace, at, page_bytes)) {
+		step_down(pace, REST_BOTH_TRIALS);
+		return;
+	}
 	pace->tried_bytes = pace->tried_us = pace->tried_calls = 0;
 	if (at != pace->best) {
 		if (rate > pace->rates[pace->best] * BETTER) {
@@ -130,11 +169,9 @@ static void learn(struct pace *pace, const struct pace_input *input, uint64_t pa
 	/* A call that moved little says little about speed; a short one for gentleness nothing about size. */
 	if (!input->call_us || input->call_bytes * 2 < pace->batch_bytes)
 		return;
-	if (input->call_us > CALL_AIM_US && pace->at > 0) {
+	if (input->call_us > LATE_US && pace->at > 0) {
 		pace->rates[pace->at] = (double)input->call_bytes / (double)input->call_us;
-		pace->best = --pace->at;
-		pace->tried_bytes = pace->tried_us = pace->tried_calls = 0;
-		pace->rest = REST_BOTH_TRIALS;
+		step_down(pace, REST_TRIALS);
 		return;
 	}
 	if (input->ease || pace->batch_bytes != size_bytes(pace->at, page_bytes))
@@ -229,7 +266,8 @@ static unsigned crew_neighbour(struct pace_crew *crew)
 static void end_crew_trial(struct pace_crew *crew, double rate)
 {
 	if (crew->allowed == crew->best) {
-		crew->best_rate = crew->best_rate > 0 ? (crew->best_rate + rate) / 2 : rate;
+		/* The last, and no average: pages that the guest uses go many times slower than others, and lie in stretches. */
+		crew->best_rate = rate;
 		if (crew->rest > 0)
 			crew->rest--;
 		else
@@ -244,7 +282,9 @@ static void end_crew_trial(struct pace_crew *crew, double rate)
 		/* On in the same direction. */
 		crew->upwards = !crew->upwards;
 	} else {
-		crew->rest = CREW_REST_LONG << (crew->failed < CREW_REST_DOUBLED ? crew->failed++ : CREW_REST_DOUBLED);
+		crew->rest = crew->best > 1 ? CREW_REST_SEVERAL
+					    : CREW_REST_LONG << (crew->failed < CREW_REST_DOUBLED ? crew->failed++
+												  : CREW_REST_DOUBLED);
 	}
 	crew->allowed = crew->best;
 }

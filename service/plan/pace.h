@@ -69,7 +69,7 @@ struct pace_crew {
 	unsigned most;	  /* threads that there are */
 	unsigned allowed; /* at once, from now on; 0: not begun, one */
 	unsigned best;
-	double best_rate; /* bytes a us of all together; 0: not known */
+	double best_rate; /* bytes a us of all together, in its last trial; 0: not known */
 	/* Of the trial under way. */
 	uint64_t began_us, bytes;
 	unsigned calls;

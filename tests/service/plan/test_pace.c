@@ -125,6 +125,18 @@ static void calls_end_in_time(void)
 	CHECK_TRUE(pace.batch_bytes >= 8 * MIB);
 }
 
+/* Beside a guest that computes all the time a call waits for every CPU: small ones are not shorter, only more of them. */
+static void a_wait_is_not_made_shorter_by_small_calls(void)
+{
+	for (unsigned noise = 0; noise <= 45; noise += 15) {
+		struct host host = {.fixed_us = 300000, .us_per_mib = 8000, .noise_percent = noise, .seed = 5};
+		struct pace pace;
+
+		/* Of what the largest calls give that would end in 0.4 s. */
+		CHECK_TRUE(climb(&host, 4096, 200, &pace) > 1.4);
+	}
+}
+
 static void ease_makes_calls_short_and_rare(void)
 {
 	struct pace pace = {0};
@@ -271,6 +283,20 @@ static void another_number_when_the_host_changes(void)
 	CHECK_INT(crew.best, 2);
 }
 
+/* A second thread was tried in a stretch of fast pages: it does not stay for the slow ones, where it is in the way. */
+static void a_fast_stretch_does_not_decide(void)
+{
+	static const double fast[] = {0, 200, 350}, slow[] = {0, 40, 15};
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 1;
+
+	share_of(&crew, fast, 10, 2, &now_us);
+	CHECK_INT(crew.best, 2);
+	share_of(&crew, slow, 60, 1, &now_us);
+	CHECK_INT(crew.best, 1);
+	CHECK_TRUE(share_of(&crew, slow, 200, 1, &now_us) > 0.85);
+}
+
 static void a_pause_is_no_trial(void)
 {
 	static const double rates[] = {0, 150, 240};
@@ -333,12 +359,14 @@ static const struct unit_case cases[] = {
 	{"the best size is found", the_best_size_is_found},
 	{"it is found within few calls", it_is_found_within_few_calls},
 	{"calls end in time", calls_end_in_time},
+	{"a wait is not made shorter by small calls", a_wait_is_not_made_shorter_by_small_calls},
 	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
 	{"what a guest feels slows down", what_a_guest_feels_slows_down},
 	{"slowing down in vain is given up", slowing_down_in_vain_is_given_up},
 	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
 	{"as many threads as pay", as_many_threads_as_pay},
 	{"another number when the host changes", another_number_when_the_host_changes},
+	{"a fast stretch does not decide", a_fast_stretch_does_not_decide},
 	{"a pause is no trial", a_pause_is_no_trial},
 };
 
