@@ -7,7 +7,6 @@ After every move the bytes that are not at the destination, as the kernel counts
     pages and huge pages that AutoNUMA has marked PROT_NONE        autonuma, huge_autonuma
     a guest under userfaultfd                                      userfaultfd
     pages in the memfd that QEMU has not mapped                    not_mapped
-    pages that lie in no order, and a move that is undone          undone
     a process number that another process has got                  number_reused
     a page that stays busy, statuses unwritten after it            held
     pages pinned by another process                                pinned
@@ -85,35 +84,6 @@ def not_mapped(traps):
     traps.move_all(node)
     check_equal(memory_peer.file_nodes(traps.guest).get(3, 0), 0, "bytes of the memfd that stayed on node 3")
     traps.tell(f"{hidden / MIB:.1f} MiB that QEMU has not mapped went along, and 2 MiB each by themselves")
-
-
-def undone(traps):
-    """Memory that lies page by page on two nodes, some of it in the memfd alone: an undo puts each page where it was."""
-    traps.away()
-    mapped = memory_peer.places(traps.guest)
-    check_equal(memory_peer.fill(traps.guest, 24, 1)["filled"], 24 * MIB, "bytes put into holes of the memfd")
-    memory_peer.scatter(traps.guest, 1, 2)
-    before = memory_peer.places(traps.guest)
-    only_file = [page for page, was in enumerate(mapped) if was == "." and before[page] != "."]
-    for node in (1, 2):
-        check_at_least(before.count(str(node)) * 4096, 16 * MIB, f"bytes on node {node}")
-    identity = traps.ballast.ctl("move", traps.guest.name, "--to", 3, "--budget", "3MiB", "--timeout", "240",
-                                 "--detach").out.strip()
-
-    def on_3():
-        places = memory_peer.places(traps.guest)
-        return sum(places[page] == "3" for page in only_file)
-
-    # These go last.
-    wait_for(lambda: on_3() * 4096 >= MIB, 120, "pages that only the file has to move", 0.5)
-    traps.ballast.ctl("cancel", identity, "--undo", "yes", "--detach")
-    operation = traps.ballast.wait_operation(identity, 240)
-    after = memory_peer.places(traps.guest)
-    wrong = sum(was != now for was, now in zip(before, after) if was != ".")
-    check_equal((operation["state"], operation["undo"]), ("cancelled", "done"), f"how it ended: {operation['remainder']}")
-    check_equal(wrong, 0, f"pages of {len(before) - before.count('.')} that are not where they were")
-    traps.pattern_is_whole()
-    traps.tell(f"{len(before) - before.count('.')} pages in no regular order on two nodes: cancelled, and each is where it was")
 
 
 def held(traps):
@@ -295,7 +265,7 @@ def trapped(tell):
         # This ends its guest, and the userfaultfd the other.
         cases.run(number_reused, huge)
         guests[1].destroy()
-        for trap in (holes, autonuma, not_mapped, undone, held, pinned, swapped, outside_cpuset, userfaultfd):
+        for trap in (holes, autonuma, not_mapped, held, pinned, swapped, outside_cpuset, userfaultfd):
             cases.run(trap, traps)
         cases.end()
 
