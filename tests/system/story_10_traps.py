@@ -194,6 +194,8 @@ def number_reused(traps):
         workers = " ".join(map(str, ballast.workers()))
         host.run(f"kill -STOP {workers}")
         host.run(f"kill -9 {pid}; while [ -e /proc/{pid} ]; do sleep 0.1; done", timeout=30)
+        # libvirt itself kills whatever has the number until it knows of the end (qemu_process.c qemuProcessStop).
+        wait_for(lambda: guest.state == "shut off", 30, "libvirt to see the end")
         stranger = host.spawn(
             f"for n in $(seq 200); do echo {pid - 1} >/proc/sys/kernel/ns_last_pid; numactl --membind={3 - node} python3 -c "
             "'import time; b = bytes([1]) * (64 << 20); print(\"ready\", flush=True); time.sleep(300)' & "
