@@ -544,7 +544,7 @@ void guest_map_done(struct guest_map *map)
 }
 
 int guest_map_open_backing(const struct sysroot *sysroot, pid_t pid,
-			   const struct guest_range *range)
+			   const struct guest_range *range, uint64_t *ret_held_bytes)
 {
 	CLEANUP_CLOSE int fd = -1;
 	struct stat data;
@@ -567,5 +567,12 @@ int guest_map_open_backing(const struct sysroot *sysroot, pid_t pid,
 		return -errno;
 	if (data.st_dev != range->device || data.st_ino != range->inode)
 		return -ESTALE;
+	if (ret_held_bytes)
+		*ret_held_bytes = (uint64_t)data.st_blocks * 512;
 	return TAKE_FD(fd);
+}
+
+bool guest_range_is_same_file(const struct guest_range *range, const struct guest_range *other)
+{
+	return range->inode == other->inode && range->device == other->device;
 }

@@ -95,10 +95,13 @@ void guest_map_done(struct guest_map *map);
 /*
  * Opens the file behind a range, read and write: through /proc/PID/map_files (needs CAP_SYS_ADMIN
  * or CAP_CHECKPOINT_RESTORE) or else the process' own descriptor of it. -ENOENT for anonymous
- * memory and where the process has no descriptor left. Returns the descriptor or -errno.
+ * memory and where the process has no descriptor left; -ESTALE where another file is there by now.
+ * Returns the descriptor, and in *ret_held_bytes (may be NULL) what the file holds, of a memfd what
+ * is swapped out too; or -errno.
  */
 int guest_map_open_backing(const struct sysroot *sysroot, pid_t pid,
-			   const struct guest_range *range);
+			   const struct guest_range *range, uint64_t *ret_held_bytes);
+bool guest_range_is_same_file(const struct guest_range *range, const struct guest_range *other);
 
 /* Counts descriptors that forbid or hinder: cheap enough to call before every batch. */
 int guest_map_count_descriptors(const struct sysroot *sysroot, pid_t pid, unsigned *ret_userfaultfd,

@@ -280,7 +280,7 @@ static int work_on_unmapped(struct member *member, const struct move_piece *piec
 	rc = open_window(member);
 	if (rc)
 		return rc;
-	fd = guest_map_open_backing(options->context->sysroot, options->view->identity.pid, range);
+	fd = guest_map_open_backing(options->context->sysroot, options->view->identity.pid, range, NULL);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
 	rc = backing_window_map(member->window, fd, offset, length, &own.start);

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "cgroup_memory.h"
 #include "guest_view.h"
 #include "job_context.h"
@@ -399,25 +398,25 @@ static struct held read_held(struct move_work *work)
 
 	for (size_t i = 0; i < map->count; i++) {
 		const struct guest_range *range = &map->ranges[i];
-		struct stat status;
 		bool is_first = true;
+		uint64_t bytes;
 		CLEANUP_CLOSE int fd = -1;
 
 		for (size_t n = 0; n < i; n++)
-			is_first &= map->ranges[n].inode != range->inode || map->ranges[n].device != range->device;
+			is_first &= !guest_range_is_same_file(&map->ranges[n], range);
 		if (!is_first || (range->backing != GUEST_BACKING_MEMFD &&
 				  (range->backing != GUEST_BACKING_HUGETLB || !range->is_shared)))
 			continue;
-		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range);
+		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range, &bytes);
 		/* It was unplugged meanwhile. */
 		if (fd == -ENOENT || fd == -ESTALE)
 			continue;
-		if (fd < 0 || fstat(fd, &status))
-			held.error = fd < 0 ? fd : -errno;
+		if (fd < 0)
+			held.error = fd;
 		else if (range->backing == GUEST_BACKING_MEMFD)
-			held.memfd_bytes += (uint64_t)status.st_blocks * 512;
+			held.memfd_bytes += bytes;
 		else
-			held.hugetlb_bytes += (uint64_t)status.st_blocks * 512;
+			held.hugetlb_bytes += bytes;
 	}
 	return held;
 }

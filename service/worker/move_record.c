@@ -2,7 +2,6 @@
 #include "move_record.h"
 
 #include <errno.h>
-#include <sys/stat.h>
 #include "backing_window.h"
 #include "guest_view.h"
 #include "job_context.h"
@@ -142,20 +141,17 @@ static int record_range(struct recorder *recorder, size_t index)
 	const struct guest_range *memory = &recorder->view->map.ranges[index];
 	struct page_survey_range range = guest_view_range(recorder->view, index);
 	CLEANUP_CLOSE int fd = -1;
-	struct stat status;
-	uint64_t mapped;
+	uint64_t mapped, held;
 	int rc = page_homes_begin(recorder->homes, range.start, range.end);
 
 	if (!rc)
 		rc = record_mapped(recorder, index, &range, &mapped);
 	if (rc || memory->backing != GUEST_BACKING_MEMFD || !memory->is_shared)
 		return rc;
-	fd = guest_map_open_backing(recorder->context->sysroot, recorder->context->job->process.pid, memory);
+	fd = guest_map_open_backing(recorder->context->sysroot, recorder->context->job->process.pid, memory, &held);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
-	if (fstat(fd, &status))
-		return -errno;
-	return (uint64_t)status.st_blocks * 512 > mapped ? record_file(recorder, index, &range, fd) : 0;
+	return held > mapped ? record_file(recorder, index, &range, fd) : 0;
 }
 
 int move_record_take(struct job_context *context, const struct guest_view *view, const struct physical_range *targets,

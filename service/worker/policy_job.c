@@ -101,7 +101,7 @@ int policy_job_set(const struct job_context *context, const struct guest_range *
 		   const struct memory_policy *policy)
 {
 	CLEANUP_CLOSE int fd =
-		guest_map_open_backing(context->sysroot, context->job->process.pid, range);
+		guest_map_open_backing(context->sysroot, context->job->process.pid, range, NULL);
 	struct memory_policy one = *policy;
 	uint64_t length = range->end - range->start;
 	int rc;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "cgroup_memory.h"
 #include "guest_view.h"
 #include "memory_sharer.h"
@@ -101,15 +100,14 @@ static uint64_t count_unmapped(const struct job_context *context, const struct g
 
 	for (size_t i = 0; i < view->map.count; i++) {
 		const struct guest_range *range = &view->map.ranges[i];
-		uint64_t mapped = 0;
-		struct stat status;
+		uint64_t mapped = 0, held;
 		bool is_first = true;
 		CLEANUP_CLOSE int fd = -1;
 
 		for (size_t n = 0; n < view->map.count; n++) {
 			const struct guest_range *other = &view->map.ranges[n];
 
-			if (other->inode != range->inode || other->device != range->device)
+			if (!guest_range_is_same_file(other, range))
 				continue;
 			is_first &= n >= i;
 			mapped += present[n];
@@ -117,11 +115,9 @@ static uint64_t count_unmapped(const struct job_context *context, const struct g
 		if (!range->inode || !range->is_shared || !is_first ||
 		    range->backing == GUEST_BACKING_FILE)
 			continue;
-		fd = guest_map_open_backing(context->sysroot, context->job->process.pid, range);
-		if (fd < 0 || fstat(fd, &status))
-			continue;
-		if ((uint64_t)status.st_blocks * 512 > mapped)
-			unmapped += (uint64_t)status.st_blocks * 512 - mapped;
+		fd = guest_map_open_backing(context->sysroot, context->job->process.pid, range, &held);
+		if (fd >= 0 && held > mapped)
+			unmapped += held - mapped;
 	}
 	return unmapped;
 }

@@ -226,6 +226,7 @@ static void test_own_memfd(void)
 	CLEANUP(guest_map_done) struct guest_map map = {0};
 	CLEANUP_CLOSE int memfd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
 	CLEANUP_CLOSE int backing = -1;
+	uint64_t held = 0;
 	uint64_t size = 7 * MIB + 5 * 4096; /* like no other mapping of this process */
 	struct guest_map_options options = {
 		.expected_bytes = &size, .expected_count = 1, .with_policies = true};
@@ -243,14 +244,16 @@ static void test_own_memfd(void)
 		CHECK_INT(map.ranges[0].start, (uintptr_t)memory);
 		CHECK_INT(map.ranges[0].end - map.ranges[0].start, size);
 		CHECK_INT(map.ranges[0].page_bytes, 4096);
-		backing = guest_map_open_backing(sysroot, getpid(), &map.ranges[0]);
+		memset(memory, 1, 3 * 4096);
+		backing = guest_map_open_backing(sysroot, getpid(), &map.ranges[0], &held);
 		CHECK_TRUE(backing >= 0);
+		CHECK_TRUE(held >= 3 * 4096 && held < size);
 		CHECK_INT(fstat(memfd, &one) + fstat(backing, &other), 0);
 		CHECK_INT(one.st_ino, other.st_ino);
 		map.ranges[0].inode++;
-		CHECK_TRUE(guest_map_open_backing(sysroot, getpid(), &map.ranges[0]) < 0);
+		CHECK_TRUE(guest_map_open_backing(sysroot, getpid(), &map.ranges[0], NULL) < 0);
 		map.ranges[0].inode = 0;
-		CHECK_INT(guest_map_open_backing(sysroot, getpid(), &map.ranges[0]), -ENOENT);
+		CHECK_INT(guest_map_open_backing(sysroot, getpid(), &map.ranges[0], NULL), -ENOENT);
 	}
 	munmap(memory, size);
 }
