@@ -324,6 +324,11 @@ uint64_t remainder_list_bytes(const struct remainder_list *list)
 	return bytes;
 }
 
+bool remainder_code_is_unseen(enum remainder_code code)
+{
+	return code == REMAINDER_NOT_MAPPED || code == REMAINDER_SWAPPED;
+}
+
 bool remainder_list_has(const struct remainder_list *list, enum remainder_code code)
 {
 	for (size_t i = 0; i < list->count; i++)

@@ -131,6 +131,8 @@ struct remainder *remainder_list_add_consent(struct remainder_list *list, enum r
 void remainder_list_add_copy(struct remainder_list *list, const struct remainder *remainder);
 void remainder_list_append(struct remainder_list *list, const struct remainder_list *more);
 uint64_t remainder_list_bytes(const struct remainder_list *list);
+/* Is it of bytes that no page table of QEMU shows? */
+bool remainder_code_is_unseen(enum remainder_code code);
 bool remainder_list_has(const struct remainder_list *list, enum remainder_code code);
 
 #endif

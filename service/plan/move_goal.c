@@ -165,7 +165,7 @@ static uint64_t opaque_left(const struct plan_input *input, uint64_t expected_by
 	if (!remainder_list_bytes(&last->remainder))
 		return last->step.bytes - plan_min(last->step.bytes, last->bytes_done);
 	for (size_t i = 0; i < last->remainder.count; i++)
-		if (!move_remainder_is_unseen(last->remainder.items[i].code))
+		if (!remainder_code_is_unseen(last->remainder.items[i].code))
 			told += last->remainder.items[i].bytes;
 	return told;
 }

@@ -213,11 +213,6 @@ static void tell_rest(struct mover *mover, const struct step_record *last, uint6
 		     rest);
 }
 
-bool move_remainder_is_unseen(enum remainder_code code)
-{
-	return code == REMAINDER_NOT_MAPPED || code == REMAINDER_SWAPPED;
-}
-
 bool move_remainder_is_cut(const struct step_record *record)
 {
 	static const enum remainder_code cuts[] = {
@@ -246,7 +241,7 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 	mover->decision->kind = DECISION_KIND_GIVE_UP;
 	/* What was tried has its own reason; time is that of the rest. */
 	for (size_t i = 0; last && (code == REMAINDER_NONE || code == REMAINDER_DEADLINE) && i < last->remainder.count; i++)
-		if (!move_remainder_is_unseen(last->remainder.items[i].code))
+		if (!remainder_code_is_unseen(last->remainder.items[i].code))
 			plan_take_entry(list, &last->remainder.items[i], &rest);
 	if (rest || list->count == 0) {
 		if (code != REMAINDER_NONE)
@@ -262,7 +257,7 @@ void move_remainder_left(struct mover *mover, enum remainder_code code, const ch
 static bool tells_unseen(const struct step_record *record)
 {
 	for (size_t i = 0; i < record->remainder.count; i++)
-		if (move_remainder_is_unseen(record->remainder.items[i].code) && record->remainder.items[i].bytes)
+		if (remainder_code_is_unseen(record->remainder.items[i].code) && record->remainder.items[i].bytes)
 			return true;
 	return false;
 }
@@ -290,7 +285,7 @@ void move_remainder_unseen(struct mover *mover)
 		uint64_t own = entry.code == REMAINDER_SWAPPED ? plan_min(entry.bytes, swapped) : 0;
 		uint64_t shared = plan_min(entry.bytes - own, file_only);
 
-		if (!move_remainder_is_unseen(entry.code))
+		if (!remainder_code_is_unseen(entry.code))
 			continue;
 		swapped -= own;
 		file_only -= shared;

@@ -165,15 +165,14 @@ void move_remainder_warn(struct mover *mover);
  * what the last pass told, and for what it did not the best that is known.
  */
 void move_remainder_left(struct mover *mover, enum remainder_code code, const char *why);
-/* Reasons for bytes that no page table of QEMU shows: they are beside the goal's left bytes. */
-bool move_remainder_is_unseen(enum remainder_code code);
 /* Whether a pass ended before it came to its end, and so to what only the guest's files have. */
 bool move_remainder_is_cut(const struct step_record *record);
 /* What belongs to the wish beside the pages, and did not come about: policy, CPUs, stored XML. Gives up where there is any. */
 void move_remainder_unmet(struct mover *mover);
 /*
- * Those of the last pass, as far as a look after it still finds such bytes; and guest_memfd. What only the files have is told
- * also where no pass has come to it. Gives up where there are any.
+ * Reasons for bytes that no page table of QEMU shows, which are beside the goal's left bytes: those of the last pass, as far
+ * as a look after it still finds such bytes; and guest_memfd. What only the files have is told also where no pass has come
+ * to it. Gives up where there are any.
  */
 void move_remainder_unseen(struct mover *mover);
 

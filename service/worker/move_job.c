@@ -676,7 +676,7 @@ static int run_move(struct move_work *work, uint64_t *ret_total, uint64_t *left_
 static bool has_only_unseen(const struct remainder_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i].code != REMAINDER_NOT_MAPPED && list->items[i].code != REMAINDER_SWAPPED)
+		if (!remainder_code_is_unseen(list->items[i].code))
 			return false;
 	return list->count > 0;
 }
