@@ -106,12 +106,18 @@ static uint32_t share_of_time(const struct plan_input *input, uint32_t most_ms)
 	return input->deadline_ms && left / 4 < most_ms ? (uint32_t)(left / 4) + 1 : most_ms;
 }
 
-/* Is so much copied in that time? Where the host's rate has not been measured nothing speaks against sparing it. */
-static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
+/* Bytes a second, as measured here and no faster than the budget; 0: not measured. */
+static uint64_t copying_rate(const struct mover *mover)
 {
 	uint64_t rate = mover->input->snapshot->measured_bytes_per_s, budget = plan_move_budget(mover->input);
 
-	return bytes <= (budget ? plan_min(rate, budget) : rate) / 1000 * ms;
+	return budget ? plan_min(rate, budget) : rate;
+}
+
+/* Is so much copied in that time? Where the host's rate has not been measured nothing speaks against sparing it. */
+static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
+{
+	return bytes <= copying_rate(mover) / 1000 * ms;
 }
 
 static bool report_next(struct mover *mover)
@@ -196,14 +202,20 @@ static bool taking_pays(const struct mover *mover, const struct taking *taking)
 	return !is_copied_in(mover, taking->saved, TAKE_COST_MS + taking->sum / TAKE_BYTES_PER_MS);
 }
 
+static void device_step(const struct mover *mover, enum step_kind kind, const struct snapshot_device *device,
+			const char *mark, uint64_t bytes, struct step *ret_step)
+{
+	plan_step_init(ret_step, kind, mover->guest);
+	memcpy(ret_step->device, device->alias, sizeof(ret_step->device));
+	snprintf(ret_step->text, sizeof(ret_step->text), "%s", mark);
+	ret_step->bytes = bytes;
+}
+
 static void take_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t bytes)
 {
 	struct step step;
 
-	plan_step_init(&step, kind, mover->guest);
-	memcpy(step.device, device->alias, sizeof(step.device));
-	snprintf(step.text, sizeof(step.text), "%s", take_mark);
-	step.bytes = bytes;
+	device_step(mover, kind, device, take_mark, bytes, &step);
 	step.timeout_ms = share_of_time(mover->input, TAKE_MS);
 	step.undoable = true;
 	if (kind == STEP_KIND_REQUEST) {
@@ -220,11 +232,8 @@ static void return_step(struct mover *mover, enum step_kind kind, const struct s
 {
 	struct step step;
 
-	plan_step_init(&step, kind, mover->guest);
-	memcpy(step.device, device->alias, sizeof(step.device));
-	snprintf(step.text, sizeof(step.text), "%s", return_mark);
+	device_step(mover, kind, device, return_mark, before - plan_min(before, device->current_bytes), &step);
 	step.target_bytes = before;
-	step.bytes = before - plan_min(before, device->current_bytes);
 	plan_decide(mover->decision, &step);
 }
 
@@ -412,21 +421,21 @@ static void warn_of_copying(struct mover *mover, uint64_t bytes, const char *ins
 	char rate[SIZE_TEXT_SIZE];
 
 	remainder_list_add(&mover->decision->warnings, REMAINDER_COPIED_SOONER, mover->object, bytes, NULL,
-			   "free inside, and copied all the same: at the %s a second measured here that is sooner done "
-			   "than %s",
-			   size_text_format(mover->input->snapshot->measured_bytes_per_s, rate), instead);
+			   "free inside, and copied all the same: at %s a second that is sooner done than %s",
+			   size_text_format(copying_rate(mover), rate), instead);
 }
 
 void move_free_warn(struct mover *mover)
 {
 	bool allowed = mover->input->wish->allow >> CONSENT_SHRINK_GUESTS & 1;
-	uint64_t idle = idle_bytes(mover, 0);
 	struct taking taking;
 
 	if (plan_count(mover->input, STEP_KIND_REPORT_FREE) ||
 	    plan_count(mover->input, STEP_KIND_OFFLINE_GUEST_BLOCKS))
 		return;
 	if (can_report(mover)) {
+		uint64_t idle = idle_bytes(mover, 0);
+
 		if (idle >= REPORT_LEAST_BYTES && is_copied_in(mover, idle, REPORT_COST_MS))
 			warn_of_copying(mover, idle, "reporting");
 		return;

@@ -170,6 +170,11 @@ static uint64_t opaque_left(const struct plan_input *input, uint64_t expected_by
 	return told;
 }
 
+int move_goal_cell_node(const struct move_goal *goal, const struct snapshot_backing *part)
+{
+	return part->cell >= 0 && part->cell < SNAPSHOT_CELLS_MAX ? goal->cells[part->cell] : -1;
+}
+
 static void find_cells(const struct plan_input *input, const struct snapshot_guest *guest,
 		       struct move_goal *goal)
 {
@@ -186,12 +191,12 @@ static void find_cells(const struct plan_input *input, const struct snapshot_gue
 	goal->left_bytes = opaque_left(input, resident_outside(guest, goal->destinations));
 	/* To each its share by what the cells that go there have. */
 	for (size_t i = 0; i < guest->backing_count; i++) {
-		const struct snapshot_backing *part = &guest->backings[i];
+		int node = move_goal_cell_node(goal, &guest->backings[i]);
 
-		if (part->cell < 0 || part->cell >= SNAPSHOT_CELLS_MAX || goal->cells[part->cell] < 0)
+		if (node < 0)
 			continue;
-		comes[goal->cells[part->cell]] += part->bytes;
-		all += part->bytes;
+		comes[node] += guest->backings[i].bytes;
+		all += guest->backings[i].bytes;
 	}
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		if (all)
@@ -339,9 +344,7 @@ static uint64_t wanted_nodes(const struct plan_input *input, const struct move_g
 	uint64_t result = 0;
 
 	if (goal->by_cells)
-		return part->cell >= 0 && part->cell < SNAPSHOT_CELLS_MAX && goal->cells[part->cell] >= 0
-			       ? plan_node_bit(goal->cells[part->cell])
-			       : nodes;
+		return move_goal_cell_node(goal, part) >= 0 ? plan_node_bit(move_goal_cell_node(goal, part)) : nodes;
 	move_goal_map(input, goal, nodes, map);
 	for (; nodes; nodes &= nodes - 1) {
 		int node = plan_first_node(nodes);

@@ -112,17 +112,6 @@ static bool part_is_bound(const struct snapshot_guest *guest, size_t part, uint6
 	       snapshot_guest_part_policy(guest, part, ret_nodes) == POLICY_MODE_BIND;
 }
 
-/* Has it shared memory that is bound? */
-static bool has_bound_part(const struct snapshot_guest *guest)
-{
-	uint64_t nodes;
-
-	for (size_t i = 0; i < guest->backing_count; i++)
-		if (part_is_bound(guest, i, &nodes))
-			return true;
-	return false;
-}
-
 /* Where shared memory is still bound, by a policy that no cpuset rewrites: shut out of there it would
  * find no page at all. */
 static uint64_t bound_nodes(const struct snapshot_guest *guest)
@@ -226,7 +215,7 @@ static void policy_as_it_was(const struct mover *mover, const struct step_record
 		ret_step->mode = POLICY_MODE_PREFERRED;
 	/* Part by part, each as it is. */
 	ret_step->by_map = guest->policy_mode == POLICY_MODE_MIXED;
-	ret_step->loose = mover->goal.left_bytes && ret_step->mode != POLICY_MODE_PREFERRED && has_bound_part(guest);
+	ret_step->loose = mover->goal.left_bytes && ret_step->mode != POLICY_MODE_PREFERRED && bound_nodes(guest) != 0;
 	ret_step->undoable = true;
 }
 
@@ -346,12 +335,12 @@ static bool policy_next(struct mover *mover)
 		return false;
 	is_right = guest->policy_mode == mode && guest->policy_nodes == nodes &&
 		   !move_goal_part_differs(mover->input, guest, &mover->goal);
-	if (is_right && !(is_moved && has_bound_part(guest) && !guest->policy_loose))
+	if (is_right && !(is_moved && bound_nodes(guest) && !guest->policy_loose))
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
 	step.mode = mode;
 	step.nodes = nodes;
-	step.loose = is_moved && has_bound_part(guest);
+	step.loose = is_moved && bound_nodes(guest) != 0;
 	step.undoable = true;
 	/* Policies that differ from part to part are carried over part by part. */
 	if (mode == POLICY_MODE_MIXED && !mover->goal.by_cells) {

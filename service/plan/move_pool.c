@@ -155,8 +155,8 @@ static uint64_t comes_bytes(const struct pools *pools, int node)
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		const struct snapshot_backing *part = &guest->backings[i];
 
-		if (part->kind == BACKING_KIND_HUGETLB && part->page_bytes == pools->page && part->cell >= 0 &&
-		    part->cell < SNAPSHOT_CELLS_MAX && goal->cells[part->cell] == node)
+		if (part->kind == BACKING_KIND_HUGETLB && part->page_bytes == pools->page &&
+		    move_goal_cell_node(goal, part) == node)
 			bytes += part->bytes;
 	}
 	return round_up(plan_min(bytes, goal->left_bytes), pools->page);

@@ -101,6 +101,8 @@ struct mover {
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);
 /* What, from where and to where: the fields that every step which brings pages to the goal has. */
 void move_goal_fill_step(const struct move_goal *goal, struct step *step);
+/* The node to which a goal by cells sends a part; -1: none, or its cell is not known. */
+int move_goal_cell_node(const struct move_goal *goal, const struct snapshot_backing *part);
 /* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);
