@@ -51,17 +51,22 @@
 #define EASE_HELPS_PERCENT   80
 #define EASE_IN_VAIN_US	     10000000
 
-/* So long, and so many calls of each thread, make a trial of a number of threads. */
+/* So long, and so many calls of each thread, make a trial of a number of threads; of long calls one of each. */
 #define CREW_TRIAL_US	     200000
 #define CREW_TRIAL_CALLS     3
+#define CREW_TRIAL_LONG_US   600000
 /* What one more has to gain to stay. */
 #define CREW_GAIN	     1.15
+/* Less than that of the best rate: no more has to be seen of several. */
+#define CREW_BAD	     0.6
+/* Other pages, or another host: what was found out before may be different now. */
+#define CREW_CHANGE	     1.5
 #define CREW_REST	     2
 /* After that many, twice as many, ... trials of the best number another one is tried again. */
 #define CREW_REST_LONG	     20
 #define CREW_REST_DOUBLED    5
 /* More than one are asked more often whether they pay still: where they do not, they cost more than a trial. */
-#define CREW_REST_SEVERAL    8
+#define CREW_REST_SEVERAL    12
 
 static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
 {
@@ -253,7 +258,13 @@ struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us,
 
 void pace_crew_forget(struct pace_crew *crew)
 {
-	crew->began_us = crew->bytes = crew->calls = 0;
+	crew->began_us = crew->bytes = crew->calls = crew->stale = 0;
+}
+
+static void begin_crew_trial(struct pace_crew *crew, uint64_t now_us)
+{
+	pace_crew_forget(crew);
+	crew->began_us = now_us;
 }
 
 /* The number next to the best one that is to be tried now. */
@@ -263,51 +274,95 @@ static unsigned crew_neighbour(struct pace_crew *crew)
 	return crew->upwards ? crew->best + 1 : crew->best - 1;
 }
 
-static void end_crew_trial(struct pace_crew *crew, double rate)
+/* One more than the best number is no gain. */
+static void rest_in_vain(struct pace_crew *crew)
 {
-	if (crew->allowed == crew->best) {
-		/* The last, and no average: pages that the guest uses go many times slower than others, and lie in stretches. */
-		crew->best_rate = rate;
-		if (crew->rest > 0)
-			crew->rest--;
-		else
-			crew->allowed = crew_neighbour(crew);
+	crew->vain_rate = crew->best_rate;
+	crew->rest = CREW_REST_LONG << crew->failed;
+	crew->failed += crew->failed < CREW_REST_DOUBLED;
+}
+
+static void end_best_trial(struct pace_crew *crew, double rate)
+{
+	bool fell = crew->best > 1 && rate * CREW_CHANGE < crew->best_rate;
+	bool rose = crew->best < crew->most && crew->vain_rate > 0 && rate > crew->vain_rate * CREW_CHANGE;
+
+	/* The last, and no average: pages that the guest uses go many times slower than others, and lie in stretches. */
+	crew->best_rate = rate;
+	if (crew->rest > 0 && !fell && !rose) {
+		crew->rest--;
 		return;
 	}
-	if (crew->allowed < crew->best ? rate * CREW_GAIN >= crew->best_rate : rate >= crew->best_rate * CREW_GAIN) {
+	if (fell || rose)
+		crew->upwards = fell;
+	crew->allowed = crew_neighbour(crew);
+}
+
+static void end_crew_trial(struct pace_crew *crew, double rate)
+{
+	bool is_less = crew->allowed < crew->best;
+
+	if (crew->allowed == crew->best) {
+		end_best_trial(crew, rate);
+		return;
+	}
+	if (is_less ? rate * CREW_GAIN >= crew->best_rate : rate >= crew->best_rate * CREW_GAIN) {
 		crew->best = crew->allowed;
 		crew->best_rate = rate;
 		crew->rest = CREW_REST;
-		crew->failed = 0;
 		/* On in the same direction. */
-		crew->upwards = !crew->upwards;
+		crew->upwards = is_less;
+		if (!is_less)
+			crew->failed = 0;
+		else if (crew->best == 1)
+			rest_in_vain(crew);
+	} else if (is_less) {
+		crew->rest = CREW_REST_SEVERAL;
 	} else {
-		crew->rest = crew->best > 1 ? CREW_REST_SEVERAL
-					    : CREW_REST_LONG << (crew->failed < CREW_REST_DOUBLED ? crew->failed++
-												  : CREW_REST_DOUBLED);
+		rest_in_vain(crew);
+		if (crew->best > 1)
+			crew->rest = CREW_REST_SEVERAL;
 	}
 	crew->allowed = crew->best;
+}
+
+/* What has been seen is enough to judge by. */
+static bool is_judged(const struct pace_crew *crew, uint64_t took_us)
+{
+	/* As if those under way had just ended. */
+	uint64_t bytes = crew->calls < crew->allowed ? crew->bytes / crew->calls * crew->allowed : crew->bytes;
+
+	if (took_us < CREW_TRIAL_US)
+		return false;
+	return crew->calls >= CREW_TRIAL_CALLS * crew->allowed ||
+	       (took_us >= CREW_TRIAL_LONG_US && crew->calls >= crew->allowed) ||
+	       (crew->allowed > 1 && (double)bytes < CREW_BAD * crew->best_rate * (double)took_us);
 }
 
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes)
 {
 	struct pace_crew crew = *last;
+	unsigned allowed;
 
 	if (crew.most <= 1)
 		return crew;
 	if (!crew.allowed)
 		crew.allowed = crew.best = 1;
-	/* Calls from before are still on their way when the number changes: a trial begins when one has ended. */
-	if (!crew.began_us) {
-		crew.began_us = now_us;
+	if (crew.stale > 0 || !crew.began_us) {
+		crew.stale -= crew.stale > 0;
+		if (!crew.stale)
+			begin_crew_trial(&crew, now_us);
 		return crew;
 	}
 	crew.bytes += moved_bytes;
 	crew.calls++;
-	if (now_us - crew.began_us < CREW_TRIAL_US || crew.calls < CREW_TRIAL_CALLS * crew.allowed)
+	if (!is_judged(&crew, now_us - crew.began_us))
 		return crew;
+	allowed = crew.allowed;
 	end_crew_trial(&crew, (double)crew.bytes / (double)(now_us - crew.began_us));
-	pace_crew_forget(&crew);
+	begin_crew_trial(&crew, now_us);
+	if (crew.allowed != allowed)
+		crew.stale = allowed - 1;
 	return crew;
 }
 

@@ -70,9 +70,11 @@ struct pace_crew {
 	unsigned allowed; /* at once, from now on; 0: not begun, one */
 	unsigned best;
 	double best_rate; /* bytes a us of all together, in its last trial; 0: not known */
+	double vain_rate; /* of the best number, when one more was no gain; 0: it has not been so */
 	/* Of the trial under way. */
 	uint64_t began_us, bytes;
 	unsigned calls;
+	unsigned stale;	 /* calls that are still on their way from before it */
 	unsigned rest;	 /* trials before another number is tried */
 	unsigned failed; /* trials of other numbers in a row that were no better */
 	bool upwards;
@@ -81,7 +83,8 @@ struct pace_crew {
 /*
  * After each call of any of them: now_us, and the bytes that it moved. One begins; one more is tried, and one less, the
  * more rarely the more often in vain. A further one stays only where all together are clearly faster for it: else it would
- * only be in the guest's way.
+ * only be in the guest's way. Pages that a guest uses and others lie in stretches, and among the former a second thread may
+ * cost more than half of the rate: so one less is tried as soon as the rate falls, and one more as soon as it rises.
  */
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes);
 /* What was begun says nothing: there was a pause in it, or another number of them for another reason. */

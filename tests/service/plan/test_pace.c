@@ -297,6 +297,33 @@ static void a_fast_stretch_does_not_decide(void)
 	CHECK_TRUE(share_of(&crew, slow, 200, 1, &now_us) > 0.85);
 }
 
+/* The time of so many MiB that lie in stretches of fast and slow pages, and of the same by the best number for each. */
+static double time_of(const double *fast, const double *slow, unsigned stretch_mib, double *ret_best)
+{
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 1;
+
+	*ret_best = 0;
+	for (unsigned mib = 0; mib < 16 * stretch_mib; mib += 8) {
+		const double *rates = mib / stretch_mib % 2 ? slow : fast;
+		unsigned allowed = crew.allowed ? crew.allowed : 1;
+
+		now_us += (uint64_t)(8e6 / rates[allowed]);
+		*ret_best += 8e6 / (rates[1] > rates[2] ? rates[1] : rates[2]);
+		crew = pace_crew_next(&crew, now_us, 8 * MIB);
+	}
+	return (double)now_us;
+}
+
+static void stretches_are_told_apart(void)
+{
+	static const double fast[] = {0, 150, 250}, slow[] = {0, 40, 13};
+	double best;
+
+	for (unsigned stretch_mib = 128; stretch_mib <= 1024; stretch_mib *= 2)
+		CHECK_TRUE(time_of(fast, slow, stretch_mib, &best) < best * 1.3);
+}
+
 static void a_pause_is_no_trial(void)
 {
 	static const double rates[] = {0, 150, 240};
@@ -367,6 +394,7 @@ static const struct unit_case cases[] = {
 	{"as many threads as pay", as_many_threads_as_pay},
 	{"another number when the host changes", another_number_when_the_host_changes},
 	{"a fast stretch does not decide", a_fast_stretch_does_not_decide},
+	{"stretches are told apart", stretches_are_told_apart},
 	{"a pause is no trial", a_pause_is_no_trial},
 };
 
