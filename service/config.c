@@ -45,7 +45,7 @@ static const struct key keys[] = {
 	NUMBER("limits", "flat_ms", flat_ms, 1000, 60000, "a size unchanged for so long has stalled"),
 	NUMBER("limits", "block_timeout_ms", block_timeout_ms, 1000, 600000, "for taking one memory block offline"),
 	NUMBER("limits", "stall_us", stall_us, 0, 1000000, "longest pause a move may cause a guest"),
-	BYTES("limits", "bytes_per_s", bytes_per_s, "rate of a move, 0 for no limit"),
+	BYTES("limits", "bytes_per_s", bytes_per_s, "rate of moves from one node to another, 0 for no limit"),
 	NUMBER("limits", "online_ratio_percent", online_ratio_percent, 100, 1000,
 	       "movable memory of a guest for its kernel memory, in per cent"),
 	NUMBER("timeouts", "resize_s", resize_s, 1, 86400, "for a resize that names none"),

@@ -212,6 +212,7 @@ json_t *model_json_step(const struct step *step)
 	put_u64(&json, "workers", step->workers);
 	put_true(&json, "may_split", step->may_split);
 	put_u64(&json, "budget_bytes_per_s", step->budget_bytes_per_s);
+	put_true(&json, "budget_is_shared", step->budget_is_shared);
 	put_u64(&json, "budget_stall_us", step->budget_stall_us);
 	put_u64(&json, "stall_ms", step->stall_ms);
 	put_text(&json, "undo_operation", step->undo_operation);
@@ -612,6 +613,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "workers",
 					   "may_split",
 					   "budget_bytes_per_s",
+					   "budget_is_shared",
 					   "budget_stall_us",
 					   "stall_ms",
 					   "undo_operation",
@@ -650,6 +652,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.workers = (unsigned)read_number(&reader, "workers", UINT32_MAX);
 	step.may_split = read_bool(&reader, "may_split");
 	step.budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
+	step.budget_is_shared = read_bool(&reader, "budget_is_shared");
 	step.budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
 	step.stall_ms = (uint32_t)read_number(&reader, "stall_ms", UINT32_MAX);
 	read_text(&reader, "undo_operation", step.undo_operation, sizeof(step.undo_operation));

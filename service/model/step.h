@@ -85,6 +85,7 @@ struct step {
 	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
 	bool may_split;				/* MOVE_PAGES: transparent huge pages, where no whole ones are free */
 	uint64_t budget_bytes_per_s;		/* for each pair of source and destination */
+	bool budget_is_shared;			/* the rate is the host's: moves beside each other have it together */
 	uint32_t budget_stall_us;
 	uint32_t stall_ms;			/* forecast: the longest pause it may cause a guest */
 	char undo_operation[24];

@@ -197,6 +197,8 @@ bool operation_run_take_locks(struct operation *operation, const struct operatio
 			      size_t count, bool for_step);
 void operation_run_release_step(struct operation *operation);
 struct step_record *operation_run_step(const struct operation *operation);
+/* Threads that copy pages just now, of all operations but this one (NULL: of all). */
+unsigned operation_run_threads_beside(const struct engine *engine, const struct operation *except);
 /* Goes to a waiting phase whose answer is counted, and from it to one that has a turn. */
 void operation_run_await(struct operation *operation, enum operation_phase phase);
 void operation_run_answered(struct operation *operation, enum operation_phase phase, int error,

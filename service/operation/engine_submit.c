@@ -375,6 +375,7 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 		.snapshot = snapshot,
 		.limits = engine->options.limits,
 		.now_ms = engine_now(engine),
+		.threads_beside = operation_run_threads_beside(engine, NULL),
 		.start_bytes = guest ? guest->current_bytes : 0,
 	};
 	CLEANUP(plan_freep) struct plan *plan = NULL;

@@ -121,6 +121,28 @@ struct step_record *operation_run_step(const struct operation *operation)
 	return &operation->record->steps[operation->record->step_count - 1];
 }
 
+unsigned operation_run_threads_beside(const struct engine *engine, const struct operation *except)
+{
+	unsigned threads = 0;
+
+	for (size_t i = 0; i < engine->operation_count; i++) {
+		const struct operation_record *record = engine->operations[i]->record;
+
+		/* Steps keep their records when the operation has ended, in states of their own. */
+		if (engine->operations[i] == except || record->state == OPERATION_STATE_PAUSED)
+			continue;
+		for (size_t j = 0; j < record->step_count; j++) {
+			const struct step_record *step = &record->steps[j];
+
+			if (step->step.kind == STEP_KIND_MOVE_PAGES &&
+			    (step->state == STEP_STATE_PENDING || step->state == STEP_STATE_RUNNING ||
+			     step->state == STEP_STATE_UNDOING))
+				threads += step->step.workers ? step->step.workers : 1;
+		}
+	}
+	return threads;
+}
+
 /* ---- locks ---- */
 
 void operation_run_wake_parked(struct engine *engine)
@@ -312,6 +334,7 @@ static void decide(struct operation *operation)
 		.history = record->steps,
 		.history_count = record->step_count,
 		.now_ms = engine_now(engine),
+		.threads_beside = operation_run_threads_beside(engine, operation),
 		.deadline_ms = operation_end_continues(record) && record->deadline_exceeded
 				       ? 0
 				       : record->deadline_ms,

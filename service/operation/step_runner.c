@@ -117,6 +117,8 @@ static void retire(struct step_run *run)
 	run->timer = NULL;
 	run->next = runner->finished;
 	runner->finished = run;
+	if (run->shares)
+		step_worker_share(runner);
 	event_active(runner->reap, EV_TIMEOUT, 0);
 }
 
@@ -381,10 +383,13 @@ static void runner_pause(void *user, void *token, bool paused)
 	for (struct step_run *run = runner->runs; run; run = run->next) {
 		if (run->token != token || !run->worker)
 			continue;
+		run->paused = paused;
 		if (paused)
 			worker_pause(run->worker);
 		else
 			worker_resume(run->worker);
+		if (run->shares)
+			step_worker_share(runner);
 	}
 }
 

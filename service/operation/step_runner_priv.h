@@ -31,6 +31,8 @@ struct step_run {
 	char *result;			/* owned, JSON text */
 	/* worker */
 	struct worker *worker;		/* borrowed until its result */
+	uint64_t bytes_per_s;		/* MOVE_PAGES: what it may move now; of a rate that is shared its part */
+	bool shares, paused;
 	bool gives_way;			/* ended because a migration of the guest began */
 	struct stall_feed *feed;	/* owned; NULL: nobody listens to what the guest feels */
 	/* agent */
@@ -68,6 +70,8 @@ const struct snapshot_guest *step_run_guest(const struct step_run *run);
 void step_worker_prepare(struct step_run *run);
 void step_worker_start(struct step_run *run);
 void step_worker_cancel(struct step_run *run);
+/* A move has begun, ended or paused: tells the others what they may move now. */
+void step_worker_share(struct step_runner *runner);
 
 void step_libvirt_prepare(struct step_run *run);
 void step_libvirt_start(struct step_run *run);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "budget_share.h"
 #include "guest_look.h"
 #include "stall_feed.h"
 
@@ -99,13 +100,39 @@ static void on_progress(void *user, uint64_t done_bytes, uint64_t total_bytes, c
 		run->progress(run->token, done_bytes, total_bytes, detail);
 }
 
-/* The budgets are the step's; what the guest feels is the news. */
 static void on_felt(void *user, uint64_t longest_us)
 {
 	struct step_run *run = user;
 
 	if (run->worker)
-		worker_limit(run->worker, run->step.budget_bytes_per_s, run->step.budget_stall_us, longest_us);
+		worker_limit(run->worker, run->bytes_per_s, run->step.budget_stall_us, longest_us);
+}
+
+/* The host's rate holds for each pair of nodes, whoever moves between them: those that do have it in equal parts. */
+static uint64_t part_of(const struct step_run *run)
+{
+	unsigned sharers = 1;
+
+	for (const struct step_run *other = run->runner->runs; other; other = other->next)
+		if (other != run && other->shares && !other->paused &&
+		    budget_share_meets(&run->step, run->undoing, &other->step, other->undoing))
+			sharers++;
+	return budget_share_part(run->step.budget_bytes_per_s, sharers);
+}
+
+void step_worker_share(struct step_runner *runner)
+{
+	for (struct step_run *run = runner->runs; run; run = run->next) {
+		uint64_t part;
+
+		if (!run->shares || !run->worker)
+			continue;
+		part = part_of(run);
+		if (part == run->bytes_per_s)
+			continue;
+		run->bytes_per_s = part;
+		worker_limit(run->worker, part, run->step.budget_stall_us, 0);
+	}
 }
 
 /*
@@ -259,10 +286,15 @@ void step_worker_start(struct step_run *run)
 		step_run_finish(run);
 		return;
 	}
+	run->shares = r == 0 && run->step.kind == STEP_KIND_MOVE_PAGES && run->step.budget_is_shared;
+	run->bytes_per_s = run->shares ? part_of(run) : run->step.budget_bytes_per_s;
+	job.step.budget_bytes_per_s = run->bytes_per_s;
 	if (r == 0)
 		r = worker_pool_start(run->runner->options.pool, &job, on_progress, on_result, run, &run->worker,
 				      &failure);
 	worker_job_done(&job);
+	if (r == 0 && run->shares)
+		step_worker_share(run->runner);
 	if (r == 0 && run->step.kind == STEP_KIND_MOVE_PAGES)
 		begin_feed(run);
 	if (r == 0 && !run->undoing &&

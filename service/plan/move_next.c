@@ -397,6 +397,7 @@ static bool pages_next(struct mover *mover)
 	step.workers = move_shape_workers(input, mover->guest, step.bytes);
 	step.may_split = input->wish->allow >> CONSENT_SPLIT_HUGE_PAGES & 1;
 	step.budget_bytes_per_s = plan_move_budget(input);
+	step.budget_is_shared = !wish->budget_bytes_per_s && step.budget_bytes_per_s;
 	step.budget_stall_us =
 		wish->budget_stall_us ? wish->budget_stall_us : input->limits->stall_us;
 	step.stall_ms = move_shape_stall_ms(input, mover->guest);

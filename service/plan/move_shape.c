@@ -5,6 +5,9 @@
  * How many of them are in the kernel at once is found out on the way (pace.h pace_crew): measured beside each
  * other, two threads moved 2 MiB pages up to three times and untouched 4 KiB pages 1.75 times as fast as one, but
  * 4 KiB pages that KVM had mapped for the guest a third as fast.
+ *
+ * Moves of several guests run beside each other. The CPUs go across guests first: each that moves has one thread,
+ * however many they are; a further one only from what the others leave of the half of the host's CPUs.
  */
 #include "plan_priv.h"
 
@@ -19,6 +22,8 @@
 #define MANY_CPUS      16
 #define GIGANTIC_MS    100
 #define GIGANTIC_MS_MAX 10000
+/* The other half is the guests'. */
+#define MOVERS_SHARE 2
 
 static unsigned host_cpus(const struct snapshot *snapshot)
 {
@@ -49,7 +54,9 @@ unsigned move_shape_workers(const struct plan_input *input, const struct snapsho
 		workers *= 2;
 	if (workers > WORKERS_MAX)
 		workers = WORKERS_MAX;
-	while (workers > 1 && (workers > cpus / 2 || bytes / workers < PART_LEAST_BYTES))
+	cpus /= MOVERS_SHARE;
+	cpus = cpus > input->threads_beside ? cpus - input->threads_beside : 0;
+	while (workers > 1 && (workers > cpus || bytes / workers < PART_LEAST_BYTES))
 		workers--;
 	return workers;
 }

@@ -45,6 +45,7 @@ struct plan_input {
 	uint64_t start_bytes;			/* resize: the guest's size when the operation began */
 	uint64_t now_ms;			/* wall clock, the same that history uses */
 	uint64_t deadline_ms;			/* 0: none */
+	unsigned threads_beside;		/* of other operations that move pages just now: one at least for each */
 };
 
 enum decision_kind {

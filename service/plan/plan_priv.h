@@ -128,9 +128,10 @@ bool move_goal_shifts(const struct plan_input *input, const struct snapshot_gues
 
 /*
  * move_shape.c: how a MOVE_PAGES step goes about it.
- * Workers: a single large copy is spread over several threads where that pays (hugetlb and transparent huge pages; small
- * pages only much of them on a large host), never over more than half of the host's CPUs, and over one only where the
- * guest has felt more than the caller's stall budget.
+ * Workers: two threads, four for much memory on a large host, and one only where a piece would be small, where pages are
+ * of 1 GiB, or where the guest has felt more than the caller's stall budget. All moves together have no more than half of
+ * the host's CPUs, but one thread each. Decided when the step is planned: a move that begins or ends beside it changes
+ * nothing of it until its next pass.
  */
 unsigned move_shape_workers(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t bytes);
 /* The longest pause that one call may cause the guest: 1 GiB pages by the measured rate, all others by the budget. */

@@ -49,6 +49,12 @@ enum worker_state {
 	WORKER_STATE_STUCK,
 };
 
+struct worker_limit {
+	bool is_owed;
+	uint64_t bytes_per_s, guest_pause_us;
+	uint32_t stall_us;
+};
+
 struct worker {
 	TAILQ_ENTRY(worker) entry;
 	struct worker_pool *pool; /* borrowed: the pool frees its workers before itself */
@@ -63,6 +69,7 @@ struct worker {
 	worker_result_fn *on_result;
 	void *user;
 	bool is_paused, is_cancelled, has_result;
+	struct worker_limit limit; /* the newest word, where it has not been said yet */
 	uint64_t done_bytes;
 	struct worker_result result;
 	struct failure trouble; /* why it was ended, where it was not asked for */
@@ -148,6 +155,26 @@ static void say_type(struct worker *worker, enum worker_message_type type)
 	if (!message)
 		return;
 	message->type = type;
+	say(worker, message);
+	free(message);
+}
+
+/* One that does not read needs the newest word only: it is said when what was said before has gone. */
+static void say_limit(struct worker *worker)
+{
+	struct worker_message *message;
+
+	if (!worker->limit.is_owed || worker->state != WORKER_STATE_RUNNING ||
+	    worker_channel_is_pending(worker->channel))
+		return;
+	message = calloc(1, sizeof(*message));
+	if (!message)
+		return;
+	message->type = WORKER_MESSAGE_LIMIT;
+	message->bytes_per_s = worker->limit.bytes_per_s;
+	message->stall_us = worker->limit.stall_us;
+	message->guest_pause_us = worker->limit.guest_pause_us;
+	worker->limit = (struct worker_limit){0};
 	say(worker, message);
 	free(message);
 }
@@ -250,6 +277,8 @@ static void on_writable(evutil_socket_t fd, short events, void *user)
 	(void)events;
 	if (worker_channel_flush(worker->channel) == -EAGAIN)
 		event_add(worker->write_event, NULL);
+	else
+		say_limit(worker);
 }
 
 static void describe_end(struct worker *worker, const siginfo_t *info)
@@ -402,6 +431,7 @@ static int run(struct worker *worker, struct failure *failure)
 	pool->running++;
 	if (worker->is_paused)
 		say_type(worker, WORKER_MESSAGE_PAUSE);
+	say_limit(worker);
 	if (worker->deadline_ms)
 		arm(worker, worker->deadline_ms + pool->kill_grace_ms);
 	return 0;
@@ -514,20 +544,14 @@ void worker_resume(struct worker *worker)
 void worker_limit(struct worker *worker, uint64_t bytes_per_s, uint32_t stall_us,
 		  uint64_t guest_pause_us)
 {
-	struct worker_message *message;
+	struct worker_limit *limit = &worker->limit;
 
-	/* One that does not read needs the newest word only, and that comes again. */
-	if (worker->state != WORKER_STATE_RUNNING || worker_channel_is_pending(worker->channel))
-		return;
-	message = calloc(1, sizeof(*message));
-	if (!message)
-		return;
-	message->type = WORKER_MESSAGE_LIMIT;
-	message->bytes_per_s = bytes_per_s;
-	message->stall_us = stall_us;
-	message->guest_pause_us = guest_pause_us;
-	say(worker, message);
-	free(message);
+	if (!limit->is_owed || guest_pause_us > limit->guest_pause_us)
+		limit->guest_pause_us = guest_pause_us;
+	limit->bytes_per_s = bytes_per_s;
+	limit->stall_us = stall_us;
+	limit->is_owed = true;
+	say_limit(worker);
 }
 
 int worker_pid(const struct worker *worker)

@@ -58,7 +58,10 @@ int worker_pool_start(struct worker_pool *pool, const struct worker_job *job, wo
 void worker_cancel(struct worker *worker);
 void worker_pause(struct worker *worker);
 void worker_resume(struct worker *worker);
-/* What the guest felt since the last word, for pacing. */
+/*
+ * Budgets from now on, and what the guest felt since the last word, for pacing. It hears the newest word as soon as it can,
+ * also where it waits for a place; those before it may be left out.
+ */
 void worker_limit(struct worker *worker, uint64_t bytes_per_s, uint32_t stall_us, uint64_t guest_pause_us);
 int worker_pid(const struct worker *worker);	/* 0 while it waits for a place */
 

@@ -89,6 +89,18 @@ static void write_groups(const struct step *step)
 	json_decref(groups);
 }
 
+static void tell_rate(struct worker_channel *channel, uint64_t bytes_per_s)
+{
+	struct worker_message *progress = calloc(1, sizeof(*progress));
+
+	if (!progress)
+		return;
+	progress->type = WORKER_MESSAGE_PROGRESS;
+	progress->done_bytes = progress->total_bytes = bytes_per_s;
+	send_all(channel, progress);
+	free(progress);
+}
+
 static int run(struct worker_channel *channel, struct worker_message *start,
 	       struct worker_message *answer)
 {
@@ -132,6 +144,18 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 					   (json_int_t)start->bytes_per_s, "felt_us",
 					   (json_int_t)start->guest_pause_us, "stall_us",
 					   (json_int_t)start->stall_us);
+	} else if (strcmp(script, "rates") == 0) {
+		/* Tells as its progress the rate that it may move at, until it is cancelled. */
+		tell_rate(channel, start->job.step.budget_bytes_per_s);
+		do {
+			worker_message_done(start);
+			if (receive(channel, start) != 1)
+				return 7;
+			if (start->type == WORKER_MESSAGE_LIMIT)
+				tell_rate(channel, start->bytes_per_s);
+		} while (start->type != WORKER_MESSAGE_CANCEL);
+		result->outcome = WORKER_OUTCOME_CANCELLED;
+		result->bytes_done = 0;
 	} else if (strcmp(script, "wait") == 0) {
 		struct worker_message *progress = calloc(1, sizeof(*progress));
 

@@ -150,7 +150,7 @@ static void steps_round_trip(void)
 		step.from_nodes = 3;
 		step.order = MOVE_ORDER_COLD_FIRST;
 		step.workers = 4;
-		step.may_split = step.loose = true;
+		step.may_split = step.loose = step.budget_is_shared = true;
 		step.undo_n = 4;
 		wish_init(&child, OPERATION_KIND_MOVE);
 		child.move.map[3] = 1;

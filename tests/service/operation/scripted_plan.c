@@ -222,6 +222,7 @@ static void scripted_move(const struct plan_input *input, struct decision *decis
 		step = take(decision, STEP_KIND_MOVE_PAGES, guest);
 		step->bytes = elsewhere;
 		step->by_map = true;
+		step->workers = 1 + input->threads_beside;
 		for (int node = 0; node < 3; node++)
 			step->map[node] = (int8_t)(node == to ? -1 : to);
 	} else {

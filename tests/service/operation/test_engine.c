@@ -202,6 +202,58 @@ static void test_busy_and_superseded(void)
 	end();
 }
 
+static unsigned threads_of(const char *id)
+{
+	const struct operation_record *record = engine_rig_operation(&rig, id);
+
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_MOVE_PAGES)
+			return record->steps[i].step.workers;
+	return 0;
+}
+
+/* Two guests move at once, and who plans a step is told of the threads that are at work: of those that move just now. */
+static void test_moves_beside_each_other(void)
+{
+	struct wish wishes[] = {engine_rig_move_wish(0, 1), engine_rig_move_wish(1, 1), engine_rig_move_wish(0, 0)};
+	char ids[3][OPERATION_ID_SIZE];
+
+	begin();
+	for (unsigned i = 0; i < 2; i++) {
+		engine_rig_submit(&rig, &wishes[i]);
+		snprintf(ids[i], sizeof(ids[i]), "%s", rig.id);
+	}
+	engine_rig_run(&rig, 0);
+	CHECK_INT(threads_of(ids[0]), 1);
+	CHECK_INT(threads_of(ids[1]), 2);
+	engine_rig_submit(&rig, &wishes[2]);
+	snprintf(ids[2], sizeof(ids[2]), "%s", rig.id);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(threads_of(ids[2]), 1);
+	end();
+}
+
+/* What is paused leaves its processors to the others. */
+static void test_move_beside_a_paused_one(void)
+{
+	struct wish first = engine_rig_move_wish(0, 1), second = engine_rig_move_wish(1, 1);
+	char paused[OPERATION_ID_SIZE];
+
+	begin();
+	engine_rig_submit(&rig, &first);
+	snprintf(paused, sizeof(paused), "%s", rig.id);
+	while (!threads_of(paused))
+		engine_rig_run(&rig, rig.world.ticks + 1);
+	CHECK_INT(engine_pause(rig.engine, paused, NULL), 0);
+	engine_rig_submit(&rig, &second);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(threads_of(rig.id), 1);
+	CHECK_INT(engine_resume(rig.engine, paused, NULL), 0);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, paused)->state, OPERATION_STATE_SUCCEEDED);
+	end();
+}
+
 static void test_two_drains(void)
 {
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = dimm;
@@ -503,6 +555,8 @@ int main(void)
 		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
 		{"not before its time", test_not_before},
 		{"busy guests, and a newer resize", test_busy_and_superseded},
+		{"moves beside each other", test_moves_beside_each_other},
+		{"a move beside a paused one", test_move_beside_a_paused_one},
 		{"one drain of the same memory at a time", test_two_drains},
 		{"a drain waits for a guest that is resized", test_drain_waits_for_a_guest},
 		{"idempotency keys and expected plans", test_keys_and_plans},

@@ -912,6 +912,81 @@ static void test_feed_lies(void)
 	finish();
 }
 
+/* A move beside others, and the rate that its worker was told last. */
+struct mover {
+	struct step_record record;
+	uint64_t bytes_per_s;
+	bool finished;
+};
+
+static void on_rate(void *token, uint64_t done_bytes, uint64_t total_bytes, const char *detail)
+{
+	((struct mover *)token)->bytes_per_s = done_bytes;
+}
+
+static void on_mover_finished(void *token, const struct executor_outcome *outcome)
+{
+	((struct mover *)token)->finished = true;
+}
+
+static void begin_mover(struct mover *mover, uint64_t bytes_per_s, bool is_shared, int from, int to)
+{
+	struct step *step = new_step(STEP_KIND_MOVE_PAGES);
+
+	snprintf(step->text, sizeof(step->text), "rates");
+	step->budget_bytes_per_s = bytes_per_s;
+	step->budget_is_shared = is_shared;
+	step->from_nodes = UINT64_C(1) << from;
+	step->by_map = true;
+	step->map[from] = (int8_t)to;
+	*mover = (struct mover){.record = {.n = 1, .step = *step}};
+	rig.executor->start(rig.executor->user, rig.operation, &mover->record, look_snapshot(rig.look), on_rate,
+			    on_mover_finished, mover);
+}
+
+static void end_mover(struct mover *mover)
+{
+	rig.executor->cancel(rig.executor->user, mover);
+	while (!mover->finished)
+		turn();
+}
+
+/* The host's rate is shared by the moves between the same nodes, as they come and go; a caller's own is not. */
+static void test_rate_is_shared(void)
+{
+	struct mover first, second;
+
+	start(false);
+	begin_mover(&first, 90 * MIB, true, 0, 2);
+	while (first.bytes_per_s != 90 * MIB)
+		turn();
+	begin_mover(&second, 90 * MIB, true, 0, 2);
+	while (first.bytes_per_s != 45 * MIB || second.bytes_per_s != 45 * MIB)
+		turn();
+	rig.executor->pause(rig.executor->user, &second, true);
+	while (first.bytes_per_s != 90 * MIB)
+		turn();
+	rig.executor->pause(rig.executor->user, &second, false);
+	while (first.bytes_per_s != 45 * MIB)
+		turn();
+	CHECK_INT(second.bytes_per_s, 45 * MIB);
+	end_mover(&second);
+	while (first.bytes_per_s != 90 * MIB)
+		turn();
+	/* Between other nodes. */
+	begin_mover(&second, 80 * MIB, true, 2, 0);
+	while (second.bytes_per_s != 80 * MIB)
+		turn();
+	end_mover(&second);
+	begin_mover(&second, 10 * MIB, false, 0, 2);
+	while (second.bytes_per_s != 10 * MIB)
+		turn();
+	end_mover(&second);
+	CHECK_INT(first.bytes_per_s, 90 * MIB);
+	end_mover(&first);
+	finish();
+}
+
 /* Whatever the agent does instead, the step is what it is without one. */
 static void test_feed_without_use(void)
 {
@@ -1164,6 +1239,7 @@ int main(void)
 		{"no agent", test_no_agent},
 		{"a worker", test_worker},
 		{"a feed of stalls", test_feed},
+		{"a rate is shared", test_rate_is_shared},
 		{"a feed of lies", test_feed_lies},
 		{"a feed without use", test_feed_without_use},
 		{"a feed at the end", test_feed_at_the_end},

@@ -51,6 +51,27 @@ static void workers_go_by_pages_bytes_and_cpus(void)
 	}
 }
 
+/* Across guests first: each has one, a further one only from what the others leave. */
+static void moves_beside_leave_what_is_left(void)
+{
+	static const struct {
+		const char *cpus;
+		unsigned beside, workers;
+	} rows[] = {
+		{"0-7", 0, 2}, {"0-7", 2, 2}, {"0-7", 3, 1}, {"0-7", 4, 1}, {"0-7", 40, 1}, {"0-1", 1, 1},
+		{"0-15", 4, 4}, {"0-15", 5, 3}, {"0-15", 7, 1}, {"0-63", 8, 4}, {"0-63", 30, 2}, {"", 3, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct world world;
+		struct snapshot_guest *guest = shaped_world(&world, BACKING_KIND_MEMFD, 4096, rows[i].cpus);
+
+		world.input.threads_beside = rows[i].beside;
+		CHECK_INT(move_shape_workers(&world.input, guest, 8 * GIB), rows[i].workers);
+		world_done(&world);
+	}
+}
+
 static void who_suffers_gets_one(void)
 {
 	struct world world;
@@ -96,6 +117,7 @@ static void stalls_are_forecast(void)
 
 static const struct unit_case cases[] = {
 	{"workers go by pages, bytes and CPUs", workers_go_by_pages_bytes_and_cpus},
+	{"moves beside leave what is left", moves_beside_leave_what_is_left},
 	{"who suffers gets one", who_suffers_gets_one},
 	{"stalls are forecast", stalls_are_forecast},
 };

@@ -231,6 +231,32 @@ static void test_talk(void)
 	teardown(&fixture);
 }
 
+/* Where it waits for a place it begins with the newest word. */
+static void test_limit_before_its_turn(void)
+{
+	struct fixture fixture;
+	struct job_log first, second;
+
+	setup(&fixture, 1);
+	start(&fixture, &first, 'a', "listen");
+	start(&fixture, &second, 'b', "listen");
+	worker_limit(second.worker, 42, 10, 7);
+	worker_limit(second.worker, 21, 10, 3);
+	worker_cancel(first.worker);
+	wait_result(&fixture, &first);
+	while (!second.progresses)
+		event_base_dispatch(fixture.base);
+	CHECK_STR(second.detail, "limit");
+	CHECK_INT(second.done_bytes, 21);
+	worker_pause(second.worker);
+	while (second.progresses < 2)
+		event_base_dispatch(fixture.base);
+	CHECK_STR(second.detail, "pause");
+	worker_cancel(second.worker);
+	wait_result(&fixture, &second);
+	teardown(&fixture);
+}
+
 static void check_died(const char *script, int error)
 {
 	struct fixture fixture;
@@ -386,6 +412,7 @@ int main(void)
 		{"long_values", test_long_values},
 		{"long_before", test_long_before},
 		{"limit_keeps_order", test_limit_keeps_order},
+		{"limit_before_its_turn", test_limit_before_its_turn},
 		{"cancel_waiting", test_cancel_waiting},
 		{"talk", test_talk},
 		{"dies", test_dies},
