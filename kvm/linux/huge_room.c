@@ -46,7 +46,9 @@ int huge_room_read(const struct sysroot *sysroot, int node_id, uint64_t piece_by
 	return 0;
 }
 
-int huge_room_compact(const struct sysroot *sysroot, int node_id)
+int huge_room_compact(const struct sysroot *sysroot, int node_id, slow_write_go_on_fn *go_on, void *user)
 {
-	return sysroot_write_text(sysroot, "1", "/sys/devices/system/node/node%d/compact", node_id);
+	if (node_id < 0)
+		return slow_write_text(sysroot, "1", go_on, user, "/proc/sys/vm/compact_memory");
+	return slow_write_text(sysroot, "1", go_on, user, "/sys/devices/system/node/node%d/compact", node_id);
 }

@@ -6,6 +6,7 @@
 #define BALLAST_KVM_HUGE_ROOM_H
 
 #include <stdint.h>
+#include "slow_write.h"
 
 struct sysroot;
 
@@ -15,7 +16,7 @@ struct sysroot;
  */
 int huge_room_read(const struct sysroot *sysroot, int node_id, uint64_t piece_bytes, uint64_t *ret_pieces);
 
-/* Asks the kernel to compact a node; returns when it has. Takes its time: not for a loop. */
-int huge_room_compact(const struct sysroot *sysroot, int node_id);
+/* Asks the kernel to compact a node (-1: all); returns when it has, or as slow_write_text() when go_on gives it up. */
+int huge_room_compact(const struct sysroot *sysroot, int node_id, slow_write_go_on_fn *go_on, void *user);
 
 #endif

@@ -15,6 +15,8 @@
 /* Marks of neighbours that are written together: 32768 pages. */
 #define WORDS_MAX 512
 #define FRAMES	  1024
+/* A run is at most as many pages, and at least one: asking costs two system calls. */
+#define STEPS_ASK 64
 
 static const char *const source_names[PAGE_HEAT_COUNT] = {
 	[PAGE_HEAT_IDLE] = "idle",
@@ -92,6 +94,9 @@ enum page_heat_source page_heat_source(const struct page_heat *heat)
 
 /* Words of marks that are not written yet. */
 struct marks {
+	slow_write_go_on_fn *go_on;
+	void *user;
+	unsigned steps;
 	uint64_t words[WORDS_MAX];
 	uint64_t first;
 	size_t count;
@@ -105,7 +110,8 @@ static int write_marks(struct page_heat *heat, struct marks *marks)
 	/* Beyond the last page frame there is nothing to mark. */
 	if (written < 0 && errno != ENXIO)
 		return -errno;
-	memset(marks, 0, sizeof(*marks));
+	memset(marks->words, 0, sizeof(marks->words));
+	marks->count = 0;
 	return 0;
 }
 
@@ -136,6 +142,10 @@ static int mark_run(struct page_heat *heat, struct marks *marks, struct page_sur
 		uint64_t left = (run->end - address) / run->page_bytes;
 		size_t count = left < FRAMES ? (size_t)left : FRAMES;
 
+		if (marks->go_on && ++marks->steps % STEPS_ASK == 0)
+			rc = marks->go_on(marks->user);
+		if (rc)
+			break;
 		/* Of a huge page the first one is tracked. */
 		rc = page_survey_frames(survey, address, run->page_bytes, count, frames);
 		for (size_t i = 0; !rc && i < count; i++)
@@ -146,11 +156,15 @@ static int mark_run(struct page_heat *heat, struct marks *marks, struct page_sur
 }
 
 static int begin_idle(struct page_heat *heat, struct page_survey *survey, const struct page_survey_range *ranges,
-		      size_t count)
+		      size_t count, slow_write_go_on_fn *go_on, void *user)
 {
 	CLEANUP_FREE struct marks *marks = calloc(1, sizeof(*marks));
 	int rc = marks ? 0 : -ENOMEM;
 
+	if (marks) {
+		marks->go_on = go_on;
+		marks->user = user;
+	}
 	for (size_t i = 0; !rc && i < count; i++) {
 		struct page_survey_run run;
 
@@ -162,14 +176,14 @@ static int begin_idle(struct page_heat *heat, struct page_survey *survey, const 
 }
 
 int page_heat_begin(struct page_heat *heat, struct page_survey *survey, const struct page_survey_range *ranges,
-		    size_t count)
+		    size_t count, slow_write_go_on_fn *go_on, void *user)
 {
 	int rc;
 
 	heat->has_word = false;
 	if (heat->source == PAGE_HEAT_IDLE)
-		return begin_idle(heat, survey, ranges, count);
-	rc = sysroot_write_text(heat->sysroot, "4", "/proc/%d/clear_refs", (int)heat->pid);
+		return begin_idle(heat, survey, ranges, count, go_on, user);
+	rc = slow_write_text(heat->sysroot, "4", go_on, user, "/proc/%d/clear_refs", (int)heat->pid);
 	return rc == -ENOENT ? -ESRCH : rc;
 }
 

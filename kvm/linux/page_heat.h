@@ -19,6 +19,7 @@
 #include <sys/types.h>
 #include "cleanup.h"
 #include "name_table.h"
+#include "slow_write.h"
 
 struct page_survey;
 struct page_survey_range;
@@ -37,10 +38,11 @@ enum page_heat_source page_heat_source(const struct page_heat *heat);
 
 /*
  * From now on every page of these ranges counts as cold until it is used. For all threads at once; survey is of the same
- * process, and its walk is lost. 0 or -errno.
+ * process, and its walk is lost. 0 or -errno; go_on is asked now and then, and gives it up as in slow_write_text(): then
+ * nothing counts as anything.
  */
 int page_heat_begin(struct page_heat *heat, struct page_survey *survey, const struct page_survey_range *ranges,
-		    size_t count);
+		    size_t count, slow_write_go_on_fn *go_on, void *user);
 
 /* Whether a page was used since then, by its entry in /proc/PID/pagemap. */
 bool page_heat_is_hot(struct page_heat *heat, uint64_t entry);

@@ -74,6 +74,11 @@ void sysroot_set_hooks(struct sysroot *sysroot, const struct sysroot_hooks *hook
 	sysroot->hooks = hooks ? *hooks : (struct sysroot_hooks){0};
 }
 
+bool sysroot_has_writer(const struct sysroot *sysroot)
+{
+	return sysroot->hooks.on_write != NULL;
+}
+
 static int open_path(const struct sysroot *sysroot, const char *path, int flags)
 {
 	int fd = openat(sysroot->fd, below_root(path), flags | O_CLOEXEC);

@@ -20,6 +20,9 @@ struct sysroot_hooks {
 	void *user;
 };
 
+/* Whether writes go to a hook. */
+bool sysroot_has_writer(const struct sysroot *sysroot);
+
 /* NULL hooks takes them away. */
 void sysroot_set_hooks(struct sysroot *sysroot, const struct sysroot_hooks *hooks);
 

@@ -19,6 +19,17 @@ bool job_context_wait(struct job_context *context, uint64_t pause_us)
 	return context->stop == WORKER_CONTROL_GO;
 }
 
+int job_context_look(void *user)
+{
+	struct job_context *context = user;
+
+	if (context->stop == WORKER_CONTROL_GO)
+		context->stop = worker_control_listen(context->control, -1, 0);
+	if (context->stop != WORKER_CONTROL_GO)
+		return -ECANCELED;
+	return context->control->is_paused ? -EAGAIN : 0;
+}
+
 void job_context_fail(struct job_context *context, int error, const char *object,
 		      const char *action, ...)
 {

@@ -30,6 +30,12 @@ bool job_context_go(struct job_context *context);
 /* The same, and waits. */
 bool job_context_wait(struct job_context *context, uint64_t pause_us);
 
+/*
+ * For what takes long and asks (slow_write.h); the context is its argument. 0; -ECANCELED with stop; -EAGAIN where there is
+ * a pause: job_context_go() waits for its end, and it is to be begun anew.
+ */
+int job_context_look(void *context);
+
 /* FAILED, with the failure. error is an errno of either sign; 0 where none applies. */
 void job_context_fail(struct job_context *context, int error, const char *object, const char *action,
 		      ...) PRINTF_LIKE(4, 5);

@@ -468,7 +468,7 @@ static int run(struct move_crew *crew, const struct move_piece *pieces, size_t c
 
 int move_crew_watch_heat(struct move_crew *crew, const struct move_piece *pieces, size_t count)
 {
-	const struct job_context *context = crew->options.context;
+	struct job_context *context = crew->options.context;
 	CLEANUP_FREE struct page_survey_range *ranges = calloc(count + 1, sizeof(*ranges));
 	int rc = ranges ? 0 : -ENOMEM;
 
@@ -478,8 +478,13 @@ int move_crew_watch_heat(struct move_crew *crew, const struct move_piece *pieces
 					   &crew->members[i].heat);
 	for (size_t i = 0; i < count && !rc; i++)
 		ranges[i] = pieces[i].range;
-	if (!rc)
-		rc = page_heat_begin(crew->members[0].heat, crew->members[0].survey, ranges, count);
+	if (!rc) {
+		do {
+			rc = page_heat_begin(crew->members[0].heat, crew->members[0].survey, ranges, count,
+					     job_context_look, context);
+		} while (rc == -EAGAIN && job_context_go(context));
+		rc = rc == -EAGAIN ? -ECANCELED : rc;
+	}
 	for (unsigned i = 0; i < crew->member_count; i++)
 		page_survey_set_heat(crew->members[i].survey, rc ? NULL : crew->members[i].heat);
 	return rc;

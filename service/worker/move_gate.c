@@ -188,6 +188,34 @@ int move_gate_wait(struct move_gate *gate, uint64_t pause_us)
 	return error;
 }
 
+static int error_of(const struct move_gate *gate)
+{
+	return gate->error ? gate->error : gate->control->is_cancelled ? -ECANCELED : 0;
+}
+
+int move_gate_look(struct move_gate *gate)
+{
+	int error;
+
+	pthread_mutex_lock(&gate->lock);
+	error = error_of(gate);
+	if (!error && gate->is_paused)
+		error = -EAGAIN;
+	pthread_mutex_unlock(&gate->lock);
+	return error;
+}
+
+int move_gate_pass(struct move_gate *gate)
+{
+	int error;
+
+	pthread_mutex_lock(&gate->lock);
+	while (!(error = error_of(gate)) && gate->is_paused)
+		pthread_cond_wait(&gate->changed, &gate->lock);
+	pthread_mutex_unlock(&gate->lock);
+	return error;
+}
+
 bool move_gate_is_open(struct move_gate *gate)
 {
 	return !gate->error;

@@ -43,6 +43,13 @@ void move_gate_leave(struct move_gate *gate, int source, int destination, uint64
 /* Waits, shorter where the gate is shut. Likewise. */
 int move_gate_wait(struct move_gate *gate, uint64_t pause_us);
 
+/*
+ * For what takes long outside of a call: 0 while it may go on, -EAGAIN while there is a pause, else as above.
+ * move_gate_pass() waits as long as there is a pause: 0, or the error.
+ */
+int move_gate_look(struct move_gate *gate);
+int move_gate_pass(struct move_gate *gate);
+
 /* False where there is a reason to end. Cheap. */
 bool move_gate_is_open(struct move_gate *gate);
 uint64_t move_gate_moved_bytes(struct move_gate *gate);

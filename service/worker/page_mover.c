@@ -154,26 +154,49 @@ static int check_guest(const struct page_mover *mover)
 	return rc < 0 ? -errno : rc > 0 ? -ESRCH : 0;
 }
 
+static int go_on(void *user)
+{
+	return move_gate_look(user);
+}
+
+/* A pause ends it, and it begins anew. What ends the move ends it, too; that a kernel cannot do it ends nothing. */
+static int compact(struct page_mover *mover, int node_id)
+{
+	struct move_gate *gate = mover->options.gate;
+	int rc;
+
+	do {
+		rc = huge_room_compact(mover->options.sysroot, node_id, go_on, gate);
+	} while (rc == -EAGAIN && move_gate_pass(gate) == 0);
+	rc = move_gate_look(gate);
+	return rc == -EAGAIN ? 0 : rc;
+}
+
 /*
  * Where the destination has no room for huge pages the kernel splits them, and moves the pieces (mm/migrate.c
  * migrate_pages). Cuts the lane to what there is room for, after a compaction if need be; the rest stays whole, unless it
- * may be split.
+ * may be split. 0, or what ended the move meanwhile.
  */
-static void withhold(struct page_mover *mover, struct lane *lane)
+static int withhold(struct page_mover *mover, struct lane *lane)
 {
 	const struct sysroot *sysroot = mover->options.sysroot;
 	uint64_t room;
 
 	if (!lane->is_transparent || huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
-		return;
-	if (room < lane->count && move_gate_may_compact(mover->options.gate, lane->destination) &&
-	    huge_room_compact(sysroot, lane->destination) == 0 &&
-	    huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
-		return;
+		return 0;
+	if (room < lane->count && move_gate_may_compact(mover->options.gate, lane->destination)) {
+		int rc = compact(mover, lane->destination);
+
+		if (rc)
+			return rc;
+		if (huge_room_read(sysroot, lane->destination, lane->page_bytes, &room))
+			return 0;
+	}
 	if (room < lane->count && !mover->options.may_split) {
 		mover->tally.withheld_bytes[lane->source] += (lane->count - room) * lane->page_bytes;
 		lane->count = (size_t)room;
 	}
+	return 0;
 }
 
 /* Returns the bytes that moved. */
@@ -216,9 +239,9 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes;
 	int rc;
 
-	withhold(mover, lane);
-	if (!lane->count)
-		return 0;
+	rc = withhold(mover, lane);
+	if (rc || !lane->count)
+		return rc;
 	bytes = lane->count * lane->page_bytes;
 	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
 	if (rc)

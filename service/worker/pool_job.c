@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "huge_room.h"
 #include "hugepage_pool.h"
 #include "job_context.h"
 #include "size_text.h"
@@ -34,13 +35,14 @@ static const char *pool_object(int node, uint64_t page_bytes, char object[96])
 	return object;
 }
 
-static void compact(const struct job_context *context, int node)
+/* Where it cannot be done the pool gets what there is; where it was given up the context says so. */
+static void compact(struct job_context *context, int node)
 {
-	if (node < 0)
-		sysroot_write_text(context->sysroot, "1", "/proc/sys/vm/compact_memory");
-	else
-		sysroot_write_text(context->sysroot, "1", "/sys/devices/system/node/node%d/compact",
-				   node);
+	int rc;
+
+	do {
+		rc = huge_room_compact(context->sysroot, node, job_context_look, context);
+	} while (rc == -EAGAIN && job_context_go(context));
 }
 
 /* Grows in strides, and once more after a compaction where the memory is there but in pieces. */

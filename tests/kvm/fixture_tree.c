@@ -3,6 +3,7 @@
 
 #undef NDEBUG
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdarg.h>
@@ -95,6 +96,24 @@ void fixture_tree_link(struct fixture_tree *tree, const char *path, const char *
 
 	outside(tree, path, full);
 	assert(symlink(target, full) == 0);
+}
+
+int fixture_tree_add_blocking(struct fixture_tree *tree, const char *path)
+{
+	char full[256], page[4096] = {0};
+	int fd;
+
+	/* For the directories above it. */
+	fixture_tree_write(tree, path, "%s", "");
+	fixture_tree_remove(tree, path);
+	snprintf(full, sizeof(full), "%s%s", tree->root, path);
+	assert(mkfifo(full, 0600) == 0);
+	fd = open(full, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	assert(fd >= 0);
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	assert(errno == EAGAIN);
+	return fd;
 }
 
 void fixture_tree_remove(struct fixture_tree *tree, const char *path)

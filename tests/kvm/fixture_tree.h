@@ -28,6 +28,11 @@ void fixture_tree_write_at(struct fixture_tree *tree, const char *path, uint64_t
 			   const void *data, size_t size);
 void fixture_tree_append(struct fixture_tree *tree, const char *path, const char *text);
 void fixture_tree_link(struct fixture_tree *tree, const char *path, const char *target);
+/*
+ * A file in which every write waits, as in a call of the kernel that takes long, until somebody reads from it. Returns the
+ * descriptor to do so, non-blocking; the file is one as long as it is open.
+ */
+int fixture_tree_add_blocking(struct fixture_tree *tree, const char *path);
 void fixture_tree_remove(struct fixture_tree *tree, const char *path); /* with all below */
 void fixture_tree_set_hooks(struct fixture_tree *tree,
 			    int (*on_write)(void *user, const char *path, const char *text),

@@ -43,10 +43,14 @@ static void test_compact(void)
 	char text[8];
 
 	fixture_tree_init(&tree);
-	CHECK_INT(huge_room_compact(tree.sysroot, 2), -ENOENT);
+	CHECK_INT(huge_room_compact(tree.sysroot, 2, NULL, NULL), -ENOENT);
 	fixture_tree_write(&tree, "/sys/devices/system/node/node2/compact", "%s", "");
-	CHECK_INT(huge_room_compact(tree.sysroot, 2), 0);
+	CHECK_INT(huge_room_compact(tree.sysroot, 2, NULL, NULL), 0);
 	CHECK_INT(sysroot_read_text(tree.sysroot, text, sizeof(text), "/sys/devices/system/node/node2/compact"), 0);
+	CHECK_STR(text, "1");
+	fixture_tree_write(&tree, "/proc/sys/vm/compact_memory", "%s", "");
+	CHECK_INT(huge_room_compact(tree.sysroot, -1, NULL, NULL), 0);
+	CHECK_INT(sysroot_read_text(tree.sysroot, text, sizeof(text), "/proc/sys/vm/compact_memory"), 0);
 	CHECK_STR(text, "1");
 	fixture_tree_done(&tree);
 }

@@ -71,7 +71,7 @@ static void begin(struct machine *machine, struct page_heat *heat)
 	struct page_survey_range range = {START, START + PAGES * 4096, 4096};
 
 	CHECK_INT(page_survey_new(machine->tree.sysroot, 7, &options, &survey), 0);
-	CHECK_INT(page_heat_begin(heat, survey, &range, 1), 0);
+	CHECK_INT(page_heat_begin(heat, survey, &range, 1, NULL, NULL), 0);
 }
 
 static void test_none(void)
@@ -104,7 +104,7 @@ static void test_soft_dirty(void)
 	put_entries(&machine, entries);
 	CHECK_INT(page_heat_new(machine.tree.sysroot, 7, &heat), 0);
 	CHECK_INT(page_heat_source(heat), PAGE_HEAT_SOFT_DIRTY);
-	CHECK_INT(page_heat_begin(heat, NULL, NULL, 0), -ESRCH);
+	CHECK_INT(page_heat_begin(heat, NULL, NULL, 0, NULL, NULL), -ESRCH);
 	fixture_tree_write(&machine.tree, "/proc/7/clear_refs", "%s", "");
 	begin(&machine, heat);
 	sysroot_read_text(machine.tree.sysroot, text, sizeof(text), "/proc/7/clear_refs");
@@ -112,6 +112,46 @@ static void test_soft_dirty(void)
 	count_hot(&machine, heat, hot);
 	for (unsigned i = 0; i < PAGES; i++)
 		CHECK_INT(hot[i], i % 7 != 6 && i / 10 % 2);
+}
+
+static int refuse(void *user)
+{
+	++*(unsigned *)user;
+	return -ECANCELED;
+}
+
+/* The kernel takes long over it, or there is much to mark: whoever wants it no longer is heard. */
+static void test_given_up(void)
+{
+	CLEANUP(machine_done) struct machine machine;
+	CLEANUP(page_heat_freep) struct page_heat *heat = NULL;
+	CLEANUP(page_survey_freep) struct page_survey *survey = NULL;
+	struct page_survey_options options = {0};
+	struct page_survey_range range = {START, START + PAGES * 4096, 4096};
+	uint64_t entry = PRESENT | SOFT_DIRTY | 9, entries[PAGES];
+	static uint64_t bitmap[64];
+	unsigned asked = 0;
+	char path[64];
+	int fd;
+
+	machine_init(&machine);
+	options.map = machine.map;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+	fixture_tree_write_at(&machine.tree, path, (uintptr_t)page_heat_probe_page() / 4096 * 8, &entry, 8);
+	for (unsigned i = 0; i < PAGES; i++)
+		entries[i] = i % 2 ? 0 : PRESENT | (100 + i);
+	put_entries(&machine, entries);
+	CHECK_INT(page_heat_new(machine.tree.sysroot, 7, &heat), 0);
+	fd = fixture_tree_add_blocking(&machine.tree, "/proc/7/clear_refs");
+	CHECK_INT(page_heat_begin(heat, NULL, NULL, 0, refuse, &asked), -ECANCELED);
+	CHECK_INT(asked, 1);
+	close(fd);
+	page_heat_free(heat);
+	fixture_tree_write_bytes(&machine.tree, BITMAP, bitmap, sizeof(bitmap));
+	CHECK_INT(page_heat_new(machine.tree.sysroot, 7, &heat), 0);
+	CHECK_INT(page_survey_new(machine.tree.sysroot, 7, &options, &survey), 0);
+	CHECK_INT(page_heat_begin(heat, survey, &range, 1, refuse, &asked), -ECANCELED);
+	CHECK_INT(asked, 2);
 }
 
 static void test_idle(void)
@@ -162,6 +202,7 @@ int main(void)
 		{"none", test_none},
 		{"soft_dirty", test_soft_dirty},
 		{"idle", test_idle},
+		{"given_up", test_given_up},
 	};
 
 	return unit_main("page_heat", cases, ARRAY_SIZE(cases));

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "job_fixture.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include "worker_jobs.h"
 
 void job_fixture_init(struct job_fixture *fixture, enum step_kind kind)
@@ -55,6 +59,28 @@ void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind)
 		json_decref(fixture->before);
 		fixture->before = json_incref(fixture->result.values);
 	}
+}
+
+static void *cancel_in_child(void *argument)
+{
+	struct worker_control *control = argument;
+	siginfo_t info;
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && errno == ECHILD)
+		sched_yield();
+	control->is_cancelled = true;
+	return (void *)(uintptr_t)worker_control_now_ms();
+}
+
+uint64_t job_fixture_run_cancelled(struct job_fixture *fixture)
+{
+	pthread_t thread;
+	void *cancelled_at_ms;
+
+	CHECK_INT(pthread_create(&thread, NULL, cancel_in_child, &fixture->control), 0);
+	job_fixture_run(fixture, WORKER_JOB_STEP);
+	CHECK_INT(pthread_join(thread, &cancelled_at_ms), 0);
+	return worker_control_now_ms() - (uintptr_t)cancelled_at_ms;
 }
 
 const struct remainder *job_fixture_remainder(const struct job_fixture *fixture,

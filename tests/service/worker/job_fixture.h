@@ -30,6 +30,12 @@ void job_fixture_prepare(struct job_fixture *fixture, enum worker_job_kind kind)
 /* Runs the job afresh. BEFORE keeps its values; UNDO is given them. */
 void job_fixture_run(struct job_fixture *fixture, enum worker_job_kind kind);
 
+/*
+ * A run that is cancelled as soon as it has a child process, as one that writes to a file of the kernel has for as long as
+ * that takes. Returns how many milliseconds it took from then on.
+ */
+uint64_t job_fixture_run_cancelled(struct job_fixture *fixture);
+
 /* The remainder of that code, or NULL. */
 const struct remainder *job_fixture_remainder(const struct job_fixture *fixture,
 					      enum remainder_code code);

@@ -107,6 +107,45 @@ static void pause_and_resume(void)
 	teardown(&world);
 }
 
+static void *pass(void *argument)
+{
+	return (void *)(intptr_t)move_gate_pass(((struct world *)argument)->gate);
+}
+
+/* Who does something long outside of a call hears of a pause, waits for its end, and hears of a cancel in it. */
+static void who_asks_hears_of_pause_and_cancel(void)
+{
+	struct world world;
+	pthread_t thread;
+	void *rc;
+
+	setup(&world, 0);
+	CHECK_INT(move_gate_look(world.gate), 0);
+	CHECK_INT(move_gate_pass(world.gate), 0);
+	world.control.is_paused = true;
+	CHECK_INT(move_gate_look(world.gate), 0);
+	move_gate_hear(world.gate);
+	CHECK_INT(move_gate_look(world.gate), -EAGAIN);
+	pthread_create(&thread, NULL, pass, &world);
+	world.control.is_paused = false;
+	move_gate_hear(world.gate);
+	pthread_join(thread, &rc);
+	CHECK_INT((intptr_t)rc, 0);
+	CHECK_INT(move_gate_look(world.gate), 0);
+	world.control.is_paused = true;
+	move_gate_hear(world.gate);
+	pthread_create(&thread, NULL, pass, &world);
+	move_gate_shut(world.gate, -ESRCH);
+	pthread_join(thread, &rc);
+	CHECK_INT((intptr_t)rc, -ESRCH);
+	CHECK_INT(move_gate_look(world.gate), -ESRCH);
+	move_gate_reopen(world.gate);
+	world.control.is_cancelled = true;
+	CHECK_INT(move_gate_look(world.gate), -ECANCELED);
+	CHECK_INT(move_gate_pass(world.gate), -ECANCELED);
+	teardown(&world);
+}
+
 static void a_budget_for_each_pair(void)
 {
 	struct world world;
@@ -242,6 +281,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"pause_and_resume", pause_and_resume},
+		{"who_asks_hears_of_pause_and_cancel", who_asks_hears_of_pause_and_cancel},
 		{"a_budget_for_each_pair", a_budget_for_each_pair},
 		{"threads_share_a_budget", threads_share_a_budget},
 		{"a_cancel_is_heard_by_whoever_enters", a_cancel_is_heard_by_whoever_enters},

@@ -753,6 +753,32 @@ static void test_huge_pages_stay_whole(void)
 	}
 }
 
+/* The kernel compacts for long: a cancel is heard meanwhile, what moved is told, and each byte that did not. */
+static void test_cancelled_while_it_compacts(void)
+{
+	struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 4096);
+	uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22;
+	uint64_t moved;
+	int fd;
+
+	for (uint64_t pfn = BLOCK_PAGES; pfn < 4 * BLOCK_PAGES; pfn += 512)
+		fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", pfn * 8, &flags, 8);
+	kernel->is_huge = true;
+	kernel->huge_room = 4;
+	memset(kernel->nodes, 1, sizeof(kernel->nodes));
+	write_pagemap(kernel);
+	write_huge_room(kernel);
+	fd = fixture_tree_add_blocking(&kernel->fixture.tree, "/sys/devices/system/node/node3/compact");
+	CHECK_TRUE(job_fixture_run_cancelled(&kernel->fixture) < 1000);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	moved = count_on(kernel, 3) * 4096;
+	CHECK_INT(kernel->fixture.result.bytes_done, moved);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_CANCELLED) != NULL);
+	CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), (UINT64_C(8) << 21) - moved);
+	close(fd);
+	teardown(kernel);
+}
+
 /* Whoever agreed gets them all moved, and is told what became of them. */
 static void test_huge_pages_may_be_split(void)
 {
@@ -824,6 +850,29 @@ static void test_order(void)
 	warnings = json_object_get(kernel->fixture.result.values, "warnings");
 	CHECK_INT(json_array_size(warnings), 1);
 	CHECK_STR(json_string_value(json_object_get(json_array_get(warnings, 0), "code")), "order_not_kept");
+	teardown(kernel);
+}
+
+/* The guest's map lock is not to be had, or its memory is large: a cancel is heard before a page has moved. */
+static void test_cancelled_while_heat_begins(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	uint64_t on_1 = count_on(kernel, 1), entry = UINT64_C(1) << 63 | UINT64_C(1) << 55 | 1;
+	char path[64];
+	int fd;
+
+	kernel->fixture.job.step.order = MOVE_ORDER_COLD_FIRST;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+	fixture_tree_write_at(&kernel->fixture.tree, path, (uintptr_t)page_heat_probe_page() / 4096 * 8, &entry,
+			      sizeof(entry));
+	snprintf(path, sizeof(path), "/proc/%d/clear_refs", (int)getpid());
+	fd = fixture_tree_add_blocking(&kernel->fixture.tree, path);
+	CHECK_TRUE(job_fixture_run_cancelled(&kernel->fixture) < 1000);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_INT(count_on(kernel, 1), on_1);
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_CANCELLED) != NULL);
+	CHECK_INT(remainder_list_bytes(&kernel->fixture.result.remainder), on_1 * 4096);
+	close(fd);
 	teardown(kernel);
 }
 
@@ -1203,6 +1252,8 @@ int main(void)
 		{"userfaultfd", test_userfaultfd},
 		{"userfaultfd_meanwhile", test_userfaultfd_meanwhile},
 		{"several_workers", test_several_workers},
+		{"cancelled_while_it_compacts", test_cancelled_while_it_compacts},
+		{"cancelled_while_heat_begins", test_cancelled_while_heat_begins},
 		{"what_the_guest_felt", test_what_the_guest_felt},
 		{"huge_pages_stay_whole", test_huge_pages_stay_whole},
 		{"huge_pages_may_be_split", test_huge_pages_may_be_split},

@@ -99,6 +99,29 @@ static void test_compaction_helps(void)
 	teardown(kernel);
 }
 
+/* The kernel compacts for long: a cancel is heard meanwhile, and what there is is told. */
+static void test_cancelled_while_it_compacts(void)
+{
+	struct kernel *kernel = setup(0, 0, 0);
+	const struct remainder *remainder;
+	int fd;
+
+	/* Without a kernel behind the files: half of what is asked for counts as surplus. */
+	fixture_tree_set_hooks(&kernel->fixture.tree, NULL, NULL);
+	kernel->total = kernel->surplus = 200;
+	publish(kernel);
+	fixture_tree_write(&kernel->fixture.tree, POOL "/nr_hugepages", "200\n");
+	fd = fixture_tree_add_blocking(&kernel->fixture.tree, "/sys/devices/system/node/node1/compact");
+	kernel->fixture.job.step.target_bytes = 300 * PAGE;
+	CHECK_TRUE(job_fixture_run_cancelled(&kernel->fixture) < 1000);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_INT(kernel->fixture.result.bytes_done, 100 * PAGE);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_CANCELLED);
+	CHECK_TRUE(remainder && remainder->bytes == 200 * PAGE);
+	close(fd);
+	teardown(kernel);
+}
+
 static void test_no_room(void)
 {
 	struct kernel *kernel = setup(0, 0, 100);
@@ -158,6 +181,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"grow_and_back", test_grow_and_back},
 		{"compaction_helps", test_compaction_helps},
+		{"cancelled_while_it_compacts", test_cancelled_while_it_compacts},
 		{"no_room", test_no_room},
 		{"shrink_below_use", test_shrink_below_use},
 		{"refuses", test_refuses},
