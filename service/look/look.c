@@ -42,6 +42,7 @@ struct guest {
 	bool listed;			/* seen by the list under way */
 	bool reading;			/* a GET_DOMAIN is on its way that nobody waits for */
 	bool again;			/* something happened since it began: it may not have seen that */
+	bool is_loose_told;		/* that its memory prefers the nodes that it belongs bound to */
 	bool is_drift_told;		/* that it has drifted: told again when it has come back meanwhile */
 	struct guest *next;
 };
@@ -332,12 +333,14 @@ static void piece_done(struct piece *piece)
 		refresh_step(refresh);
 }
 
+/* And whether it is held there: a move that was cut short has left it loose, or the next one has bound it. */
 static void watch_drift(struct guest *guest)
 {
-	bool was_told = guest->is_drift_told;
+	bool was_told = guest->is_drift_told, was_loose = guest->is_loose_told;
 
 	guest->is_drift_told = is_drifting(&guest->model);
-	if (guest->is_drift_told != was_told)
+	guest->is_loose_told = guest->model.policy_loose;
+	if (guest->is_drift_told != was_told || guest->is_loose_told != was_loose)
 		tell(guest->look, LOOK_CHANGE_GUEST, guest->model.uuid);
 }
 

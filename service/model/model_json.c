@@ -370,11 +370,11 @@ static const char *list_nodes(uint64_t mask, char text[64])
 
 /*
  * null, or how much of it lies where it should not, and in one sentence each: where its last move and the truth differ,
- * and where libvirt's word and the truth do.
+ * where libvirt's word and the truth do, and that nothing holds it where it is.
  */
 static json_t *drift_json(const struct snapshot_guest *guest)
 {
-	char text[320] = "", moved[64], seen[64], defined[64];
+	char text[480] = "", moved[64], seen[64], defined[64], preferred[64];
 	uint64_t resident = 0, bytes = guest->surveyed ? snapshot_guest_drift_bytes(guest) : 0;
 	size_t length = 0;
 	json_t *json;
@@ -392,6 +392,10 @@ static json_t *drift_json(const struct snapshot_guest *guest)
 					   "%slibvirt's XML says %s node %s, memory is on %s",
 					   length ? "; " : "", numatune_mode_name(guest->numatune_mode),
 					   list_nodes(guest->numatune_nodes, defined), seen);
+	if (guest->surveyed && guest->policy_loose)
+		length += (size_t)snprintf(text + length, sizeof(text) - length,
+					   "%sit only prefers node %s, as while a move lasts: its next move there binds it",
+					   length ? "; " : "", list_nodes(guest->policy_nodes, preferred));
 	if (!length)
 		return json_null();
 	json = json_object();

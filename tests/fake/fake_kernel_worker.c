@@ -2,7 +2,7 @@
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
  * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed, and one with 667 has
- * ended. Other jobs do what the text of their step says, or else all of it. The guest's cgroups are those in the file that
+ * ended; the memory of one with 668 is bound loosely. Other jobs do what the text of their step says, or else all of it. The guest's cgroups are those in the file that
  * FAKE_KERNEL_GROUPS names after the test's process: [{path, inode, mems}].
  */
 #include <poll.h>
@@ -55,6 +55,7 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 		survey->node_bytes[1] = survey->resident_bytes = 300 * MIB;
 		survey->counted = true;
 		survey->has_policies = !job->policies_known;
+		survey->loose = job->process.start_time == 668;
 		survey->cpuset_mems = 11;
 		survey->cpu_nodes = 3;
 		survey->dimm_count = job->dimm_count < 64 ? job->dimm_count : 64;

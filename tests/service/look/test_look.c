@@ -692,6 +692,30 @@ static void test_drift(void)
 	finish();
 }
 
+static unsigned told_of_guest(uint64_t start_time)
+{
+	unsigned told;
+
+	start();
+	add_guest(4711);
+	fake_host_add_process(&rig.tree, 4711, start_time, "g1", FAKE_LIBVIRT_G1);
+	start_look();
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->policy_loose, start_time == 668);
+	told = rig.changes[LOOK_CHANGE_GUEST];
+	finish();
+	return told;
+}
+
+/* Its memory is bound loosely: told once, not at every survey. */
+static void test_loose(void)
+{
+	unsigned told = told_of_guest(4242);
+
+	CHECK_INT(told_of_guest(668), told + 1);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -717,6 +741,7 @@ int main(void)
 		{"one cannot be surveyed", test_one_cannot_be_surveyed},
 		{"an overview", test_overview},
 		{"drift", test_drift},
+		{"bound loosely", test_loose},
 	};
 
 	return unit_main("service/look", cases, sizeof(cases) / sizeof(cases[0]));

@@ -380,6 +380,15 @@ static void guests_are_shown(void)
 		   "{\"bytes\":700,\"detail\":\"libvirt's XML says strict node 3, memory is on 2\"}");
 	check_json(json_incref(json_object_get(json_object_get(json, "agent"), "features")),
 		   "[\"compact\"]");
+	guest->policy_loose = true;
+	guest->policy_nodes = 1 << 2;
+	guest->numatune_nodes = 1 << 2;
+	json_t *loose = model_json_guest(snapshot, guest);
+
+	check_json(json_incref(json_object_get(json_object_get(loose, "placement"), "drift")),
+		   "{\"bytes\":0,\"detail\":\"it only prefers node 2, as while a move lasts: its next move there binds "
+		   "it\"}");
+	json_decref(loose);
 	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "dimms")),
 		   "[{\"bytes\":300,\"dimm\":\"acpi-MP00\"}]");
 	check_json(json_incref(json_object_get(json_object_get(json, "placement"), "sharers")),
