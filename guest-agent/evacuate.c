@@ -158,11 +158,21 @@ static struct job_result run_census(void *argument)
 		.outcome = candidates_count_pages(&evacuate->candidates, evacuate->sysroot)};
 }
 
+/* Of named ranges, when not less is asked for than they have: then the order is no matter. */
+static bool all_must_go(const struct evacuate *evacuate)
+{
+	const struct message_evacuate *request = &evacuate->request;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < evacuate->candidates.count; i++)
+		bytes += evacuate->candidates.items[i].size_bytes;
+	return request->range_count > 0 && (!request->target_bytes || request->target_bytes >= bytes);
+}
+
 static void begin_census(struct evacuate *evacuate, uint64_t now_ms)
 {
 	candidates_choose(&evacuate->candidates, evacuate->sysroot, &evacuate->request);
-	/* All of the named ones must go, in whatever order. */
-	if (evacuate->request.range_count > 0 || evacuate->candidates.count == 0)
+	if (evacuate->candidates.count == 0 || all_must_go(evacuate))
 		return;
 	/* Without an answer the order stays as it is. */
 	job_start(&evacuate->job, run_census, evacuate,

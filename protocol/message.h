@@ -282,7 +282,7 @@ struct message_range {
 #define MESSAGE_EVACUATE_ALL	    (7u)
 
 /* PREPARE and EVACUATE. Without ranges the agent chooses blocks of virtio-mem regions, in the
- * movable zone. */
+ * movable zone. Where less is to leave than there is to choose from, the emptiest blocks go. */
 struct message_evacuate {
 	struct message_lease lease;
 	uint32_t flags;

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "agent_config.h"
 #include "failure.h"
 #include "fake_guest.h"
@@ -143,6 +145,47 @@ static void test_named_ranges(void)
 	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
 	CHECK_STR(fake_guest_block_state(&guest, 36), "online");
 	stop();
+}
+
+/* Every page of boot memory and of the blocks is used, but for those of this block. */
+static void write_page_flags(uint64_t empty_id)
+{
+	static const uint64_t is_free = 1 << 10, is_used = 0; /* KPF_BUDDY */
+	uint64_t block_pages = FAKE_GUEST_BLOCK_BYTES / (uint64_t)sysconf(_SC_PAGESIZE);
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/proc/kpageflags", guest.root);
+	file = fopen(path, "we");
+	fseeko(file, (off_t)(empty_id * block_pages * sizeof(is_free)), SEEK_SET);
+	for (uint64_t i = 0; i < block_pages; i++)
+		fwrite(&is_free, sizeof(is_free), 1, file);
+	fseeko(file, (off_t)((FAKE_GUEST_BLOCKS * block_pages - 1) * sizeof(is_used)), SEEK_SET);
+	fwrite(&is_used, sizeof(is_used), 1, file);
+	fclose(file);
+}
+
+/* Fewer bytes than the ranges have: the emptiest of their blocks, and none outside of them however empty it is. */
+static void test_a_part_of_named_ranges(void)
+{
+	for (int is_inside = 0; is_inside < 2; is_inside++) {
+		start();
+		write_page_flags(is_inside ? 34 : 38);
+		request.flags = MESSAGE_EVACUATE_OFFLINE;
+		request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+		request.range_count = 2;
+		request.ranges[0] = (struct message_range){33 * FAKE_GUEST_BLOCK_BYTES, 2 * FAKE_GUEST_BLOCK_BYTES};
+		request.ranges[1] = (struct message_range){36 * FAKE_GUEST_BLOCK_BYTES, FAKE_GUEST_BLOCK_BYTES};
+		const struct message_evacuate_reply *reply = run();
+
+		CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+		CHECK_INT(reply->block_count, 1);
+		CHECK_INT(reply->offlined_bytes, FAKE_GUEST_BLOCK_BYTES);
+		/* All alike: from the top. */
+		CHECK_INT(reply->blocks[0].id, is_inside ? 34 : 36);
+		undo_all();
+		stop();
+	}
 }
 
 static void test_blocks_that_do_not_go(void)
@@ -317,6 +360,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"all rungs, and undo", test_all_rungs},
 		{"named ranges", test_named_ranges},
+		{"a part of named ranges", test_a_part_of_named_ranges},
 		{"blocks that do not go", test_blocks_that_do_not_go},
 		{"overall deadline", test_overall_deadline},
 		{"cancel", test_cancel},
