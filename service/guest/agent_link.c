@@ -247,9 +247,15 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 			agent->gigantic_bytes += pool->total * pool->page_bytes;
 	}
 	agent->offline_bytes = agent->wrong_zone_bytes = 0;
+	agent->region_count = 0;
 	for (size_t i = 0; i < report->region_count; i++) {
 		const struct message_report_region *region = &report->regions[i];
 
+		/* Of some only nobody knows whether a size is the only one of its kind. */
+		if (!(report->flags & MESSAGE_REPORT_CUT_REGIONS) && region->size_bytes <= INT64_MAX &&
+		    region->start <= INT64_MAX - region->size_bytes)
+			agent->regions[agent->region_count++] =
+				(struct snapshot_range){region->start, region->start + region->size_bytes};
 		if (region->plugged_bytes > region->online_bytes)
 			agent->offline_bytes += region->plugged_bytes - region->online_bytes;
 		if (region->online_bytes > region->movable_bytes)

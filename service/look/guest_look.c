@@ -218,6 +218,7 @@ bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *rea
 		memcpy(guest->node_bytes, guest->overview_bytes, sizeof(guest->node_bytes));
 	guest->surveyed = false;
 	guest->counted = false;
+	guest->residency_count = 0;
 	/* A drain then reckons with all that it has on the node. */
 	guest->dimm_count = 0;
 	join_hindrances(guest);
@@ -283,6 +284,8 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->pinned_bytes = survey->pinned_bytes;
 	guest->private_bytes = survey->private_bytes;
 	guest->transparent_huge_bytes = survey->transparent_huge_bytes;
+	guest->residency_count = survey->residency_count;
+	memcpy(guest->residencies, survey->residencies, sizeof(guest->residencies));
 	guest->shared_backing = survey->sharer_count > 0;
 	guest->sharers_unlisted = survey->sharers_unlisted;
 	guest->sharers_unseen = survey->sharers_unseen;
@@ -307,7 +310,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 {
 	memset(guest->node_bytes, 0, sizeof(guest->node_bytes));
 	guest->resident_bytes = guest->swapped_bytes = guest->unmapped_bytes = 0;
-	guest->backing_count = guest->dimm_count = 0;
+	guest->backing_count = guest->dimm_count = guest->residency_count = 0;
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
@@ -340,6 +343,8 @@ void guest_look_ram_sizes(const struct snapshot_guest *guest, struct worker_job 
 		job->ram_cells[job->ram_size_count++] = 0;
 	}
 	for (size_t i = 0; i < guest->device_count; i++) {
+		job->ram_addresses[job->ram_size_count] = snapshot_guest_device_address(guest, &guest->devices[i]);
+		job->ram_blocks[job->ram_size_count] = guest->devices[i].block_bytes;
 		job->ram_sizes[job->ram_size_count] = guest->devices[i].size_bytes;
 		job->ram_cells[job->ram_size_count++] = (int8_t)guest->devices[i].cell;
 	}

@@ -390,6 +390,9 @@ static void start_survey(struct look *look, struct refresh *refresh, struct gues
 	step_init(&job.step, STEP_KIND_MOVE_PAGES);
 	job.policies_known = !(refresh && refresh->what & LOOK_POLICY) && !guest_look_needs_policies(&guest->model);
 	job.process = (struct worker_process){guest->model.pid, guest->model.start_time};
+	/* It may know where the memory devices are. */
+	if (guest->agent)
+		agent_link_describe(guest->agent, &guest->model.agent);
 	guest_look_ram_sizes(&guest->model, &job);
 	if (look->host && look->host->dimm_count) {
 		job.dimms = calloc(look->host->dimm_count, sizeof(*job.dimms));

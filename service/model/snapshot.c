@@ -248,6 +248,39 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 	return 0;
 }
 
+uint64_t snapshot_guest_device_address(const struct snapshot_guest *guest, const struct snapshot_device *device)
+{
+	const struct snapshot_agent *agent = &guest->agent;
+	size_t devices = 0, regions = 0;
+	uint64_t address = 0;
+
+	if (device->address)
+		return device->address;
+	if (agent->state != AGENT_STATE_READY || !agent->reported)
+		return 0;
+	for (size_t i = 0; i < guest->device_count; i++)
+		devices += guest->devices[i].size_bytes == device->size_bytes;
+	for (size_t i = 0; i < agent->region_count; i++) {
+		if (agent->regions[i].end - agent->regions[i].start != device->size_bytes)
+			continue;
+		address = agent->regions[i].start;
+		regions++;
+	}
+	return devices == 1 && regions == 1 ? address : 0;
+}
+
+const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,
+							  const struct snapshot_device *device)
+{
+	uint64_t address = snapshot_guest_device_address(guest, device);
+
+	for (size_t i = 0; address && i < guest->residency_count; i++)
+		if (guest->residencies[i].address == address &&
+		    guest->residencies[i].size_bytes == device->size_bytes)
+			return &guest->residencies[i];
+	return NULL;
+}
+
 uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest)
 {
 	const uint64_t *node_bytes =

@@ -24,6 +24,8 @@
 #define SNAPSHOT_BACKINGS_MAX	  8
 #define SNAPSHOT_SHARERS_MAX	  4	/* processes that are named; all are counted */
 #define SNAPSHOT_GUEST_DIMMS_MAX  16	/* DIMMs in which one guest's pages are told apart */
+#define SNAPSHOT_UNITS_MAX	  64	/* of one memory device: 8 GiB in the smallest blocks that a guest has */
+#define SNAPSHOT_UNIT_LEAST_BYTES ((uint64_t)128 << 20)	/* the smallest memory block of a guest's kernel (x86) */
 #define SNAPSHOT_NAME_SIZE	  64
 #define SNAPSHOT_UUID_SIZE	  37
 #define SNAPSHOT_CPUS_SIZE	  256	/* CPU list of a node; one that does not fit is left empty */
@@ -80,7 +82,7 @@ enum answer { ANSWER_NO, ANSWER_YES, ANSWER_PARTLY, ANSWER_UNKNOWN, ANSWER_COUNT
 NAME_TABLE_DECLARE(answer);
 
 struct snapshot_range {
-	uint64_t start, end;	/* host-physical, end exclusive */
+	uint64_t start, end;	/* host-physical unless said otherwise, end exclusive */
 };
 
 struct snapshot_dimm {
@@ -141,6 +143,18 @@ struct snapshot_device {
 	uint64_t address;			/* guest-physical start, 0 where not known */
 };
 
+/*
+ * What the host has of a memory device, by unit of its guest-physical range: SNAPSHOT_UNIT_LEAST_BYTES, or the device's own
+ * block where that is larger, and twice as much again until SNAPSHOT_UNITS_MAX cover the device. Units are aligned as guest-physical addresses are: unit i begins i * unit_bytes above the device's
+ * start, which is rounded down to a unit; of the first and the last one only a part may be the device's.
+ */
+struct snapshot_residency {
+	uint64_t address, size_bytes;	/* of the device */
+	uint64_t unit_bytes;
+	size_t count;
+	uint64_t bytes[SNAPSHOT_UNITS_MAX];
+};
+
 struct snapshot_cell {
 	int id;
 	uint64_t bytes;
@@ -190,6 +204,8 @@ struct snapshot_agent {
 	uint64_t shrink_limit_bytes;		/* the guest's own floor for its whole memory; 0: none */
 	bool veto;				/* the guest does not want to shrink now */
 	char online_policy[24];			/* "offline", "online", "online_kernel", "online_movable", "auto-movable" */
+	size_t region_count;			/* 0 where it told more than fit */
+	struct snapshot_range regions[SNAPSHOT_DEVICES_MAX];	/* guest-physical, of its virtio-mem devices */
 };
 
 enum guest_state { GUEST_STATE_RUNNING, GUEST_STATE_PAUSED, GUEST_STATE_SHUT_OFF, GUEST_STATE_OTHER, GUEST_STATE_COUNT };
@@ -256,6 +272,8 @@ struct snapshot_guest {
 	uint64_t private_bytes;				/* guest_memfd: in no page table of the host */
 	bool encrypted;					/* SEV, TDX: pages are bound to where they lie */
 	uint64_t transparent_huge_bytes;		/* of the resident: in transparent huge pages */
+	size_t residency_count;				/* devices whose memory was told from the others' */
+	struct snapshot_residency residencies[SNAPSHOT_DEVICES_MAX];
 	bool shared_backing;				/* another process maps its memory too */
 	uint64_t sharers_unlisted, sharers_unseen;	/* more than there is place for; could not be asked */
 	size_t sharer_count;				/* of sharers: those that pin most */
@@ -320,6 +338,14 @@ unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
  * is 0 for a part without one.
  */
 enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
+/*
+ * Where a memory device is in the guest-physical space: libvirt's word, or where it has none (before 9.4) the agent's,
+ * if the size tells the device from the guest's others. 0: not known.
+ */
+uint64_t snapshot_guest_device_address(const struct snapshot_guest *guest, const struct snapshot_device *device);
+/* What the last survey told of the device by unit; NULL: nothing. */
+const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,
+							  const struct snapshot_device *device);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
 

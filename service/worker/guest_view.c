@@ -86,49 +86,63 @@ static bool is_bound_in_order(const struct guest_map *map, const size_t *indexes
 }
 
 /* libvirt names the object of cell N "ram-nodeN". Believed where a cell of that number has that size. */
-static void take_named_cell(const struct worker_job *job, const struct guest_range *range, int8_t *cell)
+static void take_named_cell(const struct worker_job *job, const struct guest_map *map, size_t index, int8_t *entries,
+			    int8_t *cells)
 {
+	const struct guest_range *range = &map->ranges[index];
 	static const char prefix[] = "ram-node";
 	uint64_t number;
 
 	if (strncmp(range->object, prefix, strlen(prefix)) != 0 ||
 	    size_text_parse_number(range->object + strlen(prefix), 10, &number) || number >= SNAPSHOT_CELLS_MAX)
 		return;
-	for (size_t i = 0; i < job->ram_size_count; i++)
-		if (job->ram_cells[i] == (int8_t)number && job->ram_sizes[i] == range->end - range->start)
-			*cell = (int8_t)number;
+	for (size_t i = 0; i < job->ram_size_count; i++) {
+		if (job->ram_cells[i] != (int8_t)number || job->ram_sizes[i] != range->end - range->start)
+			continue;
+		cells[index] = (int8_t)number;
+		/* Which of those of one size it is: the cell itself, and no device in it. */
+		if (job->ram_blocks[i])
+			continue;
+		for (size_t other = 0; other < map->count; other++)
+			if (entries[other] == (int8_t)i)
+				entries[other] = -1;
+		entries[index] = (int8_t)i;
+	}
 }
 
-void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map,
-			     const int *fds, int8_t *cells)
+void guest_view_assign_ram(const struct worker_job *job, const struct guest_map *map, const int *fds, int8_t *entries,
+			   int8_t *cells)
 {
 	for (size_t i = 0; i < map->count; i++)
-		cells[i] = -1;
+		entries[i] = cells[i] = -1;
 	for (size_t s = 0; s < job->ram_size_count; s++) {
-		int8_t same_cells[RAM_MAX];
+		int8_t same[RAM_MAX];
 		uint64_t same_nodes[RAM_MAX];
 		size_t indexes[RAM_MAX], wanted = 0, found;
-		bool is_one_cell = true;
+		bool is_one_cell = true, is_told;
 
 		for (size_t i = 0; i < job->ram_size_count; i++) {
 			if (job->ram_sizes[i] != job->ram_sizes[s])
 				continue;
 			same_nodes[wanted] = job->ram_nodes[i];
-			same_cells[wanted++] = job->ram_cells[i];
+			same[wanted++] = (int8_t)i;
 			is_one_cell &= job->ram_cells[i] == job->ram_cells[s];
 		}
 		found = list_same_size(map, job->ram_sizes[s], indexes, RAM_MAX);
 		if (found != wanted)
 			continue;
-		if (!is_one_cell && !is_made_in_order(fds, indexes, found) &&
-		    !is_bound_in_order(map, indexes, same_nodes, found))
-			continue;
-		for (size_t i = 0; i < found; i++)
-			cells[indexes[i]] = same_cells[i];
+		is_told = wanted == 1 || is_made_in_order(fds, indexes, found) ||
+			  is_bound_in_order(map, indexes, same_nodes, found);
+		for (size_t i = 0; i < found; i++) {
+			if (is_told)
+				entries[indexes[i]] = same[i];
+			if (is_told || is_one_cell)
+				cells[indexes[i]] = job->ram_cells[same[i]];
+		}
 	}
 	/* A name is QEMU's own word; an order is only a trace. */
 	for (size_t i = 0; i < map->count; i++)
-		take_named_cell(job, &map->ranges[i], &cells[i]);
+		take_named_cell(job, map, i, entries, cells);
 }
 
 bool guest_view_open(struct guest_view *view, struct job_context *context, bool with_policies)
@@ -152,9 +166,10 @@ bool guest_view_open(struct guest_view *view, struct job_context *context, bool 
 	if (!rc)
 		rc = physical_map_read(context->sysroot, &view->physical);
 	if (!rc) {
+		view->entries = calloc(view->map.count + 1, sizeof(*view->entries));
 		view->cells = calloc(view->map.count + 1, sizeof(*view->cells));
 		fds = calloc(view->map.count + 1, sizeof(*fds));
-		rc = view->cells && fds ? 0 : -ENOMEM;
+		rc = view->entries && view->cells && fds ? 0 : -ENOMEM;
 	}
 	if (!rc)
 		rc = find_descriptors(context->sysroot, job->process.pid, &view->map, fds);
@@ -167,7 +182,7 @@ bool guest_view_open(struct guest_view *view, struct job_context *context, bool 
 				 "cannot read where its memory is");
 		return false;
 	}
-	guest_view_assign_cells(job, &view->map, fds, view->cells);
+	guest_view_assign_ram(job, &view->map, fds, view->entries, view->cells);
 	return guest_view_is_same(view, context);
 }
 
@@ -176,6 +191,7 @@ void guest_view_done(struct guest_view *view)
 	process_identity_done(&view->identity);
 	guest_map_done(&view->map);
 	physical_map_free(view->physical);
+	free(view->entries);
 	free(view->cells);
 	*view = (struct guest_view){.identity = PROCESS_IDENTITY_NONE};
 }

@@ -17,7 +17,8 @@ struct guest_view {
 	struct process_identity identity;
 	struct guest_map map;
 	struct physical_map *physical; /* owned */
-	int8_t *cells;		       /* owned; by range: the guest's cell, or -1 where it cannot be told */
+	int8_t *entries;	       /* owned; by range: which of the job's RAM it is, or -1 where it cannot be told */
+	int8_t *cells;		       /* owned; by range: the guest's cell, or -1 likewise */
 };
 
 /* False with the result filled: the guest is gone, or cannot be looked at. The caller calls guest_view_done() always. */
@@ -38,13 +39,14 @@ int guest_view_check_userfaultfd(const struct guest_view *view, const struct sys
 struct page_survey_range guest_view_range(const struct guest_view *view, size_t index);
 
 /*
- * Which range is which of the job's RAM sizes, and so of which cell. A size that occurs once is told by itself, a file
+ * Which range is which entry of the job's RAM, and so of which cell. A size that occurs once is told by itself, a file
  * that QEMU named after the cell by its name. Other ranges of the same size are told by the order in which QEMU made them,
  * and only where two independent traces of it agree: falling addresses (mm/mmap.c searches from the top) and rising
  * descriptors; or, for memory without a file, falling addresses and the nodes that libvirt bound each cell to. Else -1:
- * never a guess. fds has the lowest descriptor of each range's file, -1 for none. Pure.
+ * never a guess. Where all of that size belong to one cell the cell is told without the entry. fds has the lowest
+ * descriptor of each range's file, -1 for none. Pure.
  */
-void guest_view_assign_cells(const struct worker_job *job, const struct guest_map *map, const int *fds,
-			     int8_t *cells);
+void guest_view_assign_ram(const struct worker_job *job, const struct guest_map *map, const int *fds, int8_t *entries,
+			   int8_t *cells);
 
 #endif

@@ -13,6 +13,8 @@
 #include "policy_job.h"
 #include "sysroot.h"
 
+#define THP_BYTES    ((uint64_t)2 << 20)
+
 /* The lists of processors of a large host, as /proc/PID/status prints them. */
 #define STATUS_LIMIT (64 * 1024)
 
@@ -241,6 +243,60 @@ static int list_targets(const struct worker_job *job, struct physical_range **re
 	return 0;
 }
 
+/* The units by which a memory device's range is told, see struct snapshot_residency. False: it is not. */
+static bool find_units(const struct worker_job *job, int entry, const struct guest_range *range,
+		       struct snapshot_residency *residency)
+{
+	uint64_t address = entry < 0 ? 0 : job->ram_addresses[entry], size = range->end - range->start;
+	uint64_t unit = SNAPSHOT_UNIT_LEAST_BYTES;
+
+	if (!address)
+		return false;
+	while (unit < job->ram_blocks[entry] || unit < range->page_bytes ||
+	       (address % unit + size - 1) / unit >= SNAPSHOT_UNITS_MAX)
+		unit *= 2;
+	*residency = (struct snapshot_residency){.address = address, .size_bytes = size, .unit_bytes = unit};
+	residency->count = (address % unit + size - 1) / unit + 1;
+	return true;
+}
+
+/*
+ * Where in the process a unit ends. QEMU aligns a file to its own pages only, so that a huge page of the process may lie
+ * across it: that one is the next unit's, for in two halves it would be counted as small pages.
+ */
+static uint64_t unit_end(const struct page_survey_range *range, const struct snapshot_residency *residency, size_t unit)
+{
+	uint64_t page = range->page_bytes > THP_BYTES ? range->page_bytes : THP_BYTES;
+	uint64_t end = range->start + (unit + 1) * residency->unit_bytes - residency->address % residency->unit_bytes;
+
+	end -= end % page;
+	if (end < range->start)
+		return range->start;
+	return unit + 1 == residency->count ? range->end : end;
+}
+
+static int count_range(const struct worker_job *job, const struct guest_view *view, size_t index,
+		       struct page_survey *pages, struct worker_survey *survey, struct page_survey_totals *totals)
+{
+	struct page_survey_range range = guest_view_range(view, index), part = range;
+	struct snapshot_residency *residency = &survey->residencies[survey->residency_count];
+	int rc = 0;
+
+	if (survey->residency_count == SNAPSHOT_DEVICES_MAX ||
+	    !find_units(job, view->entries[index], &view->map.ranges[index], residency))
+		return page_survey_count(pages, &range, 1, totals);
+	survey->residency_count++;
+	for (size_t i = 0; !rc && i < residency->count; i++) {
+		uint64_t before = totals->present_bytes;
+
+		part.start = i ? part.end : range.start;
+		part.end = unit_end(&range, residency, i);
+		rc = page_survey_count(pages, &part, 1, totals);
+		residency->bytes[i] = totals->present_bytes - before;
+	}
+	return rc;
+}
+
 /* Counts range by range, so that each one's backing and cell keep their share. */
 static int count_pages(struct job_context *context, const struct guest_view *view,
 		       struct worker_survey *survey, uint64_t *present)
@@ -262,10 +318,9 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	if (!rc)
 		totals->target_bytes = target_bytes;
 	for (size_t i = 0; !rc && i < view->map.count && job_context_go(context); i++) {
-		struct page_survey_range range = guest_view_range(view, i);
 		uint64_t before = totals->present_bytes, huge_before = totals->huge_bytes;
 
-		rc = page_survey_count(pages, &range, 1, totals);
+		rc = count_range(context->job, view, i, pages, survey, totals);
 		present[i] = totals->present_bytes - before;
 		/* Elsewhere huge pages are what the backing is made of. */
 		if (view->map.ranges[i].backing != GUEST_BACKING_HUGETLB)

@@ -139,10 +139,12 @@ json_t *worker_job_to_json(const struct worker_job *job)
 	json_t *ram = json_array(), *dimms = json_array(), *json;
 
 	for (size_t i = 0; i < job->ram_size_count && i < RAM_MAX; i++)
-		json_array_append_new(ram, json_pack("{s:o, s:i, s:o}", "bytes",
+		json_array_append_new(ram, json_pack("{s:o, s:i, s:o, s:o, s:o}", "bytes",
 						     json_number(job->ram_sizes[i]), "cell",
 						     (int)job->ram_cells[i], "nodes",
-						     model_json_nodes(job->ram_nodes[i])));
+						     model_json_nodes(job->ram_nodes[i]), "address",
+						     json_number(job->ram_addresses[i]), "block_bytes",
+						     json_number(job->ram_blocks[i])));
 	for (size_t i = 0; i < job->dimm_count; i++) {
 		json_t *ranges = json_array();
 
@@ -177,9 +179,10 @@ static int parse_ram(const json_t *ram, struct worker_job *job, struct failure *
 	if (!json_is_array(ram) || json_array_size(ram) > RAM_MAX)
 		return refuse(failure, "ram", "it is no list, or too long a one");
 	for (size_t i = 0; i < json_array_size(ram); i++) {
-		json_t *bytes, *cell, *nodes;
-		int rc = unpack(json_array_get(ram, i), failure, "ram", "{s:o, s:o, s:o}", "bytes",
-				&bytes, "cell", &cell, "nodes", &nodes);
+		json_t *bytes, *cell, *nodes, *address, *block;
+		int rc = unpack(json_array_get(ram, i), failure, "ram", "{s:o, s:o, s:o, s:o, s:o}",
+				"bytes", &bytes, "cell", &cell, "nodes", &nodes, "address", &address,
+				"block_bytes", &block);
 
 		if (!rc)
 			rc = take_number(bytes, INT64_MAX, &job->ram_sizes[i], failure,
@@ -189,6 +192,12 @@ static int parse_ram(const json_t *ram, struct worker_job *job, struct failure *
 					"ram cell");
 		if (!rc)
 			rc = take_nodes(nodes, &job->ram_nodes[i], failure, "ram nodes");
+		if (!rc)
+			rc = take_number(address, INT64_MAX, &job->ram_addresses[i], failure,
+					 "ram address");
+		if (!rc)
+			rc = take_number(block, INT64_MAX, &job->ram_blocks[i], failure,
+					 "ram block_bytes");
 		if (rc)
 			return rc;
 	}
@@ -562,11 +571,24 @@ static void append_row(json_t **list, json_t *row)
 	*list = NULL;
 }
 
+static json_t *residency_to_json(const struct snapshot_residency *residency)
+{
+	json_t *units = json_array();
+
+	for (size_t i = 0; i < residency->count; i++)
+		append_row(&units, json_number(residency->bytes[i]));
+	return json_pack("{s:o, s:o, s:o, s:o}", "address", json_number(residency->address),
+			 "size_bytes", json_number(residency->size_bytes), "unit_bytes",
+			 json_number(residency->unit_bytes), "units", units);
+}
+
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
 	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
-	       *sharers = json_array(), *counted = json_array();
+	       *sharers = json_array(), *counted = json_array(), *residencies = json_array();
 
+	for (size_t i = 0; i < survey->residency_count; i++)
+		append_row(&residencies, residency_to_json(&survey->residencies[i]));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (survey->counted_bytes[node])
 			append_row(&counted, json_pack("[i, o]", node,
@@ -595,7 +617,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -612,7 +634,8 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 model_json_nodes(survey->cpuset_limit), "sharers_unlisted",
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
 			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
-			 (int)survey->loose, "has_policies", (int)survey->has_policies);
+			 (int)survey->loose, "has_policies", (int)survey->has_policies, "residencies",
+			 residencies);
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -732,16 +755,54 @@ static int survey_parse_sharers(const json_t *sharers, struct worker_survey *sur
 	return 0;
 }
 
+static int residency_parse(const json_t *json, struct snapshot_residency *residency, struct failure *failure)
+{
+	json_t *address, *size, *unit, *units;
+	int rc = unpack(json, failure, "residencies", "{s:o, s:o, s:o, s:o}", "address", &address, "size_bytes",
+			&size, "unit_bytes", &unit, "units", &units);
+
+	if (!rc)
+		rc = take_number(address, INT64_MAX, &residency->address, failure, "device address");
+	if (!rc)
+		rc = take_number(size, INT64_MAX, &residency->size_bytes, failure, "device size_bytes");
+	if (!rc)
+		rc = take_number(unit, INT64_MAX, &residency->unit_bytes, failure, "unit_bytes");
+	if (rc)
+		return rc;
+	/* What is reckoned by it must not divide by nothing, nor read beyond the device. */
+	if (!json_is_array(units) || json_array_size(units) > SNAPSHOT_UNITS_MAX || !residency->unit_bytes ||
+	    !residency->size_bytes ||
+	    json_array_size(units) !=
+		    (residency->address % residency->unit_bytes + residency->size_bytes - 1) / residency->unit_bytes + 1)
+		return refuse(failure, "units", "they are no list, or another one than the device has");
+	residency->count = json_array_size(units);
+	for (size_t i = 0; !rc && i < residency->count; i++)
+		rc = take_number(json_array_get(units, i), INT64_MAX, &residency->bytes[i], failure, "unit");
+	return rc;
+}
+
+static int survey_parse_residencies(const json_t *residencies, struct worker_survey *survey, struct failure *failure)
+{
+	int rc = 0;
+
+	if (!json_is_array(residencies) || json_array_size(residencies) > ARRAY_SIZE(survey->residencies))
+		return refuse(failure, "residencies", "it is no list, or too long a one");
+	for (size_t i = 0; !rc && i < json_array_size(residencies); i++)
+		rc = residency_parse(json_array_get(residencies, i), &survey->residencies[i], failure);
+	survey->residency_count = json_array_size(residencies);
+	return rc;
+}
+
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
-		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted;
+		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted, *residencies;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, balancing, loose, has_policies, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -750,7 +811,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
 		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose, "has_policies",
-		    &has_policies);
+		    &has_policies, "residencies", &residencies);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -785,6 +846,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 	if (!rc)
 		rc = take_number(huge, INT64_MAX, &survey->transparent_huge_bytes, failure,
 				 "transparent_huge_bytes");
+	if (!rc)
+		rc = survey_parse_residencies(residencies, survey, failure);
 	if (!rc)
 		rc = survey_parse_sharers(sharers, survey, failure);
 	if (!rc)

@@ -49,6 +49,9 @@ struct worker_job {
 	int8_t ram_cells[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];	/* cell of each, -1 not known */
 	/* host nodes that libvirt bound each to, 0 not told: tells cells of one size apart that have no file */
 	uint64_t ram_nodes[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
+	/* of a memory device: its guest-physical start, 0 not known, and what it is plugged by. Else 0 */
+	uint64_t ram_addresses[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
+	uint64_t ram_blocks[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
 	size_t dimm_count;			/* survey: count bytes inside these too */
 	struct {
 		char id[SNAPSHOT_NAME_SIZE];
@@ -109,6 +112,8 @@ struct worker_survey {
 	uint64_t pinned_bytes, private_bytes, transparent_huge_bytes;
 	bool counted;				/* counted_bytes are there: its cgroup's counters at the same time */
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];
+	size_t residency_count;
+	struct snapshot_residency residencies[SNAPSHOT_DEVICES_MAX];
 	uint64_t sharers_unlisted, sharers_unseen;
 	size_t sharer_count;
 	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];

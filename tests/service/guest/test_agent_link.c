@@ -30,6 +30,7 @@ static struct {
 	char path[64];
 	enum manner manner;
 	bool lies_in_parts; /* a liar's total is honest */
+	bool cuts_regions;  /* it has more than it tells */
 	unsigned reports, requests, cancels, changes;
 	bool tells_stalls;
 	unsigned answers, progresses, stalls, refreshed;
@@ -76,10 +77,16 @@ static void report(uint64_t epoch, uint32_t id)
 	reply->pools[2] = (struct message_report_pool){
 		.node = MESSAGE_NODE_ALL, .page_bytes = 1024 * MIB, .free = 3};
 	reply->region_count = 1;
-	reply->regions[0] = (struct message_report_region){.size_bytes = 1024 * MIB,
+	reply->regions[0] = (struct message_report_region){.start = 4096 * MIB,
+							   .size_bytes = 1024 * MIB,
 							   .plugged_bytes = 256 * MIB,
 							   .online_bytes = 192 * MIB,
 							   .movable_bytes = 128 * MIB};
+	/* Beyond all addresses. */
+	reply->regions[reply->region_count++] =
+		(struct message_report_region){.start = UINT64_MAX - 4096, .size_bytes = 8192};
+	if (rig.cuts_regions)
+		reply->flags |= MESSAGE_REPORT_CUT_REGIONS;
 	if (rig.lies_in_parts)
 		reply->regions[0].plugged_bytes = UINT64_MAX;
 	fake_agent_reply(rig.agent, epoch, id, &message);
@@ -293,6 +300,16 @@ static void test_report(void)
 	CHECK_INT(agent.offline_bytes, 64 * MIB);
 	CHECK_INT(agent.wrong_zone_bytes, 64 * MIB);
 	CHECK_STR(agent.online_policy, "online_movable");
+	CHECK_INT(agent.region_count, 1);
+	CHECK_INT(agent.regions[0].start, 4096 * MIB);
+	CHECK_INT(agent.regions[0].end, 5120 * MIB);
+	rig.cuts_regions = true;
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed < 3)
+		turn();
+	agent_link_describe(rig.link, &agent);
+	CHECK_INT(agent.offline_bytes, 64 * MIB);
+	CHECK_INT(agent.region_count, 0);
 	teardown();
 }
 

@@ -398,6 +398,8 @@ static void test_survey(void)
 		survey->dimms[i].bytes = i < 3 ? 0 : i;
 	}
 	survey->has_policies = true;
+	survey->residency_count = 1;
+	survey->residencies[0] = (struct snapshot_residency){4096 * MIB, 256 * MIB, 128 * MIB, 2, {7, 8}};
 	guest_look_take_survey(guest, survey, 123);
 	CHECK_TRUE(guest->surveyed && guest->vfio);
 	CHECK_INT(guest->surveyed_at_ms, 123);
@@ -405,7 +407,14 @@ static void test_survey(void)
 	CHECK_STR(guest->dimm_bytes[0].id, "acpi-3");
 	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-0"), 0);
 	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-5"), 5);
+	CHECK_INT(guest->residency_count, 1);
+	CHECK_INT(guest->residencies[0].bytes[1], 8);
+	/* What a survey that fails leaves is known by counters alone. */
+	guest_look_take_failed_survey(guest, "no");
+	CHECK_INT(guest->residency_count, 0);
+	guest_look_take_survey(guest, survey, 123);
 	guest_look_drop_survey(guest);
+	CHECK_INT(guest->residency_count, 0);
 	CHECK_TRUE(!guest->surveyed);
 	CHECK_INT(guest->node_bytes[2], 0);
 	CHECK_INT(guest->resident_bytes, 0);
@@ -423,13 +432,17 @@ static void test_ram_sizes(void)
 	guest->cell_count = SNAPSHOT_CELLS_MAX;
 	guest->device_count = SNAPSHOT_DEVICES_MAX;
 	guest->cells[3] = (struct snapshot_cell){.id = 3, .bytes = MIB};
-	guest->devices[15] = (struct snapshot_device){.cell = 7, .size_bytes = 9 * MIB};
+	guest->devices[15] = (struct snapshot_device){
+		.cell = 7, .size_bytes = 9 * MIB, .block_bytes = 2 * MIB, .address = 4096 * MIB};
 	guest_look_ram_sizes(guest, &job);
 	CHECK_INT(job.ram_size_count, SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX);
 	CHECK_INT(job.ram_sizes[3], MIB);
 	CHECK_INT(job.ram_cells[3], 3);
 	CHECK_INT(job.ram_sizes[31], 9 * MIB);
 	CHECK_INT(job.ram_cells[31], 7);
+	CHECK_INT(job.ram_addresses[31], 4096 * MIB);
+	CHECK_INT(job.ram_blocks[31], 2 * MIB);
+	CHECK_INT(job.ram_addresses[3] | job.ram_blocks[3], 0);
 	free(guest);
 }
 

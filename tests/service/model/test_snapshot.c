@@ -2,6 +2,7 @@
 #include "snapshot.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "unit.h"
 
@@ -61,6 +62,47 @@ static void holds_cover_ranges_and_nodes(void)
 	CHECK_INT(snapshot_held_nodes(snapshot, "d1"), 1 << 1);
 }
 
+/* libvirt's word; or the agent's, where one size has one place. */
+static void a_memory_device_has_a_place(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct snapshot_device *device = &guest->devices[0];
+
+	guest->device_count = 2;
+	device->size_bytes = 0x40000000;
+	guest->devices[1].size_bytes = 0x80000000;
+	guest->agent.region_count = 2;
+	guest->agent.regions[0] = (struct snapshot_range){0x200000000, 0x280000000};
+	guest->agent.regions[1] = (struct snapshot_range){0x300000000, 0x340000000};
+	guest->agent.reported = true;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
+	guest->agent.state = AGENT_STATE_READY;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0x300000000);
+	CHECK_INT(snapshot_guest_device_address(guest, &guest->devices[1]), 0x200000000);
+	guest->agent.reported = false;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
+	guest->agent.reported = true;
+	/* Two of a size, of the guest's or as the agent says. */
+	guest->devices[1].size_bytes = device->size_bytes;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
+	guest->devices[1].size_bytes = 0x80000000;
+	guest->agent.regions[0].end = 0x240000000;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
+	CHECK_INT(snapshot_guest_device_address(guest, &guest->devices[1]), 0);
+	device->address = 0x100000000;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0x100000000);
+	/* What was surveyed of another device that was there is not of this one. */
+	CHECK_TRUE(snapshot_guest_residency(guest, device) == NULL);
+	guest->residency_count = 1;
+	guest->residencies[0].address = device->address;
+	guest->residencies[0].size_bytes = device->size_bytes;
+	CHECK_TRUE(snapshot_guest_residency(guest, device) == &guest->residencies[0]);
+	CHECK_TRUE(snapshot_guest_residency(guest, &guest->devices[1]) == NULL);
+	device->size_bytes *= 2;
+	CHECK_TRUE(snapshot_guest_residency(guest, device) == NULL);
+	free(guest);
+}
+
 static void cpus_are_counted(void)
 {
 	static const struct {
@@ -100,6 +142,7 @@ static void names_go_both_ways(void)
 static const struct unit_case cases[] = {
 	{"arrays grow and are found", arrays_grow_and_are_found},
 	{"holds cover ranges and nodes", holds_cover_ranges_and_nodes},
+	{"a memory device has a place", a_memory_device_has_a_place},
 	{"CPUs are counted", cpus_are_counted},
 	{"names go both ways", names_go_both_ways},
 };

@@ -1199,7 +1199,7 @@ static void test_cells_by_size_and_order(void)
 	struct guest_map map = {.ranges = ranges, .count = 3};
 	struct worker_job *job = calloc(1, sizeof(*job));
 	int fds[] = {21, 20, -1};
-	int8_t cells[3];
+	int8_t entries[3], cells[3];
 
 	job->ram_size_count = 3;
 	job->ram_sizes[0] = job->ram_sizes[1] = 0x1000000;
@@ -1208,25 +1208,28 @@ static void test_cells_by_size_and_order(void)
 	job->ram_cells[1] = 1;
 	job->ram_cells[2] = 2;
 	/* The first cell's memory was made first: the higher address, the lower descriptor. */
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], 1);
 	CHECK_INT(cells[1], 0);
 	CHECK_INT(cells[2], 2);
+	CHECK_INT(entries[0], 1);
+	CHECK_INT(entries[2], 2);
 	/* The traces disagree. */
 	fds[0] = 19;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	CHECK_INT(cells[1], -1);
 	CHECK_INT(cells[2], 2);
 	/* Both belong to one cell: nothing to mistake. */
 	job->ram_cells[1] = 0;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], 0);
+	CHECK_INT(entries[0], -1);
 	/* One is missing. */
 	map.count = 2;
 	job->ram_size_count = 4;
 	job->ram_sizes[3] = 0x1000000;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	free(job);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "survey_job.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include "guest_view.h"
@@ -223,13 +224,13 @@ static void test_cells_told_apart(void)
 	struct guest_map map = {.ranges = ranges, .count = 2};
 	struct worker_job *job = calloc(1, sizeof(*job));
 	int fds[] = {-1, -1};
-	int8_t cells[2];
+	int8_t entries[2], cells[2];
 
 	job->ram_size_count = 2;
 	job->ram_sizes[0] = job->ram_sizes[1] = 0x1000000;
 	job->ram_cells[1] = 1;
 	/* Anonymous, and bound by nobody: the addresses are one trace only. */
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	CHECK_INT(cells[1], -1);
 	/* libvirt bound the first cell to node 0, the second to node 3, and the kernel shows it so. */
@@ -241,37 +242,196 @@ static void test_cells_told_apart(void)
 		node_set_clear(&ranges[i].policy.nodes);
 		node_set_add(&ranges[i].policy.nodes, i ? 0 : 3);
 	}
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], 1);
 	CHECK_INT(cells[1], 0);
+	CHECK_INT(entries[0], 1);
+	CHECK_INT(entries[1], 0);
 	/* The traces disagree, as after somebody rewrote the policies; one is mixed; both are alike. */
 	job->ram_nodes[0] = 1 << 3;
 	job->ram_nodes[1] = 1 << 0;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	job->ram_nodes[0] = 1 << 0;
 	job->ram_nodes[1] = 1 << 3;
 	ranges[1].has_mixed_policies = true;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	ranges[1].has_mixed_policies = false;
 	job->ram_nodes[0] = job->ram_nodes[1];
 	ranges[1].policy = ranges[0].policy;
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[1], -1);
 	/* Files that are named after the cells, whatever the orders say. */
 	strcpy(ranges[0].object, "ram-node0");
 	strcpy(ranges[1].object, "ram-node1");
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], 0);
 	CHECK_INT(cells[1], 1);
+	CHECK_INT(entries[0], 0);
+	CHECK_INT(entries[1], 1);
 	/* A name that no cell of that size has is not believed. */
 	strcpy(ranges[0].object, "ram-node7");
 	strcpy(ranges[1].object, "ram-node1x");
-	guest_view_assign_cells(job, &map, fds, cells);
+	guest_view_assign_ram(job, &map, fds, entries, cells);
 	CHECK_INT(cells[0], -1);
 	CHECK_INT(cells[1], -1);
+	CHECK_INT(entries[0], -1);
 	free(job);
+}
+
+/* A cell and its memory device of one size: the cell is certain, which is which only by a name or the order. */
+static void test_entries_told_apart(void)
+{
+	struct guest_range ranges[] = {
+		{.start = 0x1000000, .end = 0x2000000},
+		{.start = 0x4000000, .end = 0x5000000},
+	};
+	struct guest_map map = {.ranges = ranges, .count = 2};
+	struct worker_job *job = calloc(1, sizeof(*job));
+	int unordered[] = {20, 21}, ordered[] = {21, 20};
+	int8_t entries[2], cells[2];
+
+	job->ram_size_count = 2;
+	job->ram_sizes[0] = job->ram_sizes[1] = 0x1000000;
+	job->ram_blocks[1] = 0x200000;
+	guest_view_assign_ram(job, &map, unordered, entries, cells);
+	CHECK_INT(cells[0] | cells[1], 0);
+	CHECK_INT(entries[0], -1);
+	CHECK_INT(entries[1], -1);
+	guest_view_assign_ram(job, &map, ordered, entries, cells);
+	CHECK_INT(entries[0], 1);
+	CHECK_INT(entries[1], 0);
+	/* The name says the contrary: then the order was none, and tells nothing of the other either. */
+	strcpy(ranges[0].object, "ram-node0");
+	guest_view_assign_ram(job, &map, ordered, entries, cells);
+	CHECK_INT(entries[0], 0);
+	CHECK_INT(entries[1], -1);
+	/* A size of its own. */
+	ranges[1].end = 0x6000000;
+	job->ram_sizes[1] = 0x2000000;
+	guest_view_assign_ram(job, &map, unordered, entries, cells);
+	CHECK_INT(entries[0], 0);
+	CHECK_INT(entries[1], 1);
+	free(job);
+}
+
+#define DEVICE_START (START + 4096 * MIB)
+
+/* Makes the guest one of a memory device too; of it these pages are resident, from this one on. */
+static void add_device(struct job_fixture *fixture, uint64_t bytes, size_t first, size_t count)
+{
+	struct worker_job *job = &fixture->job;
+	uint64_t *entries = calloc(bytes / 4096, sizeof(*entries));
+	char path[128];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)getpid());
+	fixture_tree_write(&fixture->tree, path,
+			   "7f0000000000-7f0000800000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n"
+			   "%" PRIx64 "-%" PRIx64 " rw-s 00000000 00:01 1026 /memfd:memory-backend-memfd (deleted)\n",
+			   DEVICE_START, DEVICE_START + bytes);
+	for (size_t i = 0; i < count; i++)
+		entries[first + i] = UINT64_C(1) << 63 | (BLOCK_PAGES + i);
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+	fixture_tree_write_at(&fixture->tree, path, DEVICE_START / 4096 * sizeof(*entries), entries,
+			      bytes / 4096 * sizeof(*entries));
+	free(entries);
+	job->ram_size_count = 2;
+	job->ram_sizes[1] = bytes;
+	job->ram_blocks[1] = 2 * MIB;
+	job->ram_addresses[1] = 4096 * MIB;
+	job->policies_known = true;
+}
+
+static void test_units_of_a_device(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey = run(fixture);
+	struct worker_job *job = &fixture->job;
+	const struct snapshot_residency *residency;
+
+	CHECK_INT(survey->residency_count, 0);
+	free(survey);
+	/* 48 MiB before the border of the first two blocks and 16 MiB behind it. */
+	add_device(fixture, 384 * MIB, 80 * MIB / 4096, 64 * MIB / 4096);
+	survey = run(fixture);
+	residency = &survey->residencies[0];
+	CHECK_INT(survey->residency_count, 1);
+	CHECK_INT(residency->address, 4096 * MIB);
+	CHECK_INT(residency->size_bytes, 384 * MIB);
+	CHECK_INT(residency->unit_bytes, 128 * MIB);
+	CHECK_INT(residency->count, 3);
+	CHECK_INT(residency->bytes[0], 48 * MIB);
+	CHECK_INT(residency->bytes[1], 16 * MIB);
+	CHECK_INT(residency->bytes[2], 0);
+	/* And what all of it comes to is what it was. */
+	CHECK_INT(survey->resident_bytes, 68 * MIB);
+	CHECK_INT(survey->backing_count, 1);
+	CHECK_INT(survey->backings[0].bytes, 68 * MIB);
+	free(survey);
+	/* It begins in the middle of a block of the guest. */
+	job->ram_addresses[1] = (4096 + 64) * MIB;
+	survey = run(fixture);
+	CHECK_INT(survey->residencies[0].count, 4);
+	CHECK_INT(survey->residencies[0].bytes[0], 0);
+	CHECK_INT(survey->residencies[0].bytes[1], 64 * MIB);
+	CHECK_INT(survey->residencies[0].bytes[2] + survey->residencies[0].bytes[3], 0);
+	CHECK_INT(survey->resident_bytes, 68 * MIB);
+	free(survey);
+	/* It goes in larger pieces. */
+	job->ram_addresses[1] = 4096 * MIB;
+	job->ram_blocks[1] = 256 * MIB;
+	survey = run(fixture);
+	CHECK_INT(survey->residencies[0].unit_bytes, 256 * MIB);
+	CHECK_INT(survey->residencies[0].count, 2);
+	CHECK_INT(survey->residencies[0].bytes[0], 64 * MIB);
+	free(survey);
+	/* A page of the process that lies across a border is not cut: it is the second one's. */
+	job->ram_blocks[1] = 2 * MIB;
+	job->ram_addresses[1] = 4096 * MIB + 4096;
+	survey = run(fixture);
+	CHECK_INT(survey->residencies[0].count, 4);
+	CHECK_INT(survey->residencies[0].bytes[0], 46 * MIB);
+	CHECK_INT(survey->residencies[0].bytes[1], 18 * MIB);
+	CHECK_INT(survey->resident_bytes, 68 * MIB);
+	free(survey);
+	/* The device's first byte is the last of a unit. */
+	job->ram_addresses[1] = 4096 * MIB - 4096;
+	survey = run(fixture);
+	CHECK_INT(survey->residencies[0].count, 4);
+	CHECK_INT(survey->residencies[0].bytes[0], 0);
+	CHECK_INT(survey->residencies[0].bytes[1], 48 * MIB);
+	CHECK_INT(survey->resident_bytes, 68 * MIB);
+	free(survey);
+	/* Where it is nobody knows. */
+	job->ram_addresses[1] = 0;
+	survey = run(fixture);
+	CHECK_INT(survey->residency_count, 0);
+	CHECK_INT(survey->resident_bytes, 68 * MIB);
+	free(survey);
+	/* Another part of the guest has its size, and nothing tells which is which. */
+	job->ram_addresses[1] = 4096 * MIB;
+	job->ram_sizes[0] = job->ram_sizes[1];
+	survey = run(fixture);
+	CHECK_INT(survey->residency_count, 0);
+	free(survey);
+	teardown(fixture);
+}
+
+/* Of a device that has more blocks than are told the units are larger. */
+static void test_units_of_a_large_device(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey;
+
+	add_device(fixture, (SNAPSHOT_UNITS_MAX + 1) * 128 * MIB, 0, 1);
+	survey = run(fixture);
+	CHECK_INT(survey->residency_count, 1);
+	CHECK_INT(survey->residencies[0].unit_bytes, 256 * MIB);
+	CHECK_INT(survey->residencies[0].count, SNAPSHOT_UNITS_MAX / 2 + 1);
+	CHECK_INT(survey->residencies[0].bytes[0], 4096);
+	free(survey);
+	teardown(fixture);
 }
 
 int main(void)
@@ -283,6 +443,9 @@ int main(void)
 		{"counters", test_counters},
 		{"devices", test_devices},
 		{"cells told apart", test_cells_told_apart},
+		{"entries told apart", test_entries_told_apart},
+		{"units of a device", test_units_of_a_device},
+		{"units of a large device", test_units_of_a_large_device},
 	};
 
 	return unit_main("service/survey_job", cases, sizeof(cases) / sizeof(cases[0]));

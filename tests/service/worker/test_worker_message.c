@@ -49,6 +49,8 @@ static void test_job(void)
 	job->ram_cells[0] = 1;
 	job->ram_sizes[1] = 4096;
 	job->ram_cells[1] = -1;
+	job->ram_addresses[1] = UINT64_C(1) << 32;
+	job->ram_blocks[1] = 2097152;
 	job->dimm_count = 1;
 	job->dimms = calloc(1, sizeof(*job->dimms));
 	strcpy(job->dimms[0].id, "acpi-MP00");
@@ -66,6 +68,9 @@ static void test_job(void)
 	CHECK_INT(copy->job.process.start_time, 9000000000);
 	CHECK_INT(copy->job.ram_size_count, 2);
 	CHECK_INT(copy->job.ram_cells[1], -1);
+	CHECK_INT(copy->job.ram_addresses[0] | copy->job.ram_blocks[0], 0);
+	CHECK_INT(copy->job.ram_addresses[1], UINT64_C(1) << 32);
+	CHECK_INT(copy->job.ram_blocks[1], 2097152);
 	CHECK_INT(copy->job.dimm_count, 1);
 	CHECK_STR(copy->job.dimms[0].id, "acpi-MP00");
 	CHECK_INT(copy->job.dimms[0].ranges[0].end, 0x140000000);
@@ -265,12 +270,65 @@ static void test_survey(void)
 	free(copy);
 }
 
+static void test_residencies(void)
+{
+	struct worker_survey *survey = calloc(1, sizeof(*survey)), *copy = calloc(1, sizeof(*copy));
+	struct failure failure = {0};
+	static const struct {
+		const char *key;
+		json_int_t value;
+	} wrong[] = {
+		{"unit_bytes", 0},		/* nothing can be reckoned by it */
+		{"unit_bytes", 268435456},	/* then they are too many */
+		{"size_bytes", 0},
+		{"size_bytes", INT64_C(1) << 40},
+		{"address", -1},
+	};
+	json_t *json, *device;
+
+	survey->residency_count = SNAPSHOT_DEVICES_MAX;
+	for (size_t i = 0; i < SNAPSHOT_DEVICES_MAX; i++) {
+		struct snapshot_residency *residency = &survey->residencies[i];
+
+		*residency = (struct snapshot_residency){.address = (i + 4) << 40 | 64 << 20,
+							 .size_bytes = SNAPSHOT_UNIT_LEAST_BYTES * (i + 1),
+							 .unit_bytes = SNAPSHOT_UNIT_LEAST_BYTES,
+							 .count = i + 2};
+		for (size_t unit = 0; unit < residency->count; unit++)
+			residency->bytes[unit] = 4096 * (i + unit);
+	}
+	json = worker_survey_to_json(survey);
+	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	CHECK_INT(memcmp(survey, copy, sizeof(*survey)), 0);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		json_t *right;
+
+		device = json_array_get(json_object_get(json, "residencies"), 3);
+		right = json_incref(json_object_get(device, wrong[i].key));
+		json_object_set_new(device, wrong[i].key, json_integer(wrong[i].value));
+		CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+		json_object_set_new(device, wrong[i].key, right);
+		CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	}
+	/* More units than there is place for, although the device has them. */
+	json_object_set_new(device, "size_bytes", json_integer((json_int_t)SNAPSHOT_UNIT_LEAST_BYTES * SNAPSHOT_UNITS_MAX));
+	while (json_array_size(json_object_get(device, "units")) <= SNAPSHOT_UNITS_MAX)
+		json_array_append_new(json_object_get(device, "units"), json_integer(0));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_array_append_new(json_object_get(json, "residencies"), json_object());
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_decref(json);
+	free(survey);
+	free(copy);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"job", test_job},	   {"survey_job_has_no_step", test_survey_job_has_no_step},
 		{"result", test_result},   {"small_messages", test_small_messages},
 		{"refuses", test_refuses}, {"survey", test_survey},
+		{"residencies", test_residencies},
 	};
 
 	return unit_main("worker_message", cases, sizeof(cases) / sizeof(cases[0]));
