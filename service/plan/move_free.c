@@ -11,6 +11,10 @@
  * its driver allocates what it gives, page by page (drivers/virtio/virtio_mem.c virtio_mem_fake_offline), and a kernel
  * that clears what it allocates (init_on_alloc) then touches every page of it, those too that the host never had.
  *
+ * Which of its memory is free the guest knows, and of which of that the host has pages the survey: so the host names the
+ * parts of a device that it has much of, and of these the guest gives the emptiest blocks. Where the survey could not
+ * tell the device's memory from that of others, all of the device is named.
+ *
  * What was taken is asked back in every ending: it stands in the steps so far, so a move that was
  * cut short, or a daemon that was started anew, asks for it as a finished one does, and an undo puts
  * the old size back by itself. Where somebody else has asked for another size since, that stands.
@@ -37,8 +41,8 @@
 #define TAKE_COST_MS	  2000
 #define TAKE_BYTES_PER_MS (SIZE_TEXT_GIB / 1000)
 #define TAKE_MS		  30000
-/* The smallest block of memory that a guest's kernel takes offline (x86). Larger ones are cut by the request. */
-#define TAKE_UNIT_BYTES (128 * SIZE_TEXT_MIB)
+/* What the host has less than this part of is not worth an offlining. */
+#define NAMED_SHARE 4
 /* What stays available in the guest, whatever else: an eighth of it, and never less than this. */
 #define KEEP_LEAST_BYTES (256 * SIZE_TEXT_MIB)
 
@@ -76,21 +80,29 @@ uint64_t move_free_taken(const struct plan_input *input, const struct snapshot_g
 	return bytes;
 }
 
+/* This part of bytes, of a whole that has no less. */
+static uint64_t share_of(uint64_t bytes, uint64_t part, uint64_t whole)
+{
+	return part < whole ? (uint64_t)((double)bytes * ((double)part / (double)whole)) : bytes;
+}
+
 /* Resident in the host and free in the guest, of what the guest was before anything was taken. */
 static uint64_t idle_bytes(const struct mover *mover, uint64_t taken)
 {
 	const struct snapshot_guest *guest = mover->guest;
 	const struct snapshot_agent *agent = &guest->agent;
-	uint64_t used, idle, resident = guest->resident_bytes + taken;
+	uint64_t used, resident = guest->resident_bytes + taken;
 
-	if (agent->state != AGENT_STATE_READY || !agent->reported || !guest->surveyed || !resident)
+	if (agent->state != AGENT_STATE_READY || !agent->reported || !guest->surveyed)
 		return 0;
 	used = guest->current_bytes - plan_min(guest->current_bytes, agent->memory_free_bytes);
-	idle = plan_min(resident - plan_min(resident, used), agent->memory_free_bytes + taken);
-	/* Only its share of what is to leave is saved. */
-	return (uint64_t)((double)idle *
-			  ((double)plan_min(mover->goal.left_bytes + taken, resident) /
-			   (double)resident));
+	return plan_min(resident - plan_min(resident, used), agent->memory_free_bytes + taken);
+}
+
+/* Of what was resident only its share of what is to leave is saved. */
+static uint64_t leaving_of(const struct mover *mover, uint64_t bytes, uint64_t taken)
+{
+	return share_of(bytes, mover->goal.left_bytes + taken, mover->guest->resident_bytes + taken);
 }
 
 static bool can_report(const struct mover *mover)
@@ -122,7 +134,7 @@ static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
 
 static bool report_next(struct mover *mover)
 {
-	uint64_t idle = idle_bytes(mover, 0);
+	uint64_t idle = leaving_of(mover, idle_bytes(mover, 0), 0);
 	struct step step;
 
 	if (!can_report(mover) || idle < REPORT_LEAST_BYTES || is_copied_in(mover, idle, REPORT_COST_MS) ||
@@ -135,6 +147,72 @@ static bool report_next(struct mover *mover)
 	return true;
 }
 
+/* The parts of a device that the host has much of. */
+struct named {
+	bool is_told; /* else the rest says nothing */
+	size_t count;
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	uint64_t bytes, resident_bytes; /* of all ranges */
+};
+
+struct named_run {
+	struct snapshot_range range;
+	uint64_t resident_bytes;
+};
+
+/* Neighbours are one. */
+static size_t list_runs(const struct snapshot_residency *residency, struct named_run runs[SNAPSHOT_UNITS_MAX])
+{
+	uint64_t base = residency->address - residency->address % residency->unit_bytes;
+	uint64_t last = residency->address + residency->size_bytes, start = residency->address, end;
+	size_t count = 0;
+
+	for (size_t i = 0; i < residency->count; i++, start = end) {
+		end = plan_min(base + (i + 1) * residency->unit_bytes, last);
+		if (!residency->bytes[i] || residency->bytes[i] < (end - start) / NAMED_SHARE)
+			continue;
+		if (!count || runs[count - 1].range.end != start)
+			runs[count++] = (struct named_run){.range.start = start};
+		runs[count - 1].range.end = end;
+		runs[count - 1].resident_bytes += residency->bytes[i];
+	}
+	return count;
+}
+
+static struct named name_ranges(const struct snapshot_guest *guest, const struct snapshot_device *device)
+{
+	const struct snapshot_residency *residency = snapshot_guest_residency(guest, device);
+	struct named_run runs[SNAPSHOT_UNITS_MAX];
+	struct named named = {.is_told = residency != NULL};
+	size_t count = residency ? list_runs(residency, runs) : 0;
+
+	/* More than a step names: those of which the host has the least stay. */
+	for (; count > SNAPSHOT_RANGES_MAX; count--) {
+		size_t least = 0;
+
+		for (size_t i = 1; i < count; i++)
+			if (runs[i].resident_bytes < runs[least].resident_bytes)
+				least = i;
+		memmove(&runs[least], &runs[least + 1], (count - least - 1) * sizeof(runs[0]));
+	}
+	for (size_t i = 0; i < count; i++) {
+		named.ranges[named.count++] = runs[i].range;
+		named.bytes += runs[i].range.end - runs[i].range.start;
+		named.resident_bytes += runs[i].resident_bytes;
+	}
+	return named;
+}
+
+uint64_t move_free_there(const struct snapshot_guest *guest, const struct snapshot_device *device,
+			 const struct step *step)
+{
+	struct named named = name_ranges(guest, device);
+
+	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, take_mark) == 0
+		       ? share_of(named.resident_bytes, step->bytes, named.bytes)
+		       : 0;
+}
+
 struct taking {
 	uint64_t bytes[SNAPSHOT_DEVICES_MAX]; /* of each device */
 	uint64_t sum;
@@ -144,7 +222,23 @@ struct taking {
 /* Without its guest-physical place a device's blocks cannot be told from those of others. */
 static bool can_offline(const struct snapshot_guest *guest, const struct snapshot_device *device)
 {
-	return plan_agent_can(guest, AGENT_FEATURE_OFFLINE) && (device->address || guest->device_count == 1);
+	return plan_agent_can(guest, AGENT_FEATURE_OFFLINE) &&
+	       (guest->device_count == 1 || snapshot_guest_device_address(guest, device));
+}
+
+/*
+ * No more than the named ranges have, and no more of them than it takes to get at all that the host has for nothing. What
+ * is gone was in them.
+ */
+static uint64_t take_of_named(const struct named *named, uint64_t gone, uint64_t idle, uint64_t most, uint64_t unit)
+{
+	uint64_t has = named->bytes + gone, resident = named->resident_bytes + gone;
+
+	if (!resident)
+		return 0;
+	if (idle < resident)
+		has = plan_min(has, (share_of(has, idle, resident) + unit - 1) / unit * unit);
+	return plan_min(most, has / unit * unit);
 }
 
 /* What could be taken of the guest as it was, whatever of that has been taken by now. */
@@ -156,18 +250,14 @@ static struct taking could_take(const struct mover *mover)
 	uint64_t plugged = 0, most = agent->memory_free_bytes + taken, floor_bytes = guest->base_bytes;
 	uint64_t keep = current / 8 > KEEP_LEAST_BYTES ? current / 8 : KEEP_LEAST_BYTES;
 	uint64_t available = plan_min(agent->memory_available_bytes, agent->memory_free_bytes) + taken;
+	uint64_t idle = idle_bytes(mover, taken), there = 0, untold = 0;
 	struct taking taking = {0};
 
 	for (size_t i = 0; i < guest->device_count; i++)
 		plugged += guest->devices[i].current_bytes + taken_bytes(mover->input, &guest->devices[i]);
 	if (!plugged || guest->migrating || agent->veto || most <= plugged / 4)
 		return taking;
-	/*
-	 * Which of its free blocks the guest gives is its own choice, so all that may go is asked
-	 * for; what is saved is the part of it that the host has pages for.
-	 */
-	taking.saved = idle_bytes(mover, taken);
-	if (taking.saved < TAKE_LEAST_BYTES)
+	if (leaving_of(mover, idle, taken) < TAKE_LEAST_BYTES)
 		return taking;
 	if (guest->minimum_bytes > floor_bytes)
 		floor_bytes = guest->minimum_bytes;
@@ -180,18 +270,26 @@ static struct taking could_take(const struct mover *mover)
 	/* Of each its share, so that no cell of the guest is emptied for the others. */
 	for (size_t i = 0; i < guest->device_count; i++) {
 		const struct snapshot_device *device = &guest->devices[i];
-		uint64_t has = device->current_bytes + taken_bytes(mover->input, device);
-		uint64_t unit = device->block_bytes > TAKE_UNIT_BYTES ? device->block_bytes : TAKE_UNIT_BYTES;
+		uint64_t gone = taken_bytes(mover->input, device), unit = device->block_bytes;
+		struct named named = name_ranges(guest, device);
 
-		if (can_offline(guest, device))
-			taking.bytes[i] =
-				(uint64_t)((double)most * ((double)has / (double)plugged)) / unit * unit;
+		if (!can_offline(guest, device))
+			continue;
+		/* Blocks of the guest that are larger are cut by the request. */
+		if (unit < SNAPSHOT_UNIT_LEAST_BYTES)
+			unit = SNAPSHOT_UNIT_LEAST_BYTES;
+		taking.bytes[i] = share_of(most, device->current_bytes + gone, plugged) / unit * unit;
+		if (named.is_told) {
+			taking.bytes[i] = take_of_named(&named, gone, idle, taking.bytes[i], unit);
+			there += share_of(named.resident_bytes + gone, taking.bytes[i], named.bytes + gone);
+		} else {
+			untold += taking.bytes[i];
+		}
 		taking.sum += taking.bytes[i];
 	}
-	/* Nobody knows whether those are the blocks that the host has pages for. */
-	if (taking.sum < agent->memory_free_bytes + taken)
-		taking.saved = (uint64_t)((double)taking.saved *
-					  ((double)taking.sum / (double)(agent->memory_free_bytes + taken)));
+	/* Whether the blocks that nothing was told of are those that the host has pages for nobody knows. */
+	there += share_of(idle, untold, agent->memory_free_bytes + taken);
+	taking.saved = leaving_of(mover, plan_min(there, idle), taken);
 	if (taking.saved < TAKE_LEAST_BYTES)
 		memset(&taking, 0, sizeof(taking));
 	return taking;
@@ -213,6 +311,8 @@ static void device_step(const struct mover *mover, enum step_kind kind, const st
 
 static void take_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t bytes)
 {
+	struct named named = name_ranges(mover->guest, device);
+	uint64_t address = snapshot_guest_device_address(mover->guest, device);
 	struct step step;
 
 	device_step(mover, kind, device, take_mark, bytes, &step);
@@ -220,9 +320,12 @@ static void take_step(struct mover *mover, enum step_kind kind, const struct sna
 	step.undoable = true;
 	if (kind == STEP_KIND_REQUEST) {
 		step.target_bytes = device->current_bytes - bytes;
-	} else if (device->address) {
+	} else if (named.is_told) {
+		step.range_count = named.count;
+		memcpy(step.ranges, named.ranges, sizeof(step.ranges));
+	} else if (address) {
 		step.range_count = 1;
-		step.ranges[0] = (struct snapshot_range){device->address, device->address + device->size_bytes};
+		step.ranges[0] = (struct snapshot_range){address, address + device->size_bytes};
 	}
 	plan_decide(mover->decision, &step);
 }
@@ -434,7 +537,7 @@ void move_free_warn(struct mover *mover)
 	    plan_count(mover->input, STEP_KIND_OFFLINE_GUEST_BLOCKS))
 		return;
 	if (can_report(mover)) {
-		uint64_t idle = idle_bytes(mover, 0);
+		uint64_t idle = leaving_of(mover, idle_bytes(mover, 0), 0);
 
 		if (idle >= REPORT_LEAST_BYTES && is_copied_in(mover, idle, REPORT_COST_MS))
 			warn_of_copying(mover, idle, "reporting");

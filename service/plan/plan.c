@@ -139,7 +139,7 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	digest_number(hash, step->loose);
 	if (step->kind == STEP_KIND_ONLINE_POLICY)
 		digest_text(hash, step->text);
-	/* A move asks for what happens to be free: that it asks is the plan. */
+	/* A move asks for what happens to be free, wherever that lies: that it asks is the plan. */
 	if ((step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON) && !step->text[0])
 		digest_number(hash, step->target_bytes);
 	digest_number(hash, step->order);
@@ -147,7 +147,7 @@ static void digest_step(uint64_t *hash, const struct step *step)
 		digest_number(hash, step->block_runs[i].first);
 		digest_number(hash, step->block_runs[i].last);
 	}
-	for (size_t i = 0; i < step->range_count; i++) {
+	for (size_t i = 0; step->kind != STEP_KIND_OFFLINE_GUEST_BLOCKS && i < step->range_count; i++) {
 		digest_number(hash, step->ranges[i].start);
 		digest_number(hash, step->ranges[i].end);
 	}

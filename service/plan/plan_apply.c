@@ -116,11 +116,16 @@ static void apply_size(struct snapshot_guest *guest, uint64_t *current, uint64_t
 	*current = target;
 }
 
-/* What was unplugged the host has no page for; from where most are, because where it lay is not known. */
-static void discard(struct snapshot *snapshot, struct snapshot_guest *guest)
+/*
+ * What was unplugged the host has no page for, so much of it at least; from where most are, because where it lay is not
+ * known.
+ */
+static void discard(struct snapshot *snapshot, struct snapshot_guest *guest, uint64_t bytes)
 {
-	while (guest->resident_bytes > guest->current_bytes) {
-		uint64_t excess = guest->resident_bytes - guest->current_bytes;
+	uint64_t left = plan_min(guest->resident_bytes - plan_min(guest->resident_bytes, bytes), guest->current_bytes);
+
+	while (guest->resident_bytes > left) {
+		uint64_t excess = guest->resident_bytes - left;
 		int most = 0;
 
 		for (int node = 1; node < SNAPSHOT_NODES_MAX; node++)
@@ -139,16 +144,17 @@ static void apply_request(struct snapshot *snapshot, struct snapshot_guest *gues
 			  const struct step *step)
 {
 	struct snapshot_device *device = find_device(guest, step->device);
-	uint64_t requested;
+	uint64_t requested, there;
 
 	if (!device)
 		return;
+	there = move_free_there(guest, device, step);
 	apply_size(guest, &device->current_bytes, step->target_bytes);
 	requested =
 		guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
 	device->requested_bytes = step->target_bytes;
 	guest->requested_bytes = requested + step->target_bytes;
-	discard(snapshot, guest);
+	discard(snapshot, guest, there);
 }
 
 /* One node's pages to another, with the room they take and leave. */

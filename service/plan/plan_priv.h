@@ -141,6 +141,9 @@ uint32_t move_shape_stall_ms(const struct plan_input *input, const struct snapsh
 bool move_free_next(struct mover *mover);
 bool move_free_return_next(struct mover *mover);	/* also when the move was cut short */
 uint64_t move_free_taken(const struct plan_input *input, const struct snapshot_guest *guest);
+/* What the host is expected to have of the memory that this step takes of the device; 0: nobody knows. */
+uint64_t move_free_there(const struct snapshot_guest *guest, const struct snapshot_device *device,
+			 const struct step *step);
 /* Gives up where memory that was taken has not come back into use, with the reason. */
 void move_free_missing(struct mover *mover);
 void move_free_warn(struct mover *mover);	/* before the first page moves */

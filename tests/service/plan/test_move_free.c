@@ -85,6 +85,185 @@ static void free_memory_is_out_while_the_rest_moves(void)
 	world_done(&world);
 }
 
+/* Tells what the host has of a device of free_world(), in units of 128 MiB: percents, as many as there are before -1. */
+static void tell_units(struct snapshot_guest *guest, size_t device, const int *percents)
+{
+	struct snapshot_residency *residency = &guest->residencies[guest->residency_count++];
+
+	*residency = (struct snapshot_residency){.address = guest->devices[device].address,
+						 .size_bytes = guest->devices[device].size_bytes,
+						 .unit_bytes = 128 * MIB,
+						 .count = guest->devices[device].size_bytes / (128 * MIB)};
+	for (size_t i = 0; percents[i] >= 0; i++)
+		residency->bytes[i] = (uint64_t)percents[i] * 128 * MIB / 100;
+}
+
+static void what_the_host_has_is_named(void)
+{
+	static const int first[] = {0, 100, 100, 24, 25, 100, 0, 0, 10, -1}, second[] = {100, 50, -1};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	const struct step *step;
+
+	tell_units(guest, 0, first);
+	tell_units(guest, 1, second);
+	expect_run(&world, "offline_guest_blocks request offline_guest_blocks request settle settle move agent_undo "
+			   "done");
+	step = &world.history[0].step;
+	CHECK_INT(step->range_count, 2);
+	CHECK_INT(step->ranges[0].start, 4 * GIB + 128 * MIB);
+	CHECK_INT(step->ranges[0].end, 4 * GIB + 384 * MIB);
+	CHECK_INT(step->ranges[1].start, 4 * GIB + 512 * MIB);
+	CHECK_INT(step->ranges[1].end, 4 * GIB + 768 * MIB);
+	/* Its share of what may go, as without. */
+	CHECK_INT(step->bytes, 384 * MIB);
+	/* No more than there is. */
+	step = &world.history[2].step;
+	CHECK_INT(step->range_count, 1);
+	CHECK_INT(step->ranges[0].start, 8 * GIB);
+	CHECK_INT(step->ranges[0].end, 8 * GIB + 256 * MIB);
+	CHECK_INT(step->bytes, 256 * MIB);
+	world_done(&world);
+	/* 3.25 units of the four that are named of the one, and of these three go; 1.5 of the other. */
+	guest = free_world(&world);
+	tell_units(guest, 0, first);
+	tell_units(guest, 1, second);
+	world.wish.allow = 0;
+	world_next(&world);
+	CHECK_INT(world.decision.warnings.items[0].bytes, 312 * MIB + 192 * MIB);
+	world_done(&world);
+}
+
+static void what_the_host_has_not_is_not_asked_for(void)
+{
+	static const int nothing[] = {20, 0, 0, 24, -1}, much[] = {100, 100, 100, 100, -1};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	/* Free as they are, none of it would be copied. */
+	tell_units(guest, 0, nothing);
+	tell_units(guest, 1, nothing);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_done(&world);
+	guest = free_world(&world);
+	tell_units(guest, 0, nothing);
+	tell_units(guest, 1, much);
+	CHECK_STR(world_next(&world)->step.device, "vm1");
+	CHECK_INT(world.decision.step.bytes, 384 * MIB);
+	world_done(&world);
+	/* All of it is free in the guest, and 300 MiB of that are resident: three of the four units have them. */
+	guest = free_world(&world);
+	guest->device_count = 1;
+	guest->current_bytes = guest->requested_bytes = 1536 * MIB;
+	guest->agent.memory_free_bytes = guest->agent.memory_available_bytes = 1200 * MIB;
+	guest->node_bytes[1] = guest->resident_bytes = 636 * MIB;
+	tell_units(guest, 0, much);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 384 * MIB);
+	CHECK_INT(world.decision.step.ranges[0].end - world.decision.step.ranges[0].start, 512 * MIB);
+	world_done(&world);
+}
+
+/* A guest of which the host has less than there is plugged, also when some of it is out. */
+static void what_the_host_had_of_it_need_not_move(void)
+{
+	static const int units[] = {100, 0, 100, -1};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	struct plan *plan;
+
+	guest->device_count = 1;
+	guest->current_bytes = guest->requested_bytes = 1536 * MIB;
+	guest->agent.memory_free_bytes = guest->agent.memory_available_bytes = 900 * MIB;
+	guest->node_bytes[1] = guest->resident_bytes = guest->backings[0].bytes = 900 * MIB;
+	tell_units(guest, 0, units);
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->steps[0].kind, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(plan->steps[0].bytes, 256 * MIB);
+	CHECK_INT(plan->bytes, 644 * MIB);
+	plan_free(plan);
+	world_done(&world);
+}
+
+/* Of one device it was told, of the other not: that one stays as it was. */
+static void what_was_not_told_of_is_asked_for_as_a_whole(void)
+{
+	static const int units[] = {100, 100, 100, 100, -1};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	tell_units(guest, 1, units);
+	CHECK_INT(world_next(&world)->step.range_count, 1);
+	CHECK_INT(world.decision.step.ranges[0].end, 6 * GIB);
+	CHECK_INT(world.decision.step.bytes, 384 * MIB);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_STR(world_next(&world)->step.device, "vm1");
+	CHECK_INT(world.decision.step.ranges[0].end, 8 * GIB + 512 * MIB);
+	world_done(&world);
+	/* The place that the survey told of is the agent's word where libvirt has none. */
+	guest = free_world(&world);
+	guest->devices[1].size_bytes = GIB;
+	tell_units(guest, 1, units);
+	guest->devices[0].address = guest->devices[1].address = 0;
+	guest->agent.region_count = 2;
+	guest->agent.regions[0] = (struct snapshot_range){4 * GIB, 6 * GIB};
+	guest->agent.regions[1] = (struct snapshot_range){8 * GIB, 9 * GIB};
+	CHECK_INT(world_next(&world)->step.ranges[0].start, 4 * GIB);
+	world_perform(&world);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.ranges[0].end, 8 * GIB + 512 * MIB);
+	world_done(&world);
+}
+
+/* Every other unit of a device of 64: more pieces than a step names. The emptiest are left out. */
+static void pieces_beyond_what_a_step_names_are_left(void)
+{
+	int percents[65] = {0};
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+	const struct step *step;
+
+	for (int i = 0; i < 64; i += 2)
+		percents[i] = i < 40 ? 30 + i : 100;
+	percents[64] = -1;
+	guest->device_count = 1;
+	guest->devices[0].size_bytes = 8 * GIB;
+	guest->devices[0].address = 4 * GIB;
+	tell_units(guest, 0, percents);
+	step = &world_next(&world)->step;
+	CHECK_INT(step->kind, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(step->range_count, SNAPSHOT_RANGES_MAX);
+	/* Twelve that are full, and the four before them. */
+	for (size_t i = 0; i < SNAPSHOT_RANGES_MAX; i++) {
+		CHECK_INT(step->ranges[i].start, 4 * GIB + (32 + 2 * i) * 128 * MIB);
+		CHECK_INT(step->ranges[i].end, step->ranges[i].start + 128 * MIB);
+	}
+	world_done(&world);
+}
+
+/* A device that begins and ends within a unit: no range leaves it. */
+static void a_unit_ends_where_the_device_does(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = free_world(&world);
+
+	guest->device_count = 1;
+	guest->devices[0].address += 64 * MIB;
+	guest->residency_count = 1;
+	guest->residencies[0] = (struct snapshot_residency){
+		4 * GIB + 64 * MIB, 2 * GIB, 512 * MIB, 5, {448 * MIB, 0, 512 * MIB, 0, 64 * MIB}};
+	CHECK_INT(world_next(&world)->step.range_count, 3);
+	CHECK_INT(world.decision.step.ranges[0].start, 4 * GIB + 64 * MIB);
+	CHECK_INT(world.decision.step.ranges[0].end, 4 * GIB + 512 * MIB);
+	CHECK_INT(world.decision.step.ranges[2].start, 6 * GIB);
+	CHECK_INT(world.decision.step.ranges[2].end, 6 * GIB + 64 * MIB);
+	world_done(&world);
+}
+
 static void without_the_consent_it_is_a_hint(void)
 {
 	struct world world;
@@ -569,6 +748,7 @@ static void huge_pages_come_back_where_the_guest_went(void)
 /* The sizes are what happens to be free; that it is taken is the plan. */
 static void the_digest_stands_while_the_guest_breathes(void)
 {
+	static const int units[] = {100, 100, 0, 100, 100, -1};
 	struct world world;
 	struct snapshot_guest *guest = free_world(&world);
 	struct plan *first = plan_dry_run(&world.input), *second;
@@ -576,6 +756,12 @@ static void the_digest_stands_while_the_guest_breathes(void)
 	guest->agent.memory_free_bytes -= 10 * MIB;
 	guest->agent.memory_available_bytes -= 20 * MIB;
 	second = plan_dry_run(&world.input);
+	CHECK_STR(second->digest, first->digest);
+	plan_free(second);
+	/* Nor where it is free. */
+	tell_units(guest, 0, units);
+	second = plan_dry_run(&world.input);
+	CHECK_INT(second->steps[0].range_count, 2);
 	CHECK_STR(second->digest, first->digest);
 	plan_free(second);
 	world.wish.allow = 0;
@@ -588,6 +774,12 @@ static void the_digest_stands_while_the_guest_breathes(void)
 
 static const struct unit_case cases[] = {
 	{"free memory is out while the rest moves", free_memory_is_out_while_the_rest_moves},
+	{"what the host has is named", what_the_host_has_is_named},
+	{"what the host has not is not asked for", what_the_host_has_not_is_not_asked_for},
+	{"what the host had of it need not move", what_the_host_had_of_it_need_not_move},
+	{"what was not told of is asked for as a whole", what_was_not_told_of_is_asked_for_as_a_whole},
+	{"pieces beyond what a step names are left", pieces_beyond_what_a_step_names_are_left},
+	{"a unit ends where the device does", a_unit_ends_where_the_device_does},
 	{"without the consent it is a hint", without_the_consent_it_is_a_hint},
 	{"what it saves is no more than is to be expected", what_it_saves_is_no_more_than_is_to_be_expected},
 	{"who may not be shrunk is not", who_may_not_be_shrunk_is_not},
