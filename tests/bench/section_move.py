@@ -17,7 +17,7 @@ HUGE_BATCHES = (8, 32, 128)
 # Threads that the plan takes on this host.
 WORKERS = 2
 # Large enough that a worker's start is a small part of the time.
-SMALL_MIB, HUGE_MIB = 1024, 1536
+SMALL_MIB, HUGE_MIB = 1024, 3072
 STALL_MIB, WRITER_MIB = 384, 128
 # One chunk of the kernel's own: with fewer the writer's pauses were forty times as long, with more not shorter.
 STALL_BATCH = 512
