@@ -15,18 +15,18 @@ struct backing_window {
 	int userfaultfd; /* owned */
 	int file;	 /* borrowed while mapped */
 	char *memory;	 /* owned mapping, NULL: none */
-	uint64_t offset, length, page_bytes;
+	uint64_t offset, length, page_bytes, system_page_bytes;
 	unsigned char resident[RESIDENT_PAGES];
 };
 
 int backing_window_new(struct backing_window **ret_window)
 {
 	CLEANUP(backing_window_freep) struct backing_window *window = calloc(1, sizeof(*window));
-	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM};
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MINOR_HUGETLBFS};
 
 	if (!window)
 		return -ENOMEM;
-	window->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	window->system_page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	/* Nobody will ever wait on it, the kernel least of all. */
 	window->userfaultfd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 	if (window->userfaultfd < 0)
@@ -55,7 +55,7 @@ struct backing_window *backing_window_free(struct backing_window *window)
 	return NULL;
 }
 
-int backing_window_map(struct backing_window *window, int fd, uint64_t offset, uint64_t length,
+int backing_window_map(struct backing_window *window, int fd, uint64_t page_bytes, uint64_t offset, uint64_t length,
 		       uint64_t *ret_address)
 {
 	struct uffdio_register registration = {.mode = UFFDIO_REGISTER_MODE_MINOR};
@@ -69,6 +69,7 @@ int backing_window_map(struct backing_window *window, int fd, uint64_t offset, u
 		return -errno;
 	window->memory = memory;
 	window->file = fd;
+	window->page_bytes = page_bytes;
 	window->offset = offset;
 	window->length = length;
 	registration.range.start = (uintptr_t)memory;
@@ -146,6 +147,11 @@ int backing_window_fill(struct backing_window *window, uint64_t offset, uint64_t
 
 	if (!window->memory || offset < window->offset || end > window->offset + window->length)
 		return -EINVAL;
+	/* hugetlbfs tells neither holes (it has no llseek of its own) nor, by mincore(2), what no page table has. */
+	if (window->page_bytes > window->system_page_bytes) {
+		found->mapped_bytes += map_stretch(window, offset - window->offset, length);
+		return 0;
+	}
 	while (offset < end) {
 		off_t data = lseek(window->file, (off_t)offset, SEEK_DATA), hole;
 		int rc;

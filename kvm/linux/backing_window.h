@@ -6,7 +6,7 @@
  * mapped once more, so that they can be moved through our own page table. Reading a hole of such a file would fill it,
  * and a page that went away between a look and the read would come back as zeros. So nothing is read: the pages are
  * mapped by UFFDIO_CONTINUE of a userfaultfd of our own, which maps what is there and fails on what is not
- * (mm/userfaultfd.c mcontinue_atomic_pte, SGP_NOALLOC).
+ * (mm/userfaultfd.c mcontinue_atomic_pte, SGP_NOALLOC; mm/hugetlb.c hugetlb_mcopy_atomic_pte).
  */
 #ifndef BALLAST_KVM_BACKING_WINDOW_H
 #define BALLAST_KVM_BACKING_WINDOW_H
@@ -26,16 +26,17 @@ struct backing_window *backing_window_free(struct backing_window *window);
 CLEANUP_DEFINE(struct backing_window *, backing_window_free)
 
 /*
- * Maps length bytes of the memfd at offset (both whole pages) in place of what was mapped before. Nothing of it is in the
- * page table yet. *ret_address is where. -errno of mmap(2) or of the ioctl.
+ * Maps length bytes of the file, a memfd or one of hugetlbfs with pages of page_bytes, at offset (both whole pages) in place
+ * of what was mapped before. Nothing of it is in the page table yet. *ret_address is where. -errno of mmap(2) or of the
+ * ioctl.
  */
-int backing_window_map(struct backing_window *window, int fd, uint64_t offset, uint64_t length,
+int backing_window_map(struct backing_window *window, int fd, uint64_t page_bytes, uint64_t offset, uint64_t length,
 		       uint64_t *ret_address);
 void backing_window_unmap(struct backing_window *window);
 
 struct backing_window_found {
 	uint64_t mapped_bytes;	/* in the page table now */
-	uint64_t swapped_bytes; /* in the file, and not in memory */
+	uint64_t swapped_bytes; /* in the file, and not in memory; of hugetlbfs none */
 };
 
 /*

@@ -576,3 +576,8 @@ bool guest_range_is_same_file(const struct guest_range *range, const struct gues
 {
 	return range->inode == other->inode && range->device == other->device;
 }
+
+bool guest_range_has_window(const struct guest_range *range)
+{
+	return range->is_shared && (range->backing == GUEST_BACKING_MEMFD || range->backing == GUEST_BACKING_HUGETLB);
+}

@@ -102,6 +102,8 @@ void guest_map_done(struct guest_map *map);
 int guest_map_open_backing(const struct sysroot *sysroot, pid_t pid,
 			   const struct guest_range *range, uint64_t *ret_held_bytes);
 bool guest_range_is_same_file(const struct guest_range *range, const struct guest_range *other);
+/* Shared memory of a memfd or of hugetlbfs: what it has in no page table can be mapped elsewhere (backing_window.h). */
+bool guest_range_has_window(const struct guest_range *range);
 
 /* Counts descriptors that forbid or hinder: cheap enough to call before every batch. */
 int guest_map_count_descriptors(const struct sysroot *sysroot, pid_t pid, unsigned *ret_userfaultfd,

@@ -275,7 +275,7 @@ static int work_on_unmapped(struct member *member, const struct move_piece *piec
 	CLEANUP_CLOSE int fd = -1;
 	int rc;
 
-	if (range->backing != GUEST_BACKING_MEMFD || !range->is_shared)
+	if (!guest_range_has_window(range))
 		return 0;
 	rc = open_window(member);
 	if (rc)
@@ -283,7 +283,7 @@ static int work_on_unmapped(struct member *member, const struct move_piece *piec
 	fd = guest_map_open_backing(options->context->sysroot, options->view->identity.pid, range, NULL);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ESTALE ? 0 : fd;
-	rc = backing_window_map(member->window, fd, offset, length, &own.start);
+	rc = backing_window_map(member->window, fd, own.page_bytes, offset, length, &own.start);
 	if (rc)
 		return rc;
 	own.end = own.start + length;

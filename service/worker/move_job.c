@@ -404,8 +404,7 @@ static struct held read_held(struct move_work *work)
 
 		for (size_t n = 0; n < i; n++)
 			is_first &= !guest_range_is_same_file(&map->ranges[n], range);
-		if (!is_first || (range->backing != GUEST_BACKING_MEMFD &&
-				  (range->backing != GUEST_BACKING_HUGETLB || !range->is_shared)))
+		if (!is_first || (range->backing != GUEST_BACKING_MEMFD && !guest_range_has_window(range)))
 			continue;
 		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range, &bytes);
 		/* It was unplugged meanwhile. */
@@ -488,25 +487,28 @@ static void explain_files(struct move_work *work)
 static int move_files(struct move_work *work, const struct move_found *seen, const struct held *held, uint64_t *swapped)
 {
 	uint64_t mapped = sum(seen->shared_bytes), moved = move_crew_moved_bytes(work->crew);
-	uint64_t unmapped = held->memfd_bytes > mapped ? held->memfd_bytes - mapped : 0;
+	uint64_t small = held->memfd_bytes > mapped ? held->memfd_bytes - mapped : 0;
+	uint64_t huge = held->hugetlb_bytes > seen->hugetlb_bytes ? held->hugetlb_bytes - seen->hugetlb_bytes : 0;
 	char object[96];
 	int rc;
 
-	if (!unmapped)
+	if (!small && !huge)
 		return 0;
 	rc = move_crew_move_unmapped(work->crew, work->pieces, work->piece_count);
 	moved = move_crew_moved_bytes(work->crew) - moved;
 	if (rc == -EOPNOTSUPP) {
 		/* What cannot go cannot have gone. */
-		if (!is_undo(work))
-			explain_unmapped(work, seen->shared_bytes, unmapped);
+		if (small && !is_undo(work))
+			explain_unmapped(work, seen->shared_bytes, small);
+		if (huge && !is_undo(work))
+			tell_not_mapped(work, job_context_guest(work->context, object), huge, ": huge pages");
 		return 0;
 	}
 	if (!rc) {
 		explain_files(work);
 		*swapped += move_crew_found(work->crew)->swapped_bytes;
-	} else if (rc != -ESRCH && unmapped > moved) {
-		tell_not_mapped(work, job_context_guest(work->context, object), unmapped - moved,
+	} else if (rc != -ESRCH && small + huge > moved) {
+		tell_not_mapped(work, job_context_guest(work->context, object), small + huge - moved,
 				"; the pass over it was cut short");
 	}
 	return rc;
@@ -524,8 +526,6 @@ static int move_unmapped(struct move_work *work)
 	if (rc)
 		return rc;
 	job_context_guest(work->context, object);
-	if (held.hugetlb_bytes > seen.hugetlb_bytes)
-		tell_not_mapped(work, object, held.hugetlb_bytes - seen.hugetlb_bytes, ": huge pages");
 	if (held.error)
 		tell_not_mapped(work, object, 0, ", as far as that is known: a file cannot be asked");
 	/* Of a part of the host's memory it cannot be said that they were in it. */

@@ -85,7 +85,7 @@ static int record_part(struct recorder *recorder, size_t index, const struct pag
 	struct page_survey_range own = {.page_bytes = part->page_bytes};
 	struct backing_window_found found = {0};
 	struct walk mapped = {.survey = recorder->survey}, unmapped = {.survey = recorder->own};
-	int rc = backing_window_map(recorder->window, fd, offset, part->end - part->start, &own.start);
+	int rc = backing_window_map(recorder->window, fd, part->page_bytes, offset, part->end - part->start, &own.start);
 
 	if (rc)
 		return rc;
@@ -146,7 +146,7 @@ static int record_range(struct recorder *recorder, size_t index)
 
 	if (!rc)
 		rc = record_mapped(recorder, index, &range, &mapped);
-	if (rc || memory->backing != GUEST_BACKING_MEMFD || !memory->is_shared)
+	if (rc || !guest_range_has_window(memory))
 		return rc;
 	fd = guest_map_open_backing(recorder->context->sysroot, recorder->context->job->process.pid, memory, &held);
 	if (fd < 0)

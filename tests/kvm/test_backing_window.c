@@ -6,17 +6,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/memfd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "backing_window.h"
+#include "huge_pages.h"
 #include "page_survey.h"
 #include "physical_map.h"
 #include "sysroot.h"
 
 #define PAGE  4096
 #define PAGES 2048
+#define HUGE  (UINT64_C(2) << 20)
 
 static int make_file(void)
 {
@@ -77,7 +80,7 @@ static void test_only_what_is_there(void)
 	for (size_t i = 0; i < ARRAY_SIZE(there); i++)
 		put(fd, there[i], (char)('a' + i));
 	CHECK_INT(backing_window_fill(window, 0, PAGE, &found), -EINVAL);
-	CHECK_INT(backing_window_map(window, fd, 0, PAGES * PAGE, &address), 0);
+	CHECK_INT(backing_window_map(window, fd, PAGE, 0, PAGES * PAGE, &address), 0);
 	CHECK_TRUE(!is_mapped(address));
 	CHECK_INT(backing_window_fill(window, 0, PAGES * PAGE, &found), 0);
 	CHECK_INT(found.mapped_bytes, ARRAY_SIZE(there) * PAGE);
@@ -96,7 +99,7 @@ static void test_only_what_is_there(void)
 	CHECK_INT(found.mapped_bytes, ARRAY_SIZE(there) * PAGE);
 	/* A part of the file, not from its beginning. */
 	found = (struct backing_window_found){0};
-	CHECK_INT(backing_window_map(window, fd, 500 * PAGE, 10 * PAGE, &address), 0);
+	CHECK_INT(backing_window_map(window, fd, PAGE, 500 * PAGE, 10 * PAGE, &address), 0);
 	CHECK_INT(backing_window_fill(window, 501 * PAGE, 4 * PAGE, &found), 0);
 	CHECK_INT(found.mapped_bytes, 2 * PAGE);
 	CHECK_TRUE(!is_mapped(address) && is_mapped(address + PAGE) && is_mapped(address + 2 * PAGE));
@@ -121,7 +124,7 @@ static void test_a_page_that_goes(void)
 		return;
 	for (unsigned page = 0; page < 64; page++)
 		put(fd, page, 'x');
-	CHECK_INT(backing_window_map(window, fd, 0, PAGES * PAGE, &address), 0);
+	CHECK_INT(backing_window_map(window, fd, PAGE, 0, PAGES * PAGE, &address), 0);
 	CHECK_INT(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10 * PAGE, 20 * PAGE), 0);
 	CHECK_INT(backing_window_fill(window, 0, PAGES * PAGE, &found), 0);
 	CHECK_INT(found.mapped_bytes, 44 * PAGE);
@@ -141,11 +144,40 @@ static void test_an_empty_file(void)
 
 	if (!window)
 		return;
-	CHECK_INT(backing_window_map(window, fd, 0, PAGES * PAGE, &address), 0);
+	CHECK_INT(backing_window_map(window, fd, PAGE, 0, PAGES * PAGE, &address), 0);
 	CHECK_INT(backing_window_fill(window, 0, PAGES * PAGE, &found), 0);
 	CHECK_INT(found.mapped_bytes, 0);
 	CHECK_INT(held(fd), 0);
-	CHECK_TRUE(backing_window_map(window, -1, 0, PAGE, &address) == -EBADF);
+	CHECK_TRUE(backing_window_map(window, -1, PAGE, 0, PAGE, &address) == -EBADF);
+}
+
+static void test_huge_pages(void)
+{
+	CLEANUP(backing_window_freep) struct backing_window *window = open_window();
+	struct backing_window_found found = {0};
+	CLEANUP_CLOSE int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+	long before = window && fd >= 0 ? huge_pages_allow(4) : -1;
+	uint64_t address;
+
+	if (before < 0) {
+		printf("# needs root, hugetlbfs and a userfaultfd\n");
+		return;
+	}
+	CHECK_INT(ftruncate(fd, 6 * HUGE), 0);
+	if (fallocate(fd, 0, HUGE, HUGE) == 0 && fallocate(fd, 0, 3 * HUGE, HUGE) == 0) {
+		CHECK_INT(backing_window_map(window, fd, HUGE, 0, 6 * HUGE, &address), 0);
+		CHECK_INT(backing_window_fill(window, 0, 6 * HUGE, &found), 0);
+		CHECK_INT(found.mapped_bytes, 2 * HUGE);
+		CHECK_INT(found.swapped_bytes, 0);
+		for (unsigned page = 0; page < 6; page++)
+			CHECK_INT(is_mapped(address + page * HUGE), page == 1 || page == 3);
+		/* A page of the pool has been taken for none of the holes. */
+		CHECK_INT(held(fd), 2 * HUGE);
+	} else {
+		printf("# this machine has no room for two huge pages\n");
+	}
+	backing_window_unmap(window);
+	CHECK_TRUE(huge_pages_allow(before) >= 0);
 }
 
 struct asked {
@@ -190,7 +222,7 @@ static void test_what_a_page_table_lacks(void)
 	/* Written: a read would bring its neighbours along (mm/memory.c do_fault_around). */
 	for (unsigned page = 103; page < 106; page++)
 		memory[page * PAGE] = 'g';
-	CHECK_INT(backing_window_map(window, fd, 0, PAGES * PAGE, &address), 0);
+	CHECK_INT(backing_window_map(window, fd, PAGE, 0, PAGES * PAGE, &address), 0);
 	/* All of the file but its first page. */
 	range.start = (uintptr_t)memory + PAGE;
 	range.end = (uintptr_t)memory + PAGES * PAGE;
@@ -213,6 +245,7 @@ int main(void)
 		{"only_what_is_there", test_only_what_is_there},
 		{"a_page_that_goes", test_a_page_that_goes},
 		{"an_empty_file", test_an_empty_file},
+		{"huge_pages", test_huge_pages},
 		{"what_a_page_table_lacks", test_what_a_page_table_lacks},
 	};
 

@@ -35,7 +35,7 @@ def agent_dies_in_shrink(host, guest, ballast, tell):
     guest.pattern_start(320, name="huge", hugetlb=True, pace_us=500)
     before = (int(guest.read(POOL)), guest.read(UNPLUG_ONLINE), guest.read("/sys/devices/system/memory/auto_online_blocks"))
     check(pages >= 200, f"huge pages in the guest: {pages}")
-    identity = ballast.ctl("resize", "g1", "384MiB", "--timeout", "60", "--detach").out.strip()
+    identity = ballast.ctl("resize", "g1", "384MiB", "--timeout", "35", "--detach").out.strip()
     wait_for(lambda: len(ballast.operation(identity)["steps"]) >= 2, 60, "the shrink to be at work")
     guest.run("touch /run/no-agent; kill -9 $(cat /run/agent.pid)")
     operation = ballast.wait_operation(identity, 150)

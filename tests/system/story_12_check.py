@@ -113,7 +113,7 @@ def _followed(host, ballast, guest, proof, tell):
     # With a breath between pages: who moves what is left at the end runs on the same CPU.
     guest.pattern_start(48, pace_us=2000)
     check_equal(sorted(evidence.guest_bytes_by_node(guest)), [1], "nodes of the guest before")
-    identity = ballast.ctl("move", guest.name, "--to", "2", "--lazy", "--timeout", "90", "--detach").out.strip()
+    identity = ballast.ctl("move", guest.name, "--to", "2", "--lazy", "--timeout", "60", "--detach").out.strip()
     wait_for(lambda: evidence.guest_bytes_by_node(guest).get(2, 0) >= 16 * MIB, 60, "16 MiB to follow the CPU")
     operation = ballast.operation(identity)
     kinds = [step["kind"] for step in operation["steps"]]

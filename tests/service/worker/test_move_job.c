@@ -2,6 +2,8 @@
 #include "move_job.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,7 @@
 #include <sys/wait.h>
 #include "backing_window.h"
 #include "guest_view.h"
+#include "huge_pages.h"
 #include "job_fixture.h"
 #include "page_heat_priv.h"
 #include "page_homes.h"
@@ -959,13 +962,18 @@ static void test_no_byte_without_a_reason(void)
 }
 
 /* A guest of this machine's own kernel: its memory has pages that it has mapped, pages that only the file has, and holes. */
-/* A size that no other mapping of the process has. */
-#define FILE_PAGES	 4099
-#define MAPPED_PAGES	 700
-#define UNMAPPED_PAGES	 300
-#define UNMAPPED_AT	 2000
+struct file_shape {
+	uint64_t page_bytes;
+	size_t pages; /* a size that no other mapping of the process has */
+	size_t mapped, unmapped; /* pages: the first ones, and every other one from unmapped_at on */
+	size_t unmapped_at;
+};
+
+static const struct file_shape small_pages = {4096, 4099, 700, 300, 2000};
+static const struct file_shape huge_pages = {2 << 20, 13, 3, 2, 5};
 
 struct file_guest {
+	const struct file_shape *shape;
 	struct job_fixture fixture;
 	struct page_move_ops ops;
 	pthread_mutex_t lock;
@@ -1003,7 +1011,12 @@ static uint64_t no_time(void *user)
 	return 0;
 }
 
-static pid_t start_file_guest(int fd)
+static uint64_t bytes_of(const struct file_guest *guest, size_t pages)
+{
+	return pages * guest->shape->page_bytes;
+}
+
+static pid_t start_file_guest(const struct file_guest *guest)
 {
 	int ready[2];
 	char byte = 0;
@@ -1013,25 +1026,27 @@ static pid_t start_file_guest(int fd)
 	pid = fork();
 	if (pid == 0) {
 		volatile char *memory =
-			mmap(NULL, FILE_PAGES * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+			mmap(NULL, bytes_of(guest, guest->shape->pages), PROT_READ | PROT_WRITE, MAP_SHARED, guest->fd, 0);
 
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (size_t i = 0; i < MAPPED_PAGES; i++)
-			memory[i * 4096] = 'g';
+		for (size_t i = 0; i < guest->shape->mapped; i++)
+			memory[bytes_of(guest, i)] = 'g';
 		if (write(ready[1], &byte, 1) == 1)
 			pause();
 		_exit(0);
 	}
+	/* Whoever dies closes it. */
+	close(ready[1]);
 	CHECK_INT(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	close(ready[1]);
 	return pid;
 }
 
 /* NULL where this machine does not let us. */
-static struct file_guest *setup_file_guest(void)
+static struct file_guest *setup_file_guest(const struct file_shape *shape)
 {
 	CLEANUP(backing_window_freep) struct backing_window *window = NULL;
+	bool is_huge = shape->page_bytes > 4096;
 	struct file_guest *guest;
 	uint64_t start_time;
 	char page[4096] = "file";
@@ -1046,18 +1061,26 @@ static struct file_guest *setup_file_guest(void)
 	job_fixture_init(&guest->fixture, STEP_KIND_MOVE_PAGES);
 	guest->ops = (struct page_move_ops){.move = note_move, .now_ns = no_time, .user = guest};
 	pthread_mutex_init(&guest->lock, NULL);
-	guest->fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
-	CHECK_INT(ftruncate(guest->fd, FILE_PAGES * 4096), 0);
-	guest->pid = start_file_guest(guest->fd);
-	for (size_t i = 0; i < UNMAPPED_PAGES; i++)
-		CHECK_INT(pwrite(guest->fd, page, sizeof(page), (off_t)(UNMAPPED_AT + 2 * i) * 4096), sizeof(page));
+	guest->shape = shape;
+	guest->fd = memfd_create("memory-backend-memfd", MFD_CLOEXEC | (is_huge ? MFD_HUGETLB | MFD_HUGE_2MB : 0));
+	CHECK_INT(ftruncate(guest->fd, (off_t)bytes_of(guest, shape->pages)), 0);
+	guest->pid = start_file_guest(guest);
+	/* hugetlbfs cannot be written to; of a memfd what was not written counts as a hole. */
+	for (size_t i = 0; i < shape->unmapped; i++) {
+		off_t offset = (off_t)bytes_of(guest, shape->unmapped_at + 2 * i);
+
+		if (is_huge)
+			CHECK_INT(fallocate(guest->fd, 0, offset, (off_t)shape->page_bytes), 0);
+		else
+			CHECK_INT(pwrite(guest->fd, page, sizeof(page), offset), sizeof(page));
+	}
 	CHECK_INT(sysroot_new("/", &guest->sysroot), 0);
 	CHECK_INT(process_identity_read_start_time(guest->sysroot, guest->pid, &start_time), 0);
 	guest->fixture.context.sysroot = guest->sysroot;
 	guest->fixture.context.move_ops = &guest->ops;
 	guest->fixture.job.process = (struct worker_process){guest->pid, start_time};
 	guest->fixture.job.ram_size_count = 1;
-	guest->fixture.job.ram_sizes[0] = FILE_PAGES * 4096;
+	guest->fixture.job.ram_sizes[0] = bytes_of(guest, shape->pages);
 	guest->fixture.job.step.by_map = true;
 	/* From wherever this machine has put them. */
 	for (int node = 0; node < 8; node++)
@@ -1077,29 +1100,34 @@ static void teardown_file_guest(struct file_guest *guest)
 	free(guest);
 }
 
-static void test_pages_in_no_page_table(void)
+static void move_pages_in_no_page_table(const struct file_shape *shape)
 {
-	struct file_guest *guest = setup_file_guest();
+	struct file_guest *guest = setup_file_guest(shape);
 	struct stat status;
 
 	if (!guest)
 		return;
 	job_fixture_run(&guest->fixture, WORKER_JOB_STEP);
 	/* The same pages in each of the passes; those of the file once. */
-	CHECK_TRUE(guest->guest_pages > 0 && guest->guest_pages % MAPPED_PAGES == 0);
-	CHECK_INT(guest->own_pages, UNMAPPED_PAGES);
+	CHECK_TRUE(guest->guest_pages > 0 && guest->guest_pages % guest->shape->mapped == 0);
+	CHECK_INT(guest->own_pages, guest->shape->unmapped);
 	CHECK_INT(fstat(guest->fd, &status), 0);
-	CHECK_INT(status.st_blocks * 512, (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	CHECK_INT(status.st_blocks * 512, bytes_of(guest, guest->shape->mapped + guest->shape->unmapped));
 	/* They lie where they lay: that is said of both. */
 	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
-	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), bytes_of(guest, guest->shape->mapped + guest->shape->unmapped));
 	teardown_file_guest(guest);
 }
 
-/* What only the file has is written down, and brought home, as what is mapped. */
-static void test_undo_in_the_file(void)
+static void test_pages_in_no_page_table(void)
 {
-	struct file_guest *guest = setup_file_guest();
+	move_pages_in_no_page_table(&small_pages);
+}
+
+/* What only the file has is written down, and brought home, as what is mapped. */
+static void undo_in_the_file(const struct file_shape *shape)
+{
+	struct file_guest *guest = setup_file_guest(shape);
 	struct page_homes homes, elsewhere;
 	uint64_t end, start;
 
@@ -1108,13 +1136,13 @@ static void test_undo_in_the_file(void)
 	job_fixture_run(&guest->fixture, WORKER_JOB_BEFORE);
 	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(page_homes_parse(json_object_get(guest->fixture.before, "homes"), &homes), 0);
-	CHECK_INT(homes.bytes, (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	CHECK_INT(homes.bytes, bytes_of(guest, guest->shape->mapped + guest->shape->unmapped));
 	start = (uint64_t)json_integer_value(json_object_get(
 			json_array_get(json_object_get(guest->fixture.before, "homes"), 0), "first")) * 4096;
 	/* Each where it is in the guest. */
-	for (size_t i = 0; i < UNMAPPED_PAGES; i++) {
-		CHECK_TRUE(page_homes_find(&homes, start + (UNMAPPED_AT + 2 * i) * 4096, &end) >= 0);
-		CHECK_INT(end, start + (UNMAPPED_AT + 2 * i + 1) * 4096);
+	for (size_t i = 0; i < guest->shape->unmapped; i++) {
+		CHECK_TRUE(page_homes_find(&homes, start + bytes_of(guest, guest->shape->unmapped_at + 2 * i), &end) >= 0);
+		CHECK_INT(end, start + bytes_of(guest, guest->shape->unmapped_at + 2 * i + 1));
 	}
 	page_homes_done(&homes);
 	job_fixture_run(&guest->fixture, WORKER_JOB_UNDO);
@@ -1122,24 +1150,42 @@ static void test_undo_in_the_file(void)
 	CHECK_INT(guest->guest_pages + guest->own_pages, 0);
 	/* As if they had come from elsewhere, but every other one of the file's. */
 	page_homes_init(&elsewhere, PAGE_HOMES_BYTES);
-	CHECK_INT(page_homes_begin(&elsewhere, start, start + FILE_PAGES * 4096), 0);
-	for (size_t i = 0; i < UNMAPPED_PAGES; i += 2)
-		page_homes_add(&elsewhere, start + (UNMAPPED_AT + 2 * i) * 4096, start + (UNMAPPED_AT + 2 * i + 1) * 4096, 60);
+	CHECK_INT(page_homes_begin(&elsewhere, start, start + bytes_of(guest, guest->shape->pages)), 0);
+	for (size_t i = 0; i < guest->shape->unmapped; i += 2)
+		page_homes_add(&elsewhere, start + bytes_of(guest, guest->shape->unmapped_at + 2 * i), start + bytes_of(guest, guest->shape->unmapped_at + 2 * i + 1), 60);
 	json_object_set_new(guest->fixture.before, "homes", page_homes_to_json(&elsewhere));
 	page_homes_done(&elsewhere);
 	job_fixture_run(&guest->fixture, WORKER_JOB_UNDO);
-	CHECK_INT(guest->own_pages, UNMAPPED_PAGES / 2);
+	CHECK_INT(guest->own_pages, guest->shape->unmapped / 2);
 	CHECK_INT(guest->guest_pages, 0);
 	/* They lie where they lay. */
 	CHECK_INT(guest->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
-	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), UNMAPPED_PAGES / 2 * 4096);
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), bytes_of(guest, guest->shape->unmapped / 2));
 	teardown_file_guest(guest);
+}
+
+static void test_undo_in_the_file(void)
+{
+	undo_in_the_file(&small_pages);
+}
+
+static void test_huge_pages_in_the_file(void)
+{
+	long before = huge_pages_allow((long)huge_pages.pages);
+
+	if (before < 0) {
+		printf("# huge pages in no page table: needs root and hugetlbfs\n");
+		return;
+	}
+	move_pages_in_no_page_table(&huge_pages);
+	undo_in_the_file(&huge_pages);
+	CHECK_TRUE(huge_pages_allow(before) >= 0);
 }
 
 /* Cancelled after what is mapped has been told: that is not told again, and what the file has is told too. */
 static void test_cancelled_in_the_file(void)
 {
-	struct file_guest *guest = setup_file_guest();
+	struct file_guest *guest = setup_file_guest(&small_pages);
 	const struct remainder *remainder;
 
 	if (!guest)
@@ -1150,8 +1196,8 @@ static void test_cancelled_in_the_file(void)
 	remainder = job_fixture_remainder(&guest->fixture, REMAINDER_CANCELLED);
 	CHECK_TRUE(remainder && remainder->bytes == 0);
 	remainder = job_fixture_remainder(&guest->fixture, REMAINDER_NOT_MAPPED);
-	CHECK_TRUE(remainder && remainder->bytes == UNMAPPED_PAGES * 4096);
-	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), (MAPPED_PAGES + UNMAPPED_PAGES) * 4096);
+	CHECK_TRUE(remainder && remainder->bytes == bytes_of(guest, guest->shape->unmapped));
+	CHECK_INT(remainder_list_bytes(&guest->fixture.result.remainder), bytes_of(guest, guest->shape->mapped + guest->shape->unmapped));
 	teardown_file_guest(guest);
 }
 
@@ -1265,6 +1311,7 @@ int main(void)
 		{"no_byte_without_a_reason", test_no_byte_without_a_reason},
 		{"pages_in_no_page_table", test_pages_in_no_page_table},
 		{"undo_in_the_file", test_undo_in_the_file},
+		{"huge_pages_in_the_file", test_huge_pages_in_the_file},
 		{"cancelled_in_the_file", test_cancelled_in_the_file},
 		{"survey", test_survey},
 		{"cells_by_size_and_order", test_cells_by_size_and_order},
