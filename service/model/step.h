@@ -20,7 +20,7 @@ enum step_kind {
 	STEP_KIND_FREE_HUGE_PAGES,	/* agent: give free huge pages above the floor back to its buddy allocator. bytes */
 	STEP_KIND_REQUEST,		/* libvirt: requested size of one device := target_bytes, then watch */
 	STEP_KIND_COMPACT,		/* agent: compact */
-	STEP_KIND_OFFLINE_GUEST_BLOCKS,	/* agent: offline bytes worth of its blocks, or those in ranges[] */
+	STEP_KIND_OFFLINE_GUEST_BLOCKS,	/* agent: offline bytes worth of its blocks, or of those in ranges[] */
 	STEP_KIND_KICK,			/* libvirt: the same requested size again, then watch */
 	STEP_KIND_SETTLE,		/* libvirt: requested := target_bytes, and waits for nothing: what was reached, so
 					 * that nothing leaves later, or what comes while pages move */

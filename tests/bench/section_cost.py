@@ -35,8 +35,9 @@ def survey(bench):
         report.line(", ".join(f"{key} {value}" for key, value in done.items()))
         for key, value in done.items():
             report.number(key, value)
-        ratio = 100 * done["bare_us"] / done["survey_us"]
-        report.target("survey against a bare sequential read of pagemap", ratio, "at least 90 %", ratio >= 90, "%", 0)
+        for name, key in (("survey", "survey_us"), ("survey by units, as of a memory device,", "units_us")):
+            ratio = 100 * done["bare_us"] / done[key]
+            report.target(f"{name} against a bare sequential read of pagemap", ratio, "at least 90 %", ratio >= 90, "%", 0)
 
 
 class _Trace:
