@@ -18,6 +18,7 @@
  */
 #include "pace.h"
 
+#include <string.h>
 #include "size_text.h"
 
 /* 512 small pages: one chunk. Below it calls stalled guests forty times longer, not shorter. */
@@ -42,6 +43,8 @@
 #define BETTER		     1.05
 #define REST_TRIALS	     3
 #define REST_BOTH_TRIALS     20
+/* Other pages, or another host: what was found out before may be different now. */
+#define CHANGE		     1.5
 /* A guard against nonsense; whoever waits hears a cancel all the same. */
 #define PAUSE_MAX_US	     1000000
 /* After this long without a bad word it goes a step faster. */
@@ -59,8 +62,6 @@
 #define CREW_GAIN	     1.15
 /* Less than that of the best rate: no more has to be seen of several. */
 #define CREW_BAD	     0.6
-/* Other pages, or another host: what was found out before may be different now. */
-#define CREW_CHANGE	     1.5
 #define CREW_REST	     2
 /* After that many, twice as many, ... trials of the best number another one is tried again. */
 #define CREW_REST_LONG	     20
@@ -146,6 +147,11 @@ static void end_trial(struct pace *pace, uint64_t page_bytes)
 	double rate = (double)pace->tried_bytes / (double)pace->tried_us;
 	unsigned at = pace->at;
 
+	if (at == pace->best && pace->rates[at] > 0 &&
+	    (rate > pace->rates[at] * CHANGE || rate * CHANGE < pace->rates[at])) {
+		memset(pace->rates, 0, sizeof(pace->rates));
+		pace->rest = 0;
+	}
 	/* Half of what was known, so that one disturbed trial does not decide for long. */
 	pace->rates[at] = pace->rates[at] > 0 ? (pace->rates[at] + rate) / 2 : rate;
 	if (is_too_long(pace, at, page_bytes)) {
@@ -172,7 +178,7 @@ static void end_trial(struct pace *pace, uint64_t page_bytes)
 static void learn(struct pace *pace, const struct pace_input *input, uint64_t page_bytes)
 {
 	/* A call that moved little says little about speed; a short one for gentleness nothing about size. */
-	if (!input->call_us || input->call_bytes * 2 < pace->batch_bytes)
+	if (!input->call_us || input->call_bytes * 2 < pace->batch_bytes || input->is_other)
 		return;
 	if (input->call_us > LATE_US && pace->at > 0) {
 		pace->rates[pace->at] = (double)input->call_bytes / (double)input->call_us;
@@ -284,8 +290,8 @@ static void rest_in_vain(struct pace_crew *crew)
 
 static void end_best_trial(struct pace_crew *crew, double rate)
 {
-	bool fell = crew->best > 1 && rate * CREW_CHANGE < crew->best_rate;
-	bool rose = crew->best < crew->most && crew->vain_rate > 0 && rate > crew->vain_rate * CREW_CHANGE;
+	bool fell = crew->best > 1 && rate * CHANGE < crew->best_rate;
+	bool rose = crew->best < crew->most && crew->vain_rate > 0 && rate > crew->vain_rate * CHANGE;
 
 	/* The last, and no average: pages that the guest uses go many times slower than others, and lie in stretches. */
 	crew->best_rate = rate;

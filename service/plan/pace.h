@@ -29,6 +29,7 @@ struct pace {
 struct pace_input {
 	uint64_t call_us;    /* duration of the last call; 0: none yet */
 	uint64_t call_bytes; /* what it moved */
+	bool is_other;	     /* it went beside more or fewer others than usual: it says nothing */
 	uint64_t page_bytes;
 	uint64_t bytes_per_s; /* budget; 0: none */
 	unsigned ease;	      /* pace_ease.level */

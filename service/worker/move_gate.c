@@ -251,6 +251,16 @@ struct pace_ease move_gate_ease(struct move_gate *gate)
 	return ease;
 }
 
+bool move_gate_is_trying(struct move_gate *gate)
+{
+	bool is_trying;
+
+	pthread_mutex_lock(&gate->lock);
+	is_trying = gate->crew.allowed != gate->crew.best;
+	pthread_mutex_unlock(&gate->lock);
+	return is_trying;
+}
+
 bool move_gate_may_compact(struct move_gate *gate, int node_id)
 {
 	uint64_t now = now_us(), *last = &gate->compacted_at_us[node_id];

@@ -124,14 +124,15 @@ static struct pace *pace_of(struct page_mover *mover, const struct lane *lane)
 	return &mover->paces[class_of(lane->page_bytes)];
 }
 
-/* calls 0: none yet. */
-static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t calls, uint64_t call_ns)
+/* calls 0: none yet. is_other: see struct pace_input. */
+static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t calls, uint64_t call_ns, bool is_other)
 {
 	struct pace *pace = pace_of(mover, lane);
 	struct pace_input input = {
 		.page_bytes = lane->page_bytes,
 		.bytes_per_s = move_gate_bytes_per_s(mover->options.gate),
 		.ease = move_gate_ease(mover->options.gate).level,
+		.is_other = is_other,
 	};
 
 	if (calls) {
@@ -237,6 +238,7 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 {
 	struct move_gate *gate = mover->options.gate;
 	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes;
+	bool is_other;
 	int rc;
 
 	rc = withhold(mover, lane);
@@ -246,7 +248,9 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
 	if (rc)
 		return rc;
+	is_other = move_gate_is_trying(gate);
 	rc = call(mover, lane);
+	is_other |= move_gate_is_trying(gate);
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */
 	for (size_t i = 0; (rc == -EACCES || rc == -EPERM || rc == -ENODEV) && i < lane->count; i++)
@@ -257,7 +261,7 @@ static int run_lane(struct page_mover *mover, struct lane *lane)
 	if (rc == -EACCES || rc == -EPERM || rc == -ENODEV)
 		rc = 0;
 	if (mover->counts.calls > calls)
-		set_pace(mover, lane, mover->counts.calls - calls, mover->counts.call_ns - call_ns);
+		set_pace(mover, lane, mover->counts.calls - calls, mover->counts.call_ns - call_ns, is_other);
 	lane->count = 0;
 	return rc ? rc : move_gate_wait(gate, pace_of(mover, lane)->pause_us);
 }
@@ -296,7 +300,7 @@ int page_mover_add(struct page_mover *mover, const struct page_survey_run *run, 
 	if (!lane)
 		return -ENOMEM;
 	if (!pace_of(mover, lane)->batch_bytes)
-		set_pace(mover, lane, 0, 0);
+		set_pace(mover, lane, 0, 0, false);
 	for (uint64_t address = run->start; address < run->end; address += run->page_bytes) {
 		lane->addresses[lane->count++] = address;
 		if (lane->count < LANE_PAGES &&

@@ -90,6 +90,34 @@ static void it_is_found_within_few_calls(void)
 	CHECK_TRUE(pace.best >= 4);
 }
 
+/* Stretches of pages that go slowly and of others: what was known of a size in the one is not held against it in the other. */
+static void a_stretch_is_not_remembered(void)
+{
+	struct host fast = {.us_per_mib = 8000, .strain = 600}, slow = {.fixed_us = 45000, .us_per_mib = 30000};
+	struct pace_input input = {.page_bytes = 4096};
+	struct pace pace = {0};
+	double bytes = 0, us = 0;
+
+	pace = pace_next(&pace, &input);
+	for (int i = 0; i < 400; i++) {
+		struct host *host = i / 60 % 2 ? &slow : &fast;
+
+		input.call_bytes = pace.batch_bytes;
+		input.call_us = call_us(host, pace.batch_bytes);
+		if (host == &slow && i % 60 >= 15) {
+			bytes += (double)input.call_bytes;
+			us += (double)input.call_us;
+		}
+		pace = pace_next(&pace, &input);
+	}
+	CHECK_TRUE(bytes / MIB * 1e6 / us > 0.9 * rate(&slow, 8 * MIB));
+	/* A call that went beside others than usual says nothing, however long it took. */
+	input.is_other = true;
+	input.call_us = 5000000;
+	for (int i = 0; i < 10; i++)
+		CHECK_INT(pace_next(&pace, &input).at, pace.at);
+}
+
 static void calls_end_in_time(void)
 {
 	struct host host = {.us_per_mib = 65000};
@@ -385,6 +413,7 @@ static void a_budget_is_kept_without_bursts(void)
 static const struct unit_case cases[] = {
 	{"the best size is found", the_best_size_is_found},
 	{"it is found within few calls", it_is_found_within_few_calls},
+	{"a stretch is not remembered", a_stretch_is_not_remembered},
 	{"calls end in time", calls_end_in_time},
 	{"a wait is not made shorter by small calls", a_wait_is_not_made_shorter_by_small_calls},
 	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
