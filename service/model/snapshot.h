@@ -145,8 +145,9 @@ struct snapshot_device {
 
 /*
  * What the host has of a memory device, by unit of its guest-physical range: SNAPSHOT_UNIT_LEAST_BYTES, or the device's own
- * block where that is larger, and twice as much again until SNAPSHOT_UNITS_MAX cover the device. Units are aligned as guest-physical addresses are: unit i begins i * unit_bytes above the device's
- * start, which is rounded down to a unit; of the first and the last one only a part may be the device's.
+ * block where that is larger, and twice as much again until SNAPSHOT_UNITS_MAX cover the device. Units are aligned as
+ * guest-physical addresses are: unit i begins i * unit_bytes above the device's start, which is rounded down to a unit; of
+ * the first and the last one only a part may be the device's.
  */
 struct snapshot_residency {
 	uint64_t address, size_bytes;	/* of the device */
