@@ -298,6 +298,10 @@ class VirtualHost:
         return "\n".join(text)
 
     @property
+    def _memory(self):
+        return os.path.join(self.directory, "memory")
+
+    @property
     def running(self):
         return bool(self._processes) and self._processes[-1].poll() is None and not self.channel.lost
 
@@ -390,7 +394,7 @@ class VirtualHost:
                 cpu += node.cpus
             if node.mib:
                 # vhost-user file systems need memory that can be shared.
-                arguments += ["-object", f"memory-backend-memfd,id=ram{number},size={node.mib}M,share=on"]
+                arguments += ["-object", f"memory-backend-file,id=ram{number},size={node.mib}M,share=on,mem-path={self._memory}"]
                 text += f",memdev=ram{number}"
             arguments += ["-numa", text]
         for (a, b), value in sorted(self.distances.items()):
@@ -406,7 +410,11 @@ class VirtualHost:
     def _boot(self, timeout):
         root = self._share("root", "/", True)
         results = self._share("results", self.results, False)
-        qemu = self._spawn(self._arguments(root, results), "qemu.log")
+        # Its memory in huge pages, whatever this machine has set for others; the mount is seen by, and goes with, QEMU alone.
+        os.mkdir(self._memory)
+        mount = f"mount -t tmpfs -o huge=always,size=100% memory {self._memory} && exec \"$@\""
+        qemu = self._spawn(["unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", mount, "sh"] +
+                           self._arguments(root, results), "qemu.log")
         for name in ("qmp.sock", "command.sock"):
             self._wait_socket(os.path.join(self.directory, name), qemu)
         self.qmp = Qmp(os.path.join(self.directory, "qmp.sock"))
