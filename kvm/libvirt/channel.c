@@ -7,10 +7,15 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <linux/vm_sockets.h>
 #include "failure.h"
+
+#define VSOCK_PORT_MIN 600
+#define VSOCK_PORT_MAX 1023
 
 static const char *const outcome_names[CHANNEL_OUTCOME_COUNT] = {
 	[CHANNEL_OPEN] = "open",
+	[CHANNEL_CONNECTING] = "connecting",
 	[CHANNEL_NO_SOCKET] = "no_socket",
 	[CHANNEL_NOT_LISTENING] = "not_listening",
 	[CHANNEL_BUSY] = "busy",
@@ -65,8 +70,45 @@ static enum channel_outcome fail(struct failure *failure, int error, const char 
 	}
 }
 
+/* Below 1024, from the end that nobody has a reason to take. */
+static int bind_privileged(int fd)
+{
+	for (unsigned port = VSOCK_PORT_MAX; port >= VSOCK_PORT_MIN; port--) {
+		struct sockaddr_vm address = {
+			.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = port};
+
+		if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+			return 0;
+		if (errno != EADDRINUSE)
+			return -errno;
+	}
+	return -EADDRINUSE;
+}
+
+static enum channel_outcome open_vsock(const char *path, unsigned cid, unsigned port, int *ret_fd,
+				       struct failure *failure)
+{
+	struct sockaddr_vm address = {.svm_family = AF_VSOCK, .svm_cid = cid, .svm_port = port};
+	CLEANUP_CLOSE int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int error;
+
+	if (fd < 0)
+		return fail(failure, errno, path);
+	error = bind_privileged(fd);
+	if (error < 0)
+		return fail(failure, -error, path);
+	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 && errno != EINPROGRESS)
+		return fail(failure, errno, path);
+	*ret_fd = TAKE_FD(fd);
+	return CHANNEL_CONNECTING;
+}
+
 enum channel_outcome channel_open(const char *path, int *ret_fd, struct failure *failure)
 {
+	unsigned cid, port;
+
+	if (sscanf(path, CHANNEL_VSOCK_FORMAT, &cid, &port) == 2)
+		return open_vsock(path, cid, port, ret_fd, failure);
 	CLEANUP_CLOSE int fd = -1, directory_fd = -1;
 	struct sockaddr_un address;
 	int error = make_address(path, &address, &directory_fd);

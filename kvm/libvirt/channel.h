@@ -19,6 +19,7 @@ struct failure;
 
 enum channel_outcome {
 	CHANNEL_OPEN,
+	CHANNEL_CONNECTING, /* by vsock: the descriptor is writable when it is decided, and SO_ERROR says how */
 	CHANNEL_NO_SOCKET, /* nothing there: the guest stopped, or the path is from an older run */
 	CHANNEL_NOT_LISTENING, /* a socket file without a listener */
 	CHANNEL_BUSY,	       /* even the backlog is full: others are waiting before us */
@@ -27,8 +28,12 @@ enum channel_outcome {
 };
 NAME_TABLE_DECLARE(channel_outcome);
 
+/* A guest's context id and the port there, in place of a path. */
+#define CHANNEL_VSOCK_FORMAT "vsock:%u:%u"
+
 /*
- * Connects to the socket at path without blocking. *ret_fd, written only with CHANNEL_OPEN, is
+ * Connects to the socket at path without blocking. By vsock it comes from a port that only a privileged process has, which
+ * is how the agent knows its host. *ret_fd, written only with CHANNEL_OPEN and CHANNEL_CONNECTING, is
  * nonblocking and CLOEXEC and the caller's. Paths longer than a socket address are reached through
  * their directory. failure may be NULL.
  */

@@ -30,6 +30,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
+#include "clock.h"
 #include "libvirt_ops.h"
 
 #define DEFAULT_THREADS	    4
@@ -101,10 +102,7 @@ struct connection {
 
 static int64_t now_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+	return (int64_t)monotonic_ms();
 }
 
 /* Waits for the condition, at most until then (NEVER: no limit). */

@@ -366,6 +366,8 @@ static void read_devices(struct domain_xml_reader *reader, xmlNodePtr devices,
 			read_device(reader, node, domain);
 		else if (strcmp(element, "channel") == 0)
 			read_channel(reader, node, domain);
+		else if (strcmp(element, "vsock") == 0)
+			domain->vsock_cid = domain_xml_number(reader, domain_xml_child(node, "cid"), "address", 0);
 		else if (strcmp(element, "memballoon") == 0)
 			read_balloon(node, domain);
 		else if (strcmp(element, "controller") == 0 &&

@@ -109,8 +109,10 @@ struct domain_xml_channel {
 
 /* The guest's policy as its metadata has it. Every part may be absent. */
 struct domain_xml_policy {
-	bool has_minimum, has_maximum, has_priority;
+	bool has_minimum, has_maximum, has_priority, has_request_limit;
 	uint64_t minimum_bytes, maximum_bytes;
+	uint64_t request_limit_bytes;		   /* up to this the guest may ask for more itself */
+	char online_policy[8];			   /* "leave", "movable": how it onlines what is plugged; empty: not said */
 	unsigned priority;			   /* 0 to 1000; the lowest is shrunk first */
 	char allowed_nodes[DOMAIN_XML_NODES_SIZE]; /* empty: all */
 };
@@ -142,6 +144,7 @@ struct domain_xml {
 	size_t device_count;
 	struct domain_xml_channel *channels; /* owned; virtio channels on unix sockets only */
 	size_t channel_count;
+	unsigned vsock_cid; /* its context id now; 0: no vsock device, or none given yet */
 
 	struct {
 		enum domain_xml_source source;
@@ -251,8 +254,8 @@ int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_p
 /*
  * The policy element without its namespace, as virDomainGetMetadata gives it and
  * virDomainSetMetadata takes it: <policy minimum_bytes="1073741824" maximum_bytes="4GiB"
- * priority="10" allowed_nodes="0-1"/>. Sizes may carry units. Returns 0; -EINVAL with the fault in
- * words (unknown attribute, minimum above maximum, ...); -ENOMEM.
+ * request_limit_bytes="3GiB" online_policy="movable" priority="10" allowed_nodes="0-1"/>. Sizes may carry units. Returns 0;
+ * -EINVAL with the fault in words (unknown attribute, minimum above maximum, ...); -ENOMEM.
  */
 int domain_xml_policy_parse(const char *text, size_t size, struct domain_xml_policy *ret_policy,
 			    struct failure *failure);

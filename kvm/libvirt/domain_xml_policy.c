@@ -9,7 +9,7 @@
 #include "failure.h"
 #include "size_text.h"
 
-#define POLICY_MAX_BYTES    4096 /* four short attributes */
+#define POLICY_MAX_BYTES    4096 /* six short attributes */
 #define POLICY_MAX_PRIORITY 1000
 #define POLICY_NODE_LIMIT   1024 /* MAX_NUMNODES of every kernel so far */
 
@@ -22,6 +22,11 @@ static void read_size(struct domain_xml_reader *reader, const char *name, const 
 		*ret_has = true;
 }
 
+static bool online_policy_is_valid(const char *text)
+{
+	return strcmp(text, "leave") == 0 || strcmp(text, "movable") == 0;
+}
+
 static void read_attribute(struct domain_xml_reader *reader, const char *name, const char *text,
 			   struct domain_xml_policy *policy)
 {
@@ -31,6 +36,13 @@ static void read_attribute(struct domain_xml_reader *reader, const char *name, c
 		read_size(reader, name, text, &policy->has_minimum, &policy->minimum_bytes);
 	} else if (strcmp(name, "maximum_bytes") == 0) {
 		read_size(reader, name, text, &policy->has_maximum, &policy->maximum_bytes);
+	} else if (strcmp(name, "request_limit_bytes") == 0) {
+		read_size(reader, name, text, &policy->has_request_limit, &policy->request_limit_bytes);
+	} else if (strcmp(name, "online_policy") == 0) {
+		if (!online_policy_is_valid(text))
+			domain_xml_fault(reader, -EINVAL, "online_policy=\"%.40s\" is neither leave nor movable", text);
+		else
+			snprintf(policy->online_policy, sizeof(policy->online_policy), "%.7s", text);
 	} else if (strcmp(name, "priority") == 0) {
 		if (size_text_parse_number(text, 10, &number) < 0 || number > POLICY_MAX_PRIORITY) {
 			domain_xml_fault(reader, -EINVAL, "priority=\"%s\" is not 0 to %d", text,
@@ -102,6 +114,15 @@ int domain_xml_policy_format(const struct domain_xml_policy *policy, char **ret_
 	if (policy->has_maximum)
 		used += (size_t)snprintf(text + used, sizeof(text) - used,
 					 " maximum_bytes=\"%" PRIu64 "\"", policy->maximum_bytes);
+	if (policy->has_request_limit)
+		used += (size_t)snprintf(text + used, sizeof(text) - used,
+					 " request_limit_bytes=\"%" PRIu64 "\"", policy->request_limit_bytes);
+	if (policy->online_policy[0]) {
+		if (!online_policy_is_valid(policy->online_policy))
+			return -EINVAL;
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " online_policy=\"%s\"",
+					 policy->online_policy);
+	}
 	if (policy->has_priority)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, " priority=\"%u\"",
 					 policy->priority);

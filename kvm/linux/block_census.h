@@ -18,7 +18,17 @@ struct block_census {
 	uint32_t huge_used;
 	uint32_t kernel; /* slab and page tables */
 	uint32_t writeback;
+	/*
+	 * In pieces of BLOCK_CENSUS_PIECE_BYTES that have a page which neither a process nor the page
+	 * cache nor a pool has: what a driver that takes piece by piece cannot get. A page that a
+	 * processor has ready to give out looks the same, so this is an upper bound. Says nothing of a
+	 * block in the movable zone, where what looks so is movable all the same.
+	 */
+	uint32_t held;
 };
+
+/* A pageblock (x86), the least that virtio-mem takes. */
+#define BLOCK_CENSUS_PIECE_BYTES ((uint64_t)2 << 20)
 
 /* 0; -ENOENT where the kernel does not show flags or that range; other -errno. Some milliseconds
  * for 128 MiB. */

@@ -87,8 +87,28 @@ int hugepage_pool_read(const struct sysroot *sysroot, int node_id, uint64_t page
 	return 0;
 }
 
-int hugepage_pool_set(const struct sysroot *sysroot, int node_id, uint64_t page_bytes,
-		      uint64_t pages, struct hugepage_pool *ret_pool)
+static int read_surplus_elsewhere(const struct sysroot *sysroot, int node_id, uint64_t page_bytes,
+				  uint64_t *ret_pages)
+{
+	uint64_t surplus[2] = {0, 0};
+	const int nodes[2] = {HUGEPAGE_POOL_ALL_NODES, node_id};
+	int error = 0;
+
+	for (int i = 0; i < 2 && error == 0; i++) {
+		char path[128];
+
+		error = format_directory(path, sizeof(path), nodes[i], page_bytes);
+		if (error == 0)
+			error = sysroot_read_number(sysroot, 10, &surplus[i], "%s/surplus_hugepages",
+						    path);
+	}
+	if (error == 0)
+		*ret_pages = surplus[0] > surplus[1] ? surplus[0] - surplus[1] : 0;
+	return error;
+}
+
+static int ask(const struct sysroot *sysroot, int node_id, uint64_t page_bytes, uint64_t pages,
+	       struct hugepage_pool *ret_pool)
 {
 	char path[128], text[24];
 	int error = format_directory(path, sizeof(path), node_id, page_bytes);
@@ -100,4 +120,20 @@ int hugepage_pool_set(const struct sysroot *sysroot, int node_id, uint64_t page_
 	if (error < 0)
 		return error;
 	return hugepage_pool_read(sysroot, node_id, page_bytes, ret_pool);
+}
+
+int hugepage_pool_set(const struct sysroot *sysroot, int node_id, uint64_t page_bytes,
+		      uint64_t pages, struct hugepage_pool *ret_pool)
+{
+	uint64_t elsewhere = 0;
+	int error = ask(sysroot, node_id, page_bytes, pages, ret_pool);
+
+	if (error < 0 || node_id == HUGEPAGE_POOL_ALL_NODES ||
+	    ret_pool->total <= pages + ret_pool->surplus)
+		return error;
+	error = read_surplus_elsewhere(sysroot, node_id, page_bytes, &elsewhere);
+	if (error < 0 || elsewhere == 0)
+		return error;
+	return ask(sysroot, node_id, page_bytes, pages > elsewhere ? pages - elsewhere : 0,
+		   ret_pool);
 }

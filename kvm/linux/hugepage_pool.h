@@ -37,9 +37,10 @@ int hugepage_pool_read(const struct sysroot *sysroot, int node_id, uint64_t page
 		       struct hugepage_pool *ret_pool);
 
 /*
- * Asks for a pool of pages huge pages and reads back what it became, which is what counts: the
- * kernel takes the write without an error and gives what it can. *ret_pool is set whenever 0 is
- * returned.
+ * Asks for a pool of pages huge pages, surplus not counted, and reads back what it became, which is
+ * what counts: the kernel takes the write without an error and gives what it can. Linux up to 6.6 leaves
+ * a node as many more as the other nodes have surplus pages (mm/hugetlb.c set_max_huge_pages); where that
+ * shows, it is asked once more, for that much less. *ret_pool is set whenever 0 is returned.
  */
 int hugepage_pool_set(const struct sysroot *sysroot, int node_id, uint64_t page_bytes,
 		      uint64_t pages, struct hugepage_pool *ret_pool);

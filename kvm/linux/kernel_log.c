@@ -49,11 +49,22 @@ bool kernel_log_parse_page(const char *line, struct kernel_log_page *page)
 		page->mappings = mappings;
 		return true;
 	}
+	if (strncmp(line, "anon flags:", 11) == 0 && page->has_counts) {
+		/* The swap cache has one, too (PG_swapcache is PG_owner_priv_1, and printed so). */
+		page->is_anonymous = !strstr(line, "owner_priv_1") && !strstr(line, "swapcache");
+		return true;
+	}
 	if (strcmp(line, "page dumped because: unmovable page") == 0 && page->has_counts) {
 		page->is_unmovable = true;
 		return true;
 	}
 	return false;
+}
+
+bool kernel_log_page_is_pinned(const struct kernel_log_page *page)
+{
+	return page->has_counts &&
+	       page->references > page->mappings + (page->is_anonymous ? 1 : 2);
 }
 
 int kernel_log_new(const struct sysroot *sysroot, struct kernel_log **ret_log)

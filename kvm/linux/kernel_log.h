@@ -18,9 +18,14 @@ struct kernel_log_page {
 	bool has_counts; /* the page line was seen */
 	int references;
 	int mappings;
+	bool is_anonymous; /* so that no cache has a reference */
 	bool is_unmovable; /* named by has_unmovable_pages ("page dumped because: unmovable page")
 			    */
 };
+
+/* Whether somebody holds it who does not map it. A page has a reference for each mapping, one of the
+ * page cache where it is not anonymous, and one of whoever has isolated it. */
+bool kernel_log_page_is_pinned(const struct kernel_log_page *page);
 
 /*
  * Feeds one line (the text after the prefix of a kmsg record). *page is the caller's running

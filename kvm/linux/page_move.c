@@ -24,10 +24,10 @@
 
 #include <limits.h>
 #include <string.h>
-#include <time.h>
 #include <linux/mempolicy.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include "clock.h"
 #include "page_survey.h"
 
 /* No errno and no node: the kernel has not written here. */
@@ -126,10 +126,7 @@ static int kernel_is_huge(void *user, pid_t pid, uint64_t address)
 
 static uint64_t kernel_now_ns(void *user)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return monotonic_ns();
 }
 
 struct page_move_ops page_move_kernel_ops(struct page_survey *survey)

@@ -21,7 +21,6 @@
  * PAGEMAP_WALK_SIZE), so that no size of ours holds it long.
  */
 #define CHUNK_ENTRIES ((size_t)8192)
-#define THP_BYTES     ((uint64_t)2 << 20)
 
 static const char *const state_names[PAGE_SURVEY_COUNT] = {
 	[PAGE_SURVEY_ABSENT] = "absent",
@@ -157,11 +156,11 @@ static int load(struct page_survey *survey, uint64_t address, size_t count,
 	    first + count > survey->first_entry + survey->entry_count || survey->entry_count == 0) {
 		/* Of a huge page only the first entry matters: the other 511 need not be copied. */
 		size_t wanted =
-			survey->range.page_bytes >= THP_BYTES
+			survey->range.page_bytes >= PAGE_SURVEY_THP_BYTES
 				? count
 				: (size_t)((survey->range.end - address) / survey->base_bytes);
 		/* Up to a border of huge pages, so that none is cut in two. */
-		size_t room = CHUNK_ENTRIES - (size_t)(first % (THP_BYTES / survey->base_bytes));
+		size_t room = CHUNK_ENTRIES - (size_t)(first % (PAGE_SURVEY_THP_BYTES / survey->base_bytes));
 		ssize_t got;
 
 		if (wanted > room)
@@ -248,7 +247,7 @@ enum page_shape { SHAPE_SMALL, SHAPE_HUGE, SHAPE_HUGE_ZERO };
 static enum page_shape find_shape(const struct page_survey *survey, const uint64_t *entries)
 {
 	const uint64_t mask = PAGEMAP_PRESENT | PAGEMAP_PFN_MASK;
-	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
+	size_t pages = (size_t)(PAGE_SURVEY_THP_BYTES / survey->base_bytes);
 	uint64_t first = entries[0] & mask, head = first & PAGEMAP_PFN_MASK, flags;
 
 	if (!(first & PAGEMAP_PRESENT) || head == 0 || head % pages)
@@ -269,9 +268,9 @@ static int read_shape(struct page_survey *survey, uint64_t address)
 	int loaded;
 
 	if (survey->page_flags < 0 || survey->range.page_bytes != survey->base_bytes ||
-	    address % THP_BYTES || survey->range.end - address < THP_BYTES)
+	    address % PAGE_SURVEY_THP_BYTES || survey->range.end - address < PAGE_SURVEY_THP_BYTES)
 		return SHAPE_SMALL;
-	loaded = load(survey, address, (size_t)(THP_BYTES / survey->base_bytes), &entries);
+	loaded = load(survey, address, (size_t)(PAGE_SURVEY_THP_BYTES / survey->base_bytes), &entries);
 	return loaded <= 0 ? loaded : (int)find_shape(survey, entries);
 }
 
@@ -289,7 +288,7 @@ static int read_page(struct page_survey *survey, uint64_t address, struct page_s
 	describe(survey, shape == SHAPE_HUGE_ZERO ? 0 : entries[0], ret_page);
 	ret_page->start = address;
 	ret_page->is_transparent = shape == SHAPE_HUGE;
-	ret_page->page_bytes = shape == SHAPE_SMALL ? survey->range.page_bytes : THP_BYTES;
+	ret_page->page_bytes = shape == SHAPE_SMALL ? survey->range.page_bytes : PAGE_SURVEY_THP_BYTES;
 	ret_page->end = address + ret_page->page_bytes;
 	return 1;
 }
@@ -308,7 +307,7 @@ static bool is_alike(const struct page_survey_run *run, const struct page_survey
  */
 static void extend(struct page_survey *survey, struct page_survey_run *run)
 {
-	uint64_t border = run->end - run->end % THP_BYTES + THP_BYTES;
+	uint64_t border = run->end - run->end % PAGE_SURVEY_THP_BYTES + PAGE_SURVEY_THP_BYTES;
 	uint64_t last = border < survey->range.end ? border : survey->range.end;
 	uint64_t first = run->end / survey->base_bytes, mask, base, span, hot = 0;
 	const uint64_t *entry, *end;
@@ -320,7 +319,7 @@ static void extend(struct page_survey *survey, struct page_survey_run *run)
 			return;
 	}
 
-	if (run->page_bytes != survey->base_bytes || run->end % THP_BYTES == 0 ||
+	if (run->page_bytes != survey->base_bytes || run->end % PAGE_SURVEY_THP_BYTES == 0 ||
 	    first < survey->first_entry || first >= survey->first_entry + survey->entry_count)
 		return;
 	entry = survey->entries + (first - survey->first_entry);
@@ -457,10 +456,10 @@ int page_survey_frames(struct page_survey *survey, uint64_t address, uint64_t pa
 
 int page_survey_is_huge(struct page_survey *survey, uint64_t address)
 {
-	size_t pages = (size_t)(THP_BYTES / survey->base_bytes);
+	size_t pages = (size_t)(PAGE_SURVEY_THP_BYTES / survey->base_bytes);
 	ssize_t got;
 
-	if (survey->page_flags < 0 || address % THP_BYTES)
+	if (survey->page_flags < 0 || address % PAGE_SURVEY_THP_BYTES)
 		return 0;
 	survey->entry_count = 0;
 	got = read_entries(survey->pagemap, survey->entries, address / survey->base_bytes, pages);

@@ -18,6 +18,9 @@
 struct page_heat;
 struct sysroot;
 
+/* A transparent huge page (x86). A range that cuts one in two shows its halves as small pages. */
+#define PAGE_SURVEY_THP_BYTES ((uint64_t)2 << 20)
+
 enum page_survey_state {
 	PAGE_SURVEY_ABSENT, /* nothing of its own in the page table (the kernel's page of zeros is
 			       not): never touch it */

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <linux/kvm.h>
+#include "clock.h"
 #include "failure.h"
 
 #define CODE_ADDRESS   0
@@ -69,14 +70,6 @@ struct microvm {
 	_Atomic uint64_t longest_pause_ns;
 	_Atomic uint64_t first_exit_ns;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
 
 static void put32(uint8_t *to, uint32_t value)
 {
@@ -403,7 +396,7 @@ static void take_ticks(const sigset_t *tick)
 
 static void count_page(struct microvm *vm, uint64_t began, uint64_t *last)
 {
-	uint64_t now = now_ns();
+	uint64_t now = monotonic_ns();
 
 	if (*last == 0)
 		vm->first_exit_ns = now - began;
@@ -445,11 +438,11 @@ static bool take_exit(struct microvm *vm, uint64_t began, uint64_t *last, enum m
 static int run_loop(struct microvm *vm, unsigned time_ms, const sigset_t *tick,
 		    enum microvm_end *ret_end, struct failure *failure)
 {
-	uint64_t began = now_ns(), last = 0, deadline = began + (uint64_t)time_ms * 1000000;
+	uint64_t began = monotonic_ns(), last = 0, deadline = began + (uint64_t)time_ms * 1000000;
 	uint64_t pages_before = vm->pages;
 
 	for (;;) {
-		if (vm->is_stop_asked || now_ns() >= deadline)
+		if (vm->is_stop_asked || monotonic_ns() >= deadline)
 			break;
 		if (ioctl(vm->cpu, KVM_RUN, 0) < 0) {
 			if (errno == EINTR) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include "fixture_tree.h"
 #include "hugepage_pool.h"
 
@@ -85,9 +86,45 @@ static void test_set(void)
 	CHECK_INT(hugepage_pool_set(tree.sysroot, 1, SIZE_2M, 1000, &pool), -EINVAL);
 }
 
+#define ELSEWHERE 30
+
+/* A node that gets more than it was asked for, by what others have as surplus. */
+static int on_write_beside_surplus(void *user, const char *path, const char *text)
+{
+	struct fixture_tree *tree = user;
+
+	fixture_tree_write(tree, path, "%d\n", atoi(text) + (strstr(path, "node") ? ELSEWHERE : 0));
+	return 0;
+}
+
+static void test_set_beside_surplus(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct hugepage_pool pool = {0};
+
+	fixture_tree_init(&tree);
+	add_machine(&tree);
+	fixture_tree_write(&tree, "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages",
+			   "%d\n", ELSEWHERE);
+	fixture_tree_set_hooks(&tree, on_write_beside_surplus, &tree);
+	CHECK_INT(hugepage_pool_set(tree.sysroot, 1, SIZE_2M, 210, &pool), 0);
+	CHECK_INT(pool.total, 210);
+	/* It cannot do with less than that. */
+	CHECK_INT(hugepage_pool_set(tree.sysroot, 1, SIZE_2M, 20, &pool), 0);
+	CHECK_INT(pool.total, ELSEWHERE);
+	CHECK_INT(hugepage_pool_set(tree.sysroot, HUGEPAGE_POOL_ALL_NODES, SIZE_2M, 210, &pool), 0);
+	CHECK_INT(pool.total, 210);
+	/* A kernel that gives what it is asked for is asked once. */
+	fixture_tree_set_hooks(&tree, on_write, &tree);
+	CHECK_INT(hugepage_pool_set(tree.sysroot, 1, SIZE_2M, 210, &pool), 0);
+	CHECK_INT(pool.total, 210);
+}
+
 int main(void)
 {
-	static const struct unit_case cases[] = {{"read", test_read}, {"set", test_set}};
+	static const struct unit_case cases[] = {{"read", test_read},
+						 {"set", test_set},
+						 {"set beside surplus", test_set_beside_surplus}};
 
 	return unit_main("hugepage_pool", cases, ARRAY_SIZE(cases));
 }

@@ -21,6 +21,13 @@ static void test_parse(void)
 	CHECK_INT(page.references, 3);
 	CHECK_INT(page.mappings, 1);
 	CHECK_INT(page.result, 1);
+	/* Mapped, in the page cache, isolated: no more than that. */
+	CHECK_TRUE(!kernel_log_page_is_pinned(&page));
+	CHECK_TRUE(kernel_log_parse_page("anon flags: 0x17ffffc0080014(uptodate|lru|owner_priv_1|swapbacked)", &page));
+	CHECK_TRUE(!kernel_log_page_is_pinned(&page));
+	/* Mapped, isolated, and something else. */
+	CHECK_TRUE(kernel_log_parse_page("anon flags: 0x17ffffc0080014(uptodate|lru|swapbacked|node=0)", &page));
+	CHECK_TRUE(kernel_log_page_is_pinned(&page));
 	CHECK_TRUE(!kernel_log_parse_page("page dumped because: migration failure", &page));
 	CHECK_TRUE(kernel_log_parse_page("migrating pfn 100 failed ret:-12", &page));
 	CHECK_INT(page.result, -12);

@@ -73,6 +73,7 @@ static void test_live(void)
 	CHECK_INT(domain.iothreads[0], 1);
 	CHECK_STR(domain.vcpu_cpus, "");
 	CHECK_TRUE(domain.has_balloon && domain.free_page_reporting && domain.has_virtio_serial);
+	CHECK_INT(domain.vsock_cid, 0);
 	CHECK_TRUE(!domain.realtime);
 	CHECK_INT(domain.vfio_count, 0);
 	domain_xml_done(&domain);
@@ -167,6 +168,7 @@ static void test_plain(void)
 	struct domain_xml domain;
 
 	parse_fixture("plain_live.xml", &domain);
+	CHECK_INT(domain.vsock_cid, 7);
 	CHECK_INT(domain.base_bytes, SIZE_TEXT_GIB);
 	CHECK_INT(domain.current_bytes, 768 * SIZE_TEXT_MIB);
 	CHECK_INT(domain.maximum_bytes, 0);
@@ -211,18 +213,23 @@ static void test_policy(void)
 					.minimum_bytes = 5,
 					.has_priority = true,
 					.priority = 1000,
+					.online_policy = "movable",
 					.allowed_nodes = "0,2"};
 	struct domain_xml_policy two;
 	char *text;
 
 	CHECK_INT(domain_xml_policy_format(&one, &text), 0);
-	CHECK_STR(text, "<policy minimum_bytes=\"5\" priority=\"1000\" allowed_nodes=\"0,2\"/>");
+	CHECK_STR(text, "<policy minimum_bytes=\"5\" online_policy=\"movable\" priority=\"1000\" allowed_nodes=\"0,2\"/>");
 	CHECK_INT(policy(text, &two), 0);
 	free(text);
 	CHECK_INT(two.minimum_bytes, 5);
 	CHECK_TRUE(!two.has_maximum);
 	CHECK_STR(two.allowed_nodes, "0,2");
+	CHECK_STR(two.online_policy, "movable");
 	CHECK_INT(policy("<policy/>", &two), 0);
+	CHECK_STR(two.online_policy, "");
+	CHECK_INT(policy("<policy online_policy='leave'/>", &two), 0);
+	CHECK_INT(policy("<policy online_policy='online_movable'/>", &two), -EINVAL);
 	CHECK_INT(policy("<policy xmlns='urn:ballast:memory:1' priority='0'/>", &two), 0);
 	CHECK_INT(policy("<policy minimum='1'/>", &two), -EINVAL);
 	CHECK_INT(policy("<policy priority='1001'/>", &two), -EINVAL);
