@@ -88,6 +88,13 @@ bool byte_cursor_is_text(const void *data, size_t length)
 	return true;
 }
 
+void byte_cursor_make_text(char *text)
+{
+	for (; *text; text++)
+		if (!byte_cursor_is_text(text, 1))
+			*text = '?';
+}
+
 void byte_reader_text(struct byte_reader *reader, char *text, size_t size)
 {
 	size_t length = byte_reader_u16(reader);

@@ -52,5 +52,7 @@ void byte_writer_text(struct byte_writer *writer, const char *text, size_t size)
 
 /* True where all bytes are printable ASCII. */
 bool byte_cursor_is_text(const void *data, size_t length);
+/* Makes it so: texts for the wire are, whatever went into them. */
+void byte_cursor_make_text(char *text);
 
 #endif

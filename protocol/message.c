@@ -109,7 +109,9 @@ NAME_FUNCTION(message_block_state_name, message_block_state,
 	      [MESSAGE_BLOCK_STATE_GOING_OFFLINE] = "going_offline")
 NAME_FUNCTION(message_rung_name, message_rung, MESSAGE_RUNG_COUNT,
 	      [MESSAGE_RUNG_UNKNOWN] = "unknown", [MESSAGE_RUNG_HUGE_PAGES] = "huge_pages",
-	      [MESSAGE_RUNG_COMPACT] = "compact", [MESSAGE_RUNG_OFFLINE] = "offline")
+	      [MESSAGE_RUNG_COMPACT] = "compact", [MESSAGE_RUNG_OFFLINE] = "offline",
+	      [MESSAGE_RUNG_HOOKS] = "hooks", [MESSAGE_RUNG_MAKE_ROOM] = "make_room",
+	      [MESSAGE_RUNG_RECLAIM] = "reclaim")
 NAME_FUNCTION(
 	message_reason_name, message_reason, MESSAGE_REASON_COUNT,
 	[MESSAGE_REASON_UNKNOWN] = "unknown", [MESSAGE_REASON_OFFLINED] = "offlined",
@@ -120,7 +122,8 @@ NAME_FUNCTION(
 	[MESSAGE_REASON_HUGE_PAGES_FLOOR] = "huge_pages_floor", [MESSAGE_REASON_PINNED] = "pinned",
 	[MESSAGE_REASON_KERNEL_MEMORY] = "kernel_memory", [MESSAGE_REASON_WRITEBACK] = "writeback",
 	[MESSAGE_REASON_NOT_CANDIDATE] = "not_candidate",
-	[MESSAGE_REASON_KERNEL_STUCK] = "kernel_stuck", [MESSAGE_REASON_NO_MEMORY] = "no_memory")
+	[MESSAGE_REASON_KERNEL_STUCK] = "kernel_stuck", [MESSAGE_REASON_NO_MEMORY] = "no_memory",
+	[MESSAGE_REASON_HOOK_FAILED] = "hook_failed", [MESSAGE_REASON_PRESSURE] = "pressure")
 NAME_FUNCTION(message_result_code_name, message_result_code,
 	      MESSAGE_RESULT_COUNT, [MESSAGE_RESULT_UNKNOWN] = "unknown",
 	      [MESSAGE_RESULT_OK] = "ok", [MESSAGE_RESULT_PARTIAL] = "partial",
@@ -132,4 +135,5 @@ NAME_FUNCTION(message_stage_name, message_stage,
 	      MESSAGE_STAGE_COUNT, [MESSAGE_STAGE_UNKNOWN] = "unknown",
 	      [MESSAGE_STAGE_HUGE_PAGES] = "huge_pages", [MESSAGE_STAGE_COMPACT] = "compact",
 	      [MESSAGE_STAGE_OFFLINE] = "offline", [MESSAGE_STAGE_RESTORE] = "restore",
-	      [MESSAGE_STAGE_REPORT] = "report")
+	      [MESSAGE_STAGE_REPORT] = "report", [MESSAGE_STAGE_HOOKS] = "hooks",
+	      [MESSAGE_STAGE_MAKE_ROOM] = "make_room", [MESSAGE_STAGE_RECLAIM] = "reclaim")

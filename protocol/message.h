@@ -76,6 +76,9 @@ enum message_rung {
 	MESSAGE_RUNG_HUGE_PAGES, /* free huge pages above the floor given up */
 	MESSAGE_RUNG_COMPACT,	 /* memory compacted, so that whole pageblocks become free */
 	MESSAGE_RUNG_OFFLINE,	 /* blocks taken offline one by one */
+	MESSAGE_RUNG_HOOKS,	 /* applications asked to let go, by the guest's own hooks */
+	MESSAGE_RUNG_MAKE_ROOM,	 /* room made outside, so that huge pages in use can be migrated */
+	MESSAGE_RUNG_RECLAIM,	 /* caches and idle memory reclaimed through the guest's cgroups */
 	MESSAGE_RUNG_COUNT
 };
 
@@ -97,6 +100,8 @@ enum message_reason {
 	MESSAGE_REASON_NOT_CANDIDATE, /* in the range, but no block of a virtio-mem region */
 	MESSAGE_REASON_KERNEL_STUCK,  /* its offlining does not end, not even by a signal */
 	MESSAGE_REASON_NO_MEMORY,     /* not tried: the guest would be left with too little */
+	MESSAGE_REASON_HOOK_FAILED,   /* a hook of the guest failed or did not end in its time */
+	MESSAGE_REASON_PRESSURE,      /* not tried further: the guest is under memory pressure */
 	MESSAGE_REASON_COUNT
 };
 
@@ -122,6 +127,9 @@ enum message_stage {
 	MESSAGE_STAGE_OFFLINE,
 	MESSAGE_STAGE_RESTORE,
 	MESSAGE_STAGE_REPORT, /* free pages are being reported */
+	MESSAGE_STAGE_HOOKS,
+	MESSAGE_STAGE_MAKE_ROOM,
+	MESSAGE_STAGE_RECLAIM,
 	MESSAGE_STAGE_COUNT
 };
 
@@ -145,7 +153,19 @@ const char *message_stage_name(enum message_stage value);
 #define MESSAGE_FEATURE_STALL_PROBE (UINT64_C(1) << 5) /* can measure its own pauses */
 #define MESSAGE_FEATURE_REPORT_FREE \
 	(UINT64_C(1) << 6) /* the balloon reports free pages, and they can be made ready for it */
-#define MESSAGE_FEATURE_ALL (UINT64_C(127))
+/* From version 1.1 on. */
+#define MESSAGE_FEATURE_HOOKS	      (UINT64_C(1) << 7) /* can run the guest's hooks */
+#define MESSAGE_FEATURE_MAKE_ROOM     (UINT64_C(1) << 8) /* can make room for huge pages in use */
+#define MESSAGE_FEATURE_RECLAIM	      (UINT64_C(1) << 9) /* can reclaim through cgroups */
+#define MESSAGE_FEATURE_BLOCK_HOLDERS (UINT64_C(1) << 10) /* BLOCKS may ask what is in each block */
+#define MESSAGE_FEATURE_WORD	      (UINT64_C(1) << 11) /* the report bears the guest's word */
+#define MESSAGE_FEATURE_WORK_SHARE    (UINT64_C(1) << 12) /* EVACUATE may say how much of the time it works */
+#define MESSAGE_FEATURE_WISH	      (UINT64_C(1) << 13) /* may ask for more by its heartbeats */
+#define MESSAGE_FEATURE_REPAIR	      (UINT64_C(1) << 14) /* can online, and move to the movable zone, what is plugged */
+#define MESSAGE_FEATURE_ALL	      (UINT64_C(32767))
+
+/* Features of a host (HELLO). */
+#define MESSAGE_HOST_FEATURE_GUEST_REQUEST (UINT64_C(1) << 0) /* it hears GUEST_REQUEST */
 
 #define MESSAGE_BOOT_ID_BYTES  16
 #define MESSAGE_NODE_ALL       0xffff /* a pool's total over all nodes */
@@ -158,7 +178,7 @@ const char *message_stage_name(enum message_stage value);
 struct message_hello {
 	uint16_t version_min, version_max; /* major << 8 | minor */
 	uint64_t nonce;
-	uint64_t features; /* reserved for the host's: 0 */
+	uint64_t features; /* MESSAGE_HOST_FEATURE_*; 0 from a host of 1.0 */
 	uint32_t heartbeat_ms;
 	char host_version[LIMIT_VERSION_TEXT];
 };
@@ -216,6 +236,8 @@ struct message_report {
 #define MESSAGE_REPORT_CUT_REGIONS  (1u << 2)
 #define MESSAGE_REPORT_UDEV_ONLINES (1u << 3) /* a udev rule onlines memory too: a competitor */
 
+#define MESSAGE_WORD_VETO (1u << 0) /* the guest does not want to shrink now */
+
 struct message_report_reply {
 	uint32_t flags; /* MESSAGE_REPORT_* */
 	uint64_t total_bytes, free_bytes, available_bytes;
@@ -231,9 +253,14 @@ struct message_report_reply {
 	struct message_report_pool pools[LIMIT_POOLS];
 	uint16_t region_count;
 	struct message_report_region regions[LIMIT_REGIONS];
+	/* The guest's word, from 1.1 on: what its owner wants, for the host to heed before it asks. */
+	uint32_t word_flags;  /* MESSAGE_WORD_* */
+	uint64_t floor_bytes; /* it wants to keep so much in all; 0: none */
+	uint64_t limit_bytes; /* most in one shrink; 0: none */
 };
 
 #define MESSAGE_BLOCKS_REGIONS_ONLY (1u << 0) /* only blocks of virtio-mem regions */
+#define MESSAGE_BLOCKS_HOLDERS	    (1u << 1) /* and what is in them; costs a look at each page */
 
 struct message_blocks {
 	uint32_t flags;
@@ -251,6 +278,11 @@ struct message_block {
 	uint16_t node;
 	uint16_t region; /* index into the report's regions, or MESSAGE_REGION_NONE */
 	uint32_t flags;
+	/* From 1.1 on, and only where MESSAGE_BLOCKS_HOLDERS asked for it; otherwise 0. What is
+	 * neither of these is in use and can be moved. */
+	uint64_t free_bytes;
+	uint64_t huge_free_bytes, huge_used_bytes; /* in pools */
+	uint64_t kernel_bytes, pinned_bytes;	   /* cannot be moved */
 };
 
 struct message_blocks_reply {
@@ -279,7 +311,10 @@ struct message_range {
 #define MESSAGE_EVACUATE_HUGE_PAGES (1u << 0) /* which rungs may be climbed */
 #define MESSAGE_EVACUATE_COMPACT    (1u << 1)
 #define MESSAGE_EVACUATE_OFFLINE    (1u << 2) /* not in PREPARE */
-#define MESSAGE_EVACUATE_ALL	    (7u)
+#define MESSAGE_EVACUATE_HOOKS	    (1u << 3) /* from 1.1 on, as the next two */
+#define MESSAGE_EVACUATE_MAKE_ROOM  (1u << 4)
+#define MESSAGE_EVACUATE_RECLAIM    (1u << 5)
+#define MESSAGE_EVACUATE_ALL	    (63u)
 
 /* PREPARE and EVACUATE. Without ranges the agent chooses blocks of virtio-mem regions, in the
  * movable zone. Where less is to leave than there is to choose from, the emptiest blocks go. */
@@ -291,12 +326,15 @@ struct message_evacuate {
 	uint32_t block_deadline_ms; /* for each block; 0: the agent's default */
 	uint16_t range_count;
 	struct message_range ranges[LIMIT_RANGES];
+	/* From 1.1 on: of the time that it takes blocks offline in, so much is worked at most; 0: all of it. */
+	uint8_t work_percent;
 };
 
 struct message_rung_gain {
 	enum message_rung rung;
 	uint64_t gained_bytes;
 	uint32_t elapsed_ms;
+	enum message_reason reason; /* from 1.1 on: why it gained no more; UNKNOWN: nothing to say */
 };
 
 struct message_block_outcome {
@@ -325,6 +363,19 @@ struct message_evacuate_reply {
 	char text[LIMIT_TEXT];
 };
 
+#define MESSAGE_REPAIR_ONLINE (1u << 0) /* blocks that are plugged and offline come online */
+#define MESSAGE_REPAIR_ZONES  (1u << 1) /* those in a kernel zone that are free enough go to the movable one */
+#define MESSAGE_REPAIR_ALL    (3u)
+
+/* Blocks of virtio-mem regions, each tried once for as long as it is plugged. */
+struct message_repair {
+	struct message_lease lease; /* what is offline in between stands under it */
+	uint32_t flags;
+	enum message_online_policy policy; /* MOVABLE, or AUTO_MOVABLE: the kernel chooses, and no zone is wrong */
+	uint32_t deadline_ms;		   /* for everything, 1..LIMIT_DEADLINE_MS */
+	uint32_t block_deadline_ms;	   /* for each block; 0: the agent's default */
+};
+
 struct message_renew_lease {
 	struct message_lease lease;
 };
@@ -347,6 +398,13 @@ struct message_restore_pools {
 struct message_watch_stalls {
 	uint32_t interval_ms; /* LIMIT_STALLS_INTERVAL_MS..LIMIT_STALLS_WATCH_MS */
 	uint32_t duration_ms; /* 1..LIMIT_STALLS_WATCH_MS */
+};
+
+/* To what a heartbeat has asked for. OK: it comes, as far as it can. VETOED: no, and text says why. */
+struct message_answer_wish {
+	uint64_t wanted_bytes; /* as it was asked for */
+	enum message_result_code code;
+	char text[LIMIT_TEXT];
 };
 
 /* The guest's free pages are made ready for its balloon to report, and given the time for it. */
@@ -374,7 +432,7 @@ struct message_stalls {
 struct message_result {
 	enum message_result_code code;
 	uint32_t error;	      /* errno, or 0 */
-	uint64_t value_bytes; /* RESTORE_POOLS: given back; REPORT_FREE: free and large enough */
+	uint64_t value_bytes; /* RESTORE_POOLS: given back; REPAIR: repaired; REPORT_FREE: free and large enough */
 	char text[LIMIT_TEXT];
 };
 
@@ -391,6 +449,7 @@ struct message_heartbeat {
 	struct message_pressure pressure;
 	uint16_t leases;
 	uint8_t busy; /* 1: an evacuation runs */
+	uint64_t wanted_bytes; /* from 1.1 on: the guest asks for so much memory in all; 0: for nothing */
 };
 
 struct message {
@@ -407,11 +466,13 @@ struct message {
 		struct message_evacuate prepare;
 		struct message_evacuate evacuate;
 		struct message_evacuate_reply evacuate_reply;
+		struct message_repair repair;
 		struct message_renew_lease renew_lease;
 		struct message_release_lease release_lease;
 		struct message_restore_pools restore_pools;
 		struct message_watch_stalls watch_stalls;
 		struct message_report_free report_free;
+		struct message_answer_wish answer_wish;
 		struct message_cancel cancel;
 		struct message_progress progress;
 		struct message_stalls stalls;

@@ -47,6 +47,13 @@ static void end_entry(struct byte_reader *in, const struct byte_reader *entry)
 		byte_reader_fail(in);
 }
 
+/* Fields that a peer of an older version does not send, at the end of a payload or of an entry: not
+ * there at all, and then they stay 0, or whole. */
+static bool has_tail(const struct byte_reader *in)
+{
+	return !in->failed && byte_reader_left(in) > 0;
+}
+
 static void take_lease(struct byte_reader *in, struct message_lease *lease)
 {
 	lease->id = byte_reader_u64(in);
@@ -158,6 +165,11 @@ static void take_report_reply(struct byte_reader *in, struct message_report_repl
 	take_zones(in, m);
 	take_pools(in, m);
 	take_regions(in, m);
+	if (has_tail(in)) {
+		m->word_flags = byte_reader_u32(in);
+		m->floor_bytes = byte_reader_u64(in);
+		m->limit_bytes = byte_reader_u64(in);
+	}
 }
 
 static void take_blocks(struct byte_reader *in, struct message_blocks *m)
@@ -187,6 +199,13 @@ static void take_blocks_reply(struct byte_reader *in, struct message_blocks_repl
 		block->node = byte_reader_u16(&entry);
 		block->region = byte_reader_u16(&entry);
 		block->flags = byte_reader_u32(&entry);
+		if (has_tail(&entry)) {
+			block->free_bytes = byte_reader_u64(&entry);
+			block->huge_free_bytes = byte_reader_u64(&entry);
+			block->huge_used_bytes = byte_reader_u64(&entry);
+			block->kernel_bytes = byte_reader_u64(&entry);
+			block->pinned_bytes = byte_reader_u64(&entry);
+		}
 		end_entry(in, &entry);
 	}
 }
@@ -215,6 +234,8 @@ static void take_evacuate(struct byte_reader *in, struct message_evacuate *m)
 		m->ranges[i].size_bytes = byte_reader_u64(&entry);
 		end_entry(in, &entry);
 	}
+	if (has_tail(in))
+		m->work_percent = byte_reader_u8(in);
 }
 
 static void take_rungs(struct byte_reader *in, struct message_evacuate_reply *m)
@@ -228,6 +249,9 @@ static void take_rungs(struct byte_reader *in, struct message_evacuate_reply *m)
 		m->rungs[i].rung = (enum message_rung)take_enum(&entry, MESSAGE_RUNG_COUNT);
 		m->rungs[i].gained_bytes = byte_reader_u64(&entry);
 		m->rungs[i].elapsed_ms = byte_reader_u32(&entry);
+		if (has_tail(&entry))
+			m->rungs[i].reason =
+				(enum message_reason)take_enum(&entry, MESSAGE_REASON_COUNT);
 		end_entry(in, &entry);
 	}
 }
@@ -294,6 +318,8 @@ static void take_heartbeat(struct byte_reader *in, struct message_heartbeat *m)
 	take_pressure(in, &m->pressure);
 	m->leases = byte_reader_u16(in);
 	m->busy = byte_reader_u8(in);
+	if (has_tail(in))
+		m->wanted_bytes = byte_reader_u64(in);
 }
 
 /* False where the type is reserved. */
@@ -333,6 +359,13 @@ static bool take_message(struct byte_reader *in, struct message *message)
 	case MESSAGE_EVACUATE_REPLY:
 		take_evacuate_reply(in, &message->evacuate_reply);
 		return true;
+	case MESSAGE_REPAIR:
+		take_lease(in, &message->repair.lease);
+		message->repair.flags = byte_reader_u32(in);
+		message->repair.policy = (enum message_online_policy)take_enum(in, MESSAGE_ONLINE_POLICY_COUNT);
+		message->repair.deadline_ms = byte_reader_u32(in);
+		message->repair.block_deadline_ms = byte_reader_u32(in);
+		return true;
 	case MESSAGE_RENEW_LEASE:
 		take_lease(in, &message->renew_lease.lease);
 		return true;
@@ -346,6 +379,11 @@ static bool take_message(struct byte_reader *in, struct message *message)
 	case MESSAGE_WATCH_STALLS:
 		message->watch_stalls.interval_ms = byte_reader_u32(in);
 		message->watch_stalls.duration_ms = byte_reader_u32(in);
+		return true;
+	case MESSAGE_ANSWER_WISH:
+		message->answer_wish.wanted_bytes = byte_reader_u64(in);
+		message->answer_wish.code = (enum message_result_code)take_enum(in, MESSAGE_RESULT_COUNT);
+		byte_reader_text(in, message->answer_wish.text, sizeof(message->answer_wish.text));
 		return true;
 	case MESSAGE_REPORT_FREE:
 		message->report_free.deadline_ms = byte_reader_u32(in);

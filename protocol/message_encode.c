@@ -16,9 +16,9 @@ enum {
 	ZONE_BYTES = 28,
 	POOL_BYTES = 60,
 	REGION_BYTES = 42,
-	BLOCK_BYTES = 36,
+	BLOCK_BYTES = 76,
 	RANGE_BYTES = 16,
-	RUNG_BYTES = 14,
+	RUNG_BYTES = 16,
 	POOL_REMAINDER_BYTES = 20,
 	OUTCOME_BYTES = 30,
 };
@@ -155,6 +155,9 @@ static void put_report_reply(struct encoder *e, const struct message_report_repl
 		put_u64(e, region->movable_bytes);
 		put_u16(e, region->node);
 	}
+	put_u32(e, m->word_flags);
+	put_u64(e, m->floor_bytes);
+	put_u64(e, m->limit_bytes);
 }
 
 static void put_blocks(struct encoder *e, const struct message_blocks *m)
@@ -180,6 +183,11 @@ static void put_blocks_reply(struct encoder *e, const struct message_blocks_repl
 		put_u16(e, block->node);
 		put_u16(e, block->region);
 		put_u32(e, block->flags);
+		put_u64(e, block->free_bytes);
+		put_u64(e, block->huge_free_bytes);
+		put_u64(e, block->huge_used_bytes);
+		put_u64(e, block->kernel_bytes);
+		put_u64(e, block->pinned_bytes);
 	}
 }
 
@@ -202,6 +210,7 @@ static void put_evacuate(struct encoder *e, const struct message_evacuate *m)
 		put_u64(e, m->ranges[i].start);
 		put_u64(e, m->ranges[i].size_bytes);
 	}
+	put_u8(e, m->work_percent);
 }
 
 static void put_evacuate_reply(struct encoder *e, const struct message_evacuate_reply *m)
@@ -213,6 +222,7 @@ static void put_evacuate_reply(struct encoder *e, const struct message_evacuate_
 		put_enum(e, (int)m->rungs[i].rung, MESSAGE_RUNG_COUNT);
 		put_u64(e, m->rungs[i].gained_bytes);
 		put_u32(e, m->rungs[i].elapsed_ms);
+		put_enum(e, (int)m->rungs[i].reason, MESSAGE_REASON_COUNT);
 	}
 	for (uint16_t i = 0, n = put_list(e, m->pool_count, LIMIT_POOLS, POOL_REMAINDER_BYTES);
 	     i < n; i++) {
@@ -252,6 +262,7 @@ static void put_heartbeat(struct encoder *e, const struct message_heartbeat *m)
 	put_pressure(e, &m->pressure);
 	put_u16(e, m->leases);
 	put_u8(e, m->busy);
+	put_u64(e, m->wanted_bytes);
 }
 
 static void put_message(struct encoder *e, const struct message *message)
@@ -290,6 +301,13 @@ static void put_message(struct encoder *e, const struct message *message)
 	case MESSAGE_EVACUATE_REPLY:
 		put_evacuate_reply(e, &message->evacuate_reply);
 		break;
+	case MESSAGE_REPAIR:
+		put_lease(e, &message->repair.lease);
+		put_u32(e, message->repair.flags);
+		put_enum(e, (int)message->repair.policy, MESSAGE_ONLINE_POLICY_COUNT);
+		put_u32(e, message->repair.deadline_ms);
+		put_u32(e, message->repair.block_deadline_ms);
+		break;
 	case MESSAGE_RENEW_LEASE:
 		put_lease(e, &message->renew_lease.lease);
 		break;
@@ -303,6 +321,11 @@ static void put_message(struct encoder *e, const struct message *message)
 	case MESSAGE_WATCH_STALLS:
 		put_u32(e, message->watch_stalls.interval_ms);
 		put_u32(e, message->watch_stalls.duration_ms);
+		break;
+	case MESSAGE_ANSWER_WISH:
+		put_u64(e, message->answer_wish.wanted_bytes);
+		put_enum(e, (int)message->answer_wish.code, MESSAGE_RESULT_COUNT);
+		put_text(e, message->answer_wish.text, sizeof(message->answer_wish.text));
 		break;
 	case MESSAGE_REPORT_FREE:
 		put_u32(e, message->report_free.deadline_ms);

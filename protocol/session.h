@@ -13,9 +13,16 @@
 
 /* The versions that this code speaks. */
 #define SESSION_VERSION_MIN 0x0100
-#define SESSION_VERSION_MAX 0x0100
+#define SESSION_VERSION_MAX 0x0101
 
 /* What a caller provides for receiving, and at least for sending. */
+/*
+ * Where an agent without a virtio-serial port listens for its host, by vsock. The host comes from a port below 1024, which
+ * takes CAP_NET_BIND_SERVICE there (net/vmw_vsock/af_vsock.c, __vsock_bind_connectible).
+ */
+#define SESSION_VSOCK_PORT	   16972
+#define SESSION_VSOCK_HOST_PORT_MAX 1023
+
 #define SESSION_INPUT_BYTES  FRAME_MAX_BYTES
 #define SESSION_OUTPUT_BYTES (FRAME_MAX_BYTES + 4096)
 

@@ -154,6 +154,45 @@ static void answer_unsupported(struct session_guest *session, const struct frame
 	session_link_put(&session->link, frame->epoch, frame->request_id, reply);
 }
 
+/* What was received behind a request says whether it is still wanted. */
+enum fate { WANTED, CANCELLED, OF_ANOTHER_HOST };
+
+/*
+ * An agent that did not run for a while finds all of that time in its port: what was asked first,
+ * and that nobody waits for it any more last. The frames are looked through on a copy of the
+ * reader, which takes none of them out.
+ */
+static enum fate find_fate(struct session_guest *session, uint32_t request_id)
+{
+	struct frame_reader ahead = session->link.reader;
+	struct message *message = &session->message;
+	enum fate fate = WANTED;
+	struct frame frame;
+
+	while (frame_reader_next(&ahead, &frame)) {
+		if (frame.type == MESSAGE_HELLO && frame.epoch != session->epoch)
+			return OF_ANOTHER_HOST;
+		if (frame.type == MESSAGE_CANCEL && frame.epoch == session->epoch &&
+		    message_decode(frame.type, frame.payload, frame.payload_length, message) == 0 &&
+		    message->cancel.request_id == request_id)
+			fate = CANCELLED;
+	}
+	return fate;
+}
+
+static void answer_cancelled(struct session_guest *session, const struct frame *frame)
+{
+	struct message *reply = &session->message;
+
+	session->counters.cancelled++;
+	memset(reply, 0, sizeof(*reply));
+	reply->type = MESSAGE_RESULT;
+	reply->result.code = MESSAGE_RESULT_CANCELLED;
+	snprintf(reply->result.text, sizeof(reply->result.text),
+		 "not begun: it was cancelled before it was read");
+	session_link_put(&session->link, frame->epoch, frame->request_id, reply);
+}
+
 /* True where the owner has to answer it. */
 static bool on_request(struct session_guest *session, const struct frame *frame)
 {
@@ -172,6 +211,16 @@ static bool on_request(struct session_guest *session, const struct frame *frame)
 		return false;
 	}
 	session->last_request_id = frame->request_id;
+	switch (find_fate(session, frame->request_id)) {
+	case WANTED:
+		break;
+	case CANCELLED:
+		answer_cancelled(session, frame);
+		return false;
+	case OF_ANOTHER_HOST:
+		session->counters.stale_frames++;
+		return false;
+	}
 	if (!message_type_is_known(frame->type)) {
 		answer_unsupported(session, frame);
 		return false;

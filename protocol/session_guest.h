@@ -5,7 +5,8 @@
  * Bytes that wait in the port may be from a host that died, from before a reset, or half a frame.
  * So everything is dropped until a HELLO, and every request until the HELLO_CONFIRM that echoes the
  * nonce made for that HELLO: a queue that holds an old HELLO together with old requests cannot hold
- * that.
+ * that. Nor is a request given out behind which another host's HELLO, or its own CANCEL, has been
+ * received: so the owner should receive all there is before it asks for the next event.
  */
 #ifndef BALLAST_PROTOCOL_SESSION_GUEST_H
 #define BALLAST_PROTOCOL_SESSION_GUEST_H
@@ -46,6 +47,7 @@ struct session_guest_identity {
 struct session_guest_counters {
 	uint64_t stale_frames; /* of another epoch, or without a session */
 	uint64_t replayed;     /* request ids that were not new */
+	uint64_t cancelled;    /* before they were read */
 	uint64_t malformed, unsupported, wrong_direction;
 	uint64_t hellos, requests;
 };

@@ -398,6 +398,29 @@ static bool is_overdue(const struct session_host_request *request, uint64_t now_
 	return now_ms >= request->deadline_ms;
 }
 
+/* What puts things back is wanted however late. */
+static bool is_wanted_late(uint16_t type)
+{
+	return type == MESSAGE_RELEASE_LEASE || type == MESSAGE_RESTORE_POOLS ||
+	       type == MESSAGE_CANCEL;
+}
+
+/* An agent that did not run, or whose guest was paused, would begin it when it reads its port
+ * again. */
+static void withdraw(struct session_host *session, uint32_t request_id)
+{
+	struct message *message = &session->message;
+
+	memset(message, 0, sizeof(*message));
+	message->type = MESSAGE_CANCEL;
+	message->cancel.request_id = request_id;
+	/* Its answer is of no interest. Where the output is full the agent's own deadline ends the
+	 * work. */
+	if (session_link_put(&session->link, session->epoch, session->last_request_id + 1,
+			     message) == 0)
+		session->last_request_id++;
+}
+
 /* What was noticed and not yet told. */
 static bool take_due(struct session_host *session, uint64_t now_ms,
 		     struct session_host_event *ret_event)
@@ -453,6 +476,8 @@ bool session_host_next(struct session_host *session, uint64_t now_ms,
 	if (!take_request(session, is_overdue, now_ms, SESSION_HOST_EVENT_TIMED_OUT, ret_event))
 		return false;
 	session->unanswered++;
+	if (session->has_peer && !is_wanted_late(ret_event->request_type))
+		withdraw(session, ret_event->request_id);
 	return true;
 }
 

@@ -39,7 +39,7 @@
 /* virtio-mem devices: QEMU guests have one for each cell. */
 #define LIMIT_REGIONS 16
 
-/* Memory blocks in one page of a list: 64 GiB of 128 MiB blocks, 18 KiB on the wire. */
+/* Memory blocks in one page of a list: 64 GiB of 128 MiB blocks, 38 KiB on the wire. */
 #define LIMIT_BLOCKS 512
 
 /* Guest-physical ranges in one request: a DIMM's share in one guest is a few runs; 256 is 4 KiB on

@@ -97,13 +97,16 @@ static void report_reply(struct source *s, struct message_report_reply *m)
 	m->unplug_online = (uint8_t)choice(s, 3);
 	m->leases = number16(s);
 	m->zone_count = list_length(s, LIMIT_ZONES);
-	for (unsigned i = 0; i < m->zone_count; i++)
-		m->zones[i] = (struct message_report_zone){
-			.node = number16(s),
-			.zone = (enum message_zone)choice(s, MESSAGE_ZONE_COUNT),
-			.present_bytes = number(s),
-			.managed_bytes = number(s),
-			.free_bytes = number(s)};
+	/* Field by field: what lies between them is compared too. */
+	for (unsigned i = 0; i < m->zone_count; i++) {
+		struct message_report_zone *zone = &m->zones[i];
+
+		zone->node = number16(s);
+		zone->zone = (enum message_zone)choice(s, MESSAGE_ZONE_COUNT);
+		zone->present_bytes = number(s);
+		zone->managed_bytes = number(s);
+		zone->free_bytes = number(s);
+	}
 	m->pool_count = list_length(s, LIMIT_POOLS);
 	for (unsigned i = 0; i < m->pool_count; i++) {
 		struct message_report_pool *pool = &m->pools[i];
@@ -128,6 +131,9 @@ static void report_reply(struct source *s, struct message_report_reply *m)
 		region->movable_bytes = number(s);
 		region->node = number16(s);
 	}
+	m->word_flags = number32(s);
+	m->floor_bytes = number(s);
+	m->limit_bytes = number(s);
 }
 
 static void blocks_reply(struct source *s, struct message_blocks_reply *m)
@@ -146,6 +152,16 @@ static void blocks_reply(struct source *s, struct message_blocks_reply *m)
 		block->region = number16(s);
 		block->flags = number32(s);
 	}
+	/* What came with 1.1 is counted after all else, so that the rest is as in 1.0. */
+	for (unsigned i = 0; i < m->block_count; i++) {
+		struct message_block *block = &m->blocks[i];
+
+		block->free_bytes = number(s);
+		block->huge_free_bytes = number(s);
+		block->huge_used_bytes = number(s);
+		block->kernel_bytes = number(s);
+		block->pinned_bytes = number(s);
+	}
 }
 
 static void evacuate(struct source *s, struct message_evacuate *m)
@@ -160,6 +176,7 @@ static void evacuate(struct source *s, struct message_evacuate *m)
 		m->ranges[i].start = number(s);
 		m->ranges[i].size_bytes = number(s);
 	}
+	m->work_percent = (uint8_t)number(s);
 }
 
 static void evacuate_reply(struct source *s, struct message_evacuate_reply *m)
@@ -188,6 +205,8 @@ static void evacuate_reply(struct source *s, struct message_evacuate_reply *m)
 		m->blocks[i].reason = (enum message_reason)choice(s, MESSAGE_REASON_COUNT);
 		m->blocks[i].error = number32(s);
 	}
+	for (unsigned i = 0; i < m->rung_count; i++)
+		m->rungs[i].reason = (enum message_reason)choice(s, MESSAGE_REASON_COUNT);
 	text(s, m->text, sizeof(m->text), "1 of 2 blocks stayed");
 }
 
@@ -215,6 +234,7 @@ static void heartbeat(struct source *s, struct message_heartbeat *m)
 	pressure(s, &m->pressure);
 	m->leases = number16(s);
 	m->busy = (uint8_t)choice(s, 2);
+	m->wanted_bytes = number(s);
 }
 
 bool message_sample(uint16_t type, uint32_t seed, struct message *m)
@@ -269,6 +289,13 @@ bool message_sample(uint16_t type, uint32_t seed, struct message *m)
 	case MESSAGE_EVACUATE_REPLY:
 		evacuate_reply(s, &m->evacuate_reply);
 		return true;
+	case MESSAGE_REPAIR:
+		lease(s, &m->repair.lease);
+		m->repair.flags = number32(s);
+		m->repair.policy = (enum message_online_policy)choice(s, MESSAGE_ONLINE_POLICY_COUNT);
+		m->repair.deadline_ms = number32(s);
+		m->repair.block_deadline_ms = number32(s);
+		return true;
 	case MESSAGE_RENEW_LEASE:
 		lease(s, &m->renew_lease.lease);
 		return true;
@@ -285,6 +312,11 @@ bool message_sample(uint16_t type, uint32_t seed, struct message *m)
 		return true;
 	case MESSAGE_REPORT_FREE:
 		m->report_free.deadline_ms = number32(s);
+		return true;
+	case MESSAGE_ANSWER_WISH:
+		m->answer_wish.wanted_bytes = number(s);
+		m->answer_wish.code = (enum message_result_code)choice(s, MESSAGE_RESULT_COUNT);
+		text(s, m->answer_wish.text, sizeof(m->answer_wish.text), "its policy lets it ask for nothing");
 		return true;
 	case MESSAGE_CANCEL:
 		m->cancel.request_id = number32(s);
