@@ -19,9 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "clock.h"
 #include "failure.h"
 #include "hugepages.h"
 #include "memory_block.h"
+#include "reclaim.h"
 #include "report.h"
 #include "sysroot.h"
 #include "zones.h"
@@ -29,8 +31,8 @@
 /* How often to look at children at the end, whose pidfd a kernel may not have. */
 #define GIVE_BACK_LOOK_MS 20
 
-/* Reads and writes in one turn, so that a host that never stops sending cannot starve the rest. */
-#define TURN_READS 8
+/* Writes in one turn. */
+#define TURN_WRITES 8
 
 /* A request is taken only with room for the largest answer. */
 #define OUTPUT_LOW_BYTES (SESSION_OUTPUT_BYTES - FRAME_MAX_BYTES)
@@ -48,20 +50,17 @@ void agent_log(const char *format, ...)
 }
 
 /* Goes on while the guest is suspended, as the host's clock does. */
-static uint64_t clock_ms(void)
+static uint64_t boot_ms(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+	return clock_ms(CLOCK_BOOTTIME);
 }
 
 uint64_t agent_now(const struct agent *agent)
 {
-	return agent->options.now_ms ? agent->options.now_ms(agent->options.user) : clock_ms();
+	return agent->options.now_ms ? agent->options.now_ms(agent->options.user) : boot_ms();
 }
 
-static uint64_t read_features(const struct sysroot *sysroot)
+static uint64_t read_features(const struct sysroot *sysroot, const struct agent_config *config)
 {
 	struct zones_policy policy;
 	struct hugepages hugepages;
@@ -71,14 +70,23 @@ static uint64_t read_features(const struct sysroot *sysroot)
 	if (memory_block_read_size(sysroot, &block_bytes) == 0)
 		features |= MESSAGE_FEATURE_OFFLINE;
 	if (hugepages_read(sysroot, &hugepages) == 0 && hugepages.count > 0)
-		features |= MESSAGE_FEATURE_HUGE_PAGES;
+		features |= MESSAGE_FEATURE_HUGE_PAGES | MESSAGE_FEATURE_MAKE_ROOM;
 	if (sysroot_exists(sysroot, "/proc/sys/vm/compact_memory"))
 		features |= MESSAGE_FEATURE_COMPACT;
 	if (policy.auto_online != MESSAGE_AUTO_ONLINE_UNKNOWN)
 		features |= MESSAGE_FEATURE_ONLINE_POLICY;
 	if (policy.unplug_online != MESSAGE_SWITCH_UNKNOWN)
 		features |= MESSAGE_FEATURE_UNPLUG_ONLINE;
-	features |= MESSAGE_FEATURE_STALL_PROBE;
+	if ((features & MESSAGE_FEATURE_OFFLINE) && !(config->veto & AGENT_CONFIG_VETO_REPAIR))
+		features |= MESSAGE_FEATURE_REPAIR;
+	features |= MESSAGE_FEATURE_STALL_PROBE | MESSAGE_FEATURE_WORD | MESSAGE_FEATURE_WORK_SHARE |
+		    MESSAGE_FEATURE_WISH;
+	if (config->hooks)
+		features |= MESSAGE_FEATURE_HOOKS;
+	if (reclaim_is_supported(sysroot))
+		features |= MESSAGE_FEATURE_RECLAIM;
+	if (sysroot_exists(sysroot, "/proc/kpageflags"))
+		features |= MESSAGE_FEATURE_BLOCK_HOLDERS;
 	if (free_report_is_supported(sysroot))
 		features |= MESSAGE_FEATURE_REPORT_FREE;
 	return features;
@@ -87,7 +95,7 @@ static uint64_t read_features(const struct sysroot *sysroot)
 static void init_session(struct agent *agent)
 {
 	struct session_guest_identity identity = {
-		.features = read_features(agent->sysroot),
+		.features = read_features(agent->sysroot, &agent->options.config),
 		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
 		.instance = agent->instance,
 		.version = BALLAST_VERSION,
@@ -111,9 +119,10 @@ int agent_new(const struct sysroot *sysroot, const struct agent_options *options
 	agent->sysroot = sysroot;
 	agent->options = *options;
 	port_init(&agent->port, sysroot, agent->options.config.port);
-	job_init(&agent->undo.job, -1);
+	agent_undo_init(agent);
 	job_init(&agent->evacuate.job, -1);
 	free_report_init(&agent->free_report, sysroot, &agent->options.config);
+	repair_init(&agent->repair, sysroot, &agent->options.config, &agent->book);
 	agent_watch_init(agent);
 	int error = report_read_boot_id(sysroot, agent->boot_id);
 
@@ -128,7 +137,10 @@ int agent_new(const struct sysroot *sysroot, const struct agent_options *options
 	/* Damaged leases are told of and kept; an agent that refuses to start would help nobody. */
 	if (lease_book_load(&agent->book, failure) < 0)
 		agent_log("%s", failure_format(failure, text, sizeof(text)));
-	error = evacuate_init(&agent->evacuate, sysroot, &agent->options.config, &agent->book, -1);
+	error = hooks_init(&agent->undo.hooks, sysroot, &agent->options.config);
+	if (error == 0)
+		error = evacuate_init(&agent->evacuate, sysroot, &agent->options.config,
+				      &agent->book, -1);
 	if (error < 0)
 		return failure_set(failure, error, "ballast-agent", "cannot map memory");
 	init_session(agent);
@@ -144,9 +156,9 @@ struct agent *agent_free(struct agent *agent)
 		return NULL;
 	agent_watch_done(agent);
 	free_report_done(&agent->free_report);
-	job_done(&agent->undo.job);
+	repair_done(&agent->repair);
+	agent_undo_done(agent);
 	evacuate_done(&agent->evacuate);
-	lease_entries_done(&agent->undo.entries);
 	lease_book_done(&agent->book);
 	port_done(&agent->port);
 	free(agent);
@@ -159,14 +171,18 @@ static void lose_host(struct agent *agent, uint64_t now_ms)
 	session_guest_reset(&agent->session);
 	evacuate_cancel(&agent->evacuate, now_ms);
 	free_report_cancel(&agent->free_report, now_ms);
+	repair_cancel(&agent->repair, now_ms);
+	agent->waiting.answer.pending = false;
 	agent_watch_drop(agent);
 	for (size_t i = 0; i < LIMIT_LEASES; i++)
 		agent->releases[i].answer.pending = false;
 }
 
+/* All that there is and has room: what stands behind a request may say that nobody wants it any
+ * more. */
 static void receive(struct agent *agent, uint64_t now_ms)
 {
-	for (int i = 0; i < TURN_READS; i++) {
+	for (;;) {
 		uint8_t *space;
 		size_t size = session_guest_space(&agent->session, &space);
 		int64_t count = port_read(&agent->port, space, size, now_ms);
@@ -181,7 +197,7 @@ static void receive(struct agent *agent, uint64_t now_ms)
 
 static void flush_output(struct agent *agent, uint64_t now_ms)
 {
-	for (int i = 0; i < TURN_READS; i++) {
+	for (int i = 0; i < TURN_WRITES; i++) {
 		const uint8_t *data;
 		size_t size = session_guest_output(&agent->session, &data);
 		int64_t count = size ? port_write(&agent->port, data, size, now_ms) : 0;
@@ -214,6 +230,8 @@ static void handle_events(struct agent *agent, uint64_t now_ms)
 			/* Another host, or the same anew. */
 			evacuate_cancel(&agent->evacuate, now_ms);
 			free_report_cancel(&agent->free_report, now_ms);
+			repair_cancel(&agent->repair, now_ms);
+			agent->waiting.answer.pending = false;
 			agent_watch_drop(agent);
 			break;
 		case SESSION_GUEST_EVENT_REQUEST:
@@ -277,6 +295,23 @@ static void step_free_report(struct agent *agent, uint64_t now_ms)
 	}
 }
 
+static void step_repair(struct agent *agent, uint64_t now_ms)
+{
+	struct repair *repair = &agent->repair;
+
+	if (repair_step(repair, now_ms) == REPAIR_STEP_FINISHED) {
+		memset(&agent->out, 0, sizeof(agent->out));
+		agent->out.type = MESSAGE_RESULT;
+		agent->out.result = repair->result;
+		/* As with an evacuation. */
+		if (session_guest_reply(&agent->session, repair->epoch, repair->request_id, &agent->out) != -EAGAIN) {
+			agent_log("repair: %s", repair->result.text);
+			repair_clear(repair);
+		}
+	}
+	agent_verbs_go_on(agent, now_ms);
+}
+
 static void beat(struct agent *agent, uint64_t now_ms)
 {
 	struct message_heartbeat heartbeat = {
@@ -284,9 +319,9 @@ static void beat(struct agent *agent, uint64_t now_ms)
 		.uptime_ms = now_ms - agent->started_ms,
 		.leases = (uint16_t)agent->book.count,
 		.busy = !evacuate_is_idle(&agent->evacuate) ||
-			!free_report_is_idle(&agent->free_report),
+			!free_report_is_idle(&agent->free_report) || !repair_is_idle(&agent->repair),
 	};
-	uint64_t unused;
+	uint64_t total, unused;
 
 	if (now_ms < agent->heartbeat_at_ms)
 		return;
@@ -294,8 +329,14 @@ static void beat(struct agent *agent, uint64_t now_ms)
 	if (agent->port.state != PORT_PRESENT)
 		return;
 	memcpy(heartbeat.boot_id, agent->boot_id, sizeof(heartbeat.boot_id));
-	report_read_memory(agent->sysroot, &unused, &unused, &heartbeat.available_bytes);
 	report_read_pressure(agent->sysroot, &heartbeat.pressure);
+	if (report_read_memory(agent->sysroot, &total, &unused, &heartbeat.available_bytes) == 0) {
+		ask_look(&agent->ask, &agent->options.config,
+			 &(struct ask_input){.total_bytes = total,
+					     .pressure = heartbeat.pressure,
+					     .now_ms = now_ms});
+		heartbeat.wanted_bytes = agent->ask.wanted_bytes;
+	}
 	session_guest_heartbeat(&agent->session, &heartbeat);
 }
 
@@ -311,6 +352,7 @@ static int wait_time(struct agent *agent, uint64_t now_ms, int timeout_ms)
 	next = earlier(next, evacuate_deadline(&agent->evacuate, now_ms));
 	next = earlier(next, job_deadline(&agent->undo.job, now_ms));
 	next = earlier(next, free_report_deadline(&agent->free_report, now_ms));
+	next = earlier(next, repair_deadline(&agent->repair, now_ms));
 	next = earlier(next, agent_watch_deadline(agent));
 	if (agent->port.state == PORT_PRESENT)
 		next = earlier(next, agent->heartbeat_at_ms);
@@ -326,19 +368,31 @@ static int wait_time(struct agent *agent, uint64_t now_ms, int timeout_ms)
 static void expire_leases(struct agent *agent, uint64_t now_ms)
 {
 	lease_book_expire(&agent->book, now_ms);
-	struct lease *lease = lease_book_ending(&agent->book);
+	struct lease *lease = lease_book_ending(&agent->book, now_ms);
 
 	if (!lease)
 		return;
 	if (agent->evacuate.stage != EVACUATE_STAGE_IDLE &&
 	    agent->evacuate.request.lease.id == lease->id)
 		evacuate_cancel(&agent->evacuate, now_ms);
+	/* Undoing does not begin beside it. */
+	repair_cancel(&agent->repair, now_ms);
 	agent_undo_begin(agent, now_ms);
+}
+
+/* Who says in the middle of it that nothing may leave is heard at once. */
+static void reload(struct agent *agent, uint64_t now_ms)
+{
+	agent->options.reload(agent->options.user, &agent->options.config);
+	if (agent->options.config.veto & AGENT_CONFIG_VETO_SHRINK)
+		evacuate_cancel(&agent->evacuate, now_ms);
+	if (agent->options.config.veto & AGENT_CONFIG_VETO_REPAIR)
+		repair_cancel(&agent->repair, now_ms);
 }
 
 bool agent_turn(struct agent *agent, int timeout_ms)
 {
-	enum { PORT, EVACUATE, UNDO, REPORT, STOP, COUNT };
+	enum { PORT, EVACUATE, UNDO, REPORT, REPAIR, STOP, RELOAD, COUNT };
 	const uint8_t *unused;
 	uint64_t now_ms = agent_now(agent);
 	enum port_state before = agent->port.state;
@@ -349,16 +403,20 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 		agent->heartbeat_at_ms = now_ms;
 	/* The children must not hold the port: another agent could not open it while one hangs. */
 	agent->evacuate.job.close_fd = agent->undo.job.close_fd = agent->free_report.job.close_fd =
-		agent->port.fd;
+		agent->repair.job.close_fd = agent->port.fd;
+	agent->evacuate.job.close_listener = agent->undo.job.close_listener =
+		agent->free_report.job.close_listener = agent->repair.job.close_listener = agent->port.listener;
 	bool waits = session_guest_output(&agent->session, &unused) > 0;
 	struct pollfd polls[COUNT] = {
-		[PORT] = {.fd = agent->port.state == PORT_PRESENT ? agent->port.fd : -1,
-			  .events =
-				  (short)((has_room(agent) ? POLLIN : 0) | (waits ? POLLOUT : 0))},
+		[PORT] = {.fd = port_poll_fd(&agent->port),
+			  .events = (short)((has_room(agent) || agent->port.state != PORT_PRESENT ? POLLIN : 0) |
+					    (waits ? POLLOUT : 0))},
 		[EVACUATE] = {.fd = agent->evacuate.job.pid_fd, .events = POLLIN},
 		[UNDO] = {.fd = agent->undo.job.pid_fd, .events = POLLIN},
 		[REPORT] = {.fd = agent->free_report.job.pid_fd, .events = POLLIN},
+		[REPAIR] = {.fd = agent->repair.job.pid_fd, .events = POLLIN},
 		[STOP] = {.fd = agent->options.stop_fd, .events = POLLIN},
+		[RELOAD] = {.fd = agent->options.reload ? agent->options.reload_fd : -1, .events = POLLIN},
 	};
 
 	/* EINTR: nothing is ready, all else is looked at anyway. */
@@ -367,11 +425,14 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 	if (polls[STOP].revents)
 		return false;
 	now_ms = agent_now(agent);
+	if (polls[RELOAD].revents)
+		reload(agent, now_ms);
 	if (polls[PORT].revents)
 		receive(agent, now_ms);
 	handle_events(agent, now_ms);
 	step_evacuate(agent, now_ms);
 	step_free_report(agent, now_ms);
+	step_repair(agent, now_ms);
 	agent_watch_step(agent, now_ms);
 	agent_undo_step(agent, now_ms);
 	expire_leases(agent, now_ms);
@@ -382,11 +443,13 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 
 void agent_give_back(struct agent *agent, uint32_t limit_ms)
 {
-	uint64_t until = clock_ms() + limit_ms;
+	uint64_t until = boot_ms() + limit_ms;
 
 	agent_watch_drop(agent);
 	free_report_cancel(&agent->free_report, agent_now(agent));
 	evacuate_cancel(&agent->evacuate, agent_now(agent));
+	repair_cancel(&agent->repair, agent_now(agent));
+	agent->waiting.answer.pending = false;
 	for (size_t i = 0; i < agent->book.count; i++)
 		agent->book.leases[i].ending = true;
 	for (;;) {
@@ -394,15 +457,19 @@ void agent_give_back(struct agent *agent, uint32_t limit_ms)
 		struct pollfd polls[] = {
 			{.fd = agent->evacuate.job.pid_fd, .events = POLLIN},
 			{.fd = agent->undo.job.pid_fd, .events = POLLIN},
+			{.fd = agent->repair.job.pid_fd, .events = POLLIN},
 		};
 
+		step_repair(agent, now_ms);
+		if (agent->repair.stage == REPAIR_STAGE_DONE)
+			repair_clear(&agent->repair);
 		step_evacuate(agent, now_ms);
 		/* Nobody waits for its answer any longer. */
 		if (agent->evacuate.stage == EVACUATE_STAGE_DONE)
 			evacuate_clear(&agent->evacuate);
 		agent_undo_step(agent, now_ms);
 		agent_undo_begin(agent, now_ms);
-		if (agent->book.count == 0 || clock_ms() >= until)
+		if (agent->book.count == 0 || boot_ms() >= until)
 			break;
 		poll(polls, ARRAY_SIZE(polls), GIVE_BACK_LOOK_MS);
 	}

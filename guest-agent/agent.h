@@ -18,6 +18,9 @@ struct agent_options {
 		config; /* lease_directory as the process sees it, not below the sysroot */
 	int adopt_fd;	/* a connected channel for tests; -1: open the configured port */
 	int stop_fd;	/* readable when the agent is to end; borrowed; -1 */
+	int reload_fd;	/* readable when reload is to be called, which reads from it; borrowed; -1 */
+	/* Puts what has changed into the configuration, or leaves it as it is. */
+	void (*reload)(void *user, struct agent_config *config);
 	uint64_t (*now_ms)(void *user); /* NULL: CLOCK_BOOTTIME */
 	void *user;
 };

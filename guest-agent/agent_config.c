@@ -8,6 +8,7 @@
 #include <string.h>
 #include "cleanup.h"
 #include "failure.h"
+#include "port.h"
 #include "size_text.h"
 #include "sysroot.h"
 
@@ -29,11 +30,19 @@ static const struct {
 	{"online_policy", AGENT_CONFIG_VETO_ONLINE_POLICY},
 	{"stall_probe", AGENT_CONFIG_VETO_STALL_PROBE},
 	{"report_free", AGENT_CONFIG_VETO_REPORT_FREE},
+	{"reclaim", AGENT_CONFIG_VETO_RECLAIM},
+	{"repair", AGENT_CONFIG_VETO_REPAIR},
+	{"shrink", AGENT_CONFIG_VETO_SHRINK},
 };
 
 void agent_config_init(struct agent_config *config)
 {
-	*config = (struct agent_config){.lease_directory = AGENT_CONFIG_LEASE_DIRECTORY};
+	*config = (struct agent_config){.lease_directory = AGENT_CONFIG_LEASE_DIRECTORY,
+					.hook_directory = AGENT_CONFIG_HOOK_DIRECTORY,
+					.hook_timeout_s = AGENT_CONFIG_HOOK_TIMEOUT_S,
+					.ask_step_bytes = AGENT_CONFIG_ASK_STEP_BYTES,
+					.reclaim_pressure_percent =
+						AGENT_CONFIG_RECLAIM_PRESSURE_PERCENT};
 }
 
 static int set_path(struct reading *reading, char *to, const char *name, const char *value)
@@ -49,6 +58,14 @@ static int set_path(struct reading *reading, char *to, const char *name, const c
 		return 0;
 	}
 	strcpy(to, value);
+	return 1;
+}
+
+static int set_port(struct reading *reading, const char *value)
+{
+	if (strcmp(value, PORT_VSOCK) != 0)
+		return set_path(reading, reading->config->port, "port", value);
+	strcpy(reading->config->port, PORT_VSOCK);
 	return 1;
 }
 
@@ -68,8 +85,8 @@ static int set_veto(struct reading *reading, const char *value)
 			snprintf(reading->cause, sizeof(reading->cause),
 				 "veto: unknown word \"%s\"", word);
 			snprintf(reading->way_out, sizeof(reading->way_out),
-				 "huge_pages, compact, offline, online_policy, stall_probe or "
-				 "report_free");
+				 "huge_pages, compact, offline, online_policy, stall_probe, "
+				 "report_free, reclaim, repair or shrink");
 			return 0;
 		}
 		reading->config->veto |= bit;
@@ -86,6 +103,29 @@ static int set_switch(struct reading *reading, bool *to, const char *name, const
 	}
 	*to = strcmp(value, "yes") == 0;
 	return 1;
+}
+
+static int set_number(struct reading *reading, uint32_t *to, const char *name, const char *value,
+		      uint32_t least, uint32_t most)
+{
+	uint64_t number;
+
+	if (size_text_parse_number(value, 10, &number) < 0 || number < least || number > most) {
+		snprintf(reading->cause, sizeof(reading->cause),
+			 "%s: \"%s\" is no number from %u to %u", name, value, least, most);
+		return 0;
+	}
+	*to = (uint32_t)number;
+	return 1;
+}
+
+static int set_size(struct reading *reading, uint64_t *to, const char *name, const char *value)
+{
+	if (size_text_parse(value, to) == 0)
+		return 1;
+	snprintf(reading->cause, sizeof(reading->cause), "%s: \"%s\" is no size", name, value);
+	snprintf(reading->way_out, sizeof(reading->way_out), "%s = 2GiB", name);
+	return 0;
 }
 
 static int set_floor(struct reading *reading, const char *size, const char *value)
@@ -132,18 +172,37 @@ static int on_key(void *user, const char *section, const char *name, const char 
 		return 0;
 	}
 	if (strcmp(name, "port") == 0)
-		return set_path(reading, reading->config->port, name, value);
+		return set_port(reading, value);
 	if (strcmp(name, "lease_directory") == 0)
 		return set_path(reading, reading->config->lease_directory, name, value);
 	if (strcmp(name, "veto") == 0)
 		return set_veto(reading, value);
+	if (strcmp(name, "memory_floor") == 0)
+		return set_size(reading, &reading->config->memory_floor_bytes, name, value);
+	if (strcmp(name, "shrink_limit") == 0)
+		return set_size(reading, &reading->config->shrink_limit_bytes, name, value);
+	if (strcmp(name, "memory_wanted") == 0)
+		return set_size(reading, &reading->config->memory_wanted_bytes, name, value);
+	if (strcmp(name, "ask_pressure_percent") == 0)
+		return set_number(reading, &reading->config->ask_pressure_percent, name, value, 0, 100);
+	if (strcmp(name, "ask_step") == 0)
+		return set_size(reading, &reading->config->ask_step_bytes, name, value);
+	if (strcmp(name, "hooks") == 0)
+		return set_switch(reading, &reading->config->hooks, name, value);
+	if (strcmp(name, "hook_directory") == 0)
+		return set_path(reading, reading->config->hook_directory, name, value);
+	if (strcmp(name, "hook_timeout_s") == 0)
+		return set_number(reading, &reading->config->hook_timeout_s, name, value, 1, 3600);
+	if (strcmp(name, "reclaim_pressure_percent") == 0)
+		return set_number(reading, &reading->config->reclaim_pressure_percent, name, value, 1,
+				  100);
 	if (strcmp(name, "drop_caches") == 0)
 		return set_switch(reading, &reading->config->drop_caches, name, value);
 	if (strncmp(name, FLOOR_PREFIX, strlen(FLOOR_PREFIX)) == 0)
 		return set_floor(reading, name + strlen(FLOOR_PREFIX), value);
 	snprintf(reading->cause, sizeof(reading->cause), "unknown key \"%s\"", name);
 	snprintf(reading->way_out, sizeof(reading->way_out),
-		 "keys are port, lease_directory, veto, drop_caches and " FLOOR_PREFIX "SIZE");
+		 "the keys are in ballast-agent.conf(5)");
 	return 0;
 }
 
@@ -200,6 +259,22 @@ int agent_config_read(struct agent_config *config, const struct sysroot *sysroot
 		if (error < 0)
 			return error;
 	}
+	return 0;
+}
+
+int agent_config_reread(struct agent_config *config, const struct sysroot *sysroot, const char *path,
+			struct failure *failure)
+{
+	struct agent_config fresh;
+
+	agent_config_init(&fresh);
+	int error = agent_config_read(&fresh, sysroot, path, failure);
+
+	if (error < 0)
+		return error;
+	memcpy(fresh.port, config->port, sizeof(fresh.port));
+	memcpy(fresh.lease_directory, config->lease_directory, sizeof(fresh.lease_directory));
+	*config = fresh;
 	return 0;
 }
 

@@ -6,11 +6,14 @@
 #define BALLAST_AGENT_AGENT_PRIV_H
 
 #include "agent.h"
+#include "ask.h"
 #include "evacuate.h"
 #include "free_report.h"
+#include "hooks.h"
 #include "job.h"
 #include "lease.h"
 #include "port.h"
+#include "repair.h"
 #include "session_guest.h"
 #include "stall_probe.h"
 
@@ -33,6 +36,10 @@ struct agent_undo {
 	uint64_t lease_id;
 	struct lease_entries entries; /* owned: what is being undone */
 	struct agent_answer answer;   /* AGENT_UNDO_TAKEN */
+	struct hooks hooks;	      /* those after a lease, when all else is undone */
+	bool in_hooks;
+	uint64_t hooks_since_ms;
+	struct job_result result; /* of all else */
 };
 
 struct agent_release {
@@ -48,6 +55,13 @@ struct agent_watch {
 	uint64_t next_ms, end_ms;
 };
 
+/* An evacuation that has been asked for and begins when the repair that it ended has let go of its block. */
+struct agent_waiting {
+	struct agent_answer answer; /* pending: there is one */
+	enum message_type type;
+	struct message_evacuate request;
+};
+
 struct agent {
 	const struct sysroot *sysroot; /* borrowed */
 	struct agent_options options;
@@ -58,7 +72,10 @@ struct agent {
 	struct lease_book book;
 	struct evacuate evacuate;
 	struct free_report free_report;
+	struct repair repair;
+	struct agent_waiting waiting;
 	struct agent_watch watch;
+	struct ask ask;
 	struct agent_undo undo;
 	struct agent_release releases[LIMIT_LEASES];
 	struct message out; /* the answer being made */
@@ -76,6 +93,9 @@ void agent_verbs_send_result(struct agent *agent, uint64_t epoch, uint32_t reque
 			     enum message_result_code code, int error, uint64_t value_bytes,
 			     const char *format, ...) __attribute__((format(printf, 7, 8)));
 
+/* Begins the evacuation that waits, once it can; there may be none. */
+void agent_verbs_go_on(struct agent *agent, uint64_t now_ms);
+
 /* agent_watch.c */
 void agent_watch_init(struct agent *agent);
 void agent_watch_done(struct agent *agent);
@@ -92,6 +112,8 @@ void agent_watch_drop(struct agent *agent);
 uint64_t agent_watch_deadline(const struct agent *agent);
 
 /* agent_undo.c */
+void agent_undo_init(struct agent *agent);
+void agent_undo_done(struct agent *agent);
 bool agent_undo_is_idle(const struct agent *agent);
 /* Begins with a lease that has ended, if nothing else runs. */
 void agent_undo_begin(struct agent *agent, uint64_t now_ms);

@@ -15,6 +15,21 @@
 /* Growing a pool may compact all of memory; a block comes online within a second. What is not done
  * then is reported and, for pools, still owed. */
 #define UNDO_DEADLINE_MS 120000
+/* Whoever released a lease waits half a minute for an answer (service/operation/step_agent.c), and its
+ * hooks may have more than that. All else is undone by then. */
+#define HOOKS_ANSWER_MS 15000
+
+void agent_undo_init(struct agent *agent)
+{
+	job_init(&agent->undo.job, -1);
+}
+
+void agent_undo_done(struct agent *agent)
+{
+	job_done(&agent->undo.job);
+	hooks_done(&agent->undo.hooks);
+	lease_entries_done(&agent->undo.entries);
+}
 
 bool agent_undo_is_idle(const struct agent *agent)
 {
@@ -60,6 +75,8 @@ static void answer(struct agent *agent, const struct agent_answer *to,
 			 "%d changes could not be undone; huge pages of %" PRIu64
 			 " bytes are still owed",
 			 result->outcome, missing);
+	else
+		snprintf(text, sizeof(text), "%s", agent->undo.hooks.text);
 	agent_verbs_send_result(agent, to->epoch, to->request_id,
 				whole ? MESSAGE_RESULT_OK : MESSAGE_RESULT_PARTIAL, result->error,
 				gained, "%s", text);
@@ -78,7 +95,7 @@ static void answer_release(struct agent *agent, uint64_t lease_id, const struct 
 	}
 }
 
-static void finish_lease(struct agent *agent, const struct job_result *result)
+static void finish_lease(struct agent *agent, const struct job_result *result, uint64_t now_ms)
 {
 	struct lease *lease = lease_book_find(&agent->book, agent->undo.lease_id);
 	uint64_t gained = 0, missing = 0;
@@ -89,9 +106,21 @@ static void finish_lease(struct agent *agent, const struct job_result *result)
 			  " bytes still owed",
 			  agent->undo.lease_id, agent->undo.entries.count, result->outcome,
 			  missing);
-	if (lease)
+	for (size_t i = 0; lease && i < lease->entries.count;) {
+		struct lease_entry *entry = &lease->entries.items[i];
+
+		if (undo_is_done(agent->sysroot, entry))
+			lease_entries_remove(&lease->entries, entry);
+		else
+			i++;
+	}
+	if (lease && lease->entries.count > 0)
+		lease_book_retry(&agent->book, lease, now_ms);
+	else if (lease)
 		lease_book_remove(&agent->book, lease);
 	save(agent);
+	if (agent->undo.hooks.text[0])
+		agent_log("lease %" PRIu64 ": %s", agent->undo.lease_id, agent->undo.hooks.text);
 	answer_release(agent, agent->undo.lease_id, result, gained, missing);
 }
 
@@ -116,14 +145,48 @@ static void finish_taken(struct agent *agent, const struct job_result *result)
 	answer(agent, &agent->undo.answer, result, gained, missing);
 }
 
-static void finish(struct agent *agent, const struct job_result *result)
+/* Where hooks ran before, and the lease has not forgotten them. */
+static bool begin_hooks(struct agent *agent, uint64_t now_ms)
+{
+	struct agent_undo *undo = &agent->undo;
+	const struct lease_entry *told = lease_entries_find(&undo->entries, LEASE_HOOKS, -1, 0);
+	struct hooks_order order = {.is_after = true};
+
+	if (undo->kind != AGENT_UNDO_LEASE || !told)
+		return false;
+	order.was_kept = told->took > 0;
+	order.bytes = told->old;
+	for (size_t i = 0; i < undo->entries.count; i++) {
+		const struct lease_entry *entry = &undo->entries.items[i];
+
+		if (entry->kind == LEASE_HOOK_RANGE && order.range_count < LIMIT_RANGES)
+			order.ranges[order.range_count++] =
+				(struct message_range){entry->key, entry->old};
+	}
+	return hooks_begin(&undo->hooks, &order) &&
+	       hooks_start_next(&undo->hooks, &undo->job, now_ms, UINT64_MAX);
+}
+
+static void finish(struct agent *agent, const struct job_result *result, uint64_t now_ms)
 {
 	if (agent->undo.kind == AGENT_UNDO_LEASE)
-		finish_lease(agent, result);
+		finish_lease(agent, result, now_ms);
 	else
 		finish_taken(agent, result);
 	lease_entries_done(&agent->undo.entries);
 	agent->undo.kind = AGENT_UNDO_NONE;
+	agent->undo.in_hooks = false;
+	agent->undo.hooks.text[0] = '\0';
+}
+
+/* All else is undone. */
+static void go_on(struct agent *agent, const struct job_result *result, uint64_t now_ms)
+{
+	agent->undo.result = *result;
+	agent->undo.hooks_since_ms = now_ms;
+	agent->undo.in_hooks = begin_hooks(agent, now_ms);
+	if (!agent->undo.in_hooks)
+		finish(agent, result, now_ms);
 }
 
 static void start(struct agent *agent, uint64_t now_ms)
@@ -132,7 +195,7 @@ static void start(struct agent *agent, uint64_t now_ms)
 
 	undo_prepare(agent->sysroot, &agent->undo.entries);
 	if (agent->undo.entries.count == 0) {
-		finish(agent, &nothing);
+		go_on(agent, &nothing, now_ms);
 		return;
 	}
 	int error = job_start(&agent->undo.job, run, agent, now_ms + UNDO_DEADLINE_MS);
@@ -141,17 +204,18 @@ static void start(struct agent *agent, uint64_t now_ms)
 		/* No process to be had: do it here, rather than not at all. */
 		struct job_result result = undo_run(agent->sysroot, &agent->undo.entries);
 
-		finish(agent, &result);
+		go_on(agent, &result, now_ms);
 	}
 }
 
 void agent_undo_begin(struct agent *agent, uint64_t now_ms)
 {
-	while (agent_undo_is_idle(agent) && evacuate_is_idle(&agent->evacuate)) {
-		struct lease *lease = lease_book_ending(&agent->book);
+	while (agent_undo_is_idle(agent) && evacuate_is_idle(&agent->evacuate) && repair_is_idle(&agent->repair)) {
+		struct lease *lease = lease_book_ending(&agent->book, now_ms);
 
 		if (!lease)
 			return;
+		lease_book_hand_over(&agent->book, lease);
 		if (copy_entries(&agent->undo.entries, &lease->entries) < 0) {
 			agent_log("lease %" PRIu64 ": no memory to undo it now", lease->id);
 			return;
@@ -179,7 +243,7 @@ int agent_undo_restore(struct agent *agent, uint64_t limit_bytes, const struct a
 {
 	uint64_t left = limit_bytes ? limit_bytes : UINT64_MAX;
 
-	if (!agent_undo_is_idle(agent) || !evacuate_is_idle(&agent->evacuate))
+	if (!agent_undo_is_idle(agent) || !evacuate_is_idle(&agent->evacuate) || !repair_is_idle(&agent->repair))
 		return -EBUSY;
 	lease_entries_done(&agent->undo.entries);
 	for (size_t i = 0; i < agent->book.taken.count; i++) {
@@ -205,11 +269,30 @@ int agent_undo_restore(struct agent *agent, uint64_t limit_bytes, const struct a
 	return 0;
 }
 
+/* What they still say is in the log alone. */
+static void answer_before_hooks_end(struct agent *agent)
+{
+	uint64_t gained = 0, missing = 0;
+
+	undo_review(agent->sysroot, &agent->undo.entries, NULL, &gained, &missing);
+	answer_release(agent, agent->undo.lease_id, &agent->undo.result, gained, missing);
+}
+
 void agent_undo_step(struct agent *agent, uint64_t now_ms)
 {
 	struct job_result result = {0};
+	enum job_state state = job_poll(&agent->undo.job, now_ms, &result);
 
-	switch (job_poll(&agent->undo.job, now_ms, &result)) {
+	if (agent->undo.in_hooks && state == JOB_RUNNING &&
+	    now_ms - agent->undo.hooks_since_ms >= HOOKS_ANSWER_MS)
+		answer_before_hooks_end(agent);
+	if (agent->undo.in_hooks && state != JOB_IDLE && state != JOB_RUNNING) {
+		hooks_end_one(&agent->undo.hooks, state, &result);
+		if (!hooks_start_next(&agent->undo.hooks, &agent->undo.job, now_ms, UINT64_MAX))
+			finish(agent, &agent->undo.result, now_ms);
+		return;
+	}
+	switch (state) {
 	case JOB_IDLE:
 	case JOB_RUNNING:
 		return;
@@ -223,5 +306,5 @@ void agent_undo_step(struct agent *agent, uint64_t now_ms)
 	}
 	/* A stuck child is told of once. */
 	if (agent->undo.kind != AGENT_UNDO_NONE)
-		finish(agent, &result);
+		go_on(agent, &result, now_ms);
 }

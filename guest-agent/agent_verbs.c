@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "byte_cursor.h"
 #include "failure.h"
 #include "memory_block.h"
 #include "report.h"
@@ -21,14 +22,6 @@ static void send(struct agent *agent, uint64_t epoch, uint32_t request_id)
 	 */
 	if (error < 0 && error != -ESTALE)
 		agent_log("cannot answer request %u: %s", request_id, strerror(-error));
-}
-
-/* Texts for the wire are printable ASCII whatever went into them. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if (*text < 0x20 || *text > 0x7e)
-			*text = '?';
 }
 
 void agent_verbs_send_result(struct agent *agent, uint64_t epoch, uint32_t request_id,
@@ -45,7 +38,7 @@ void agent_verbs_send_result(struct agent *agent, uint64_t epoch, uint32_t reque
 	va_start(arguments, format);
 	vsnprintf(agent->out.result.text, sizeof(agent->out.result.text), format, arguments);
 	va_end(arguments);
-	make_printable(agent->out.result.text);
+	byte_cursor_make_text(agent->out.result.text);
 	send(agent, epoch, request_id);
 }
 
@@ -91,20 +84,76 @@ static void on_blocks(struct agent *agent, const struct session_guest_event *eve
 		send(agent, event->epoch, event->request_id);
 }
 
+static void begin_evacuation(struct agent *agent, const struct agent_answer *answer, enum message_type type,
+			     const struct message_evacuate *request, uint64_t now_ms)
+{
+	struct failure failure;
+	char text[512];
+
+	if (!agent_undo_is_idle(agent)) {
+		agent_verbs_send_result(agent, answer->epoch, answer->request_id, MESSAGE_RESULT_BUSY, EBUSY, 0,
+					"changes are being undone");
+		return;
+	}
+	enum message_result_code code =
+		evacuate_start(&agent->evacuate, type, request, answer->epoch, answer->request_id, now_ms, &failure);
+
+	if (code != MESSAGE_RESULT_OK)
+		agent_verbs_send_result(agent, answer->epoch, answer->request_id, code, failure.error, 0, "%s",
+					failure_format(&failure, text, sizeof(text)));
+}
+
+/* A repair only wants to help, and gives way. */
 static void on_evacuate(struct agent *agent, const struct session_guest_event *event,
 			uint64_t now_ms)
 {
 	const struct message *message = event->message;
-	struct failure failure;
+	const struct message_evacuate *request = message->type == MESSAGE_PREPARE ? &message->prepare : &message->evacuate;
+	const struct agent_answer answer = {.pending = true, .epoch = event->epoch, .request_id = event->request_id};
 
-	if (!agent_undo_is_idle(agent)) {
-		result(agent, event, MESSAGE_RESULT_BUSY, EBUSY, "changes are being undone");
+	if (repair_is_idle(&agent->repair)) {
+		begin_evacuation(agent, &answer, message->type, request, now_ms);
 		return;
 	}
-	enum message_result_code code = evacuate_start(
-		&agent->evacuate, message->type,
-		message->type == MESSAGE_PREPARE ? &message->prepare : &message->evacuate,
-		event->epoch, event->request_id, now_ms, &failure);
+	if (agent->waiting.answer.pending || agent->repair.stage == REPAIR_STAGE_IDLE) {
+		result(agent, event, MESSAGE_RESULT_BUSY, EBUSY,
+		       agent->waiting.answer.pending ? "one evacuation at a time" : "a repair is stuck in the kernel");
+		return;
+	}
+	agent->waiting = (struct agent_waiting){.answer = answer, .type = message->type, .request = *request};
+	repair_cancel(&agent->repair, now_ms);
+}
+
+void agent_verbs_go_on(struct agent *agent, uint64_t now_ms)
+{
+	struct agent_answer answer = agent->waiting.answer;
+
+	if (!answer.pending || agent->repair.stage != REPAIR_STAGE_IDLE)
+		return;
+	if (!job_is_idle(&agent->repair.job)) {
+		agent_verbs_send_result(agent, answer.epoch, answer.request_id, MESSAGE_RESULT_BUSY, EBUSY, 0,
+					"a repair is stuck in the kernel");
+		agent->waiting.answer.pending = false;
+		return;
+	}
+	/* What it had taken offline is put back first. */
+	agent_undo_begin(agent, now_ms);
+	if (!agent_undo_is_idle(agent))
+		return;
+	agent->waiting.answer.pending = false;
+	begin_evacuation(agent, &answer, agent->waiting.type, &agent->waiting.request, now_ms);
+}
+
+static void on_repair(struct agent *agent, const struct session_guest_event *event, uint64_t now_ms)
+{
+	struct failure failure;
+
+	if (!agent_undo_is_idle(agent) || !evacuate_is_idle(&agent->evacuate)) {
+		result(agent, event, MESSAGE_RESULT_BUSY, EBUSY, "an evacuation or an undo runs");
+		return;
+	}
+	enum message_result_code code = repair_start(&agent->repair, &event->message->repair, event->epoch,
+						     event->request_id, now_ms, &failure);
 
 	if (code != MESSAGE_RESULT_OK)
 		failed(agent, event, code, &failure);
@@ -130,6 +179,7 @@ static void leave_policy(struct agent *agent, const struct session_guest_event *
 		result(agent, event, MESSAGE_RESULT_NOT_FOUND, 0, "no such lease");
 		return;
 	}
+	lease_book_hand_over(&agent->book, lease);
 	entry = lease_entries_find(&lease->entries, LEASE_AUTO_ONLINE, -1, 0);
 	if (entry)
 		error = memory_block_set_auto_online(agent->sysroot,
@@ -283,7 +333,13 @@ static void on_release_lease(struct agent *agent, const struct session_guest_eve
 		drop_entry(&lease->entries, LEASE_ZONE_POLICY);
 		drop_entry(&lease->entries, LEASE_MOVABLE_RATIO);
 	}
+	struct lease_entry *hooks = lease_entries_find(&lease->entries, LEASE_HOOKS, -1, 0);
+
+	/* What the hooks after it are told. */
+	if (hooks && !lease->ending)
+		hooks->took = wish->flags & MESSAGE_RELEASE_KEEP_POOLS ? 1 : 0;
 	lease->ending = true;
+	lease->retry_ms = 0;
 	if (lease_book_save(&agent->book, &failure) < 0) {
 		char text[512];
 
@@ -331,6 +387,18 @@ static void on_watch_stalls(struct agent *agent, const struct session_guest_even
 		agent_watch_begin(agent, event, now_ms);
 }
 
+static void on_answer_wish(struct agent *agent, const struct session_guest_event *event, uint64_t now_ms)
+{
+	const struct message_answer_wish *answer = &event->message->answer_wish;
+	uint64_t total = 0, unused;
+
+	report_read_memory(agent->sysroot, &total, &unused, &unused);
+	agent_log("asked for %llu MiB in all: %s%s%s", (unsigned long long)(answer->wanted_bytes >> 20),
+		  answer->code == MESSAGE_RESULT_OK ? "granted" : "refused", answer->text[0] ? ": " : "", answer->text);
+	ask_answered(&agent->ask, answer, total, now_ms);
+	result(agent, event, MESSAGE_RESULT_OK, 0, "");
+}
+
 static void on_report_free(struct agent *agent, const struct session_guest_event *event,
 			   uint64_t now_ms)
 {
@@ -360,6 +428,13 @@ static void on_cancel(struct agent *agent, const struct session_guest_event *eve
 	} else if (report->stage != FREE_REPORT_STAGE_IDLE && report->epoch == event->epoch &&
 		   report->request_id == id) {
 		free_report_cancel(report, now_ms);
+	} else if (agent->repair.stage == REPAIR_STAGE_WORK && agent->repair.epoch == event->epoch &&
+		   agent->repair.request_id == id) {
+		repair_cancel(&agent->repair, now_ms);
+	} else if (agent->waiting.answer.pending && agent->waiting.answer.epoch == event->epoch &&
+		   agent->waiting.answer.request_id == id) {
+		agent->waiting.answer.pending = false;
+		agent_verbs_send_result(agent, event->epoch, id, MESSAGE_RESULT_CANCELLED, 0, 0, "%s", "");
 	} else if (!agent_watch_cancel(agent, event->epoch, id)) {
 		result(agent, event, MESSAGE_RESULT_NOT_FOUND, 0, "no such request runs");
 		return;
@@ -382,6 +457,9 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 	case MESSAGE_EVACUATE:
 		on_evacuate(agent, event, now_ms);
 		return;
+	case MESSAGE_REPAIR:
+		on_repair(agent, event, now_ms);
+		return;
 	case MESSAGE_SET_ONLINE_POLICY:
 		on_set_online_policy(agent, event, now_ms);
 		return;
@@ -399,6 +477,9 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 		return;
 	case MESSAGE_REPORT_FREE:
 		on_report_free(agent, event, now_ms);
+		return;
+	case MESSAGE_ANSWER_WISH:
+		on_answer_wish(agent, event, now_ms);
 		return;
 	case MESSAGE_CANCEL:
 		on_cancel(agent, event, now_ms);

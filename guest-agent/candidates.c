@@ -5,11 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include "block_census.h"
 #include "cleanup.h"
+#include "kernel_log.h"
 #include "zones.h"
 
-#define CENSUS_BYTES (CANDIDATES_CENSUS_MAX * sizeof(uint32_t))
+#define CENSUS_BYTES (LIMIT_BLOCKS * sizeof(uint32_t))
 
 int candidates_init(struct candidates *candidates)
 {
@@ -55,6 +57,7 @@ static void add(struct candidates *candidates, const struct memory_block *block,
 		.start = block->start,
 		.size_bytes = block->size_bytes,
 		.zone = block->zone,
+		.node_id = block->node_id,
 		.used_pages = UINT32_MAX,
 		.reason = reason,
 	};
@@ -68,6 +71,7 @@ void candidates_choose(struct candidates *candidates, const struct sysroot *sysr
 	bool named = request->range_count > 0;
 
 	candidates->count = candidates->total = 0;
+	memset(candidates->used_pages, 0xff, CENSUS_BYTES); /* UINT32_MAX */
 	if (memory_block_list_read(sysroot, &list) < 0 || zones_read_regions(sysroot, &regions) < 0)
 		return;
 	for (size_t i = list.count; i > 0; i--) {
@@ -87,21 +91,14 @@ void candidates_choose(struct candidates *candidates, const struct sysroot *sysr
 	}
 }
 
-static size_t census_count(const struct candidates *candidates)
-{
-	return candidates->count < CANDIDATES_CENSUS_MAX ? candidates->count
-							 : CANDIDATES_CENSUS_MAX;
-}
-
 int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot)
 {
 	int counted = 0;
 
-	for (size_t i = 0; i < census_count(candidates); i++) {
+	for (size_t i = 0; i < candidates->count; i++) {
 		const struct candidate *candidate = &candidates->items[i];
 		struct block_census census;
 
-		candidates->used_pages[i] = UINT32_MAX;
 		if (candidate->reason != MESSAGE_REASON_UNKNOWN ||
 		    block_census_read(sysroot, candidate->start, candidate->size_bytes, &census) <
 			    0)
@@ -123,7 +120,7 @@ static int compare(const void *a, const void *b)
 
 void candidates_sort(struct candidates *candidates)
 {
-	for (size_t i = 0; i < census_count(candidates); i++)
+	for (size_t i = 0; i < candidates->count; i++)
 		candidates->items[i].used_pages = candidates->used_pages[i];
 	qsort(candidates->items, candidates->count, sizeof(candidates->items[0]), compare);
 }
@@ -201,6 +198,27 @@ static enum message_reason look_again(const struct sysroot *sysroot, uint64_t id
 	return candidates_is_out(otherwise) ? MESSAGE_REASON_BUSY : otherwise;
 }
 
+/* UNKNOWN where the kernel named no page of the block. */
+static enum message_reason read_log(struct kernel_log *log, const struct candidate *candidate)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	enum message_reason reason = MESSAGE_REASON_UNKNOWN;
+	struct kernel_log_page page = {0};
+
+	while (log && kernel_log_next_page(log, &page) > 0) {
+		uint64_t address = page.pfn * page_bytes;
+
+		if (address < candidate->start ||
+		    address >= candidate->start + candidate->size_bytes)
+			continue;
+		if (page.is_unmovable)
+			reason = MESSAGE_REASON_KERNEL_MEMORY;
+		else if (kernel_log_page_is_pinned(&page))
+			reason = MESSAGE_REASON_PINNED;
+	}
+	return reason;
+}
+
 static enum message_reason explain(const struct sysroot *sysroot, const struct candidate *candidate)
 {
 	struct block_census census;
@@ -217,11 +235,14 @@ static enum message_reason explain(const struct sysroot *sysroot, const struct c
 }
 
 void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
-		      enum message_reason reason)
+		      struct kernel_log *log, enum message_reason reason)
 {
+	enum message_reason told = read_log(log, candidate);
+
 	candidate->reason = look_again(sysroot, candidate->id, reason);
 	candidate->may_retry = candidate->reason == MESSAGE_REASON_BUSY;
 	if (candidate->reason == MESSAGE_REASON_BUSY ||
 	    candidate->reason == MESSAGE_REASON_TIMED_OUT)
-		candidate->reason = explain(sysroot, candidate);
+		candidate->reason = told != MESSAGE_REASON_UNKNOWN ? told
+								   : explain(sysroot, candidate);
 }

@@ -11,15 +11,13 @@
 #include "memory_block.h"
 #include "message.h"
 
+struct kernel_log;
 struct sysroot;
-
-/* So many are looked into before they are put in order: reading the flags of 128 MiB takes a
- * millisecond or more. */
-#define CANDIDATES_CENSUS_MAX 128
 
 struct candidate {
 	uint64_t id, start, size_bytes;
 	enum memory_zone zone;
+	int node_id;
 	uint32_t used_pages;	    /* UINT32_MAX: not known */
 	enum message_reason reason; /* UNKNOWN: not tried yet */
 	uint32_t error;
@@ -29,8 +27,7 @@ struct candidate {
 struct candidates {
 	size_t count, total; /* total: those that did not fit, too */
 	struct candidate items[LIMIT_BLOCKS];
-	uint32_t *used_pages; /* owned; shared with the child that counts them;
-				 [CANDIDATES_CENSUS_MAX] */
+	uint32_t *used_pages; /* owned; shared with the child that counts them; [LIMIT_BLOCKS] */
 };
 
 int candidates_init(struct candidates *candidates);
@@ -45,9 +42,10 @@ void candidates_done(struct candidates *candidates);
 void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
 		       const struct message_evacuate *request);
 
-/* In the child: counts used pages. Returns how many blocks could be counted. */
+/* In the child: counts used pages, some milliseconds for 128 MiB. Returns how many blocks could be
+ * counted. */
 int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot);
-/* In the parent, afterwards: emptiest first. */
+/* In the parent, afterwards, also of a child that had no time to count all: emptiest first. */
 void candidates_sort(struct candidates *candidates);
 
 /* Offline, taken offline or gone. */
@@ -59,8 +57,9 @@ struct candidate *candidates_next(struct candidates *candidates);
 bool candidates_retry(struct candidates *candidates);
 
 enum message_reason candidates_reason(enum memory_block_offline_result result);
-/* Sets the reason by what the block says now, and where it stays by what its pages tell. */
+/* Sets the reason by what the block says now, and where it stays by what the kernel has said of its
+ * pages since it was asked last (log: may be NULL), or else by what they tell. */
 void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
-		      enum message_reason reason);
+		      struct kernel_log *log, enum message_reason reason);
 
 #endif

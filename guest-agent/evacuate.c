@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *   start ---> HUGE_PAGES ---> COMPACT ---> CENSUS ---> OFFLINE (block by block) ---> DONE --->
- * IDLE
+ *   start ---> HOOKS (one by one) ---> HUGE_PAGES ---> COMPACT ---> RECLAIM --->
+ *   MAKE_ROOM ---> CENSUS ---> OFFLINE (block by block) ---> DONE ---> IDLE
  *
  * Each arrow is taken by step() when the child of the stage has ended, been killed at its deadline,
  * or there was nothing to do; a stage that was not asked for is passed over. Cancelling, the
@@ -16,10 +16,13 @@
 #include "agent_config.h"
 #include "failure.h"
 #include "free_areas.h"
-#include "memory_block.h"
-#include "report.h"
+#include "kernel_log.h"
 #include "sysroot.h"
-#include "zones.h"
+
+#define KNOWN_RUNGS                                              \
+	(MESSAGE_EVACUATE_HOOKS | MESSAGE_EVACUATE_HUGE_PAGES | \
+	 MESSAGE_EVACUATE_COMPACT | MESSAGE_EVACUATE_RECLAIM |  \
+	 MESSAGE_EVACUATE_MAKE_ROOM | MESSAGE_EVACUATE_OFFLINE)
 
 int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
 		  const struct agent_config *config, struct lease_book *book, int close_fd)
@@ -29,12 +32,19 @@ int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
 	evacuate->config = config;
 	evacuate->book = book;
 	job_init(&evacuate->job, close_fd);
-	return candidates_init(&evacuate->candidates);
+	int error = hooks_init(&evacuate->hooks, sysroot, config);
+
+	if (error == 0)
+		error = evacuate_room_init(evacuate);
+	return error < 0 ? error : candidates_init(&evacuate->candidates);
 }
 
 void evacuate_done(struct evacuate *evacuate)
 {
 	job_done(&evacuate->job);
+	hooks_done(&evacuate->hooks);
+	evacuate_room_done(evacuate);
+	evacuate->log = kernel_log_free(evacuate->log);
 	candidates_done(&evacuate->candidates);
 }
 
@@ -48,8 +58,17 @@ void evacuate_clear(struct evacuate *evacuate)
 	evacuate->stage = EVACUATE_STAGE_IDLE;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 uint64_t evacuate_deadline(const struct evacuate *evacuate, uint64_t now_ms)
 {
+	if (evacuate->rest_until_ms)
+		return evacuate_must_end(evacuate, now_ms)
+			       ? now_ms
+			       : least(evacuate->rest_until_ms, evacuate->deadline_ms);
 	return job_deadline(&evacuate->job, now_ms);
 }
 
@@ -66,13 +85,8 @@ static struct message_evacuate_reply *reply(struct evacuate *evacuate)
 	return &evacuate->reply.evacuate_reply;
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 void evacuate_add_rung(struct evacuate *evacuate, enum message_rung rung, uint64_t gained,
-		       uint64_t now_ms)
+		       enum message_reason reason, uint64_t now_ms)
 {
 	struct message_evacuate_reply *r = reply(evacuate);
 
@@ -81,7 +95,8 @@ void evacuate_add_rung(struct evacuate *evacuate, enum message_rung rung, uint64
 			.rung = rung,
 			.gained_bytes = gained,
 			.elapsed_ms =
-				(uint32_t)least(now_ms - evacuate->stage_started_ms, UINT32_MAX)};
+				(uint32_t)least(now_ms - evacuate->stage_started_ms, UINT32_MAX),
+			.reason = reason};
 }
 
 struct lease *evacuate_own_lease(struct evacuate *evacuate)
@@ -145,239 +160,7 @@ static void end_compact(struct evacuate *evacuate, uint64_t now_ms)
 
 	evacuate_add_rung(evacuate, MESSAGE_RUNG_COMPACT,
 			  now_large > evacuate->large_bytes ? now_large - evacuate->large_bytes : 0,
-			  now_ms);
-}
-
-/* Choosing. */
-
-static struct job_result run_census(void *argument)
-{
-	struct evacuate *evacuate = argument;
-
-	return (struct job_result){
-		.outcome = candidates_count_pages(&evacuate->candidates, evacuate->sysroot)};
-}
-
-/* Of named ranges, when not less is asked for than they have: then the order is no matter. */
-static bool all_must_go(const struct evacuate *evacuate)
-{
-	const struct message_evacuate *request = &evacuate->request;
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < evacuate->candidates.count; i++)
-		bytes += evacuate->candidates.items[i].size_bytes;
-	return request->range_count > 0 && (!request->target_bytes || request->target_bytes >= bytes);
-}
-
-static void begin_census(struct evacuate *evacuate, uint64_t now_ms)
-{
-	candidates_choose(&evacuate->candidates, evacuate->sysroot, &evacuate->request);
-	if (evacuate->candidates.count == 0 || all_must_go(evacuate))
-		return;
-	/* Without an answer the order stays as it is. */
-	job_start(&evacuate->job, run_census, evacuate,
-		  least(evacuate->deadline_ms, now_ms + EVACUATE_CENSUS_MS));
-}
-
-/* Offlining. */
-
-static bool target_is_reached(const struct evacuate *evacuate)
-{
-	return evacuate->request.target_bytes &&
-	       candidates_out_bytes(&evacuate->candidates) >= evacuate->request.target_bytes;
-}
-
-static struct job_result run_offline(void *argument)
-{
-	struct evacuate *evacuate = argument;
-	enum memory_block_offline_result result;
-	int error = memory_block_offline(evacuate->sysroot, evacuate->current->id, &result);
-
-	if (error < 0)
-		return (struct job_result){.outcome = MEMORY_BLOCK_OFFLINE_COUNT, .error = -error};
-	return (struct job_result){.outcome = (int32_t)result};
-}
-
-/* While the driver may take online blocks, it and we would work on the same ones under its lock. */
-static bool hold_driver(struct evacuate *evacuate, struct lease *lease)
-{
-	struct zones_policy policy;
-	struct lease_entry entry = {.kind = LEASE_UNPLUG_ONLINE, .node_id = -1, .old = 1};
-
-	zones_read_policy(evacuate->sysroot, &policy);
-	if (policy.unplug_online != 1)
-		return true;
-	if (lease_entries_add(&lease->entries, &entry) < 0 || !evacuate_save(evacuate))
-		return false;
-	evacuate->unplug_online_changed = zones_set_unplug_online(evacuate->sysroot, false) == 0;
-	return true;
-}
-
-/* Written down in one go for all blocks: an undo leaves alone those that are online. */
-static bool write_blocks_down(struct evacuate *evacuate, struct lease *lease)
-{
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		const struct candidate *candidate = &evacuate->candidates.items[i];
-		struct lease_entry entry = {.kind = LEASE_BLOCK,
-					    .node_id = -1,
-					    .key = candidate->id,
-					    .old = (uint64_t)candidate->zone};
-
-		if (candidate->reason == MESSAGE_REASON_UNKNOWN &&
-		    lease_entries_add(&lease->entries, &entry) < 0)
-			return false;
-	}
-	return evacuate_save(evacuate);
-}
-
-/* Every byte of the block is gone from the guest afterwards, used or not. What must be left: a 32nd
- * of it all, for an evacuation that brings the OOM killer has helped nobody. */
-static bool has_memory_for(const struct evacuate *evacuate, const struct candidate *candidate)
-{
-	uint64_t total, free_bytes, available;
-
-	if (report_read_memory(evacuate->sysroot, &total, &free_bytes, &available) < 0)
-		return true;
-	return available >= candidate->size_bytes &&
-	       available - candidate->size_bytes >= total / 32;
-}
-
-/* Starts the next block that was not tried. False where none is left, or none is needed. */
-static bool offline_next(struct evacuate *evacuate, uint64_t now_ms)
-{
-	uint32_t block_ms = evacuate->request.block_deadline_ms
-				    ? evacuate->request.block_deadline_ms
-				    : EVACUATE_BLOCK_DEADLINE_MS;
-
-	if (target_is_reached(evacuate) || evacuate->cancelled || evacuate->stuck ||
-	    now_ms >= evacuate->deadline_ms)
-		return false;
-	evacuate->current = candidates_next(&evacuate->candidates);
-	if (!evacuate->current)
-		return false;
-	if (!has_memory_for(evacuate, evacuate->current)) {
-		evacuate->no_memory = true;
-		return false;
-	}
-	return job_start(&evacuate->job, run_offline, evacuate,
-			 least(evacuate->deadline_ms, now_ms + block_ms)) == 0;
-}
-
-static void begin_offline(struct evacuate *evacuate, uint64_t now_ms)
-{
-	struct lease *lease = evacuate_own_lease(evacuate);
-
-	if (evacuate->candidates.count == 0 || target_is_reached(evacuate))
-		return;
-	if (!lease || !hold_driver(evacuate, lease) || !write_blocks_down(evacuate, lease)) {
-		if (reply(evacuate)->code != MESSAGE_RESULT_FAILED)
-			evacuate_fail(evacuate, "the lease has ended");
-		return;
-	}
-	offline_next(evacuate, now_ms);
-}
-
-static void end_block(struct evacuate *evacuate, enum job_state state,
-		      const struct job_result *result)
-{
-	struct candidate *candidate = evacuate->current;
-	enum message_reason reason = MESSAGE_REASON_BUSY;
-
-	switch (state) {
-	case JOB_DONE:
-		reason = candidates_reason((enum memory_block_offline_result)result->outcome);
-		candidate->error = (uint32_t)result->error;
-		break;
-	case JOB_KILLED:
-		reason = evacuate->cancelled ? MESSAGE_REASON_CANCELLED : MESSAGE_REASON_TIMED_OUT;
-		break;
-	case JOB_STUCK:
-		reason = MESSAGE_REASON_KERNEL_STUCK;
-		evacuate->stuck = true;
-		break;
-	case JOB_CRASHED:
-	case JOB_IDLE:
-	case JOB_RUNNING:
-		break;
-	}
-	candidates_judge(candidate, evacuate->sysroot, reason);
-}
-
-/* Blocks that did not go offline are nothing to undo. */
-static void forget_blocks(struct evacuate *evacuate, struct lease *lease)
-{
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		const struct candidate *candidate = &evacuate->candidates.items[i];
-		struct lease_entry *entry =
-			lease_entries_find(&lease->entries, LEASE_BLOCK, -1, candidate->id);
-
-		/* A stuck one may still go. */
-		if (entry && candidate->reason != MESSAGE_REASON_OFFLINED &&
-		    candidate->reason != MESSAGE_REASON_KERNEL_STUCK)
-			lease_entries_remove(&lease->entries, entry);
-	}
-}
-
-/* A chosen shrink needs the driver's own work again for what is smaller than a block; named ranges
- * must be the only ones to go until the lease ends. */
-static void release_driver(struct evacuate *evacuate, struct lease *lease)
-{
-	struct lease_entry *entry = lease_entries_find(&lease->entries, LEASE_UNPLUG_ONLINE, -1, 0);
-
-	if (!evacuate->unplug_online_changed || evacuate->request.range_count > 0)
-		return;
-	evacuate->unplug_online_changed = false;
-	if (zones_set_unplug_online(evacuate->sysroot, true) == 0 && entry)
-		lease_entries_remove(&lease->entries, entry);
-}
-
-/* UNKNOWN: not needed. */
-static enum message_reason untried_reason(const struct evacuate *evacuate)
-{
-	if (target_is_reached(evacuate))
-		return MESSAGE_REASON_UNKNOWN;
-	if (evacuate->cancelled || evacuate->stuck)
-		return MESSAGE_REASON_CANCELLED;
-	return evacuate->no_memory ? MESSAGE_REASON_NO_MEMORY : MESSAGE_REASON_TIMED_OUT;
-}
-
-static void end_offline(struct evacuate *evacuate, uint64_t now_ms)
-{
-	struct message_evacuate_reply *r = reply(evacuate);
-	struct lease *lease = lease_book_find(evacuate->book, evacuate->request.lease.id);
-	uint64_t won = 0;
-
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		struct candidate *candidate = &evacuate->candidates.items[i];
-
-		if (candidate->reason == MESSAGE_REASON_UNKNOWN)
-			candidate->reason = untried_reason(evacuate);
-		if (candidate->reason == MESSAGE_REASON_OFFLINED ||
-		    candidate->reason == MESSAGE_REASON_GONE)
-			won += candidate->size_bytes;
-	}
-	if (lease) {
-		forget_blocks(evacuate, lease);
-		release_driver(evacuate, lease);
-		lease_book_save(evacuate->book, NULL);
-	}
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		const struct candidate *candidate = &evacuate->candidates.items[i];
-
-		/* Not needed, so not tried. */
-		if (candidate->reason == MESSAGE_REASON_UNKNOWN)
-			continue;
-		r->blocks[r->block_count++] =
-			(struct message_block_outcome){.id = candidate->id,
-						       .start = candidate->start,
-						       .size_bytes = candidate->size_bytes,
-						       .reason = candidate->reason,
-						       .error = candidate->error};
-	}
-	r->blocks_total = (uint32_t)(r->block_count + evacuate->candidates.total -
-				     evacuate->candidates.count);
-	r->offlined_bytes = candidates_out_bytes(&evacuate->candidates);
-	evacuate_add_rung(evacuate, MESSAGE_RUNG_OFFLINE, won, now_ms);
+			  MESSAGE_REASON_UNKNOWN, now_ms);
 }
 
 /* The whole. */
@@ -386,7 +169,8 @@ static enum message_result_code judge(const struct evacuate *evacuate, uint64_t 
 {
 	const struct message_evacuate_reply *r = &evacuate->reply.evacuate_reply;
 	bool offline = evacuate->request.flags & MESSAGE_EVACUATE_OFFLINE;
-	bool all = true, any = r->offlined_bytes > 0 || evacuate_pools_gained(evacuate) > 0;
+	bool all = true, any = r->offlined_bytes > 0;
+	bool frees = evacuate->request.flags & MESSAGE_EVACUATE_HUGE_PAGES;
 
 	if (r->code == MESSAGE_RESULT_FAILED || evacuate->cancelled)
 		return evacuate->cancelled ? MESSAGE_RESULT_CANCELLED : MESSAGE_RESULT_FAILED;
@@ -394,8 +178,12 @@ static enum message_result_code judge(const struct evacuate *evacuate, uint64_t 
 		all &= candidates_is_out(r->blocks[i].reason);
 	if (offline && evacuate->request.target_bytes)
 		all = r->offlined_bytes >= evacuate->request.target_bytes;
-	else if (!offline && evacuate->request.target_bytes)
+	else if (frees && evacuate->request.target_bytes)
 		all = evacuate_pools_gained(evacuate) >= evacuate->request.target_bytes;
+	for (size_t i = 0; i < r->rung_count; i++) {
+		all &= r->rungs[i].reason == MESSAGE_REASON_UNKNOWN;
+		any |= r->rungs[i].gained_bytes > 0;
+	}
 	if (all && !evacuate->vetoed)
 		return MESSAGE_RESULT_OK;
 	if (any)
@@ -425,7 +213,7 @@ static bool wants(const struct evacuate *evacuate, uint32_t flag)
 	return evacuate->request.flags & flag;
 }
 
-static bool must_end(const struct evacuate *evacuate, uint64_t now_ms)
+bool evacuate_must_end(const struct evacuate *evacuate, uint64_t now_ms)
 {
 	return evacuate->cancelled || evacuate->stuck || now_ms >= evacuate->deadline_ms ||
 	       evacuate->reply.evacuate_reply.code == MESSAGE_RESULT_FAILED;
@@ -434,11 +222,15 @@ static bool must_end(const struct evacuate *evacuate, uint64_t now_ms)
 /* Goes on until a stage has a child to wait for, or all is done. */
 static void enter(struct evacuate *evacuate, enum evacuate_stage stage, uint64_t now_ms)
 {
-	if (must_end(evacuate, now_ms))
+	if (evacuate_must_end(evacuate, now_ms))
 		stage = EVACUATE_STAGE_DONE;
 	evacuate->stage = stage;
 	evacuate->stage_started_ms = now_ms;
 	switch (stage) {
+	case EVACUATE_STAGE_HOOKS:
+		if (wants(evacuate, MESSAGE_EVACUATE_HOOKS))
+			evacuate_hooks_begin(evacuate, now_ms);
+		return;
 	case EVACUATE_STAGE_HUGE_PAGES:
 		if (wants(evacuate, MESSAGE_EVACUATE_HUGE_PAGES))
 			evacuate_pools_begin(evacuate);
@@ -447,13 +239,21 @@ static void enter(struct evacuate *evacuate, enum evacuate_stage stage, uint64_t
 		if (wants(evacuate, MESSAGE_EVACUATE_COMPACT))
 			begin_compact(evacuate, now_ms);
 		return;
+	case EVACUATE_STAGE_RECLAIM:
+		if (wants(evacuate, MESSAGE_EVACUATE_RECLAIM))
+			evacuate_reclaim_begin(evacuate);
+		return;
+	case EVACUATE_STAGE_MAKE_ROOM:
+		if (wants(evacuate, MESSAGE_EVACUATE_MAKE_ROOM))
+			evacuate_room_begin(evacuate);
+		return;
 	case EVACUATE_STAGE_CENSUS:
 		if (wants(evacuate, MESSAGE_EVACUATE_OFFLINE))
-			begin_census(evacuate, now_ms);
+			evacuate_census_begin(evacuate, now_ms);
 		return;
 	case EVACUATE_STAGE_OFFLINE:
 		if (wants(evacuate, MESSAGE_EVACUATE_OFFLINE))
-			begin_offline(evacuate, now_ms);
+			evacuate_offline_begin(evacuate, now_ms);
 		return;
 	case EVACUATE_STAGE_DONE:
 		reply(evacuate)->code = judge(evacuate, now_ms);
@@ -469,6 +269,13 @@ static void leave(struct evacuate *evacuate, enum job_state state, const struct 
 		  uint64_t now_ms)
 {
 	switch (evacuate->stage) {
+	case EVACUATE_STAGE_HOOKS:
+		if (evacuate_hooks_step(evacuate, state, result, now_ms))
+			return;
+		if (wants(evacuate, MESSAGE_EVACUATE_HOOKS))
+			evacuate_hooks_end(evacuate, now_ms);
+		enter(evacuate, EVACUATE_STAGE_HUGE_PAGES, now_ms);
+		return;
 	case EVACUATE_STAGE_HUGE_PAGES:
 		if (wants(evacuate, MESSAGE_EVACUATE_HUGE_PAGES))
 			evacuate_pools_end(evacuate, now_ms);
@@ -477,29 +284,38 @@ static void leave(struct evacuate *evacuate, enum job_state state, const struct 
 	case EVACUATE_STAGE_COMPACT:
 		if (wants(evacuate, MESSAGE_EVACUATE_COMPACT))
 			end_compact(evacuate, now_ms);
+		enter(evacuate, EVACUATE_STAGE_RECLAIM, now_ms);
+		return;
+	case EVACUATE_STAGE_RECLAIM:
+		if (wants(evacuate, MESSAGE_EVACUATE_RECLAIM))
+			evacuate_reclaim_end(evacuate, state, result, now_ms);
+		enter(evacuate, EVACUATE_STAGE_MAKE_ROOM, now_ms);
+		return;
+	case EVACUATE_STAGE_MAKE_ROOM:
+		if (wants(evacuate, MESSAGE_EVACUATE_MAKE_ROOM))
+			evacuate_room_end(evacuate, state, now_ms);
 		enter(evacuate, EVACUATE_STAGE_CENSUS, now_ms);
 		return;
 	case EVACUATE_STAGE_CENSUS:
-		if (state == JOB_DONE)
-			candidates_sort(&evacuate->candidates);
+		evacuate_census_end(evacuate, state);
 		enter(evacuate, EVACUATE_STAGE_OFFLINE, now_ms);
 		return;
 	case EVACUATE_STAGE_OFFLINE:
-		if (state != JOB_IDLE)
-			end_block(evacuate, state, result);
-		if (state != JOB_IDLE &&
-		    (offline_next(evacuate, now_ms) ||
-		     (!must_end(evacuate, now_ms) && !target_is_reached(evacuate) &&
-		      candidates_retry(&evacuate->candidates) && offline_next(evacuate, now_ms))))
+		if (evacuate_offline_step(evacuate, state, result, now_ms))
 			return;
 		if (wants(evacuate, MESSAGE_EVACUATE_OFFLINE))
-			end_offline(evacuate, now_ms);
+			evacuate_offline_end(evacuate, now_ms);
 		enter(evacuate, EVACUATE_STAGE_DONE, now_ms);
 		return;
 	case EVACUATE_STAGE_DONE:
 	case EVACUATE_STAGE_IDLE:
 		return;
 	}
+}
+
+static bool is_resting(const struct evacuate *evacuate, uint64_t now_ms)
+{
+	return evacuate->rest_until_ms > now_ms && !evacuate_must_end(evacuate, now_ms);
 }
 
 enum evacuate_step evacuate_step(struct evacuate *evacuate, uint64_t now_ms)
@@ -514,7 +330,8 @@ enum evacuate_step evacuate_step(struct evacuate *evacuate, uint64_t now_ms)
 		enum job_state state = job_poll(&evacuate->job, now_ms, &result);
 
 		/* Once the reply is out, a stuck child only keeps the place occupied. */
-		if (evacuate->stage == EVACUATE_STAGE_IDLE || state == JOB_RUNNING)
+		if (evacuate->stage == EVACUATE_STAGE_IDLE || state == JOB_RUNNING ||
+		    is_resting(evacuate, now_ms))
 			return news;
 		if (state == JOB_STUCK)
 			evacuate->stuck = true;
@@ -548,8 +365,8 @@ enum message_result_code evacuate_start(struct evacuate *evacuate, enum message_
 	unsigned veto = evacuate->config->veto;
 	uint32_t flags = request->flags;
 	uint32_t allowed = type == MESSAGE_PREPARE
-				   ? MESSAGE_EVACUATE_HUGE_PAGES | MESSAGE_EVACUATE_COMPACT
-				   : MESSAGE_EVACUATE_ALL;
+				   ? KNOWN_RUNGS & ~MESSAGE_EVACUATE_OFFLINE
+				   : KNOWN_RUNGS;
 
 	if (!evacuate_is_idle(evacuate))
 		return refuse(failure, MESSAGE_RESULT_BUSY, EBUSY,
@@ -562,15 +379,26 @@ enum message_result_code evacuate_start(struct evacuate *evacuate, enum message_
 		return refuse(failure, MESSAGE_RESULT_INVALID, EINVAL, "deadline out of bounds");
 	if (request->lease.lease_ms == 0 || request->lease.lease_ms > LIMIT_LEASE_MS)
 		return refuse(failure, MESSAGE_RESULT_INVALID, EINVAL, "lease out of bounds");
+	if ((flags & MESSAGE_EVACUATE_RECLAIM) && request->target_bytes == 0)
+		return refuse(failure, MESSAGE_RESULT_INVALID, EINVAL,
+			      "reclaiming needs an amount");
+	if (request->work_percent > 100)
+		return refuse(failure, MESSAGE_RESULT_INVALID, EINVAL, "a share beyond 100 %");
 	if (!ranges_are_valid(request))
 		return refuse(failure, MESSAGE_RESULT_INVALID, EINVAL,
 			      "a range is empty or beyond all addresses");
+	if (!evacuate->config->hooks)
+		flags &= ~MESSAGE_EVACUATE_HOOKS;
 	if (veto & AGENT_CONFIG_VETO_HUGE_PAGES)
-		flags &= ~MESSAGE_EVACUATE_HUGE_PAGES;
+		flags &= ~(MESSAGE_EVACUATE_HUGE_PAGES | MESSAGE_EVACUATE_MAKE_ROOM);
 	if (veto & AGENT_CONFIG_VETO_COMPACT)
 		flags &= ~MESSAGE_EVACUATE_COMPACT;
+	if (veto & AGENT_CONFIG_VETO_RECLAIM)
+		flags &= ~MESSAGE_EVACUATE_RECLAIM;
 	if (veto & AGENT_CONFIG_VETO_OFFLINE)
 		flags &= ~MESSAGE_EVACUATE_OFFLINE;
+	if (veto & AGENT_CONFIG_VETO_SHRINK)
+		flags = 0;
 	if (flags == 0)
 		return refuse(failure, MESSAGE_RESULT_VETOED, EPERM,
 			      "the guest's configuration forbids it");
@@ -588,9 +416,12 @@ enum message_result_code evacuate_start(struct evacuate *evacuate, enum message_
 		evacuate->unplug_online_changed = false;
 	evacuate->candidates.count = evacuate->candidates.total = 0;
 	evacuate->current = NULL;
+	evacuate->rest_until_ms = 0;
+	evacuate->plan.count = 0;
+	evacuate_surplus_adopt(evacuate);
 	memset(&evacuate->reply, 0, sizeof(evacuate->reply));
 	evacuate->reply.type = MESSAGE_EVACUATE_REPLY;
-	enter(evacuate, EVACUATE_STAGE_HUGE_PAGES, now_ms);
+	enter(evacuate, EVACUATE_STAGE_HOOKS, now_ms);
 	return MESSAGE_RESULT_OK;
 }
 
@@ -598,12 +429,21 @@ void evacuate_progress(const struct evacuate *evacuate, struct message_progress 
 {
 	*ret_progress = (struct message_progress){.total_bytes = evacuate->request.target_bytes};
 	switch (evacuate->stage) {
+	case EVACUATE_STAGE_HOOKS:
+		ret_progress->stage = MESSAGE_STAGE_HOOKS;
+		break;
 	case EVACUATE_STAGE_HUGE_PAGES:
 		ret_progress->stage = MESSAGE_STAGE_HUGE_PAGES;
 		break;
 	case EVACUATE_STAGE_COMPACT:
 		ret_progress->stage = MESSAGE_STAGE_COMPACT;
 		ret_progress->done_bytes = evacuate_pools_gained(evacuate);
+		break;
+	case EVACUATE_STAGE_RECLAIM:
+		ret_progress->stage = MESSAGE_STAGE_RECLAIM;
+		break;
+	case EVACUATE_STAGE_MAKE_ROOM:
+		ret_progress->stage = MESSAGE_STAGE_MAKE_ROOM;
 		break;
 	case EVACUATE_STAGE_CENSUS:
 	case EVACUATE_STAGE_OFFLINE:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Emptying guest memory so that it can be unplugged: free huge pages, compact, take blocks offline;
+ * Emptying guest memory so that it can be unplugged: hooks, free huge pages, compact, take blocks offline;
  * one such work at a time, in child processes, each change under a lease.
  */
 #ifndef BALLAST_AGENT_EVACUATE_H
@@ -9,13 +9,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "candidates.h"
+#include "hooks.h"
 #include "hugepages.h"
 #include "job.h"
 #include "lease.h"
 #include "message.h"
+#include "room.h"
 
 struct agent_config;
 struct failure;
+struct kernel_log;
 struct sysroot;
 
 /* Where the host names no deadline for a block. An idle block takes some 0.1 s for 128 MiB, a busy
@@ -28,8 +31,11 @@ struct sysroot;
 
 enum evacuate_stage {
 	EVACUATE_STAGE_IDLE,
+	EVACUATE_STAGE_HOOKS,
 	EVACUATE_STAGE_HUGE_PAGES,
 	EVACUATE_STAGE_COMPACT,
+	EVACUATE_STAGE_RECLAIM,
+	EVACUATE_STAGE_MAKE_ROOM,
 	EVACUATE_STAGE_CENSUS,
 	EVACUATE_STAGE_OFFLINE,
 	EVACUATE_STAGE_DONE, /* the reply is ready */
@@ -46,12 +52,21 @@ struct evacuate {
 	uint32_t request_id;
 	struct message_evacuate request;
 	uint64_t deadline_ms, stage_started_ms;
-	uint64_t large_bytes; /* free in whole pageblocks before compaction */
+	uint64_t work_began_ms; /* of the census, or of the block */
+	uint64_t rest_until_ms; /* between two blocks; 0: it does not rest */
+	uint64_t large_bytes;	  /* free in whole pageblocks before compaction */
+	uint64_t available_bytes; /* before the hooks */
+	uint64_t free_bytes;	  /* before reclaiming */
+	uint64_t room_bytes;	  /* by which pools may grow */
+	struct room_result *room; /* owned; shared with the child that makes it */
 	bool cancelled, vetoed, unplug_online_changed, stuck, no_memory;
+	struct hooks hooks;
 	struct hugepages before;
 	struct hugepages_plan plan;
+	struct hugepages_loss loss; /* to blocks that go offline */
 	struct candidates candidates;
 	struct candidate *current; /* the one whose child runs */
+	struct kernel_log *log;	   /* owned, NULL unless blocks are being taken offline */
 	struct message reply;
 };
 

@@ -73,24 +73,85 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+bool hugepages_is_finest(const struct hugepages *hugepages, size_t index)
+{
+	const struct hugepage_pool *pool = &hugepages->pools[index];
+
+	return pool->node_id != HUGEPAGE_POOL_ALL_NODES || index + 1 == hugepages->count ||
+	       hugepages->pools[index + 1].page_bytes != pool->page_bytes;
+}
+
+/* A pool that is not there any more went with its node. */
+static uint64_t lost_between(const struct hugepages *before, const struct hugepages *after,
+			     int node_id, uint64_t page_bytes)
+{
+	const struct hugepage_pool *was = hugepages_find(before, node_id, page_bytes),
+				   *is = hugepages_find(after, node_id, page_bytes);
+	uint64_t had = was ? hugepages_persistent(was) : 0, has = is ? hugepages_persistent(is) : 0;
+
+	return had > has ? had - has : 0;
+}
+
+void hugepages_loss_add(struct hugepages_loss *loss, const struct hugepages *before,
+			const struct hugepages *after)
+{
+	uint64_t left = 0, page_bytes = 0;
+
+	for (size_t i = 0; i < loss->begin.count; i++) {
+		const struct hugepage_pool *pool = &loss->begin.pools[i];
+
+		if (pool->page_bytes != page_bytes)
+			left = lost_between(before, after, HUGEPAGE_POOL_ALL_NODES, pool->page_bytes);
+		page_bytes = pool->page_bytes;
+		if (!hugepages_is_finest(&loss->begin, i))
+			continue;
+		uint64_t lost = least(left, lost_between(before, after, pool->node_id, page_bytes));
+
+		loss->pages[i] += lost;
+		left -= lost;
+	}
+}
+
+uint64_t hugepages_idle(const struct hugepage_pool *total)
+{
+	return total->free > total->reserved ? total->free - total->reserved : 0;
+}
+
+/* Nothing that is asked of it comes out as it should. */
+static bool is_spoilt(const struct hugepage_pool *pool)
+{
+	return pool->surplus > pool->total;
+}
+
 /* What the whole of one size can give. */
 static uint64_t available(const struct hugepage_pool *total, uint64_t floor)
 {
 	uint64_t persistent = hugepages_persistent(total);
-	uint64_t unreserved = total->free > total->reserved ? total->free - total->reserved : 0;
 
-	return least(unreserved, persistent > floor ? persistent - floor : 0);
+	return is_spoilt(total) ? 0 :
+				  least(hugepages_idle(total),
+					total->surplus + (persistent > floor ? persistent - floor : 0));
 }
 
+static void add_surplus(struct hugepages_plan *plan, const struct hugepage_pool *total)
+{
+	if (total->surplus > 0)
+		plan->steps[plan->count++] = (struct hugepages_step){
+			.node_id = HUGEPAGE_POOL_ALL_NODES,
+			.page_bytes = total->page_bytes,
+			.pages = total->total,
+			.old = hugepages_persistent(total),
+		};
+}
+
+/* When there is no surplus any more. */
 static void add_step(struct hugepages_plan *plan, const struct hugepage_pool *pool, uint64_t take)
 {
-	uint64_t persistent = hugepages_persistent(pool);
-
 	plan->steps[plan->count++] = (struct hugepages_step){
 		.node_id = pool->node_id,
 		.page_bytes = pool->page_bytes,
-		.pages = persistent - take,
-		.old = persistent,
+		.pages = pool->total - take,
+		.old = pool->total,
 	};
 }
 
@@ -112,10 +173,12 @@ uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_co
 
 		if (target_bytes)
 			take = least(take, (target_bytes - won + size - 1) / size);
+		if (take > 0)
+			add_surplus(ret_plan, total);
 		for (size_t j = i + 1;
 		     j < hugepages->count && hugepages->pools[j].page_bytes == size; j++) {
 			const struct hugepage_pool *node = &hugepages->pools[j];
-			uint64_t part = least(take, least(node->free, hugepages_persistent(node)));
+			uint64_t part = least(take, least(node->free, node->total));
 
 			has_nodes = true;
 			if (part == 0)
@@ -132,13 +195,52 @@ uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_co
 	return won;
 }
 
+void hugepages_plan_surplus(const struct hugepages *hugepages, bool only_where_free,
+			    struct hugepages_plan *ret_plan)
+{
+	ret_plan->count = 0;
+	for (size_t i = 0; i < hugepages->count; i++) {
+		const struct hugepage_pool *total = &hugepages->pools[i];
+
+		if (total->node_id == HUGEPAGE_POOL_ALL_NODES && !is_spoilt(total) &&
+		    (!only_where_free || hugepages_idle(total) > 0))
+			add_surplus(ret_plan, total);
+	}
+}
+
+/* Surplus pages that were freed meanwhile are gone: no fresh ones for them. */
+static int take_in_surplus(const struct sysroot *sysroot, const struct hugepages_step *step)
+{
+	struct hugepage_pool pool;
+	int error = hugepage_pool_read(sysroot, step->node_id, step->page_bytes, &pool);
+
+	if (error < 0 || hugepages_persistent(&pool) >= least(step->pages, pool.total))
+		return error;
+	return hugepage_pool_set(sysroot, step->node_id, step->page_bytes,
+				 least(step->pages, pool.total), &pool);
+}
+
+static int give_up(const struct sysroot *sysroot, const struct hugepages_step *step)
+{
+	struct hugepage_pool before, after;
+	int error = hugepage_pool_read(sysroot, step->node_id, step->page_bytes, &before);
+
+	if (error == 0)
+		error = hugepage_pool_set(sysroot, step->node_id, step->page_bytes, step->pages,
+					  &after);
+	if (error < 0 || after.surplus <= before.surplus)
+		return error;
+	return hugepage_pool_set(sysroot, step->node_id, step->page_bytes,
+				 hugepages_persistent(&after) + after.surplus - before.surplus,
+				 &after);
+}
+
 int hugepages_apply(const struct sysroot *sysroot, const struct hugepages_plan *plan)
 {
 	for (size_t i = 0; i < plan->count; i++) {
 		const struct hugepages_step *step = &plan->steps[i];
-		struct hugepage_pool pool;
-		int error = hugepage_pool_set(sysroot, step->node_id, step->page_bytes, step->pages,
-					      &pool);
+		int error = step->pages > step->old ? take_in_surplus(sysroot, step)
+						    : give_up(sysroot, step);
 
 		if (error < 0)
 			return error;

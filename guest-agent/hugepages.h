@@ -29,27 +29,63 @@ const struct hugepage_pool *hugepages_find(const struct hugepages *hugepages, in
  * persistent_huge_pages). */
 uint64_t hugepages_persistent(const struct hugepage_pool *pool);
 
+/* Of a size that is counted by node as well, the nodes say all and more; else its total does. */
+bool hugepages_is_finest(const struct hugepages *hugepages, size_t index);
+
+/* Pages that pools have lost to blocks that went offline: the kernel gives up free ones that lie there
+ * (mm/hugetlb.c dissolve_free_huge_pages), and tells nobody. */
+struct hugepages_loss {
+	struct hugepages begin;
+	uint64_t pages[LIMIT_POOLS]; /* of the pools of begin, those that are finest */
+};
+
+/*
+ * Adds what was lost between two looks, node by node. Pages in use that went to another node's pool are
+ * no loss: no size loses more than its total has lost. Pure.
+ */
+void hugepages_loss_add(struct hugepages_loss *loss, const struct hugepages *before,
+			const struct hugepages *after);
+
+/* Free pages of all nodes that are promised to nobody. */
+uint64_t hugepages_idle(const struct hugepage_pool *total);
+
 struct hugepages_step {
 	int node_id;
 	uint64_t page_bytes;
-	uint64_t pages; /* to be asked for */
-	uint64_t old;	/* asked for before */
+	uint64_t pages; /* to be asked for; more than old: so many surplus pages become the pool's own */
+	uint64_t old;	/* asked for before, or by the steps before */
 };
 
 struct hugepages_plan {
 	size_t count;
-	struct hugepages_step steps[LIMIT_POOLS];
+	/* Of each size the surplus first. */
+	struct hugepages_step steps[LIMIT_POOLS + HUGEPAGE_POOL_SIZES_MAX];
 };
 
 /*
  * Which pools to shrink to win target_bytes (0: all that can be had), larger pages last: they are
- * hard to get back. Never takes a page that is in use or reserved, nor below the configured floor;
- * surplus pages are not touched, they go by themselves. Pure. Returns the bytes that the plan wins.
+ * hard to get back. Never takes a page that is in use or reserved, nor below the configured floor,
+ * which is one of the pool's own pages. Where there are surplus pages they become the pool's own
+ * first: the kernel keeps as many free pages as there are surplus ones in use, on whichever node, and calls
+ * those surplus that it was asked for beyond (mm/hugetlb.c set_max_huge_pages). Pure. Returns the
+ * bytes that the plan wins.
  */
 uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_config *config,
 			uint64_t target_bytes, struct hugepages_plan *ret_plan);
 
-/* Asks for each; the first error ends it. What was reached is for the caller to read. */
+/*
+ * Makes surplus pages the pool's own, nothing more: all, or only where the pool has free pages that
+ * are promised to nobody. Linux 6.1 lets these go with a block without looking whether they are
+ * surplus, and then has more surplus than pages, for ever (dissolve_free_huge_page). Pure.
+ */
+void hugepages_plan_surplus(const struct hugepages *hugepages, bool only_where_free,
+			    struct hugepages_plan *ret_plan);
+
+/*
+ * Asks for each; the first error ends it. What was reached is for the caller to read. Pages that were
+ * free when it was planned and are in use now stay the pool's own: surplus that the driver migrates
+ * meanwhile would spoil the pool.
+ */
 int hugepages_apply(const struct sysroot *sysroot, const struct hugepages_plan *plan);
 
 #endif

@@ -15,20 +15,30 @@
 
 void job_init(struct job *job, int close_fd)
 {
-	*job = (struct job){.pid_fd = -1, .result_fd = -1, .close_fd = close_fd};
+	*job = (struct job){.pid_fd = -1, .result_fd = -1, .close_fd = close_fd, .close_listener = -1};
 }
 
 static void forget(struct job *job)
 {
 	cleanup_close(&job->pid_fd);
 	cleanup_close(&job->result_fd);
+	int close_listener = job->close_listener;
+
 	job_init(job, job->close_fd);
+	job->close_listener = close_listener;
+}
+
+/* A child that has not made its group yet, or died before, is reached by its own number. */
+static void kill_all(pid_t pid)
+{
+	kill(-pid, SIGKILL);
+	kill(pid, SIGKILL);
 }
 
 void job_done(struct job *job)
 {
 	if (job->pid > 0) {
-		kill(job->pid, SIGKILL);
+		kill_all(job->pid);
 		/* A stuck child becomes init's. */
 		waitpid(job->pid, NULL, WNOHANG);
 	}
@@ -44,6 +54,7 @@ static void run_child(struct job *job, pid_t parent, int result_fd,
 {
 	sigset_t none;
 
+	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
@@ -53,6 +64,8 @@ static void run_child(struct job *job, pid_t parent, int result_fd,
 	signal(SIGINT, SIG_DFL);
 	if (job->close_fd >= 0)
 		close(job->close_fd);
+	if (job->close_listener >= 0)
+		close(job->close_listener);
 	struct job_result result = run(argument);
 
 	_exit(write(result_fd, &result, sizeof(result)) == sizeof(result) ? 0 : 1);
@@ -92,7 +105,7 @@ void job_kill(struct job *job, uint64_t now_ms)
 {
 	if (job->pid == 0 || job->killed)
 		return;
-	kill(job->pid, SIGKILL);
+	kill_all(job->pid);
 	job->killed = true;
 	job->killed_ms = now_ms;
 }

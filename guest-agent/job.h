@@ -32,7 +32,8 @@ struct job {
 	pid_t pid;     /* 0: none */
 	int pid_fd;    /* owned; readable when the child ends; -1 where the kernel has none */
 	int result_fd; /* owned */
-	int close_fd;  /* borrowed; the child closes it, so that it does not hold the port; -1 */
+	/* Borrowed; the child closes them, so that it does not hold the port; -1. */
+	int close_fd, close_listener;
 	uint64_t deadline_ms, killed_ms;
 	bool killed;
 };
@@ -41,7 +42,8 @@ void job_init(struct job *job, int close_fd);
 /* Kills what runs and does not wait for what does not die. */
 void job_done(struct job *job);
 
-/* Runs run(argument) in a child until deadline_ms. 0, -EBUSY with one running, -errno. */
+/* Runs run(argument) in a child until deadline_ms; what that child starts is in its process group and ends with it when
+ * it is killed. 0, -EBUSY with one running, -errno. */
 int job_start(struct job *job, struct job_result (*run)(void *argument), void *argument,
 	      uint64_t deadline_ms);
 

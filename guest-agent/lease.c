@@ -130,18 +130,69 @@ uint64_t lease_book_expire(struct lease_book *book, uint64_t now_ms)
 
 		if (now_ms >= lease->expires_ms)
 			lease->ending = true;
-		if (!lease->ending && lease->expires_ms < next)
-			next = lease->expires_ms;
+		uint64_t at_ms = lease->ending ? lease->retry_ms : lease->expires_ms;
+
+		/* One that is due is being undone, or waits for what runs: no matter of time. */
+		if ((!lease->ending || at_ms > now_ms) && at_ms < next)
+			next = at_ms;
 	}
 	return next;
 }
 
-struct lease *lease_book_ending(struct lease_book *book)
+struct lease *lease_book_ending(struct lease_book *book, uint64_t now_ms)
 {
 	for (size_t i = 0; i < book->count; i++)
-		if (book->leases[i].ending)
+		if (book->leases[i].ending && now_ms >= book->leases[i].retry_ms)
 			return &book->leases[i];
 	return NULL;
+}
+
+void lease_book_retry(struct lease_book *book, struct lease *lease, uint64_t now_ms)
+{
+	uint64_t wait_ms = LEASE_RETRY_MS;
+
+	for (unsigned i = 0; i < lease->tries && wait_ms < LEASE_RETRY_MOST_MS; i++)
+		wait_ms *= 2;
+	lease->retry_ms =
+		now_ms + (wait_ms < LEASE_RETRY_MOST_MS ? wait_ms : LEASE_RETRY_MOST_MS);
+	lease->tries++;
+	for (size_t i = 0; i < book->count; i++) {
+		struct lease *other = &book->leases[i];
+
+		if (other == lease || !other->tries)
+			continue;
+		for (size_t j = 0; j < lease->entries.count; j++)
+			if (lease_entries_add(&other->entries, &lease->entries.items[j]) < 0)
+				return; /* each stays where it is */
+		other->retry_ms = lease->retry_ms;
+		lease_book_remove(book, lease);
+		return;
+	}
+}
+
+static bool is_setting(enum lease_kind kind)
+{
+	return kind == LEASE_AUTO_ONLINE || kind == LEASE_ZONE_POLICY || kind == LEASE_MOVABLE_RATIO ||
+	       kind == LEASE_UNPLUG_ONLINE;
+}
+
+/* Leases stand in the order in which they were begun. */
+void lease_book_hand_over(struct lease_book *book, struct lease *lease)
+{
+	for (size_t i = 0; i < lease->entries.count;) {
+		const struct lease_entry *entry = &lease->entries.items[i];
+		struct lease_entry *later = NULL;
+
+		for (struct lease *other = lease + 1;
+		     is_setting(entry->kind) && !later && other < book->leases + book->count; other++)
+			later = lease_entries_find(&other->entries, entry->kind, entry->node_id, entry->key);
+		if (!later) {
+			i++;
+			continue;
+		}
+		later->old = entry->old;
+		lease_entries_remove(&lease->entries, &lease->entries.items[i]);
+	}
 }
 
 static void print_entry(FILE *file, const struct lease_entry *entry)
@@ -168,6 +219,20 @@ static void print_entry(FILE *file, const struct lease_entry *entry)
 		return;
 	case LEASE_UNPLUG_ONLINE:
 		fprintf(file, "unplug_online %" PRIu64 "\n", entry->old);
+		return;
+	case LEASE_ROOM:
+		fprintf(file, "room %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", entry->key, entry->old,
+			entry->took);
+		return;
+	case LEASE_SURPLUS:
+		fprintf(file, "surplus %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", entry->key, entry->old,
+			entry->took);
+		return;
+	case LEASE_HOOKS:
+		fprintf(file, "hooks %" PRIu64 " %" PRIu64 "\n", entry->old, entry->took);
+		return;
+	case LEASE_HOOK_RANGE:
+		fprintf(file, "hook_range %" PRIu64 " %" PRIu64 "\n", entry->key, entry->old);
 		return;
 	case LEASE_KIND_COUNT:
 		return;
@@ -313,6 +378,21 @@ static bool parse_entry(char *const words[WORDS_MAX], size_t count, struct lease
 		entry->kind = LEASE_BLOCK;
 		return count == 3 && parse_number(words[1], &entry->key) &&
 		       parse_word(words[2], memory_zone_from_name, &entry->old);
+	}
+	if (strcmp(words[0], "room") == 0 || strcmp(words[0], "surplus") == 0) {
+		entry->kind = words[0][0] == 'r' ? LEASE_ROOM : LEASE_SURPLUS;
+		return count == 4 && parse_number(words[1], &entry->key) && entry->key > 0 &&
+		       parse_number(words[2], &entry->old) && parse_number(words[3], &entry->took);
+	}
+	if (strcmp(words[0], "hook_range") == 0) {
+		entry->kind = LEASE_HOOK_RANGE;
+		return count == 3 && parse_number(words[1], &entry->key) &&
+		       parse_number(words[2], &entry->old);
+	}
+	if (strcmp(words[0], "hooks") == 0) {
+		entry->kind = LEASE_HOOKS;
+		return count == 3 && parse_number(words[1], &entry->old) &&
+		       parse_number(words[2], &entry->took) && entry->took <= 1;
 	}
 	if (count != 2)
 		return false;

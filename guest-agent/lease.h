@@ -14,6 +14,10 @@
  *   zone_policy WORD
  *   movable_ratio OLD
  *   unplug_online OLD
+ *   room PAGE_BYTES OLD GROWN            a pool is to be as large as before again
+ *   surplus PAGE_BYTES OLD ADDED         surplus pages that became the pool's own, until they are free
+ *   hooks BYTES KEPT                     those after it are still to run
+ *   hook_range START BYTES
  *   end
  *
  * A file of another boot is void: a reboot has undone everything.
@@ -29,6 +33,10 @@
 struct failure;
 
 #define LEASE_BOOT_ID_BYTES 16
+/* The first try to undo what could not be undone, and the longest time between two: what refuses now
+ * may do so for hours, and costs a write. */
+#define LEASE_RETRY_MS	    5000
+#define LEASE_RETRY_MOST_MS 300000
 /* All blocks of a TiB in 128 MiB blocks, and then some. */
 #define LEASE_ENTRIES_MAX 16384
 
@@ -39,6 +47,11 @@ enum lease_kind {
 	LEASE_ZONE_POLICY,   /* old: enum message_zone_policy */
 	LEASE_MOVABLE_RATIO, /* old */
 	LEASE_UNPLUG_ONLINE, /* old: 0 or 1 */
+	LEASE_ROOM,	     /* key: page size, old: pages of all nodes before, took: by which it has grown */
+	LEASE_SURPLUS,	     /* key: page size, old: pages before, took: surplus that became the pool's own */
+	LEASE_HOOKS,	     /* hooks were run before; old: bytes that they were told of, took: 1 where the
+				shrink was kept */
+	LEASE_HOOK_RANGE,    /* key: start, old: bytes of a range that they were told of */
 	LEASE_KIND_COUNT
 };
 
@@ -57,7 +70,9 @@ struct lease_entries {
 struct lease {
 	uint64_t id;
 	uint64_t expires_ms;
-	bool ending; /* to be undone as soon as nothing else runs */
+	bool ending; /* to be undone as soon as nothing else runs, but not before retry_ms */
+	uint64_t retry_ms;
+	unsigned tries; /* that left something undone */
 	struct lease_entries entries;
 };
 
@@ -88,9 +103,19 @@ struct lease *lease_book_find(struct lease_book *book, uint64_t id);
 struct lease *lease_book_open(struct lease_book *book, uint64_t id, uint32_t lease_ms,
 			      uint64_t now_ms);
 void lease_book_remove(struct lease_book *book, struct lease *lease);
-/* Marks what has run out; the time of the next end, or UINT64_MAX. */
+/* Marks what has run out; the time of the next end, or of the next try to end one, or UINT64_MAX. */
 uint64_t lease_book_expire(struct lease_book *book, uint64_t now_ms);
-struct lease *lease_book_ending(struct lease_book *book);
+/* One that is to be undone now, or NULL. */
+struct lease *lease_book_ending(struct lease_book *book, uint64_t now_ms);
+/* What is left of an ending lease could not be undone: once more later, each time after longer. All
+ * such leftovers are one lease, so that they do not keep others from being taken. */
+void lease_book_retry(struct lease_book *book, struct lease *lease, uint64_t now_ms);
+
+/*
+ * Before a lease is undone: a setting that a later lease has changed too is put back when that one ends, to what it was
+ * before both.
+ */
+void lease_book_hand_over(struct lease_book *book, struct lease *lease);
 
 /* Adds; where the same thing was changed before, its older value stays and what was taken adds up.
  */

@@ -83,20 +83,43 @@ static int parse_arguments(int argc, char **argv, struct arguments *arguments)
 	}
 }
 
+/* What a reload needs. */
+struct origin {
+	const struct arguments *arguments;
+	const struct sysroot *sysroot;
+	int signals;
+};
+
 /* Signals are read from a descriptor, so that they do not interrupt a lease being written. */
-static int open_signals(void)
+static int open_signals(int first, int second)
 {
 	sigset_t signals;
 
-	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, first);
+	sigaddset(&signals, second);
 	if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
 		return -errno;
 	int fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 
 	return fd < 0 ? -errno : fd;
+}
+
+/* A configuration that cannot be used leaves the one before. */
+static void reload(void *user, struct agent_config *config)
+{
+	const struct origin *origin = user;
+	struct signalfd_siginfo signals[4];
+	struct failure failure;
+	char text[1024];
+
+	/* However many came, it is read once. */
+	while (read(origin->signals, signals, sizeof(signals)) > 0)
+		;
+	if (agent_config_reread(config, origin->sysroot, origin->arguments->config, &failure) < 0)
+		fprintf(stderr, "ballast-agent: not read anew: %s\n", failure_format(&failure, text, sizeof(text)));
+	else
+		fprintf(stderr, "ballast-agent: the configuration has been read anew\n");
 }
 
 static int prepare(const struct arguments *arguments, const struct sysroot *sysroot,
@@ -120,11 +143,11 @@ static int prepare(const struct arguments *arguments, const struct sysroot *sysr
 					   "cannot use as root");
 		strcpy(options->config.lease_directory, directory);
 	}
-	options->stop_fd = open_signals();
-	if (options->stop_fd < 0)
-		return failure_set(failure, options->stop_fd, "ballast-agent",
-				   "cannot read signals");
-	return 0;
+	signal(SIGPIPE, SIG_IGN);
+	options->stop_fd = open_signals(SIGTERM, SIGINT);
+	options->reload_fd = open_signals(SIGHUP, SIGHUP);
+	error = options->stop_fd < 0 ? options->stop_fd : options->reload_fd;
+	return error < 0 ? failure_set(failure, error, "ballast-agent", "cannot read signals") : 0;
 }
 
 static int fail(const struct failure *failure)
@@ -138,7 +161,8 @@ static int fail(const struct failure *failure)
 int main(int argc, char **argv)
 {
 	struct arguments arguments = {.sysroot = "/", .config = AGENT_CONFIG_FILE};
-	struct agent_options options = {.adopt_fd = -1, .stop_fd = -1};
+	struct agent_options options = {.adopt_fd = -1, .stop_fd = -1, .reload_fd = -1};
+	struct origin origin = {.arguments = &arguments};
 	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
 	struct agent *agent = NULL;
 	struct failure failure;
@@ -152,8 +176,13 @@ int main(int argc, char **argv)
 		failure_set(&failure, status, arguments.sysroot, "cannot open");
 		return fail(&failure);
 	}
-	if (prepare(&arguments, sysroot, &options, &failure) < 0 ||
-	    agent_new(sysroot, &options, &agent, &failure) < 0)
+	origin.sysroot = sysroot;
+	options.reload = reload;
+	options.user = &origin;
+	if (prepare(&arguments, sysroot, &options, &failure) < 0)
+		return fail(&failure);
+	origin.signals = options.reload_fd;
+	if (agent_new(sysroot, &options, &agent, &failure) < 0)
 		return fail(&failure);
 	while (agent_turn(agent, -1))
 		;

@@ -6,17 +6,20 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
+#include <linux/vm_sockets.h>
 #include "cleanup.h"
+#include "session.h"
 #include "sysroot.h"
 
 void port_init(struct port *port, const struct sysroot *sysroot, const char *path)
 {
-	*port = (struct port){.sysroot = sysroot, .fd = -1};
+	*port = (struct port){.sysroot = sysroot, .fd = -1, .watch = -1, .listener = -1};
 	snprintf(port->path, sizeof(port->path), "%s", path);
 }
 
@@ -27,10 +30,24 @@ void port_adopt(struct port *port, int fd)
 	port->state = PORT_PRESENT;
 }
 
+void port_adopt_listener(struct port *port, int listener)
+{
+	port->listener = listener;
+	snprintf(port->path, sizeof(port->path), PORT_VSOCK);
+}
+
+int port_poll_fd(const struct port *port)
+{
+	if (port->state == PORT_PRESENT)
+		return port->fd;
+	return port->state == PORT_ABSENT ? port->watch : port->listener;
+}
+
 static void close_port(struct port *port, uint64_t now_ms)
 {
 	cleanup_close(&port->fd);
-	port->fd = -1;
+	cleanup_close(&port->watch);
+	port->fd = port->watch = -1;
 	port->state = PORT_CLOSED;
 	port->retry_at_ms = now_ms + PORT_RETRY_MS;
 }
@@ -38,6 +55,8 @@ static void close_port(struct port *port, uint64_t now_ms)
 void port_done(struct port *port)
 {
 	close_port(port, 0);
+	cleanup_close(&port->listener);
+	port->listener = -1;
 }
 
 /* udev makes the link; without udev the names in sysfs tell which /dev/vportNpM it is. */
@@ -91,11 +110,56 @@ static void make_raw(int fd)
 	}
 }
 
+static int listen_vsock(void)
+{
+	struct sockaddr_vm address = {
+		.svm_family = AF_VSOCK, .svm_cid = VMADDR_CID_ANY, .svm_port = SESSION_VSOCK_PORT};
+	CLEANUP_CLOSE int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* No process of this guest, and on the host none without rights. */
+static bool is_host(const struct sockaddr_storage *peer)
+{
+	const struct sockaddr_vm *address = (const struct sockaddr_vm *)peer;
+
+	return peer->ss_family != AF_VSOCK || (address->svm_cid == VMADDR_CID_HOST &&
+					       address->svm_port <= SESSION_VSOCK_HOST_PORT_MAX);
+}
+
+/* The host that has come; -EAGAIN: nobody. */
+static int accept_host(struct port *port)
+{
+	if (port->listener < 0)
+		port->listener = listen_vsock();
+	if (port->listener < 0)
+		return port->listener;
+	for (;;) {
+		struct sockaddr_storage peer = {0};
+		socklen_t size = sizeof(peer);
+		int fd = accept4(port->listener, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && errno != EINTR && errno != ECONNABORTED)
+			return -errno;
+		if (fd >= 0 && is_host(&peer))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 static int open_port(struct port *port)
 {
 	struct stat status;
 
-	port->is_stream = false;
+	port->is_stream = strcmp(port->path, PORT_VSOCK) == 0;
+	if (port->is_stream)
+		return accept_host(port);
 	if (!port->path[0])
 		return open_by_name(port->sysroot);
 	if (stat(port->path, &status) < 0)
@@ -112,25 +176,50 @@ static int open_port(struct port *port)
 	return fd;
 }
 
+/* True: something has happened to the port since. */
+static bool has_news(const struct port *port)
+{
+	struct epoll_event event;
+
+	return port->watch >= 0 && epoll_wait(port->watch, &event, 1, 0) > 0;
+}
+
+/* Before the look: what comes after that is news. Without a watch the clock has to do. */
+static void begin_watch(struct port *port)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+	CLEANUP_CLOSE int watch = port->watch < 0 ? epoll_create1(EPOLL_CLOEXEC) : -1;
+
+	if (watch >= 0 && epoll_ctl(watch, EPOLL_CTL_ADD, port->fd, &event) == 0)
+		port->watch = TAKE_FD(watch);
+	(void)has_news(port);
+}
+
 void port_tick(struct port *port, uint64_t now_ms)
 {
-	if (port->state == PORT_PRESENT || now_ms < port->retry_at_ms)
+	if (port->state == PORT_PRESENT ||
+	    (now_ms < port->retry_at_ms && port->listener < 0 && !has_news(port)))
 		return;
 	port->retry_at_ms = now_ms + PORT_RETRY_MS;
 	if (port->state == PORT_CLOSED) {
 		int fd = open_port(port);
 
+		if (fd < 0 && port->listener >= 0)
+			port->retry_at_ms = UINT64_MAX;
 		if (fd < 0)
 			return;
 		port->fd = fd;
 		port->state = PORT_ABSENT;
 	}
+	begin_watch(port);
 	struct pollfd look = {.fd = port->fd, .events = POLLIN | POLLOUT};
 
 	if (poll(&look, 1, 0) >= 0 && !(look.revents & POLLHUP))
 		port->state = PORT_PRESENT;
 	else if (look.revents & POLLERR)
 		close_port(port, now_ms);
+	else if (port->watch >= 0)
+		port->retry_at_ms = now_ms + PORT_ABSENT_MS;
 }
 
 static int64_t lose_host(struct port *port, uint64_t now_ms)

@@ -17,9 +17,12 @@ struct sysroot;
 /*
  * A virtio port whose host side is closed reads 0, refuses writes with EAGAIN and polls as hung up
  * for ever (drivers/char/virtio_console.c port_fops_read, wait_port_writable, port_fops_poll). That
- * is no end of file: the port is looked at again by the clock, never by poll.
+ * is no end of file. When the host comes or goes the port's waiters are woken (handle_control_message):
+ * that an edge-triggered epoll tells, and is silent in between where poll is not.
  */
 #define PORT_RETRY_MS 1000
+/* For what is no virtio port, and wakes nobody. */
+#define PORT_ABSENT_MS 60000
 
 enum port_state {
 	PORT_CLOSED, /* no descriptor: no such port yet, or its peer is gone */
@@ -27,11 +30,16 @@ enum port_state {
 	PORT_PRESENT,
 };
 
+/* In place of a path: listens for the host at SESSION_VSOCK_PORT. */
+#define PORT_VSOCK "vsock"
+
 struct port {
 	const struct sysroot *sysroot; /* borrowed */
 	char path[PORT_PATH_SIZE];     /* as configured; empty: look for PORT_NAME */
 	enum port_state state;
 	int fd;		/* owned; -1 */
+	int watch;	/* owned; -1: an epoll that tells when the host comes */
+	int listener;	/* owned; -1: by vsock, and there is nothing to be done by the clock */
 	bool is_stream; /* a read of 0 bytes is the end: to be opened anew */
 	uint64_t retry_at_ms;
 };
@@ -39,7 +47,11 @@ struct port {
 void port_init(struct port *port, const struct sysroot *sysroot, const char *path);
 /* Takes over a connected descriptor, for tests. */
 void port_adopt(struct port *port, int fd);
+/* Takes over a listening one, for tests. */
+void port_adopt_listener(struct port *port, int listener);
 void port_done(struct port *port);
+/* Readable when the host has said something, or has come; -1: the clock will tell. */
+int port_poll_fd(const struct port *port);
 
 /* Opens the port, or looks whether a host has come, if it is time. */
 void port_tick(struct port *port, uint64_t now_ms);

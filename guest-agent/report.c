@@ -5,7 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "agent_config.h"
+#include "block_census.h"
 #include "cleanup.h"
 #include "hugepages.h"
 #include "lease.h"
@@ -233,6 +235,9 @@ int report_read(const struct sysroot *sysroot, const struct agent_config *config
 	if (policy.udev_onlines)
 		ret_report->flags |= MESSAGE_REPORT_UDEV_ONLINES;
 	ret_report->leases = (uint16_t)book->count;
+	ret_report->word_flags = config->veto & AGENT_CONFIG_VETO_SHRINK ? MESSAGE_WORD_VETO : 0;
+	ret_report->floor_bytes = config->memory_floor_bytes;
+	ret_report->limit_bytes = config->shrink_limit_bytes;
 	read_zones(sysroot, ret_report);
 	read_pools(sysroot, config, book, ret_report);
 	read_regions(sysroot, ret_report);
@@ -254,17 +259,35 @@ static enum message_block_state block_state(enum memory_block_state state)
 	return MESSAGE_BLOCK_STATE_UNKNOWN;
 }
 
+/* What the kernel does not show stays 0: all of it then looks movable. */
+static void read_holders(const struct sysroot *sysroot, struct message_block *block)
+{
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct block_census census;
+
+	if (block->state != MESSAGE_BLOCK_STATE_ONLINE ||
+	    block_census_read(sysroot, block->start, block->size_bytes, &census) < 0)
+		return;
+	block->free_bytes = census.empty * page_bytes;
+	block->huge_free_bytes = census.huge_free * page_bytes;
+	block->huge_used_bytes = census.huge_used * page_bytes;
+	if (block->zone != MESSAGE_ZONE_MOVABLE)
+		block->kernel_bytes = census.held * page_bytes;
+}
+
 int report_read_blocks(const struct sysroot *sysroot, const struct message_blocks *request,
 		       struct message_blocks_reply *ret_blocks)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
 	struct zones_regions regions = {0};
-	uint16_t most = request->max_count && request->max_count < LIMIT_BLOCKS ? request->max_count
-										: LIMIT_BLOCKS;
+	bool holders = request->flags & MESSAGE_BLOCKS_HOLDERS;
+	uint16_t most = holders ? REPORT_HOLDERS_MAX : LIMIT_BLOCKS;
 	int error = memory_block_list_read(sysroot, &list);
 
 	if (error < 0)
 		return error;
+	if (request->max_count && request->max_count < most)
+		most = request->max_count;
 	if (zones_read_regions(sysroot, &regions) < 0)
 		regions.count = 0;
 	memset(ret_blocks, 0, sizeof(*ret_blocks));
@@ -291,6 +314,8 @@ int report_read_blocks(const struct sysroot *sysroot, const struct message_block
 			.flags = block->removable == MEMORY_BLOCK_REMOVABLE_NO
 					 ? 0
 					 : MESSAGE_BLOCK_REMOVABLE};
+		if (holders)
+			read_holders(sysroot, &ret_blocks->blocks[ret_blocks->block_count - 1]);
 	}
 	return 0;
 }

@@ -16,7 +16,11 @@ struct sysroot;
 int report_read(const struct sysroot *sysroot, const struct agent_config *config,
 		const struct lease_book *book, struct message_report_reply *ret_report);
 
-/* One page of blocks from request->first_block on. */
+/*
+ * One page of blocks from request->first_block on; where it is asked what is in them no more than
+ * REPORT_HOLDERS_MAX, because each costs some milliseconds, in which the agent hears nothing.
+ */
+#define REPORT_HOLDERS_MAX 8
 int report_read_blocks(const struct sysroot *sysroot, const struct message_blocks *request,
 		       struct message_blocks_reply *ret_blocks);
 

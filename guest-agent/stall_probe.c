@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "clock.h"
 #include "sysroot.h"
 
 /*
@@ -47,10 +48,7 @@ static size_t page_bytes(void)
 
 static uint64_t read_now(void *user)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return monotonic_ns();
 }
 
 static void sleep_until(void *user, uint64_t when_ns)

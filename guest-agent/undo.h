@@ -27,4 +27,8 @@ struct job_result undo_run(const struct sysroot *sysroot, const struct lease_ent
 int undo_review(const struct sysroot *sysroot, const struct lease_entries *entries,
 		struct lease_entries *taken, uint64_t *ret_gained, uint64_t *ret_short);
 
+/* Whether the entry is undone, as the kernel says now, or there is nothing left to be undone: a block
+ * that is gone, pages of a pool, which undo_review() has told. */
+bool undo_is_done(const struct sysroot *sysroot, const struct lease_entry *entry);
+
 #endif

@@ -18,7 +18,7 @@ struct fake_agent {
 	int listener, fd;
 	struct event *acceptable, *readable; /* owned */
 	struct session_guest session;
-	uint64_t instance;
+	uint64_t instance, features;
 	unsigned connections;
 	bool mute;
 	uint8_t input[SESSION_INPUT_BYTES], output[SESSION_OUTPUT_BYTES];
@@ -26,7 +26,7 @@ struct fake_agent {
 
 static void start_session(struct fake_agent *agent)
 {
-	struct session_guest_identity identity = {.features = MESSAGE_FEATURE_ALL,
+	struct session_guest_identity identity = {.features = agent->features,
 						  .block_bytes = 128u << 20,
 						  .instance = ++agent->instance,
 						  .page_bytes = 4096,
@@ -102,6 +102,7 @@ struct fake_agent *fake_agent_new(struct event_base *base, const char *path,
 	strcpy(agent->path, path);
 	strcpy(address.sun_path, path);
 	unlink(path);
+	agent->features = MESSAGE_FEATURE_ALL;
 	start_session(agent);
 	agent->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	assert(agent->listener >= 0);
@@ -165,6 +166,21 @@ void fake_agent_restart(struct fake_agent *agent)
 	/* An agent without a session asks to be greeted. */
 	assert(session_guest_heartbeat(&agent->session, &heartbeat) == 0);
 	flush(agent);
+}
+
+void fake_agent_ask(struct fake_agent *agent, uint64_t wanted_bytes)
+{
+	struct message_heartbeat heartbeat = {
+		.boot_id = {1}, .instance = agent->instance, .wanted_bytes = wanted_bytes};
+
+	assert(session_guest_heartbeat(&agent->session, &heartbeat) == 0);
+	flush(agent);
+}
+
+void fake_agent_set_features(struct fake_agent *agent, uint64_t features)
+{
+	agent->features = features;
+	start_session(agent);
 }
 
 void fake_agent_set_mute(struct fake_agent *agent, bool mute)

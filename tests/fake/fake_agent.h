@@ -31,6 +31,10 @@ void fake_agent_reply_result(struct fake_agent *agent, uint64_t epoch, uint32_t 
 void fake_agent_hang_up(struct fake_agent *agent);
 /* The agent's program starts anew, on the same connection. */
 void fake_agent_restart(struct fake_agent *agent);
+/* A heartbeat that asks for so much memory. */
+void fake_agent_ask(struct fake_agent *agent, uint64_t wanted_bytes);
+/* MESSAGE_FEATURE_*, all at first; before the first connection. */
+void fake_agent_set_features(struct fake_agent *agent, uint64_t features);
 /* Does not answer anything while true, not even a HELLO. */
 void fake_agent_set_mute(struct fake_agent *agent, bool mute);
 /* How many were taken: the far end may not be reading. */

@@ -149,7 +149,7 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 {
 	const char *nodes = live ? domain->nodes : domain->stored_nodes;
 	char *text = NULL, numatune[128] = "", device[512] = "", channel[512] = "", tune[256] = "",
-	     allowed[64] = "";
+	     allowed[64] = "", policy[256] = "";
 
 	if (nodes[0])
 		snprintf(numatune, sizeof(numatune),
@@ -178,8 +178,12 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 			 domain->pins[0] ? "'/>" : "",
 			 domain->emulator[0] ? "<emulatorpin cpuset='" : "", domain->emulator,
 			 domain->emulator[0] ? "'/>" : "");
+	if (domain->policy[0])
+		snprintf(policy, sizeof(policy),
+			 "<metadata><b:policy xmlns:b='urn:ballast:memory:1' %s/></metadata>",
+			 domain->policy);
 	if (asprintf(&text,
-		     "<domain type='kvm'%s><name>%s</name><uuid>%s</uuid>"
+		     "<domain type='kvm'%s><name>%s</name><uuid>%s</uuid>%s"
 		     "<maxMemory slots='4' unit='MiB'>8192</maxMemory><memory "
 		     "unit='MiB'>%llu</memory>"
 		     "<currentMemory "
@@ -188,7 +192,7 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 		     "<devices><controller type='virtio-serial' index='0'/>%s%s<memballoon "
 		     "model='virtio'/>"
 		     "</devices></domain>",
-		     live ? " id='1'" : "", domain->name, domain->uuid,
+		     live ? " id='1'" : "", domain->name, domain->uuid, policy,
 		     (unsigned long long)(domain->base_mib +
 					  (domain->has_device ? domain->size_mib : 0)),
 		     (unsigned long long)domain->balloon_mib, allowed, domain->iothreads, tune, numatune,

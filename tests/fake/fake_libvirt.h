@@ -27,6 +27,7 @@ struct fake_domain {
 	char pins[32], emulator[32]; /* of vCPU 0, and of the emulator; empty: none */
 	unsigned iothreads;	     /* none of them pinned */
 	char vcpu_cpus[32];	     /* of <vcpu cpuset>; empty: none */
+	char policy[128];	     /* attributes of ours in its metadata; empty: none */
 };
 
 extern const struct libvirt_ops fake_libvirt_ops;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "agent_config.h"
@@ -16,6 +17,7 @@
 #include "unit.h"
 
 #define MIB (UINT64_C(1) << 20)
+#define RUNGS (MESSAGE_EVACUATE_HUGE_PAGES | MESSAGE_EVACUATE_COMPACT | MESSAGE_EVACUATE_OFFLINE)
 
 static struct fake_guest guest;
 static struct agent_config config;
@@ -35,7 +37,7 @@ static void start(void)
 	CHECK_INT(evacuate_init(&evacuate, guest.sysroot, &config, &book, -1), 0);
 	now = 1000;
 	request = (struct message_evacuate){.lease = {.id = 7, .lease_ms = 60000},
-					    .flags = MESSAGE_EVACUATE_ALL,
+					    .flags = RUNGS,
 					    .deadline_ms = 100000,
 					    .block_deadline_ms = 5000};
 }
@@ -57,8 +59,10 @@ static const struct message_evacuate_reply *run(void)
 			break;
 		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
 
-		if (poll(&child, 1, 300) == 0)
+		if (poll(&child, 1, 20) == 0 && guest.state->hangs) {
+			guest.state->hangs = false;
 			now = evacuate_deadline(&evacuate, now);
+		}
 	}
 	CHECK_INT(evacuate.stage, EVACUATE_STAGE_DONE);
 	return &evacuate.reply.evacuate_reply;
@@ -117,6 +121,26 @@ static void test_all_rungs(void)
 	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
 	CHECK_INT(fake_guest_pool(&guest), 100);
 	CHECK_INT(book.taken.count, 0);
+	stop();
+}
+
+/* So many bytes of a device: its range says where, and the driver may go on with the rest. */
+static void test_bytes_within_a_range(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){33 * FAKE_GUEST_BLOCK_BYTES, 2 * FAKE_GUEST_BLOCK_BYTES};
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->offlined_bytes, FAKE_GUEST_BLOCK_BYTES);
+	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	CHECK_TRUE(strstr(guest.state->log, "unplug_online=0\n") != NULL);
+	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "unplug_online") == NULL);
+	undo_all();
 	stop();
 }
 
@@ -198,6 +222,7 @@ static void test_blocks_that_do_not_go(void)
 	guest.state->scripts[36] = FAKE_GUEST_VANISHES;
 	guest.state->scripts[35] = FAKE_GUEST_TAKEN_AFTERWARDS;
 	guest.state->scripts[34] = FAKE_GUEST_BUSY_ONCE;
+	guest.state->scripts[33] = FAKE_GUEST_PINNED;
 	const struct message_evacuate_reply *reply = run();
 
 	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
@@ -210,11 +235,12 @@ static void test_blocks_that_do_not_go(void)
 	CHECK_INT(outcome(reply, 36)->reason, MESSAGE_REASON_GONE);
 	CHECK_INT(outcome(reply, 35)->reason, MESSAGE_REASON_GONE);
 	CHECK_INT(outcome(reply, 34)->reason, MESSAGE_REASON_OFFLINED);
-	CHECK_INT(outcome(reply, 33)->reason, MESSAGE_REASON_OFFLINED);
-	CHECK_INT(reply->offlined_bytes, 5 * 128 * MIB);
-	CHECK_STR(reply->text, "5 of 8 blocks are offline");
+	CHECK_INT(outcome(reply, 33)->reason, MESSAGE_REASON_PINNED);
+	CHECK_INT(outcome(reply, 32)->reason, MESSAGE_REASON_OFFLINED);
+	CHECK_INT(reply->offlined_bytes, 4 * 128 * MIB);
+	CHECK_STR(reply->text, "4 of 8 blocks are offline");
 	/* Only what the agent took offline and is still there is to be undone. */
-	CHECK_INT(lease_book_find(&book, 7)->entries.count, 3);
+	CHECK_INT(lease_book_find(&book, 7)->entries.count, 2);
 	undo_all();
 	CHECK_STR(fake_guest_block_state(&guest, 34), "online");
 	CHECK_STR(fake_guest_block_state(&guest, 35), "");
@@ -235,6 +261,138 @@ static void test_overall_deadline(void)
 	CHECK_INT(outcome(reply, 32)->reason, MESSAGE_REASON_TIMED_OUT);
 	CHECK_INT(guest.state->tries[32], 0);
 	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "Y");
+	stop();
+}
+
+static void test_hooks_come_first(void)
+{
+	start();
+	config.hooks = true;
+	fake_guest_add_hook(&guest, "10-a",
+			    "cat ../../../sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages > ../log; "
+			    "cat ../../../run/ballast-agent/leases >> ../log; echo not now; exit 1");
+	request.flags = MESSAGE_EVACUATE_HOOKS | MESSAGE_EVACUATE_HUGE_PAGES;
+	request.target_bytes = 64 * MIB;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){FAKE_GUEST_BLOCK_BYTES, MIB};
+	const struct message_evacuate_reply *reply = run();
+
+	/* It failed, and the rungs after it are climbed all the same. */
+	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
+	CHECK_STR(reply->text, "hook 10-a: exit status 1: not now");
+	CHECK_INT(reply->rung_count, 2);
+	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_HOOKS);
+	CHECK_INT(reply->rungs[0].reason, MESSAGE_REASON_HOOK_FAILED);
+	CHECK_INT(reply->rungs[1].gained_bytes, 200 * MIB);
+	/* It ran before anything was changed, and after it had been written down. */
+	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
+		  "100\nballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\nhooks 67108864 0\nhook_range 134217728 1048576\nend");
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	stop();
+}
+
+static void test_make_room(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 30, 10, 0, 0);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	guest.state->pool_most = 36;
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	run();
+	CHECK_INT(fake_guest_pool(&guest), 20);
+	evacuate_clear(&evacuate);
+	request.flags = MESSAGE_EVACUATE_MAKE_ROOM;
+	const struct message_evacuate_reply *reply = run();
+
+	/* For 4 of 20 there is none. */
+	CHECK_INT(reply->code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_MAKE_ROOM);
+	CHECK_INT(reply->rungs[0].gained_bytes, 32 * MIB);
+	CHECK_INT(reply->rungs[0].reason, MESSAGE_REASON_NO_MEMORY);
+	CHECK_INT(reply->pool_count, 1);
+	CHECK_INT(reply->pools[0].stayed_pages, 4);
+	CHECK_INT(reply->pools[0].reason, MESSAGE_REASON_HUGE_PAGES_IN_USE);
+	CHECK_INT(reply->block_count, 0);
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\npool 0 2097152 30 10\nroom 2097152 20 16\nend");
+	evacuate_clear(&evacuate);
+	/* It is not given away as free. */
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	reply = run();
+	CHECK_INT(reply->rungs[0].gained_bytes, 0);
+	CHECK_INT(fake_guest_pool(&guest), 36);
+	/* Those in use have moved there, and the block has gone offline with the 10 that they left. */
+	fake_guest_set_pool(&guest, 26, 6, 0, 0);
+	guest.state->pool_most = 1000;
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 30);
+	stop();
+}
+
+/* Kept, too, the pool is as large as it was when the rung before had taken its part. */
+static void test_room_of_a_kept_shrink(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 20, 0, 0, 0);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	request.flags = MESSAGE_EVACUATE_MAKE_ROOM;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(fake_guest_pool(&guest), 40);
+	/* More than went: some came to lie in the block, and went with it, too. */
+	fake_guest_set_pool(&guest, 18, 0, 0, 0);
+	guest.state->pool_most = 18;
+	struct lease *lease = lease_book_find(&book, 7);
+
+	undo_prepare(guest.sysroot, &lease->entries);
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	undo_review(guest.sysroot, &lease->entries, &book.taken, NULL, NULL);
+	/* There is no memory for them now: they are owed. */
+	CHECK_INT(book.taken.count, 1);
+	CHECK_INT(book.taken.items[0].took, 2);
+	CHECK_INT(book.taken.items[0].node_id, -1);
+	stop();
+}
+
+static void test_reclaim(void)
+{
+	start();
+	fake_guest_add_reclaim(&guest, 64 << 10);
+	request.flags = MESSAGE_EVACUATE_RECLAIM;
+	request.target_bytes = 8 * MIB;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->rung_count, 1);
+	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_RECLAIM);
+	CHECK_INT(reply->rungs[0].gained_bytes, 8 * MIB);
+	CHECK_INT(reply->rungs[0].reason, MESSAGE_REASON_UNKNOWN);
+	evacuate_clear(&evacuate);
+	/* Nothing was changed that would have to be put back. */
+	CHECK_INT(lease_book_find(&book, 7)->entries.count, 0);
+	config.veto = AGENT_CONFIG_VETO_RECLAIM;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_PREPARE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_VETOED);
+	config.veto = 0;
+	request.target_bytes = 0;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_PREPARE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	stop();
+}
+
+static void test_hooks_are_off(void)
+{
+	start();
+	fake_guest_add_hook(&guest, "10-a", "echo a > ../log");
+	request.flags = MESSAGE_EVACUATE_HOOKS;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_PREPARE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_VETOED);
+	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"), "");
 	stop();
 }
 
@@ -270,6 +428,112 @@ static void test_cancel(void)
 	stop();
 }
 
+/* Steps until it rests, and returns for how long. */
+static uint64_t rests_for(void)
+{
+	for (int i = 0; i < 100; i++) {
+		evacuate_step(&evacuate, now);
+		if (evacuate.rest_until_ms)
+			break;
+		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
+
+		poll(&child, 1, 1000);
+		/* So long has it worked. */
+		now += 100;
+	}
+	CHECK_TRUE(evacuate.rest_until_ms > now);
+	return evacuate.rest_until_ms - now;
+}
+
+/* A fifth of the time: after each block the guest is left alone four times as long. */
+static void test_share_of_the_time(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){38 * FAKE_GUEST_BLOCK_BYTES, 2 * FAKE_GUEST_BLOCK_BYTES};
+	request.work_percent = 20;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_OK);
+	CHECK_INT(rests_for(), 400);
+	/* Not woken before it is over, and nothing runs. */
+	CHECK_INT(evacuate_deadline(&evacuate, now), now + 400);
+	now += 399;
+	CHECK_INT(evacuate_step(&evacuate, now), EVACUATE_STEP_NOTHING);
+	CHECK_TRUE(job_is_idle(&evacuate.job));
+	now += 1;
+	CHECK_INT(evacuate_step(&evacuate, now), EVACUATE_STEP_PROGRESS);
+	CHECK_TRUE(!job_is_idle(&evacuate.job));
+	CHECK_INT(evacuate.rest_until_ms, 0);
+	CHECK_INT(rests_for(), 400);
+	/* A cancel is heard in the middle of a rest. */
+	evacuate_cancel(&evacuate, now);
+	CHECK_INT(evacuate_deadline(&evacuate, now), now);
+	CHECK_INT(evacuate_step(&evacuate, now), EVACUATE_STEP_FINISHED);
+	CHECK_INT(evacuate.reply.evacuate_reply.code, MESSAGE_RESULT_CANCELLED);
+	CHECK_INT(evacuate.reply.evacuate_reply.offlined_bytes, 2 * FAKE_GUEST_BLOCK_BYTES);
+	stop();
+}
+
+/* The kernel gives up the free ones that lie in a block, whether it then goes or not. */
+static void test_huge_pages_go_with_their_block(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 100, 100, 0, 0);
+	guest.state->free_inside[39] = 20;
+	guest.state->free_inside[38] = 7;
+	guest.state->free_inside[37] = 3;
+	guest.state->scripts[38] = FAKE_GUEST_BUSY;
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.target_bytes = 256 * MIB;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(fake_guest_pool(&guest), 70);
+	/* Before the blocks, for an undo begins at the end. */
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\npool 0 2097152 100 30\nblock 39 Movable\nblock 37 Movable\nend");
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_INT(book.taken.count, 0);
+	evacuate_clear(&evacuate);
+	/* After the rung that takes what is free the rest is owed as well; who had the room was owed none. */
+	guest.state->free_inside[36] = 12;
+	config.floors[0] = (struct agent_config_floor){2 * MIB, 40};
+	config.floor_count = 1;
+	request.flags |= MESSAGE_EVACUATE_HUGE_PAGES;
+	request.target_bytes = 512 * MIB;
+	run();
+	CHECK_INT(fake_guest_pool(&guest), 28);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "pool 0 2097152 100 72\n") != NULL);
+	stop();
+}
+
+static void test_huge_pages_that_go_with_room(void)
+{
+	start();
+	/* 20 in use in block 39, for which the pool grows by as many; then the block takes them along, and 6 more. */
+	fake_guest_set_pool(&guest, 40, 20, 20, 0);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	request.flags = MESSAGE_EVACUATE_MAKE_ROOM;
+	run();
+	evacuate_clear(&evacuate);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "room 2097152 40 20\n") != NULL);
+	fake_guest_set_pool(&guest, 60, 40, 0, 0);
+	guest.state->free_inside[39] = 26;
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+	run();
+	CHECK_INT(fake_guest_pool(&guest), 34);
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\npool 0 2097152 40 6\nblock 39 Movable\nend");
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 40);
+	stop();
+}
+
 static void test_huge_pages_that_stay(void)
 {
 	start();
@@ -291,6 +555,140 @@ static void test_huge_pages_that_stay(void)
 	CHECK_INT(reply->pools[0].stayed_pages, 50);
 	CHECK_INT(reply->pools[1].reason, MESSAGE_REASON_HUGE_PAGES_FLOOR);
 	CHECK_INT(reply->pools[1].stayed_pages, 20);
+	stop();
+}
+
+static uint64_t surplus(void)
+{
+	return strtoull(fake_guest_read(&guest, "/sys/kernel/mm/hugepages/hugepages-2048kB/surplus_hugepages"), NULL, 10);
+}
+
+/* As many free pages as there are surplus ones go without being owed. */
+static void test_surplus_goes_first(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 100, 50, 10, 20);
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->rungs[0].gained_bytes, 80 * MIB);
+	CHECK_INT(reply->pools[0].stayed_pages, 60);
+	CHECK_INT(fake_guest_pool(&guest), 60);
+	CHECK_INT(surplus(), 0);
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\npool 0 2097152 80 20\nend");
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 80);
+	CHECK_INT(surplus(), 0);
+	stop();
+}
+
+/* Surplus in use becomes the pool's own, and ceases to be as it is freed: never by making the pool smaller than what is
+ * in use. */
+static void test_surplus_in_use(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 100, 30, 0, 50);
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->rungs[0].gained_bytes, 60 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 70);
+	CHECK_INT(surplus(), 0);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease 7\nsurplus 2097152 50 20\nend") != NULL);
+	struct lease *lease = lease_book_find(&book, 7);
+
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	CHECK_INT(fake_guest_pool(&guest), 70);
+	CHECK_INT(surplus(), 0);
+	CHECK_TRUE(!undo_is_done(guest.sysroot, &lease->entries.items[0]));
+	/* The next shrink has it from there. */
+	lease->ending = true;
+	evacuate_clear(&evacuate);
+	request.lease.id = 8;
+	fake_guest_set_pool(&guest, 70, 5, 0, 0);
+	run();
+	CHECK_INT(lease_book_find(&book, 7)->entries.count, 0);
+	lease_book_remove(&book, lease_book_find(&book, 7));
+	lease = lease_book_find(&book, 8);
+	CHECK_INT(fake_guest_pool(&guest), 65);
+	CHECK_INT(lease->entries.count, 1);
+	CHECK_INT(lease->entries.items[0].took, 15);
+	/* Freed bit by bit. */
+	fake_guest_set_pool(&guest, 65, 5, 0, 0);
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	CHECK_INT(fake_guest_pool(&guest), 60);
+	fake_guest_set_pool(&guest, 60, 40, 8, 0);
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	CHECK_INT(fake_guest_pool(&guest), 50);
+	CHECK_INT(surplus(), 0);
+	CHECK_TRUE(undo_is_done(guest.sysroot, &lease->entries.items[0]));
+	/* What the owner has set since is his. */
+	fake_guest_set_pool(&guest, 200, 200, 0, 0);
+	CHECK_INT(undo_run(guest.sysroot, &lease->entries).outcome, 0);
+	CHECK_INT(fake_guest_pool(&guest), 200);
+	CHECK_TRUE(undo_is_done(guest.sysroot, &lease->entries.items[0]));
+	lease_book_remove(&book, lease);
+	stop();
+}
+
+/* Free pages that a floor keeps go with their block: none of them may count as surplus then. */
+static void test_surplus_before_blocks(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 100, 60, 20, 40);
+	guest.state->free_inside[39] = 30;
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){39 * FAKE_GUEST_BLOCK_BYTES, FAKE_GUEST_BLOCK_BYTES};
+	run();
+	CHECK_INT(fake_guest_pool(&guest), 70);
+	CHECK_INT(surplus(), 0);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease 7\nsurplus 2097152 60 10\nunplug_online 1\nblock 39 Movable\n") != NULL);
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 60);
+	CHECK_INT(surplus(), 0);
+	stop();
+}
+
+/* The kernel would make surplus persistent in place of fresh pages. */
+static void test_room_beside_surplus(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 30, 0, 0, 12);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	request.flags = MESSAGE_EVACUATE_MAKE_ROOM;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->rungs[0].gained_bytes, 40 * MIB);
+	CHECK_INT(fake_guest_pool(&guest), 50);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease 7\nsurplus 2097152 18 12\nroom 2097152 30 20\nend") != NULL);
+	/* The application has ended. */
+	fake_guest_set_pool(&guest, 50, 50, 0, 0);
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 18);
+	stop();
+}
+
+/* Between the look and the write an application took 30 of them. */
+static void test_pages_used_meanwhile(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	guest.state->used_meanwhile = 30;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(fake_guest_pool(&guest), 30);
+	CHECK_INT(reply->rungs[0].gained_bytes, 140 * MIB);
+	/* The kernel called them surplus for a moment; they are the pool's again. */
+	CHECK_INT(surplus(), 0);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "pool 0 2097152 100 70\n") != NULL);
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 100);
+	CHECK_INT(surplus(), 0);
 	stop();
 }
 
@@ -317,7 +715,15 @@ static void test_refusals(void)
 	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
 		  MESSAGE_RESULT_INVALID);
 	request.range_count = 0;
+	request.work_percent = 101;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_INVALID);
+	request.work_percent = 0;
 	config.veto = AGENT_CONFIG_VETO_OFFLINE;
+	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
+		  MESSAGE_RESULT_VETOED);
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	config.veto = AGENT_CONFIG_VETO_SHRINK;
 	CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure),
 		  MESSAGE_RESULT_VETOED);
 	CHECK_INT(guest.state->writes, 0);
@@ -339,6 +745,16 @@ static void test_guest_keeps_what_it_needs(void)
 	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_NO_MEMORY);
 	CHECK_INT(guest.state->tries[39], 0);
 	CHECK_INT(lease_book_find(&book, 7)->entries.count, 0);
+	evacuate_clear(&evacuate);
+	/* Room for huge pages in use is theirs. */
+	struct lease_entry room = {
+		.kind = LEASE_ROOM, .node_id = -1, .key = 2 * MIB, .old = 80, .took = 20};
+
+	CHECK_INT(lease_entries_add(&lease_book_find(&book, 7)->entries, &room), 0);
+	request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+	reply = run();
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_OFFLINED);
 	stop();
 }
 
@@ -359,12 +775,26 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"all rungs, and undo", test_all_rungs},
+		{"bytes within a range", test_bytes_within_a_range},
 		{"named ranges", test_named_ranges},
 		{"a part of named ranges", test_a_part_of_named_ranges},
 		{"blocks that do not go", test_blocks_that_do_not_go},
 		{"overall deadline", test_overall_deadline},
+		{"hooks come first", test_hooks_come_first},
+		{"hooks are off", test_hooks_are_off},
+		{"make room", test_make_room},
+		{"room of a kept shrink", test_room_of_a_kept_shrink},
+		{"reclaim", test_reclaim},
 		{"cancel", test_cancel},
+		{"share of the time", test_share_of_the_time},
+		{"huge pages go with their block", test_huge_pages_go_with_their_block},
+		{"huge pages that go with room", test_huge_pages_that_go_with_room},
 		{"huge pages that stay", test_huge_pages_that_stay},
+		{"surplus goes first", test_surplus_goes_first},
+		{"surplus in use", test_surplus_in_use},
+		{"surplus before blocks", test_surplus_before_blocks},
+		{"room beside surplus", test_room_beside_surplus},
+		{"pages used meanwhile", test_pages_used_meanwhile},
 		{"refusals", test_refusals},
 		{"the guest keeps what it needs", test_guest_keeps_what_it_needs},
 		{"nothing is changed that is not written down", test_nothing_without_a_lease_file},

@@ -55,16 +55,57 @@ static void test_floor(void)
 	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
 }
 
-static void test_surplus_is_not_ours(void)
+static void test_surplus_goes_first(void)
 {
-	/* 20 of the 100 are surplus: the kernel counts them in nr_hugepages and drops them when
-	 * they are freed. */
+	/* 20 of the 100 are surplus: the kernel counts them in nr_hugepages. */
 	struct hugepages hugepages = {.count = 1, .pools = {pool(-1, 2 * MIB, 100, 30, 0, 20)}};
 
 	agent_config_init(&config);
 	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 60 * MIB);
+	CHECK_INT(plan.count, 2);
 	CHECK_INT(plan.steps[0].old, 80);
-	CHECK_INT(plan.steps[0].pages, 50);
+	CHECK_INT(plan.steps[0].pages, 100);
+	CHECK_INT(plan.steps[1].old, 100);
+	CHECK_INT(plan.steps[1].pages, 70);
+	/* A floor keeps the pool's own, and of these 5 are above it. */
+	config.floors[0] = (struct agent_config_floor){2 * MIB, 75};
+	config.floor_count = 1;
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 50 * MIB);
+	config.floors[0].pages = 200;
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 40 * MIB);
+	/* Nothing is free: it stays surplus, unless room is to be made. */
+	hugepages.pools[0].free = 0;
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(plan.count, 0);
+	hugepages_plan_surplus(&hugepages, true, &plan);
+	CHECK_INT(plan.count, 0);
+	hugepages_plan_surplus(&hugepages, false, &plan);
+	CHECK_INT(plan.count, 1);
+	/* A pool that is spoilt already is left alone. */
+	hugepages.pools[0] = pool(-1, 2 * MIB, 10, 10, 0, 12);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	hugepages_plan_surplus(&hugepages, false, &plan);
+	CHECK_INT(plan.count, 0);
+}
+
+/* The kernel keeps as many free pages on one node as there are surplus ones in use on another. */
+static void test_surplus_of_another_node(void)
+{
+	struct hugepages hugepages = {.count = 3,
+				      .pools = {
+					      pool(-1, 2 * MIB, 100, 64, 0, 36),
+					      pool(0, 2 * MIB, 64, 64, 0, 0),
+					      pool(1, 2 * MIB, 36, 0, 0, 36),
+				      }};
+
+	agent_config_init(&config);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 128 * MIB);
+	CHECK_INT(plan.count, 2);
+	CHECK_INT(plan.steps[0].node_id, -1);
+	CHECK_INT(plan.steps[0].pages, 100);
+	CHECK_INT(plan.steps[1].node_id, 0);
+	CHECK_INT(plan.steps[1].old, 64);
+	CHECK_INT(plan.steps[1].pages, 0);
 }
 
 static void test_nodes_and_sizes(void)
@@ -92,6 +133,42 @@ static void test_nodes_and_sizes(void)
 	/* Enough small ones: the large stay. */
 	CHECK_INT(hugepages_plan(&hugepages, &config, 60 * MIB, &plan), 60 * MIB);
 	CHECK_INT(plan.count, 2);
+}
+
+/* 30 of node 0 are gone: 20 of them moved to node 1, and 10 went with a block. */
+static void test_what_pools_lose(void)
+{
+	struct hugepages before = {.count = 4,
+				   .pools = {
+					   pool(-1, 2 * MIB, 100, 40, 0, 0),
+					   pool(0, 2 * MIB, 50, 20, 0, 0),
+					   pool(1, 2 * MIB, 50, 20, 0, 0),
+					   pool(-1, GIB, 4, 4, 0, 0),
+				   }};
+	struct hugepages after = {.count = 4,
+				  .pools = {
+					  pool(-1, 2 * MIB, 90, 30, 0, 0),
+					  pool(0, 2 * MIB, 20, 10, 0, 0),
+					  pool(1, 2 * MIB, 70, 20, 0, 0),
+					  pool(-1, GIB, 3, 3, 0, 0),
+				  }};
+	struct hugepages_loss loss = {.begin = before};
+
+	CHECK_TRUE(!hugepages_is_finest(&before, 0) && hugepages_is_finest(&before, 2) &&
+		   hugepages_is_finest(&before, 3));
+	hugepages_loss_add(&loss, &before, &after);
+	CHECK_INT(loss.pages[0], 0);
+	CHECK_INT(loss.pages[1], 10);
+	CHECK_INT(loss.pages[2], 0);
+	CHECK_INT(loss.pages[3], 1);
+	/* Node 1 goes with its last block; what has grown is no loss. */
+	before = after;
+	after = (struct hugepages){.count = 2,
+				   .pools = {pool(-1, 2 * MIB, 25, 15, 0, 0), pool(0, 2 * MIB, 25, 15, 0, 0)}};
+	hugepages_loss_add(&loss, &before, &after);
+	CHECK_INT(loss.pages[1], 10);
+	CHECK_INT(loss.pages[2], 65);
+	CHECK_INT(loss.pages[3], 4);
 }
 
 static void test_undo_is_idempotent_and_bounded(void)
@@ -141,8 +218,10 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"free pages only", test_free_pages_only},
 		{"floor", test_floor},
-		{"surplus is not ours", test_surplus_is_not_ours},
+		{"surplus goes first", test_surplus_goes_first},
+		{"surplus of another node", test_surplus_of_another_node},
 		{"nodes and sizes", test_nodes_and_sizes},
+		{"what pools lose", test_what_pools_lose},
 		{"undo is idempotent and bounded", test_undo_is_idempotent_and_bounded},
 	};
 

@@ -42,6 +42,8 @@ static void test_round_trip(void)
 					    "zone_policy auto-movable\n"
 					    "movable_ratio 301\n"
 					    "unplug_online 1\n"
+					    "room 2097152 80 20\n"
+					    "surplus 2097152 60 40\n"
 					    "lease 2\n"
 					    "end";
 	struct lease_entry entries[] = {
@@ -51,6 +53,8 @@ static void test_round_trip(void)
 		{.kind = LEASE_ZONE_POLICY, .node_id = -1, .old = MESSAGE_ZONE_POLICY_AUTO_MOVABLE},
 		{.kind = LEASE_MOVABLE_RATIO, .node_id = -1, .old = 301},
 		{.kind = LEASE_UNPLUG_ONLINE, .node_id = -1, .old = 1},
+		{.kind = LEASE_ROOM, .node_id = -1, .key = 2 << 20, .old = 80, .took = 20},
+		{.kind = LEASE_SURPLUS, .node_id = -1, .key = 2 << 20, .old = 60, .took = 40},
 	};
 	struct lease_entry taken = {
 		.kind = LEASE_POOL, .node_id = 1, .key = 2 << 20, .old = 700, .took = 500};
@@ -67,9 +71,9 @@ static void test_round_trip(void)
 	CHECK_INT(lease_book_load(&book, NULL), 0);
 	CHECK_INT(book.count, 2);
 	CHECK_INT(book.taken.count, 1);
-	lease = lease_book_ending(&book);
+	lease = lease_book_ending(&book, 2000);
 	CHECK_TRUE(lease && lease->id == UINT64_MAX);
-	CHECK_INT(lease->entries.count, 6);
+	CHECK_INT(lease->entries.count, 8);
 	CHECK_INT(lease->entries.items[0].took, 1);
 	CHECK_INT(lease_book_save(&book, NULL), 0);
 	CHECK_STR(fake_guest_leases(&guest), expected);
@@ -181,18 +185,48 @@ static void test_limits_and_expiry(void)
 		CHECK_TRUE(lease_book_open(&book, id, (uint32_t)id * 100, 1000) != NULL);
 	CHECK_TRUE(lease_book_open(&book, 99, 100, 1000) == NULL);
 	CHECK_INT(lease_book_expire(&book, 1000), 1100);
-	CHECK_TRUE(lease_book_ending(&book) == NULL);
+	CHECK_TRUE(lease_book_ending(&book, 2000) == NULL);
 	CHECK_INT(lease_book_expire(&book, 1250), 1300);
-	CHECK_INT(lease_book_ending(&book)->id, 1);
+	CHECK_INT(lease_book_ending(&book, 2000)->id, 1);
 	/* One that ends is not held on to. */
 	CHECK_TRUE(lease_book_open(&book, 2, 100, 1250) == NULL);
 	lease_book_remove(&book, lease_book_find(&book, 1));
-	CHECK_INT(lease_book_ending(&book)->id, 2);
+	CHECK_INT(lease_book_ending(&book, 2000)->id, 2);
 	lease_book_remove(&book, lease_book_find(&book, 2));
-	CHECK_TRUE(lease_book_ending(&book) == NULL);
+	CHECK_TRUE(lease_book_ending(&book, 2000) == NULL);
 	/* Renewed. */
 	CHECK_TRUE(lease_book_open(&book, 3, 10000, 1250) != NULL);
 	CHECK_INT(lease_book_expire(&book, 1350), 1400);
+	stop();
+}
+
+static void test_leftovers_are_one_lease(void)
+{
+	struct lease_entry block = {.kind = LEASE_BLOCK, .node_id = -1, .key = 39};
+
+	start();
+	for (uint64_t id = 1; id <= 2; id++) {
+		struct lease *lease = lease_book_open(&book, id, 100, 1000);
+
+		block.key += id;
+		CHECK_INT(lease_entries_add(&lease->entries, &block), 0);
+		lease->ending = true;
+		lease_book_retry(&book, lease, 1000);
+	}
+	CHECK_INT(book.count, 1);
+	CHECK_INT(book.leases[0].entries.count, 2);
+	CHECK_TRUE(lease_book_ending(&book, 1000 + LEASE_RETRY_MS - 1) == NULL);
+	CHECK_INT(lease_book_expire(&book, 1000), 1000 + LEASE_RETRY_MS);
+	CHECK_INT(lease_book_ending(&book, 1000 + LEASE_RETRY_MS)->id, 1);
+	/* After longer each time, but not for ever. */
+	uint64_t now = 1000, before = LEASE_RETRY_MS;
+
+	for (int i = 0; i < 20; i++) {
+		lease_book_retry(&book, &book.leases[0], now);
+		CHECK_TRUE(book.leases[0].retry_ms - now >= before);
+		before = book.leases[0].retry_ms - now;
+	}
+	CHECK_INT(before, LEASE_RETRY_MOST_MS);
 	stop();
 }
 
@@ -205,6 +239,7 @@ int main(void)
 		{"every cut of a file", test_every_cut},
 		{"the older value wins", test_older_value_wins},
 		{"limits and expiry", test_limits_and_expiry},
+		{"leftovers are one lease", test_leftovers_are_one_lease},
 	};
 
 	return unit_main("lease", cases, sizeof(cases) / sizeof(cases[0]));

@@ -63,6 +63,15 @@ static void test_kernel_without_features(void)
 	CHECK_INT(report.unplug_online, MESSAGE_SWITCH_UNKNOWN);
 	CHECK_INT(report.pressure.some_avg10_x100, MESSAGE_PRESSURE_NONE);
 	CHECK_INT(report.region_count, 0);
+	CHECK_INT(report.word_flags, 0);
+	CHECK_INT(report.floor_bytes, 0);
+	config.veto = AGENT_CONFIG_VETO_SHRINK;
+	config.memory_floor_bytes = 3;
+	config.shrink_limit_bytes = 4;
+	CHECK_INT(report_read(guest.sysroot, &config, &book, &report), 0);
+	CHECK_INT(report.word_flags, MESSAGE_WORD_VETO);
+	CHECK_INT(report.floor_bytes, 3);
+	CHECK_INT(report.limit_bytes, 4);
 	zones_read_policy(guest.sysroot, &policy);
 	CHECK_INT(zones_plan_policy(&policy,
 				    &(struct message_set_online_policy){
@@ -136,8 +145,86 @@ static void test_census(void)
 	CHECK_INT(census.huge_used, 1);
 	CHECK_INT(census.kernel, 2);
 	CHECK_INT(census.writeback, 1);
+	/* All of one piece, with kernel memory in it. */
+	CHECK_INT(census.held, 8);
+	CHECK_INT(block_census_read(guest.sysroot, 0, 4 * page, &census), 0);
+	CHECK_INT(census.held, 0);
+	CHECK_INT(block_census_read(guest.sysroot, 5 * page, 2 * page, &census), 0);
+	CHECK_INT(census.held, 0);
 	/* The range ends behind what the kernel shows. */
 	CHECK_INT(block_census_read(guest.sysroot, 4 * page, 8 * page, &census), -ENOENT);
+	fake_guest_stop(&guest);
+}
+
+static void test_pieces(void)
+{
+	enum { PIECE = 512, PIECES = 5 };
+	static uint64_t flags[PIECE * PIECES];
+	struct block_census census;
+	char path[128];
+
+	if (sysconf(_SC_PAGESIZE) * PIECE != BLOCK_CENSUS_PIECE_BYTES) {
+		printf("skipped: written for pages of 4 KiB\n");
+		return;
+	}
+	for (size_t i = 0; i < PIECE * PIECES; i++)
+		flags[i] = 1 << 10;
+	/* A page cache page of four whose tails say nothing; a kernel's page of four; one of no kind; a huge page. */
+	flags[0] = (1 << 15) | (1 << 5);
+	flags[1] = flags[2] = flags[3] = 1 << 16;
+	flags[PIECE] = (1 << 15) | (1 << 7);
+	flags[PIECE + 1] = flags[PIECE + 2] = flags[PIECE + 3] = 1 << 16;
+	flags[3 * PIECE - 1] = 0;
+	for (size_t i = 3 * PIECE; i < 4 * PIECE; i++)
+		flags[i] = i == 3 * PIECE ? (1 << 15) | (1 << 17) : (1 << 16) | (1 << 17);
+	fake_guest_start(&guest);
+	snprintf(path, sizeof(path), "%s/proc/kpageflags", guest.root);
+	FILE *file = fopen(path, "we");
+
+	fwrite(flags, sizeof(flags), 1, file);
+	fclose(file);
+	CHECK_INT(block_census_read(guest.sysroot, 0, PIECES * BLOCK_CENSUS_PIECE_BYTES, &census), 0);
+	CHECK_INT(census.held, 2 * PIECE);
+	fake_guest_stop(&guest);
+}
+
+static void test_holders(void)
+{
+	enum { BLOCK_PAGES = 32768, HUGE = 512 };
+	static uint64_t flags[BLOCK_PAGES];
+	struct message_blocks request = {.flags = MESSAGE_BLOCKS_HOLDERS, .end_block = MESSAGE_BLOCK_END};
+	static struct message_blocks_reply reply;
+	char path[128];
+
+	if (sysconf(_SC_PAGESIZE) != 4096) {
+		printf("skipped: written for pages of 4 KiB\n");
+		return;
+	}
+	for (size_t i = 0; i < BLOCK_PAGES; i++)
+		flags[i] = i < HUGE ? (1 << 17) | (1 << 11) : i < 3 * HUGE ? 1 << 17 : 1 << 10;
+	/* Of no kind; in the movable zone that holds nothing. */
+	flags[BLOCK_PAGES - 1] = 0;
+	fake_guest_start(&guest);
+	snprintf(path, sizeof(path), "%s/proc/kpageflags", guest.root);
+	FILE *file = fopen(path, "we");
+
+	fseeko(file, 39 * (off_t)sizeof(flags), SEEK_SET);
+	fwrite(flags, sizeof(flags), 1, file);
+	fclose(file);
+	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(reply.block_count, REPORT_HOLDERS_MAX);
+	request.first_block = 39;
+	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(reply.block_count, 1);
+	CHECK_INT(reply.next_block, MESSAGE_BLOCK_END);
+	CHECK_INT(reply.blocks[0].huge_used_bytes, 2 << 20);
+	CHECK_INT(reply.blocks[0].huge_free_bytes, 4 << 20);
+	CHECK_INT(reply.blocks[0].free_bytes, (128 - 6) * (UINT64_C(1) << 20) - 4096);
+	CHECK_INT(reply.blocks[0].kernel_bytes, 0);
+	/* Without being asked it does not look. */
+	request.flags = 0;
+	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(reply.blocks[0].free_bytes, 0);
 	fake_guest_stop(&guest);
 }
 
@@ -148,6 +235,8 @@ int main(void)
 		{"a kernel without features", test_kernel_without_features},
 		{"boot ids", test_boot_ids},
 		{"a udev rule that onlines", test_udev_rule},
+		{"pieces that kernel memory holds", test_pieces},
+		{"what is in each block", test_holders},
 		{"census of a block", test_census},
 	};
 
