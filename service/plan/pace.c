@@ -62,6 +62,8 @@
 #define CREW_GAIN	     1.15
 /* Less than that of the best rate: no more has to be seen of several. */
 #define CREW_BAD	     0.6
+/* The same of first calls: part of each is a wait, which does not get shorter with them. */
+#define CREW_FIRST_BAD	     0.45
 #define CREW_REST	     2
 /* After that many, twice as many, ... trials of the best number another one is tried again. */
 #define CREW_REST_LONG	     20
@@ -284,7 +286,7 @@ static unsigned crew_neighbour(struct pace_crew *crew)
 static void rest_in_vain(struct pace_crew *crew)
 {
 	crew->vain_rate = crew->best_rate;
-	crew->rest = CREW_REST_LONG << crew->failed;
+	crew->rest = crew->best > 1 ? CREW_REST_SEVERAL : CREW_REST_LONG << crew->failed;
 	crew->failed += crew->failed < CREW_REST_DOUBLED;
 }
 
@@ -302,12 +304,14 @@ static void end_best_trial(struct pace_crew *crew, double rate)
 	if (fell || rose)
 		crew->upwards = fell;
 	crew->allowed = crew_neighbour(crew);
+	crew->is_first = crew->allowed > crew->best;
 }
 
 static void end_crew_trial(struct pace_crew *crew, double rate)
 {
 	bool is_less = crew->allowed < crew->best;
 
+	crew->is_first = false;
 	if (crew->allowed == crew->best) {
 		end_best_trial(crew, rate);
 		return;
@@ -326,8 +330,6 @@ static void end_crew_trial(struct pace_crew *crew, double rate)
 		crew->rest = CREW_REST_SEVERAL;
 	} else {
 		rest_in_vain(crew);
-		if (crew->best > 1)
-			crew->rest = CREW_REST_SEVERAL;
 	}
 	crew->allowed = crew->best;
 }
@@ -345,9 +347,16 @@ static bool is_judged(const struct pace_crew *crew, uint64_t took_us)
 	       (crew->allowed > 1 && (double)bytes < CREW_BAD * crew->best_rate * (double)took_us);
 }
 
+/* One call of each was seen: true where there is no need to see more. */
+static bool is_bad_at_first(const struct pace_crew *crew, uint64_t took_us)
+{
+	return (double)crew->bytes < CREW_FIRST_BAD * crew->best_rate * (double)took_us;
+}
+
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes)
 {
 	struct pace_crew crew = *last;
+	uint64_t took_us;
 	unsigned allowed;
 
 	if (crew.most <= 1)
@@ -362,10 +371,17 @@ struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, u
 	}
 	crew.bytes += moved_bytes;
 	crew.calls++;
-	if (!is_judged(&crew, now_us - crew.began_us))
+	took_us = now_us - crew.began_us;
+	if (crew.is_first ? crew.calls < crew.allowed : !is_judged(&crew, took_us))
 		return crew;
 	allowed = crew.allowed;
-	end_crew_trial(&crew, (double)crew.bytes / (double)(now_us - crew.began_us));
+	if (crew.is_first && !is_bad_at_first(&crew, took_us)) {
+		crew.is_first = false;
+		begin_crew_trial(&crew, now_us);
+		crew.stale = allowed - 1;
+		return crew;
+	}
+	end_crew_trial(&crew, (double)crew.bytes / (double)took_us);
 	begin_crew_trial(&crew, now_us);
 	if (crew.allowed != allowed)
 		crew.stale = allowed - 1;

@@ -65,6 +65,9 @@ struct pace_ease {
 struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
 				uint64_t now_us);
 
+/* What part of its usual calls a thread does at first where one more is tried. */
+#define PACE_FIRST_PART 4
+
 /* How many of a mover's threads are in the kernel at once. Zeroed to begin, but for `most`. */
 struct pace_crew {
 	unsigned most;	  /* threads that there are */
@@ -76,6 +79,7 @@ struct pace_crew {
 	uint64_t began_us, bytes;
 	unsigned calls;
 	unsigned stale;	 /* calls that are still on their way from before it */
+	bool is_first;	 /* it is at its first calls, of PACE_FIRST_PART each */
 	unsigned rest;	 /* trials before another number is tried */
 	unsigned failed; /* trials of other numbers in a row that were no better */
 	bool upwards;
@@ -85,7 +89,8 @@ struct pace_crew {
  * After each call of any of them: now_us, and the bytes that it moved. One begins; one more is tried, and one less, the
  * more rarely the more often in vain. A further one stays only where all together are clearly faster for it: else it would
  * only be in the guest's way. Pages that a guest uses and others lie in stretches, and among the former a second thread may
- * cost more than half of the rate: so one less is tried as soon as the rate falls, and one more as soon as it rises.
+ * cost more than half of the rate: so one less is tried as soon as the rate falls, and one more as soon as it rises, and
+ * that begins with short calls: no call can be interrupted, and among such pages one may take many times as long as usual.
  */
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes);
 /* What was begun says nothing: there was a pause in it, or another number of them for another reason. */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "block_census.h"
+#include "clock.h"
 #include "job_context.h"
 #include "kernel_log.h"
 #include "memory_block.h"
@@ -166,9 +167,7 @@ static void explain_busy(struct block_work *block, struct kernel_log *log, const
 	} else if (page.is_unmovable) {
 		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own",
 		      how, page.pfn);
-	} else if (page.has_counts && page.references > page.mappings + 2) {
-		/* A page has a reference for each mapping, one of the page cache and one of whoever
-		 * isolated it. */
+	} else if (kernel_log_page_is_pinned(&page)) {
 		stays(block, REMAINDER_PINNED,
 		      "%s: page %#" PRIx64 " has %d references and %d mappings", how, page.pfn,
 		      page.references, page.mappings);
@@ -194,7 +193,7 @@ static void offline_one(struct job_context *context, struct block_work *block,
 
 	/* The whole job's deadline may come before the block's. */
 	if (context->control->deadline_ms) {
-		uint64_t now = worker_control_now_ms();
+		uint64_t now = monotonic_ms();
 		uint64_t left = context->control->deadline_ms > now
 					? context->control->deadline_ms - now
 					: 1;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include "clock.h"
 #include "dimm.h"
 #include "job_context.h"
 #include "memory_block.h"
@@ -51,7 +52,7 @@ static bool is_gone(const struct job_context *context, const struct dimm *dimm)
 static bool wait_more(struct job_context *context, uint64_t *until)
 {
 	bool is_cancelled = context->stop == WORKER_CONTROL_CANCELLED;
-	uint64_t now = worker_control_now_ms();
+	uint64_t now = monotonic_ms();
 
 	if (now >= *until)
 		return false;
@@ -68,7 +69,7 @@ static bool wait_more(struct job_context *context, uint64_t *until)
 
 static void wait_gone(struct job_context *context, const struct dimm *dimm, const char *object)
 {
-	uint64_t until = worker_control_now_ms() + WAIT_MS;
+	uint64_t until = monotonic_ms() + WAIT_MS;
 
 	while (!is_gone(context, dimm)) {
 		if (!wait_more(context, &until)) {

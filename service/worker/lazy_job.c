@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "clock.h"
 #include "guest_view.h"
 #include "job_context.h"
 #include "lazy_job_priv.h"
@@ -90,10 +91,7 @@ struct lazy_work {
 
 static uint64_t cpu_us(void)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+	return clock_us(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Counts what is to leave, by whether it can follow, and where each range's pages are to go. */
@@ -274,9 +272,9 @@ static int watch(struct lazy_work *work, enum lazy_verdict *ret_verdict)
 	int rc;
 
 	while ((verdict = lazy_watch_look(&work->watch, work->left_bytes,
-					  worker_control_now_ms())) == LAZY_VERDICT_GO) {
+					  monotonic_ms())) == LAZY_VERDICT_GO) {
 		if (!job_context_wait(context, lazy_watch_pause_us(&work->watch, work->survey_us,
-								   worker_control_now_ms())))
+								   monotonic_ms())))
 			return -ECANCELED;
 		if (!guest_view_is_same(&work->view, context))
 			return -ESRCH;
@@ -285,7 +283,7 @@ static int watch(struct lazy_work *work, enum lazy_verdict *ret_verdict)
 			rc = count(work);
 		if (rc)
 			return rc;
-		tell_progress(work, worker_control_now_ms());
+		tell_progress(work, monotonic_ms());
 	}
 	*ret_verdict = verdict;
 	return 0;
@@ -300,7 +298,7 @@ static void tell_end(struct lazy_work *work, enum lazy_verdict verdict)
 		[LAZY_VERDICT_STILL] = "nothing has followed for 90 s",
 	};
 	struct job_context *context = work->context;
-	uint64_t ms = worker_control_now_ms() - work->watch.began_ms;
+	uint64_t ms = monotonic_ms() - work->watch.began_ms;
 	char done[SIZE_TEXT_SIZE], all[SIZE_TEXT_SIZE];
 
 	size_text_format(context->result->bytes_done, done);
@@ -349,7 +347,7 @@ static void run(struct lazy_work *work)
 		rc = count(work);
 	}
 	lazy_watch_begin(&work->watch, all > work->behind_bytes ? all - work->behind_bytes : 0,
-			 context->job->step.timeout_ms, worker_control_now_ms());
+			 context->job->step.timeout_ms, monotonic_ms());
 	if (!rc)
 		rc = watch(work, &verdict);
 	is_back = put_back(work);

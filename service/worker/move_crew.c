@@ -15,8 +15,8 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include "backing_window.h"
+#include "clock.h"
 #include "guest_view.h"
 #include "job_context.h"
 #include "move_gate.h"
@@ -363,7 +363,7 @@ static int watch(struct move_crew *crew)
 {
 	const struct job_context *context = crew->options.context;
 	const struct process_identity *identity = &crew->options.view->identity;
-	uint64_t now = worker_control_now_ms(), took;
+	uint64_t now = monotonic_ms(), took;
 	int rc;
 
 	if (now < crew->watch_at_ms)
@@ -371,7 +371,7 @@ static int watch(struct move_crew *crew)
 	rc = process_identity_check(context->sysroot, identity);
 	if (!rc)
 		rc = guest_view_check_userfaultfd(crew->options.view, context->sysroot);
-	took = worker_control_now_ms() - now;
+	took = monotonic_ms() - now;
 	crew->watch_at_ms = now + (took * WATCH_SHARE > WATCH_MS ? took * WATCH_SHARE : WATCH_MS);
 	return rc;
 }
@@ -389,7 +389,7 @@ static void tell(struct move_crew *crew)
 static void listen(struct move_crew *crew, uint32_t limit_ms)
 {
 	struct job_context *context = crew->options.context;
-	uint64_t until = limit_ms ? worker_control_now_ms() + limit_ms : 0;
+	uint64_t until = limit_ms ? monotonic_ms() + limit_ms : 0;
 
 	while (atomic_load(&crew->running) > 0) {
 		enum worker_control_state state;
@@ -401,7 +401,7 @@ static void listen(struct move_crew *crew, uint32_t limit_ms)
 
 			poll(&ready, 1, LISTEN_US / 1000);
 			state = WORKER_CONTROL_GO;
-			if (worker_control_now_ms() >= until)
+			if (monotonic_ms() >= until)
 				move_gate_shut(crew->gate, -ETIME);
 		} else {
 			state = worker_control_listen(context->control, crew->ended_fd, LISTEN_US);

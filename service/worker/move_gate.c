@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
+#include "clock.h"
 #include "snapshot.h"
 #include "step.h"
 #include "worker_control.h"
@@ -32,14 +33,6 @@ struct move_gate {
 	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
 	uint64_t compacted_at_us[SNAPSHOT_NODES_MAX];
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 int move_gate_new(struct worker_control *control, const struct step *step, struct move_gate **ret_gate)
 {
@@ -85,7 +78,7 @@ void move_gate_hear(struct move_gate *gate)
 		memset(gate->paid_until_us, 0, sizeof(gate->paid_until_us));
 	}
 	/* What the guest felt is one measurement: it counts once. */
-	gate->ease = pace_ease_next(&gate->ease, gate->stall_us, control->guest_pause_us, now_us());
+	gate->ease = pace_ease_next(&gate->ease, gate->stall_us, control->guest_pause_us, monotonic_us());
 	control->guest_pause_us = 0;
 	if (gate->is_paused || gate->ease.level)
 		pace_crew_forget(&gate->crew);
@@ -110,6 +103,12 @@ int move_gate_error(struct move_gate *gate)
 void move_gate_reopen(struct move_gate *gate)
 {
 	gate->error = 0;
+}
+
+/* What ends the work, if anything does. The lock is held. */
+static int error_of(const struct move_gate *gate)
+{
+	return gate->error ? gate->error : gate->control->is_cancelled ? -ECANCELED : 0;
 }
 
 /* Until that time, or a change. The lock is held. */
@@ -138,8 +137,8 @@ int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_
 	int error;
 
 	pthread_mutex_lock(&gate->lock);
-	while (!(error = gate->error) && !gate->control->is_cancelled) {
-		uint64_t now = now_us();
+	while (!error_of(gate)) {
+		uint64_t now = monotonic_us();
 
 		if (gate->is_paused || is_full(gate)) {
 			pthread_cond_wait(&gate->changed, &gate->lock);
@@ -154,8 +153,7 @@ int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_
 			break;
 		wait_until(gate, until);
 	}
-	if (!error && gate->control->is_cancelled)
-		error = -ECANCELED;
+	error = error_of(gate);
 	gate->inside += !error;
 	pthread_mutex_unlock(&gate->lock);
 	return error;
@@ -167,7 +165,7 @@ void move_gate_leave(struct move_gate *gate, int source, int destination, uint64
 	gate->moved_bytes += moved_bytes;
 	gate->inside--;
 	if (!gate->ease.level)
-		gate->crew = pace_crew_next(&gate->crew, now_us(), moved_bytes);
+		gate->crew = pace_crew_next(&gate->crew, monotonic_us(), moved_bytes);
 	pthread_cond_broadcast(&gate->changed);
 	if (moved_bytes < bytes)
 		pace_budget_return(&gate->paid_until_us[source][destination], bytes - moved_bytes, gate->bytes_per_s);
@@ -176,21 +174,15 @@ void move_gate_leave(struct move_gate *gate, int source, int destination, uint64
 
 int move_gate_wait(struct move_gate *gate, uint64_t pause_us)
 {
-	uint64_t until = now_us() + pause_us;
+	uint64_t until = monotonic_us() + pause_us;
 	int error;
 
 	pthread_mutex_lock(&gate->lock);
-	while (!(error = gate->error) && !gate->control->is_cancelled && now_us() < until)
+	while (!error_of(gate) && monotonic_us() < until)
 		wait_until(gate, until);
-	if (!error && gate->control->is_cancelled)
-		error = -ECANCELED;
+	error = error_of(gate);
 	pthread_mutex_unlock(&gate->lock);
 	return error;
-}
-
-static int error_of(const struct move_gate *gate)
-{
-	return gate->error ? gate->error : gate->control->is_cancelled ? -ECANCELED : 0;
 }
 
 int move_gate_look(struct move_gate *gate)
@@ -261,9 +253,19 @@ bool move_gate_is_trying(struct move_gate *gate)
 	return is_trying;
 }
 
+bool move_gate_is_careful(struct move_gate *gate)
+{
+	bool is_careful;
+
+	pthread_mutex_lock(&gate->lock);
+	is_careful = gate->crew.is_first;
+	pthread_mutex_unlock(&gate->lock);
+	return is_careful;
+}
+
 bool move_gate_may_compact(struct move_gate *gate, int node_id)
 {
-	uint64_t now = now_us(), *last = &gate->compacted_at_us[node_id];
+	uint64_t now = monotonic_us(), *last = &gate->compacted_at_us[node_id];
 	bool may;
 
 	pthread_mutex_lock(&gate->lock);

@@ -57,6 +57,8 @@ uint64_t move_gate_bytes_per_s(struct move_gate *gate);
 struct pace_ease move_gate_ease(struct move_gate *gate);
 /* Whether another number of calls at a time is tried just now. */
 bool move_gate_is_trying(struct move_gate *gate);
+/* Whether calls are to be PACE_FIRST_PART of what they are else, because that may be bad. */
+bool move_gate_is_careful(struct move_gate *gate);
 
 /* True for one caller in some seconds: it may ask the kernel to compact that node, which is work for all of it. */
 bool move_gate_may_compact(struct move_gate *gate, int node_id);

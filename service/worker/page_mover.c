@@ -124,8 +124,9 @@ static struct pace *pace_of(struct page_mover *mover, const struct lane *lane)
 	return &mover->paces[class_of(lane->page_bytes)];
 }
 
-/* calls 0: none yet. is_other: see struct pace_input. */
-static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t calls, uint64_t call_ns, bool is_other)
+/* calls 0: none yet, else what they did. is_other: see struct pace_input. */
+static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t bytes, uint64_t calls, uint64_t call_ns,
+		     bool is_other)
 {
 	struct pace *pace = pace_of(mover, lane);
 	struct pace_input input = {
@@ -137,7 +138,7 @@ static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t
 
 	if (calls) {
 		input.call_us = call_ns / 1000 / calls;
-		input.call_bytes = lane->count * lane->page_bytes / calls;
+		input.call_bytes = bytes / calls;
 	}
 	*pace = pace_next(pace, &input);
 }
@@ -200,12 +201,12 @@ static int withhold(struct page_mover *mover, struct lane *lane)
 	return 0;
 }
 
-/* Returns the bytes that moved. */
-static uint64_t book(struct page_mover *mover, const struct lane *lane)
+/* Of the lane's pages from that one on. Returns the bytes that moved. */
+static uint64_t book(struct page_mover *mover, const struct lane *lane, size_t first)
 {
 	uint64_t moved = 0;
 
-	for (size_t i = 0; i < lane->count; i++) {
+	for (size_t i = first; i < lane->count; i++) {
 		mover->tally.bytes[class_of(lane->page_bytes)][lane->outcomes[i]][lane->source] += lane->page_bytes;
 		if (lane->outcomes[i] != PAGE_MOVE_MOVED)
 			continue;
@@ -217,53 +218,65 @@ static uint64_t book(struct page_mover *mover, const struct lane *lane)
 	return moved;
 }
 
-/* Each page has an outcome then. 0, what page_move_run() said, or -ESRCH: the guest is gone. */
-static int call(struct page_mover *mover, struct lane *lane)
+/* Likewise. Each page has an outcome then. 0, what page_move_run() said, or -ESRCH: the guest is gone. */
+static int call(struct page_mover *mover, struct lane *lane, size_t first)
 {
 	int rc = check_guest(mover);
 
-	for (size_t i = 0; rc && i < lane->count; i++)
+	for (size_t i = first; rc && i < lane->count; i++)
 		lane->outcomes[i] = PAGE_MOVE_NOT_TRIED;
 	if (rc)
 		return rc;
-	rc = page_move_run(mover->move, lane->addresses, lane->count, lane->destination, lane->outcomes,
-			   &mover->counts);
+	rc = page_move_run(mover->move, lane->addresses + first, lane->count - first, lane->destination,
+			   lane->outcomes + first, &mover->counts);
 	/* A process that ends meanwhile shows as EINVAL (mm/migrate.c find_mm_struct) or EPERM. */
 	if (rc && process_identity_check(mover->options.sysroot, &mover->options.view->identity) == -ESRCH)
 		return -ESRCH;
 	return rc;
 }
 
-static int run_lane(struct page_mover *mover, struct lane *lane)
+/* One call, of the last pages in the lane; it is shorter by these then. */
+static int run_call(struct page_mover *mover, struct lane *lane)
 {
 	struct move_gate *gate = mover->options.gate;
-	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes;
+	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes, moved;
+	size_t first = 0;
 	bool is_other;
 	int rc;
 
-	rc = withhold(mover, lane);
-	if (rc || !lane->count)
-		return rc;
 	bytes = lane->count * lane->page_bytes;
 	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
 	if (rc)
 		return rc;
 	is_other = move_gate_is_trying(gate);
-	rc = call(mover, lane);
+	if (move_gate_is_careful(gate))
+		first = lane->count - (lane->count + PACE_FIRST_PART - 1) / PACE_FIRST_PART;
+	rc = call(mover, lane, first);
 	is_other |= move_gate_is_trying(gate);
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */
-	for (size_t i = 0; (rc == -EACCES || rc == -EPERM || rc == -ENODEV) && i < lane->count; i++)
+	for (size_t i = first; (rc == -EACCES || rc == -EPERM || rc == -ENODEV) && i < lane->count; i++)
 		if (lane->outcomes[i] == PAGE_MOVE_NOT_TRIED)
 			lane->outcomes[i] =
 				rc == -ENODEV ? PAGE_MOVE_NO_ROOM : PAGE_MOVE_NOT_PERMITTED;
-	move_gate_leave(gate, lane->source, lane->destination, bytes, book(mover, lane));
+	moved = book(mover, lane, first);
+	move_gate_leave(gate, lane->source, lane->destination, bytes, moved);
 	if (rc == -EACCES || rc == -EPERM || rc == -ENODEV)
 		rc = 0;
 	if (mover->counts.calls > calls)
-		set_pace(mover, lane, mover->counts.calls - calls, mover->counts.call_ns - call_ns, is_other);
-	lane->count = 0;
+		set_pace(mover, lane, (lane->count - first) * lane->page_bytes, mover->counts.calls - calls,
+			 mover->counts.call_ns - call_ns, is_other);
+	lane->count = first;
 	return rc ? rc : move_gate_wait(gate, pace_of(mover, lane)->pause_us);
+}
+
+static int run_lane(struct page_mover *mover, struct lane *lane)
+{
+	int rc = withhold(mover, lane);
+
+	while (!rc && lane->count > 0)
+		rc = run_call(mover, lane);
+	return rc;
 }
 
 static struct lane *lane_of(struct page_mover *mover, const struct page_survey_run *run, int node_id)
@@ -300,7 +313,7 @@ int page_mover_add(struct page_mover *mover, const struct page_survey_run *run, 
 	if (!lane)
 		return -ENOMEM;
 	if (!pace_of(mover, lane)->batch_bytes)
-		set_pace(mover, lane, 0, 0, false);
+		set_pace(mover, lane, 0, 0, 0, false);
 	for (uint64_t address = run->start; address < run->end; address += run->page_bytes) {
 		lane->addresses[lane->count++] = address;
 		if (lane->count < LANE_PAGES &&

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include "clock.h"
 #include "guest_view.h"
 #include "job_context.h"
 #include "microvm.h"
@@ -278,7 +279,7 @@ static bool is_whole(struct proof *proof)
 /* Waits until the guest has looked at every page once more. False: it does not get on, or is stopped. */
 static bool wait_pass(struct proof *proof)
 {
-	uint64_t until = worker_control_now_ms() + STUCK_MS, target, last;
+	uint64_t until = monotonic_ms() + STUCK_MS, target, last;
 	struct microvm_stats stats;
 
 	microvm_read_stats(proof->vm, &stats);
@@ -290,9 +291,9 @@ static bool wait_pass(struct proof *proof)
 		if (stats.pages >= target)
 			return true;
 		if (stats.pages != last)
-			until = worker_control_now_ms() + STUCK_MS;
+			until = monotonic_ms() + STUCK_MS;
 		last = stats.pages;
-	} while (worker_control_now_ms() < until && job_context_wait(proof->context, POLL_US));
+	} while (monotonic_ms() < until && job_context_wait(proof->context, POLL_US));
 	return false;
 }
 
@@ -491,9 +492,9 @@ static int try_pair(struct proof *proof)
 
 	if (!wait_pass(proof))
 		return proof->context->stop == WORKER_CONTROL_GO ? -ETIME : -ECANCELED;
-	began = worker_control_now_ms();
+	began = monotonic_ms();
 	rc = prove_pair(proof, &pair);
-	proof->pair_ms = worker_control_now_ms() - began;
+	proof->pair_ms = monotonic_ms() - began;
 	return rc;
 }
 

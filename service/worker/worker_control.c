@@ -10,21 +10,9 @@
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
+#include "clock.h"
 
 #define ALARM_AGAIN_MS 100
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-uint64_t worker_control_now_ms(void)
-{
-	return now_us() / 1000;
-}
 
 void worker_control_init(struct worker_control *control, struct worker_channel *channel)
 {
@@ -34,7 +22,7 @@ void worker_control_init(struct worker_control *control, struct worker_channel *
 
 void worker_control_set_deadline(struct worker_control *control, uint64_t deadline_ms)
 {
-	control->deadline_ms = deadline_ms ? worker_control_now_ms() + deadline_ms : 0;
+	control->deadline_ms = deadline_ms ? monotonic_ms() + deadline_ms : 0;
 }
 
 static void take(struct worker_control *control, const struct worker_message *message)
@@ -97,7 +85,7 @@ enum worker_control_state worker_control_poll(struct worker_control *control)
 
 enum worker_control_state worker_control_wait(struct worker_control *control, uint64_t pause_us)
 {
-	uint64_t until = now_us() + pause_us, deadline = control->deadline_ms * 1000;
+	uint64_t until = monotonic_us() + pause_us, deadline = control->deadline_ms * 1000;
 
 	for (;;) {
 		struct pollfd ready = {.fd = -1, .events = POLLIN};
@@ -108,7 +96,7 @@ enum worker_control_state worker_control_wait(struct worker_control *control, ui
 			listen_once(control);
 			ready.fd = worker_channel_fd(control->channel);
 		}
-		now = now_us();
+		now = monotonic_us();
 		if (control->is_cancelled)
 			return WORKER_CONTROL_CANCELLED;
 		if (deadline && now >= deadline)
@@ -126,7 +114,7 @@ enum worker_control_state worker_control_wait(struct worker_control *control, ui
 
 enum worker_control_state worker_control_listen(struct worker_control *control, int wake_fd, uint64_t wait_us)
 {
-	uint64_t deadline = control->deadline_ms * 1000, now = now_us();
+	uint64_t deadline = control->deadline_ms * 1000, now = monotonic_us();
 	struct pollfd ready[] = {
 		{.fd = control->channel ? worker_channel_fd(control->channel) : -1, .events = POLLIN},
 		{.fd = wake_fd, .events = POLLIN},
@@ -143,13 +131,13 @@ enum worker_control_state worker_control_listen(struct worker_control *control, 
 		listen_once(control);
 	if (control->is_cancelled)
 		return WORKER_CONTROL_CANCELLED;
-	return deadline && now_us() >= deadline ? WORKER_CONTROL_DEADLINE : WORKER_CONTROL_GO;
+	return deadline && monotonic_us() >= deadline ? WORKER_CONTROL_DEADLINE : WORKER_CONTROL_GO;
 }
 
 void worker_control_progress(struct worker_control *control, uint64_t done_bytes,
 			     uint64_t total_bytes, const char *detail, ...)
 {
-	uint64_t now = worker_control_now_ms();
+	uint64_t now = monotonic_ms();
 	struct worker_message *message;
 	va_list arguments;
 

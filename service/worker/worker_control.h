@@ -34,7 +34,6 @@ struct worker_control {
 	uint64_t progress_at_ms;
 };
 
-uint64_t worker_control_now_ms(void);
 
 void worker_control_init(struct worker_control *control, struct worker_channel *channel);
 /* From now on; 0: none. */

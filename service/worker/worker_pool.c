@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "cgroup_memory.h"
+#include "clock.h"
 #include "sysroot.h"
 #include "worker_cgroup.h"
 #include "worker_channel.h"
@@ -559,25 +560,17 @@ int worker_pid(const struct worker *worker)
 	return worker->state == WORKER_STATE_WAITING ? 0 : (int)worker->spawn.pid;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static int take_lock(const char *path, uint32_t wait_ms, int *ret_fd, struct failure *failure)
 {
 	CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	uint64_t until = now_ms() + wait_ms;
+	uint64_t until = monotonic_ms() + wait_ms;
 
 	if (fd < 0)
 		return failure_set(failure, errno, path, "cannot open the workers' lock file");
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return failure_set(failure, errno, path, "cannot lock");
-		if (now_ms() >= until) {
+		if (monotonic_ms() >= until) {
 			failure_set(failure, EBUSY, path, "cannot begin");
 			failure_set_cause(failure,
 					  "another ballastd, or a worker of one, still runs");
@@ -641,7 +634,7 @@ int worker_pool_new(const struct worker_pool_options *options, uint32_t wait_ms,
 
 struct worker_pool *worker_pool_free(struct worker_pool *pool)
 {
-	uint64_t until = now_ms() + FREE_WAIT_MS;
+	uint64_t until = monotonic_ms() + FREE_WAIT_MS;
 	struct worker *worker;
 
 	if (!pool)
@@ -653,7 +646,7 @@ struct worker_pool *worker_pool_free(struct worker_pool *pool)
 		TAILQ_REMOVE(&pool->workers, worker, entry);
 		if (worker->state != WORKER_STATE_WAITING) {
 			struct pollfd end = {.fd = worker->spawn.pidfd, .events = POLLIN};
-			uint64_t now = now_ms();
+			uint64_t now = monotonic_ms();
 
 			if (poll(&end, 1, now < until ? (int)(until - now) : 0) == 1)
 				waitid(P_PIDFD, (id_t)worker->spawn.pidfd, NULL, WEXITED | WNOHANG);

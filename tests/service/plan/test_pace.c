@@ -253,6 +253,11 @@ static void slowing_down_in_vain_is_given_up(void)
 
 /* Whoever takes from it in whatever order: never more than the budget and one call, in any second. */
 /* Calls of 8 MiB for so many trials, with rates of all threads together by their number. The share of calls at `number`. */
+static unsigned call_mib(const struct pace_crew *crew)
+{
+	return crew->is_first ? 8 / PACE_FIRST_PART : 8;
+}
+
 static double share_of(struct pace_crew *crew, const double *rates, unsigned trials, unsigned number, uint64_t *now_us)
 {
 	unsigned calls = 0, at = 0;
@@ -260,10 +265,11 @@ static double share_of(struct pace_crew *crew, const double *rates, unsigned tri
 
 	while (*now_us < end_us) {
 		unsigned allowed = crew->allowed ? crew->allowed : 1;
+		unsigned mib = call_mib(crew);
 
 		CHECK_TRUE(allowed >= 1 && allowed <= crew->most);
-		*now_us += (uint64_t)(8e6 / rates[allowed]);
-		*crew = pace_crew_next(crew, *now_us, 8 * MIB);
+		*now_us += (uint64_t)(mib * 1e6 / rates[allowed]);
+		*crew = pace_crew_next(crew, *now_us, mib * MIB);
 		calls++;
 		at += allowed == number;
 	}
@@ -332,13 +338,14 @@ static double time_of(const double *fast, const double *slow, unsigned stretch_m
 	uint64_t now_us = 1;
 
 	*ret_best = 0;
-	for (unsigned mib = 0; mib < 16 * stretch_mib; mib += 8) {
+	for (unsigned mib = 0, now_mib; mib < 16 * stretch_mib; mib += now_mib) {
 		const double *rates = mib / stretch_mib % 2 ? slow : fast;
 		unsigned allowed = crew.allowed ? crew.allowed : 1;
 
-		now_us += (uint64_t)(8e6 / rates[allowed]);
-		*ret_best += 8e6 / (rates[1] > rates[2] ? rates[1] : rates[2]);
-		crew = pace_crew_next(&crew, now_us, 8 * MIB);
+		now_mib = call_mib(&crew);
+		now_us += (uint64_t)(now_mib * 1e6 / rates[allowed]);
+		*ret_best += now_mib * 1e6 / (rates[1] > rates[2] ? rates[1] : rates[2]);
+		crew = pace_crew_next(&crew, now_us, now_mib * MIB);
 	}
 	return (double)now_us;
 }
@@ -350,6 +357,30 @@ static void stretches_are_told_apart(void)
 
 	for (unsigned stretch_mib = 128; stretch_mib <= 1024; stretch_mib *= 2)
 		CHECK_TRUE(time_of(fast, slow, stretch_mib, &best) < best * 1.3);
+}
+
+/* Where two are in each other's way a call takes many times as long: they find that out with short ones. */
+static void a_bad_trial_is_short(void)
+{
+	static const double rates[] = {0, 40, 6};
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 1, trial_us = 0, worst_us = 0;
+	unsigned trials = 0;
+
+	while (now_us < 200000000) {
+		unsigned allowed = crew.allowed ? crew.allowed : 1, mib = call_mib(&crew);
+		uint64_t us = (uint64_t)(mib * 1e6 / rates[allowed]);
+
+		now_us += us;
+		crew = pace_crew_next(&crew, now_us, mib * MIB);
+		trial_us = allowed > 1 ? trial_us + us : 0;
+		trials += allowed > 1 && crew.allowed == 1;
+		if (trial_us > worst_us)
+			worst_us = trial_us;
+	}
+	CHECK_TRUE(trials >= 2);
+	/* Two short calls. */
+	CHECK_TRUE(worst_us <= 2 * 2 * 1000000 / 6 + 2);
 }
 
 static void a_pause_is_no_trial(void)
@@ -424,6 +455,7 @@ static const struct unit_case cases[] = {
 	{"another number when the host changes", another_number_when_the_host_changes},
 	{"a fast stretch does not decide", a_fast_stretch_does_not_decide},
 	{"stretches are told apart", stretches_are_told_apart},
+	{"a bad trial is short", a_bad_trial_is_short},
 	{"a pause is no trial", a_pause_is_no_trial},
 };
 

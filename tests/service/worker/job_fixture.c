@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include "clock.h"
 #include "worker_jobs.h"
 
 void job_fixture_init(struct job_fixture *fixture, enum step_kind kind)
@@ -69,7 +70,7 @@ static void *cancel_in_child(void *argument)
 	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && errno == ECHILD)
 		sched_yield();
 	control->is_cancelled = true;
-	return (void *)(uintptr_t)worker_control_now_ms();
+	return (void *)(uintptr_t)monotonic_ms();
 }
 
 uint64_t job_fixture_run_cancelled(struct job_fixture *fixture)
@@ -80,7 +81,7 @@ uint64_t job_fixture_run_cancelled(struct job_fixture *fixture)
 	CHECK_INT(pthread_create(&thread, NULL, cancel_in_child, &fixture->control), 0);
 	job_fixture_run(fixture, WORKER_JOB_STEP);
 	CHECK_INT(pthread_join(thread, &cancelled_at_ms), 0);
-	return worker_control_now_ms() - (uintptr_t)cancelled_at_ms;
+	return monotonic_ms() - (uintptr_t)cancelled_at_ms;
 }
 
 const struct remainder *job_fixture_remainder(const struct job_fixture *fixture,

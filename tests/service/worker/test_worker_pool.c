@@ -205,6 +205,14 @@ static void test_cancel_waiting(void)
 	teardown(&fixture);
 }
 
+/* Until it has told so many times how far it is; the last time so. */
+static void wait_progress(struct fixture *fixture, const struct job_log *log, unsigned times, const char *detail)
+{
+	while (log->progresses < times)
+		event_base_dispatch(fixture->base);
+	CHECK_STR(log->detail, detail);
+}
+
 static void test_talk(void)
 {
 	struct fixture fixture;
@@ -213,18 +221,12 @@ static void test_talk(void)
 	setup(&fixture, 1);
 	start(&fixture, &log, 'a', "listen");
 	worker_limit(log.worker, 42, 10, 3);
-	while (!log.progresses)
-		event_base_dispatch(fixture.base);
-	CHECK_STR(log.detail, "limit");
+	wait_progress(&fixture, &log, 1, "limit");
 	CHECK_INT(log.done_bytes, 42);
 	worker_pause(log.worker);
-	while (log.progresses < 2)
-		event_base_dispatch(fixture.base);
-	CHECK_STR(log.detail, "pause");
+	wait_progress(&fixture, &log, 2, "pause");
 	worker_resume(log.worker);
-	while (log.progresses < 3)
-		event_base_dispatch(fixture.base);
-	CHECK_STR(log.detail, "resume");
+	wait_progress(&fixture, &log, 3, "resume");
 	worker_cancel(log.worker);
 	wait_result(&fixture, &log);
 	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
@@ -244,14 +246,10 @@ static void test_limit_before_its_turn(void)
 	worker_limit(second.worker, 21, 10, 3);
 	worker_cancel(first.worker);
 	wait_result(&fixture, &first);
-	while (!second.progresses)
-		event_base_dispatch(fixture.base);
-	CHECK_STR(second.detail, "limit");
+	wait_progress(&fixture, &second, 1, "limit");
 	CHECK_INT(second.done_bytes, 21);
 	worker_pause(second.worker);
-	while (second.progresses < 2)
-		event_base_dispatch(fixture.base);
-	CHECK_STR(second.detail, "pause");
+	wait_progress(&fixture, &second, 2, "pause");
 	worker_cancel(second.worker);
 	wait_result(&fixture, &second);
 	teardown(&fixture);
