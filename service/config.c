@@ -13,25 +13,27 @@
 #include "cleanup.h"
 #include "size_text.h"
 
-enum key_type { KEY_MODE, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER };
+enum key_type { KEY_SWITCH, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER };
 
 struct key {
 	const char *section, *name, *meaning;
 	enum key_type type;
 	size_t offset, size;
 	uint64_t minimum, maximum;	/* numbers */
+	const char *no, *yes;		/* the words of a switch */
 };
 
 #define TEXT(section, name, member, type, meaning)                                                           \
-	{section, name, meaning, type, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, 0}
+	{section, name, meaning, type, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, 0, NULL, NULL}
 #define NUMBER(section, name, member, minimum, maximum, meaning)                                             \
-	{section, name, meaning, KEY_NUMBER, offsetof(struct config, member), sizeof(uint32_t), minimum, maximum}
+	{section, name, meaning, KEY_NUMBER, offsetof(struct config, member), sizeof(uint32_t), minimum, maximum, NULL, NULL}
 #define BYTES(section, name, member, meaning)                                                                \
-	{section, name, meaning, KEY_BYTES, offsetof(struct config, member), sizeof(uint64_t), 0, INT64_MAX}
+	{section, name, meaning, KEY_BYTES, offsetof(struct config, member), sizeof(uint64_t), 0, INT64_MAX, NULL, NULL}
+#define SWITCH(section, name, member, no, yes, meaning)                                                      \
+	{section, name, meaning, KEY_SWITCH, offsetof(struct config, member), sizeof(bool), 0, 0, no, yes}
 
 static const struct key keys[] = {
-	{"daemon", "mode", "act, or observe: plan everything, change nothing", KEY_MODE, offsetof(struct config, observe),
-	 sizeof(bool), 0, 0},
+	SWITCH("daemon", "mode", observe, "act", "observe", "act, or observe: plan everything, change nothing"),
 	TEXT("daemon", "socket", socket, KEY_PATH, "the API's unix socket"),
 	TEXT("daemon", "socket_group", socket_group, KEY_TEXT, "who may use it besides root"),
 	TEXT("daemon", "state_directory", state_directory, KEY_PATH, "where the journal is"),
@@ -40,6 +42,10 @@ static const struct key keys[] = {
 	TEXT("daemon", "libvirt_uri", libvirt_uri, KEY_TEXT, "which libvirt to talk to"),
 	NUMBER("daemon", "workers", workers, 1, 64, "kernel workers at the same time"),
 	NUMBER("daemon", "look_interval_s", look_interval_s, 5, 3600, "seconds between looks at an idle host"),
+	NUMBER("daemon", "assist_after_s", assist_after_s, 0, 3600,
+	       "seconds after which a stalled size that libvirt was asked for is helped along, 0 for never"),
+	SWITCH("daemon", "zone_repair", zone_repair, "no", "yes", "whether guests repair what is plugged and cannot be used or leave"),
+	SWITCH("daemon", "online_policy", online_movable, "leave", "movable", "how guests online what is plugged"),
 	BYTES("limits", "reserve", reserve_bytes, "memory that stays free on the host, at least"),
 	NUMBER("limits", "reserve_percent", reserve_percent, 0, 50, "the same in per cent of the host's memory"),
 	NUMBER("limits", "flat_ms", flat_ms, 1000, 60000, "a size unchanged for so long has stalled"),
@@ -73,6 +79,7 @@ void config_init(struct config *config)
 		.run_directory = "/run/ballast",
 		.workers = 4,
 		.look_interval_s = 30,
+		.assist_after_s = 5,
 		.reserve_bytes = SIZE_TEXT_GIB,
 		.reserve_percent = 5,
 		.flat_ms = limits.flat_ms,
@@ -178,10 +185,14 @@ static int set_value(struct reader *reader, const struct key *key, const char *v
 	uint64_t number;
 
 	switch (key->type) {
-	case KEY_MODE:
-		if (strcmp(value, "act") != 0 && strcmp(value, "observe") != 0)
-			return fail(reader, "act or observe", "%s = %.60s is no mode", key->name, value);
-		*(bool *)member = strcmp(value, "observe") == 0;
+	case KEY_SWITCH:
+		if (strcmp(value, key->no) != 0 && strcmp(value, key->yes) != 0) {
+			char way_out[FAILURE_TEXT_SIZE];
+
+			snprintf(way_out, sizeof(way_out), "%s or %s", key->no, key->yes);
+			return fail(reader, way_out, "%s = %.60s is not possible", key->name, value);
+		}
+		*(bool *)member = strcmp(value, key->yes) == 0;
 		return 1;
 	case KEY_PATH:
 		if (value[0] != '/')

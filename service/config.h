@@ -24,6 +24,9 @@ struct config {
 	char libvirt_uri[CONFIG_PATH_SIZE];	/* empty: libvirt's default */
 	uint32_t workers;			/* at the same time */
 	uint32_t look_interval_s;		/* between looks when nothing happens */
+	bool online_movable;			/* online_policy = movable: guests online as movable what is plugged */
+	bool zone_repair;			/* guests are told to online what is plugged, and as movable */
+	uint32_t assist_after_s;		/* a size asked for through libvirt alone is helped along; 0: never */
 	/* [limits] */
 	uint64_t reserve_bytes;			/* the host keeps the larger of both */
 	uint32_t reserve_percent;

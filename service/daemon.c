@@ -23,18 +23,24 @@
 #include <unistd.h>
 #include <cap-ng.h>
 #include "cleanup.h"
+#include "clock.h"
 #include "connection.h"
 #include "domain_xml.h"
 #include "engine.h"
+#include "grow_audit.h"
+#include "guest_asks.h"
+#include "guest_blocks.h"
 #include "holders.h"
 #include "journal.h"
 #include "kernel_probe.h"
 #include "look.h"
 #include "model_json.h"
 #include "node_set.h"
+#include "online_keeper.h"
 #include "placement_keeper.h"
 #include "rest_server.h"
 #include "step_runner.h"
+#include "size_assistant.h"
 #include "sysroot.h"
 #include "worker_pool.h"
 
@@ -68,6 +74,10 @@ struct daemon {
 	struct look *look;
 	struct step_runner *runner;
 	struct placement_keeper *keeper;
+	struct size_assistant *assistant;	/* NULL: sizes that libvirt was asked for are left alone */
+	struct grow_audit *audit;
+	struct guest_asks *asks;
+	struct online_keeper *onlining;
 	struct engine *engine;
 	struct rest_backend backend;
 	struct rest_server *rest;
@@ -83,17 +93,9 @@ struct daemon {
 	int lock_fd;
 };
 
-static uint64_t clock_ms(clockid_t clock)
+static uint64_t time_of_day(void *user)
 {
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t wall_ms(void *user)
-{
-	return clock_ms(CLOCK_REALTIME);
+	return wall_ms();
 }
 
 /* Priorities as systemd reads them from standard error. */
@@ -133,6 +135,14 @@ static void on_look_changed(void *user, enum look_change change, const char *uui
 
 	if (daemon->keeper && change == LOOK_CHANGE_GUEST)
 		placement_keeper_check(daemon->keeper, uuid);
+	if (daemon->audit && daemon->acting && uuid[0])
+		grow_audit_check(daemon->audit, uuid);
+	if (daemon->onlining && daemon->acting && uuid[0])
+		online_keeper_check(daemon->onlining, uuid);
+	if (daemon->assistant && daemon->acting && uuid[0])
+		size_assistant_check(daemon->assistant, uuid);
+	if (daemon->asks && daemon->acting && uuid[0])
+		guest_asks_check(daemon->asks, uuid);
 	if (!daemon->rest || !uuid[0])
 		return;
 	if (change == LOOK_CHANGE_GUEST_GONE) {
@@ -154,7 +164,7 @@ static void on_look_changed(void *user, enum look_change change, const char *uui
 /* Is it progress alone, so soon after the last event of the same operation that nobody misses it? */
 static bool is_too_soon(struct daemon *daemon, const struct operation_record *operation)
 {
-	uint64_t now = clock_ms(CLOCK_MONOTONIC);
+	uint64_t now = monotonic_ms();
 	struct told *told = NULL;
 
 	for (size_t i = 0; i < EVENT_OPERATIONS && !told; i++)
@@ -173,6 +183,71 @@ static bool is_too_soon(struct daemon *daemon, const struct operation_record *op
 static bool is_guest_busy(void *user, const char *guest)
 {
 	return engine_guest_operation(((struct daemon *)user)->engine, guest) != NULL;
+}
+
+/* The operation is told of as any other; what refuses it now is tried again by the assistant, after a pause. */
+static void on_assist_answer(void *user, const struct engine_answer *answer)
+{
+	if (answer->result == ENGINE_SUBMIT_REFUSED || answer->result == ENGINE_SUBMIT_FAILED)
+		say("<5>", answer->failure, "a size that libvirt was asked for is not helped");
+}
+
+static void on_assist(void *user, const struct wish *wish)
+{
+	struct daemon *daemon = user;
+
+	engine_submit(daemon->engine, &(struct engine_submission){.wish = wish, .actor = OPERATION_ACTOR_LIBVIRT},
+		      on_assist_answer, NULL);
+}
+
+struct ask_to {
+	struct daemon *daemon;
+	char guest[SNAPSHOT_UUID_SIZE];
+};
+
+static void on_ask_answer(void *user, const struct engine_answer *answer)
+{
+	struct ask_to *ask = user;
+	bool granted = answer->result == ENGINE_SUBMIT_ACCEPTED || answer->result == ENGINE_SUBMIT_ALREADY ||
+		       answer->result == ENGINE_SUBMIT_REPLAYED;
+	struct failure failure;
+
+	if (!granted && answer->failure)
+		failure = *answer->failure;
+	else if (!granted)
+		failure_set(&failure, EBUSY, ask->guest, "cannot grow now");
+	if (ask->daemon->asks)
+		guest_asks_decided(ask->daemon->asks, ask->guest, granted ? NULL : &failure);
+	free(ask);
+}
+
+static void on_ask(void *user, const struct wish *wish)
+{
+	struct daemon *daemon = user;
+	struct ask_to *ask = calloc(1, sizeof(*ask));
+	struct failure failure;
+
+	if (!ask) {
+		failure_set(&failure, ENOMEM, "ballastd", "cannot grant it now");
+		guest_asks_decided(daemon->asks, wish->guest, &failure);
+		return;
+	}
+	*ask = (struct ask_to){.daemon = daemon};
+	memcpy(ask->guest, wish->guest, sizeof(ask->guest));
+	engine_submit(daemon->engine, &(struct engine_submission){.wish = wish, .actor = OPERATION_ACTOR_GUEST},
+		      on_ask_answer, ask);
+}
+
+static int start_assistant(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+
+	if (!config->assist_after_s || config->observe)
+		return 0;
+	daemon->assistant = size_assistant_new(&(struct size_assistant_options){
+		.base = daemon->base, .look = daemon->look, .flat_ms = config->assist_after_s * 1000,
+		.read_ms = config->look_interval_s * 1000, .is_busy = is_guest_busy, .submit = on_assist, .user = daemon});
+	return daemon->assistant ? 0 : -ENOMEM;
 }
 
 /* What the operations in memory left their guests with. An undo takes some of it back: then these alone say what stands. */
@@ -220,6 +295,8 @@ static void on_engine_changed(void *user, enum engine_change change, const struc
 				look_set_rate(daemon->look, step->bytes_done * 1000 / ms);
 		}
 	}
+	if (final && daemon->assistant && operation->wish.kind == OPERATION_KIND_RESIZE)
+		size_assistant_ended(daemon->assistant, operation);
 	if (final && daemon->acting &&
 	    (operation->wish.kind == OPERATION_KIND_MOVE || operation->wish.kind == OPERATION_KIND_UNDRAIN)) {
 		daemon->has_undone |= operation->undone || operation->wish.kind == OPERATION_KIND_UNDRAIN;
@@ -372,6 +449,12 @@ static void backend_holders(void *user, const struct snapshot_range *ranges, siz
 		holders_find(daemon->look, daemon->pool, ranges, count, on_holders, answer);
 }
 
+static void backend_guest_blocks(void *user, const char *guest, uint64_t first_block, size_t count,
+				 rest_guest_blocks_fn *done, void *done_user)
+{
+	guest_blocks_ask(((struct daemon *)user)->look, guest, first_block, count, done, done_user);
+}
+
 static void on_called(void *user, const struct connection_result *result)
 {
 	struct answer_to *answer = user;
@@ -439,6 +522,8 @@ static void backend_set_policy(void *user, const char *guest, const struct rest_
 		.minimum_bytes = policy->minimum_bytes,
 		.has_maximum = policy->maximum_bytes > 0,
 		.maximum_bytes = policy->maximum_bytes,
+		.has_request_limit = policy->request_limit_bytes > 0,
+		.request_limit_bytes = policy->request_limit_bytes,
 		.has_priority = policy->priority > 0,
 		.priority = (unsigned)policy->priority,
 	};
@@ -454,6 +539,9 @@ static void backend_set_policy(void *user, const char *guest, const struct rest_
 		if (policy->allowed_nodes >> node & 1)
 			node_set_add(&nodes, node);
 	node_set_format(&nodes, element.allowed_nodes, sizeof(element.allowed_nodes));
+	if (policy->online_policy != GUEST_ONLINE_POLICY_UNSET)
+		snprintf(element.online_policy, sizeof(element.online_policy), "%s",
+			 guest_online_policy_name(policy->online_policy));
 	int r = domain_xml_policy_format(&element, &xml);
 
 	if (r < 0) {
@@ -499,6 +587,13 @@ static void on_first_look(void *user, int error, const struct failure *failure)
 	if (error)
 		say("<4>", failure, "cannot look at everything");
 	daemon->acting = true;
+	/* Of guests that do not change nothing else tells. */
+	const struct snapshot *snapshot = look_snapshot(daemon->look);
+
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		grow_audit_check(daemon->audit, snapshot->guests[i].uuid);
+		online_keeper_check(daemon->onlining, snapshot->guests[i].uuid);
+	}
 	learn_from_journal(daemon);
 	engine_wait(daemon->engine, false);
 }
@@ -575,7 +670,7 @@ static int drop_capabilities(struct failure *failure)
 {
 	capng_clear(CAPNG_SELECT_BOTH);
 	capng_updatev(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, CAP_SYS_NICE, CAP_SYS_PTRACE,
-		      CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_SYSLOG, -1);
+		      CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_CHOWN, CAP_SYSLOG, CAP_NET_BIND_SERVICE, -1);
 	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
 		return failure_set(failure, EPERM, "ballastd", "cannot drop capabilities");
 	return 0;
@@ -671,16 +766,34 @@ static int start(struct daemon *daemon, struct failure *failure)
 	daemon->keeper = placement_keeper_new(&(struct placement_keeper_options){
 		.base = daemon->base, .sysroot = daemon->sysroot, .look = daemon->look, .pool = daemon->pool,
 		.observe = config->observe, .is_busy = is_guest_busy, .user = daemon});
-	if (!daemon->runner || !daemon->keeper || !daemon->learn || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
+	daemon->audit = grow_audit_new(&(struct grow_audit_options){
+		.base = daemon->base, .look = daemon->look, .repair = config->zone_repair,
+		.block_timeout_ms = config->block_timeout_ms, .observe = config->observe, .is_busy = is_guest_busy, .user = daemon});
+	if (!daemon->runner || !daemon->keeper || !daemon->audit || !daemon->learn || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
 	    event_add(daemon->terminate, NULL) < 0 || event_add(daemon->interrupt, NULL) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	r = engine_new(&(struct engine_options){.base = daemon->base, .journal = daemon->journal,
 						.executor = step_runner_executor(daemon->runner),
-						.limits = &daemon->limits, .observe = config->observe, .now_ms = wall_ms,
+						.limits = &daemon->limits, .observe = config->observe, .now_ms = time_of_day,
 						.changed = on_engine_changed, .user = daemon},
 		       &daemon->engine, failure);
 	if (r < 0)
 		return r;
+	daemon->asks = guest_asks_new(&(struct guest_asks_options){.base = daemon->base,
+								   .look = daemon->look,
+								   .observe = config->observe,
+								   .is_busy = is_guest_busy,
+								   .submit = on_ask,
+								   .user = daemon});
+	daemon->onlining = online_keeper_new(&(struct online_keeper_options){.base = daemon->base,
+									   .look = daemon->look,
+									   .observe = config->observe,
+									   .is_movable = config->online_movable,
+									   .ratio_percent = config->online_ratio_percent,
+									   .is_busy = is_guest_busy,
+									   .user = daemon});
+	if (!daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
+		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	/* From the first request on callers see what is unfinished and held; it goes on after the first look. */
 	engine_wait(daemon->engine, true);
 	r = engine_recover(daemon->engine, failure);
@@ -695,9 +808,10 @@ static int start(struct daemon *daemon, struct failure *failure)
 		.libvirt_up = backend_libvirt_up,
 		.host = backend_host,
 		.holders = backend_holders,
+		.guest_blocks = backend_guest_blocks,
 		.attach_agent = backend_attach_agent,
 		.set_policy = backend_set_policy,
-		.now_ms = wall_ms,
+		.now_ms = time_of_day,
 	};
 	r = rest_server_new(&(struct rest_server_options){.base = daemon->base, .backend = &daemon->backend,
 							  .listen_fd = listen_fd(), .socket_path = config->socket,
@@ -728,6 +842,10 @@ static void stop(struct daemon *daemon)
 	daemon->rest = rest_server_free(daemon->rest);
 	worker_pool_free(daemon->pool);
 	daemon->keeper = placement_keeper_free(daemon->keeper);
+	daemon->assistant = size_assistant_free(daemon->assistant);
+	daemon->audit = grow_audit_free(daemon->audit);
+	daemon->asks = guest_asks_free(daemon->asks);
+	daemon->onlining = online_keeper_free(daemon->onlining);
 	look_free(daemon->look);
 	step_runner_free(daemon->runner);
 	daemon->engine = engine_free(daemon->engine);

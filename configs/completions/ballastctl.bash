@@ -11,9 +11,9 @@ _ballastctl_names() {
 _ballastctl() {
 	local commands="status nodes dimms blocks guests guest policy resize move drain undrain drains holders operations
 		operation pause resume cancel events check attach-agent"
-	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells
+	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells --cell
 		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --allow --reason --undo
-		--minimum --maximum --priority --allowed-nodes --version --help"
+		--minimum --maximum --request-limit --online-policy --priority --allowed-nodes --version --help"
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" candidates="" i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -33,9 +33,10 @@ _ballastctl() {
 	--finish) candidates="cordon empty offline eject" ;;
 	--on-timeout) candidates="stop restore continue" ;;
 	--undo) candidates="yes no" ;;
+	--online-policy) candidates="leave movable unset" ;;
 	--order) candidates="cold-first hot-first any" ;;
 	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift" ;;
-	--url | --expect-plan | --timeout | --to | --map | --cells | --budget | --stall-budget | --node | --range | --reason | --minimum | \
+	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --reason | --minimum | --request-limit | \
 		--maximum | --priority | --allowed-nodes) return ;;
 	*)
 		if [[ $word == -* ]]; then

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "cleanup.h"
 #include "cli.h"
 #include "size_text.h"
@@ -45,25 +46,104 @@ int cli_add_common(struct cli *cli, json_t *body)
 	return 0;
 }
 
+/* "1=512MiB": a cell and its size. */
+static int add_cell(json_t *cells, const char *text)
+{
+	const char *equals = strchr(text, '=');
+	char number[8];
+	uint64_t cell, bytes;
+
+	if (equals)
+		snprintf(number, sizeof(number), "%.*s", (int)(equals - text < 7 ? equals - text : 7), text);
+	if (!equals || equals - text > 7 || size_text_parse_number(number, 10, &cell) < 0 || cell > INT32_MAX ||
+	    size_text_parse(equals + 1, &bytes) < 0 || bytes > INT64_MAX)
+		return cli_usage("--cell %s: write a cell and its size, such as 1=512MiB", text);
+	json_array_append_new(cells, json_pack("{s:I, s:I}", "cell", (json_int_t)cell, "target_bytes", (json_int_t)bytes));
+	return 0;
+}
+
+/* What the guest, or each cell, is to have. 0, or an exit code after having said why. */
+static int add_sizes(struct cli *cli, json_t *body)
+{
+	json_t *cells;
+	uint64_t bytes;
+	int r = 0;
+
+	if (cli->cell_count == 0) {
+		if (size_text_parse(cli->argv[1], &bytes) < 0)
+			return cli_usage("%s is no size: write 4GiB or 512MiB", cli->argv[1]);
+		json_object_set_new(body, "target_bytes", json_integer((json_int_t)bytes));
+		return 0;
+	}
+	cells = json_array();
+	for (size_t i = 0; r == 0 && i < cli->cell_count; i++)
+		r = add_cell(cells, cli->cell[i]);
+	json_object_set_new(body, "cells", cells);
+	return r;
+}
+
+static int add_ranges(struct cli *cli, json_t *body)
+{
+	json_t *ranges;
+
+	if (cli->range_count == 0)
+		return 0;
+	ranges = json_array();
+	json_object_set_new(body, "ranges", ranges);
+	for (size_t i = 0; i < cli->range_count; i++) {
+		uint64_t start, end;
+		int r = cli_parse_range(cli->ranges[i], &start, &end);
+
+		if (r)
+			return r;
+		json_array_append_new(ranges, json_pack("{s:I, s:I}", "start", (json_int_t)start, "end", (json_int_t)end));
+	}
+	return 0;
+}
+
+/* A share of the guest's time: "20%". */
+static int add_work_budget(struct cli *cli, json_t *body)
+{
+	char number[8];
+	size_t length = cli->budget ? strlen(cli->budget) : 0;
+	uint64_t percent;
+
+	if (!cli->budget)
+		return 0;
+	snprintf(number, sizeof(number), "%.*s", (int)(length ? length - 1 : 0), cli->budget);
+	if (length < 2 || length > 4 || cli->budget[length - 1] != '%' ||
+	    size_text_parse_number(number, 10, &percent) < 0 || percent < 1 || percent > 100)
+		return cli_usage("--budget %s: of a resize write a share of the guest's time, 1%% to 100%%", cli->budget);
+	json_object_set_new(body, "budget", json_pack("{s:I}", "work_percent", (json_int_t)percent));
+	return 0;
+}
+
 int cli_resize(struct cli *cli)
 {
-	uint64_t bytes;
 	json_t *body;
 	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[256];
 	int r;
 
-	if (cli->argc != 2)
-		return cli_usage("resize takes a guest and a size, such as: resize g1 4GiB");
-	if (size_text_parse(cli->argv[1], &bytes) < 0)
-		return cli_usage("%s is no size: write 4GiB or 512MiB", cli->argv[1]);
-	body = json_pack("{s:I}", "target_bytes", (json_int_t)bytes);
-	r = cli_add_common(cli, body);
+	if (cli->argc != (cli->cell_count ? 1 : 2))
+		return cli_usage("resize takes a guest and a size, or sizes of its cells: resize g1 4GiB, "
+				 "resize g1 --cell 1=512MiB");
+	body = json_object();
+	r = add_sizes(cli, body);
+	if (r == 0)
+		r = add_ranges(cli, body);
+	if (r == 0)
+		r = add_work_budget(cli, body);
+	if (r == 0)
+		r = cli_add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;
 	}
 	snprintf(path, sizeof(path), "/v1/guests/%s/memory", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
-	snprintf(what, sizeof(what), "resize %.100s to %.40s", cli->argv[0], cli->argv[1]);
+	if (cli->cell_count)
+		snprintf(what, sizeof(what), "resize %.100s, %zu of its cells", cli->argv[0], cli->cell_count);
+	else
+		snprintf(what, sizeof(what), "resize %.100s to %.40s", cli->argv[0], cli->argv[1]);
 	return cli_change(cli, "PATCH", path, body, what);
 }
 
@@ -323,7 +403,7 @@ int cli_cancel(struct cli *cli)
 int cli_policy(struct cli *cli)
 {
 	json_t *policy = NULL;
-	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], a[24], b[24], nodes[128];
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], a[24], b[24], c[24], nodes[128];
 	uint64_t bytes;
 	int r;
 
@@ -333,13 +413,16 @@ int cli_policy(struct cli *cli)
 	r = cli_get(cli, path, &policy);
 	if (r)
 		return r;
-	if (!cli->minimum && !cli->maximum && !cli->priority && !cli->allowed_nodes) {
+	if (!cli->minimum && !cli->maximum && !cli->request_limit && !cli->online_policy && !cli->priority && !cli->allowed_nodes) {
 		if (cli->json)
 			cli_print_json(policy);
 		else
-			printf("minimum %s, maximum %s, priority %" PRIu64 ", allowed nodes %s\n",
+			printf("minimum %s, maximum %s, may ask for up to %s, online policy %s, priority %" PRIu64
+			       ", allowed nodes %s\n",
 			       cli_u64(policy, "minimum_bytes") ? cli_size(policy, "minimum_bytes", a) : "none",
 			       cli_u64(policy, "maximum_bytes") ? cli_size(policy, "maximum_bytes", b) : "none",
+			       cli_u64(policy, "request_limit_bytes") ? cli_size(policy, "request_limit_bytes", c) : "nothing",
+			       cli_text(policy, "online_policy")[0] ? cli_text(policy, "online_policy") : "as configured",
 			       cli_u64(policy, "priority"),
 			       json_array_size(json_object_get(policy, "allowed_nodes")) ?
 				       cli_nodes(json_object_get(policy, "allowed_nodes"), nodes, sizeof(nodes)) :
@@ -349,7 +432,8 @@ int cli_policy(struct cli *cli)
 	}
 	/* What is not named stays as it is. */
 	json_t *body = json_object();
-	static const char *const keys[] = {"minimum_bytes", "maximum_bytes", "priority", "allowed_nodes"};
+	static const char *const keys[] = {"minimum_bytes", "maximum_bytes", "request_limit_bytes", "online_policy",
+					  "priority",	   "allowed_nodes"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (json_object_get(policy, keys[i]) && !json_is_null(json_object_get(policy, keys[i])))
@@ -357,7 +441,9 @@ int cli_policy(struct cli *cli)
 	json_decref(policy);
 	const struct {
 		const char *value, *option, *key;
-	} sizes[] = {{cli->minimum, "--minimum", "minimum_bytes"}, {cli->maximum, "--maximum", "maximum_bytes"}};
+	} sizes[] = {{cli->minimum, "--minimum", "minimum_bytes"},
+		     {cli->maximum, "--maximum", "maximum_bytes"},
+		     {cli->request_limit, "--request-limit", "request_limit_bytes"}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		if (!sizes[i].value)
@@ -368,6 +454,10 @@ int cli_policy(struct cli *cli)
 		}
 		json_object_set_new(body, sizes[i].key, json_integer((json_int_t)bytes));
 	}
+	if (cli->online_policy && strcmp(cli->online_policy, "unset") == 0)
+		json_object_del(body, "online_policy");
+	else if (cli->online_policy)
+		json_object_set_new(body, "online_policy", json_string(cli->online_policy));
 	if (cli->priority) {
 		if (size_text_parse_number(cli->priority, 10, &bytes) < 0 || bytes > 1000) {
 			json_decref(body);
@@ -387,13 +477,50 @@ int cli_policy(struct cli *cli)
 	return cli_change(cli, "PUT", path, body, "policy");
 }
 
+/* An agent that is started by a udev rule is there within a second or two. */
+#define AGENT_WAIT_S 5
+
+static const char *state_of_agent(const json_t *guest)
+{
+	return cli_text(json_object_get(guest, "agent"), "state");
+}
+
 int cli_attach_agent(struct cli *cli)
 {
-	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[128];
+	json_t *guest = NULL;
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE];
+	int r;
 
 	if (cli->argc != 1)
 		return cli_usage("attach-agent takes one guest");
 	snprintf(path, sizeof(path), "/v1/guests/%s/agent", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
-	snprintf(what, sizeof(what), "agent channel of %.64s", cli->argv[0]);
-	return cli_change(cli, "POST", path, NULL, what);
+	r = cli_send(cli, "POST", path, NULL, &guest);
+	if (r)
+		return r;
+	snprintf(path, sizeof(path), "/v1/guests/%s", escaped);
+	for (unsigned i = 0; i < AGENT_WAIT_S && !cli_interrupted; i++) {
+		const char *state = state_of_agent(guest);
+
+		if (strcmp(state, "disconnected") != 0 && strcmp(state, "connecting") != 0)
+			break;
+		sleep(1);
+		json_decref(guest);
+		guest = NULL;
+		r = cli_get(cli, path, &guest);
+		if (r)
+			return r;
+	}
+	if (cli->json) {
+		cli_print_json(guest);
+		json_decref(guest);
+		return CLI_EXIT_DONE;
+	}
+	if (strcmp(state_of_agent(guest), "ready") == 0)
+		printf("%s has the agent's channel, and its agent has answered\n", cli->argv[0]);
+	else
+		printf("%s has the agent's channel; nobody has answered there yet (%s): start ballast-agent in the guest\n",
+		       cli->argv[0], state_of_agent(guest));
+	json_decref(guest);
+	puts("A channel that its stored description does not have is gone with its next start.");
+	return CLI_EXIT_DONE;
 }

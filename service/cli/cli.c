@@ -230,7 +230,7 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 	json_t *consents = json_object_get(plan, "consents_needed"), *entry;
 	const char *digest = cli_text(plan, "digest");
 	size_t index;
-	char size[24];
+	char size[24], asked[24];
 
 	if (cli->json) {
 		cli_print_json(plan);
@@ -269,6 +269,9 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 	json_array_foreach(json_object_get(plan, "warnings"), index, entry)
 		printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
 		       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));
+	json_array_foreach(json_object_get(plan, "leaves"), index, entry)
+		printf("%s can leave: %s of %s\n", cli_text(entry, "device"), cli_size(entry, "leaves_bytes", size),
+		       cli_size(entry, "asked_bytes", asked));
 	if (json_array_size(json_object_get(plan, "forecast"))) {
 		puts("Will stay:");
 		cli_print_remainders(json_object_get(plan, "forecast"), "  ", false);
@@ -355,11 +358,22 @@ static void print_progress(const json_t *operation, bool *shown)
 	*shown = true;
 }
 
+static bool has_remainder(const json_t *operation, const char *code)
+{
+	json_t *entry;
+	size_t index;
+
+	json_array_foreach(json_object_get(operation, "remainder"), index, entry)
+		if (strcmp(cli_text(entry, "code"), code) == 0)
+			return true;
+	return false;
+}
+
 static void print_resize_end(const json_t *operation)
 {
 	const json_t *result = json_object_get(operation, "result");
 	uint64_t wanted = cli_u64(result, "wanted_bytes"), reached = cli_u64(result, "reached_bytes");
-	uint64_t start = cli_u64(result, "start_bytes");
+	uint64_t start = cli_u64(result, "start_bytes"), promised = cli_u64(result, "forecast_bytes");
 	const char *guest = cli_text(operation, "target");
 	char a[24], b[24], c[24];
 	json_t *entry;
@@ -380,7 +394,11 @@ static void print_resize_end(const json_t *operation)
 		printf("%s%s +%s", index ? ", " : "Climbed: ", cli_text(entry, "rung"), cli_size(entry, "gained_bytes", a));
 	if (index)
 		putchar('\n');
-	if (wanted < start && reached != wanted)
+	if (promised && reached != promised)
+		printf("Forecast was %s: %s %s left than promised\n", size_text_format(promised, a),
+		       size_text_format(reached > promised ? reached - promised : promised - reached, b),
+		       reached > promised ? "less" : "more");
+	if (wanted < start && reached != wanted && !has_remainder(operation, "superseded"))
 		printf("The request now stands at %s: nothing more will leave by itself. Again: ballastctl resize %s %" PRIu64
 		       "MiB\n",
 		       size_text_format(reached, a), guest, wanted >> 20);
@@ -530,6 +548,25 @@ int cli_change(struct cli *cli, const char *method, const char *path, json_t *bo
 	} else {
 		r = cli_problem(cli, &reply);
 	}
+	api_reply_done(&reply);
+	return r;
+}
+
+int cli_send(struct cli *cli, const char *method, const char *path, json_t *body, json_t **ret_answer)
+{
+	struct api_reply reply;
+	struct failure failure = {0};
+	int r = api_client_request(cli->client, method, path, body, 120, &cli_interrupted, &reply, &failure);
+
+	json_decref(body);
+	if (r == -ECANCELED)
+		return CLI_EXIT_CANCELLED;
+	if (r < 0)
+		return unreachable(&failure);
+	if (reply.status >= 200 && reply.status < 300)
+		*ret_answer = json_incref(reply.body);
+	else
+		r = cli_problem(cli, &reply);
 	api_reply_done(&reply);
 	return r;
 }

@@ -23,6 +23,9 @@ enum cli_exit {
 	CLI_EXIT_INCOMPLETE = 8,
 };
 
+/* How often one option may stand; more than the API takes, so that it is the API that refuses with its limit. */
+#define CLI_REPEATS_MAX 64
+
 struct cli {
 	struct api_client *client;
 	const char *socket, *url;
@@ -30,7 +33,9 @@ struct cli {
 	const char *expect_plan, *timeout, *on_timeout;
 	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *stall_budget, *order, *undo;
 	bool offline, eject, near_cpus, cpus, persist, lazy;
-	const char *minimum, *maximum, *priority, *allowed_nodes;
+	const char *minimum, *maximum, *request_limit, *online_policy, *priority, *allowed_nodes;
+	size_t range_count, cell_count;		/* --range and --cell as often as they stand; range is the last */
+	const char *ranges[CLI_REPEATS_MAX], *cell[CLI_REPEATS_MAX];
 	const char *command_line;	/* as it was typed, for "Run: ..." */
 	int argc;			/* the command's own arguments */
 	char **argv;
@@ -71,6 +76,9 @@ int cli_follow(struct cli *cli, const char *id);
 int cli_print_operation_end(struct cli *cli, const json_t *operation);
 /* Sends a change, and follows what comes of it unless --detach or --dry-run. body is taken over. */
 int cli_change(struct cli *cli, const char *method, const char *path, json_t *body, const char *what);
+
+/* Sends a change that is done with its answer. 0 with that (NULL: empty), or an exit code after having said why not. */
+int cli_send(struct cli *cli, const char *method, const char *path, json_t *body, json_t **ret_answer);
 
 /* show_commands.c */
 int cli_status(struct cli *cli);

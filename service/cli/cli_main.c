@@ -19,11 +19,11 @@ static const struct {
 	{"status", cli_status, "", "what this host can do, and what is at work"},
 	{"nodes", cli_nodes_command, "", "NUMA nodes"},
 	{"dimms", cli_dimms, "", "DIMMs and whether they can be emptied"},
-	{"blocks", cli_blocks, "[--node N | --dimm D]", "memory blocks"},
+	{"blocks", cli_blocks, "[G | --node N | --dimm D]", "memory blocks: the host's, or a guest's"},
 	{"guests", cli_guests, "", "guests: sizes, residency, agents"},
 	{"guest", cli_guest, "G", "one guest"},
-	{"policy", cli_policy, "G [--minimum S] [--maximum S] [--priority P] [--allowed-nodes N]", "show or set a guest's policy"},
-	{"resize", cli_resize, "G SIZE", "grow or shrink a guest to SIZE, base included"},
+	{"policy", cli_policy, "G [--minimum S] [--maximum S] [--request-limit S] [--online-policy W] [--priority P] [--allowed-nodes N]", "show or set a guest's policy"},
+	{"resize", cli_resize, "G SIZE | --cell N=SIZE ...  [--range START-END ...]", "grow or shrink a guest to SIZE, base included"},
 	{"move", cli_move, "G --to NODES | --map A:B,... | --cells C:N,... | --near-cpus", "move a guest's memory between nodes"},
 	{"drain", cli_drain, "--dimm D | --node N | --range START-END  [--finish F | --offline | --eject]", "empty a DIMM, a node or a range"},
 	{"undrain", cli_undrain, "DRAIN", "give it back: everything as it was"},
@@ -41,9 +41,9 @@ static const struct {
 
 enum {
 	OPTION_SOCKET = 256, OPTION_URL, OPTION_JSON, OPTION_FRESH, OPTION_DETACH, OPTION_DRY_RUN, OPTION_EXPECT_PLAN,
-	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_NEAR_CPUS, OPTION_CPUS,
+	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_CELL, OPTION_NEAR_CPUS, OPTION_CPUS,
 	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
-	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_MAXIMUM,
+	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_MAXIMUM,
 	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_VERSION,
 };
 
@@ -60,6 +60,7 @@ static const struct option options[] = {
 	{"to", required_argument, NULL, OPTION_TO},
 	{"map", required_argument, NULL, OPTION_MAP},
 	{"cells", required_argument, NULL, OPTION_CELLS},
+	{"cell", required_argument, NULL, OPTION_CELL},
 	{"near-cpus", no_argument, NULL, OPTION_NEAR_CPUS},
 	{"cpus", no_argument, NULL, OPTION_CPUS},
 	{"persist", no_argument, NULL, OPTION_PERSIST},
@@ -76,6 +77,8 @@ static const struct option options[] = {
 	{"allow", required_argument, NULL, OPTION_ALLOW},
 	{"reason", required_argument, NULL, OPTION_REASON},
 	{"undo", required_argument, NULL, OPTION_UNDO},
+	{"request-limit", required_argument, NULL, OPTION_REQUEST_LIMIT},
+	{"online-policy", required_argument, NULL, OPTION_ONLINE_POLICY},
 	{"minimum", required_argument, NULL, OPTION_MINIMUM},
 	{"maximum", required_argument, NULL, OPTION_MAXIMUM},
 	{"priority", required_argument, NULL, OPTION_PRIORITY},
@@ -99,7 +102,7 @@ static void print_help(void)
 	     "  --allow A,B          consents, as a refusal names them\n"
 	     "  --persist            change the stored XML too\n"
 	     "  --cpus, --lazy       move: its vCPUs too; let pages follow the vCPUs that touch them\n"
-	     "  --budget S           move: bytes a second, for each pair of nodes\n"
+	     "  --budget S           move: bytes a second, for each pair of nodes; resize: share of the guest's time, 20%\n"
 	     "  --stall-budget T     move: longest pause that the guest may feel, such as 10ms\n"
 	     "  --order W            move: cold-first or hot-first\n"
 	     "  --fresh              look again first\n"
@@ -134,6 +137,16 @@ static char *command_line(int argc, char **argv)
 	return text;
 }
 
+static bool take_repeated(const char **values, size_t *count)
+{
+	if (*count == CLI_REPEATS_MAX) {
+		fprintf(stderr, "ballastctl: an option stands more than %d times\n", CLI_REPEATS_MAX);
+		return false;
+	}
+	values[(*count)++] = optarg;
+	return true;
+}
+
 /* False where an option is not for here. */
 static bool take_option(struct cli *cli, int option)
 {
@@ -150,6 +163,7 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_TO: cli->to = optarg; return true;
 	case OPTION_MAP: cli->map = optarg; return true;
 	case OPTION_CELLS: cli->cells = optarg; return true;
+	case OPTION_CELL: return take_repeated(cli->cell, &cli->cell_count);
 	case OPTION_NEAR_CPUS: cli->near_cpus = true; return true;
 	case OPTION_CPUS: cli->cpus = true; return true;
 	case OPTION_PERSIST: cli->persist = true; return true;
@@ -159,13 +173,17 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_ORDER: cli->order = optarg; return true;
 	case OPTION_DIMM: cli->dimm = optarg; return true;
 	case OPTION_NODE: cli->node = optarg; return true;
-	case OPTION_RANGE: cli->range = optarg; return true;
+	case OPTION_RANGE:
+		cli->range = optarg;
+		return take_repeated(cli->ranges, &cli->range_count);
 	case OPTION_FINISH: cli->finish = optarg; return true;
 	case OPTION_OFFLINE: cli->offline = true; return true;
 	case OPTION_EJECT: cli->eject = true; return true;
 	case OPTION_ALLOW: cli->allow = optarg; return true;
 	case OPTION_REASON: cli->reason = optarg; return true;
 	case OPTION_UNDO: cli->undo = optarg; return true;
+	case OPTION_REQUEST_LIMIT: cli->request_limit = optarg; return true;
+	case OPTION_ONLINE_POLICY: cli->online_policy = optarg; return true;
 	case OPTION_MINIMUM: cli->minimum = optarg; return true;
 	case OPTION_MAXIMUM: cli->maximum = optarg; return true;
 	case OPTION_PRIORITY: cli->priority = optarg; return true;

@@ -179,11 +179,44 @@ static void block_row(struct text_table *table, const json_t *block)
 	text_table_add(table, cli_text(block, "zone"));
 }
 
+/* Bytes, or nothing where there are none. */
+static void add_bytes(struct text_table *table, const json_t *json, const char *key)
+{
+	char size[24];
+
+	text_table_add(table, cli_u64(json, key) ? cli_size(json, key, size) : "");
+}
+
+static void guest_block_row(struct text_table *table, const json_t *block)
+{
+	static const char *const parts[] = {"free_bytes", "huge_free_bytes", "huge_used_bytes", "kernel_bytes",
+					    "pinned_bytes"};
+
+	block_row(table, block);
+	text_table_add(table, cli_text(block, "device"));
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
+		add_bytes(table, block, parts[i]);
+}
+
+static int guest_blocks(struct cli *cli)
+{
+	static const char *const titles[] = {">BLOCK", "RANGE",	 ">SIZE",      ">NODE",	     "STATE",	"ZONE",
+					     "DEVICE", ">FREE", ">HUGE FREE", ">HUGE USED", ">KERNEL", ">PINNED"};
+	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE];
+
+	if (cli->node || cli->dimm || cli->argc > 1)
+		return cli_usage("blocks takes one guest, --node, --dimm, or nothing");
+	snprintf(path, sizeof(path), "/v1/guests/%s/blocks", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	return show_list(cli, path, titles, ARRAY_SIZE(titles), guest_block_row);
+}
+
 int cli_blocks(struct cli *cli)
 {
 	static const char *const titles[] = {">BLOCK", "RANGE", ">SIZE", ">NODE", "STATE", "ZONE"};
 	char path[CLI_ESCAPED_SIZE + 32] = "/v1/blocks", escaped[CLI_ESCAPED_SIZE];
 
+	if (cli->argc)
+		return guest_blocks(cli);
 	if (cli->node)
 		snprintf(path, sizeof(path), "/v1/blocks?node=%s", cli_escape(cli->node, escaped, sizeof(escaped)));
 	else if (cli->dimm)
@@ -256,6 +289,34 @@ static void print_unmovable(const json_t *placement)
 		       cli_u64(placement, "sharers_unseen"));
 }
 
+/* What its owner wants, and what is off that would spare the host something. */
+static void print_word(const json_t *guest)
+{
+	const json_t *word = json_object_get(json_object_get(guest, "agent"), "word");
+	char size[24];
+
+	if (json_is_false(json_object_get(json_object_get(guest, "memory"), "free_page_reporting")))
+		printf("  free page reporting is off: what is free in it stays with it (<memballoon freePageReporting='on'>)\n");
+	if (cli_u64(word, "wanted_bytes"))
+		printf("  it asks for %s in all\n", cli_size(word, "wanted_bytes", size));
+	if (json_is_true(json_object_get(word, "veto")))
+		printf("  does not want to shrink now\n");
+	if (cli_u64(word, "floor_bytes"))
+		printf("  wants to keep %s\n", cli_size(word, "floor_bytes", size));
+	if (cli_u64(word, "limit_bytes"))
+		printf("  lets %s go in one shrink\n", cli_size(word, "limit_bytes", size));
+	if (cli_u64(word, "pressure_percent"))
+		printf("  some of its work waits for memory %" PRIu64 " %% of the time\n", cli_u64(word, "pressure_percent"));
+	if (json_is_true(json_object_get(word, "udev_onlines")))
+		printf("  a udev rule in it onlines memory, beside its kernel\n");
+	if (cli_text(word, "repair")[0])
+		printf("  what was plugged: %s\n", cli_text(word, "repair"));
+	if (strcmp(cli_text(word, "onlining"), "refused") == 0)
+		printf("  how it onlines memory could not be set: %s\n", cli_text(word, "online_policy"));
+	if (strcmp(cli_text(word, "onlining"), "overruled") == 0)
+		printf("  how it onlines memory was changed in it: %s\n", cli_text(word, "online_policy"));
+}
+
 int cli_guest(struct cli *cli)
 {
 	static const char *const titles[] = {"GUEST",	   "STATE",	 ">NOW",   ">WANTED",
@@ -297,6 +358,7 @@ int cli_guest(struct cli *cli)
 	if (json_is_object(entry))
 		printf("  kept: %s (%s)\n", cli_text(entry, "detail"), cli_text(entry, "at"));
 	print_unmovable(placement);
+	print_word(guest);
 	cli_print_remainders(json_object_get(memory, "remainder"), "  ", false);
 	return CLI_EXIT_DONE;
 }

@@ -18,11 +18,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "channel.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "failure.h"
+#include "session.h"
 #include "session_host.h"
 
 #define RETRY_MIN_MS 500
@@ -32,6 +35,8 @@
 #define READ_BURST_BYTES (UINT64_C(512) << 10)
 #define READ_BYTES_PER_MS 256
 #define READ_PAUSE_MS	  50
+/* News of what a guest asks for are made no oftener. */
+#define WISH_EVERY_MS 1000
 /* A report that speaks of more memory than the hypervisor could ever have given, beyond rounding, is a lie. */
 #define LIE_SLACK_BYTES (UINT64_C(64) << 20)
 
@@ -53,6 +58,7 @@ struct agent_link {
 	struct agent_link_options options;
 	char *path;			/* owned; NULL: no channel */
 	uint64_t maximum_bytes;
+	uint64_t wish_at_ms;	/* of the last news of what it asks for */
 	int fd;
 	struct event *readable, *writable, *closed;	/* owned; NULL without fd */
 	uint64_t budget_bytes, budget_ms;		/* what may be read, as it was then */
@@ -63,23 +69,11 @@ struct agent_link {
 	struct session_host session;
 	uint8_t *input, *output;		/* owned */
 	struct request requests[LIMIT_OUTSTANDING];
+	bool connecting;		/* by vsock; not decided yet */
 	bool refreshing;
 	struct refresh_waiter *waiters;		/* owned */
 	struct snapshot_agent report;		/* numbers of the last report; state is derived */
 };
-
-static uint64_t clock_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static uint64_t monotonic_ms(void)
-{
-	return clock_ms(CLOCK_MONOTONIC);
-}
 
 static uint64_t random_number(void)
 {
@@ -211,6 +205,24 @@ static bool is_possible(const struct message_report_reply *report, uint64_t maxi
 	return true;
 }
 
+/* True where it is news; a guest that changes its mind with every heartbeat makes none of each. */
+static bool take_wish(struct agent_link *link, uint64_t wanted_bytes)
+{
+	bool is_news = wanted_bytes && wanted_bytes != link->report.wanted_bytes &&
+		       monotonic_ms() >= link->wish_at_ms + WISH_EVERY_MS;
+
+	link->report.wanted_bytes = wanted_bytes;
+	if (is_news)
+		link->wish_at_ms = monotonic_ms();
+	return is_news;
+}
+
+static void take_pressure(struct agent_link *link, const struct message_pressure *pressure)
+{
+	link->report.pressure_percent =
+		pressure->some_avg10_x100 <= 10000 ? (int)(pressure->some_avg10_x100 / 100) : -1;
+}
+
 static void take_report(struct agent_link *link, const struct message_report_reply *report)
 {
 	struct snapshot_agent *agent = &link->report;
@@ -241,8 +253,12 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 
 		agent->huge_free_bytes += (pool->free - kept) * pool->page_bytes;
 		agent->huge_used_bytes += (pool->total - pool->free + kept) * pool->page_bytes;
-		if (pool->floor <= pool->total)
-			agent->huge_floor_bytes += pool->floor * pool->page_bytes;
+		/* The floor is one of the pool's own pages: as many as are surplus leave beside it. */
+		uint64_t surplus = pool->surplus < pool->total ? pool->surplus : pool->total;
+		uint64_t own = pool->total - surplus, unreserved = pool->free - kept;
+		uint64_t above = surplus + (own > pool->floor ? own - pool->floor : 0);
+
+		agent->huge_floor_bytes += (unreserved - (unreserved < above ? unreserved : above)) * pool->page_bytes;
 		if (pool->page_bytes >= UINT64_C(1) << 30)
 			agent->gigantic_bytes += pool->total * pool->page_bytes;
 	}
@@ -255,12 +271,21 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 		if (!(report->flags & MESSAGE_REPORT_CUT_REGIONS) && region->size_bytes <= INT64_MAX &&
 		    region->start <= INT64_MAX - region->size_bytes)
 			agent->regions[agent->region_count++] =
-				(struct snapshot_range){region->start, region->start + region->size_bytes};
+				(struct snapshot_region){
+					.start = region->start, .end = region->start + region->size_bytes,
+					.plugged_bytes = region->plugged_bytes, .online_bytes = region->online_bytes,
+					.movable_bytes = region->movable_bytes,
+					.node = region->node == MESSAGE_NODE_ALL ? -1 : region->node};
 		if (region->plugged_bytes > region->online_bytes)
 			agent->offline_bytes += region->plugged_bytes - region->online_bytes;
 		if (region->online_bytes > region->movable_bytes)
 			agent->wrong_zone_bytes += region->online_bytes - region->movable_bytes;
 	}
+	agent->veto = report->word_flags & MESSAGE_WORD_VETO;
+	agent->shrink_limit_bytes = report->floor_bytes;
+	agent->shrink_most_bytes = report->limit_bytes;
+	agent->udev_onlines = report->flags & MESSAGE_REPORT_UDEV_ONLINES;
+	take_pressure(link, &report->pressure);
 	const char *policy = report->auto_online == MESSAGE_AUTO_ONLINE_ONLINE &&
 					     report->zone_policy == MESSAGE_ZONE_POLICY_AUTO_MOVABLE ?
 				     "auto-movable" :
@@ -319,8 +344,10 @@ static void drain_events(struct agent_link *link)
 	while (session_host_next(&link->session, monotonic_ms(), &event)) {
 		switch (event.kind) {
 		case SESSION_HOST_EVENT_READY:
-			if (event.restarted)
+			if (event.restarted) {
 				link->report.reported = false;
+				link->report.repair[0] = '\0';
+			}
 			snprintf(link->report.version, sizeof(link->report.version), "%s",
 				 event.message->hello_reply.agent_version);
 			link->report.features = event.message->hello_reply.features;
@@ -339,6 +366,8 @@ static void drain_events(struct agent_link *link)
 			break;
 		case SESSION_HOST_EVENT_HEARTBEAT:
 			link->report.memory_available_bytes = event.message->heartbeat.available_bytes;
+			take_pressure(link, &event.message->heartbeat.pressure);
+			tell |= take_wish(link, event.message->heartbeat.wanted_bytes);
 			break;
 		case SESSION_HOST_EVENT_TIMED_OUT:
 			answer_request(link, event.request_id, AGENT_ANSWER_TIMED_OUT, NULL);
@@ -359,7 +388,7 @@ static void drain_events(struct agent_link *link)
 		}
 		if (event.kind == SESSION_HOST_EVENT_READY || event.kind == SESSION_HOST_EVENT_REPLY ||
 		    event.kind == SESSION_HOST_EVENT_HEARTBEAT)
-			link->report.last_seen_ms = clock_ms(CLOCK_REALTIME);
+			link->report.last_seen_ms = wall_ms();
 	}
 	flush(link);
 	arm_tick(link);
@@ -414,9 +443,33 @@ static void on_readable(evutil_socket_t fd, short what, void *user)
 	hang_up(link);
 }
 
+static void begin(struct agent_link *link);
+
+/* The connection by vsock is decided. */
+static void end_connect(struct agent_link *link)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	link->connecting = false;
+	if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0 || error ||
+	    event_add(link->closed, NULL) < 0 ||
+	    (link->options.is_owner && !link->options.is_owner(link->options.user))) {
+		disconnect(link);
+		schedule_retry(link);
+		return;
+	}
+	begin(link);
+}
+
 static void on_writable(evutil_socket_t fd, short what, void *user)
 {
-	flush(user);
+	struct agent_link *link = user;
+
+	if (link->connecting)
+		end_connect(link);
+	else
+		flush(link);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *user)
@@ -430,36 +483,47 @@ static void on_tick(evutil_socket_t fd, short what, void *user)
 static void greet(struct agent_link *link)
 {
 	/* Epochs must differ over restarts of the daemon too: wall-clock milliseconds do, and are never 0. */
-	session_host_connect(&link->session, random_number(), clock_ms(CLOCK_REALTIME), monotonic_ms());
+	session_host_connect(&link->session, random_number(), wall_ms(), monotonic_ms());
 	flush(link);
 	arm_tick(link);
 	watch(link);
 }
 
-static void try_connect(struct agent_link *link)
+/* It is connected. What may be read counts from here, not from each greeting: a guest can reboot as often as it likes. */
+static void begin(struct agent_link *link)
 {
-	int fd = -1;
-
-	if (!link->path || link->fd >= 0)
-		return;
-	if (channel_open(link->path, &fd, NULL) != CHANNEL_OPEN) {
-		schedule_retry(link);
-		return;
-	}
-	link->fd = fd;
-	link->readable = event_new(link->options.base, fd, EV_READ | EV_PERSIST, on_readable, link);
-	link->writable = event_new(link->options.base, fd, EV_WRITE, on_writable, link);
-	/* Needs epoll, as there is on Linux (epoll_ctl(2), EPOLLRDHUP). */
-	link->closed = event_new(link->options.base, fd, EV_CLOSED, on_closed, link);
-	if (!link->readable || !link->writable || !link->closed || event_add(link->closed, NULL) < 0) {
-		disconnect(link);
-		schedule_retry(link);
-		return;
-	}
 	link->retry_ms = RETRY_MIN_MS;
 	link->budget_bytes = READ_BURST_BYTES;
 	link->budget_ms = monotonic_ms();
 	greet(link);
+}
+
+static void try_connect(struct agent_link *link)
+{
+	enum channel_outcome outcome;
+	int fd = -1;
+
+	if (!link->path || link->fd >= 0)
+		return;
+	outcome = channel_open(link->path, &fd, NULL);
+	if (outcome != CHANNEL_OPEN && outcome != CHANNEL_CONNECTING) {
+		schedule_retry(link);
+		return;
+	}
+	link->fd = fd;
+	link->connecting = outcome == CHANNEL_CONNECTING;
+	link->readable = event_new(link->options.base, fd, EV_READ | EV_PERSIST, on_readable, link);
+	link->writable = event_new(link->options.base, fd, EV_WRITE, on_writable, link);
+	/* Needs epoll, as there is on Linux (epoll_ctl(2), EPOLLRDHUP). */
+	link->closed = event_new(link->options.base, fd, EV_CLOSED, on_closed, link);
+	if (!link->readable || !link->writable || !link->closed ||
+	    event_add(link->connecting ? link->writable : link->closed, NULL) < 0) {
+		disconnect(link);
+		schedule_retry(link);
+		return;
+	}
+	if (!link->connecting)
+		begin(link);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *user)
@@ -523,6 +587,14 @@ void agent_link_set_channel(struct agent_link *link, const char *path, uint64_t 
 	memset(&link->report, 0, sizeof(link->report));
 	link->retry_ms = RETRY_MIN_MS;
 	try_connect(link);
+}
+
+void agent_link_set_vsock(struct agent_link *link, unsigned cid, uint64_t maximum_bytes)
+{
+	char path[40];
+
+	snprintf(path, sizeof(path), CHANNEL_VSOCK_FORMAT, cid, SESSION_VSOCK_PORT);
+	agent_link_set_channel(link, path, maximum_bytes);
 }
 
 void agent_link_restart(struct agent_link *link)
@@ -645,4 +717,30 @@ void agent_link_refresh(struct agent_link *link, uint32_t timeout_ms, void (*don
 	link->refreshing = true;
 	if (agent_link_request(link, &message, timeout_ms, on_report, NULL, link, NULL) < 0)
 		refresh_done(link);
+}
+
+void agent_link_set_onlining(struct agent_link *link, enum agent_onlining onlining)
+{
+	if (link->report.onlining == onlining)
+		return;
+	link->report.onlining = onlining;
+	changed(link);
+}
+
+void agent_link_set_repair(struct agent_link *link, const char *text)
+{
+	snprintf(link->report.repair, sizeof(link->report.repair), "%s", text);
+	changed(link);
+}
+
+void agent_link_set_holders(struct agent_link *link, const struct snapshot_holders *holders, size_t count)
+{
+	struct snapshot_agent *agent = &link->report;
+
+	if (!agent->reported || agent->region_count != count)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		agent->regions[i].holders = holders[i];
+		agent->regions[i].has_holders = true;
+	}
 }

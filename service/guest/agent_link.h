@@ -18,6 +18,11 @@ struct agent_link_options {
 	struct event_base *base;	/* borrowed: lives as long as the link */
 	/* Its state changed or a report came. May free the link only from the loop's next turn. */
 	void (*changed)(void *user, struct agent_link *link);
+	/*
+	 * Asked when a connection by vsock stands: does the QEMU that had this context id still live? Then it is the one at
+	 * the other end, for it keeps the id until it ends. Else the id may be another guest's by now. NULL: yes.
+	 */
+	bool (*is_owner)(void *user);
 	void *user;
 };
 
@@ -42,6 +47,8 @@ struct agent_link *agent_link_free(struct agent_link *link);
  * channel. The same path again changes nothing. size is what the hypervisor says, to catch a lie.
  */
 void agent_link_set_channel(struct agent_link *link, const char *path, uint64_t maximum_bytes);
+/* The same by vsock: the context id from the live XML of a guest that runs. */
+void agent_link_set_vsock(struct agent_link *link, unsigned cid, uint64_t maximum_bytes);
 /* The guest rebooted, or was restored: greet anew, for no end of file tells. */
 void agent_link_restart(struct agent_link *link);
 
@@ -58,5 +65,11 @@ int agent_link_request(struct agent_link *link, const struct message *message, u
 void agent_link_cancel(struct agent_link *link, uint32_t id);
 /* Asks for a report and takes it into the description; done comes once, also when there is no agent. */
 void agent_link_refresh(struct agent_link *link, uint32_t timeout_ms, void (*done)(void *user), void *user);
+/* How its kernel came to online memory as it does; what is new is told. */
+void agent_link_set_onlining(struct agent_link *link, enum agent_onlining onlining);
+/* What came of a repair, in the agent's words. It stands until the agent or its guest begins anew. */
+void agent_link_set_repair(struct agent_link *link, const char *text);
+/* What is in its regions, in the order of the last report; where that has others by now nothing is taken. */
+void agent_link_set_holders(struct agent_link *link, const struct snapshot_holders *holders, size_t count);
 
 #endif

@@ -172,13 +172,19 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	guest->realtime = xml->realtime;
 	join_hindrances(guest);
 	guest->cpus_pinned = xml->vcpu_pin_count > 0 || xml->vcpu_cpus[0] != '\0';
-	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = 0;
+	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = guest->request_limit_bytes = 0;
+	guest->online_policy = GUEST_ONLINE_POLICY_UNSET;
 	guest->priority = 0;
 	if (xml->policy_state == DOMAIN_XML_POLICY_VALID) {
 		if (xml->policy.has_minimum)
 			guest->minimum_bytes = xml->policy.minimum_bytes;
 		if (xml->policy.has_maximum)
 			guest->maximum_bytes = xml->policy.maximum_bytes;
+		if (xml->policy.has_request_limit)
+			guest->request_limit_bytes = xml->policy.request_limit_bytes;
+		if (xml->policy.online_policy[0])
+			guest->online_policy =
+				(enum guest_online_policy)guest_online_policy_from_name(xml->policy.online_policy);
 		if (xml->policy.has_priority)
 			guest->priority = (int)xml->policy.priority;
 		guest->allowed_nodes = mask_of_list(xml->policy.allowed_nodes);

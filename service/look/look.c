@@ -10,15 +10,18 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "agent_link.h"
 #include "cleanup.h"
+#include "clock.h"
 #include "domain_xml.h"
 #include "host_reader.h"
 #include "process_identity.h"
+#include "region_census.h"
 #include "sysroot.h"
 
 #define AGENT_TIMEOUT_MS 5000
+/* Of a guest with 100 GiB plugged a second or two; without an answer the forecast has less to go by. */
+#define CENSUS_TIMEOUT_MS 10000
 /* A survey of a terabyte takes some seconds; one that takes a minute hangs. */
 #define SURVEY_DEADLINE_MS 60000
 
@@ -83,14 +86,6 @@ struct look {
 	struct piece *pieces;		/* owned */
 	struct look_watch *watches;	/* borrowed: their owners free them */
 };
-
-static uint64_t wall_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static struct guest *find_guest(const struct look *look, const char *uuid)
 {
@@ -436,12 +431,23 @@ static void start_waiting_surveys(struct look *look, struct refresh *refresh)
 	}
 }
 
-static void on_reported(void *user)
+static void on_counted(void *user)
 {
 	struct piece *piece = user;
 
 	piece->look->stale = true;
 	piece_done(piece);
+}
+
+static void on_reported(void *user)
+{
+	struct piece *piece = user;
+	struct guest *guest = find_guest(piece->look, piece->uuid);
+
+	if (guest && guest->agent && piece->refresh && (piece->refresh->what & LOOK_HOLDERS))
+		region_census(guest->agent, CENSUS_TIMEOUT_MS, on_counted, piece);
+	else
+		on_counted(piece);
 }
 
 static void start_report(struct look *look, struct refresh *refresh, struct guest *guest)
@@ -484,6 +490,17 @@ static void drop_guest(struct look *look, const char *uuid)
 	}
 }
 
+/* The process that had the context id when the guest was last looked at. */
+static bool is_owner(void *user)
+{
+	const struct guest *guest = user;
+	uint64_t start_time;
+
+	return guest->model.pid > 0 &&
+	       process_identity_read_start_time(guest->look->options.sysroot, guest->model.pid, &start_time) == 0 &&
+	       start_time == guest->model.start_time;
+}
+
 static struct guest *add_guest(struct look *look, const char *uuid)
 {
 	struct guest *guest = calloc(1, sizeof(*guest));
@@ -494,7 +511,7 @@ static struct guest *add_guest(struct look *look, const char *uuid)
 	guest->look = look;
 	snprintf(guest->model.uuid, sizeof(guest->model.uuid), "%s", uuid);
 	guest->agent = agent_link_new(&(struct agent_link_options){
-		.base = look->options.base, .changed = on_agent_changed, .user = guest});
+		.base = look->options.base, .changed = on_agent_changed, .is_owner = is_owner, .user = guest});
 	if (!guest->agent) {
 		free(guest);
 		return NULL;
@@ -533,9 +550,13 @@ static void take_domain(struct look *look, const struct connection_domain *domai
 		const struct domain_xml_channel *channel =
 			has_live ? domain_xml_find_channel(&live, DOMAIN_XML_AGENT_CHANNEL) : NULL;
 
-		agent_link_set_channel(guest->agent,
-				       channel && guest->model.pid > 0 && channel->path ? channel->path : NULL,
-				       guest->model.max_bytes);
+		const char *path = channel && guest->model.pid > 0 ? channel->path : NULL;
+
+		/* The port is the better one: it is there before any network is, and only QEMU's owner has it. */
+		if (!path && has_live && guest->model.pid > 0 && live.vsock_cid)
+			agent_link_set_vsock(guest->agent, live.vsock_cid, guest->model.max_bytes);
+		else
+			agent_link_set_channel(guest->agent, path, guest->model.max_bytes);
 		tell(look, LOOK_CHANGE_GUEST, guest->model.uuid);
 	}
 	domain_xml_done(&live);
@@ -893,6 +914,12 @@ void look_refresh(struct look *look, const char *guest, unsigned what, look_done
 			read_domain(look, refresh, guest);
 	}
 	refresh_step(refresh);
+}
+
+void look_read_guest(struct look *look, const char *uuid)
+{
+	if (look_libvirt_is_up(look, NULL))
+		read_domain(look, NULL, uuid);
 }
 
 struct agent_link *look_agent(struct look *look, const char *uuid)

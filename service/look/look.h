@@ -59,6 +59,7 @@ bool look_libvirt_is_up(const struct look *look, struct failure *failure);
  * other memory or another cpuset than at the last survey, are read anyway.
  */
 #define LOOK_POLICY (1u << 2)
+#define LOOK_HOLDERS (1u << 3)	/* with LOOK_AGENT: what is in the guest's virtio-mem devices, for a forecast */
 
 typedef void look_done_fn(void *user, int error, const struct failure *failure);
 
@@ -68,6 +69,9 @@ typedef void look_done_fn(void *user, int error, const struct failure *failure);
  * host part is fresh all the same.
  */
 void look_refresh(struct look *look, const char *guest, unsigned what, look_done_fn *done, void *user);
+
+/* Reads the guest's description anew; whoever is told of its changes is, when it has come. */
+void look_read_guest(struct look *look, const char *uuid);
 
 /* The agent's line of a guest, or NULL. Borrowed until the next turn of the loop. */
 struct agent_link *look_agent(struct look *look, const char *uuid);

@@ -290,6 +290,20 @@ json_t *model_json_block(const struct snapshot_block *block)
 	return json;
 }
 
+json_t *model_json_guest_block(const struct snapshot_guest_block *block, const char *device)
+{
+	json_t *json = model_json_block(&block->block);
+
+	model_json_put(&json, "device", device[0] ? json_string(device) : json_null());
+	model_json_put(&json, "can_offline", json_boolean(block->can_offline));
+	model_json_put(&json, "free_bytes", model_json_u64(block->holders.free_bytes));
+	model_json_put(&json, "huge_free_bytes", model_json_u64(block->holders.huge_free_bytes));
+	model_json_put(&json, "huge_used_bytes", model_json_u64(block->holders.huge_used_bytes));
+	model_json_put(&json, "kernel_bytes", model_json_u64(block->holders.kernel_bytes));
+	model_json_put(&json, "pinned_bytes", model_json_u64(block->holders.pinned_bytes));
+	return json;
+}
+
 /* What of the plugged memory the guest cannot use or give back, as its agent says. */
 static json_t *memory_remainder(const struct snapshot_guest *guest)
 {
@@ -297,13 +311,17 @@ static json_t *memory_remainder(const struct snapshot_guest *guest)
 	char object[96];
 
 	snprintf(object, sizeof(object), "guest %s", guest->name);
+	const char *repair = guest->agent.repair;
+
 	if (guest->agent.reported && guest->agent.offline_bytes)
 		remainder_list_add(&list, REMAINDER_NOT_ONLINED, object, guest->agent.offline_bytes,
-				   NULL, "plugged, but not onlined in the guest");
+				   NULL, "plugged, but not onlined in the guest%s%.120s",
+				   repair[0] ? "; repair: " : "", repair);
 	if (guest->agent.reported && guest->agent.wrong_zone_bytes)
 		remainder_list_add(&list, REMAINDER_WRONG_ZONE, object,
 				   guest->agent.wrong_zone_bytes, NULL,
-				   "online in a kernel zone, from which it may never leave");
+				   "online in a kernel zone, from which it may never leave%s%.110s",
+				   repair[0] ? "; repair: " : "", repair);
 	return model_json_remainders(&list);
 }
 
@@ -340,6 +358,8 @@ json_t *model_json_guest_memory(const struct snapshot_guest *guest)
 		model_json_u64(over_used ? guest->resident_bytes - guest->current_bytes : 0));
 	model_json_put(&json, "balloon_bytes",
 		       guest->has_balloon ? model_json_u64(guest->balloon_bytes) : json_null());
+	model_json_put(&json, "free_page_reporting",
+		       guest->has_balloon ? json_boolean(guest->free_page_reporting) : json_null());
 	model_json_put(&json, "devices", devices);
 	model_json_put(&json, "cells", cells);
 	model_json_put(&json, "remainder", memory_remainder(guest));
@@ -529,6 +549,27 @@ json_t *model_json_guest_placement(const struct snapshot_guest *guest)
 	return json;
 }
 
+/* null: it has not told yet. */
+static json_t *word_json(const struct snapshot_agent *agent)
+{
+	json_t *json;
+
+	if (!agent->reported)
+		return json_null();
+	json = json_object();
+	model_json_put(&json, "veto", json_boolean(agent->veto));
+	model_json_put(&json, "floor_bytes", agent->shrink_limit_bytes ? model_json_u64(agent->shrink_limit_bytes) : json_null());
+	model_json_put(&json, "limit_bytes", agent->shrink_most_bytes ? model_json_u64(agent->shrink_most_bytes) : json_null());
+	model_json_put(&json, "wanted_bytes", agent->wanted_bytes ? model_json_u64(agent->wanted_bytes) : json_null());
+	model_json_put(&json, "pressure_percent",
+		       agent->pressure_percent >= 0 ? json_integer(agent->pressure_percent) : json_null());
+	model_json_put(&json, "udev_onlines", json_boolean(agent->udev_onlines));
+	model_json_put(&json, "online_policy", model_json_text(agent->online_policy));
+	model_json_put(&json, "repair", model_json_text(agent->repair));
+	model_json_put(&json, "onlining", json_string(agent_onlining_name(agent->onlining)));
+	return json;
+}
+
 static json_t *agent_json(const struct snapshot_agent *agent)
 {
 	json_t *json = json_object(), *features = json_array();
@@ -543,6 +584,7 @@ static json_t *agent_json(const struct snapshot_agent *agent)
 	model_json_put(&json, "features", features);
 	model_json_put(&json, "last_seen_at", model_json_time(agent->last_seen_ms));
 	model_json_put(&json, "suspect_reason", model_json_text_or_null(agent->suspect_reason));
+	model_json_put(&json, "word", word_json(agent));
 	return json;
 }
 
@@ -554,6 +596,12 @@ static json_t *owner_policy_json(const struct snapshot_guest *guest)
 		       guest->minimum_bytes ? model_json_u64(guest->minimum_bytes) : json_null());
 	model_json_put(&json, "maximum_bytes",
 		       guest->maximum_bytes ? model_json_u64(guest->maximum_bytes) : json_null());
+	model_json_put(&json, "request_limit_bytes",
+		       guest->request_limit_bytes ? model_json_u64(guest->request_limit_bytes) : json_null());
+	model_json_put(&json, "online_policy",
+		       guest->online_policy != GUEST_ONLINE_POLICY_UNSET ?
+			       json_string(guest_online_policy_name(guest->online_policy)) :
+			       json_null());
 	model_json_put(&json, "priority", json_integer(guest->priority));
 	/* null: all. */
 	model_json_put(&json, "allowed_nodes",

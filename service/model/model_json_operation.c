@@ -35,9 +35,12 @@ static const struct {
 	const char *name;
 } rungs[] = {
 	{STEP_KIND_FREE_HUGE_PAGES, "free huge pages"},
+	{STEP_KIND_RUN_HOOKS, "hooks"},
 	{STEP_KIND_REQUEST, "request"},
-	{STEP_KIND_BALLOON, "request"},
+	{STEP_KIND_BALLOON, "balloon"},
 	{STEP_KIND_COMPACT, "compact"},
+	{STEP_KIND_MAKE_GUEST_ROOM, "make room"},
+	{STEP_KIND_RECLAIM, "reclaim"},
 	{STEP_KIND_OFFLINE_GUEST_BLOCKS, "offline"},
 	{STEP_KIND_KICK, "kick"},
 };
@@ -54,6 +57,24 @@ static uint64_t bytes_of_kind(const struct operation_record *record, enum step_k
 			continue;
 		*ret_ran = true;
 		bytes += record->steps[i].bytes_done;
+	}
+	return bytes;
+}
+
+/* What the agent gained is its word: none of its steps can have gained more than was missing. */
+static uint64_t gained_of_kind(const struct operation_record *record, enum step_kind kind, uint64_t missing)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < record->step_count; i++) {
+		const struct step_record *step = &record->steps[i];
+		uint64_t most = step->step.bytes && step->step.bytes < missing ? step->step.bytes : missing;
+
+		if (step->step.kind != kind)
+			continue;
+		bytes += step->bytes_done < most ? step->bytes_done : most;
+		if (bytes > missing)
+			bytes = missing;
 	}
 	return bytes;
 }
@@ -104,12 +125,14 @@ static json_t *resize_result(const struct operation_record *record)
 		rung = json_object();
 		model_json_put(&rung, "rung", json_string(rungs[i].name));
 		model_json_put(&rung, "gained_bytes",
-			       model_json_u64(total_of_kind(record, rungs[i].kind)));
+			       model_json_u64(gained_of_kind(record, rungs[i].kind, start - wanted)));
 		model_json_append(&climbed, rung);
 	}
 	model_json_put(&json, "start_bytes", model_json_u64(start));
 	model_json_put(&json, "reached_bytes", model_json_u64(reached));
 	model_json_put(&json, "wanted_bytes", model_json_u64(wanted));
+	if (wanted < start && record->snapshot_forecast_bytes)
+		model_json_put(&json, "forecast_bytes", model_json_u64(record->snapshot_forecast_bytes));
 	model_json_put(&json, "climbed", climbed);
 	put_seconds(&json, record);
 	return json;

@@ -92,6 +92,7 @@ static json_t *resize_json(const struct wish_resize *wish)
 		model_json_put(&json, "devices", devices);
 	}
 	put_ranges(&json, "ranges", wish->ranges, wish->range_count);
+	put_u64(&json, "work_percent", wish->work_percent);
 	return json;
 }
 
@@ -190,6 +191,7 @@ json_t *model_json_step(const struct step *step)
 	put_map(&json, "cells", step->cells, SNAPSHOT_CELLS_MAX);
 	if (step->mode != POLICY_MODE_DEFAULT)
 		model_json_put(&json, "mode", json_string(policy_mode_name(step->mode)));
+	put_true(&json, "grows", step->grows);
 	put_true(&json, "loose", step->loose);
 	if (step->zone != BLOCK_ZONE_NONE)
 		model_json_put(&json, "zone", json_string(block_zone_name(step->zone)));
@@ -214,6 +216,7 @@ json_t *model_json_step(const struct step *step)
 	put_u64(&json, "budget_bytes_per_s", step->budget_bytes_per_s);
 	put_true(&json, "budget_is_shared", step->budget_is_shared);
 	put_u64(&json, "budget_stall_us", step->budget_stall_us);
+	put_u64(&json, "work_percent", step->work_percent);
 	put_u64(&json, "stall_ms", step->stall_ms);
 	put_text(&json, "undo_operation", step->undo_operation);
 	put_u64(&json, "undo_n", step->undo_n);
@@ -426,7 +429,7 @@ static size_t read_ranges(struct reader *reader, const char *name, struct snapsh
 
 static void parse_resize(struct reader *outer, const json_t *json, struct wish_resize *wish)
 {
-	static const char *const keys[] = {"target_bytes", "devices", "ranges"};
+	static const char *const keys[] = {"target_bytes", "devices", "ranges", "work_percent"};
 	static const char *const device_keys[] = {"alias", "requested_bytes"};
 	struct reader reader = reader_new(json, "resize", outer->failure);
 	const json_t *devices;
@@ -445,6 +448,7 @@ static void parse_resize(struct reader *outer, const json_t *json, struct wish_r
 		wish->device_count = i + 1;
 	}
 	wish->range_count = read_ranges(&reader, "ranges", wish->ranges);
+	wish->work_percent = (unsigned)read_number(&reader, "work_percent", 100);
 	outer->error = reader_end(&reader, keys, ARRAY_SIZE(keys));
 }
 
@@ -604,6 +608,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "map",
 					   "cells",
 					   "mode",
+					   "grows",
 					   "loose",
 					   "zone",
 					   "block_runs",
@@ -615,6 +620,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "budget_bytes_per_s",
 					   "budget_is_shared",
 					   "budget_stall_us",
+					   "work_percent",
 					   "stall_ms",
 					   "undo_operation",
 					   "undo_n",
@@ -641,6 +647,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	read_map(&reader, "cells", step.cells, SNAPSHOT_CELLS_MAX);
 	step.mode = (enum policy_mode)read_enum(&reader, "mode", policy_mode_from_name,
 						POLICY_MODE_DEFAULT);
+	step.grows = read_bool(&reader, "grows");
 	step.loose = read_bool(&reader, "loose");
 	step.zone =
 		(enum block_zone)read_enum(&reader, "zone", block_zone_from_name, BLOCK_ZONE_NONE);
@@ -654,6 +661,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
 	step.budget_is_shared = read_bool(&reader, "budget_is_shared");
 	step.budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
+	step.work_percent = (unsigned)read_number(&reader, "work_percent", 100);
 	step.stall_ms = (uint32_t)read_number(&reader, "stall_ms", UINT32_MAX);
 	read_text(&reader, "undo_operation", step.undo_operation, sizeof(step.undo_operation));
 	step.undo_n = (unsigned)read_number(&reader, "undo_n", UINT32_MAX);

@@ -14,6 +14,10 @@
 #include "wish.h"
 
 #define OPERATION_ID_SIZE 24
+/* The actor of what helps a request that libvirt alone was asked for: it gives way to whatever a caller wants. */
+#define OPERATION_ACTOR_LIBVIRT "libvirt"
+/* What the guest itself has asked for. */
+#define OPERATION_ACTOR_GUEST "guest"
 
 enum operation_state {
 	OPERATION_STATE_PENDING, OPERATION_STATE_RUNNING, OPERATION_STATE_PAUSED, OPERATION_STATE_CANCELLING,
@@ -53,6 +57,7 @@ struct operation_record {
 	uint64_t revision;
 	uint64_t snapshot_before_bytes;		/* resize: the guest's size when it began */
 	uint64_t snapshot_wanted_bytes;		/* resize: the size that the wish means for the whole guest */
+	uint64_t snapshot_forecast_bytes;	/* shrink: the size that was promised before anything was asked; 0: none */
 	uint64_t snapshot_after_bytes;		/* resize: its size as last seen; 0: not seen since */
 	char actor[64];				/* "uid 0 pid 123", "libvirt", "ballastd" */
 	char waiting_for[OPERATION_ID_SIZE];	/* another operation that holds a lock it needs; empty: none */

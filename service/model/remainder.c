@@ -38,6 +38,14 @@ static const struct {
 	[REMAINDER_GUEST_BUSY] = {"guest_busy",
 				  "The guest's memory is in use and did not become free in time.",
 				  "try again when the guest needs less"},
+	[REMAINDER_GUEST_PRESSURE] =
+		{"guest_pressure",
+		 "The guest is under memory pressure, so no more was reclaimed from its work.",
+		 "try again when the guest needs less, or allow more pressure in its agent's "
+		 "configuration"},
+	[REMAINDER_HOOK_FAILED] = {"hook_failed",
+				   "A hook of the guest failed or did not end in its time.",
+				   "look at the hook and at the log of ballast-agent in the guest"},
 	[REMAINDER_NO_AGENT] =
 		{"no_agent",
 		 "No agent is connected in the guest, so nothing can be prepared there.",
@@ -52,6 +60,9 @@ static const struct {
 		{"driver_stalled",
 		 "The guest's virtio-mem driver stopped before the wished size was reached.",
 		 "ask again: that wakes the driver"},
+	[REMAINDER_SUPERSEDED] = {"superseded",
+				  "Somebody else asked for another size during the operation, and that stands.",
+				  "ask again if it shall not stand"},
 	[REMAINDER_PAGE_BUSY] = {"page_busy",
 				 "Pages could not be isolated or were busy at each attempt.",
 				 "ask again when the guest is quieter"},
@@ -105,6 +116,9 @@ static const struct {
 	[REMAINDER_COPIED_SOONER] = {"copied_sooner",
 				     "Memory that is free in the guest is copied, because that is sooner done than sparing it.",
 				     "nothing"},
+	[REMAINDER_NO_KERNEL_MEMORY] = {"no_kernel_memory",
+					"The guest's nodes have movable memory alone: at a reset KVM may find no memory for its vCPUs.",
+					"allow it a node with kernel memory too"},
 	[REMAINDER_HOME_UNKNOWN] = {"home_unknown",
 				    "Which of several nodes each of the pages was on is not known any more: they were left where they are.",
 				    "move the guest to where it shall be"},
@@ -313,6 +327,22 @@ void remainder_list_append(struct remainder_list *list, const struct remainder_l
 {
 	for (size_t i = 0; i < more->count; i++)
 		insert(list, &more->items[i]);
+}
+
+void remainder_list_recode(struct remainder_list *list, enum remainder_code from, enum remainder_code to,
+			   const char *detail)
+{
+	struct remainder_list told = {0};
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct remainder *one = &list->items[i];
+
+		if (one->code == from)
+			remainder_list_add(&told, to, one->object, one->bytes, NULL, "%s", detail);
+		else
+			insert(&told, one);
+	}
+	*list = told;
 }
 
 uint64_t remainder_list_bytes(const struct remainder_list *list)

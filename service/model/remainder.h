@@ -25,11 +25,14 @@ enum remainder_code {
 	REMAINDER_NOT_ONLINED,
 	REMAINDER_WRONG_ZONE,
 	REMAINDER_GUEST_BUSY,
+	REMAINDER_GUEST_PRESSURE,
+	REMAINDER_HOOK_FAILED,
 	REMAINDER_NO_AGENT,
 	REMAINDER_AGENT_LOST,
 	REMAINDER_GUEST_REBOOTED,
 	REMAINDER_GUEST_GONE,
 	REMAINDER_DRIVER_STALLED,
+	REMAINDER_SUPERSEDED,
 	/* move */
 	REMAINDER_PAGE_BUSY,
 	REMAINDER_NO_ROOM,
@@ -48,6 +51,7 @@ enum remainder_code {
 	REMAINDER_WOULD_SPLIT,
 	REMAINDER_ORDER_NOT_KEPT,
 	REMAINDER_COPIED_SOONER,
+	REMAINDER_NO_KERNEL_MEMORY,
 	REMAINDER_HOME_UNKNOWN,
 	/* drain */
 	REMAINDER_KERNEL_MEMORY,
@@ -130,6 +134,9 @@ struct remainder *remainder_list_add_consent(struct remainder_list *list, enum r
 					     const char *detail, ...) PRINTF_LIKE(6, 7);
 void remainder_list_add_copy(struct remainder_list *list, const struct remainder *remainder);
 void remainder_list_append(struct remainder_list *list, const struct remainder_list *more);
+/* What has the one code gets the other, with its usual way out, and that detail. */
+void remainder_list_recode(struct remainder_list *list, enum remainder_code from, enum remainder_code to,
+			   const char *detail);
 uint64_t remainder_list_bytes(const struct remainder_list *list);
 /* Is it of bytes that no page table of QEMU shows? */
 bool remainder_code_is_unseen(enum remainder_code code);

@@ -83,8 +83,32 @@ static const char *const agent_features[AGENT_FEATURE_COUNT] = {
 	[AGENT_FEATURE_UNPLUG_ONLINE] = "unplug_online",
 	[AGENT_FEATURE_STALL_PROBE] = "stall_probe",
 	[AGENT_FEATURE_REPORT_FREE] = "report_free",
+	[AGENT_FEATURE_HOOKS] = "hooks",
+	[AGENT_FEATURE_MAKE_ROOM] = "make_room",
+	[AGENT_FEATURE_RECLAIM] = "reclaim",
+	[AGENT_FEATURE_BLOCK_HOLDERS] = "block_holders",
+	[AGENT_FEATURE_WORD] = "word",
+	[AGENT_FEATURE_WORK_SHARE] = "work_share",
+	[AGENT_FEATURE_WISH] = "wish",
+	[AGENT_FEATURE_REPAIR] = "repair",
 };
 NAME_TABLE_DEFINE(agent_feature, agent_features)
+
+static const char *const agent_onlinings[AGENT_ONLINING_COUNT] = {
+	[AGENT_ONLINING_LEFT] = "left",
+	[AGENT_ONLINING_OWN] = "own",
+	[AGENT_ONLINING_KEPT] = "kept",
+	[AGENT_ONLINING_REFUSED] = "refused",
+	[AGENT_ONLINING_OVERRULED] = "overruled",
+};
+NAME_TABLE_DEFINE(agent_onlining, agent_onlinings)
+
+static const char *const guest_online_policies[GUEST_ONLINE_POLICY_COUNT] = {
+	[GUEST_ONLINE_POLICY_UNSET] = "unset",
+	[GUEST_ONLINE_POLICY_LEAVE] = "leave",
+	[GUEST_ONLINE_POLICY_MOVABLE] = "movable",
+};
+NAME_TABLE_DEFINE(guest_online_policy, guest_online_policies)
 
 static const char *const guest_states[GUEST_STATE_COUNT] = {
 	[GUEST_STATE_RUNNING] = "running",
@@ -248,25 +272,56 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 	return 0;
 }
 
-uint64_t snapshot_guest_device_address(const struct snapshot_guest *guest, const struct snapshot_device *device)
+/* The one region of the device's size, and of its cell with by_cell; 0: there is none, or another device is like it. */
+static uint64_t region_address(const struct snapshot_guest *guest, const struct snapshot_device *device, bool by_cell)
 {
 	const struct snapshot_agent *agent = &guest->agent;
 	size_t devices = 0, regions = 0;
 	uint64_t address = 0;
 
-	if (device->address)
-		return device->address;
-	if (agent->state != AGENT_STATE_READY || !agent->reported)
-		return 0;
 	for (size_t i = 0; i < guest->device_count; i++)
-		devices += guest->devices[i].size_bytes == device->size_bytes;
+		devices += guest->devices[i].size_bytes == device->size_bytes &&
+			   (!by_cell || guest->devices[i].cell == device->cell);
 	for (size_t i = 0; i < agent->region_count; i++) {
-		if (agent->regions[i].end - agent->regions[i].start != device->size_bytes)
+		if (agent->regions[i].end - agent->regions[i].start != device->size_bytes ||
+		    (by_cell && agent->regions[i].node != device->cell))
 			continue;
 		address = agent->regions[i].start;
 		regions++;
 	}
 	return devices == 1 && regions == 1 ? address : 0;
+}
+
+uint64_t snapshot_guest_device_address(const struct snapshot_guest *guest, const struct snapshot_device *device)
+{
+	uint64_t address;
+
+	if (device->address)
+		return device->address;
+	if (guest->agent.state != AGENT_STATE_READY || !guest->agent.reported)
+		return 0;
+	address = region_address(guest, device, false);
+	return address ? address : region_address(guest, device, true);
+}
+
+const struct snapshot_region *snapshot_guest_region(const struct snapshot_guest *guest,
+						    const struct snapshot_device *device)
+{
+	const struct snapshot_agent *agent = &guest->agent;
+	uint64_t address = snapshot_guest_device_address(guest, device);
+
+	if (agent->state != AGENT_STATE_READY || !agent->reported)
+		return NULL;
+	for (size_t i = 0; i < agent->region_count; i++)
+		if ((address && agent->regions[i].start == address) ||
+		    (guest->device_count == 1 && agent->region_count == 1))
+			return &agent->regions[i];
+	return NULL;
+}
+
+uint64_t snapshot_unit_count(uint64_t address, uint64_t size_bytes, uint64_t unit_bytes)
+{
+	return (address % unit_bytes + size_bytes - 1) / unit_bytes + 1;
 }
 
 const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,

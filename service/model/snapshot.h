@@ -183,9 +183,53 @@ enum agent_feature {
 	AGENT_FEATURE_UNPLUG_ONLINE,	/* virtio_mem's parameter is there and can be set */
 	AGENT_FEATURE_STALL_PROBE,	/* can measure its own pauses */
 	AGENT_FEATURE_REPORT_FREE,	/* its balloon reports free pages to the host */
+	AGENT_FEATURE_HOOKS,		/* can run the guest's hooks */
+	AGENT_FEATURE_MAKE_ROOM,	/* can make room for huge pages in use */
+	AGENT_FEATURE_RECLAIM,		/* can reclaim through the guest's cgroups */
+	AGENT_FEATURE_BLOCK_HOLDERS,	/* can tell what is in each block */
+	AGENT_FEATURE_WORD,		/* its report bears the guest's veto, floor and limit */
+	AGENT_FEATURE_WORK_SHARE,	/* keeps to a share of the time while it takes blocks offline */
+	AGENT_FEATURE_WISH,		/* may ask for more memory */
+	AGENT_FEATURE_REPAIR,		/* can online, and move to the movable zone, what is plugged */
 	AGENT_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(agent_feature);
+
+/* What is in the online blocks of a device. The rest of counted_bytes is in use and can be moved. */
+struct snapshot_holders {
+	uint64_t counted_bytes;			/* the blocks */
+	uint64_t free_bytes;
+	uint64_t huge_free_bytes, huge_used_bytes;	/* in pools */
+	uint64_t kernel_bytes, pinned_bytes;	/* cannot be moved; in whole pieces that a driver could take */
+};
+
+/* A block of a guest's memory, as its agent tells: guest-physical, in the guest's own nodes and zones. */
+struct snapshot_guest_block {
+	struct snapshot_block block;
+	size_t region;				/* of the agent's, by index */
+	bool can_offline;			/* its kernel would try */
+	struct snapshot_holders holders;
+};
+
+/* A virtio-mem device as the guest sees it. */
+struct snapshot_region {
+	uint64_t start, end;			/* guest-physical */
+	uint64_t plugged_bytes, online_bytes, movable_bytes;	/* movable: of the online, in ZONE_MOVABLE */
+	int node;				/* the guest's own number; -1: not told */
+	bool has_holders;			/* only where a forecast was wanted */
+	struct snapshot_holders holders;
+};
+
+/* How its kernel onlines what is plugged: who has seen to it that it is what was asked for. */
+enum agent_onlining {
+	AGENT_ONLINING_LEFT,		/* nobody has asked for anything */
+	AGENT_ONLINING_OWN,		/* the guest has it so by itself */
+	AGENT_ONLINING_KEPT,		/* set by us, under a lease */
+	AGENT_ONLINING_REFUSED,		/* by its agent or its kernel */
+	AGENT_ONLINING_OVERRULED,	/* set by us, and changed in the guest since: left at that until its next boot */
+	AGENT_ONLINING_COUNT
+};
+NAME_TABLE_DECLARE(agent_onlining);
 
 /* The guest's own word (advice, never authority), from its agent's last report. */
 struct snapshot_agent {
@@ -198,16 +242,31 @@ struct snapshot_agent {
 	uint64_t memory_total_bytes, memory_free_bytes, memory_available_bytes;
 	uint64_t normal_bytes, movable_bytes;	/* managed, by zone */
 	uint64_t huge_free_bytes, huge_used_bytes;	/* of all pools; used counts reserved */
-	uint64_t huge_floor_bytes;		/* what the guest wants to keep beyond those used */
+	uint64_t huge_floor_bytes;		/* what of those free the guest keeps */
 	uint64_t gigantic_bytes;		/* in 1 GiB pages */
 	uint64_t offline_bytes;			/* plugged, not onlined */
 	uint64_t wrong_zone_bytes;		/* virtio-mem memory online in a kernel zone */
 	uint64_t shrink_limit_bytes;		/* the guest's own floor for its whole memory; 0: none */
+	uint64_t wanted_bytes;			/* it asks for so much memory in all; 0: for nothing */
+	uint64_t shrink_most_bytes;		/* most that it lets go in one shrink; 0: no limit */
 	bool veto;				/* the guest does not want to shrink now */
+	bool udev_onlines;			/* a udev rule in it onlines memory too */
+	int pressure_percent;			/* of the last 10 s some of its work waited for memory; -1: not told */
 	char online_policy[24];			/* "offline", "online", "online_kernel", "online_movable", "auto-movable" */
+	enum agent_onlining onlining;		/* said by the daemon */
+	char repair[240];			/* what came of its last repair, in its words; empty: there was none */
 	size_t region_count;			/* 0 where it told more than fit */
-	struct snapshot_range regions[SNAPSHOT_DEVICES_MAX];	/* guest-physical, of its virtio-mem devices */
+	struct snapshot_region regions[SNAPSHOT_DEVICES_MAX];
 };
+
+/* What is asked of a guest beyond what an operation asks for its own time. */
+enum guest_online_policy {
+	GUEST_ONLINE_POLICY_UNSET,	/* as the daemon's configuration says */
+	GUEST_ONLINE_POLICY_LEAVE,
+	GUEST_ONLINE_POLICY_MOVABLE,
+	GUEST_ONLINE_POLICY_COUNT
+};
+NAME_TABLE_DECLARE(guest_online_policy);
 
 enum guest_state { GUEST_STATE_RUNNING, GUEST_STATE_PAUSED, GUEST_STATE_SHUT_OFF, GUEST_STATE_OTHER, GUEST_STATE_COUNT };
 NAME_TABLE_DECLARE(guest_state);
@@ -284,6 +343,8 @@ struct snapshot_guest {
 	bool locked, realtime, vfio, userfaultfd, migrating, unmovable;
 	/* policy of its owner */
 	uint64_t minimum_bytes, maximum_bytes;		/* 0: none */
+	uint64_t request_limit_bytes;			/* up to this it may ask for more itself; 0: it may not */
+	enum guest_online_policy online_policy;		/* how it shall online what is plugged */
 	int priority;
 	uint64_t allowed_nodes;				/* 0: all */
 	struct snapshot_agent agent;
@@ -341,9 +402,14 @@ unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
 enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
 /*
  * Where a memory device is in the guest-physical space: libvirt's word, or where it has none (before 9.4) the agent's,
- * if the size tells the device from the guest's others. 0: not known.
+ * if the size tells the device from the guest's others, or the cell from those of its size. 0: not known.
  */
 uint64_t snapshot_guest_device_address(const struct snapshot_guest *guest, const struct snapshot_device *device);
+/* What the agent reports of the device; NULL: nothing that could be told from the others'. */
+const struct snapshot_region *snapshot_guest_region(const struct snapshot_guest *guest,
+						    const struct snapshot_device *device);
+/* How many units of unit_bytes cover a memory device: see struct snapshot_residency. unit_bytes and size_bytes are not 0. */
+uint64_t snapshot_unit_count(uint64_t address, uint64_t size_bytes, uint64_t unit_bytes);
 /* What the last survey told of the device by unit; NULL: nothing. */
 const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,
 							  const struct snapshot_device *device);

@@ -10,10 +10,14 @@
 static const char *const step_kinds[STEP_KIND_COUNT] = {
 	[STEP_KIND_ONLINE_POLICY] = "online_policy",
 	[STEP_KIND_FREE_HUGE_PAGES] = "free_huge_pages",
+	[STEP_KIND_RUN_HOOKS] = "run_hooks",
 	[STEP_KIND_REQUEST] = "request",
 	[STEP_KIND_COMPACT] = "compact",
+	[STEP_KIND_MAKE_GUEST_ROOM] = "make_guest_room",
+	[STEP_KIND_RECLAIM] = "reclaim",
 	[STEP_KIND_OFFLINE_GUEST_BLOCKS] = "offline_guest_blocks",
 	[STEP_KIND_KICK] = "kick",
+	[STEP_KIND_AWAIT] = "await",
 	[STEP_KIND_SETTLE] = "settle",
 	[STEP_KIND_AGENT_COMMIT] = "agent_commit",
 	[STEP_KIND_AGENT_UNDO] = "agent_undo",
@@ -223,6 +227,9 @@ const char *step_describe(const struct step *step, char text[160])
 		append(text, "%s", step->text);
 		break;
 	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_RUN_HOOKS:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 		if (step->device[0])
 			append(text, "%s  ", step->device);
@@ -243,6 +250,7 @@ const char *step_describe(const struct step *step, char text[160])
 			append(text, "  (%s)", step->text);
 		break;
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 	case STEP_KIND_REPORT_FREE:

@@ -18,10 +18,16 @@ enum step_kind {
 	/* resize */
 	STEP_KIND_ONLINE_POLICY,	/* agent: how the guest onlines new memory. text: policy; target: ratio percent */
 	STEP_KIND_FREE_HUGE_PAGES,	/* agent: give free huge pages above the floor back to its buddy allocator. bytes */
+	STEP_KIND_RUN_HOOKS,		/* agent: the guest's own hooks let go of bytes, or of what lies in ranges[] */
 	STEP_KIND_REQUEST,		/* libvirt: requested size of one device := target_bytes, then watch */
 	STEP_KIND_COMPACT,		/* agent: compact */
+	STEP_KIND_MAKE_GUEST_ROOM,	/* agent: room outside for huge pages in use, so that these can be migrated. bytes */
+	STEP_KIND_RECLAIM,		/* agent: reclaim bytes through the guest's cgroups, as its pressure allows */
 	STEP_KIND_OFFLINE_GUEST_BLOCKS,	/* agent: offline bytes worth of its blocks, or of those in ranges[] */
 	STEP_KIND_KICK,			/* libvirt: the same requested size again, then watch */
+	STEP_KIND_AWAIT,		/* libvirt, agent: nothing more to try now; until something that may help has changed
+					 * (DONE, or bytes_done: so much more than target_bytes is available or free in huge
+					 * pages) or timeout_ms (PARTIAL). A size that moves is watched until it is flat */
 	STEP_KIND_SETTLE,		/* libvirt: requested := target_bytes, and waits for nothing: what was reached, so
 					 * that nothing leaves later, or what comes while pages move */
 	STEP_KIND_AGENT_COMMIT,		/* agent: end the lease, keeping what a finished shrink needs kept */
@@ -74,6 +80,7 @@ struct step {
 	int8_t map[SNAPSHOT_NODES_MAX];
 	int8_t cells[SNAPSHOT_CELLS_MAX];
 	enum policy_mode mode;
+	bool grows;				/* REQUEST: target_bytes is more than the device had */
 	bool loose;				/* MEMORY_POLICY: what is to be bound prefers its nodes while its pages move */
 	enum block_zone zone;
 	size_t block_run_count;
@@ -87,6 +94,7 @@ struct step {
 	uint64_t budget_bytes_per_s;		/* for each pair of source and destination */
 	bool budget_is_shared;			/* the rate is the host's: moves beside each other have it together */
 	uint32_t budget_stall_us;
+	unsigned work_percent;			/* OFFLINE_GUEST_BLOCKS: of the time that it takes; 0: all of it */
 	uint32_t stall_ms;			/* forecast: the longest pause it may cause a guest */
 	char undo_operation[24];
 	unsigned undo_n;
@@ -129,6 +137,7 @@ struct step_record {
 	uint64_t longest_pause_us;	/* MOVE_PAGES, PROOF: longest single call (or vCPU pause) */
 	bool flat;			/* REQUEST, KICK: ended because the size had stopped changing */
 	bool undo_failed;
+	bool is_taken_up;		/* a daemon before this one has begun it; not in the journal */
 	char child_operation[24];
 	char detail[160];
 	struct remainder_list remainder;

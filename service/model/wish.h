@@ -30,6 +30,7 @@ struct wish_resize {
 	} devices[SNAPSHOT_DEVICES_MAX];
 	size_t range_count;			/* guest-physical ranges that must be what leaves */
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	unsigned work_percent;			/* a shrink: of the time the guest is worked on; 0: all of it */
 };
 
 enum move_form { MOVE_FORM_TO, MOVE_FORM_MAP, MOVE_FORM_CELLS, MOVE_FORM_NEAR_CPUS, MOVE_FORM_COUNT };

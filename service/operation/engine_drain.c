@@ -176,10 +176,14 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 		break;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_KICK:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:

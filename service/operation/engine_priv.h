@@ -241,5 +241,7 @@ void operation_undo_list_done(struct operation *operation);
 
 /* ---- operation_recovery.c ---- */
 int operation_recovery_run(struct engine *engine, struct failure *failure);
+/* The running step was a daemon's before this one, and is not gone on with. */
+void operation_recovery_end_step(struct operation *operation, struct step_record *step);
 
 #endif

@@ -131,8 +131,10 @@ static bool can_be_superseded(const struct operation *operation, const struct wi
 {
 	const struct operation_record *record = operation->record;
 
-	return wish->kind == OPERATION_KIND_RESIZE && record->wish.kind == OPERATION_KIND_RESIZE &&
-	       !record->parent[0] && !operation->keeps_locks &&
+	bool helps = strcmp(record->actor, OPERATION_ACTOR_LIBVIRT) == 0;
+
+	return (wish->kind == OPERATION_KIND_RESIZE || (wish->kind == OPERATION_KIND_MOVE && helps)) &&
+	       record->wish.kind == OPERATION_KIND_RESIZE && !record->parent[0] && !operation->keeps_locks &&
 	       !(record->state == OPERATION_STATE_CANCELLING && record->undo_wanted);
 }
 
@@ -240,7 +242,8 @@ void engine_submit_durable(struct operation *operation, int error, const struct 
 		return;
 	}
 	operation_run_ready(operation, OPERATION_PHASE_READY);
-	if (operation->record->wish.kind == OPERATION_KIND_RESIZE)
+	if (operation->record->wish.kind == OPERATION_KIND_RESIZE ||
+	    operation->record->wish.kind == OPERATION_KIND_MOVE)
 		supersede(engine, operation);
 	answer(user, &(struct engine_answer){.result = ENGINE_SUBMIT_ACCEPTED,
 					     .operation = operation->record,
@@ -423,6 +426,9 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 		return;
 	if (busy) {
 		conclude_busy(submission, busy);
+	} else if (supersedes && strcmp(record->actor, OPERATION_ACTOR_LIBVIRT) == 0) {
+		conclude_failed(submission, ENGINE_SUBMIT_BUSY, EBUSY, "busy", record->target, "cannot help",
+				"somebody's resize works on it", NULL);
 	} else if (plan->already_done && !supersedes) {
 		conclude(submission,
 			 &(struct engine_answer){.result = ENGINE_SUBMIT_ALREADY, .plan = plan});

@@ -11,7 +11,7 @@
 #define JOURNAL_TEXT_OF(number) #number
 #define JOURNAL_TEXT(number)	JOURNAL_TEXT_OF(number)
 
-#define JOURNAL_SCHEMA_VERSION 1
+#define JOURNAL_SCHEMA_VERSION 2
 /*
  * Ended operations beyond these are dropped when the journal is opened: a year of a busy host, some
  * 100 MiB.
@@ -34,7 +34,7 @@ static const char schema[] =
 	" deadline_ms INTEGER NOT NULL, revision INTEGER NOT NULL,"
 	" start_bytes INTEGER NOT NULL, wanted_bytes INTEGER NOT NULL, reached_bytes INTEGER NOT NULL, actor TEXT NOT NULL,"
 	" superseded_by TEXT NOT NULL, plan_digest TEXT NOT NULL, idempotency_key TEXT,"
-	" body_hash TEXT NOT NULL) STRICT;"
+	" body_hash TEXT NOT NULL, forecast_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
 	"CREATE UNIQUE INDEX operations_key ON operations (actor, idempotency_key)"
 	" WHERE idempotency_key IS NOT NULL;"
 	"CREATE INDEX operations_ended ON operations (ended_at_ms);"
@@ -160,6 +160,17 @@ static int store_check_integrity(struct journal_store *store, struct failure *fa
 	return r;
 }
 
+/* Version 1 knew no forecast. */
+static int store_upgrade(struct journal_store *store, struct failure *failure)
+{
+	return store_exec(store,
+			  "BEGIN IMMEDIATE;"
+			  "ALTER TABLE operations ADD COLUMN forecast_bytes INTEGER NOT NULL DEFAULT 0;"
+			  "PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) ";"
+											"COMMIT",
+			  failure, "cannot bring the schema up to date");
+}
+
 static int store_prepare_schema(struct journal_store *store, bool unclean, struct failure *failure)
 {
 	int64_t version = 0;
@@ -184,6 +195,11 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 				  (long long)version, JOURNAL_SCHEMA_VERSION);
 		failure_set_way_out(failure, "start that version, or move the file away");
 		return r;
+	}
+	if (version == 1) {
+		r = store_upgrade(store, failure);
+		if (r < 0)
+			return r;
 	}
 	if (version == 0) {
 		r = store_exec(store, "BEGIN IMMEDIATE", failure, "cannot create the schema");

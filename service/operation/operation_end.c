@@ -69,7 +69,8 @@ static bool has_gained(const struct operation_record *record)
 		    record->wish.kind == OPERATION_KIND_MOVE)
 			continue;
 		if (step->state == STEP_STATE_DONE &&
-		    (step->bytes_done > 0 || step->step.bytes == 0))
+		    /* A balloon that is only told to stay where it is has gained nothing by that. */
+		    (step->bytes_done > 0 || (step->step.bytes == 0 && step->step.kind != STEP_KIND_BALLOON)))
 			return true;
 		if (step->state == STEP_STATE_PARTIAL && step->bytes_done > 0)
 			return true;
@@ -193,13 +194,8 @@ void operation_end_give_up(struct operation *operation)
 	struct operation_record *record = operation->record;
 
 	if (operation->is_cancelled) {
-		for (size_t i = 0; i < record->remainder.count; i++)
-			if (record->remainder.items[i].code == REMAINDER_DEADLINE) {
-				record->remainder.items[i].code = REMAINDER_CANCELLED;
-				snprintf(record->remainder.items[i].detail,
-					 sizeof(record->remainder.items[i].detail),
-					 "cancelled before it was done");
-			}
+		remainder_list_recode(&record->remainder, REMAINDER_DEADLINE, REMAINDER_CANCELLED,
+				      "cancelled before it was done");
 		operation_end_as(operation, OPERATION_STATE_CANCELLED);
 		return;
 	}

@@ -4,8 +4,9 @@
  *
  * A step that was running may have had any part of its effect. It is written down as partial and
  * the planner is asked again with a fresh look: it asks for whatever is still missing. A cordon is
- * the exception: the journal itself says whether the hold stands. Nothing is undone that was not
- * being undone before.
+ * an exception: the journal itself says whether the hold stands. A size that was asked for is
+ * another: the guest works on it by itself, so it is watched on. Nothing is undone that was not being
+ * undone before.
  */
 #include "engine_priv.h"
 
@@ -86,6 +87,20 @@ static int load(struct engine *engine, struct failure *failure)
 	return r;
 }
 
+void operation_recovery_end_step(struct operation *operation, struct step_record *step)
+{
+	struct engine *engine = operation->engine;
+
+	if (step->state == STEP_STATE_RUNNING) {
+		step->state = STEP_STATE_PARTIAL;
+		snprintf(step->detail, sizeof(step->detail), "interrupted by a restart");
+		remainder_list_add(&step->remainder, REMAINDER_RESTARTED, operation->record->target,
+				   0, NULL, "ballastd was restarted while this step ran");
+	}
+	step->ended_at_ms = engine_now(engine);
+	journal_put_step(engine->options.journal, operation->record, step, NULL, NULL);
+}
+
 static void resume_step(struct operation *operation, struct step_record *step)
 {
 	struct engine *engine = operation->engine;
@@ -118,16 +133,26 @@ static void resume_step(struct operation *operation, struct step_record *step)
 		if (operation->course == OPERATION_COURSE_FORWARD)
 			return;
 		break;
+	case STEP_KIND_REQUEST:
+	case STEP_KIND_KICK:
+	case STEP_KIND_BALLOON:
+		/* Taken for over, the driver would be kicked in the middle of its pass: it is watched on instead. */
+		if (operation->course == OPERATION_COURSE_FORWARD) {
+			step->is_taken_up = true;
+			return;
+		}
+		break;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_FREE_HUGE_PAGES:
-	case STEP_KIND_REQUEST:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
-	case STEP_KIND_KICK:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
-	case STEP_KIND_BALLOON:
 	case STEP_KIND_HOST_POOL:
 	case STEP_KIND_CPUSET:
 	case STEP_KIND_NUMATUNE:
@@ -145,14 +170,7 @@ static void resume_step(struct operation *operation, struct step_record *step)
 	case STEP_KIND_COUNT:
 		break;
 	}
-	if (step->state == STEP_STATE_RUNNING) {
-		step->state = STEP_STATE_PARTIAL;
-		snprintf(step->detail, sizeof(step->detail), "interrupted by a restart");
-		remainder_list_add(&step->remainder, REMAINDER_RESTARTED, operation->record->target,
-				   0, NULL, "ballastd was restarted while this step ran");
-	}
-	step->ended_at_ms = engine_now(engine);
-	journal_put_step(engine->options.journal, operation->record, step, NULL, NULL);
+	operation_recovery_end_step(operation, step);
 }
 
 static void resume(struct operation *operation)

@@ -28,6 +28,7 @@
 /* A look that failed is tried again after so long, and so often. */
 #define OPERATION_RETRY_MS   1000
 #define OPERATION_LOOK_TRIES 5
+#define OPERATION_DOWN_TRIES 30
 /*
  * After the deadline a planner puts in order what it must with these few steps: each memory device of
  * a guest and its kick, and what serves a move, once.
@@ -272,7 +273,8 @@ static void begin(struct operation *operation)
 		return;
 	}
 	/* An undo that a restart interrupted is right twice over: it is simply done again. */
-	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING) {
+	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING &&
+	    !operation_run_step(operation)->is_taken_up) {
 		operation_step_undo(operation);
 		return;
 	}
@@ -280,15 +282,28 @@ static void begin(struct operation *operation)
 	engine->options.executor->look(engine->options.executor->user, record, looked, operation);
 }
 
+/* A libvirt that is being restarted is waited for as long as there is time, and for putting in order a while. */
+static bool may_look_again(struct operation *operation)
+{
+	bool is_down = operation->error == -ENOTCONN;
+
+	if (is_down && operation->course == OPERATION_COURSE_FORWARD &&
+	    operation->record->deadline_ms > engine_now(operation->engine))
+		return true;
+	return ++operation->look_failures < (is_down ? OPERATION_DOWN_TRIES : OPERATION_LOOK_TRIES);
+}
+
 static void look_failed(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
 
-	if (++operation->look_failures < OPERATION_LOOK_TRIES) {
+	if (may_look_again(operation)) {
 		operation_run_park(operation, OPERATION_PHASE_READY,
 				   engine_now(operation->engine) + OPERATION_RETRY_MS);
 		return;
 	}
+	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING)
+		operation_recovery_end_step(operation, operation_run_step(operation));
 	if (failure_is_set(&operation->failure))
 		record->error = operation->failure;
 	else
@@ -319,6 +334,23 @@ static void judge_ejects(struct operation *operation)
 		}
 		journal_put_step(operation->engine->options.journal, record, step, NULL, NULL);
 	}
+}
+
+/* With the step that a restart interrupted, instead of deciding? */
+static bool goes_on(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+	struct step_record *step = record->step_count ? operation_run_step(operation) : NULL;
+
+	if (!step || step->state != STEP_STATE_RUNNING || !step->is_taken_up)
+		return false;
+	if (operation->course != OPERATION_COURSE_FORWARD) {
+		operation_recovery_end_step(operation, step);
+		return false;
+	}
+	operation->step_course = operation->course;
+	operation_run_ready(operation, OPERATION_PHASE_WRITTEN_AHEAD);
+	return true;
 }
 
 static void decide(struct operation *operation)
@@ -352,6 +384,8 @@ static void decide(struct operation *operation)
 		return;
 	}
 	operation->look_failures = 0;
+	if (goes_on(operation))
+		return;
 	judge_ejects(operation);
 	guest = record->wish.guest[0] ? snapshot_guest(operation->snapshot, record->wish.guest)
 				      : NULL;
@@ -359,6 +393,7 @@ static void decide(struct operation *operation)
 		record->snapshot_before_bytes = guest ? guest->current_bytes : 0;
 		if (guest && record->wish.kind == OPERATION_KIND_RESIZE)
 			record->snapshot_wanted_bytes = plan_wanted_bytes(&record->wish, guest);
+		record->snapshot_forecast_bytes = plan_forecast_bytes(&input);
 	}
 	if (guest)
 		record->snapshot_after_bytes = guest->current_bytes;

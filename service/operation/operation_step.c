@@ -240,6 +240,9 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	step->flat = outcome->flat;
 	memcpy(step->detail, outcome->detail, sizeof(step->detail));
 	step->remainder = outcome->remainder;
+	/* Nobody but the deadline has asked for that. */
+	if (operation->record->deadline_exceeded && !operation->is_cancelled)
+		remainder_list_recode(&step->remainder, REMAINDER_CANCELLED, REMAINDER_DEADLINE, "the time was up");
 	step->result = outcome->result ? strdup(outcome->result) : NULL;
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
 	operation_run_answered(operation, OPERATION_PHASE_ACTED, 0, NULL);
@@ -320,10 +323,14 @@ static void act(struct operation *operation)
 		return;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_KICK:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:

@@ -19,6 +19,7 @@
 #include <time.h>
 #include "cgroup_memory.h"
 #include "cgroup_watch.h"
+#include "clock.h"
 #include "guest_look.h"
 #include "operation_record.h"
 
@@ -92,14 +93,6 @@ static void drop(struct kept *kept)
 			break;
 		}
 	kept_free(kept);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static void arm_after(struct kept *kept, unsigned ms)
@@ -258,7 +251,7 @@ static bool correct_policy(struct kept *kept, const struct snapshot_guest *guest
 /* True once the change has lasted: from then on it is theirs. */
 static bool is_overruled(struct kept *kept)
 {
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 
 	if (!kept->overruled_at_ms)
 		kept->overruled_at_ms = now;

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include "agent_link.h"
+#include "clock.h"
 #include "look.h"
 #include "message.h"
 
@@ -36,14 +36,6 @@ struct stall_feed {
 	struct stall_feed_felt felt;	/* p99_us of the watches before this one */
 };
 
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static uint64_t least(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -67,7 +59,7 @@ static void ask_later(struct stall_feed *feed)
 static void on_stalls(void *user, const struct message *message)
 {
 	struct stall_feed *feed = user;
-	uint64_t elapsed_us = now_us() - feed->began_us;
+	uint64_t elapsed_us = monotonic_us() - feed->began_us;
 	uint64_t longest_us = least(message->stalls.longest_us, elapsed_us);
 
 	if (!feed->retry || message->type != MESSAGE_STALLS || message->stalls.samples == 0)
@@ -102,7 +94,7 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 					   message->result.code == MESSAGE_RESULT_NOT_SUPPORTED))
 		feed->refused = true;
 	if (is_result && message->result.code == MESSAGE_RESULT_OK &&
-	    now_us() - feed->began_us >= UINT64_C(1000) * WATCH_MS / 2)
+	    monotonic_us() - feed->began_us >= UINT64_C(1000) * WATCH_MS / 2)
 		ask(feed);
 	else
 		ask_later(feed);
@@ -122,7 +114,7 @@ static void ask(struct stall_feed *feed)
 	struct message message = {.type = MESSAGE_WATCH_STALLS};
 
 	message.watch_stalls = (struct message_watch_stalls){.interval_ms = INTERVAL_MS, .duration_ms = WATCH_MS};
-	feed->began_us = now_us();
+	feed->began_us = monotonic_us();
 	if (!link || !can_watch(link) ||
 	    agent_link_request(link, &message, WATCH_MS + ANSWER_GRACE_MS, on_answer, on_stalls, feed,
 			       &feed->request) < 0)

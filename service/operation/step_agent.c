@@ -55,12 +55,14 @@ static enum remainder_code code_of(enum message_reason reason)
 		return REMAINDER_CANCELLED;
 	case MESSAGE_REASON_KERNEL_STUCK:
 		return REMAINDER_KERNEL_STUCK;
+	case MESSAGE_REASON_HOOK_FAILED:
+		return REMAINDER_HOOK_FAILED;
+	case MESSAGE_REASON_PRESSURE:
+		return REMAINDER_GUEST_PRESSURE;
 	case MESSAGE_REASON_UNKNOWN:
 	case MESSAGE_REASON_BUSY:
 	case MESSAGE_REASON_WRITEBACK:
 	case MESSAGE_REASON_NO_MEMORY:
-	case MESSAGE_REASON_HOOK_FAILED:
-	case MESSAGE_REASON_PRESSURE:
 	case MESSAGE_REASON_OFFLINED:
 	case MESSAGE_REASON_ALREADY_OFFLINE:
 	case MESSAGE_REASON_GONE:
@@ -70,13 +72,29 @@ static enum remainder_code code_of(enum message_reason reason)
 	return REMAINDER_GUEST_BUSY;
 }
 
+/* The gain is the guest's word, and it can have gained no more than it has. */
+static void take_rung(struct step_run *run, const struct message_rung_gain *rung, const char *text)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	uint64_t most = guest ? guest->current_bytes : 0, *done = &run->outcome.bytes_done;
+	char object[96];
+
+	*done = rung->gained_bytes > most - *done ? most : *done + rung->gained_bytes;
+	if (rung->reason == MESSAGE_REASON_UNKNOWN)
+		return;
+	snprintf(object, sizeof(object), "guest %s", run->step.guest_name);
+	remainder_list_add(&run->outcome.remainder, code_of(rung->reason), object, 0, NULL, "%s: %s%s%.150s",
+			   message_rung_name(rung->rung), message_reason_name(rung->reason), text[0] ? ": " : "",
+			   text);
+}
+
 static void take_evacuation(struct step_run *run, const struct message_evacuate_reply *reply)
 {
 	struct executor_outcome *outcome = &run->outcome;
 	char object[96];
 
 	for (size_t i = 0; i < reply->rung_count; i++)
-		outcome->bytes_done += reply->rungs[i].gained_bytes;
+		take_rung(run, &reply->rungs[i], reply->text);
 	if (run->step.kind == STEP_KIND_OFFLINE_GUEST_BLOCKS)
 		outcome->bytes_done = reply->offlined_bytes;
 	for (size_t i = 0; i < reply->pool_count; i++) {
@@ -260,6 +278,23 @@ static uint32_t answer_timeout(uint32_t deadline_ms)
 	return deadline_ms > UINT32_MAX - ANSWER_GRACE_MS ? UINT32_MAX : deadline_ms + ANSWER_GRACE_MS;
 }
 
+static uint32_t rung_of(enum step_kind kind)
+{
+	return kind == STEP_KIND_OFFLINE_GUEST_BLOCKS ? MESSAGE_EVACUATE_OFFLINE :
+	       kind == STEP_KIND_COMPACT	      ? MESSAGE_EVACUATE_COMPACT :
+	       kind == STEP_KIND_RUN_HOOKS	      ? MESSAGE_EVACUATE_HOOKS :
+	       kind == STEP_KIND_MAKE_GUEST_ROOM      ? MESSAGE_EVACUATE_MAKE_ROOM :
+	       kind == STEP_KIND_RECLAIM	      ? MESSAGE_EVACUATE_RECLAIM :
+							MESSAGE_EVACUATE_HUGE_PAGES;
+}
+
+/* Where memory lies matters to what must leave one place, not to what must become free anywhere. */
+static bool names_ranges(enum step_kind kind)
+{
+	return kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || kind == STEP_KIND_RUN_HOOKS ||
+	       kind == STEP_KIND_MAKE_GUEST_ROOM;
+}
+
 void step_agent_start(struct step_run *run)
 {
 	const struct step *step = &run->step;
@@ -301,12 +336,11 @@ void step_agent_start(struct step_run *run)
 
 		message.type = offline ? MESSAGE_EVACUATE : MESSAGE_PREPARE;
 		evacuate->lease = lease(run);
-		evacuate->flags = offline			       ? MESSAGE_EVACUATE_OFFLINE :
-				  step->kind == STEP_KIND_COMPACT ? MESSAGE_EVACUATE_COMPACT :
-								    MESSAGE_EVACUATE_HUGE_PAGES;
+		evacuate->flags = rung_of(step->kind);
 		evacuate->target_bytes = step->bytes;
 		evacuate->deadline_ms = left > LIMIT_DEADLINE_MS ? LIMIT_DEADLINE_MS : left;
-		for (size_t i = 0; offline && i < step->range_count && i < LIMIT_RANGES; i++)
+		evacuate->work_percent = (uint8_t)step->work_percent;
+		for (size_t i = 0; names_ranges(step->kind) && i < step->range_count && i < LIMIT_RANGES; i++)
 			evacuate->ranges[evacuate->range_count++] = (struct message_range){
 				step->ranges[i].start, step->ranges[i].end - step->ranges[i].start};
 		timeout = answer_timeout(evacuate->deadline_ms);

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps that libvirt runs: sizes, pins, numatune and the stored XML.
- *
- * A size is asked for and then watched, because libvirt answers when the request is taken, not when it is done, and
- * nothing ever announces a failure: MEMORY_DEVICE_SIZE_CHANGE comes with progress only.
+ * Steps that libvirt runs: pins, numatune and the stored XML; sizes are in step_size.c.
  */
 #include "step_runner_priv.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
 #include "connection.h"
@@ -16,14 +12,9 @@
 #include "node_set.h"
 #include "placement.h"
 
-/* QEMU sends size events at most once a second (monitor/monitor.c, throttle table): anything below is no stall. */
-#define FLAT_MIN_MS 2000u
-
 /* Answers */
 
-static void done_state(struct step_run *run, const char *detail);
-
-static bool call_worked(struct step_run *run, const struct connection_result *result)
+bool step_libvirt_worked(struct step_run *run, const struct connection_result *result)
 {
 	char text[192];
 
@@ -32,7 +23,7 @@ static bool call_worked(struct step_run *run, const struct connection_result *re
 		return true;
 	case CONNECTION_NO_DOMAIN:
 		if (run->undoing) {
-			done_state(run, "the guest is gone");
+			step_run_done(run, "the guest is gone");
 			return false;
 		}
 		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "libvirt does not know it any more");
@@ -51,7 +42,7 @@ static bool call_worked(struct step_run *run, const struct connection_result *re
 	return false;
 }
 
-static bool submit(struct step_run *run, struct connection_call *call, connection_done_fn *done)
+bool step_libvirt_submit(struct step_run *run, struct connection_call *call, connection_done_fn *done)
 {
 	call->uuid = run->step.guest;
 	call->on_done = done;
@@ -62,190 +53,6 @@ static bool submit(struct step_run *run, struct connection_call *call, connectio
 		step_run_fail(run, REMAINDER_LIBVIRT_REFUSED, run->step.bytes, "libvirt cannot be asked: %s",
 			      strerror(-r));
 	return r == 0;
-}
-
-static void done_state(struct step_run *run, const char *detail)
-{
-	run->outcome.state = STEP_STATE_DONE;
-	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%s", detail);
-	step_run_finish(run);
-}
-
-/* Sizes */
-
-static uint64_t current_bytes(const struct step_run *run, const struct snapshot_guest *guest)
-{
-	if (run->step.kind == STEP_KIND_BALLOON)
-		return guest->balloon_bytes;
-	for (size_t i = 0; i < guest->device_count; i++)
-		if (strcmp(guest->devices[i].alias, run->step.device) == 0)
-			return guest->devices[i].current_bytes;
-	return 0;
-}
-
-static uint64_t requested_bytes(const struct step_run *run, const struct snapshot_guest *guest)
-{
-	if (run->step.kind == STEP_KIND_BALLOON)
-		return guest->balloon_bytes;
-	for (size_t i = 0; i < guest->device_count; i++)
-		if (strcmp(guest->devices[i].alias, run->step.device) == 0)
-			return guest->devices[i].requested_bytes;
-	return 0;
-}
-
-static void watch_ended(struct step_run *run, enum step_state state, bool flat, const char *detail)
-{
-	run->outcome.state = state;
-	run->outcome.flat = flat;
-	run->outcome.reached_bytes = run->last_bytes;
-	run->outcome.bytes_done = run->last_bytes > run->from_bytes ? run->last_bytes - run->from_bytes :
-								      run->from_bytes - run->last_bytes;
-	if (state == STEP_STATE_PARTIAL && run->outcome.bytes_done == 0)
-		run->outcome.state = STEP_STATE_FAILED;
-	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%s", detail);
-	step_run_finish(run);
-}
-
-static uint32_t flat_ms(const struct step_run *run)
-{
-	uint32_t ms = run->runner->options.flat_ms;
-
-	return ms < FLAT_MIN_MS ? FLAT_MIN_MS : ms;
-}
-
-/* True once the run has finished. */
-static bool watch_size(struct step_run *run)
-{
-	const struct snapshot_guest *guest = step_run_guest(run);
-	uint64_t now = step_run_monotonic_ms();
-
-	if ((!guest || guest->state == GUEST_STATE_SHUT_OFF) && run->undoing) {
-		done_state(run, "the guest is gone");
-		return true;
-	}
-	if (!guest || guest->state == GUEST_STATE_SHUT_OFF) {
-		remainder_list_add(&run->outcome.remainder, REMAINDER_GUEST_GONE, run->step.guest_name,
-				   run->step.bytes, NULL, "it ended meanwhile");
-		watch_ended(run, STEP_STATE_PARTIAL, false, "the guest ended meanwhile");
-		return true;
-	}
-	uint64_t bytes = current_bytes(run, guest);
-
-	if (bytes != run->last_bytes) {
-		run->last_bytes = bytes;
-		run->changed_at_ms = now;
-		if (run->progress) {
-			uint64_t gone = bytes > run->from_bytes ? bytes - run->from_bytes : run->from_bytes - bytes;
-			uint64_t wanted = run->target_bytes > run->from_bytes ? run->target_bytes - run->from_bytes :
-										 run->from_bytes - run->target_bytes;
-
-			run->progress(run->token, gone, wanted, step_kind_name(run->step.kind));
-		}
-	}
-	if (guest->boot_count != run->boot_count) {
-		remainder_list_add(&run->outcome.remainder, REMAINDER_GUEST_REBOOTED, run->step.guest_name, 0, NULL,
-				   "it rebooted meanwhile, which gives every plugged block back");
-		watch_ended(run, STEP_STATE_PARTIAL, false, "the guest rebooted meanwhile");
-		return true;
-	}
-	if (bytes == run->target_bytes) {
-		watch_ended(run, STEP_STATE_DONE, false, "");
-		return true;
-	}
-	if (run->cancelled) {
-		watch_ended(run, STEP_STATE_PARTIAL, false, "cancelled");
-		return true;
-	}
-	if (now >= run->changed_at_ms + flat_ms(run)) {
-		watch_ended(run, STEP_STATE_PARTIAL, true, "the size has stopped changing");
-		return true;
-	}
-	if (run->step.timeout_ms && now >= run->began_at_ms + run->step.timeout_ms) {
-		watch_ended(run, STEP_STATE_PARTIAL, false, "its time is over");
-		return true;
-	}
-	return false;
-}
-
-static void arm(struct step_run *run)
-{
-	/* Twice a flat period is often enough to notice one; events bring everything else at once. */
-	uint32_t ms = flat_ms(run) / 2;
-	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-
-	evtimer_add(run->timer, &when);
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *user)
-{
-	struct step_run *run = user;
-
-	if (!watch_size(run))
-		arm(run);
-}
-
-static void on_watch(void *user)
-{
-	struct step_run *run = user;
-
-	/* Until libvirt has answered the request only what it does counts. */
-	if (run->timer)
-		(void)watch_size(run);
-}
-
-static void on_requested(void *user, const struct connection_result *result)
-{
-	struct step_run *run = user;
-
-	if (!call_worked(run, result))
-		return;
-	/* To settle is to say what is, not to wait for anything. */
-	if (run->step.kind == STEP_KIND_SETTLE && !run->undoing) {
-		done_state(run, "");
-		return;
-	}
-	run->timer = evtimer_new(run->runner->options.base, on_timer, run);
-	run->watch = look_watch_new(run->runner->options.look, run->step.guest, on_watch, run);
-	if (!run->timer || !run->watch) {
-		step_run_fail(run, REMAINDER_INVALID, run->step.bytes, "out of memory");
-		return;
-	}
-	run->changed_at_ms = step_run_monotonic_ms();
-	if (!watch_size(run))
-		arm(run);
-}
-
-static void request_size(struct step_run *run)
-{
-	const struct snapshot_guest *guest = step_run_guest(run);
-	struct connection_call call = {.scope = CONNECTION_SCOPE_LIVE};
-
-	if (!guest || guest->pid <= 0) {
-		step_run_fail(run, REMAINDER_GUEST_GONE, run->step.bytes, "it does not run any more");
-		return;
-	}
-	run->target_bytes = run->step.target_bytes;
-	if (run->undoing) {
-		json_int_t old = json_integer_value(json_object_get(run->before, "requested_bytes"));
-
-		if (!json_is_integer(json_object_get(run->before, "requested_bytes"))) {
-			done_state(run, "nothing was replaced");
-			return;
-		}
-		run->target_bytes = (uint64_t)old;
-	}
-	run->from_bytes = run->last_bytes = current_bytes(run, guest);
-	run->boot_count = guest->boot_count;
-	run->began_at_ms = step_run_monotonic_ms();
-	if (run->step.kind == STEP_KIND_BALLOON) {
-		call.kind = CONNECTION_CALL_SET_BALLOON;
-		call.balloon_bytes = run->target_bytes;
-	} else {
-		call.kind = CONNECTION_CALL_UPDATE_VIRTIO_MEM;
-		call.virtio_mem.alias = run->step.device;
-		call.virtio_mem.requested_bytes = run->target_bytes;
-	}
-	submit(run, &call, on_requested);
 }
 
 /* Placement */
@@ -265,8 +72,8 @@ static void on_numatune(void *user, const struct connection_result *result)
 {
 	struct step_run *run = user;
 
-	if (call_worked(run, result))
-		done_state(run, "");
+	if (step_libvirt_worked(run, result))
+		step_run_done(run, "");
 }
 
 static void set_numatune(struct step_run *run)
@@ -276,14 +83,14 @@ static void set_numatune(struct step_run *run)
 	const char *old = json_string_value(json_object_get(run->before, "nodes"));
 
 	if (run->undoing && !old) {
-		done_state(run, "nothing was replaced");
+		step_run_done(run, "nothing was replaced");
 		return;
 	}
 	if (run->undoing)
 		snprintf(nodes, sizeof(nodes), "%s", old);
 	else
 		list_of_mask(run->step.nodes, nodes, sizeof(nodes));
-	submit(run, &call, on_numatune);
+	step_libvirt_submit(run, &call, on_numatune);
 }
 
 /* The CPUs of a set of nodes, as a list; empty where none of them has any. */
@@ -512,8 +319,8 @@ static void on_persisted(void *user, const struct connection_result *result)
 {
 	struct step_run *run = user;
 
-	if (call_worked(run, result))
-		done_state(run, "");
+	if (step_libvirt_worked(run, result))
+		step_run_done(run, "");
 }
 
 static void set_stored(struct step_run *run)
@@ -522,7 +329,7 @@ static void set_stored(struct step_run *run)
 	struct connection_call call = {.kind = CONNECTION_CALL_PERSIST_PLACEMENT, .placement = &placement};
 
 	if (!run->before) {
-		done_state(run, "there is no stored XML that names nodes");
+		step_run_done(run, "there is no stored XML that names nodes");
 		return;
 	}
 	if (placement_from_json(run->before, &placement) < 0) {
@@ -536,7 +343,7 @@ static void set_stored(struct step_run *run)
 		step_run_fail(run, REMAINDER_INVALID, 0, "the stored sets of nodes cannot be rewritten: %s", strerror(-r));
 		return;
 	}
-	submit(run, &call, on_persisted);
+	step_libvirt_submit(run, &call, on_persisted);
 	domain_xml_placement_done(&placement);
 }
 
@@ -593,6 +400,10 @@ void step_libvirt_prepare(struct step_run *run)
 		step_run_prepared(run, -ESRCH, &failure);
 		return;
 	}
+	if (run->step.kind == STEP_KIND_AWAIT) {
+		step_run_prepared(run, 0, NULL);
+		return;
+	}
 	if (run->step.kind == STEP_KIND_NUMATUNE) {
 		list_of_mask(guest->numatune_nodes, nodes, sizeof(nodes));
 		run->before = json_pack("{s:s}", "nodes", nodes);
@@ -607,8 +418,7 @@ void step_libvirt_prepare(struct step_run *run)
 		step_run_prepared(run, r, &failure);
 		return;
 	} else {
-		run->before =
-			json_pack("{s:I}", "requested_bytes", (json_int_t)requested_bytes(run, guest));
+		run->before = json_pack("{s:I}", "requested_bytes", (json_int_t)step_size_requested(run, guest));
 	}
 	step_run_prepared(run, 0, NULL);
 }
@@ -620,7 +430,7 @@ void step_libvirt_start(struct step_run *run)
 		const struct snapshot_guest *guest = step_run_guest(run);
 
 		if (!guest || guest->state == GUEST_STATE_SHUT_OFF) {
-			done_state(run, "the guest is gone");
+			step_run_done(run, "the guest is gone");
 			return;
 		}
 	}
@@ -638,11 +448,17 @@ void step_libvirt_start(struct step_run *run)
 	case STEP_KIND_KICK:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_BALLOON:
-		request_size(run);
+		step_size_start(run);
+		return;
+	case STEP_KIND_AWAIT:
+		step_await_start(run);
 		return;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_FREE_HUGE_PAGES:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
@@ -669,7 +485,9 @@ void step_libvirt_start(struct step_run *run)
 
 void step_libvirt_cancel(struct step_run *run)
 {
-	/* A call on its way cannot be taken back; a size that is only being watched can be left. */
-	if (run->timer)
-		(void)watch_size(run);
+	/* A call on its way cannot be taken back; what is only being watched or waited for can be left. */
+	if (run->step.kind == STEP_KIND_AWAIT)
+		step_await_cancel(run);
+	else if (run->timer)
+		step_size_cancel(run);
 }

@@ -6,8 +6,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "cleanup.h"
+#include "clock.h"
 #include "stall_feed.h"
 #include "step_runner_priv.h"
 
@@ -15,10 +15,14 @@
 static const enum step_way ways[STEP_KIND_COUNT] = {
 	[STEP_KIND_ONLINE_POLICY] = STEP_WAY_AGENT,
 	[STEP_KIND_FREE_HUGE_PAGES] = STEP_WAY_AGENT,
+	[STEP_KIND_RUN_HOOKS] = STEP_WAY_AGENT,
 	[STEP_KIND_REQUEST] = STEP_WAY_LIBVIRT,
 	[STEP_KIND_COMPACT] = STEP_WAY_AGENT,
+	[STEP_KIND_MAKE_GUEST_ROOM] = STEP_WAY_AGENT,
+	[STEP_KIND_RECLAIM] = STEP_WAY_AGENT,
 	[STEP_KIND_OFFLINE_GUEST_BLOCKS] = STEP_WAY_AGENT,
 	[STEP_KIND_KICK] = STEP_WAY_LIBVIRT,
+	[STEP_KIND_AWAIT] = STEP_WAY_LIBVIRT,
 	[STEP_KIND_SETTLE] = STEP_WAY_LIBVIRT,
 	[STEP_KIND_AGENT_COMMIT] = STEP_WAY_AGENT,
 	[STEP_KIND_AGENT_UNDO] = STEP_WAY_AGENT,
@@ -48,22 +52,9 @@ enum step_way step_way_of(enum step_kind kind)
 	return kind < STEP_KIND_COUNT ? ways[kind] : STEP_WAY_ENGINE;
 }
 
-static uint64_t clock_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-uint64_t step_run_monotonic_ms(void)
-{
-	return clock_ms(CLOCK_MONOTONIC);
-}
-
 uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms)
 {
-	uint64_t now = clock_ms(CLOCK_REALTIME);
+	uint64_t now = wall_ms();
 
 	if (run->deadline_ms == 0)
 		return fallback_ms;
@@ -75,6 +66,55 @@ uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms)
 const struct snapshot_guest *step_run_guest(const struct step_run *run)
 {
 	return snapshot_guest(look_snapshot(run->runner->options.look), run->step.guest);
+}
+
+/* Lives until look has answered, though the run that wanted it may have finished. */
+struct step_look {
+	struct step_runner *runner;
+	struct step_run *run;		/* NULL: nobody waits any more */
+	void (*looked)(struct step_run *run, int error);
+	struct step_look *next, **link;	/* in runner->looks */
+};
+
+static void step_look_free(struct step_look *look)
+{
+	*look->link = look->next;
+	if (look->next)
+		look->next->link = look->link;
+	free(look);
+}
+
+static void on_step_looked(void *user, int error, const struct failure *failure)
+{
+	struct step_look *look = user;
+	struct step_run *run = look->run;
+	void (*looked)(struct step_run *run, int error) = look->looked;
+
+	step_look_free(look);
+	if (!run)
+		return;
+	run->look = NULL;
+	looked(run, error);
+}
+
+void step_run_look(struct step_run *run, unsigned what, void (*looked)(struct step_run *run, int error))
+{
+	struct step_runner *runner = run->runner;
+	struct step_look *look;
+
+	if (run->look)
+		return;
+	look = calloc(1, sizeof(*look));
+	if (!look) {
+		looked(run, -ENOMEM);
+		return;
+	}
+	*look = (struct step_look){.runner = runner, .run = run, .looked = looked, .next = runner->looks, .link = &runner->looks};
+	if (look->next)
+		look->next->link = &look->next;
+	runner->looks = look;
+	run->look = look;
+	look_refresh(runner->options.look, run->step.guest, what, on_step_looked, look);
 }
 
 static void run_free(struct step_run *run)
@@ -115,6 +155,10 @@ static void retire(struct step_run *run)
 	if (run->timer)
 		event_free(run->timer);
 	run->timer = NULL;
+	if (run->look)
+		run->look->run = NULL;
+	run->look = NULL;
+	run->is_finished = true;
 	run->next = runner->finished;
 	runner->finished = run;
 	if (run->shares)
@@ -129,6 +173,13 @@ void step_run_finish(struct step_run *run)
 	retire(run);
 	run->outcome.result = run->result;
 	finished(run->token, &run->outcome);
+}
+
+void step_run_done(struct step_run *run, const char *detail)
+{
+	run->outcome.state = STEP_STATE_DONE;
+	snprintf(run->outcome.detail, sizeof(run->outcome.detail), "%s", detail);
+	step_run_finish(run);
 }
 
 void step_run_fail(struct step_run *run, enum remainder_code code, uint64_t bytes, const char *detail, ...)
@@ -183,6 +234,8 @@ static struct step_run *run_new(struct step_runner *runner, const struct operati
 	run->persists = operation->wish.kind == OPERATION_KIND_MOVE && operation->wish.move.persist;
 	run->start_bytes = operation->snapshot_before_bytes;
 	run->deadline_ms = operation->deadline_ms;
+	run->is_taken_up = record->is_taken_up;
+	run->is_help = strcmp(operation->actor, OPERATION_ACTOR_LIBVIRT) == 0;
 	if (record->before)
 		run->before = json_loads(record->before, JSON_REJECT_DUPLICATES, NULL);
 	run->next = runner->runs;
@@ -249,6 +302,17 @@ static unsigned to_look_at(const struct operation_record *operation)
 	return what;
 }
 
+/*
+ * Of a resize: what the guest says, each time. What is in its blocks a forecast needs, and how its memory is bound the
+ * question whether a grow has room: no step changes anything about that.
+ */
+static unsigned to_look_at_size(const struct operation_record *operation)
+{
+	bool is_submitted = operation->id[0];
+
+	return LOOK_AGENT | (operation->step_count ? 0 : LOOK_HOLDERS) | (is_submitted ? 0 : LOOK_SURVEY);
+}
+
 static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)
 {
 	struct step_runner *runner = user;
@@ -263,7 +327,7 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 	*look = (struct look_token){.runner = runner, .looked = looked, .token = token};
 	switch (operation->wish.kind) {
 	case OPERATION_KIND_RESIZE:
-		look_refresh(runner->options.look, operation->wish.guest, LOOK_AGENT | LOOK_SURVEY, on_looked, look);
+		look_refresh(runner->options.look, operation->wish.guest, to_look_at_size(operation), on_looked, look);
 		return;
 	case OPERATION_KIND_MOVE:
 		look_refresh(runner->options.look, operation->wish.guest, to_look_at(operation), on_looked, look);
@@ -339,6 +403,26 @@ static void runner_start(void *user, const struct operation_record *operation, c
 		run_step(run);
 }
 
+/* Is the size that is requested of the step's device one that neither the operation nor what was before it has asked for? */
+static bool is_foreign(const struct step_run *run, const struct operation_record *operation)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+	const json_t *old = json_object_get(run->before, "requested_bytes");
+	uint64_t requested = guest ? step_size_requested(run, guest) : 0;
+
+	if (!guest || run->step.kind != STEP_KIND_REQUEST ||
+	    (json_is_integer(old) && (uint64_t)json_integer_value(old) == requested))
+		return false;
+	for (size_t i = 0; i < operation->step_count; i++) {
+		const struct step *step = &operation->steps[i].step;
+
+		if ((step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_KICK || step->kind == STEP_KIND_SETTLE) &&
+		    strcmp(step->device, run->step.device) == 0 && step->target_bytes == requested)
+			return false;
+	}
+	return run->step.target_bytes != requested;
+}
+
 static void runner_undo(void *user, const struct operation_record *operation, const struct step_record *record,
 			executor_progress_fn *progress, executor_finished_fn *finished, void *token)
 {
@@ -347,6 +431,8 @@ static void runner_undo(void *user, const struct operation_record *operation, co
 	if (!run)
 		return;
 	run->undoing = true;
+	run->is_taken_up = false;
+	run->is_foreign = is_foreign(run, operation);
 	/* An undo has as long as it takes: the operation's deadline is what led here. */
 	run->deadline_ms = 0;
 	run_step(run);
@@ -420,6 +506,9 @@ struct step_runner *step_runner_free(struct step_runner *runner)
 	if (!runner)
 		return NULL;
 	on_reap(-1, 0, runner);
+	/* Their answers do not come any more: look goes before. */
+	while (runner->looks)
+		step_look_free(runner->looks);
 	while (runner->runs) {
 		struct step_run *run = runner->runs;
 

@@ -6,10 +6,12 @@
 #define BALLAST_SERVICE_STEP_RUNNER_PRIV_H
 
 #include <jansson.h>
+#include "connection.h"
 #include "step_runner.h"
 
 struct event;
 struct look_watch;
+struct step_look;
 struct stall_feed;
 
 enum step_way { STEP_WAY_WORKER, STEP_WAY_LIBVIRT, STEP_WAY_AGENT, STEP_WAY_ENGINE };
@@ -41,8 +43,22 @@ struct step_run {
 	struct look_watch *watch;	/* owned; for libvirt too */
 	/* libvirt */
 	struct event *timer;		/* owned */
-	uint64_t target_bytes, from_bytes, last_bytes, changed_at_ms, began_at_ms, boot_count;
+	struct step_look *look;		/* on its way; owned by the runner */
+	unsigned phase;			/* of a size: step_size.c */
+	bool is_tried, is_seen;		/* the size was asked for, at least perhaps; and has been seen to be requested */
+	bool is_frozen, is_again;	/* by a migration; to be asked for again after it */
+	bool is_taken_up;		/* a daemon before this one has begun the step */
+	bool is_help;			/* the operation helps a request that is there: it has none of its own */
+	bool is_foreign;		/* undo: what is requested now is of nobody here */
+	uint64_t asked_bytes;		/* requested when it began */
+	uint64_t target_bytes, from_bytes, last_bytes, changed_at_ms, began_at_ms, give_up_at_ms, boot_count;
+	struct {
+		bool is_reported, veto;
+		uint64_t spare_bytes;
+		unsigned reports;
+	} await;			/* the agent's word when the waiting began */
 	size_t calls;			/* on their way */
+	bool is_finished;
 	struct step_run *next;
 };
 
@@ -52,6 +68,7 @@ struct step_runner {
 	struct step_run *runs;		/* owned */
 	struct step_run *finished;	/* owned: told, to be freed in the next turn */
 	struct event *reap;		/* owned */
+	struct step_look *looks;	/* owned */
 };
 
 enum step_way step_way_of(enum step_kind kind);
@@ -61,11 +78,15 @@ void step_run_finish(struct step_run *run);
 void step_run_fail(struct step_run *run, enum remainder_code code, uint64_t bytes, const char *detail, ...)
 	PRINTF_LIKE(4, 5);
 void step_run_prepared(struct step_run *run, int error, const struct failure *failure);
-/* For what lasts, which a clock that is set must not cut short or draw out. */
-uint64_t step_run_monotonic_ms(void);
 /* Milliseconds left until the operation's deadline, at least 1000; fallback_ms without one. */
 uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms);
 const struct snapshot_guest *step_run_guest(const struct step_run *run);
+/* All of it is done. */
+void step_run_done(struct step_run *run, const char *detail);
+/*
+ * Looks afresh at the run's guest (LOOK_*); looked comes later, and not at all once the run has finished. One at a time.
+ */
+void step_run_look(struct step_run *run, unsigned what, void (*looked)(struct step_run *run, int error));
 
 void step_worker_prepare(struct step_run *run);
 void step_worker_start(struct step_run *run);
@@ -76,6 +97,19 @@ void step_worker_share(struct step_runner *runner);
 void step_libvirt_prepare(struct step_run *run);
 void step_libvirt_start(struct step_run *run);
 void step_libvirt_cancel(struct step_run *run);
+/* False once the run has failed for it. */
+bool step_libvirt_worked(struct step_run *run, const struct connection_result *result);
+/* Of the run's guest, with the run as userdata. False where it cannot be submitted: the run has failed. */
+bool step_libvirt_submit(struct step_run *run, struct connection_call *call, connection_done_fn *done);
+
+void step_size_start(struct step_run *run);
+void step_size_cancel(struct step_run *run);
+uint64_t step_size_requested(const struct step_run *run, const struct snapshot_guest *guest);
+/* A size unchanged for so long has stopped changing. */
+uint32_t step_size_flat_ms(const struct step_run *run);
+
+void step_await_start(struct step_run *run);
+void step_await_cancel(struct step_run *run);
 
 void step_agent_start(struct step_run *run);
 void step_agent_cancel(struct step_run *run);

@@ -150,23 +150,6 @@ static void on_guest_changed(void *user)
 	worker_cancel(run->worker);
 }
 
-/* What was cancelled without anybody's asking has that for its reason. */
-static void tell_giving_way(struct remainder_list *list)
-{
-	struct remainder_list told = {0};
-
-	for (size_t i = 0; i < list->count; i++) {
-		const struct remainder *one = &list->items[i];
-
-		if (one->code == REMAINDER_CANCELLED)
-			remainder_list_add(&told, REMAINDER_MIGRATION_JOB, one->object, one->bytes, NULL,
-					   "libvirt began to migrate, save or dump it meanwhile");
-		else
-			remainder_list_add_copy(&told, one);
-	}
-	*list = told;
-}
-
 static void begin_feed(struct step_run *run)
 {
 	/* Without one the move is paced by its own calls. */
@@ -243,7 +226,9 @@ static void on_result(void *user, const struct worker_result *result)
 				   outcome->detail[0] ? outcome->detail : worker_outcome_name(result->outcome));
 	}
 	if (run->gives_way && !run->cancelled)
-		tell_giving_way(&outcome->remainder);
+		/* Cancelled, but nobody asked for that. */
+		remainder_list_recode(&outcome->remainder, REMAINDER_CANCELLED, REMAINDER_MIGRATION_JOB,
+				      "libvirt began to migrate, save or dump it meanwhile");
 	if (run->step.kind == STEP_KIND_MEMORY_POLICY || run->step.kind == STEP_KIND_CPUSET)
 		look_set_managed(run->runner->options.look, run->step.guest, !run->undoing);
 	step_run_finish(run);

@@ -132,12 +132,20 @@ static bool is_copied_in(const struct mover *mover, uint64_t bytes, uint64_t ms)
 	return bytes <= copying_rate(mover) / 1000 * ms;
 }
 
-static bool report_next(struct mover *mover)
+/* What a report would save, whether it pays or not; 0: too little. */
+static uint64_t reported_bytes(const struct mover *mover)
 {
 	uint64_t idle = leaving_of(mover, idle_bytes(mover, 0), 0);
+
+	return idle >= REPORT_LEAST_BYTES ? idle : 0;
+}
+
+static bool report_next(struct mover *mover)
+{
+	uint64_t idle = reported_bytes(mover);
 	struct step step;
 
-	if (!can_report(mover) || idle < REPORT_LEAST_BYTES || is_copied_in(mover, idle, REPORT_COST_MS) ||
+	if (!can_report(mover) || !idle || is_copied_in(mover, idle, REPORT_COST_MS) ||
 	    plan_count(mover->input, STEP_KIND_REPORT_FREE))
 		return false;
 	plan_step_init(&step, STEP_KIND_REPORT_FREE, mover->guest);
@@ -222,8 +230,9 @@ struct taking {
 /* Without its guest-physical place a device's blocks cannot be told from those of others. */
 static bool can_offline(const struct snapshot_guest *guest, const struct snapshot_device *device)
 {
-	return plan_agent_can(guest, AGENT_FEATURE_OFFLINE) &&
-	       (guest->device_count == 1 || snapshot_guest_device_address(guest, device));
+	struct snapshot_range range;
+
+	return plan_agent_can(guest, AGENT_FEATURE_OFFLINE) && plan_device_range(guest, device, &range);
 }
 
 /*
@@ -312,7 +321,7 @@ static void device_step(const struct mover *mover, enum step_kind kind, const st
 static void take_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t bytes)
 {
 	struct named named = name_ranges(mover->guest, device);
-	uint64_t address = snapshot_guest_device_address(mover->guest, device);
+	struct snapshot_range range;
 	struct step step;
 
 	device_step(mover, kind, device, take_mark, bytes, &step);
@@ -323,9 +332,9 @@ static void take_step(struct mover *mover, enum step_kind kind, const struct sna
 	} else if (named.is_told) {
 		step.range_count = named.count;
 		memcpy(step.ranges, named.ranges, sizeof(step.ranges));
-	} else if (address) {
+	} else if (plan_device_range(mover->guest, device, &range) && range.end < UINT64_MAX) {
 		step.range_count = 1;
-		step.ranges[0] = (struct snapshot_range){address, address + device->size_bytes};
+		step.ranges[0] = range;
 	}
 	plan_decide(mover->decision, &step);
 }
@@ -537,9 +546,9 @@ void move_free_warn(struct mover *mover)
 	    plan_count(mover->input, STEP_KIND_OFFLINE_GUEST_BLOCKS))
 		return;
 	if (can_report(mover)) {
-		uint64_t idle = leaving_of(mover, idle_bytes(mover, 0), 0);
+		uint64_t idle = reported_bytes(mover);
 
-		if (idle >= REPORT_LEAST_BYTES && is_copied_in(mover, idle, REPORT_COST_MS))
+		if (idle && is_copied_in(mover, idle, REPORT_COST_MS))
 			warn_of_copying(mover, idle, "reporting");
 		return;
 	}

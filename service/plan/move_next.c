@@ -146,6 +146,23 @@ static void warn_of_wide(struct mover *mover, const struct step_record *wide)
 				   "its cpuset could not be narrowed and was left wide");
 }
 
+/* Kernel memory for a vCPU's calls comes from the cpuset's nodes (GFP_USER: virt/kvm/kvm_main.c, memdup_user()). */
+static void warn_of_movable(struct mover *mover, uint64_t nodes)
+{
+	const struct snapshot *snapshot = mover->input->snapshot;
+	char text[32];
+
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		const struct snapshot_node *node = &snapshot->nodes[i];
+
+		if (nodes & plan_node_bit(node->id) && node->movable_bytes < node->total_bytes)
+			return;
+	}
+	remainder_list_add(&mover->decision->warnings, REMAINDER_NO_KERNEL_MEMORY, mover->object, 0, NULL,
+			   "it is shut into node %s, where all memory is movable: at a reset KVM may find none for its vCPUs",
+			   plan_nodes_text(nodes, text));
+}
+
 /* What was widened is narrowed again, to where the guest is allowed and belongs now. */
 static bool narrow_next(struct mover *mover)
 {
@@ -157,6 +174,7 @@ static bool narrow_next(struct mover *mover)
 		return false;
 	if (plan_tried(mover->input, STEP_KIND_CPUSET) > 1 || plan_tried(mover->input, STEP_KIND_NUMATUNE)) {
 		warn_of_wide(mover, wide);
+		warn_of_movable(mover, mover->guest->cpuset_mems);
 		return false;
 	}
 	/* Only what was a source is closed: other nodes that were allowed before stay so. */
@@ -188,6 +206,7 @@ static bool narrow_next(struct mover *mover)
 				   "cpuset was left wide");
 		return false;
 	}
+	warn_of_movable(mover, narrow);
 	/* What libvirt will change again for this guest is changed through it. */
 	if (mover->guest->numatune_mode == NUMATUNE_MODE_RESTRICTIVE) {
 		plan_step_init(&step, STEP_KIND_NUMATUNE, mover->guest);

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "plan_priv.h"
+#include "resize_priv.h"
 #include "size_text.h"
 
 #define DRAIN_TIMEOUT_LEAST_S 60
@@ -147,7 +147,9 @@ static void digest_step(uint64_t *hash, const struct step *step)
 		digest_number(hash, step->block_runs[i].first);
 		digest_number(hash, step->block_runs[i].last);
 	}
-	for (size_t i = 0; step->kind != STEP_KIND_OFFLINE_GUEST_BLOCKS && i < step->range_count; i++) {
+	/* Of a move the agent's blocks are those that happen to be free. */
+	for (size_t i = 0; !(step->kind == STEP_KIND_OFFLINE_GUEST_BLOCKS && step->text[0]) && i < step->range_count;
+	     i++) {
 		digest_number(hash, step->ranges[i].start);
 		digest_number(hash, step->ranges[i].end);
 	}
@@ -236,21 +238,19 @@ static void estimate(struct plan *plan, const struct plan_input *input)
 static void forecast(struct plan *plan, const struct plan_input *input)
 {
 	const struct snapshot_guest *guest;
-	uint64_t wanted, stays;
+	struct resize_forecast resize;
 
 	if (input->wish->kind == OPERATION_KIND_MOVE && plan->blockers.count == 0)
 		move_remainder_forecast(input, &plan->forecast);
 	if (input->wish->kind != OPERATION_KIND_RESIZE)
 		return;
 	guest = snapshot_guest(input->snapshot, input->wish->guest);
-	if (!guest || resize_is_balloon(guest))
+	if (!guest || plan_wanted_bytes(input->wish, guest) >= guest->current_bytes ||
+	    !resize_forecast(input, guest, &resize))
 		return;
-	wanted = plan_wanted_bytes(input->wish, guest);
-	if (wanted >= guest->current_bytes)
-		return;
-	stays = resize_remainder_forecast(guest, guest->current_bytes - wanted);
-	if (stays)
-		resize_remainder_shrink(input, guest, stays, &plan->forecast);
+	plan->leave_count = resize.device_count;
+	memcpy(plan->leaves, resize.devices, sizeof(plan->leaves));
+	resize_remainder_forecast(input, guest, &resize, &plan->forecast);
 }
 
 /* Only what a consent would lift stands in the way? */

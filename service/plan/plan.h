@@ -33,6 +33,12 @@ struct plan_limits {
 /* The defaults of the configuration. */
 void plan_limits_init(struct plan_limits *limits);
 
+/*
+ * How a guest is to online so many bytes more, in the words of snapshot_agent.online_policy: movable memory can leave
+ * again, but past three times the kernel's own zones it starves the kernel.
+ */
+const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes);
+
 struct plan_input {
 	const struct wish *wish;
 	const struct snapshot *snapshot;
@@ -80,6 +86,12 @@ void plan_next(const struct plan_input *input, struct decision *ret_decision);
  */
 int plan_check(const struct plan_input *input, struct remainder_list *ret_blockers, struct failure *failure);
 
+/* How much is to leave one memory device, and how much of that can. */
+struct plan_leave {
+	char alias[SNAPSHOT_NAME_SIZE];
+	uint64_t asked_bytes, leaves_bytes;
+};
+
 /* What a dry run shows. */
 struct plan {
 	size_t step_count;
@@ -87,6 +99,8 @@ struct plan {
 	struct remainder_list blockers;	/* with the consents that would lift them */
 	struct remainder_list warnings;
 	struct remainder_list forecast;	/* what would stay */
+	size_t leave_count;		/* of a shrink whose guest tells anything */
+	struct plan_leave leaves[SNAPSHOT_DEVICES_MAX];
 	uint32_t consents_needed;	/* mask */
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];	/* room taken on each node */
 	uint64_t bytes;			/* all that would move or leave */
@@ -118,6 +132,9 @@ uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limit
  * without being planned to its end.
  */
 void plan_tell_taken(const struct step_record *steps, size_t count, struct remainder_list *list);
+
+/* The size that a shrink is expected to come to, as far as the guest tells beforehand; 0: nothing is known, or no shrink. */
+uint64_t plan_forecast_bytes(const struct plan_input *input);
 
 /* The size that a resize's wish means for the whole guest, base included. */
 uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest *guest);

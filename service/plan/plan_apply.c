@@ -486,7 +486,11 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	/* Nothing of these is seen in a snapshot, or they belong to no guest. */
 	case STEP_KIND_REPORT_FREE:
 	case STEP_KIND_LAZY:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 	case STEP_KIND_HOST_POOL:

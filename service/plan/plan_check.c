@@ -119,6 +119,12 @@ static void check_size(struct check *check, const struct snapshot_guest *guest, 
 		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object, floor_bytes - wanted,
 		      NULL, "%s is below its floor, %s", size_text_format(wanted, a),
 		      size_text_format(floor_bytes, b));
+	else if (guest->agent.reported && guest->agent.shrink_most_bytes &&
+		 guest->current_bytes - wanted > guest->agent.shrink_most_bytes)
+		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
+		      guest->current_bytes - wanted - guest->agent.shrink_most_bytes,
+		      "shrink it in several steps", "it lets no more than %s go at once",
+		      size_text_format(guest->agent.shrink_most_bytes, b));
 }
 
 static void check_multiple(struct check *check, const char *object, uint64_t bytes,
@@ -192,20 +198,123 @@ static void rooms_text(const struct plan_input *input, const struct snapshot_gue
 	}
 }
 
-static void check_growth(struct check *check, const struct snapshot_guest *guest, uint64_t growth)
+/* One device's growth out of what is left on its nodes; what is lacking. */
+static uint64_t take_room(uint64_t left[SNAPSHOT_NODES_MAX], uint64_t nodes, uint64_t bytes)
 {
-	uint64_t nodes = plan_growth_nodes(check->input, guest), room = 0;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t takes = nodes >> node & 1 ? plan_min(left[node], bytes) : 0;
+
+		left[node] -= takes;
+		bytes -= takes;
+	}
+	return bytes;
+}
+
+/*
+ * Each device on the nodes that its cell may use: what another cell's nodes have is no room for it, and QEMU would be
+ * killed for want of memory on its own. Those with the fewest nodes choose first.
+ */
+static void check_growth(struct check *check, const struct snapshot_guest *guest)
+{
+	uint64_t targets[SNAPSHOT_DEVICES_MAX], left[SNAPSHOT_NODES_MAX];
+	bool done[SNAPSHOT_DEVICES_MAX] = {false};
+	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+
+	resize_targets(check->input, guest, targets);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		left[node] = plan_guest_room(check->input, guest, node, 0);
+	for (size_t n = 0; n < guest->device_count; n++) {
+		const struct snapshot_device *device;
+		size_t next = guest->device_count;
+		uint64_t nodes = UINT64_MAX, growth, lacks;
+
+		for (size_t i = 0; i < guest->device_count; i++) {
+			uint64_t own = resize_device_nodes(check->input, guest, &guest->devices[i]);
+
+			if (done[i] || (next < guest->device_count && plan_node_count(own) >= plan_node_count(nodes)))
+				continue;
+			next = i;
+			nodes = own;
+		}
+		device = &guest->devices[next];
+		done[next] = true;
+		growth = targets[next] - plan_min(targets[next], device->current_bytes);
+		lacks = take_room(left, nodes, growth);
+		if (!lacks)
+			continue;
+		rooms_text(check->input, guest, nodes, 0, rooms);
+		block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), lacks, NULL,
+		      "%s needs %s; beyond the reserve there is: %s",
+		      guest->device_count > 1 ? device->alias : "it", size_text_format(growth, size), rooms);
+	}
+}
+
+/* What leaves the balloon lands wherever the guest may have memory. */
+static void check_deflation(struct check *check, const struct snapshot_guest *guest, uint64_t growth)
+{
+	uint64_t nodes = plan_growth_nodes(check->input, guest), left[SNAPSHOT_NODES_MAX], lacks;
 	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (nodes >> node & 1)
-			room += plan_guest_room(check->input, guest, node, 0);
-	if (room >= growth)
+		left[node] = plan_guest_room(check->input, guest, node, 0);
+	lacks = take_room(left, nodes, growth);
+	if (!lacks)
 		return;
 	rooms_text(check->input, guest, nodes, 0, rooms);
-	block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), growth - room,
-	      NULL, "it needs %s; beyond the reserve there is: %s", size_text_format(growth, size),
-	      rooms);
+	block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), lacks, NULL,
+	      "it needs %s; beyond the reserve there is: %s", size_text_format(growth, size), rooms);
+}
+
+/* Named ranges can leave only where they are the guest's to give, and only an agent can see to it. */
+static void check_ranges(struct check *check, const struct snapshot_guest *guest, uint64_t wanted)
+{
+	const struct wish_resize *wish = &check->input->wish->resize;
+	char object[96];
+
+	if (!wish->range_count)
+		return;
+	plan_guest_object(guest, object);
+	if (wanted >= guest->current_bytes)
+		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "ask for less, or name no ranges",
+		      "ranges say what leaves, and nothing does");
+	if (!plan_agent_can(guest, AGENT_FEATURE_OFFLINE))
+		block(check, "invalid_target", REMAINDER_NO_AGENT, object, 0, NULL,
+		      "only an agent in the guest can take named ranges offline, and there is none that can");
+	for (size_t i = 0; i < wish->range_count; i++) {
+		bool inside = false, known = guest->device_count > 0;
+
+		for (size_t j = 0; j < guest->device_count; j++) {
+			struct snapshot_range device;
+
+			known = known && plan_device_range(guest, &guest->devices[j], &device);
+			inside = inside || (known && wish->ranges[i].start >= device.start &&
+					    wish->ranges[i].end <= device.end);
+		}
+		if (inside)
+			continue;
+		snprintf(object, sizeof(object), "range 0x%" PRIx64 "-0x%" PRIx64, wish->ranges[i].start,
+			 wish->ranges[i].end);
+		block(check, "invalid_target", REMAINDER_UNKNOWN_TARGET, object, 0,
+		      "look at the addresses of its devices", "%s",
+		      known ? "it lies in none of the guest's memory devices"
+			    : "where the guest's memory devices lie is not known");
+	}
+}
+
+/* Only what works in the guest can leave it alone in between. */
+static void check_work_share(struct check *check, const struct snapshot_guest *guest, uint64_t wanted)
+{
+	char object[96];
+
+	if (!check->input->wish->resize.work_percent || wanted >= guest->current_bytes ||
+	    (!resize_is_balloon(guest) && plan_agent_can(guest, AGENT_FEATURE_OFFLINE) &&
+	     plan_agent_can(guest, AGENT_FEATURE_WORK_SHARE)))
+		return;
+	block(check, "invalid_target", resize_is_balloon(guest) ? REMAINDER_INVALID : REMAINDER_NO_AGENT,
+	      plan_guest_object(guest, object), 0, "ask without a share of the time", "%s",
+	      resize_is_balloon(guest)
+		      ? "a balloon keeps to no share of the guest's time"
+		      : "only an agent in the guest can keep to a share of its time, and there is none that can");
 }
 
 static void check_resize(struct check *check)
@@ -228,9 +337,13 @@ static void check_resize(struct check *check)
 		block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, 0, NULL,
 		      "sizes are frozen while a migration is under way");
 	wanted = plan_wanted_bytes(check->input->wish, guest);
+	check_work_share(check, guest, wanted);
 	if (resize_is_balloon(guest)) {
 		char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
 
+		if (check->input->wish->resize.range_count)
+			block(check, "invalid_target", REMAINDER_INVALID, object, 0, "give it a virtio-mem device",
+			      "a balloon cannot choose what leaves");
 		if (wanted == 0 || wanted > guest->max_bytes ||
 		    (guest->maximum_bytes && wanted > guest->maximum_bytes))
 			block(check, "above_maximum", REMAINDER_INVALID, object, 0,
@@ -240,13 +353,16 @@ static void check_resize(struct check *check)
 			      guest->minimum_bytes - wanted, NULL, "%s is below its floor, %s",
 			      size_text_format(wanted, a),
 			      size_text_format(guest->minimum_bytes, b));
+		else if (wanted > guest->balloon_bytes)
+			check_deflation(check, guest, wanted - guest->balloon_bytes);
 		return;
 	}
 	check_devices(check, guest);
 	check_size(check, guest, wanted);
+	check_ranges(check, guest, wanted);
 	/* Numbers about room help nobody who has asked for an impossible size. */
 	if (check->blockers->count == before && wanted > guest->current_bytes)
-		check_growth(check, guest, wanted - guest->current_bytes);
+		check_growth(check, guest);
 }
 
 /* What forbids moving a guest's memory at all. */

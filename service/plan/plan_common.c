@@ -205,6 +205,18 @@ const char *plan_guest_object(const struct snapshot_guest *guest, char text[96])
 	return text;
 }
 
+bool plan_device_range(const struct snapshot_guest *guest, const struct snapshot_device *device,
+		       struct snapshot_range *ret_range)
+{
+	uint64_t address = snapshot_guest_device_address(guest, device);
+
+	if (!address && guest->device_count > 1)
+		return false;
+	*ret_range = address ? (struct snapshot_range){address, address + device->size_bytes}
+			     : (struct snapshot_range){0, UINT64_MAX};
+	return true;
+}
+
 uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest)
 {
 	uint64_t nodes =

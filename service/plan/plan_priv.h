@@ -41,6 +41,12 @@ bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature featu
 /* Does the kernel rewrite the part's policy when the cpuset changes? Those of shared memory belong to its inode. */
 bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part);
 const char *plan_guest_object(const struct snapshot_guest *guest, char text[96]);
+/*
+ * The guest-physical range that is the device's, so that the agent can be told which blocks are meant. false: its blocks
+ * cannot be told from those of others. All addresses where the guest has no other device.
+ */
+bool plan_device_range(const struct snapshot_guest *guest, const struct snapshot_device *device,
+		       struct snapshot_range *ret_range);
 /* Nodes on which new memory of the guest may land. */
 uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest);
 
@@ -61,7 +67,10 @@ void plan_decide(struct decision *decision, const struct step *step);
 void plan_take_entry(struct remainder_list *to, const struct remainder *from, uint64_t *rest);
 void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from, uint64_t *rest);
 
-/* resize_next.c, resize_remainder.c */
+/* resize_targets.c, resize_balloon.c, resize_remainder.c */
+/* Nodes on which new memory of this device may land: those that its cell is bound to, of those that the guest may use. */
+uint64_t resize_device_nodes(const struct plan_input *input, const struct snapshot_guest *guest,
+			     const struct snapshot_device *device);
 void resize_targets(const struct plan_input *input, const struct snapshot_guest *guest,
 		    uint64_t targets[SNAPSHOT_DEVICES_MAX]);
 bool resize_is_balloon(const struct snapshot_guest *guest);
@@ -70,8 +79,6 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 			     uint64_t missing_bytes, struct remainder_list *list);
 void resize_remainder_grow(const struct plan_input *input, const struct snapshot_guest *guest,
 			   uint64_t missing_bytes, struct remainder_list *list);
-/* What would stay, from what the agent says now; 0 where it says nothing. */
-uint64_t resize_remainder_forecast(const struct snapshot_guest *guest, uint64_t gap_bytes);
 
 /*
  * move_goal.c: what a move's wish means for this guest now. A goal is opaque where residency by node cannot tell

@@ -4,7 +4,7 @@
  * then what its report says about the guest as a whole; each entry takes at most what is still
  * unexplained, so that a guest that claims too much cannot make the sum untrue.
  */
-#include "plan_priv.h"
+#include "resize_priv.h"
 
 #include <string.h>
 #include "size_text.h"
@@ -27,9 +27,14 @@ static void take(struct account *account, enum remainder_code code, uint64_t byt
 
 static bool agent_worked(const struct plan_input *input)
 {
-	return plan_count(input, STEP_KIND_FREE_HUGE_PAGES) ||
-	       plan_count(input, STEP_KIND_COMPACT) ||
-	       plan_count(input, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	static const enum step_kind kinds[] = {STEP_KIND_FREE_HUGE_PAGES, STEP_KIND_RUN_HOOKS,
+					       STEP_KIND_COMPACT,	  STEP_KIND_MAKE_GUEST_ROOM,
+					       STEP_KIND_RECLAIM,	  STEP_KIND_OFFLINE_GUEST_BLOCKS};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (plan_count(input, kinds[i]))
+			return true;
+	return false;
 }
 
 static const struct step_record *last_request(const struct plan_input *input)
@@ -62,7 +67,7 @@ static void take_rest(const struct plan_input *input, struct account *account, c
 
 /* What the agent reports, in the order in which it stands in the way of an unplug. */
 static void take_report(struct account *account, const struct snapshot_agent *agent,
-			uint64_t wanted_bytes)
+			uint64_t wanted_bytes, bool under_pressure)
 {
 	uint64_t kept_bytes = plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
 
@@ -78,28 +83,44 @@ static void take_report(struct account *account, const struct snapshot_agent *ag
 	take(account, REMAINDER_KERNEL_ZONE, agent->wrong_zone_bytes,
 	     "plugged memory that the guest's kernel uses as its own");
 	if (agent->memory_available_bytes < account->rest)
-		take(account, REMAINDER_GUEST_BUSY, account->rest - agent->memory_available_bytes,
-		     "the guest has less memory available than it should give");
+		take(account, under_pressure ? REMAINDER_GUEST_PRESSURE : REMAINDER_GUEST_BUSY,
+		     account->rest - agent->memory_available_bytes,
+		     under_pressure ? "what could have been reclaimed is what the guest works with"
+				    : "the guest has less memory available than it should give");
+}
+
+/* It takes any page that is free: only what the guest uses or keeps stays. */
+static void take_balloon(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
+{
+	const struct snapshot_agent *agent = &guest->agent;
+	const struct step_record *request = last_request(input), *reclaim = plan_last(input, STEP_KIND_RECLAIM);
+
+	if (request && request->state == STEP_STATE_FAILED && !request->flat)
+		take_rest(input, account, "");
+	if (plan_is_late(input) && request && !request->flat)
+		take(account, REMAINDER_DEADLINE, account->rest, "the balloon was still growing when time ran out");
+	if (agent->veto && agent->reported)
+		take(account, REMAINDER_VETOED, account->rest, "the guest does not want to shrink now");
+	if (agent->state == AGENT_STATE_READY && agent->reported)
+		take_report(account, agent, plan_wanted_bytes(input->wish, guest),
+			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
+	take(account, REMAINDER_GUEST_BUSY, account->rest, "the balloon stopped before the wished size");
 }
 
 void resize_remainder_shrink(const struct plan_input *input, const struct snapshot_guest *guest,
 			     uint64_t missing_bytes, struct remainder_list *list)
 {
-	const struct step_record *offline = plan_last(input, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	const struct step_record *reclaim = plan_last(input, STEP_KIND_RECLAIM);
 	char object[96];
 	struct account account = {
 		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
 
-	if (resize_is_balloon(guest)) {
-		if (plan_is_late(input))
-			take(&account, REMAINDER_DEADLINE, account.rest,
-			     "the balloon was still growing when time ran out");
-		take(&account, REMAINDER_GUEST_BUSY, account.rest,
-		     "the balloon stopped before the wished size");
-		return;
-	}
 	if (!plan_guest_runs(guest))
 		take(&account, REMAINDER_GUEST_GONE, account.rest, "the guest is not running");
+	if (resize_is_balloon(guest)) {
+		take_balloon(input, guest, &account);
+		return;
+	}
 	if (guest->agent.state != AGENT_STATE_READY) {
 		if (agent_worked(input))
 			take(&account, REMAINDER_AGENT_LOST, account.rest,
@@ -111,10 +132,16 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 	if (guest->agent.veto)
 		take(&account, REMAINDER_VETOED, account.rest,
 		     "the guest does not want to shrink now");
-	if (offline)
-		plan_take_remainder(list, &offline->remainder, &account.rest);
+	/* Of each device what the last try said. */
+	for (size_t i = 0; i < guest->device_count; i++) {
+		long offline = resize_last_index(input, STEP_KIND_OFFLINE_GUEST_BLOCKS, guest->devices[i].alias);
+
+		if (offline >= 0)
+			plan_take_remainder(list, &input->history[offline].remainder, &account.rest);
+	}
 	if (guest->agent.reported)
-		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest));
+		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest),
+			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
 	take_rest(input, &account, "the driver stopped, and the guest names no reason");
 }
 
@@ -152,16 +179,18 @@ void resize_remainder_grow(const struct plan_input *input, const struct snapshot
 	take_rest(input, &account, "the driver stopped before the wished size");
 }
 
-uint64_t resize_remainder_forecast(const struct snapshot_guest *guest, uint64_t gap_bytes)
+void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
+			       const struct resize_forecast *forecast, struct remainder_list *list)
 {
-	const struct snapshot_agent *agent = &guest->agent;
-	uint64_t can_leave;
+	char object[96];
+	struct account account = {.list = list,
+				  .object = plan_guest_object(guest, object),
+				  .rest = forecast->asked_bytes - forecast->leaves_bytes};
 
-	if (agent->state != AGENT_STATE_READY || !agent->reported || agent->memory_total_bytes == 0)
-		return 0;
-	can_leave = plan_min(agent->memory_available_bytes, gap_bytes);
-	if (agent->huge_free_bytes > agent->huge_floor_bytes)
-		can_leave += plan_min(agent->huge_free_bytes - agent->huge_floor_bytes,
-				      gap_bytes - can_leave);
-	return gap_bytes - can_leave;
+	if (guest->agent.veto)
+		take(&account, REMAINDER_VETOED, account.rest, "the guest does not want to shrink now");
+	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes,
+	     "plugged memory that the guest's kernel uses as its own");
+	take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), false);
+	take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest has less memory available than it should give");
 }

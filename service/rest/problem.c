@@ -77,6 +77,8 @@ static const struct problem_row rows[PROBLEM_COUNT] = {
 	[PROBLEM_OUT_OF_MEMORY] = {"out_of_memory", 503, "The daemon is short of memory"},
 	[PROBLEM_LIBVIRT_REFUSED] = {"libvirt_refused", 502, "libvirt or QEMU refused"},
 	[PROBLEM_LIBVIRT_DOWN] = {"libvirt_down", 503, "There is no connection to libvirt"},
+	[PROBLEM_AGENT_UNAVAILABLE] = {"agent_unavailable", 503,
+				       "The guest has no agent that can say that now"},
 	[PROBLEM_JOURNAL_FAILED] = {"journal_failed", 503, "The journal cannot be written"},
 	[PROBLEM_NOT_READY] = {"not_ready", 503, "The daemon is starting"},
 	[PROBLEM_TIMED_OUT] = {"timed_out", 504, "What the daemon asked did not answer in time"},

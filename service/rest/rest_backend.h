@@ -19,9 +19,14 @@
 typedef void rest_done_fn(void *user, int error, const struct failure *failure, const struct remainder_list *list);
 
 struct rest_guest_policy {
-	uint64_t minimum_bytes, maximum_bytes, allowed_nodes;
+	uint64_t minimum_bytes, maximum_bytes, request_limit_bytes, allowed_nodes;
+	enum guest_online_policy online_policy;
 	int priority;
 };
+
+/* As rest_done_fn. next_block: the number to go on from, UINT64_MAX: these were the last. */
+typedef void rest_guest_blocks_fn(void *user, int error, const struct failure *failure,
+				  const struct snapshot_guest_block *blocks, size_t count, uint64_t next_block);
 
 struct rest_backend {
 	void *user;
@@ -37,6 +42,9 @@ struct rest_backend {
 	json_t *(*host)(void *user);
 	/* Who holds [start, end) of host-physical memory: the answer's list. */
 	void (*holders)(void *user, const struct snapshot_range *ranges, size_t count, rest_done_fn *done, void *done_user);
+	/* At most count blocks of a guest's memory devices, from this number on, and what is in them, as its agent says. */
+	void (*guest_blocks)(void *user, const char *guest, uint64_t first_block, size_t count, rest_guest_blocks_fn *done,
+			     void *done_user);
 	void (*attach_agent)(void *user, const char *guest, rest_done_fn *done, void *done_user);
 	void (*set_policy)(void *user, const char *guest, const struct rest_guest_policy *policy, rest_done_fn *done, void *done_user);
 	/* Undo of what was changed round libvirt etc. is the engine's; nothing else here changes a host. */

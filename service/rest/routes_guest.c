@@ -4,8 +4,10 @@
  */
 #include "routes.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include "model_json.h"
+#include "size_text.h"
 #include "submission.h"
 #include "wish_body.h"
 
@@ -169,6 +171,58 @@ static void on_agent_attached(void *user, int error, const struct failure *failu
 						on_agent_seen, call);
 }
 
+/* The alias of the device that the agent means by its region, "": not known. */
+static const char *device_of_region(const struct snapshot_guest *guest, size_t region)
+{
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (snapshot_guest_region(guest, &guest->devices[i]) == &guest->agent.regions[region])
+			return guest->devices[i].alias;
+	return "";
+}
+
+static void on_blocks(void *user, int error, const struct failure *failure,
+		      const struct snapshot_guest_block *blocks, size_t count, uint64_t next_block)
+{
+	struct rest_call *call = user;
+	const struct snapshot_guest *guest;
+	char key[24], token[2 * sizeof(key)];
+	json_t *json, *items;
+
+	if (!rest_call_goes_on(call, error, failure, NULL))
+		return;
+	/* It may have ended since it was asked. */
+	guest = rest_call_guest(call);
+	if (!guest)
+		return;
+	json = json_object();
+	items = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(items, model_json_guest_block(&blocks[i],
+								    device_of_region(guest, blocks[i].region)));
+	json_object_set_new(json, "items", items);
+	snprintf(key, sizeof(key), "%" PRIu64, next_block);
+	rest_call_page_token(key, token);
+	json_object_set_new(json, "next", next_block == UINT64_MAX ? json_null() : json_string(token));
+	rest_call_reply_object(call, rest_call_stamp(call, json));
+}
+
+static void get_blocks(struct rest_call *call)
+{
+	const struct rest_backend *backend = call->context->backend;
+	const struct snapshot_guest *guest = rest_call_guest(call);
+	char key[SNAPSHOT_NAME_SIZE];
+	uint64_t first = 0;
+
+	if (!guest)
+		return;
+	if (query_has(&call->query, QUERY_KEY_PAGE) &&
+	    (rest_call_page_key(call->query.page, key) < 0 || size_text_parse_number(key, 10, &first) < 0)) {
+		rest_call_refuse(call, PROBLEM_INVALID_QUERY, "page must be the next of an earlier answer");
+		return;
+	}
+	backend->guest_blocks(backend->user, guest->uuid, first, call->query.page_size, on_blocks, call);
+}
+
 static void put_policy(struct rest_call *call)
 {
 	const struct snapshot_guest *guest = changed_guest(call);
@@ -202,6 +256,8 @@ static const struct route routes[] = {
 	{HTTP_METHOD_GET, "/v1/guests/{guest}/memory", get_memory, .queries = QUERY_TAKES(FRESH)},
 	{HTTP_METHOD_PATCH, "/v1/guests/{guest}/memory", patch_memory, .queries = CHANGE,
 	 .body = ROUTE_BODY_REQUIRED, .needs_libvirt = true},
+	{HTTP_METHOD_GET, "/v1/guests/{guest}/blocks", get_blocks,
+	 .queries = QUERY_TAKES(PAGE) | QUERY_TAKES(PAGE_SIZE)},
 	{HTTP_METHOD_GET, "/v1/guests/{guest}/placement", get_placement,
 	 .queries = QUERY_TAKES(FRESH)},
 	{HTTP_METHOD_PATCH, "/v1/guests/{guest}/placement", patch_placement, .queries = CHANGE,

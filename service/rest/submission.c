@@ -28,7 +28,7 @@ static json_t *plan_steps(const struct plan *plan)
 
 json_t *submission_plan_json(const struct plan *plan)
 {
-	json_t *json = json_object(), *consents = json_array(), *needs = json_array();
+	json_t *json = json_object(), *consents = json_array(), *needs = json_array(), *leaves = json_array();
 
 	for (int consent = 0; consent < CONSENT_COUNT; consent++)
 		if (plan->consents_needed & (1u << consent))
@@ -44,6 +44,11 @@ json_t *submission_plan_json(const struct plan *plan)
 	json_object_set_new(json, "blockers", model_json_remainders(&plan->blockers));
 	json_object_set_new(json, "warnings", model_json_remainders(&plan->warnings));
 	json_object_set_new(json, "forecast", model_json_remainders(&plan->forecast));
+	for (size_t i = 0; i < plan->leave_count; i++)
+		json_array_append_new(leaves, json_pack("{s:s, s:I, s:I}", "device", plan->leaves[i].alias, "asked_bytes",
+							(json_int_t)plan->leaves[i].asked_bytes, "leaves_bytes",
+							(json_int_t)plan->leaves[i].leaves_bytes));
+	json_object_set_new(json, "leaves", leaves);
 	json_object_set_new(json, "consents_needed", consents);
 	json_object_set_new(json, "needs", needs);
 	json_object_set_new(json, "bytes", json_integer((json_int_t)plan->bytes));

@@ -182,6 +182,39 @@ static int parse_cells(const json_t *list, const struct snapshot_guest *guest,
 	return 0;
 }
 
+static int parse_ranges(const json_t *list, struct wish_resize *resize, struct body_error *error)
+{
+	static const struct body_field fields[] = {
+		{"start", BODY_TYPE_INTEGER, .required = true, .maximum = INT64_MAX},
+		{"end", BODY_TYPE_INTEGER, .required = true, .minimum = 1, .maximum = INT64_MAX},
+	};
+	static const struct body_field item_field = {"", BODY_TYPE_OBJECT};
+	char pointer[128];
+	size_t index;
+	json_t *item;
+
+	json_array_foreach((json_t *)list, index, item)
+	{
+		struct snapshot_range range;
+
+		body_schema_pointer_at(pointer, "/ranges", index);
+		if (body_schema_check_value(item, pointer, &item_field, error) < 0 ||
+		    body_schema_check(item, pointer, fields, ARRAY_SIZE(fields), error) < 0)
+			return -EINVAL;
+		range = (struct snapshot_range){integer(item, "start"), integer(item, "end")};
+		if (range.start >= range.end)
+			return body_schema_refuse(error, PROBLEM_INVALID_BODY, pointer,
+						  "must begin before it ends: the end is exclusive");
+		/* What is counted twice would be expected to leave twice. */
+		for (size_t i = 0; i < resize->range_count; i++)
+			if (range.start < resize->ranges[i].end && resize->ranges[i].start < range.end)
+				return body_schema_refuse(error, PROBLEM_INVALID_BODY, pointer,
+							  "overlaps one that stands before it");
+		resize->ranges[resize->range_count++] = range;
+	}
+	return 0;
+}
+
 /* Exactly one of these names must be there. */
 static int one_of(const json_t *body, const char *pointer, const char *const *names, size_t count,
 		  struct body_error *error)
@@ -201,6 +234,18 @@ static int one_of(const json_t *body, const char *pointer, const char *const *na
 	return 0;
 }
 
+static int parse_work_budget(const json_t *budget, struct wish_resize *resize, struct body_error *error)
+{
+	static const struct body_field fields[] = {
+		{"work_percent", BODY_TYPE_INTEGER, .required = true, .minimum = 1, .maximum = 100},
+	};
+
+	if (budget && body_schema_check(budget, "/budget", fields, ARRAY_SIZE(fields), error) < 0)
+		return -EINVAL;
+	resize->work_percent = (unsigned)integer(budget, "work_percent");
+	return 0;
+}
+
 int wish_body_resize(const json_t *body, const struct snapshot_guest *guest, struct wish *ret_wish,
 		     struct body_error *error)
 {
@@ -208,6 +253,8 @@ int wish_body_resize(const json_t *body, const struct snapshot_guest *guest, str
 		{"target_bytes", BODY_TYPE_INTEGER, .minimum = 1, .maximum = INT64_MAX},
 		{"devices", BODY_TYPE_ARRAY, .minimum = 1, .maximum = SNAPSHOT_DEVICES_MAX},
 		{"cells", BODY_TYPE_ARRAY, .minimum = 1, .maximum = SNAPSHOT_CELLS_MAX},
+		{"ranges", BODY_TYPE_ARRAY, .minimum = 1, .maximum = SNAPSHOT_RANGES_MAX},
+		{"budget", BODY_TYPE_OBJECT},
 		COMMON_FIELDS,
 	};
 	static const char *const forms[] = {"target_bytes", "devices", "cells"};
@@ -219,7 +266,9 @@ int wish_body_resize(const json_t *body, const struct snapshot_guest *guest, str
 	    one_of(body, "", forms, ARRAY_SIZE(forms), error) < 0 ||
 	    parse_common(body, &wish, error) < 0 ||
 	    parse_devices(json_object_get(body, "devices"), &wish.resize, error) < 0 ||
-	    parse_cells(json_object_get(body, "cells"), guest, &wish.resize, error) < 0)
+	    parse_cells(json_object_get(body, "cells"), guest, &wish.resize, error) < 0 ||
+	    parse_ranges(json_object_get(body, "ranges"), &wish.resize, error) < 0 ||
+	    parse_work_budget(json_object_get(body, "budget"), &wish.resize, error) < 0)
 		return -EINVAL;
 	wish.resize.target_bytes = integer(body, "target_bytes");
 	*ret_wish = wish;
@@ -474,12 +523,24 @@ int wish_body_check(const json_t *body, struct wish *ret_wish, struct body_error
 	return 0;
 }
 
+static int parse_online_policy(const json_t *text, enum guest_online_policy *ret_policy, struct body_error *error)
+{
+	int policy = json_is_string(text) ? guest_online_policy_from_name(json_string_value(text)) : GUEST_ONLINE_POLICY_UNSET;
+
+	if (policy < 0 || (json_is_string(text) && policy == GUEST_ONLINE_POLICY_UNSET))
+		return body_schema_refuse(error, PROBLEM_INVALID_BODY, "/online_policy", "must be leave or movable");
+	*ret_policy = (enum guest_online_policy)policy;
+	return 0;
+}
+
 int wish_body_policy(const json_t *body, struct rest_guest_policy *ret_policy,
 		     struct body_error *error)
 {
 	static const struct body_field fields[] = {
 		{"minimum_bytes", BODY_TYPE_INTEGER, .maximum = INT64_MAX, .nullable = true},
 		{"maximum_bytes", BODY_TYPE_INTEGER, .maximum = INT64_MAX, .nullable = true},
+		{"request_limit_bytes", BODY_TYPE_INTEGER, .maximum = INT64_MAX, .nullable = true},
+		{"online_policy", BODY_TYPE_TEXT, .maximum = 16, .nullable = true},
 		{"priority", BODY_TYPE_INTEGER, .minimum = -1000, .maximum = 1000},
 		{"allowed_nodes", BODY_TYPE_ARRAY, .maximum = SNAPSHOT_NODES_MAX, .nullable = true},
 	};
@@ -491,6 +552,9 @@ int wish_body_policy(const json_t *body, struct rest_guest_policy *ret_policy,
 		return -EINVAL;
 	policy.minimum_bytes = integer(body, "minimum_bytes");
 	policy.maximum_bytes = integer(body, "maximum_bytes");
+	policy.request_limit_bytes = integer(body, "request_limit_bytes");
+	if (parse_online_policy(json_object_get(body, "online_policy"), &policy.online_policy, error) < 0)
+		return -EINVAL;
 	policy.priority = (int)json_integer_value(json_object_get(body, "priority"));
 	if (policy.maximum_bytes && policy.minimum_bytes > policy.maximum_bytes)
 		return body_schema_refuse(error, PROBLEM_INVALID_BODY, "/minimum_bytes",

@@ -13,8 +13,6 @@
 #include "policy_job.h"
 #include "sysroot.h"
 
-#define THP_BYTES    ((uint64_t)2 << 20)
-
 /* The lists of processors of a large host, as /proc/PID/status prints them. */
 #define STATUS_LIMIT (64 * 1024)
 
@@ -253,10 +251,10 @@ static bool find_units(const struct worker_job *job, int entry, const struct gue
 	if (!address)
 		return false;
 	while (unit < job->ram_blocks[entry] || unit < range->page_bytes ||
-	       (address % unit + size - 1) / unit >= SNAPSHOT_UNITS_MAX)
+	       snapshot_unit_count(address, size, unit) > SNAPSHOT_UNITS_MAX)
 		unit *= 2;
 	*residency = (struct snapshot_residency){.address = address, .size_bytes = size, .unit_bytes = unit};
-	residency->count = (address % unit + size - 1) / unit + 1;
+	residency->count = snapshot_unit_count(address, size, unit);
 	return true;
 }
 
@@ -266,7 +264,7 @@ static bool find_units(const struct worker_job *job, int entry, const struct gue
  */
 static uint64_t unit_end(const struct page_survey_range *range, const struct snapshot_residency *residency, size_t unit)
 {
-	uint64_t page = range->page_bytes > THP_BYTES ? range->page_bytes : THP_BYTES;
+	uint64_t page = range->page_bytes > PAGE_SURVEY_THP_BYTES ? range->page_bytes : PAGE_SURVEY_THP_BYTES;
 	uint64_t end = range->start + (unit + 1) * residency->unit_bytes - residency->address % residency->unit_bytes;
 
 	end -= end % page;

@@ -773,7 +773,7 @@ static int residency_parse(const json_t *json, struct snapshot_residency *reside
 	if (!json_is_array(units) || json_array_size(units) > SNAPSHOT_UNITS_MAX || !residency->unit_bytes ||
 	    !residency->size_bytes ||
 	    json_array_size(units) !=
-		    (residency->address % residency->unit_bytes + residency->size_bytes - 1) / residency->unit_bytes + 1)
+		    snapshot_unit_count(residency->address, residency->size_bytes, residency->unit_bytes))
 		return refuse(failure, "units", "they are no list, or another one than the device has");
 	residency->count = json_array_size(units);
 	for (size_t i = 0; !rc && i < residency->count; i++)

@@ -278,7 +278,7 @@ static void test_resize_followed(void)
 		 "g1\",\"state\":\"incomplete\","
 		 "\"deadline_exceeded\":true,"
 		 "\"result\":{\"start_bytes\":1073741824,\"wanted_bytes\":671088640,\"reached_"
-		 "bytes\":939524096,"
+		 "bytes\":939524096,\"forecast_bytes\":671088640,"
 		 "\"seconds\":60.5,\"climbed\":[{\"rung\":\"free huge "
 		 "pages\",\"gained_bytes\":536870912},"
 		 "{\"rung\":\"kick\",\"gained_bytes\":0}]},"
@@ -294,9 +294,119 @@ static void test_resize_followed(void)
 	finish("g1: wanted 640 MiB, now 896 MiB; 256 MiB stayed (deadline)  (60.5 s)\n"
 	       "  64 MiB  pinned  block 40  give the application a pre-evacuate hook\n"
 	       "Climbed: free huge pages +512 MiB, kick +0 B\n"
+	       "Forecast was 640 MiB: 256 MiB less left than promised\n"
 	       "The request now stands at 896 MiB: nothing more will leave by itself. Again: "
 	       "ballastctl resize g1 "
 	       "640MiB\n");
+}
+
+/* Sizes of cells instead of one of all, and ranges beside either. */
+static void test_resize_of_parts(void)
+{
+	static const struct exchange script[] = {
+		{"PATCH /v1/guests/g1/memory\n{\"cells\":[{\"cell\":1,\"target_bytes\":536870912},"
+		 "{\"cell\":0,\"target_bytes\":1073741824}]}",
+		 "200 OK", NULL, "{}"},
+		{"PATCH /v1/guests/g1/memory\n{\"target_bytes\":671088640,\"ranges\":[{\"start\":4294967296,"
+		 "\"end\":4429185024},{\"start\":16,\"end\":32}]}",
+		 "200 OK", NULL, "{}"},
+		{"PATCH /v1/guests/g1/memory\n{\"target_bytes\":671088640,\"budget\":{\"work_percent\":20}}", "200 OK", NULL,
+		 "{}"},
+	};
+	static const char *const no_shares[] = {"", "%", "20", "0%", "101%", "2000%", "1MiB", "-1%"};
+
+	start(script, 3);
+	rig.cli.cell[0] = "1=512MiB";
+	rig.cli.cell[1] = "0=1GiB";
+	rig.cli.cell_count = 2;
+	CHECK_INT(command(cli_resize, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "1GiB")), CLI_EXIT_USAGE);
+	rig.cli.cell[1] = "0:1GiB";
+	CHECK_INT(command(cli_resize, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	rig.cli.cell[1] = "0=all";
+	CHECK_INT(command(cli_resize, 1, ARGUMENTS("g1")), CLI_EXIT_USAGE);
+	rig.cli.cell_count = 0;
+	rig.cli.ranges[0] = "0x100000000-0x108000000";
+	rig.cli.ranges[1] = "10-20";
+	rig.cli.range_count = 2;
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_DONE);
+	rig.cli.ranges[1] = "20-10";
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_USAGE);
+	rig.cli.range_count = 0;
+	rig.cli.budget = "20%";
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_DONE);
+	for (size_t i = 0; i < ARRAY_SIZE(no_shares); i++) {
+		rig.cli.budget = no_shares[i];
+		CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_USAGE);
+	}
+	finish(NULL);
+}
+
+static void test_attached_agent(void)
+{
+	static const struct exchange ready[] = {
+		{"POST /v1/guests/g1/agent\n{}", "200 OK", NULL, "{\"agent\":{\"state\":\"ready\"}}"},
+	};
+	static const struct exchange busy[] = {
+		{"POST /v1/guests/g1/agent\n{}", "200 OK", NULL, "{\"agent\":{\"state\":\"disconnected\"}}"},
+		{"GET /v1/guests/g1", "200 OK", NULL, "{\"agent\":{\"state\":\"channel_busy\"}}"},
+	};
+	static const struct exchange refused[] = {
+		{"POST /v1/guests/g1/agent\n{}", "422 Unprocessable", NULL,
+		 "{\"code\":\"needs_restart\",\"title\":\"The guest must be restarted for it\",\"status\":422,"
+		 "\"detail\":\"no controller\"}"},
+	};
+
+	start(ready, 1);
+	CHECK_INT(command(cli_attach_agent, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	finish("g1 has the agent's channel, and its agent has answered\n"
+	       "A channel that its stored description does not have is gone with its next start.\n");
+	start(busy, 2);
+	CHECK_INT(command(cli_attach_agent, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	finish("g1 has the agent's channel; nobody has answered there yet (channel_busy): start ballast-agent in the guest\n"
+	       "A channel that its stored description does not have is gone with its next start.\n");
+	start(refused, 1);
+	CHECK_TRUE(command(cli_attach_agent, 1, ARGUMENTS("g1")) != CLI_EXIT_DONE);
+	finish(NULL);
+}
+
+static void test_word_of_a_guest(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/guests/g1", "200 OK", NULL,
+		 "{\"name\":\"g1\",\"state\":\"running\",\"memory\":{\"free_page_reporting\":false},\"placement\":"
+		 "{\"managed_by\":\"libvirt\"},\"agent\":{\"state\":\"ready\",\"word\":{\"veto\":true,"
+		 "\"floor_bytes\":1073741824,\"limit_bytes\":268435456,\"pressure_percent\":12,\"udev_onlines\":true}}}"},
+	};
+
+	start(script, 1);
+	CHECK_INT(command(cli_guest, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	finish("GUEST  STATE    NOW  WANTED  MAXIMUM  RESIDENT  POLICY  AGENT\n"
+	       "g1     running  0 B     0 B      0 B  -         -       ready\n"
+	       "  managed by libvirt\n"
+	       "  free page reporting is off: what is free in it stays with it (<memballoon freePageReporting='on'>)\n"
+	       "  does not want to shrink now\n"
+	       "  wants to keep 1 GiB\n"
+	       "  lets 256 MiB go in one shrink\n"
+	       "  some of its work waits for memory 12 % of the time\n"
+	       "  a udev rule in it onlines memory, beside its kernel\n");
+}
+
+/* Somebody else's size stands then, and not what was reached. */
+static void test_superseded_resize(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/operations/op?wait=30", "200 OK", NULL,
+		 "{\"kind\":\"resize\",\"target\":\"guest g1\",\"state\":\"incomplete\",\"result\":{"
+		 "\"start_bytes\":1073741824,\"wanted_bytes\":671088640,\"reached_bytes\":939524096,\"seconds\":3.0},"
+		 "\"remainder\":[{\"code\":\"superseded\",\"object\":\"guest g1\",\"bytes\":268435456,"
+		 "\"detail\":\"\",\"way_out\":\"ask again\"}]}"},
+	};
+
+	start(script, 1);
+	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_INCOMPLETE);
+	finish("g1: wanted 640 MiB, now 896 MiB; 256 MiB stayed  (3.0 s)\n"
+	       "  256 MiB  superseded  guest g1  ask again\n");
 }
 
 static void test_end_of_a_move(void)
@@ -636,6 +746,10 @@ int main(void)
 		{"requests, and no proxy", test_request_and_proxy},
 		{"a plan", test_plan},
 		{"a resize is followed to its end", test_resize_followed},
+		{"a resize of cells, and of named ranges", test_resize_of_parts},
+		{"the word of a guest", test_word_of_a_guest},
+		{"an attached agent", test_attached_agent},
+		{"a resize that somebody else's took the place of", test_superseded_resize},
 		{"end of a move", test_end_of_a_move},
 		{"end of a drain", test_end_of_a_drain},
 		{"exit codes", test_exits},

@@ -95,12 +95,13 @@ static void test_values(void)
 
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
-			    "# a comment\n[daemon]\nmode = observe\nsocket = /tmp/s ; another\n"
+			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
 			    "libvirt_uri =\nworkers = 7\n\n[limits]\nreserve = 1.5GiB\nbytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\n[timeouts]\nresize_s = 86400\n"),
 		  0);
 	CHECK_TRUE(fixture.config.observe);
+	CHECK_TRUE(fixture.config.online_movable);
 	CHECK_STR(fixture.config.socket, "/tmp/s");
 	CHECK_STR(fixture.config.libvirt_uri, "");
 	CHECK_INT(fixture.config.workers, 7);
@@ -143,7 +144,8 @@ static void test_refusals(void)
 	check_refused("[daemon]\nsomething_else_altogether = 1\n", 2,
 		      "there is no key something_else_altogether in [daemon]",
 		      "ballastd.conf(5) lists the keys of [daemon], [limits] and [timeouts]");
-	check_refused("[daemon]\nmode = Act\n", 2, "mode = Act is no mode", "act or observe");
+	check_refused("[daemon]\nmode = Act\n", 2, "mode = Act is not possible", "act or observe");
+	check_refused("[daemon]\nonline_policy = online\n", 2, "online_policy = online is not possible", "leave or movable");
 	check_refused("[daemon]\nsocket = sock\n", 2, "socket = sock is no absolute path",
 		      "a path that begins with /");
 	check_refused("[daemon]\nworkers = 0\n", 2, "workers = 0 is out of bounds",

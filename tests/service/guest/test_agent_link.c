@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 #include "fake_agent.h"
+#include "block_walk.h"
+#include "region_census.h"
 #include "session.h"
 #include "unit.h"
 
@@ -33,6 +35,8 @@ static struct {
 	bool cuts_regions;  /* it has more than it tells */
 	unsigned reports, requests, cancels, changes;
 	bool tells_stalls;
+	unsigned pages_of_blocks; /* so many are told, then it goes round in circles */
+	uint64_t free_bytes;	  /* in each block */
 	unsigned answers, progresses, stalls, refreshed;
 	enum agent_answer_kind kind;
 	struct message answer;
@@ -70,7 +74,8 @@ static void report(uint64_t epoch, uint32_t id)
 						       .total = 50,
 						       .free = 30,
 						       .reserved = 10,
-						       .floor = 5};
+						       .surplus = 4,
+						       .floor = 42};
 	/* A node's share is in the total; a pool with more free than there are is nonsense. */
 	reply->pools[1] = (struct message_report_pool){
 		.node = 0, .page_bytes = 2 * MIB, .total = 50, .free = 30};
@@ -82,6 +87,11 @@ static void report(uint64_t epoch, uint32_t id)
 							   .plugged_bytes = 256 * MIB,
 							   .online_bytes = 192 * MIB,
 							   .movable_bytes = 128 * MIB};
+	reply->flags = MESSAGE_REPORT_UDEV_ONLINES;
+	reply->word_flags = MESSAGE_WORD_VETO;
+	reply->floor_bytes = 600 * MIB;
+	reply->limit_bytes = 50 * MIB;
+	reply->pressure.some_avg10_x100 = 1234;
 	/* Beyond all addresses. */
 	reply->regions[reply->region_count++] =
 		(struct message_report_region){.start = UINT64_MAX - 4096, .size_bytes = 8192};
@@ -89,6 +99,27 @@ static void report(uint64_t epoch, uint32_t id)
 		reply->flags |= MESSAGE_REPORT_CUT_REGIONS;
 	if (rig.lies_in_parts)
 		reply->regions[0].plugged_bytes = UINT64_MAX;
+	fake_agent_reply(rig.agent, epoch, id, &message);
+}
+
+/* A block of 64 MiB in each page; the second page ends it. */
+static void blocks(uint64_t epoch, uint32_t id, const struct message_blocks *asked)
+{
+	static struct message message;
+	struct message_blocks_reply *reply = &message.blocks_reply;
+
+	CHECK_INT(asked->flags, MESSAGE_BLOCKS_REGIONS_ONLY | MESSAGE_BLOCKS_HOLDERS);
+	memset(&message, 0, sizeof(message));
+	message.type = MESSAGE_BLOCKS_REPLY;
+	reply->next_block = asked->first_block + 1 < rig.pages_of_blocks ? asked->first_block + 1 : MESSAGE_BLOCK_END;
+	if (rig.pages_of_blocks == 0)
+		reply->next_block = asked->first_block;
+	reply->block_count = 1;
+	reply->blocks[0] = (struct message_block){.id = asked->first_block,
+						  .size_bytes = 64 * MIB,
+						  .free_bytes = rig.free_bytes,
+						  .huge_used_bytes = 4 * MIB,
+						  .kernel_bytes = 2 * MIB};
 	fake_agent_reply(rig.agent, epoch, id, &message);
 }
 
@@ -120,6 +151,10 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 	case MANNER_LIAR:
 		if (message->type == MESSAGE_REPORT) {
 			report(epoch, id);
+			return;
+		}
+		if (message->type == MESSAGE_BLOCKS) {
+			blocks(epoch, id, &message->blocks);
 			return;
 		}
 		fake_agent_reply(agent, epoch, id, &progress);
@@ -248,6 +283,152 @@ static void on_refreshed(void *user)
 	rig.refreshed++;
 }
 
+static struct snapshot_region census(unsigned pages, uint64_t free_bytes)
+{
+	struct snapshot_agent agent;
+	unsigned before = rig.refreshed;
+
+	rig.pages_of_blocks = pages;
+	rig.free_bytes = free_bytes;
+	region_census(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed == before)
+		turn();
+	agent_link_describe(rig.link, &agent);
+	CHECK_INT(agent.region_count, 1);
+	return agent.regions[0];
+}
+
+static void test_census(void)
+{
+	struct snapshot_region region;
+
+	setup(MANNER_HONEST);
+	fake_agent_set_features(rig.agent, MESSAGE_FEATURE_ALL & ~MESSAGE_FEATURE_BLOCK_HOLDERS);
+	/* Nobody there. */
+	region_census(rig.link, 5000, on_refreshed, NULL);
+	CHECK_INT(rig.refreshed, 1);
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed < 2)
+		turn();
+	/* An agent that cannot tell is not asked. */
+	rig.requests = 0;
+	CHECK_TRUE(!census(2, MIB).has_holders);
+	CHECK_INT(rig.requests, 0);
+	teardown();
+
+	setup(MANNER_HONEST);
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed < 1)
+		turn();
+	/* A part larger than its block; the same page for ever; more blocks than are plugged. */
+	CHECK_TRUE(!census(2, 65 * MIB).has_holders);
+	CHECK_TRUE(!census(0, MIB).has_holders);
+	CHECK_TRUE(!census(5, MIB).has_holders);
+	region = census(2, 10 * MIB);
+	CHECK_TRUE(region.has_holders);
+	CHECK_INT(region.holders.counted_bytes, 128 * MIB);
+	CHECK_INT(region.holders.free_bytes, 20 * MIB);
+	CHECK_INT(region.holders.huge_used_bytes, 8 * MIB);
+	CHECK_INT(region.holders.kernel_bytes, 4 * MIB);
+	/* The next report knows nothing of it. */
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	unsigned before = rig.refreshed;
+
+	while (rig.refreshed == before)
+		turn();
+	struct snapshot_agent agent;
+
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(!agent.regions[0].has_holders);
+	/* Silence costs its time and no more. */
+	rig.manner = MANNER_SILENT;
+	before = rig.refreshed;
+	region_census(rig.link, 50, on_refreshed, NULL);
+	while (rig.refreshed == before)
+		turn();
+	teardown();
+}
+
+static unsigned walked, walks;
+static int walk_error;
+static uint64_t walk_next;
+
+static int on_block(void *user, const struct snapshot_guest_block *block)
+{
+	CHECK_INT(block->block.id, 7 + walked++);
+	CHECK_INT(block->holders.huge_used_bytes, 4 * MIB);
+	return walked == 6 ? -ENOSPC : 0;
+}
+
+static void on_walked(void *user, int error, uint64_t next_block)
+{
+	walks++;
+	walk_error = error;
+	walk_next = next_block;
+}
+
+static void walk(size_t most)
+{
+	unsigned before = walks;
+
+	walked = 0;
+	block_walk(&(struct block_walk_options){.link = rig.link,
+						.first_block = 7,
+						.most = most,
+						.timeout_ms = 5000,
+						.block = on_block,
+						.done = on_walked});
+	while (walks == before)
+		turn();
+}
+
+/* A page of blocks, and where the next one begins. */
+static void test_block_walk(void)
+{
+	setup(MANNER_HONEST);
+	walk(3);
+	CHECK_INT(walk_error, -ENOTCONN);
+	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed < 1)
+		turn();
+	rig.pages_of_blocks = 12;
+	rig.free_bytes = MIB;
+	rig.requests = 0;
+	walk(3);
+	CHECK_INT(walk_error, 0);
+	CHECK_INT(walked, 3);
+	CHECK_INT(walk_next, 10);
+	CHECK_INT(rig.requests, 3);
+	walk(5);
+	CHECK_INT(walk_error, 0);
+	CHECK_INT(walked, 5);
+	/* Whether more come only the next one knows. */
+	CHECK_INT(walk_next, 12);
+	rig.pages_of_blocks = 11;
+	walk(0);
+	CHECK_INT(walk_error, 0);
+	CHECK_INT(walked, 4);
+	CHECK_TRUE(walk_next == BLOCK_WALK_END);
+	/* Who takes them may have enough. */
+	rig.pages_of_blocks = 20;
+	walk(0);
+	CHECK_INT(walk_error, -ENOSPC);
+	CHECK_INT(walked, 6);
+	/* The same page for ever. */
+	rig.pages_of_blocks = 0;
+	walk(0);
+	CHECK_INT(walk_error, -EPROTO);
+	/* A part larger than its block. */
+	rig.free_bytes = 65 * MIB;
+	walk(1);
+	CHECK_INT(walk_error, -EPROTO);
+	CHECK_INT(walked, 0);
+	teardown();
+}
+
 static void test_states(void)
 {
 	static struct message message = {.type = MESSAGE_REPORT};
@@ -295,12 +476,20 @@ static void test_report(void)
 	CHECK_INT(agent.movable_bytes, 200 * MIB);
 	CHECK_INT(agent.huge_free_bytes, 40 * MIB);
 	CHECK_INT(agent.huge_used_bytes, 60 * MIB);
-	CHECK_INT(agent.huge_floor_bytes, 10 * MIB);
+	/* Of 20 that are free and unreserved 4 are surplus, and of the pool's own 46 as many are above the floor. */
+	CHECK_INT(agent.huge_floor_bytes, 24 * MIB);
+	CHECK_INT(agent.region_count, 1);
+	CHECK_INT(agent.regions[0].plugged_bytes, 256 * MIB);
+	CHECK_INT(agent.regions[0].online_bytes, 192 * MIB);
+	CHECK_INT(agent.regions[0].movable_bytes, 128 * MIB);
+	CHECK_TRUE(agent.veto && agent.udev_onlines);
+	CHECK_INT(agent.shrink_limit_bytes, 600 * MIB);
+	CHECK_INT(agent.shrink_most_bytes, 50 * MIB);
+	CHECK_INT(agent.pressure_percent, 12);
 	CHECK_INT(agent.gigantic_bytes, 0);
 	CHECK_INT(agent.offline_bytes, 64 * MIB);
 	CHECK_INT(agent.wrong_zone_bytes, 64 * MIB);
 	CHECK_STR(agent.online_policy, "online_movable");
-	CHECK_INT(agent.region_count, 1);
 	CHECK_INT(agent.regions[0].start, 4096 * MIB);
 	CHECK_INT(agent.regions[0].end, 5120 * MIB);
 	rig.cuts_regions = true;
@@ -568,6 +757,8 @@ static void test_refusal_is_no_change(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"what is in the regions", test_census},
+		{"blocks in pages", test_block_walk},
 		{"states", test_states},
 		{"a report", test_report},
 		{"a request with progress, and one from its answer", test_request},

@@ -142,6 +142,14 @@ static void refresh(const char *guest, unsigned what)
 	CHECK_INT(rig.done, before + 1);
 }
 
+/* The first look at libvirt, and what it makes of g1. */
+static void wait_survey(void)
+{
+	while (!snapshot_guest(look_snapshot(rig.look), "g1") ||
+	       !snapshot_guest(look_snapshot(rig.look), "g1")->surveyed)
+		turn();
+}
+
 static struct fake_domain *add_guest(int pid)
 {
 	fake_host_add_process(&rig.tree, pid, 4242, "g1", FAKE_LIBVIRT_G1);
@@ -156,9 +164,7 @@ static struct fake_domain *start_with_guest(void)
 	start();
 	domain = add_guest(4711);
 	start_look();
-	while (!snapshot_guest(look_snapshot(rig.look), "g1") ||
-	       !snapshot_guest(look_snapshot(rig.look), "g1")->surveyed)
-		turn();
+	wait_survey();
 	return domain;
 }
 
@@ -700,7 +706,7 @@ static unsigned told_of_guest(uint64_t start_time)
 	add_guest(4711);
 	fake_host_add_process(&rig.tree, 4711, start_time, "g1", FAKE_LIBVIRT_G1);
 	start_look();
-	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	wait_survey();
 	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
 	CHECK_INT(snapshot_guest(look_snapshot(rig.look), "g1")->policy_loose, start_time == 668);
 	told = rig.changes[LOOK_CHANGE_GUEST];

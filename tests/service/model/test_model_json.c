@@ -150,7 +150,7 @@ static void steps_round_trip(void)
 		step.from_nodes = 3;
 		step.order = MOVE_ORDER_COLD_FIRST;
 		step.workers = 4;
-		step.may_split = step.loose = step.budget_is_shared = true;
+		step.may_split = step.grows = step.loose = step.budget_is_shared = true;
 		step.undo_n = 4;
 		wish_init(&child, OPERATION_KIND_MOVE);
 		child.move.map[3] = 1;
@@ -238,6 +238,7 @@ static void operations_have_the_shape_of_the_api(void)
 	wish_init(&record->wish, OPERATION_KIND_RESIZE);
 	record->wish.resize.target_bytes = 640;
 	record->snapshot_before_bytes = 2560;
+	record->snapshot_forecast_bytes = 700;
 	record->snapshot_after_bytes = 896;
 	record->state = OPERATION_STATE_INCOMPLETE;
 	strcpy(record->target, "guest g1");
@@ -248,6 +249,14 @@ static void operations_have_the_shape_of_the_api(void)
 	added->bytes_done = 512;
 	step_init(&step, STEP_KIND_KICK);
 	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	/* The guest's word, twice: no step gains more than it was for, nor all of them more than was missing. */
+	step_init(&step, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	for (int i = 0; i < 2; i++) {
+		step.bytes = i ? 1900 : 128;
+		added = operation_record_add_step(record, &step);
+		added->state = STEP_STATE_DONE;
+		added->bytes_done = UINT64_MAX;
+	}
 	step_init(&step, STEP_KIND_COMPACT);
 	operation_record_add_step(record, &step);
 	json = model_json_operation(record);
@@ -256,8 +265,8 @@ static void operations_have_the_shape_of_the_api(void)
 	check_json(
 		json_incref(json_object_get(json, "result")),
 		"{\"climbed\":[{\"gained_bytes\":512,\"rung\":\"free huge "
-		"pages\"},{\"gained_bytes\":0,\"rung\":\"kick\"}],"
-		"\"reached_bytes\":896,\"seconds\":0.0,\"start_bytes\":2560,\"wanted_bytes\":640}");
+		"pages\"},{\"gained_bytes\":1920,\"rung\":\"offline\"},{\"gained_bytes\":0,\"rung\":\"kick\"}],"
+		"\"forecast_bytes\":700,\"reached_bytes\":896,\"seconds\":0.0,\"start_bytes\":2560,\"wanted_bytes\":640}");
 	check_json(json_incref(json_object_get(json, "progress")),
 		   "{\"bytes_per_s\":0,\"done_bytes\":0,\"eta_s\":null,\"total_bytes\":0}");
 	json_decref(json);

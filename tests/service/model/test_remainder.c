@@ -35,6 +35,22 @@ static void same_entries_grow(void)
 	CHECK_TRUE(!remainder_list_has(&list, REMAINDER_VETOED));
 }
 
+static void what_has_one_code_gets_another(void)
+{
+	struct remainder_list list = {0};
+
+	remainder_list_add(&list, REMAINDER_CANCELLED, "guest g1", 64, NULL, "ended by request");
+	remainder_list_add(&list, REMAINDER_PINNED, "guest g1", 1, "wait", "held");
+	remainder_list_add(&list, REMAINDER_CANCELLED, "guest g1", 8, NULL, "and the rest");
+	remainder_list_recode(&list, REMAINDER_CANCELLED, REMAINDER_DEADLINE, "the time was up");
+	/* They are one now. */
+	CHECK_INT(list.count, 2);
+	CHECK_INT(list.items[0].code, REMAINDER_DEADLINE);
+	CHECK_INT(list.items[0].bytes, 72);
+	CHECK_STR(list.items[0].detail, "the time was up");
+	CHECK_STR(list.items[1].way_out, "wait");
+}
+
 static void consent_is_named(void)
 {
 	struct remainder_list list = {0};
@@ -85,6 +101,7 @@ static void merging_keeps_codes_apart_as_long_as_it_can(void)
 static const struct unit_case cases[] = {
 	{"every code is documented", every_code_is_documented},
 	{"same entries grow", same_entries_grow},
+	{"what has one code gets another", what_has_one_code_gets_another},
 	{"consent is named", consent_is_named},
 	{"a full list keeps the sum", a_full_list_keeps_the_sum},
 	{"merging keeps codes apart as long as it can",

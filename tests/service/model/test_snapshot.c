@@ -72,8 +72,8 @@ static void a_memory_device_has_a_place(void)
 	device->size_bytes = 0x40000000;
 	guest->devices[1].size_bytes = 0x80000000;
 	guest->agent.region_count = 2;
-	guest->agent.regions[0] = (struct snapshot_range){0x200000000, 0x280000000};
-	guest->agent.regions[1] = (struct snapshot_range){0x300000000, 0x340000000};
+	guest->agent.regions[0] = (struct snapshot_region){0x200000000, 0x280000000};
+	guest->agent.regions[1] = (struct snapshot_region){0x300000000, 0x340000000};
 	guest->agent.reported = true;
 	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
 	guest->agent.state = AGENT_STATE_READY;
@@ -89,8 +89,16 @@ static void a_memory_device_has_a_place(void)
 	guest->agent.regions[0].end = 0x240000000;
 	CHECK_INT(snapshot_guest_device_address(guest, device), 0);
 	CHECK_INT(snapshot_guest_device_address(guest, &guest->devices[1]), 0);
+	/* Of one size, each in a cell of its own. */
+	guest->devices[1].size_bytes = device->size_bytes;
+	guest->devices[1].cell = 1;
+	guest->agent.regions[1].node = 1;
+	CHECK_INT(snapshot_guest_device_address(guest, device), 0x200000000);
+	CHECK_INT(snapshot_guest_device_address(guest, &guest->devices[1]), 0x300000000);
+	CHECK_TRUE(snapshot_guest_region(guest, &guest->devices[1]) == &guest->agent.regions[1]);
 	device->address = 0x100000000;
 	CHECK_INT(snapshot_guest_device_address(guest, device), 0x100000000);
+	CHECK_TRUE(snapshot_guest_region(guest, device) == NULL);
 	/* What was surveyed of another device that was there is not of this one. */
 	CHECK_TRUE(snapshot_guest_residency(guest, device) == NULL);
 	guest->residency_count = 1;

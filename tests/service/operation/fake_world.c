@@ -343,7 +343,11 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 			world->state.ejected = true;
 		break;
 	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
@@ -458,7 +462,11 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_RECLAIM:
+	case STEP_KIND_AWAIT:
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:

@@ -98,6 +98,10 @@ static void test_deadline_of_a_resize(void)
 	CHECK_INT(guest->requested_bytes, 448 * FAKE_MIB);
 	CHECK_TRUE(!guest->lease);
 	CHECK_TRUE(engine_rig_top(&rig)->remainder.count > 0);
+	/* The step was cancelled, but by nobody but the deadline. */
+	CHECK_INT(engine_rig_top(&rig)->steps[2].state, STEP_STATE_PARTIAL);
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->steps[2].remainder, REMAINDER_DEADLINE));
+	CHECK_TRUE(!remainder_list_has(&engine_rig_top(&rig)->steps[2].remainder, REMAINDER_CANCELLED));
 	end();
 
 	begin();
@@ -199,6 +203,38 @@ static void test_busy_and_superseded(void)
 	CHECK_INT(rig.world.state.guests[0].current_bytes, 640 * FAKE_MIB);
 	CHECK_INT(rig.world.state.guests[1].node_bytes[1], 384 * FAKE_MIB);
 	CHECK_TRUE(engine_guest_operation(rig.engine, first.guest) == NULL);
+	end();
+}
+
+/* What helps a request of plain libvirt is in nobody's way, and takes nobody's place. */
+static void test_help_gives_way(void)
+{
+	struct wish resize = engine_rig_resize_wish(0, 320 * FAKE_MIB), move = engine_rig_move_wish(0, 1);
+	struct engine_submission help = {.wish = &resize, .actor = OPERATION_ACTOR_LIBVIRT};
+	char older[OPERATION_ID_SIZE];
+
+	resize.on_timeout = ON_TIMEOUT_CONTINUE;
+	begin();
+	engine_rig_submit_with(&rig, &help);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	snprintf(older, sizeof(older), "%s", rig.id);
+	engine_rig_run(&rig, 8);
+	engine_rig_submit(&rig, &move);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	CHECK_STR(engine_rig_operation(&rig, older)->superseded_by, rig.id);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, older)->state, OPERATION_STATE_CANCELLED);
+	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, OPERATION_STATE_SUCCEEDED);
+	end();
+	begin();
+	engine_rig_submit(&rig, &resize);
+	snprintf(older, sizeof(older), "%s", rig.id);
+	engine_rig_run(&rig, 8);
+	engine_rig_submit_with(&rig, &help);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	CHECK_STR(engine_rig_operation(&rig, older)->superseded_by, "");
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, older)->state, OPERATION_STATE_SUCCEEDED);
 	end();
 }
 
@@ -555,6 +591,7 @@ int main(void)
 		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
 		{"not before its time", test_not_before},
 		{"busy guests, and a newer resize", test_busy_and_superseded},
+		{"help gives way", test_help_gives_way},
 		{"moves beside each other", test_moves_beside_each_other},
 		{"a move beside a paused one", test_move_beside_a_paused_one},
 		{"one drain of the same memory at a time", test_two_drains},

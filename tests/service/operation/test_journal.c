@@ -90,6 +90,17 @@ static struct operation_record *make_operation(const char *id)
 	return record;
 }
 
+static void put_one(struct journal *journal, const char *id)
+{
+	struct operation_record *record = make_operation(id);
+	int before = written_count;
+
+	CHECK_INT(journal_put_operation(journal, record, on_written, NULL), 0);
+	wait_written(journal, before + 1);
+	CHECK_INT(last_error, 0);
+	operation_record_free(record);
+}
+
 static void test_round_trip(void)
 {
 	struct operation_record *record, *loaded = NULL, **list;
@@ -112,6 +123,7 @@ static void test_round_trip(void)
 	record->started_at_ms = 5;
 	record->snapshot_before_bytes = 12345;
 	record->snapshot_wanted_bytes = 23456;
+	record->snapshot_forecast_bytes = 24567;
 	record->snapshot_after_bytes = 34567;
 	snprintf(record->parent, sizeof(record->parent), "op-0");
 	snprintf(record->superseded_by, sizeof(record->superseded_by), "op-9");
@@ -164,6 +176,7 @@ static void test_round_trip(void)
 	CHECK_INT(loaded->deadline_ms, 99);
 	CHECK_INT(loaded->snapshot_before_bytes, 12345);
 	CHECK_INT(loaded->snapshot_wanted_bytes, 23456);
+	CHECK_INT(loaded->snapshot_forecast_bytes, 24567);
 	CHECK_INT(loaded->snapshot_after_bytes, 34567);
 	CHECK_INT(loaded->revision, 3);
 	CHECK_STR(loaded->superseded_by, "op-9");
@@ -393,6 +406,34 @@ static void check_refused(int expected)
 	CHECK_TRUE(failure.cause[0] != '\0');
 }
 
+/* One of version 1 knows no forecast; its operations do not get lost over that. */
+static void test_older_schema(void)
+{
+	CLEANUP(operation_record_freep) struct operation_record *loaded = NULL;
+	struct failure failure = {0};
+	struct journal *journal;
+	sqlite3 *db;
+
+	setup();
+	journal = open_journal();
+	put_one(journal, "op-1");
+	journal_close(journal);
+	sqlite3_open(path, &db);
+	CHECK_INT(sqlite3_exec(db, "ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1", NULL,
+			       NULL, NULL),
+		  SQLITE_OK);
+	sqlite3_close(db);
+	for (int i = 0; i < 2; i++) {
+		loaded = operation_record_free(loaded);
+		journal = open_journal();
+		CHECK_INT(journal_load_operation(journal, "op-1", &loaded, &failure), 0);
+		CHECK_TRUE(loaded && loaded->snapshot_forecast_bytes == 0);
+		put_one(journal, "op-2");
+		journal_close(journal);
+	}
+	teardown();
+}
+
 static void test_refused_files(void)
 {
 	struct failure failure = {0};
@@ -405,7 +446,7 @@ static void test_refused_files(void)
 	setup();
 	journal_close(open_journal());
 	sqlite3_open(path, &db);
-	sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL);
 	sqlite3_close(db);
 	check_refused(-EPROTONOSUPPORT);
 	stream = fopen(path, "w");
@@ -462,6 +503,7 @@ int main(void)
 		{"a key is used once, and a refused group changes nothing", test_key_is_unique},
 		{"a full disk is told until it is no longer full", test_full_disk},
 		{"closing finishes what was submitted, without callbacks", test_close_finishes},
+		{"an older schema is brought up to date", test_older_schema},
 		{"newer, foreign and linked files are refused and kept", test_refused_files},
 		{"damage after an unclean end is found", test_damage_after_unclean_end},
 	};

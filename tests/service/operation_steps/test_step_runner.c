@@ -73,6 +73,10 @@ static struct {
 	char result[256];
 	struct message_stalls stalls; /* told on a WATCH_STALLS; no samples: none */
 	struct message_result reported;
+	uint64_t available_bytes;
+	unsigned reports;
+	struct message_rung_gain rung; /* told of an evacuation; without: some huge pages */
+	struct message_evacuate evacuate; /* as it was asked for last */
 } rig;
 
 static void on_watchdog(evutil_socket_t fd, short what, void *user)
@@ -93,7 +97,10 @@ static void evacuation(struct message *reply)
 	done->code = MESSAGE_RESULT_PARTIAL;
 	done->offlined_bytes = 128 * MIB;
 	done->rung_count = 1;
-	done->rungs[0] = (struct message_rung_gain){MESSAGE_RUNG_HUGE_PAGES, 64 * MIB, 5};
+	done->rungs[0] = (struct message_rung_gain){
+		.rung = MESSAGE_RUNG_HUGE_PAGES, .gained_bytes = 64 * MIB, .elapsed_ms = 5};
+	if (rig.rung.rung != MESSAGE_RUNG_UNKNOWN)
+		done->rungs[0] = rig.rung;
 	done->pool_count = 1;
 	done->pools[0] = (struct message_pool_remainder){MESSAGE_NODE_ALL, 2 * MIB, 10,
 							 MESSAGE_REASON_HUGE_PAGES_IN_USE};
@@ -114,6 +121,8 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 	memset(&reply, 0, sizeof(reply));
 	if (message->type == MESSAGE_REPORT) {
 		reply.type = MESSAGE_REPORT_REPLY;
+		reply.report_reply.available_bytes = rig.available_bytes;
+		rig.reports++;
 		fake_agent_reply(agent, epoch, id, &reply);
 		return;
 	}
@@ -150,6 +159,7 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 		}
 		if (message->type == MESSAGE_PREPARE || message->type == MESSAGE_EVACUATE) {
 			rig.lease_id = message->prepare.lease.id;
+			rig.evacuate = message->prepare;
 			evacuation(&reply);
 			fake_agent_reply(agent, epoch, id, &reply);
 			return;
@@ -214,7 +224,7 @@ static void start(bool with_agent)
 					       .libvirt_ops = &fake_libvirt_ops},
 			&rig.look, &failure) == 0);
 	rig.runner = step_runner_new(&(struct step_runner_options){
-		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000});
+		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000, .pace_ms = 20});
 	rig.executor = step_runner_executor(rig.runner);
 	rig.operation = operation_record_new();
 	snprintf(rig.operation->id, sizeof(rig.operation->id), "op-1");
@@ -488,9 +498,341 @@ static void test_size_libvirt_down(void)
 	fake_libvirt_set_reachable(false);
 	while (look_libvirt_is_up(rig.look, NULL))
 		turn();
-	run();
+	/* It may be being restarted: it is waited for, but not for ever. */
+	begin();
+	turn();
+	CHECK_INT(rig.finished, 0);
+	monotonic_ahead_s = 120;
+	wait_finished();
 	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
 	check_remainder(REMAINDER_LIBVIRT_DOWN);
+	/* Nor by somebody who has given it up. */
+	begin();
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "cancelled");
+	CHECK_STR(fake_libvirt_changes(), "");
+	finish();
+}
+
+static void test_libvirt_comes_back(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	fake_libvirt_set_reachable(false);
+	while (look_libvirt_is_up(rig.look, NULL))
+		turn();
+	/* Nothing changes, because nobody can tell of it: that is no stall. */
+	monotonic_ahead_s = 6;
+	for (unsigned i = 0; i < 3; i++)
+		turn();
+	CHECK_INT(rig.finished, 0);
+	/* Of the time between two attempts to connect, too. */
+	monotonic_ahead_s = 0;
+	fake_libvirt_lock();
+	rig.domain->current_mib = 768;
+	fake_libvirt_unlock();
+	fake_libvirt_set_reachable(true);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 768");
+	finish();
+}
+
+/* Whether a request was taken before the connection broke is seen when libvirt is there again. */
+static void test_asked_once(void)
+{
+	start(false);
+	request(768);
+	rig.record.is_taken_up = true;
+	fake_libvirt_lock();
+	rig.domain->requested_mib = 768;
+	fake_libvirt_unlock();
+	begin();
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->devices[0].requested_bytes != 768 * MIB)
+		turn();
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+	set_current(768);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "");
+	/* It had not been taken. */
+	request(512);
+	rig.record.is_taken_up = true;
+	rig.domain->follows = true;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 512");
+	/* Somebody else has asked for another size while no daemon ran. */
+	request(640);
+	rig.record.is_taken_up = true;
+	fake_libvirt_lock();
+	rig.domain->requested_mib = 896;
+	fake_libvirt_unlock();
+	run();
+	check_remainder(REMAINDER_SUPERSEDED);
+	CHECK_STR(fake_libvirt_changes(), "update 512");
+	finish();
+}
+
+/* By virsh, say: nothing tells of it but the XML, which is read again while the size is flat. */
+static void ask_elsewhere(uint64_t mib)
+{
+	fake_libvirt_lock();
+	rig.domain->requested_mib = mib;
+	fake_libvirt_unlock();
+}
+
+static void test_superseded(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	ask_elsewhere(512);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	CHECK_TRUE(!rig.outcome.flat);
+	check_remainder(REMAINDER_SUPERSEDED);
+	CHECK_INT(rig.outcome.remainder.items[0].bytes, 512 * MIB);
+	/* What they want stands, also when ours is taken back. */
+	*operation_record_add_step(rig.operation, &rig.record.step) = (struct step_record){.step = rig.record.step};
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.outcome.detail, "another size has been asked for since");
+	CHECK_STR(fake_libvirt_changes(), "update 768");
+	/* Of what the operation itself asked for nothing stands in the way. */
+	operation_record_add_step(rig.operation, &rig.record.step)->step.target_bytes = 512 * MIB;
+	rig.domain->follows = true;
+	undo();
+	CHECK_STR(fake_libvirt_changes(), "update 768; update 256");
+	finish();
+}
+
+/* Who only helps a request that is there asks for nothing else. */
+static void test_help_that_comes_late(void)
+{
+	start(false);
+	snprintf(rig.operation->actor, sizeof(rig.operation->actor), "libvirt");
+	request(768);
+	run();
+	check_remainder(REMAINDER_SUPERSEDED);
+	CHECK_STR(fake_libvirt_changes(), "");
+	request(256);
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	finish();
+}
+
+/* As it was before: that too is another's request, once ours has been seen. */
+static void test_superseded_by_the_old_size(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	set_current(512);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->devices[0].requested_bytes != 768 * MIB)
+		turn();
+	ask_elsewhere(256);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_INT(rig.outcome.bytes_done, 256 * MIB);
+	check_remainder(REMAINDER_SUPERSEDED);
+	finish();
+}
+
+static void set_job(bool has_job)
+{
+	fake_libvirt_lock();
+	rig.domain->has_job = has_job;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(has_job ? CONNECTION_EVENT_MIGRATION_ROUND : CONNECTION_EVENT_JOB_COMPLETED, FAKE_LIBVIRT_G1, 0);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->migrating != has_job)
+		turn();
+}
+
+static void test_size_and_migration(void)
+{
+	start(false);
+	request(768);
+	begin();
+	wait_requested();
+	set_job(true);
+	/* Frozen is not flat. */
+	ahead_s = monotonic_ahead_s = 20;
+	fake_libvirt_emit(CONNECTION_EVENT_MIGRATION_ROUND, FAKE_LIBVIRT_G1, 0);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+	rig.domain->follows = true;
+	set_job(false);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 768; update 768");
+	finish();
+}
+
+static void test_size_after_migration(void)
+{
+	start(false);
+	set_job(true);
+	request(768);
+	begin();
+	for (unsigned i = 0; i < 3; i++)
+		turn();
+	CHECK_INT(rig.finished, 0);
+	CHECK_STR(fake_libvirt_changes(), "");
+	rig.domain->follows = true;
+	set_job(false);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 768");
+	finish();
+}
+
+/* Waiting */
+
+static void await(uint32_t timeout_ms)
+{
+	struct step *step = new_step(STEP_KIND_AWAIT);
+
+	step->bytes = 256 * MIB;
+	step->timeout_ms = timeout_ms;
+	prepare();
+	CHECK_STR(rig.before, "none");
+	begin();
+	CHECK_INT(rig.finished, 0);
+}
+
+static void test_await_nothing(void)
+{
+	unsigned before;
+
+	start(true);
+	before = rig.reports;
+	await(2500);
+	while (rig.reports == before)
+		turn();
+	monotonic_ahead_s = 3;
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	CHECK_INT(rig.outcome.bytes_done, 0);
+	CHECK_STR(rig.outcome.detail, "nothing has changed");
+	/* The guest is asked for nothing but what it has. */
+	CHECK_TRUE(rig.reports >= before + 1);
+	CHECK_STR(rig.asked, "");
+	await(60000);
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	finish();
+}
+
+static void test_await_more_free(void)
+{
+	start(true);
+	await(60000);
+	/* So much comes and goes. */
+	rig.available_bytes = 15 * MIB;
+	for (unsigned seen = rig.reports; rig.reports < seen + 2;)
+		turn();
+	CHECK_INT(rig.finished, 0);
+	rig.available_bytes = 100 * MIB;
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 100 * MIB);
+	/* What has become free between two awaits is seen by the second. */
+	struct step *step = new_step(STEP_KIND_AWAIT);
+
+	step->bytes = 256 * MIB;
+	step->target_bytes = 40 * MIB;
+	step->timeout_ms = 60000;
+	prepare();
+	begin();
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 60 * MIB);
+	finish();
+}
+
+static void test_await_agent(void)
+{
+	start(true);
+	fake_agent_set_mute(rig.agent, true);
+	fake_agent_hang_up(rig.agent);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->agent.state == AGENT_STATE_READY)
+		turn();
+	await(60000);
+	fake_agent_set_mute(rig.agent, false);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "the agent is there");
+	finish();
+}
+
+static void test_await_size(void)
+{
+	start(false);
+	ask_elsewhere(128);
+	set_current(250);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->devices[0].requested_bytes != 128 * MIB)
+		turn();
+	await(60000);
+	/* The driver has begun by itself, and is not disturbed. */
+	set_current(200);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+	set_current(128);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 122 * MIB);
+	/* It may stop again. */
+	ask_elsewhere(64);
+	set_current(120);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->devices[0].requested_bytes != 64 * MIB)
+		turn();
+	await(60000);
+	set_current(100);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+	CHECK_INT(rig.finished, 0);
+	monotonic_ahead_s = 6;
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "the size has changed, and stopped changing");
+	CHECK_INT(rig.outcome.bytes_done, 20 * MIB);
+	finish();
+}
+
+static void test_await_others(void)
+{
+	start(false);
+	await(60000);
+	ask_elsewhere(512);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "another size has been asked for");
+	await(60000);
+	fake_libvirt_emit(CONNECTION_EVENT_REBOOTED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "the guest rebooted");
+	await(60000);
+	set_job(true);
+	CHECK_INT(rig.finished, 0);
+	set_job(false);
+	wait_finished();
+	CHECK_STR(rig.outcome.detail, "a migration has ended");
+	await(60000);
+	fake_libvirt_lock();
+	rig.domain->exists = false;
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_UNDEFINED, FAKE_LIBVIRT_G1, 0);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_GUEST_GONE);
 	finish();
 }
 
@@ -528,6 +870,12 @@ static void test_settle_and_kick(void)
 	prepare();
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "update 256; update 256");
+	/* Not where it is another by now. */
+	new_step(STEP_KIND_KICK)->target_bytes = 512 * MIB;
+	prepare();
+	run();
+	check_remainder(REMAINDER_SUPERSEDED);
 	CHECK_STR(fake_libvirt_changes(), "update 256; update 256");
 	finish();
 }
@@ -688,6 +1036,46 @@ static void test_evacuate(void)
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_TRUE(rig.lease_id == lease_id);
 	CHECK_STR(rig.asked, "prepare evacuate prepare set_online_policy release_lease");
+	finish();
+}
+
+/* What an agent of 1.1 can do besides. */
+static void test_rungs(void)
+{
+	static const struct {
+		enum step_kind kind;
+		uint32_t flags;
+		size_t ranges;
+		struct message_rung_gain rung;
+		enum remainder_code code;
+	} cases[] = {
+		{STEP_KIND_RUN_HOOKS, MESSAGE_EVACUATE_HOOKS, 1,
+		 {.rung = MESSAGE_RUNG_HOOKS, .reason = MESSAGE_REASON_HOOK_FAILED}, REMAINDER_HOOK_FAILED},
+		{STEP_KIND_MAKE_GUEST_ROOM, MESSAGE_EVACUATE_MAKE_ROOM, 1,
+		 {.rung = MESSAGE_RUNG_MAKE_ROOM, .gained_bytes = 32 * MIB}, REMAINDER_HUGE_PAGES_IN_USE},
+		{STEP_KIND_RECLAIM, MESSAGE_EVACUATE_RECLAIM, 0,
+		 {.rung = MESSAGE_RUNG_RECLAIM, .gained_bytes = UINT64_MAX, .reason = MESSAGE_REASON_PRESSURE},
+		 REMAINDER_GUEST_PRESSURE},
+	};
+
+	start(true);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		rig.rung = cases[i].rung;
+		agent_step(cases[i].kind);
+		rig.record.step.range_count = 1;
+		rig.record.step.ranges[0] = (struct snapshot_range){128 * MIB, 256 * MIB};
+		run();
+		CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+		CHECK_INT(rig.evacuate.flags, cases[i].flags);
+		CHECK_INT(rig.evacuate.target_bytes, 256 * MIB);
+		CHECK_INT(rig.evacuate.range_count, cases[i].ranges);
+		CHECK_INT(rig.outcome.remainder.items[0].code, cases[i].code);
+		/* It has gained no more than it has. */
+		CHECK_INT(rig.outcome.bytes_done, cases[i].rung.gained_bytes < 1024 * MIB ?
+							  cases[i].rung.gained_bytes :
+							  768 * MIB);
+	}
+	CHECK_STR(rig.asked, "prepare prepare prepare");
 	finish();
 }
 
@@ -1222,6 +1610,18 @@ int main(void)
 		{"a size is refused", test_size_refused},
 		{"a size without libvirt", test_size_libvirt_down},
 		{"a size is cancelled", test_size_cancelled},
+		{"a size, and libvirt goes and comes", test_libvirt_comes_back},
+		{"a size that was asked for already", test_asked_once},
+		{"a size, and somebody asks for another", test_superseded},
+		{"a size, and somebody asks for the old one", test_superseded_by_the_old_size},
+		{"help that comes late", test_help_that_comes_late},
+		{"a size in a migration", test_size_and_migration},
+		{"a size after a migration", test_size_after_migration},
+		{"waiting in vain", test_await_nothing},
+		{"waiting for free memory", test_await_more_free},
+		{"waiting for the agent", test_await_agent},
+		{"waiting for the size", test_await_size},
+		{"waiting for what others do", test_await_others},
 		{"settle and kick", test_settle_and_kick},
 		{"numatune", test_numatune},
 		{"CPUs", test_cpus},
@@ -1230,6 +1630,7 @@ int main(void)
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},
 		{"evacuate", test_evacuate},
+		{"the rungs of 1.1", test_rungs},
 		{"free pages reported", test_report_free},
 		{"leases are released", test_lease_release},
 		{"the agent refuses", test_agent_refuses},

@@ -111,7 +111,7 @@ void world_add_agent(struct snapshot_guest *guest, uint64_t available_bytes,
 	struct snapshot_agent *agent = &guest->agent;
 
 	agent->state = AGENT_STATE_READY;
-	agent->features = (1 << AGENT_FEATURE_COUNT) - 1;
+	agent->features = (1 << (AGENT_FEATURE_REPORT_FREE + 1)) - 1;
 	agent->reported = true;
 	agent->memory_total_bytes = guest->current_bytes;
 	agent->memory_free_bytes = agent->memory_available_bytes = available_bytes;
@@ -170,7 +170,10 @@ static struct step_record *add_record(struct world *world)
 	world->history =
 		reallocarray(world->history, world->history_count + 1, sizeof(*world->history));
 	assert(world->history);
-	return &world->history[world->history_count++];
+	world->history_count++;
+	world->input.history = world->history;
+	world->input.history_count = world->history_count;
+	return &world->history[world->history_count - 1];
 }
 
 struct step_record *world_record(struct world *world, enum step_state state, uint64_t bytes_done)
@@ -185,6 +188,34 @@ struct step_record *world_record(struct world *world, enum step_state state, uin
 	record->bytes_done = bytes_done;
 	record->flat = state != STEP_STATE_DONE && state != STEP_STATE_FAILED;
 	return record;
+}
+
+struct step_record *world_gain(struct world *world, uint64_t bytes)
+{
+	const struct step *step = &world->decision.step;
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	enum step_state state = step->kind == STEP_KIND_AWAIT
+					? (bytes ? STEP_STATE_DONE : STEP_STATE_PARTIAL)
+					: (bytes >= step->bytes ? STEP_STATE_DONE : STEP_STATE_PARTIAL);
+
+	for (size_t i = 0; i < guest->device_count; i++) {
+		struct snapshot_device *device = &guest->devices[i];
+
+		if (strcmp(device->alias, step->device) != 0)
+			continue;
+		if (step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_KICK) {
+			bool grow = step->target_bytes > device->current_bytes;
+
+			device->current_bytes += grow ? bytes : -bytes;
+			guest->current_bytes += grow ? bytes : -bytes;
+		}
+		if (step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_KICK ||
+		    step->kind == STEP_KIND_SETTLE)
+			device->requested_bytes = step->target_bytes;
+	}
+	if (step->kind == STEP_KIND_FREE_HUGE_PAGES)
+		guest->agent.huge_free_bytes -= bytes;
+	return world_record(world, state, bytes);
 }
 
 void world_perform(struct world *world)

@@ -33,7 +33,7 @@ struct snapshot_guest *world_add_guest(struct world *world, const char *name, in
 /* A virtio-mem device of size_bytes, of which current_bytes are plugged, in blocks of 2 MiB. */
 struct snapshot_device *world_add_device(struct snapshot_guest *guest, const char *alias,
 					 uint64_t size_bytes, uint64_t current_bytes);
-/* An agent with every feature and a report in which all that is not huge pages is available. */
+/* An agent with the features of protocol 1.0 and a report in which all that is not huge pages is available. */
 void world_add_agent(struct snapshot_guest *guest, uint64_t available_bytes,
 		     uint64_t huge_free_bytes);
 
@@ -47,6 +47,11 @@ const struct decision *world_next(struct world *world);
 /* Records the decided step with this outcome, and nothing else. The record may be filled further.
  */
 struct step_record *world_record(struct world *world, enum step_state state, uint64_t bytes_done);
+/*
+ * The same, and lets it have gained so much of what it was for: devices change by it where it asks for a size, huge pages
+ * and blocks leave the report where the agent was asked.
+ */
+struct step_record *world_gain(struct world *world, uint64_t bytes);
 /* Performs the decided step as planned. */
 void world_perform(struct world *world);
 /* Performs step after step; the words of the kinds, separated by blanks, end with "done" or

@@ -209,8 +209,8 @@ static void what_was_not_told_of_is_asked_for_as_a_whole(void)
 	tell_units(guest, 1, units);
 	guest->devices[0].address = guest->devices[1].address = 0;
 	guest->agent.region_count = 2;
-	guest->agent.regions[0] = (struct snapshot_range){4 * GIB, 6 * GIB};
-	guest->agent.regions[1] = (struct snapshot_range){8 * GIB, 9 * GIB};
+	guest->agent.regions[0] = (struct snapshot_region){4 * GIB, 6 * GIB};
+	guest->agent.regions[1] = (struct snapshot_region){8 * GIB, 9 * GIB};
 	CHECK_INT(world_next(&world)->step.ranges[0].start, 4 * GIB);
 	world_perform(&world);
 	world_next(&world);

@@ -112,6 +112,35 @@ static void an_anonymous_strict_guest_follows_the_remap(void)
 	world_done(&world);
 }
 
+/* A plan for a strict guest to those nodes, of which node 2 has so much that is not movable. */
+static bool is_warned_of_movable(uint64_t to, uint64_t kernel_bytes)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+	bool is_warned;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 400 * MIB);
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1;
+	for (size_t i = 0; i < world.snapshot->node_count; i++)
+		if (world.snapshot->nodes[i].id == 2)
+			world.snapshot->nodes[i].movable_bytes = world.snapshot->nodes[i].total_bytes - kernel_bytes;
+	world_wish_move(&world, "g1", to);
+	expect_run(&world, "cpuset memory_policy move memory_policy cpuset done");
+	CHECK_INT(guest->cpuset_mems, to);
+	is_warned = remainder_list_has(&world.decision.warnings, REMAINDER_NO_KERNEL_MEMORY);
+	world_done(&world);
+	return is_warned;
+}
+
+static void a_guest_without_kernel_memory_is_warned_about(void)
+{
+	CHECK_TRUE(is_warned_of_movable(1 << 2, 0));
+	CHECK_TRUE(!is_warned_of_movable(1 << 2, 4096));
+	CHECK_TRUE(!is_warned_of_movable(1 << 2 | 1 << 3, 0));
+}
+
 static void a_guest_that_migrates_is_not_narrowed(void)
 {
 	struct world world;
@@ -1298,6 +1327,7 @@ static void transparent_huge_pages_are_not_split_unasked(void)
 }
 
 static const struct unit_case cases[] = {
+	{"a guest without kernel memory is warned about", a_guest_without_kernel_memory_is_warned_about},
 	{"a guest that migrates is not narrowed", a_guest_that_migrates_is_not_narrowed},
 	{"each cell keeps its own node", each_cell_keeps_its_own_node},
 	{"what stays bound is told", what_stays_bound_is_told},

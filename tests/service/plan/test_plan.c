@@ -108,7 +108,12 @@ static void what_would_stay_is_forecast(void)
 	guest->agent.huge_used_bytes = 1100 * MIB;
 	world_wish_resize(&world, "g1", GIB);
 	plan = plan_dry_run(&world.input);
-	CHECK_INT(remainder_list_bytes(&plan->forecast), 336 * MIB);
+	/* 1000 and 200 MiB, but for a 32nd of the guest. */
+	CHECK_INT(remainder_list_bytes(&plan->forecast), (336 + 80) * MIB);
+	CHECK_INT(plan->leave_count, 1);
+	CHECK_STR(plan->leaves[0].alias, "vm0");
+	CHECK_INT(plan->leaves[0].asked_bytes, 1536 * MIB);
+	CHECK_INT(plan->leaves[0].leaves_bytes, 1120 * MIB);
 	CHECK_INT(plan->forecast.items[0].code, REMAINDER_HUGE_PAGES_IN_USE);
 	world_done(&world);
 }

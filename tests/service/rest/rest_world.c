@@ -57,6 +57,30 @@ static void holders(void *user, const struct snapshot_range *ranges, size_t coun
 	done(done_user, 0, NULL, &list);
 }
 
+/* Blocks 32 to 39, the kernel in the last. */
+static void guest_blocks(void *user, const char *guest, uint64_t first_block, size_t count, rest_guest_blocks_fn *done,
+			 void *done_user)
+{
+	struct rest_world *world = user;
+	struct snapshot_guest_block blocks[8] = {0};
+	struct failure failure = {0};
+	size_t filled = 0;
+
+	if (world->blocks_error) {
+		failure_set(&failure, world->blocks_error, guest, "cannot say what is in its blocks");
+		failure_set_code(&failure, "agent_unavailable");
+		done(done_user, world->blocks_error, &failure, NULL, 0, UINT64_MAX);
+		return;
+	}
+	for (uint64_t id = first_block < 32 ? 32 : first_block; id < 40 && filled < count; id++)
+		blocks[filled++] = (struct snapshot_guest_block){
+			.block = {.id = id, .start = id << 27, .size_bytes = 1 << 27, .zone = BLOCK_ZONE_MOVABLE},
+			.can_offline = true,
+			.holders = {.kernel_bytes = id == 39 ? 4096 : 0}};
+	done(done_user, 0, NULL, blocks, filled,
+	     filled && blocks[filled - 1].block.id < 39 ? blocks[filled - 1].block.id + 1 : UINT64_MAX);
+}
+
 static void attach_agent(void *user, const char *guest, rest_done_fn *done, void *done_user)
 {
 	struct rest_world *world = user;
@@ -203,6 +227,7 @@ void rest_world_setup(struct rest_world *world)
 		.libvirt_up = libvirt_up,
 		.host = host,
 		.holders = holders,
+		.guest_blocks = guest_blocks,
 		.attach_agent = attach_agent,
 		.set_policy = set_policy,
 		.now_ms = now_ms,

@@ -48,7 +48,7 @@ struct rest_world {
 	struct rest_server *server;
 	char directory[64], path[96];
 	bool libvirt_down;
-	int refresh_error, attach_error, policy_error;
+	int refresh_error, attach_error, policy_error, blocks_error;
 	unsigned refresh_count, attach_count, policy_count;
 	struct rest_guest_policy policy;
 	struct snapshot_range holders_asked;

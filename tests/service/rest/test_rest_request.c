@@ -195,6 +195,24 @@ static void test_bad_bodies(void)
 		 PROBLEM_NO_MEMORY_DEVICE, "/cells/0"},
 		{BODY_RESIZE, "{\"cells\":[{\"cell\":0,\"target_bytes\":9001}]}",
 		 PROBLEM_ABOVE_MAXIMUM, "/cells/0"},
+		{BODY_RESIZE, "{\"ranges\":[{\"start\":0,\"end\":1}]}", PROBLEM_INVALID_BODY, ""},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"ranges\":[]}", PROBLEM_INVALID_BODY, "/ranges"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"ranges\":[7]}", PROBLEM_INVALID_BODY, "/ranges/0"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"ranges\":[{\"start\":0}]}", PROBLEM_INVALID_BODY,
+		 "/ranges/0/end"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"ranges\":[{\"start\":2,\"end\":2}]}", PROBLEM_INVALID_BODY,
+		 "/ranges/0"},
+		{BODY_RESIZE,
+		 "{\"target_bytes\":1,\"ranges\":[{\"start\":2,\"end\":4},{\"start\":3,\"end\":5}]}",
+		 PROBLEM_INVALID_BODY, "/ranges/1"},
+		{BODY_RESIZE,
+		 "{\"target_bytes\":1,\"ranges\":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]}",
+		 PROBLEM_INVALID_BODY, "/ranges"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"budget\":{}}", PROBLEM_INVALID_BODY, "/budget/work_percent"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"budget\":{\"work_percent\":101}}", PROBLEM_INVALID_BODY,
+		 "/budget/work_percent"},
+		{BODY_RESIZE, "{\"target_bytes\":1,\"budget\":{\"bytes_per_s\":1}}", PROBLEM_INVALID_BODY,
+		 "/budget/bytes_per_s"},
 		{BODY_RESIZE, "{\"target_bytes\":1,\"allow\":[\"everything\"]}",
 		 PROBLEM_INVALID_BODY, "/allow/0"},
 		{BODY_RESIZE, "{\"target_bytes\":1,\"timeout_s\":0}", PROBLEM_INVALID_BODY,
@@ -245,6 +263,8 @@ static void test_bad_bodies(void)
 		 "{\"target\":{\"node\":1},\"finish\":\"empty\",\"not_before\":\"2030-01-31 "
 		 "12:00:00Z\"}",
 		 PROBLEM_INVALID_BODY, "/not_before"},
+		{BODY_POLICY, "{\"online_policy\":\"unset\"}", PROBLEM_INVALID_BODY, "/online_policy"},
+		{BODY_POLICY, "{\"online_policy\":\"online\"}", PROBLEM_INVALID_BODY, "/online_policy"},
 		{BODY_POLICY, "{\"minimum_bytes\":2,\"maximum_bytes\":1}", PROBLEM_INVALID_BODY,
 		 "/minimum_bytes"},
 		{BODY_POLICY, "{\"priority\":null}", PROBLEM_INVALID_BODY, "/priority"},
@@ -287,6 +307,14 @@ static void test_wishes(void)
 	CHECK_INT(wish.resize.device_count, 2);
 	CHECK_INT(wish.resize.devices[0].requested_bytes, 4000);
 	CHECK_INT(wish.resize.devices[1].requested_bytes, 1000);
+	CHECK_INT(parse_body(BODY_RESIZE,
+			     "{\"target_bytes\":6000,\"ranges\":[{\"start\":4096,\"end\":8192},"
+			     "{\"start\":0,\"end\":4096}]}",
+			     &wish, &error),
+		  0);
+	CHECK_INT(wish.resize.range_count, 2);
+	CHECK_INT(wish.resize.ranges[0].start, 4096);
+	CHECK_INT(wish.resize.ranges[1].end, 4096);
 	CHECK_INT(parse_body(BODY_MOVE,
 			     "{\"map\":{\"0\":2,\"1\":3},\"cpus\":true,\"budget\":{\"stall_us\":5},"
 			     "\"allow\":[\"stored_xml\"]}",

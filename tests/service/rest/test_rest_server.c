@@ -62,6 +62,7 @@ static void test_replies_fit_description(void)
 		{"GET", "/v1/guests/{guest}", "/v1/guests/g1", NULL, "200"},
 		{"GET", "/v1/guests/{guest}", "/v1/guests/db%20%221%22", NULL, "200"},
 		{"GET", "/v1/guests/{guest}/memory", "/v1/guests/g1/memory", NULL, "200"},
+		{"GET", "/v1/guests/{guest}/blocks", "/v1/guests/g1/blocks", NULL, "200"},
 		{"GET", "/v1/guests/{guest}/placement", "/v1/guests/g1/placement", NULL, "200"},
 		{"GET", "/v1/guests/{guest}/policy", "/v1/guests/g1/policy", NULL, "200"},
 		{"PUT", "/v1/guests/{guest}/policy", "/v1/guests/g1/policy", "{\"priority\":3}",
@@ -152,6 +153,35 @@ static void test_lists_and_pages(void)
 	expect(&world, "GET", "/v1/holders?node=1&dimm=x", NULL, NULL, 400, "invalid_query");
 	expect(&world, "GET", "/v1/holders?start=5&end=5", NULL, NULL, 400, "invalid_query");
 	expect(&world, "GET", "/v1/holders?start=0&end=5", NULL, NULL, 200, NULL);
+	rest_world_teardown(&world);
+}
+
+static void test_guest_blocks(void)
+{
+	struct rest_world world;
+	struct reply reply;
+	char target[96];
+
+	rest_world_setup(&world);
+	rest_world_request(&world, "GET", "/v1/guests/g1/blocks?page_size=5", NULL, NULL, &reply);
+	CHECK_INT(reply.status, 200);
+	CHECK_INT(json_array_size(json_object_get(reply.json, "items")), 5);
+	snprintf(target, sizeof(target), "/v1/guests/g1/blocks?page=%s",
+		 json_string_value(json_object_get(reply.json, "next")));
+	reply_done(&reply);
+	rest_world_request(&world, "GET", target, NULL, NULL, &reply);
+	CHECK_INT(json_array_size(json_object_get(reply.json, "items")), 3);
+	CHECK_TRUE(json_is_null(json_object_get(reply.json, "next")));
+	const json_t *last = json_array_get(json_object_get(reply.json, "items"), 2);
+
+	CHECK_INT(json_integer_value(json_object_get(last, "id")), 39);
+	CHECK_INT(json_integer_value(json_object_get(last, "kernel_bytes")), 4096);
+	reply_done(&reply);
+	expect(&world, "GET", "/v1/guests/g1/blocks?page=xyz", NULL, NULL, 400, "invalid_query");
+	expect(&world, "GET", "/v1/guests/nobody/blocks", NULL, NULL, 404, "unknown_guest");
+	expect(&world, "GET", "/v1/guests/g1/blocks?node=1", NULL, NULL, 400, "invalid_query");
+	world.blocks_error = -ENOTCONN;
+	expect(&world, "GET", "/v1/guests/g1/blocks", NULL, NULL, 503, "agent_unavailable");
 	rest_world_teardown(&world);
 }
 
@@ -514,10 +544,11 @@ static void test_preconditions(void)
 	       "{\"target_bytes\":1}", 202, NULL);
 	expect(&world, "DELETE", "/v1/drains/drain-1", "If-Match: \"5\"\r\n", NULL, 202, NULL);
 	expect(&world, "PUT", "/v1/guests/g1/policy", "If-Match: *\r\n",
-	       "{\"minimum_bytes\":4096,\"maximum_bytes\":null,\"allowed_nodes\":[0,1]}", 200,
+	       "{\"minimum_bytes\":4096,\"maximum_bytes\":null,\"online_policy\":\"movable\",\"allowed_nodes\":[0,1]}", 200,
 	       NULL);
 	CHECK_INT(world.policy.minimum_bytes, 4096);
 	CHECK_INT(world.policy.allowed_nodes, 3);
+	CHECK_INT(world.policy.online_policy, GUEST_ONLINE_POLICY_MOVABLE);
 	CHECK_INT(world.refresh_count, 1);
 	rest_world_teardown(&world);
 }
@@ -822,6 +853,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"replies fit the description", test_replies_fit_description},
 		{"lists and pages", test_lists_and_pages},
+		{"blocks of a guest", test_guest_blocks},
 		{"old operations", test_old_operations},
 		{"unknown things", test_unknown_things},
 		{"bad messages", test_bad_messages},

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *	          larger, or rebooted            unchanged for settle_ms, agent there
+ *	AUDITED ----------------------> CHANGING -----------------------------------> asked: pools, report, repair -> AUDITED
+ *	   ^                                |
+ *	   +--------------------------------+ an operation of ours works on it, or it became smaller
+ *
+ * Where repairs are wanted, what is seen first and what an operation has left are audited as well.
+ */
+#include "grow_audit.h"
+
+#include <event2/event.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent_link.h"
+#include "clock.h"
+#include "message.h"
+#include "plan.h"
+
+#define SETTLE_MS	  5000u
+#define REPORT_TIMEOUT_MS 5000u
+/* Regrowing a pool takes the guest's kernel some time; nobody waits for it. */
+#define RESTORE_TIMEOUT_MS 30000u
+/* A gigabyte in blocks of 128 MiB, busy ones too; the next audit goes on. */
+#define REPAIR_MS	120000u
+#define REPAIR_GRACE_MS 30000u
+
+struct audited {
+	char uuid[SNAPSHOT_UUID_SIZE];
+	uint64_t boot_count;
+	uint64_t bytes;			/* the guest's size when it was last audited, or an operation last had it */
+	uint64_t seen_bytes, changed_at_ms;
+	bool is_changing;
+	bool wants_look; /* without growth, too */
+	struct audited *next;
+};
+
+/* A question on its way. It outlives the guest, and the audit. */
+struct inquiry {
+	struct grow_audit *audit; /* NULL: nobody waits for it any more */
+	char uuid[SNAPSHOT_UUID_SIZE];
+	struct inquiry *next;
+};
+
+struct grow_audit {
+	struct grow_audit_options options;
+	struct event *timer;		/* owned */
+	struct audited *guests;		/* owned */
+	struct inquiry *inquiries;	/* each is freed by its answer */
+};
+
+static struct audited **find(struct grow_audit *audit, const char *uuid)
+{
+	struct audited **link = &audit->guests;
+
+	while (*link && strcmp((*link)->uuid, uuid) != 0)
+		link = &(*link)->next;
+	return link;
+}
+
+static void forget(struct audited **link)
+{
+	struct audited *audited = *link;
+
+	*link = audited->next;
+	free(audited);
+}
+
+static struct inquiry *inquiry_new(struct grow_audit *audit, const char *uuid)
+{
+	struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
+
+	if (!inquiry)
+		return NULL;
+	*inquiry = (struct inquiry){.audit = audit, .next = audit->inquiries};
+	memcpy(inquiry->uuid, uuid, sizeof(inquiry->uuid));
+	audit->inquiries = inquiry;
+	return inquiry;
+}
+
+/* Frees it. The audit and the guest, as far as both are still there. */
+static struct grow_audit *inquiry_end(struct inquiry *inquiry, struct audited **ret_audited)
+{
+	struct grow_audit *audit = inquiry->audit;
+
+	*ret_audited = NULL;
+	if (audit) {
+		struct inquiry **link = &audit->inquiries;
+
+		while (*link != inquiry)
+			link = &(*link)->next;
+		*link = inquiry->next;
+		*ret_audited = *find(audit, inquiry->uuid);
+	}
+	free(inquiry);
+	return *ret_audited ? audit : NULL;
+}
+
+static void arm(struct grow_audit *audit)
+{
+	uint32_t ms = audit->options.pace_ms;
+	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	if (!evtimer_pending(audit->timer, NULL))
+		evtimer_add(audit->timer, &when);
+}
+
+static void look_later(struct grow_audit *audit, struct audited *audited)
+{
+	audited->wants_look = audited->is_changing = true;
+	audited->changed_at_ms = monotonic_ms();
+	arm(audit);
+}
+
+/* What comes of it is told as the agent's change. */
+static void ignore_report(void *user)
+{
+}
+
+static void on_repaired(void *user, enum agent_answer_kind kind, const struct message *message)
+{
+	struct audited *audited;
+	struct grow_audit *audit = inquiry_end(user, &audited);
+	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+
+	if (!link)
+		return;
+	if (kind != AGENT_ANSWER_REPLY || message->type != MESSAGE_RESULT) {
+		/* An agent that was lost is asked again when it is back. */
+		look_later(audit, audited);
+		return;
+	}
+	if (message->result.code == MESSAGE_RESULT_BUSY || message->result.code == MESSAGE_RESULT_CANCELLED)
+		look_later(audit, audited);
+	else
+		agent_link_set_repair(link, message->result.text);
+	agent_link_refresh(link, REPORT_TIMEOUT_MS, ignore_report, NULL);
+}
+
+static void repair(struct grow_audit *audit, const struct audited *audited, struct agent_link *link)
+{
+	struct message message = {.type = MESSAGE_REPAIR};
+	struct snapshot_agent agent;
+	struct inquiry *inquiry;
+
+	agent_link_describe(link, &agent);
+	/* By a ratio a part is meant to be in the kernel's zones. */
+	uint64_t wrong = agent.wrong_zone_bytes < agent.normal_bytes ? agent.wrong_zone_bytes : agent.normal_bytes;
+
+	agent.normal_bytes -= wrong;
+	bool is_movable = strcmp(plan_online_policy(&agent, agent.offline_bytes + wrong), "online_movable") == 0;
+
+	if (agent.state != AGENT_STATE_READY || !agent.reported || !(agent.features >> AGENT_FEATURE_REPAIR & 1) ||
+	    !(agent.offline_bytes || (is_movable && agent.wrong_zone_bytes)))
+		return;
+	message.repair = (struct message_repair){
+		.lease = {.id = GROW_AUDIT_LEASE, .lease_ms = REPAIR_MS + REPAIR_GRACE_MS},
+		.flags = MESSAGE_REPAIR_ALL,
+		.policy = is_movable ? MESSAGE_ONLINE_POLICY_MOVABLE : MESSAGE_ONLINE_POLICY_AUTO_MOVABLE,
+		.deadline_ms = REPAIR_MS,
+		.block_deadline_ms = audit->options.block_timeout_ms,
+	};
+	inquiry = inquiry_new(audit, audited->uuid);
+	if (inquiry && agent_link_request(link, &message, REPAIR_MS + REPAIR_GRACE_MS, on_repaired, NULL, inquiry, NULL) < 0)
+		inquiry_end(inquiry, &(struct audited *){NULL});
+}
+
+static void on_report(void *user)
+{
+	struct audited *audited;
+	struct grow_audit *audit = inquiry_end(user, &audited);
+	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+
+	if (!link || !audit->options.repair || audit->options.observe)
+		return;
+	if (audit->options.is_busy(audit->options.user, audited->uuid))
+		look_later(audit, audited);
+	else
+		repair(audit, audited, link);
+}
+
+static void ask_report(struct grow_audit *audit, const char *uuid, struct agent_link *link)
+{
+	struct inquiry *inquiry = inquiry_new(audit, uuid);
+
+	if (inquiry)
+		agent_link_refresh(link, REPORT_TIMEOUT_MS, on_report, inquiry);
+}
+
+/* Whether there was anything to give back only the agent knows. A repair waits for it: both work on blocks. */
+static void on_restored(void *user, enum agent_answer_kind kind, const struct message *message)
+{
+	struct audited *audited;
+	struct grow_audit *audit = inquiry_end(user, &audited);
+	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+
+	if (link && kind == AGENT_ANSWER_REPLY)
+		ask_report(audit, audited->uuid, link);
+	else if (link)
+		look_later(audit, audited);
+}
+
+static void ask(struct grow_audit *audit, const struct snapshot_guest *guest, uint64_t grown_bytes)
+{
+	struct agent_link *link = look_agent(audit->options.look, guest->uuid);
+	struct message restore = {.type = MESSAGE_RESTORE_POOLS};
+	struct inquiry *inquiry;
+
+	if (!link)
+		return;
+	if (!grown_bytes || audit->options.observe || !(guest->agent.features >> AGENT_FEATURE_HUGE_PAGES & 1)) {
+		ask_report(audit, guest->uuid, link);
+		return;
+	}
+	restore.restore_pools.limit_bytes = grown_bytes;
+	inquiry = inquiry_new(audit, guest->uuid);
+	if (inquiry && agent_link_request(link, &restore, RESTORE_TIMEOUT_MS, on_restored, NULL, inquiry, NULL) < 0) {
+		inquiry_end(inquiry, &(struct audited *){NULL});
+		ask_report(audit, guest->uuid, link);
+	}
+}
+
+/* True while it is to be looked at again. */
+static bool examine(struct grow_audit *audit, struct audited *audited, const struct snapshot_guest *guest)
+{
+	uint64_t now = monotonic_ms();
+
+	if (audit->options.is_busy(audit->options.user, guest->uuid)) {
+		audited->bytes = audited->seen_bytes = guest->current_bytes;
+		audited->boot_count = guest->boot_count;
+		audited->changed_at_ms = now;
+		audited->is_changing = audited->wants_look = audit->options.repair;
+		return audited->is_changing;
+	}
+	if (guest->current_bytes != audited->seen_bytes || guest->boot_count != audited->boot_count) {
+		/* A reboot has taken all of it, whatever was seen in between. */
+		if (guest->boot_count != audited->boot_count)
+			audited->bytes = guest->base_bytes;
+		audited->boot_count = guest->boot_count;
+		audited->seen_bytes = guest->current_bytes;
+		audited->changed_at_ms = now;
+		audited->is_changing = true;
+	}
+	if (!audited->is_changing)
+		return false;
+	if (now < audited->changed_at_ms + audit->options.settle_ms || guest->agent.state != AGENT_STATE_READY)
+		return true;
+	uint64_t grown = guest->current_bytes > audited->bytes ? guest->current_bytes - audited->bytes : 0;
+	bool is_due = grown || audited->wants_look;
+
+	audited->bytes = guest->current_bytes;
+	audited->is_changing = audited->wants_look = false;
+	if (is_due)
+		ask(audit, guest, grown);
+	return audited->is_changing;
+}
+
+void grow_audit_check(struct grow_audit *audit, const char *uuid)
+{
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(audit->options.look), uuid);
+	struct audited **link = find(audit, uuid);
+
+	if (!guest || guest->pid <= 0 || guest->device_count == 0) {
+		if (*link)
+			forget(link);
+		return;
+	}
+	if (!*link) {
+		/* What it has when it is first seen is nobody's growth; its first report comes by itself. */
+		*link = calloc(1, sizeof(**link));
+		if (!*link)
+			return;
+		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
+		(*link)->boot_count = guest->boot_count;
+		(*link)->bytes = (*link)->seen_bytes = guest->current_bytes;
+		if (audit->options.repair)
+			look_later(audit, *link);
+	}
+	if (examine(audit, *link, guest))
+		arm(audit);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct grow_audit *audit = user;
+
+	for (struct audited *audited = audit->guests, *next; audited; audited = next) {
+		next = audited->next;
+		if (audited->is_changing)
+			grow_audit_check(audit, audited->uuid);
+	}
+}
+
+struct grow_audit *grow_audit_new(const struct grow_audit_options *options)
+{
+	struct grow_audit *audit = calloc(1, sizeof(*audit));
+
+	if (!audit)
+		return NULL;
+	audit->options = *options;
+	if (!audit->options.settle_ms)
+		audit->options.settle_ms = SETTLE_MS;
+	if (!audit->options.pace_ms)
+		audit->options.pace_ms = audit->options.settle_ms / 2 + 1;
+	audit->timer = evtimer_new(options->base, on_timer, audit);
+	if (!audit->timer)
+		return grow_audit_free(audit);
+	return audit;
+}
+
+struct grow_audit *grow_audit_free(struct grow_audit *audit)
+{
+	if (!audit)
+		return NULL;
+	while (audit->guests)
+		forget(&audit->guests);
+	for (struct inquiry *inquiry = audit->inquiries; inquiry; inquiry = inquiry->next)
+		inquiry->audit = NULL;
+	if (audit->timer)
+		event_free(audit->timer);
+	free(audit);
+	return NULL;
+}

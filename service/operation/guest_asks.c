@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ *	wanted_bytes is not 0          decided, the agent is told
+ *	------------------> HEARD --------------------------> answered --the pause is over--> forgotten
+ *	                     |  ^                              |
+ *	   somebody works on |  | until that has ended         | an agent that did not hear asks again
+ *	                     +--+                              +--> ...
+ *
+ * A guest is not believed but in what it wants. How often that costs anything is bounded by the pause.
+ */
+#include "guest_asks.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent_link.h"
+#include "byte_cursor.h"
+#include "clock.h"
+#include "message.h"
+#include "size_text.h"
+
+#define PAUSE_MS	  30000u
+#define ANSWER_TIMEOUT_MS 10000u
+
+struct asking {
+	char uuid[SNAPSHOT_UUID_SIZE];
+	uint64_t wanted_bytes, granted_bytes; /* of the question that is being decided */
+	bool is_pending;		      /* submitted, not decided */
+	uint64_t not_before_ms;		      /* 0: not answered yet */
+	struct asking *next;
+};
+
+struct guest_asks {
+	struct guest_asks_options options;
+	struct event *timer;   /* owned */
+	struct asking *asking; /* owned */
+};
+
+static struct asking **find(struct guest_asks *asks, const char *uuid)
+{
+	struct asking **link = &asks->asking;
+
+	while (*link && strcmp((*link)->uuid, uuid) != 0)
+		link = &(*link)->next;
+	return link;
+}
+
+static void forget(struct asking **link)
+{
+	struct asking *asking = *link;
+
+	*link = asking->next;
+	free(asking);
+}
+
+static void ignore(void *user, enum agent_answer_kind kind, const struct message *message)
+{
+	/* An agent that has not heard it asks again. */
+}
+
+static void answer(struct guest_asks *asks, struct asking *asking, enum message_result_code code, const char *text)
+{
+	struct agent_link *link = look_agent(asks->options.look, asking->uuid);
+	struct message message = {.type = MESSAGE_ANSWER_WISH};
+
+	asking->is_pending = false;
+	asking->not_before_ms = monotonic_ms() + asks->options.pause_ms;
+	message.answer_wish.wanted_bytes = asking->wanted_bytes;
+	message.answer_wish.code = code;
+	snprintf(message.answer_wish.text, sizeof(message.answer_wish.text), "%s", text);
+	byte_cursor_make_text(message.answer_wish.text);
+	if (link)
+		agent_link_request(link, &message, ANSWER_TIMEOUT_MS, ignore, NULL, NULL, NULL);
+}
+
+/* What the policy lets it have of what it wants: whole blocks above its base. */
+static uint64_t allowed_bytes(const struct snapshot_guest *guest, uint64_t wanted)
+{
+	uint64_t block = 1;
+
+	if (wanted > guest->request_limit_bytes)
+		wanted = guest->request_limit_bytes;
+	if (wanted > guest->max_bytes)
+		wanted = guest->max_bytes;
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (guest->devices[i].block_bytes > block)
+			block = guest->devices[i].block_bytes;
+	if (wanted <= guest->base_bytes)
+		return wanted;
+	return guest->base_bytes + (wanted - guest->base_bytes) / block * block;
+}
+
+static void decide(struct guest_asks *asks, struct asking *asking, const struct snapshot_guest *guest, uint64_t wanted)
+{
+	char text[200], size[SIZE_TEXT_SIZE];
+	struct wish wish;
+
+	asking->wanted_bytes = wanted;
+	asking->granted_bytes = allowed_bytes(guest, wanted);
+	if (asking->wanted_bytes <= guest->current_bytes) {
+		answer(asks, asking, MESSAGE_RESULT_OK, "it has as much");
+	} else if (!guest->request_limit_bytes) {
+		answer(asks, asking, MESSAGE_RESULT_VETOED, "its policy lets it ask for nothing");
+	} else if (asking->granted_bytes <= guest->current_bytes) {
+		snprintf(text, sizeof(text), "its policy lets it ask for %s, which it has",
+			 size_text_format(guest->request_limit_bytes, size));
+		answer(asks, asking, MESSAGE_RESULT_VETOED, text);
+	} else if (asks->options.observe) {
+		answer(asks, asking, MESSAGE_RESULT_VETOED, "the host only observes");
+	} else {
+		wish_init(&wish, OPERATION_KIND_RESIZE);
+		snprintf(wish.guest, sizeof(wish.guest), "%s", guest->uuid);
+		wish.resize.target_bytes = asking->granted_bytes;
+		asking->is_pending = true;
+		asks->options.submit(asks->options.user, &wish);
+	}
+}
+
+/* Sizes that are being changed are somebody's wish. */
+static bool is_settled(const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (guest->devices[i].requested_bytes != guest->devices[i].current_bytes)
+			return false;
+	return true;
+}
+
+/* What its last heartbeat asked for: what the snapshot has may be from before. */
+static uint64_t wanted_bytes(const struct guest_asks *asks, const char *uuid)
+{
+	struct agent_link *link = look_agent(asks->options.look, uuid);
+	struct snapshot_agent agent;
+
+	if (!link)
+		return 0;
+	agent_link_describe(link, &agent);
+	return agent.state == AGENT_STATE_READY ? agent.wanted_bytes : 0;
+}
+
+/* True while it is to be looked at again. */
+static bool examine(struct guest_asks *asks, const char *uuid)
+{
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(asks->options.look), uuid);
+	struct asking **link = find(asks, uuid);
+	uint64_t wanted = guest && guest->pid > 0 ? wanted_bytes(asks, uuid) : 0;
+
+	if (*link && (*link)->is_pending)
+		return true;
+	if (!wanted) {
+		/* Who asks, and asks again at once, waits for the end of the pause all the same. */
+		if (*link && monotonic_ms() >= (*link)->not_before_ms)
+			forget(link);
+		return *find(asks, uuid) != NULL;
+	}
+	if (!*link) {
+		*link = calloc(1, sizeof(**link));
+		if (!*link)
+			return false;
+		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
+	}
+	if (monotonic_ms() >= (*link)->not_before_ms && is_settled(guest) && !guest->migrating &&
+	    !asks->options.is_busy(asks->options.user, uuid))
+		decide(asks, *link, guest, wanted);
+	return true;
+}
+
+static void arm(struct guest_asks *asks)
+{
+	uint32_t ms = asks->options.pause_ms / 8 + 1;
+	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
+
+	if (asks->asking && !evtimer_pending(asks->timer, NULL))
+		evtimer_add(asks->timer, &when);
+}
+
+void guest_asks_check(struct guest_asks *asks, const char *guest)
+{
+	examine(asks, guest);
+	arm(asks);
+}
+
+void guest_asks_decided(struct guest_asks *asks, const char *guest, const struct failure *failure)
+{
+	struct asking *asking = *find(asks, guest);
+	char text[512], size[SIZE_TEXT_SIZE];
+
+	if (!asking || !asking->is_pending)
+		return;
+	if (failure) {
+		answer(asks, asking, MESSAGE_RESULT_VETOED, failure_format(failure, text, sizeof(text)));
+		return;
+	}
+	snprintf(text, sizeof(text), "it is given %s in all", size_text_format(asking->granted_bytes, size));
+	answer(asks, asking, MESSAGE_RESULT_OK, text);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct guest_asks *asks = user;
+	char uuid[SNAPSHOT_UUID_SIZE];
+
+	for (struct asking *asking = asks->asking, *next; asking; asking = next) {
+		next = asking->next;
+		memcpy(uuid, asking->uuid, sizeof(uuid));
+		examine(asks, uuid);
+	}
+	arm(asks);
+}
+
+struct guest_asks *guest_asks_new(const struct guest_asks_options *options)
+{
+	struct guest_asks *asks = calloc(1, sizeof(*asks));
+
+	if (!asks)
+		return NULL;
+	asks->options = *options;
+	if (!asks->options.pause_ms)
+		asks->options.pause_ms = PAUSE_MS;
+	asks->timer = evtimer_new(options->base, on_timer, asks);
+	return asks->timer ? asks : guest_asks_free(asks);
+}
+
+struct guest_asks *guest_asks_free(struct guest_asks *asks)
+{
+	if (!asks)
+		return NULL;
+	while (asks->asking)
+		forget(&asks->asking);
+	if (asks->timer)
+		event_free(asks->timer);
+	free(asks);
+	return NULL;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest without memory devices has a balloon: one size, no blocks, and no kick, because its driver tries again five
+ * times a second by itself (virtio_balloon.c, fill_balloon).
+ *
+ *   free huge pages -> hooks -> balloon -> (flat) free huge pages -> hooks -> reclaim -> balloon -> await ...
+ *
+ * What it could not get in time it would go on taking for ever: so stopping asks for what was reached.
+ */
+#include "resize_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What was reached is asked for, so that nothing leaves later. */
+static const char settle_mark[] = "settle";
+
+bool resize_is_balloon(const struct snapshot_guest *guest)
+{
+	return guest->device_count == 0 && guest->has_balloon;
+}
+
+static void emit_balloon(struct resize *resize, uint64_t target, const char *text)
+{
+	uint64_t now = resize->guest->balloon_bytes;
+	struct step step;
+
+	plan_step_init(&step, STEP_KIND_BALLOON, resize->guest);
+	step.target_bytes = target;
+	step.bytes = target > now ? target - now : now - target;
+	step.undoable = true;
+	snprintf(step.text, sizeof(step.text), "%s", text);
+	plan_decide(resize->decision, &step);
+}
+
+/* The last one with this text (NULL: any). */
+static const struct step_record *last_balloon(const struct plan_input *input, const char *text)
+{
+	for (size_t i = input->history_count; i-- > 0;) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind == STEP_KIND_BALLOON && record->state != STEP_STATE_UNDONE &&
+		    (!text || strcmp(record->step.text, text) == 0))
+			return record;
+	}
+	return NULL;
+}
+
+static bool is_ending(const struct plan_input *input)
+{
+	return last_balloon(input, RESIZE_RESTORE_MARK) || last_balloon(input, settle_mark) ||
+	       plan_count(input, STEP_KIND_AGENT_COMMIT) || plan_count(input, STEP_KIND_AGENT_UNDO);
+}
+
+static void end(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct step_record *last = last_balloon(input, NULL);
+	enum on_timeout how = input->wish->on_timeout;
+	uint64_t now = resize->guest->balloon_bytes;
+	bool runs = plan_guest_runs(resize->guest);
+
+	if (how == ON_TIMEOUT_RESTORE && runs && last && now != input->start_bytes &&
+	    !last_balloon(input, RESIZE_RESTORE_MARK)) {
+		emit_balloon(resize, input->start_bytes, RESIZE_RESTORE_MARK);
+		return;
+	}
+	if (how != ON_TIMEOUT_RESTORE && how != ON_TIMEOUT_CONTINUE && runs && last && last->step.target_bytes != now &&
+	    !last_balloon(input, settle_mark)) {
+		emit_balloon(resize, now, settle_mark);
+		return;
+	}
+	if (resize_end_lease_next(resize, resize->shrink_gap && how != ON_TIMEOUT_RESTORE ? STEP_KIND_AGENT_COMMIT
+											    : STEP_KIND_AGENT_UNDO))
+		return;
+	resize->decision->kind = DECISION_KIND_GIVE_UP;
+	resize_remainder_shrink(input, resize->guest, resize->shrink_gap, &resize->decision->remainder);
+	resize_remainder_grow(input, resize->guest, resize->grow_gap, &resize->decision->remainder);
+}
+
+static bool refused(const struct plan_input *input)
+{
+	const struct step_record *last = last_balloon(input, NULL);
+
+	return last && last->state == STEP_STATE_FAILED && !last->flat;
+}
+
+static bool shrink_next(struct resize *resize)
+{
+	if (resize_wait_next(resize))
+		return true;
+	if (resize_is_vetoed(resize))
+		return false;
+	if (resize_prepare_next(resize))
+		return true;
+	/* Not asked for yet, or something has changed since: it is watched again. */
+	if (!last_balloon(resize->input, NULL) || resize_last_work(resize->input) >= 0) {
+		emit_balloon(resize, resize->input->wish->resize.target_bytes, "");
+		return true;
+	}
+	return resize_free_huge_pages_next(resize, resize->shrink_gap) || resize_hooks_next(resize) ||
+	       resize_reclaim_next(resize) || resize_await_next(resize);
+}
+
+void resize_balloon_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
+	uint64_t target = input->wish->resize.target_bytes, now = guest->balloon_bytes;
+	bool shrinks = input->start_bytes > target;
+
+	resize->shrink_gap = now > target ? now - target : 0;
+	resize->grow_gap = target > now ? target - now : 0;
+	resize_tell_of_hooks(resize);
+	if (now == target && !last_balloon(input, settle_mark) && !last_balloon(input, RESIZE_RESTORE_MARK)) {
+		if (!resize_end_lease_next(resize, shrinks ? STEP_KIND_AGENT_COMMIT : STEP_KIND_AGENT_UNDO))
+			resize->decision->kind = DECISION_KIND_DONE;
+		return;
+	}
+	if (!plan_guest_runs(guest) || is_ending(input) || plan_is_late(input) || refused(input) ||
+	    resize_is_worn_out(input)) {
+		end(resize);
+		return;
+	}
+	if (resize->shrink_gap && shrink_next(resize))
+		return;
+	/* Nothing in the guest stands in the way of its growing. */
+	if (resize->grow_gap && !last_balloon(input, NULL)) {
+		emit_balloon(resize, target, "");
+		return;
+	}
+	end(resize);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Grow: room (huge pages of the host) -> the guest's onlining policy -> request -> verified from
+ * inside.
+ */
+#include "resize_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Onlining a block takes milliseconds, in a guest that has the processor. */
+#define ONLINE_MS	  3000
+#define ONLINE_AWAITS_MAX 4
+
+static bool pool_was_tried(const struct plan_input *input, int node)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_HOST_POOL && input->history[i].step.node == node)
+			return true;
+	return false;
+}
+
+/* So many bytes in free huge pages more, on that of these nodes that has most free memory. */
+static bool make_pool(struct resize *resize, uint64_t nodes, uint64_t page, uint64_t bytes)
+{
+	const struct plan_input *input = resize->input;
+	uint64_t best_room = 0;
+	int best = -1;
+	struct step step;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t room;
+
+		if (!(nodes >> node & 1) || !plan_pool(input->snapshot, node, page) || pool_was_tried(input, node))
+			continue;
+		room = plan_room(input, node, 0) / page * page;
+		if (room > best_room) {
+			best_room = room;
+			best = node;
+		}
+	}
+	if (best < 0)
+		return false;
+	plan_step_init(&step, STEP_KIND_HOST_POOL, resize->guest);
+	step.node = best;
+	step.page_bytes = page;
+	step.bytes = plan_min((bytes + page - 1) / page * page, best_room);
+	step.target_bytes = plan_pool(input->snapshot, best, page)->total * page + step.bytes;
+	step.undoable = true;
+	plan_decide(resize->decision, &step);
+	return true;
+}
+
+/* Huge pages for what is to come, device by device. */
+static bool host_pool_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	uint64_t page = plan_guest_huge_page(resize->guest), left[SNAPSHOT_NODES_MAX] = {0};
+
+	if (!page)
+		return false;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (plan_pool(input->snapshot, node, page))
+			left[node] = plan_pool(input->snapshot, node, page)->free * page;
+	for (size_t i = 0; i < resize->guest->device_count; i++) {
+		const struct snapshot_device *device = &resize->guest->devices[i];
+		uint64_t nodes = resize_device_nodes(input, resize->guest, device), lacks;
+
+		lacks = resize->targets[i] - plan_min(resize->targets[i], device->current_bytes);
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+			uint64_t has = nodes >> node & 1 ? plan_min(left[node], lacks) : 0;
+
+			left[node] -= has;
+			lacks -= has;
+		}
+		if (lacks && make_pool(resize, nodes, page, lacks))
+			return true;
+	}
+	return false;
+}
+
+const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes)
+{
+	return (agent->movable_bytes + growth_bytes) / 3 <= agent->normal_bytes ? "online_movable" : "auto-movable";
+}
+
+static bool online_policy_next(struct resize *resize)
+{
+	const struct snapshot_agent *agent = &resize->guest->agent;
+	uint64_t growth = resize->grow_gap;
+	const char *policy;
+	struct step step;
+
+	if (!plan_agent_can(resize->guest, AGENT_FEATURE_ONLINE_POLICY) || !agent->reported ||
+	    growth == 0 || plan_count(resize->input, STEP_KIND_ONLINE_POLICY))
+		return false;
+	policy = plan_online_policy(agent, growth);
+	if (strcmp(agent->online_policy, policy) == 0)
+		return false;
+	plan_step_init(&step, STEP_KIND_ONLINE_POLICY, resize->guest);
+	snprintf(step.text, sizeof(step.text), "%s", policy);
+	step.target_bytes = resize->input->limits->online_ratio_percent;
+	step.timeout_ms = resize_agent_timeout(resize->input, RESIZE_AGENT_STEP_MS);
+	step.undoable = true;
+	plan_decide(resize->decision, &step);
+	return true;
+}
+
+/* The guest's kernel onlines what is plugged a moment later: looked at before, it would be said not to be. */
+static bool await_online_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct snapshot_agent *agent = &resize->guest->agent;
+	const struct step_record *last = input->history_count ? &input->history[input->history_count - 1] : NULL;
+
+	if (!last || !input->deadline_ms || plan_is_late(input) || resize_is_ending(input) ||
+	    agent->state != AGENT_STATE_READY || !agent->reported || !agent->offline_bytes ||
+	    (last->step.kind == STEP_KIND_AWAIT && last->state != STEP_STATE_DONE) ||
+	    plan_count(input, STEP_KIND_AWAIT) >= ONLINE_AWAITS_MAX)
+		return false;
+	resize_emit_await(resize, ONLINE_MS);
+	return true;
+}
+
+/* Plugged is not onlined: only the guest itself can say what it can use, and what can leave again.
+ */
+static void verify_grown(struct resize *resize)
+{
+	const struct snapshot_agent *agent = &resize->guest->agent;
+	uint64_t start = resize->input->start_bytes, now = resize->guest->current_bytes, grown;
+	struct decision *decision = resize->decision;
+	char object[96];
+
+	decision->kind = DECISION_KIND_DONE;
+	grown = now > start ? now - start : 0;
+	plan_guest_object(resize->guest, object);
+	if (agent->state != AGENT_STATE_READY || !agent->reported) {
+		if (grown)
+			remainder_list_add(
+				&decision->warnings, REMAINDER_NO_AGENT, object, 0, NULL,
+				"plugged; whether the guest has onlined it is not known");
+		return;
+	}
+	if (!grown)
+		return;
+	if (agent->offline_bytes)
+		remainder_list_add(&decision->remainder, REMAINDER_NOT_ONLINED, object,
+				   plan_min(agent->offline_bytes, grown), NULL,
+				   "plugged, but not onlined in the guest");
+	/* With a ratio a part is meant to go to the kernel's zones. */
+	if (agent->wrong_zone_bytes && strcmp(agent->online_policy, "auto-movable") != 0)
+		remainder_list_add(
+			&decision->remainder, REMAINDER_WRONG_ZONE, object,
+			plan_min(agent->wrong_zone_bytes, grown), NULL,
+			"onlined into a kernel zone, from which it may never leave again");
+	if (decision->remainder.count)
+		decision->kind = DECISION_KIND_GIVE_UP;
+}
+
+/* Another onliner may be quicker than the kernel's own policy, which is what a grow sets. */
+static void warn_of_udev(struct resize *resize)
+{
+	char object[96];
+
+	if (resize->guest->agent.reported && resize->guest->agent.udev_onlines)
+		remainder_list_add(&resize->decision->warnings, REMAINDER_WRONG_ZONE,
+				   plan_guest_object(resize->guest, object), 0,
+				   "take away the guest's udev rule that onlines memory",
+				   "a udev rule of the guest onlines memory too, and may put it into a kernel zone");
+}
+
+void resize_grow_next(struct resize *resize)
+{
+	static const bool none[SNAPSHOT_DEVICES_MAX];
+	const struct plan_input *input = resize->input;
+
+	warn_of_udev(resize);
+	if (resize->grow_gap == 0 && !resize_request_next(resize, none)) {
+		if (!await_online_next(resize) && !resize_end_lease_next(resize, STEP_KIND_AGENT_UNDO))
+			verify_grown(resize);
+		return;
+	}
+	if (resize->decision->kind == DECISION_KIND_STEP)
+		return;
+	if (!plan_guest_runs(resize->guest) || resize_is_ending(input) || plan_is_late(input) ||
+	    resize_request_failed(input)) {
+		resize_end(resize, false);
+		return;
+	}
+	/* What is needed for the devices must be there before the first of them is asked to grow.
+	 */
+	if (plan_count(input, STEP_KIND_REQUEST) == 0 &&
+	    (host_pool_next(resize) || online_policy_next(resize)))
+		return;
+	if (resize_request_next(resize, none) || resize_kick_next(resize, resize_last_index(input, STEP_KIND_REQUEST, NULL)))
+		return;
+	resize_end(resize, false);
+}

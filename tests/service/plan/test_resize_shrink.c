@@ -1,0 +1,885 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "plan_priv.h"
+#include "plan_world.h"
+#include "unit.h"
+
+#define DEADLINE_MS 120000
+
+/* 512 MiB base and a device of 2 GiB, full; an agent of today, and two minutes. */
+static struct snapshot_guest *shrinking_guest(struct world *world, uint64_t available_bytes)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 2 * GIB);
+	world_add_agent(guest, available_bytes, 0);
+	guest->agent.features = (1 << AGENT_FEATURE_COUNT) - 1;
+	world_wish_resize(world, "g1", GIB);
+	world->input.now_ms = 0;
+	world->input.deadline_ms = DEADLINE_MS;
+	return guest;
+}
+
+static void expect_step(struct world *world, enum step_kind kind)
+{
+	const struct decision *decision = world_next(world);
+
+	CHECK_INT(decision->kind, DECISION_KIND_STEP);
+	CHECK_STR(step_kind_name(decision->step.kind), step_kind_name(kind));
+}
+
+/* These steps, none of which gains anything. */
+static void in_vain(struct world *world, const enum step_kind *kinds, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		expect_step(world, kinds[i]);
+		world_gain(world, 0);
+	}
+}
+#define IN_VAIN(world, ...) \
+	in_vain(world, (enum step_kind[]){__VA_ARGS__}, sizeof((enum step_kind[]){__VA_ARGS__}) / sizeof(enum step_kind))
+
+static void every_rung_in_its_order(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 1000 * MIB);
+
+	guest->agent.huge_free_bytes = 300 * MIB;
+	guest->agent.huge_used_bytes = 200 * MIB;
+	/* 1536 MiB to go, and memory does not cover it. */
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	world_gain(&world, 300 * MIB);
+	expect_step(&world, STEP_KIND_RUN_HOOKS);
+	CHECK_INT(world.decision.step.bytes, 1536 * MIB);
+	world_gain(&world, 0);
+	guest->agent.memory_available_bytes = 1700 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_gain(&world, 1300 * MIB);
+	/* Flat. An application is asked only once. */
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_MAKE_GUEST_ROOM);
+	CHECK_INT(world.decision.step.bytes, 200 * MIB);
+	world_gain(&world, 100 * MIB);
+	/* Room is made for blocks to be emptied into: not for a kick. */
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 236 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	guest->agent.memory_free_bytes = 50 * MIB;
+	world_gain(&world, 128 * MIB);
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_MAKE_GUEST_ROOM, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	/* 108 MiB and a sixteenth are not free. */
+	expect_step(&world, STEP_KIND_RECLAIM);
+	CHECK_INT(world.decision.step.bytes, 108 * MIB + 108 * MIB / 16 - 50 * MIB);
+	world_gain(&world, 64 * MIB);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	world_gain(&world, 0);
+	/* The driver takes smaller pieces than blocks. */
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 108 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* What the agent cannot do is left out. */
+static void an_old_agent_has_fewer_rungs(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 1000 * MIB);
+
+	guest->agent.features = (1 << (AGENT_FEATURE_REPORT_FREE + 1)) - 1;
+	guest->agent.huge_used_bytes = 200 * MIB;
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_OFFLINE_GUEST_BLOCKS,
+		STEP_KIND_AWAIT);
+	world_done(&world);
+}
+
+/* Up to the first await, with 1536 MiB missing. */
+static void exhaust(struct world *world)
+{
+	IN_VAIN(world, STEP_KIND_REQUEST, STEP_KIND_RUN_HOOKS, STEP_KIND_COMPACT, STEP_KIND_KICK,
+		STEP_KIND_OFFLINE_GUEST_BLOCKS);
+}
+
+static void the_time_is_used(void)
+{
+	struct world world;
+
+	shrinking_guest(&world, 2 * GIB);
+	exhaust(&world);
+	/* Longer each time, and never only waited. */
+	for (uint32_t wait = 5000; world.input.now_ms + wait < DEADLINE_MS; wait *= 2) {
+		expect_step(&world, STEP_KIND_AWAIT);
+		CHECK_INT(world.decision.step.timeout_ms, wait);
+		world.input.now_ms += wait;
+		world_gain(&world, 0);
+		expect_step(&world, STEP_KIND_KICK);
+		world.input.now_ms += 5000;
+		world_gain(&world, 0);
+	}
+	expect_step(&world, STEP_KIND_AWAIT);
+	/* It is the deadline that ends the last one. */
+	CHECK_INT(world.decision.step.timeout_ms, DEADLINE_MS - world.input.now_ms + 1000);
+	world.input.now_ms = DEADLINE_MS;
+	world_gain(&world, 0);
+	IN_VAIN(&world, STEP_KIND_SETTLE, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB);
+	world_done(&world);
+}
+
+static void without_a_deadline_nobody_waits(void)
+{
+	struct world world;
+
+	shrinking_guest(&world, 2 * GIB);
+	world.input.deadline_ms = 0;
+	exhaust(&world);
+	IN_VAIN(&world, STEP_KIND_SETTLE, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	world_done(&world);
+}
+
+/* What stood in the way has gone: the driver is told at once, and it is done. */
+static void what_becomes_free_leaves(void)
+{
+	struct world world;
+
+	shrinking_guest(&world, 2 * GIB);
+	exhaust(&world);
+	expect_step(&world, STEP_KIND_AWAIT);
+	world.input.now_ms += 3000;
+	world_gain(&world, 900 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 1536 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* Huge pages that were let go lie in their pool, where the driver does not take them. */
+static void pages_that_were_let_go_are_freed_first(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	exhaust(&world);
+	expect_step(&world, STEP_KIND_AWAIT);
+	guest->agent.huge_free_bytes = 800 * MIB;
+	world_gain(&world, 800 * MIB);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	world_gain(&world, 800 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 1536 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_done(&world);
+}
+
+/* What becomes free while a kick is watched is no less seen by the await after it. */
+static void a_kick_hides_nothing(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	exhaust(&world);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB);
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_KICK);
+	guest->agent.memory_available_bytes = 3 * GIB;
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB);
+	world_gain(&world, GIB);
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 36 * MIB);
+	IN_VAIN(&world, STEP_KIND_RUN_HOOKS, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.target_bytes, 3 * GIB);
+	world_done(&world);
+}
+
+/* A pool that was emptied and has free pages again has been let go of since. */
+static void a_pool_that_fills_is_emptied_again(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, GIB);
+
+	guest->agent.features &= ~(UINT64_C(1) << AGENT_FEATURE_HOOKS);
+	guest->agent.huge_free_bytes = 100 * MIB;
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	world_gain(&world, 100 * MIB);
+	IN_VAIN(&world, STEP_KIND_REQUEST);
+	guest->agent.huge_free_bytes = 60 * MIB;
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	/* These were not to be had. */
+	world_gain(&world, 0);
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	world_done(&world);
+}
+
+/* What was let go of lies in a pool in which room was made: that has to be as it was before it gives anything. */
+static void room_that_has_lost_its_use(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	guest->agent.huge_used_bytes = 400 * MIB;
+	guest->agent.features &= ~(UINT64_C(1) << AGENT_FEATURE_HOOKS);
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_MAKE_GUEST_ROOM);
+	world_gain(&world, 100 * MIB);
+	/* The room itself is not given away. */
+	guest->agent.huge_free_bytes = 100 * MIB;
+	IN_VAIN(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_KIND_KICK, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_AWAIT);
+	guest->agent.huge_used_bytes = 0;
+	guest->agent.huge_free_bytes = 500 * MIB;
+	world_gain(&world, 400 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	guest->agent.huge_free_bytes = 400 * MIB;
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	CHECK_INT(world.decision.step.bytes, 400 * MIB);
+	world_gain(&world, 400 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 1536 * MIB);
+	/* And the lease after it ends too. */
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	CHECK_STR(world.decision.step.text, "");
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* Each rung again after a change, and only then. */
+static void an_await_that_saw_something_opens_the_rungs(void)
+{
+	struct world world;
+
+	shrinking_guest(&world, 2 * GIB);
+	exhaust(&world);
+	IN_VAIN(&world, STEP_KIND_AWAIT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, 10000);
+	world_gain(&world, 2 * MIB);
+	IN_VAIN(&world, STEP_KIND_KICK, STEP_KIND_RUN_HOOKS, STEP_KIND_COMPACT, STEP_KIND_KICK,
+		STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, 20000);
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_KICK);
+	/* That something left is the hypervisor's word: all begins anew. */
+	world_gain(&world, 36 * MIB);
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, 5000);
+	world_done(&world);
+}
+
+static void a_liar_opens_them_only_so_often(void)
+{
+	struct world world;
+	unsigned rungs = 0, steps = 0;
+
+	shrinking_guest(&world, 2 * GIB);
+	world.input.deadline_ms = UINT64_C(1) << 40;
+	/* Each step of the agent claims all, each await sees something at once, and nothing ever leaves. */
+	while (world_next(&world)->kind == DECISION_KIND_STEP && steps++ < 600) {
+		enum step_kind kind = world.decision.step.kind;
+		bool size = kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_SETTLE;
+
+		rungs += kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || kind == STEP_KIND_RUN_HOOKS ||
+			 kind == STEP_KIND_COMPACT || kind == STEP_KIND_RECLAIM;
+		world_gain(&world, size || kind == STEP_KIND_FREE_HUGE_PAGES ? 0 : UINT64_MAX);
+	}
+	CHECK_INT(world.decision.kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB);
+	/* Ended tidily, before the engine would have stopped it. */
+	CHECK_TRUE(steps <= 250);
+	CHECK_INT(plan_count(&world.input, STEP_KIND_SETTLE), 1);
+	CHECK_TRUE(rungs <= 5 * 4 * 3);
+	world_done(&world);
+}
+
+static void a_veto_is_waited_for(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	guest->agent.veto = true;
+	IN_VAIN(&world, STEP_KIND_AWAIT, STEP_KIND_AWAIT);
+	guest->agent.veto = false;
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_gain(&world, 500 * MIB);
+	guest->agent.veto = true;
+	world.input.now_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_SETTLE);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VETOED);
+	world_done(&world);
+}
+
+static void a_migration_is_waited_for_and_then_kicked(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_gain(&world, 500 * MIB);
+	guest->migrating = true;
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, DEADLINE_MS + 1000);
+	guest->migrating = false;
+	world_gain(&world, 1);
+	expect_step(&world, STEP_KIND_KICK);
+	world_done(&world);
+}
+
+/* A kick would end the pass that the driver may be in. */
+static void after_a_restart_it_looks_first(void)
+{
+	struct world world;
+	struct step_record *record;
+
+	shrinking_guest(&world, 2 * GIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	record = world_gain(&world, 500 * MIB);
+	remainder_list_add(&record->remainder, REMAINDER_RESTARTED, "ballastd", 0, NULL, "restarted");
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, world.limits.flat_ms);
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_RUN_HOOKS);
+	world_done(&world);
+}
+
+static void without_an_agent_it_waits_and_kicks(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	memset(&guest->agent, 0, sizeof(guest->agent));
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_KICK, STEP_KIND_AWAIT, STEP_KIND_KICK, STEP_KIND_AWAIT,
+		STEP_KIND_KICK);
+	world_done(&world);
+}
+
+/* Two cells with a device each. */
+static struct snapshot_guest *two_cells(struct world *world)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", GIB, GIB)->address = 4 * GIB;
+	world_add_device(guest, "vm1", 2 * GIB, GIB)->address = 8 * GIB;
+	guest->devices[1].cell = 1;
+	world_add_agent(guest, 2 * GIB, 0);
+	world->input.now_ms = 0;
+	world->input.deadline_ms = DEADLINE_MS;
+	return guest;
+}
+
+static void only_blocks_of_the_device_that_shrinks(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	/* The second cell to its base. */
+	world_wish_resize(&world, "g1", 0);
+	world.wish.resize.device_count = 1;
+	strcpy(world.wish.resize.devices[0].alias, "vm1");
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.range_count, 1);
+	CHECK_INT(world.decision.step.ranges[0].start, 8 * GIB);
+	CHECK_INT(world.decision.step.ranges[0].end, 10 * GIB);
+	CHECK_INT(world.decision.step.bytes, GIB);
+	world_gain(&world, GIB);
+	expect_step(&world, STEP_KIND_KICK);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.target_bytes, 0);
+	world_gain(&world, GIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(guest->devices[0].current_bytes, GIB);
+	world_done(&world);
+	/* Where nobody knows which blocks are whose, none goes offline. */
+	guest = two_cells(&world);
+	guest->devices[0].address = guest->devices[1].address = 0;
+	world_wish_resize(&world, "g1", 512 * MIB + GIB);
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_KICK,
+		STEP_KIND_AWAIT);
+	world_done(&world);
+}
+
+static void device_after_device(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	world_wish_resize(&world, "g1", 512 * MIB + GIB);
+	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_STR(world.decision.step.device, "vm0");
+	CHECK_INT(world.decision.step.bytes, 512 * MIB);
+	world_gain(&world, 512 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	CHECK_STR(world.decision.step.device, "vm0");
+	world_gain(&world, 512 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	CHECK_STR(world.decision.step.device, "vm1");
+	world_gain(&world, 0);
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.ranges[0].start, 8 * GIB);
+	world_gain(&world, 0);
+	/* Its share is asked of the other, which has given its own and can give more; the total stays the wish. */
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.target_bytes, GIB);
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_STR(world.decision.step.device, "vm0");
+	CHECK_INT(world.decision.step.target_bytes, 0);
+	world_gain(&world, 512 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(guest->current_bytes, 512 * MIB + GIB);
+	world_done(&world);
+}
+
+static void name_range(struct world *world, uint64_t start, uint64_t bytes)
+{
+	world->wish.resize.ranges[world->wish.resize.range_count++] = (struct snapshot_range){start, start + bytes};
+}
+
+static void only_what_is_named_leaves(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	world_wish_resize(&world, "g1", 512 * MIB + 2 * GIB - 256 * MIB);
+	name_range(&world, 8 * GIB + 128 * MIB, 128 * MIB);
+	name_range(&world, 8 * GIB + 512 * MIB, 128 * MIB);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_STR(world.decision.step.device, "vm1");
+	CHECK_INT(world.decision.step.range_count, 2);
+	CHECK_INT(world.decision.step.ranges[1].start, 8 * GIB + 512 * MIB);
+	CHECK_INT(world.decision.step.bytes, 256 * MIB);
+	world_gain(&world, 128 * MIB);
+	/* Exactly what went offline, and not the rest from anywhere. */
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, GIB - 128 * MIB);
+	world_gain(&world, 128 * MIB);
+	/* The request has gained, so the others have their turn. */
+	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	expect_step(&world, STEP_KIND_AWAIT);
+	world_gain(&world, 0);
+	/* No kick: nothing is asked for that is not offline. */
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 128 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, GIB - 256 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(guest->devices[0].current_bytes, GIB);
+	world_done(&world);
+}
+
+/* What is wished beyond the named ranges leaves as in any shrink. */
+static void named_first_and_then_the_rest(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	world_wish_resize(&world, "g1", 0);
+	world.wish.resize.device_count = 1;
+	strcpy(world.wish.resize.devices[0].alias, "vm1");
+	world.wish.resize.devices[0].requested_bytes = 512 * MIB;
+	name_range(&world, 8 * GIB + 128 * MIB, 128 * MIB);
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 128 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, GIB - 128 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+	world_gain(&world, 384 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(guest->devices[1].current_bytes, 512 * MIB);
+	/* Back is to what it was before the first of them. */
+	world.decision.kind = DECISION_KIND_COUNT;
+	world.wish.on_timeout = ON_TIMEOUT_RESTORE;
+	world.wish.resize.devices[0].requested_bytes = 0;
+	world.input.now_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, GIB);
+	world_done(&world);
+}
+
+/* All that leaves is taken offline by the agent, which knows how to leave the guest alone in between. */
+static void a_share_of_the_time(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	world.wish.resize.work_percent = 20;
+	world.input.deadline_ms = 1000000;
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 1536 * MIB);
+	CHECK_INT(world.decision.step.work_percent, 20);
+	CHECK_INT(world.decision.step.range_count, 0);
+	/* Five times as long as a step that works all the time. */
+	CHECK_INT(world.decision.step.timeout_ms, 300000);
+	world_gain(&world, 512 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB - 512 * MIB);
+	world_gain(&world, 512 * MIB);
+	/* As long as it gains: no rung that cannot pause comes between. */
+	for (unsigned i = 0; i < 7; i++) {
+		expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+		world_gain(&world, 128 * MIB);
+		expect_step(&world, STEP_KIND_REQUEST);
+		world_gain(&world, 128 * MIB);
+	}
+	IN_VAIN(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_KIND_RUN_HOOKS, STEP_KIND_AWAIT);
+	/* Nor a kick, which would let the driver loose. */
+	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	CHECK_INT(world.decision.step.bytes, 128 * MIB);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_gain(&world, 128 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(guest->current_bytes, GIB);
+	world_done(&world);
+}
+
+/* All of the time is as in any shrink. */
+static void all_of_the_time_is_no_share(void)
+{
+	struct world world;
+
+	shrinking_guest(&world, 2 * GIB);
+	world.wish.resize.work_percent = 100;
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_done(&world);
+}
+
+static void expect_check(struct world *world, const char *code, enum remainder_code why)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	plan_check(&world->input, &blockers, &failure);
+	CHECK_STR(failure.code, code);
+	CHECK_INT(blockers.count, code[0] ? 1 : 0);
+	CHECK_TRUE(!code[0] || blockers.items[0].code == why);
+}
+
+static void a_share_that_nobody_can_keep_to(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+	world.wish.resize.work_percent = 20;
+	expect_check(&world, "", REMAINDER_INVALID);
+	guest->agent.features &= ~(1u << AGENT_FEATURE_WORK_SHARE);
+	expect_check(&world, "invalid_target", REMAINDER_NO_AGENT);
+	/* More memory is nothing to work for. */
+	world.wish.resize.target_bytes = guest->current_bytes;
+	expect_check(&world, "", REMAINDER_INVALID);
+	guest->device_count = 0;
+	guest->has_balloon = true;
+	world.wish.resize.target_bytes = GIB;
+	expect_check(&world, "invalid_target", REMAINDER_INVALID);
+	world_done(&world);
+}
+
+static void ranges_that_cannot_leave_are_refused(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	world_wish_resize(&world, "g1", 512 * MIB + GIB);
+	name_range(&world, 9 * GIB, 128 * MIB);
+	expect_check(&world, "", REMAINDER_NONE);
+	world.wish.resize.ranges[0].end = 11 * GIB;
+	expect_check(&world, "invalid_target", REMAINDER_UNKNOWN_TARGET);
+	world.wish.resize.ranges[0].end = 9 * GIB + 128 * MIB;
+	guest->agent.features = 0;
+	expect_check(&world, "invalid_target", REMAINDER_NO_AGENT);
+	guest->agent.features = 1 << AGENT_FEATURE_OFFLINE;
+	guest->devices[1].address = 0;
+	expect_check(&world, "invalid_target", REMAINDER_UNKNOWN_TARGET);
+	guest->devices[1].address = 8 * GIB;
+	world.wish.resize.target_bytes = 512 * MIB + 2 * GIB;
+	expect_check(&world, "invalid_target", REMAINDER_INVALID);
+	world_done(&world);
+}
+
+/* A plan of other ranges is another plan. */
+static void the_digest_knows_the_ranges(void)
+{
+	struct plan *plan;
+	char digest[17];
+	struct world world;
+
+	two_cells(&world);
+	world_wish_resize(&world, "g1", 512 * MIB + 2 * GIB - 128 * MIB);
+	name_range(&world, 9 * GIB, 128 * MIB);
+	plan = plan_dry_run(&world.input);
+	memcpy(digest, plan->digest, sizeof(digest));
+	CHECK_INT(plan->step_count, 3);
+	plan_free(plan);
+	world.wish.resize.ranges[0] = (struct snapshot_range){8 * GIB, 8 * GIB + 128 * MIB};
+	plan = plan_dry_run(&world.input);
+	CHECK_TRUE(strcmp(digest, plan->digest) != 0);
+	plan_free(plan);
+	world_done(&world);
+}
+
+static void a_failed_hook_is_told(void)
+{
+	struct world world;
+	struct step_record *record;
+	struct snapshot_guest *guest = shrinking_guest(&world, 100 * MIB);
+
+	expect_step(&world, STEP_KIND_RUN_HOOKS);
+	record = world_gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_HOOK_FAILED, "guest g1", 0, NULL, "10-database: no answer");
+	guest->agent.memory_available_bytes = 2 * GIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_gain(&world, 1536 * MIB);
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_HOOK_FAILED));
+	world_done(&world);
+}
+
+/* What memory does not cover is asked for only once it does: else the guest's OOM killer makes room. */
+static void no_more_than_memory_covers(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 600 * MIB);
+
+	guest->agent.features = 1 << AGENT_FEATURE_RECLAIM;
+	world.input.deadline_ms = 0;
+	/* A 32nd of its 2560 MiB is left to it. */
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB - 520 * MIB);
+	world_gain(&world, 520 * MIB);
+	guest->agent.memory_available_bytes = guest->agent.memory_free_bytes = 80 * MIB;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	/* Too little for another pass, and then more. */
+	guest->agent.memory_available_bytes = 90 * MIB;
+	world_gain(&world, 10 * MIB);
+	CHECK_INT(world_next(&world)->kind == DECISION_KIND_STEP && world.decision.step.kind == STEP_KIND_REQUEST, 0);
+	guest->agent.memory_available_bytes = 280 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB - 720 * MIB);
+	CHECK_INT(world.decision.step.bytes, 200 * MIB);
+	world_gain(&world, 200 * MIB);
+	guest->agent.memory_available_bytes = 80 * MIB;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	world_gain(&world, 0);
+	/* It stands at what was reached: there is nothing to settle. */
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 816 * MIB);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_BUSY);
+	world_done(&world);
+}
+
+/* What is free is all that it is left: it does not do for the rest, and is reclaimed for. */
+static void what_is_not_covered_is_reclaimed(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 1584 * MIB);
+
+	guest->agent.features = 1 << AGENT_FEATURE_RECLAIM;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.bytes, 1504 * MIB);
+	world_gain(&world, 1504 * MIB);
+	guest->agent.memory_available_bytes = guest->agent.memory_free_bytes = 80 * MIB;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	CHECK_INT(world.decision.step.bytes, 34 * MIB);
+	world_gain(&world, 34 * MIB);
+	guest->agent.memory_available_bytes = guest->agent.memory_free_bytes = 114 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.bytes, 32 * MIB);
+	world_done(&world);
+}
+
+/* The last piece, however small, is asked for where it is all that is missing. */
+static void the_last_piece_is_asked_for(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 1614 * MIB);
+
+	guest->agent.features = 0;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.bytes, 1534 * MIB);
+	world_gain(&world, 1534 * MIB);
+	guest->agent.memory_available_bytes = 90 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.bytes, 2 * MIB);
+	world_done(&world);
+}
+
+/* A size that somebody else has asked for already is helped, not changed. */
+static void what_is_asked_for_already_stands(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 200 * MIB);
+
+	guest->agent.features = 0;
+	guest->devices[0].requested_bytes = 512 * MIB;
+	guest->requested_bytes = GIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+	world_done(&world);
+}
+
+static void pressure_is_the_reason(void)
+{
+	struct world world;
+	struct step_record *record;
+	struct snapshot_guest *guest = shrinking_guest(&world, 400 * MIB);
+
+	world.input.deadline_ms = 0;
+	IN_VAIN(&world, STEP_KIND_RUN_HOOKS, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK,
+		STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	guest->agent.memory_free_bytes = 0;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	record = world_gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_GUEST_PRESSURE, "guest g1", 0, NULL, "some 12 %%");
+	IN_VAIN(&world, STEP_KIND_SETTLE, STEP_KIND_AGENT_COMMIT);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_PRESSURE);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 1136 * MIB);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB);
+	world_done(&world);
+}
+
+static uint64_t draw(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* A guest in which steps gain by chance, sizes change while it waits, agents come and go. Returns the number of steps. */
+static unsigned live(struct world *world, uint64_t *state)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, "g1");
+	const struct step_record *last = NULL;
+	unsigned steps = 0;
+
+	for (; world_next(world)->kind == DECISION_KIND_STEP && steps < 600; steps++) {
+		const struct step *step = &world->decision.step;
+		uint64_t gain = draw(state) % 3 ? 0 : step->bytes / (1 + draw(state) % 4) / (2 * MIB) * (2 * MIB);
+
+		CHECK_TRUE(!last || last->step.kind != step->kind || strcmp(last->step.device, step->device) != 0 ||
+			   last->bytes_done > 0 || step->kind == STEP_KIND_AWAIT || step->kind == STEP_KIND_REQUEST);
+		/* Once the time is over only what puts things in order comes. */
+		if (world->input.now_ms >= world->input.deadline_ms)
+			CHECK_TRUE(step->kind == STEP_KIND_SETTLE || step->kind == STEP_KIND_AGENT_COMMIT ||
+				   step->kind == STEP_KIND_AGENT_UNDO || step->kind == STEP_KIND_REQUEST);
+		world->input.now_ms += step->kind == STEP_KIND_AWAIT && !gain ? step->timeout_ms : draw(state) % 6000;
+		last = world_gain(world, step->kind == STEP_KIND_SETTLE ? 0 : gain);
+		if (draw(state) % 20 == 0)
+			guest->agent.state = draw(state) % 2 ? AGENT_STATE_READY : AGENT_STATE_DISCONNECTED;
+		guest->agent.memory_free_bytes = draw(state) % GIB;
+		guest->agent.huge_free_bytes = draw(state) % 3 ? 0 : draw(state) % 100 * 2 * MIB;
+		guest->agent.huge_used_bytes = draw(state) % 100 * 2 * MIB;
+		guest->migrating = draw(state) % 30 == 0;
+		guest->agent.veto = draw(state) % 30 == 0;
+	}
+	return steps;
+}
+
+static void it_always_ends(void)
+{
+	uint64_t state = UINT64_C(88172645463325252);
+	unsigned longest = 0, done = 0;
+
+	for (int i = 0; i < 4000; i++) {
+		struct world world;
+		struct snapshot_guest *guest = i % 2 ? two_cells(&world) : shrinking_guest(&world, GIB);
+		unsigned steps;
+
+		guest->agent.features = draw(&state) % (1 << AGENT_FEATURE_COUNT);
+		world_wish_resize(&world, "g1", 512 * MIB + draw(&state) % 500 * 2 * MIB);
+		world.wish.on_timeout = (enum on_timeout)(draw(&state) % ON_TIMEOUT_COUNT);
+		world.input.deadline_ms = draw(&state) % 10 ? draw(&state) % 600000 : UINT64_C(86400000);
+		if (draw(&state) % 4 == 0)
+			name_range(&world, 8 * GIB + draw(&state) % 4 * 128 * MIB, 256 * MIB);
+		steps = live(&world, &state);
+		longest = steps > longest ? steps : longest;
+		CHECK_TRUE(steps <= 260);
+		done += world.decision.kind == DECISION_KIND_DONE;
+		if (world.decision.kind == DECISION_KIND_GIVE_UP && !guest->migrating)
+			CHECK_INT(remainder_list_bytes(&world.decision.remainder),
+				  guest->current_bytes - world.wish.resize.target_bytes);
+		world_done(&world);
+	}
+	/* What never works is not tested. */
+	CHECK_TRUE(done > 400);
+	printf("longest: %u steps; %u of 4000 got there\n", longest, done);
+}
+
+static const struct unit_case cases[] = {
+	{"every rung in its order", every_rung_in_its_order},
+	{"an old agent has fewer rungs", an_old_agent_has_fewer_rungs},
+	{"the time is used", the_time_is_used},
+	{"without a deadline nobody waits", without_a_deadline_nobody_waits},
+	{"what becomes free leaves", what_becomes_free_leaves},
+	{"pages that were let go are freed first", pages_that_were_let_go_are_freed_first},
+	{"a kick hides nothing", a_kick_hides_nothing},
+	{"a pool that fills is emptied again", a_pool_that_fills_is_emptied_again},
+	{"room that has lost its use", room_that_has_lost_its_use},
+	{"an await that saw something opens the rungs", an_await_that_saw_something_opens_the_rungs},
+	{"a liar opens them only so often", a_liar_opens_them_only_so_often},
+	{"a veto is waited for", a_veto_is_waited_for},
+	{"a migration is waited for and then kicked", a_migration_is_waited_for_and_then_kicked},
+	{"after a restart it looks first", after_a_restart_it_looks_first},
+	{"without an agent it waits and kicks", without_an_agent_it_waits_and_kicks},
+	{"only blocks of the device that shrinks", only_blocks_of_the_device_that_shrinks},
+	{"device after device", device_after_device},
+	{"only what is named leaves", only_what_is_named_leaves},
+	{"named first and then the rest", named_first_and_then_the_rest},
+	{"a share of the time", a_share_of_the_time},
+	{"all of the time is no share", all_of_the_time_is_no_share},
+	{"a share that nobody can keep to is refused", a_share_that_nobody_can_keep_to},
+	{"ranges that cannot leave are refused", ranges_that_cannot_leave_are_refused},
+	{"the digest knows the ranges", the_digest_knows_the_ranges},
+	{"a failed hook is told", a_failed_hook_is_told},
+	{"no more than memory covers", no_more_than_memory_covers},
+	{"what is not covered is reclaimed", what_is_not_covered_is_reclaimed},
+	{"the last piece is asked for", the_last_piece_is_asked_for},
+	{"what is asked for already stands", what_is_asked_for_already_stands},
+	{"pressure is the reason", pressure_is_the_reason},
+	{"it always ends", it_always_ends},
+};
+
+int main(void)
+{
+	return unit_main("resize_shrink", cases, sizeof(cases) / sizeof(cases[0]));
+}
