@@ -18,8 +18,12 @@ HOME, AWAY = 1, 2
 RESERVE = "128MiB"
 
 
+# Kernels as the distribution makes them, where the testbed's are quick.
+KERNEL = "init_on_alloc=1"
+
+
 def virtual_host():
-    return VirtualHost(nodes=[Node(2048), Node(4096), Node(4096), Node(0)])
+    return VirtualHost(nodes=[Node(2048), Node(4096), Node(4096), Node(0)], kernel_arguments=KERNEL)
 
 
 class BenchGuest(Guest):
@@ -30,7 +34,7 @@ class BenchGuest(Guest):
     """
 
     def __init__(self, host, name, mib, prealloc=False, reporting=False, **more):
-        super().__init__(host, name, mib, **more)
+        super().__init__(host, name, mib, **{"kernel_arguments": KERNEL} | more)
         self.prealloc, self.reporting = prealloc, reporting
 
     def xml(self):
@@ -46,6 +50,17 @@ class BenchGuest(Guest):
         self.destroy()
         self.host.guests.append(self)
         start_guests(self)
+
+
+def throughput(guest, action):
+    """(pages a second that the guest's writer verified and wrote while action() ran, what that returned)."""
+    def look():
+        status = guest.pattern_status("writer")
+        return status["verified"], status["since_reset_us"]
+    pages, moment = look()
+    result = action()
+    pages_then, moment_then = look()
+    return (pages_then - pages) / ((moment_then - moment) / 1e6), result
 
 
 class Bench:

@@ -156,7 +156,8 @@ class Numad(Mover):
         return Moved(self.name, arrived, seconds, parts={"node": found[1]})
 
 
-def _seconds(step):
+def step_seconds(step):
+    """How long a step of an operation took that has ended."""
     def moment(text):
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     return (moment(step["ended_at"]) - moment(step["started_at"])).total_seconds()
@@ -191,10 +192,10 @@ class Ours:
                    for step in moves]
         numbers = [[int(word) for word in found.groups()] for found in numbers if found]
         parts = {"command": command_seconds, "operation": operation["result"]["seconds"],
-                 "step": sum(map(_seconds, moves)), "calls": sum(n[1] for n in numbers) / 1000}
+                 "step": sum(map(step_seconds, moves)), "calls": sum(n[1] for n in numbers) / 1000}
         for step in ended:
             if step["kind"] != "move":
-                parts[step["kind"]] = parts.get(step["kind"], 0) + _seconds(step)
+                parts[step["kind"]] = parts.get(step["kind"], 0) + step_seconds(step)
         after = bytes_by_node(guest)
         return Moved(self.name, operation["result"]["moved_bytes"], parts[self.part],
                      sum(size for n, size in after.items() if n != node), sum(n[0] for n in numbers),

@@ -29,6 +29,19 @@ def _switches(run, pid):
     return threads, int(re.search(r"processes (\d+)", text)[1])
 
 
+def woken_without_host(bench, guest):
+    """Of its agent, a second; ballastd is stopped meanwhile."""
+    pid = guest.read("/run/agent.pid").strip()
+    bench.ballast.stop()
+    time.sleep(SETTLE_S)
+    before, _ = _switches(guest.run, pid)
+    time.sleep(IDLE_S)
+    after, _ = _switches(guest.run, pid)
+    bench.ballast.start()
+    bench.ballast.wait_agent(guest.name)
+    return sum(count - before.get(number, ("", 0))[1] for number, (_, count) in after.items()) / IDLE_S
+
+
 def idle(bench):
     """ballastd and ballast-agent with two idle guests: memory and wake-ups"""
     host, report, pid = bench.host, bench.report, bench.ballast.pid
@@ -60,6 +73,8 @@ def idle(bench):
         size = os.path.getsize(guest.agent_binary) / MIB
         report.line(f"agent: of that anonymous {own:.2f} MiB; binary {size:.2f} MiB as built; wake-ups {rate:.2f} a second")
         report.number("agent, wake-ups a second", rate)
+        rate = woken_without_host(bench, guest)
+        report.target("agent without a host, wake-ups a second", rate, "at most 0.1", rate <= 0.1)
 
 
 def http(bench):
