@@ -14,7 +14,8 @@ import ballast as codes  # noqa: E402
 from ballast import Ballast  # noqa: E402
 from testbed import evidence, paths  # noqa: E402
 from testbed.guest import AGENT_PORT, Guest, VirtioMem, start_guests  # noqa: E402
-from testbed.story import booted_host, check, check_at_least, check_at_most, check_equal, main, story, wait_for  # noqa: E402
+from testbed.story import (ALL_CASES, booted_host, check, check_at_least, check_at_most, check_equal, main,  # noqa: E402
+                           story, wait_for)
 from testbed.virtual_host import Node  # noqa: E402
 
 MIB = 1 << 20
@@ -474,7 +475,9 @@ def superseded_resize(scene):
     check_equal(good.virtio_mem_sizes()[0]["current"], 256 * MIB, "what libvirt says after the newer resize")
     result = ballast.ctl("resize", "g1", "384MiB", "--timeout", "6", check=False)
     last = scene.operations()[0]
-    check_equal((result.rc, last["state"]), (codes.DEADLINE, "incomplete"), f"a shrink past its deadline: {result}")
+    some = good.virtio_mem_sizes()[0]["current"] < 256 * MIB
+    check_equal((result.rc, last["state"]), (codes.DEADLINE, "incomplete" if some else "failed"),
+                f"a shrink past its deadline: {result}")
     check_equal(sum(r["bytes"] for r in last["remainder"]), good.virtio_mem_sizes()[0]["current"],
                 f"a reason for every byte that stayed: {last['remainder']}")
     check_equal(good.virtio_mem_sizes()[0]["requested"], good.virtio_mem_sizes()[0]["current"], "nothing leaves hours later")
@@ -525,6 +528,13 @@ def resize_good(scene, mib):
     return time.monotonic() - began
 
 
+# What an agent does, and what it is suspect of then. The further ones ./check leaves to its long runs.
+SUSPECT = (("garbage", "garbage"), ("checksum", "bad_frames"), ("liar", "lied"), ("direction", "wrong_direction"),
+           ("flood", "flood"))
+FURTHER_SUSPECT = (("oversize", "bad_frames"), ("wrong_id", "wrong_request_id"), ("wrong_type", "wrong_reply_type"),
+                   ("malformed", "malformed_message"))
+
+
 def hostile_agents(scene):
     """Each mark is on the guest that earned it; the daemon lives, stays small, and serves the other guest."""
     ballast, pid, intruder = scene.ballast, scene.ballast.pid, Intruder(scene)
@@ -533,9 +543,8 @@ def hostile_agents(scene):
     scene.tell("evil's agent says nothing: channel_busy")
     # Operations leave their history in memory, which is bounded; what is measured is what a hostile agent alone adds.
     size, seconds, grown, before = 640, [], 0, scene.anonymous_bytes()
-    for mode, reason in (("garbage", "garbage"), ("oversize", "bad_frames"), ("checksum", "bad_frames"), ("liar", "lied"),
-                         ("wrong_id", "wrong_request_id"), ("wrong_type", "wrong_reply_type"),
-                         ("malformed", "malformed_message"), ("direction", "wrong_direction"), ("flood", "flood")):
+    modes = SUSPECT + (FURTHER_SUSPECT if ALL_CASES else ())
+    for mode, reason in modes:
         quiet = scene.anonymous_bytes()
         intruder.stop()
         intruder.play(mode)
@@ -552,7 +561,7 @@ def hostile_agents(scene):
             check_at_most(share, 0.15, f"share of a CPU that the daemon spends on a guest that is suspect of {mode}")
         check_equal(ballast.pid, pid, f"the daemon after {mode}")
         check_equal(ballast.guest("g1")["agent"]["state"], "ready", f"g1's agent after {mode}")
-    scene.tell(f"nine ways to be hostile: each marked suspect with its reason; g1 was resized meanwhile in "
+    scene.tell(f"{len(modes)} ways to be hostile: each marked suspect with its reason; g1 was resized meanwhile in "
                f"{', '.join(f'{s:.1f} s' for s in seconds)}")
     # It begs to be greeted without end, or begins a frame and no more: never ready, nothing else harmed.
     for mode, states in (("beg", ("connecting", "suspect", "channel_busy")), ("half", ("connecting", "channel_busy"))):

@@ -12,7 +12,9 @@ guest's own word, with nothing of Ballast between.
 
 import json
 import os
+import re
 import threading
+import time
 import uuid
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
@@ -21,12 +23,14 @@ from xml.sax.saxutils import escape
 from . import paths
 from .channel import Channel, ChannelError, CommandFailed
 from .initramfs import BUSYBOX, Initramfs
-from .virtual_host import TestbedError, wait_for
+from .virtual_host import QUICK_KERNEL, TestbedError, wait_for
 
 COMMAND_PORT = "org.testbed.command.0"
 AGENT_PORT = "org.ballast.agent.0"
-MODULES = ("virtio_pci", "virtio_console", "virtio_mem", "virtio_balloon")
+MODULES = ("virtio_pci", "virtio_console", "virtio_mem", "virtio_balloon", "virtio_blk")
 AGENT = "guest-agent/ballast-agent"
+START_TRIES = 8
+NO_VCPU_MEMORY = re.compile(r"(KVM_\w+|kvm_\w+) failed.*: Cannot allocate memory")
 
 
 @dataclass
@@ -61,6 +65,7 @@ busybox mount -t proc proc /proc
 busybox --install -s /bin
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/
 mount -t sysfs sysfs /sys
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/virtio-ports /dev/hugepages /dev/shm
 mount -t hugetlbfs hugetlbfs /dev/hugepages
@@ -87,34 +92,44 @@ true
 # The agent comes back when it ends, unless /run/no-agent is there. Its pid is in /run/agent.pid.
 KEEP_AGENT = """#!/bin/sh
 while :; do
-	if ! [ -e /run/no-agent ] && [ -e /dev/virtio-ports/@agent_port@ ]; then
+	if ! [ -e /run/no-agent ] && [ -e @waits_for@ ]; then
 		sh -c 'echo $$ >/run/agent.pid; exec /bin/ballast-agent @arguments@' >>/run/agent.log 2>&1
 		echo "ended with status $?" >>/run/agent.log
+		grep -E 'Sanitizer|runtime error' /run/agent.log >/dev/console
 	fi
 	sleep 1
 done
 """
 
+# Memory that is not used much can go to compressed memory: add_swap BYTES.
+ADD_SWAP = """#!/bin/sh
+@insert@
+echo $1 >/sys/block/zram0/disksize && mkswap /dev/zram0 >/dev/null && swapon /dev/zram0
+"""
+
 _image_lock = threading.Lock()
 
 
-def _guest_image(host, agent, agent_arguments):
+def _guest_image(host, agent, agent_arguments, waits_for):
     """Writes the guests' first file system into the results directory, once for each agent; returns its inner path."""
-    key = f"{agent}|{agent_arguments}"
+    key = f"{agent}|{agent_arguments}|{waits_for}"
     with _image_lock:
         images = host.__dict__.setdefault("guest_images", {})
         if key in images:
             return images[key]
         archive = Initramfs()
-        init = INIT.replace("@insert@", archive.modules(MODULES)).replace("@port@", COMMAND_PORT)
+        modules = MODULES + ("vmw_vsock_virtio_transport",) * (waits_for == "/dev/vsock")
+        init = INIT.replace("@insert@", archive.modules(modules)).replace("@port@", COMMAND_PORT)
         archive.file("/bin/busybox", BUSYBOX)
         archive.link("/bin/sh", "busybox")
         archive.file("/bin/command_server", paths.built("tests/testbed/command_server"))
         archive.file("/bin/pattern", paths.built("tests/testbed/pattern"))
+        archive.file("/bin/kill_at", paths.built("tests/testbed/kill_at"))
         archive.data("/bin/link_ports", LINK_PORTS, 0o755)
+        archive.data("/bin/add_swap", ADD_SWAP.replace("@insert@", archive.modules(("lzo_rle", "zram"))), 0o755)
         if agent:
-            archive.file("/bin/ballast-agent", agent)
-            archive.data("/bin/keep_agent", KEEP_AGENT.replace("@agent_port@", AGENT_PORT)
+            archive.program("/bin/ballast-agent", agent)
+            archive.data("/bin/keep_agent", KEEP_AGENT.replace("@waits_for@", waits_for)
                          .replace("@arguments@", agent_arguments), 0o755)
         archive.data("/init", init.replace("@name@", "guest"), 0o755)
         name = f"guest-{len(images)}.initramfs"
@@ -143,7 +158,8 @@ class Guest:
     vcpus_now    how many of them there are at the start, 0 for all: the others can be plugged in
     cpus         host CPUs for the vCPUs ("1"), "" for all
     agent        True: with the agent's channel, and the agent if it is built (or `agent_binary`);
-                 "channel": the channel, but no agent in the guest; False: neither
+                 "channel": the channel, but no agent in the guest; "vsock": the agent, which listens there, and no
+                 channel (the device goes into extra_devices); False: neither
     agent_arguments  the agent's command line
     balloon      True, False, or "reporting": a balloon that tells the host of free pages
     online       the guest kernel's memhp_default_state
@@ -162,15 +178,15 @@ class Guest:
         self.virtio_mem, self.cpus, self.balloon, self.machine = list(virtio_mem), cpus, balloon, machine
         self.agent, self.agent_arguments, self.online = agent, agent_arguments, online
         self.agent_binary = agent_binary
-        if agent is True and not agent_binary and os.path.exists(os.path.join(paths.BUILD, AGENT)):
+        if agent in (True, "vsock") and not agent_binary and os.path.exists(os.path.join(paths.BUILD, AGENT)):
             self.agent_binary = os.path.join(paths.BUILD, AGENT)
-        if agent is not True:
+        if agent not in (True, "vsock"):
             self.agent_binary = None
         self.kernel_arguments, self.extra_devices, self.extra_xml = kernel_arguments, extra_devices, extra_xml
         self.base_mib = sum(cell.mib for cell in self.cells)
         self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
         self.channel = None
-        self.booted_as = ""
+        self.booted_as, self.ended = "", ""
         host.guests.append(self)
 
     # Life
@@ -184,9 +200,25 @@ class Guest:
     def start(self, wait=True, timeout=120):
         """Defines and starts it, and waits until it answers commands (and its pattern program can be used)."""
         self.define()
-        self.host.virsh("start", self.name, timeout=timeout)
+        self._start_domain(timeout)
         if wait:
             self.wait_boot(timeout)
+
+    def _start_domain(self, timeout):
+        """Again where the kernel had no memory for a virtual CPU's state.
+
+        It copies that with GFP_USER (virt/kvm, memdup_user() and vmemdup_user()), so within the guest's own cpuset: on a
+        node that has movable memory alone it then lives on what the slab allocator happens to have. QEMU says so of
+        whichever call it was: KVM_SET_LAPIC, KVM_SET_CPUID2 (in kvm_arch_init_vcpu()), ...
+        """
+        for tries in range(START_TRIES):
+            try:
+                self.host.virsh("start", self.name, timeout=timeout)
+                return
+            except CommandFailed as error:
+                if not NO_VCPU_MEMORY.search(error.result.err) or tries == START_TRIES - 1:
+                    raise
+                time.sleep(0.5)
 
     def wait_boot(self, timeout=120):
         """Waits until a guest that was started, or is rebooting, answers commands."""
@@ -198,8 +230,16 @@ class Guest:
             self.channel = Channel(self.host.connect(path), f"guest {self.name}")
             self.channel.handshake(timeout)
             self.booted_as = self.boot_id()
-        except ChannelError as error:
-            raise TestbedError(f"guest {self.name} did not boot: {error}\n{self.console()[-2000:]}") from error
+        except (ChannelError, TestbedError) as error:
+            words = self._qemu_log()
+            if not self.booted_as and self.state == "shut off":
+                # Its own last words, and then libvirt's.
+                self.ended = f"guest {self.name}: its QEMU ended while it booted: {' '.join(words.splitlines()[-2:])}"
+            raise TestbedError(f"guest {self.name} did not boot: {error}\n{words}\n{self.console()[-2000:]}") from error
+
+    def _qemu_log(self):
+        """The end of what its QEMU has said."""
+        return self.host.run(["tail", "-n", "5", f"/var/log/libvirt/qemu/{self.name}.log"], check=False).out.strip()
 
     def reboot(self, wait=True, timeout=120):
         """A hard reset from outside."""
@@ -215,6 +255,8 @@ class Guest:
 
     def died(self):
         """In words, how its kernel ended although nobody ended it; "" where it did not, or where that cannot be known."""
+        if self.ended:
+            return self.ended
         panic = next((line.strip() for line in self.console().splitlines() if "Kernel panic - not syncing" in line), "")
         if panic:
             return f"guest {self.name}: {panic}"
@@ -309,16 +351,26 @@ class Guest:
         self.write(path, str(count), timeout)
         return int(self.read(path))
 
+    def agent_is_told(self, configuration, hooks=()):
+        """A new configuration of its agent, lines of the file, and its hooks, pairs of a name and a shell script."""
+        self.run("mkdir -p /etc/ballast/hooks.d && rm -f /etc/ballast/hooks.d/*")
+        self.write("/etc/ballast/ballast-agent.conf", "".join(f"{line}\n" for line in ("[agent]", *configuration)))
+        for name, script in hooks:
+            self.write(f"/etc/ballast/hooks.d/{name}", f"#!/bin/sh\n{script}\n")
+            self.run(["chmod", "755", f"/etc/ballast/hooks.d/{name}"])
+        self.run("kill $(cat /run/agent.pid)")
+
     # The pattern program
 
-    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, seed=0, cell=None, timeout=120):
+    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, seed=0, cell=None, held=0, timeout=120):
         """Starts a writer over so much of the guest's memory, and waits until all of it is filled.
 
         once: pages are written once, and can be found from outside by their seed (backend.py). cell: in that cell alone.
+        held: so many of them, all over, are put into a pipe: the kernel cannot move these until the writer ends.
         """
         words = ["pattern", "run", name, str(mib)]
         words += ["hugetlb"] * hugetlb + ["once"] * once + [f"pace={pace_us}"] * bool(pace_us)
-        words += [f"seed={seed}"] * bool(seed) + [f"cell={cell}"] * (cell is not None)
+        words += [f"seed={seed}"] * bool(seed) + [f"cell={cell}"] * (cell is not None) + [f"held={held}"] * bool(held)
         self.run(words)
         wait_for(lambda: self.pattern_status(name)["filled"], timeout, f"{mib} MiB of pattern in {self.name}")
 
@@ -337,7 +389,7 @@ class Guest:
         return self.pattern_status(name)
 
     def pattern_stop(self, name="main"):
-        """Ends the writer and gives its last status."""
+        """Ends the writer, waits until its memory is free, and gives its last status."""
         return json.loads(self.out(["pattern", "ask", name, "quit"]))
 
     # What libvirt says
@@ -348,9 +400,9 @@ class Guest:
     def channel_path(self, port=AGENT_PORT):
         """The unix socket inside the virtual host of one of its ports."""
         for channel in self.live_xml().iter("channel"):
-            if channel.find("target").get("name") == port:
+            if channel.find("target").get("name") == port and channel.find("source") is not None:
                 return channel.find("source").get("path")
-        raise TestbedError(f"guest {self.name} has no port {port}")
+        raise TestbedError(f"guest {self.name} has no port {port}, or does not run")
 
     def virtio_mem_sizes(self):
         """libvirt's word: a list of {alias, size, block, requested, current} in bytes, in the order of the XML."""
@@ -387,9 +439,12 @@ class Guest:
     def xml(self):
         """The domain's XML as it is defined."""
         vcpus = sum(cell.vcpus for cell in self.cells)
-        image = _guest_image(self.host, self.agent_binary, self.agent_arguments)
+        by_vsock = self.agent == "vsock"
+        image = _guest_image(self.host, self.agent_binary, "--port vsock" if by_vsock else self.agent_arguments,
+                             "/dev/vsock" if by_vsock else f"/dev/virtio-ports/{AGENT_PORT}")
         arguments = (f"console=ttyS0 quiet loglevel=4 panic=1 mitigations=off no_timer_check nokaslr tsc=reliable "
-                     f"random.trust_cpu=on memhp_default_state={self.online} {self.kernel_arguments}").strip()
+                     f"random.trust_cpu=on {QUICK_KERNEL} memhp_default_state={self.online} "
+                     f"{self.kernel_arguments}").strip()
         cells, first = "", 0
         for number, cell in enumerate(self.cells):
             last = first + cell.vcpus - 1
@@ -404,7 +459,7 @@ class Guest:
         reporting = " freePageReporting='on'" if self.balloon == "reporting" else ""
         devices = "".join(self.virtio_mem_xml(device) for device in self.virtio_mem)
         devices += self._channel_xml(COMMAND_PORT)
-        if self.agent:
+        if self.agent and not by_vsock:
             devices += self._channel_xml(AGENT_PORT)
         return f"""<domain type='kvm'>
 <name>{escape(self.name)}</name><uuid>{self.uuid}</uuid>

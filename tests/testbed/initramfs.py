@@ -3,6 +3,7 @@
 
 import os
 import stat
+import subprocess
 
 from . import paths
 
@@ -33,7 +34,7 @@ class Initramfs:
 
     def __init__(self):
         self._entries = []
-        self._directories = set()
+        self._directories, self._files = set(), set()
 
     def directory(self, path):
         path = path.strip("/")
@@ -47,11 +48,21 @@ class Initramfs:
         self.directory(os.path.dirname(path))
         if isinstance(content, str):
             content = content.encode()
+        self._files.add(path)
         self._entries.append((path, stat.S_IFREG | mode, content))
 
     def file(self, path, source, mode=0o755):
         with open(source, "rb") as f:
             self.data(path, f.read(), mode)
+
+    def program(self, path, source):
+        """With the shared libraries that it needs, if it is not static: a build with sanitizers is not."""
+        self.file(path, source)
+        listed = subprocess.run(["ldd", source], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        for line in listed.stdout.splitlines():
+            library = next((word for word in line.split() if word.startswith("/")), None)
+            if library and library.strip("/") not in self._files:
+                self.file(library, library)
 
     def link(self, path, target):
         path = path.strip("/")

@@ -20,14 +20,20 @@ import contextlib
 import inspect
 import json
 import os
+import re
 import signal
 import sys
 import time
 import traceback
 
 from . import paths
-from .channel import CommandFailed
+from .channel import PATIENCE, CommandFailed
 from .virtual_host import VirtualHost, wait_for  # noqa: F401  (wait_for: for the stories)
+
+# ./check --long, or a story that was named: all its cases, also those that are left out of ./check for their time.
+ALL_CASES = os.environ.get("BALLAST_ALL_CASES") == "1"
+
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error: ")
 
 _stories = []
 
@@ -45,7 +51,7 @@ class _TimedOut(BaseException):
 
 
 class MachineDied(Exception):
-    """The virtual host's own kernel panicked, or a guest panicked or began anew with nobody asking it to. Under emulated
+    """The virtual host's own kernel panicked, or a guest panicked, began anew or ended with nobody asking it to. Under emulated
     nested paging (QEMU's TCG with SVM) they do so now and then, in the middle of anything that keeps them busy: such a
     story is run again, once, and the last lines of ./check say so."""
 
@@ -101,6 +107,14 @@ class Cases:
             raise StoryFailed("; ".join(self.failures))
 
 
+def _check_sanitizers(host):
+    """What was built with sanitizers has said nothing. What was not cannot."""
+    for name, text in host.logs():
+        for line in text.splitlines():
+            if SANITIZER.search(line):
+                raise StoryFailed(f"{name}: {line.strip()}")
+
+
 @contextlib.contextmanager
 def booted_host(**arguments):
     """A running VirtualHost; when the story fails, the tails of its logs and its guests' consoles are printed."""
@@ -108,6 +122,7 @@ def booted_host(**arguments):
     host.start()
     try:
         yield host
+        _check_sanitizers(host)
     except Skip:
         raise
     except (Exception, _TimedOut) as error:
@@ -140,6 +155,7 @@ def _run(number, name, limit_s, function, began):
         raise _TimedOut(f"took longer than its {limit_s} s")
 
     signal.signal(signal.SIGALRM, on_alarm)
+    limit_s *= PATIENCE
     signal.alarm(limit_s)
     try:
         if inspect.signature(function).parameters:

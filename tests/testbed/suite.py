@@ -128,6 +128,7 @@ def stories(totals, wanted, is_long):
     """Each file in a process of its own, its output shown as it comes. Returns how many files there were."""
     files = story_files("story_*.py")
     if wanted or is_long:
+        os.environ["BALLAST_ALL_CASES"] = "1"
         files += story_files("long_*.py")
     if wanted:
         files = [file for file in files if int(re.match(r"(?:story|long)_(\d+)", os.path.basename(file))[1]) in wanted]

@@ -2,8 +2,9 @@
 /*
  * Keeps memory in use and notices if any of it is lost, stale or torn.
  *
- *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE]
- *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone
+ *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
+ *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone;
+ *       held: so many pages, all over it, stay in a pipe, from where the kernel cannot move them
  *   pattern ask NAME (status | reset | quit)
  *       prints one line of JSON
  *
@@ -14,6 +15,7 @@
  * in generation seed, and then only verified, a round a second.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
@@ -27,6 +29,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +43,7 @@ struct pattern {
 	uint64_t *memory;
 	uint64_t pages;
 	bool once;
-	unsigned pace_us;
+	unsigned pace_us, held;
 	uint64_t seed;
 	_Atomic bool filled, pause_reset;
 	_Atomic uint64_t verified, rounds, errors;
@@ -85,6 +88,26 @@ static void page_verify(struct pattern *p, uint64_t page, uint64_t generation)
 	p->verified++;
 }
 
+/* Into a pipe that nobody reads. */
+static bool hold(struct pattern *p)
+{
+	int ends[2];
+
+	if (p->held == 0)
+		return true;
+	if (pipe(ends) < 0 || fcntl(ends[1], F_SETPIPE_SZ, (int)(p->held * PATTERN_PAGE_BYTES)) < 0)
+		return false;
+	for (uint64_t i = 0; i < p->held; i++) {
+		struct iovec page = {
+			.iov_base = (char *)p->memory + i * p->pages / p->held * PATTERN_PAGE_BYTES,
+			.iov_len = PATTERN_PAGE_BYTES};
+
+		if (vmsplice(ends[1], &page, 1, 0) != (ssize_t)PATTERN_PAGE_BYTES)
+			return false;
+	}
+	return true;
+}
+
 static void *writer(void *argument)
 {
 	struct pattern *p = argument;
@@ -92,6 +115,8 @@ static void *writer(void *argument)
 
 	for (uint64_t page = 0; page < p->pages; page++)
 		page_write(p, page, generation);
+	if (!hold(p))
+		_exit(1);
 	p->reset_at_us = before = now_us();
 	p->filled = true;
 	for (;;) {
@@ -167,6 +192,8 @@ static int run(int argc, char **argv)
 			p.pace_us = (unsigned)strtoul(argv[i] + 5, NULL, 10);
 		if (strncmp(argv[i], "seed=", 5) == 0)
 			p.seed = strtoull(argv[i] + 5, NULL, 10);
+		if (strncmp(argv[i], "held=", 5) == 0)
+			p.held = (unsigned)strtoul(argv[i] + 5, NULL, 10);
 		if (strncmp(argv[i], "cell=", 5) == 0)
 			cells = 1ul << strtoul(argv[i] + 5, NULL, 10);
 	}
@@ -211,11 +238,12 @@ static int run(int argc, char **argv)
 		describe(&p, answer, sizeof(answer));
 		if (write(client, answer, strlen(answer)) < 0)
 			complain("answer");
-		close(client);
 		if (strcmp(order, "quit") == 0) {
+			/* The client is closed by the exit, after the memory has gone: who asked waits for that. */
 			unlink(address.sun_path);
 			return 0;
 		}
+		close(client);
 	}
 }
 
@@ -243,7 +271,7 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "ask") == 0)
 		return ask(argv[2], argv[3]);
 	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] "
-			"[seed=GENERATION] [cell=NODE]\n"
+			"[seed=GENERATION] [cell=NODE] [held=PAGES]\n"
 			"       pattern ask NAME (status | reset | quit)\n");
 	return 2;
 }

@@ -1,0 +1,216 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Story 22: what a guest does for a shrink when asking alone is not enough: hooks, room for huge pages, reclaim."""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from ballast import Ballast  # noqa: E402
+from testbed.guest import Guest, VirtioMem  # noqa: E402
+from testbed.story import Cases, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
+
+MIB = 1 << 20
+BASE_MIB, PLUGGED_MIB = 512, 512
+POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+LOG = "/run/hook.log"
+
+
+def climbed(operation):
+    return {rung["rung"]: rung["gained_bytes"] // MIB for rung in operation["result"]["climbed"]}
+
+
+def codes(operation):
+    return sorted({remainder["code"] for remainder in operation["remainder"]})
+
+
+def in_words(operation):
+    rungs = ", ".join(f"{rung} {mib} MiB" for rung, mib in climbed(operation).items())
+    return f"{operation['state']} after {rungs or 'nothing'}; remainder: {', '.join(codes(operation)) or 'none'}"
+
+
+class Scene:
+    def __init__(self, host, tell):
+        self.tell = tell
+        self.guest = Guest(host, "g1", BASE_MIB, nodes="1", virtio_mem=[VirtioMem(PLUGGED_MIB)])
+        self.guest.start()
+        self.ballast = Ballast(host, {"limits": {"reserve": "256MiB"}})
+        self.ballast.start()
+        self.ballast.wait_agent("g1")
+
+    def grow(self):
+        """Growing is not what this story is about: all of it must be there at last."""
+        self.ballast.ctl("resize", "g1", f"{BASE_MIB + PLUGGED_MIB}MiB", "--timeout", 60, check=False)
+        wait_for(lambda: self.guest.online_movable_bytes() == PLUGGED_MIB * MIB, 30, "the memory to be online in the guest")
+
+    def shrink(self, *options, timeout=90):
+        operation = self.ballast.ctl_json("resize", "g1", f"{BASE_MIB}MiB", "--timeout", timeout, *options, check=False)
+        self.tell(in_words(operation))
+        if operation["state"] != "succeeded":
+            for step in operation["steps"]:
+                self.tell(f"    {step['kind']} {step['state']} {step['done_bytes'] // MIB} MiB  {step['detail']}")
+        return operation
+
+    def tell_agent(self, configuration, hooks=()):
+        """A new configuration, and an agent that has read it."""
+        before = self.guest.read("/run/agent.pid")
+        self.guest.agent_is_told(configuration, hooks)
+        wait_for(lambda: self.guest.read("/run/agent.pid") != before, 30, "the agent to begin anew", 0.5)
+        wait_for(lambda: ("hooks" in self.ballast.guest("g1")["agent"]["features"]) == ("hooks = yes" in configuration),
+                 30, "the host to hear of it", 0.5)
+
+    def clear(self):
+        """Nothing of a case is left to the next one, also where it failed."""
+        self.guest.run("for name in huge held; do pattern ask $name quit; done; rm -f /run/idle/file", check=False)
+        self.guest.hugepages(0)
+        if "hooks" in self.ballast.guest("g1")["agent"]["features"]:
+            self.tell_agent([])
+
+    def plugged(self):
+        return self.guest.virtio_mem_sizes()[0]["current"]
+
+
+def huge_pages_in_use(scene):
+    """In memory that is to leave: they move to the memory that stays, with what an application has written there."""
+    guest = scene.guest
+    scene.grow()
+    check_equal(guest.hugepages(80), 80, "huge pages in the guest")
+    guest.pattern_start(150, name="huge", hugetlb=True, pace_us=500)
+    operation = scene.shrink()
+    check_equal(operation["state"], "succeeded", "a shrink past huge pages in use")
+    check_equal(scene.plugged(), 0, "bytes that stayed plugged")
+    status = guest.pattern_rounds(1, name="huge")
+    check_equal(status["errors"], 0, "pattern errors in the huge pages")
+    pool = int(guest.read(POOL))
+    check(75 <= pool <= 80, f"the pool has what is in use, and at most what it had: {pool}")
+    guest.pattern_stop("huge")
+    guest.hugepages(0)
+
+
+def room_for_huge_pages(scene):
+    """Where the driver alone does not get on, huge pages in use get room first; their pool is as large as before then."""
+    guest = scene.guest
+    scene.grow()
+    check_equal(guest.hugepages(60), 60, "huge pages in the guest")
+    guest.pattern_start(118, name="huge", hugetlb=True, pace_us=500)
+    guest.pattern_start(100, name="held", once=True, held=64)
+    operation = scene.shrink(timeout=60)
+    check_equal(operation["state"], "incomplete", "a shrink past pinned pages")
+    check("make room" in climbed(operation), f"room is among the rungs: {climbed(operation)}")
+    wait_for(lambda: int(guest.read(POOL)) in (58, 59, 60), 30, "the pool to be as large as before")
+    check_equal(guest.pattern_rounds(1, name="huge")["errors"], 0, "pattern errors in the huge pages")
+    # Without what was pinned it goes.
+    guest.pattern_stop("held")
+    check_equal(scene.shrink()["state"], "succeeded", "the same shrink when nothing is pinned any more")
+    check_equal(guest.pattern_rounds(1, name="huge")["errors"], 0, "pattern errors in the huge pages at the end")
+    guest.pattern_stop("huge")
+    guest.hugepages(0)
+
+
+def free_huge_pages_in_blocks(scene):
+    """With a share of the time blocks take along what is free in them, also what the guest keeps: it comes back with memory."""
+    guest = scene.guest
+    scene.tell_agent(["hugepage_floor_2MiB = 120"])
+    scene.grow()
+    check_equal(guest.hugepages(120), 120, "huge pages in the guest")
+    operation = scene.shrink("--budget", "60%")
+    check_equal(operation["state"], "succeeded", "a shrink of blocks with free huge pages in them")
+    check_equal(scene.plugged(), 0, "bytes that stayed plugged")
+    left = int(guest.read(POOL))
+    check(left < 120, f"some have gone with their blocks: {left} are left")
+    scene.grow()
+    wait_for(lambda: int(guest.read(POOL)) == 120, 30, "the pool to be as large as before")
+    scene.tell(f"{120 - left} of 120 free huge pages went with their blocks, and came back with the memory")
+    guest.hugepages(0)
+    scene.tell_agent([])
+
+
+def surplus_huge_pages(scene):
+    """In use beyond their pool: the shrink finishes, and the pool has just its own pages when they are let go."""
+    guest = scene.guest
+    counts = POOL.rsplit("/", 1)[0]
+    scene.grow()
+    check_equal(guest.hugepages(40), 40, "huge pages in the guest")
+    guest.write(f"{counts}/nr_overcommit_hugepages", "40")
+    guest.pattern_start(118, name="huge", hugetlb=True, pace_us=500)
+    surplus = int(guest.read(f"{counts}/surplus_hugepages"))
+    check(surplus >= 18, f"some of them are surplus: {surplus}")
+    operation = scene.shrink()
+    check_equal(operation["state"], "succeeded", "a shrink past surplus huge pages in use")
+    check_equal(scene.plugged(), 0, "bytes that stayed plugged")
+    check_equal(guest.pattern_rounds(1, name="huge")["errors"], 0, "pattern errors in the huge pages")
+    guest.pattern_stop("huge")
+    wait_for(lambda: [int(guest.read(f"{counts}/{name}_hugepages")) for name in ("nr", "surplus")] == [40, 0], 60,
+             "the pool to have its own pages and no others", 1)
+    check_equal(guest.hugepages(50), 50, "and it grows")
+    guest.write(f"{counts}/nr_overcommit_hugepages", "0")
+    guest.hugepages(0)
+
+
+def a_hook_lets_go(scene):
+    """Pages that the kernel cannot move, until the application is asked."""
+    guest = scene.guest
+    scene.tell_agent(["hooks = yes"], [("10-application",
+                                        f"echo $BALLAST_HOOK $BALLAST_OUTCOME >>{LOG}\n"
+                                        "[ $1 = after ] || pattern ask held quit >/dev/null")])
+    scene.grow()
+    guest.pattern_start(320, name="held", once=True, held=64)
+    operation = scene.shrink()
+    check_equal(operation["state"], "succeeded", "a shrink past pinned pages whose owner has a hook")
+    check_equal(scene.plugged(), 0, "bytes that stayed plugged")
+    check("hooks" in climbed(operation), f"hooks are among the rungs: {climbed(operation)}")
+    check_equal(guest.read(LOG).split("\n")[:2], ["before", "after kept"], "what the hook was told")
+
+
+def a_hook_that_hangs(scene):
+    """It is killed at its deadline and named, and the shrink goes as far as it can."""
+    guest = scene.guest
+    scene.tell_agent(["hooks = yes", "hook_timeout_s = 2"], [("10-sleepy", "echo waiting; sleep 1000")])
+    scene.grow()
+    guest.pattern_start(320, name="held", once=True, held=64)
+    operation = scene.shrink(timeout=45)
+    check_equal(operation["state"], "incomplete", "a shrink past pinned pages whose hook hangs")
+    failed = [warning for warning in operation["warnings"] if warning["code"] == "hook_failed"]
+    check(failed and "10-sleepy" in failed[0]["detail"] and "waiting" in failed[0]["detail"],
+          f"the hook is named with its last line: {operation['warnings']}")
+    check(0 < scene.plugged() < PLUGGED_MIB * MIB, f"some left, some stayed: {scene.plugged() // MIB} MiB plugged")
+    check_equal(guest.run("pidof sleep | wc -w").out.strip(), "0", "what the hook had started")
+
+
+def memory_is_reclaimed(scene):
+    """More is in use than what stays has room for; what is not used much goes to compressed memory, by whichever rung."""
+    guest = scene.guest
+    scene.grow()
+    guest.run("add_swap 512M; mkdir -p /run/idle; mount -t tmpfs -o size=90% tmpfs /run/idle")
+    guest.run("dd if=/dev/zero of=/run/idle/file bs=1M count=420", timeout=120)
+    before = guest.meminfo("SwapFree")
+    operation = scene.shrink(timeout=120)
+    check_equal(operation["state"], "succeeded", "a shrink below what is in use")
+    swapped = (before - guest.meminfo("SwapFree")) // MIB
+    scene.tell(f"{swapped} MiB went to swap")
+    check(swapped > 50, "some of it was reclaimed")
+    check_equal(guest.run("ls -l /run/idle/file | awk '{print $5}'").out.strip(), str(420 * MIB), "what was written")
+    guest.run("rm /run/idle/file")
+
+
+@story(22, "hooks, room for huge pages in use, reclaim: a shrink that asking alone would not finish", limit_s=900)
+def rungs(tell):
+    wanted = os.environ.get("BALLAST_CASE", "")
+    with booted_host() as host:
+        scene, cases = Scene(host, tell), Cases(tell)
+        for case in (huge_pages_in_use, room_for_huge_pages, free_huge_pages_in_blocks, surplus_huge_pages,
+                     a_hook_lets_go, a_hook_that_hangs, memory_is_reclaimed):
+            if wanted not in case.__name__:
+                continue
+            began = time.monotonic()
+            cases.run(case, scene)
+            scene.clear()
+            tell(f"  ({case.__name__}: {time.monotonic() - began:.0f} s)")
+        cases.end()
+
+
+if __name__ == "__main__":
+    main()

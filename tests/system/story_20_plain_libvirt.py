@@ -1,0 +1,270 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Story 20: sizes that libvirt alone is asked for, and what happens around a size that is being watched.
+
+BALLAST_CASES="name name" runs only these cases.
+"""
+
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from ballast import FINAL, Ballast  # noqa: E402
+from testbed.guest import Guest, VirtioMem  # noqa: E402
+from testbed.neighbour import Neighbour  # noqa: E402
+from testbed.story import ALL_CASES, Cases, booted_host, check, check_at_most, check_equal, main, story, wait_for  # noqa: E402
+
+MIB = 1 << 20
+UNPLUG_ONLINE = "/sys/module/virtio_mem/parameters/unplug_online"
+
+
+class Scene:
+    def __init__(self, host, guest, ballast, tell):
+        self.host, self.guest, self.ballast, self.tell = host, guest, ballast, tell
+
+    def sizes(self):
+        """(requested, current) of the device in MiB: libvirt's word."""
+        device = self.guest.virtio_mem_sizes()[0]
+        return device["requested"] // MIB, device["current"] // MIB
+
+    def full(self):
+        """1 GiB plugged, no pool in the guest, and nobody at work."""
+        self.guest.hugepages(0)
+        wait_for(lambda: all(o["state"] in FINAL for o in self.operations()), 150, "operations to end")
+        self.ballast.ctl("resize", "g1", "1408MiB", "--timeout", "60")
+        check_equal(self.sizes(), (1024, 1024), "size of the device at the start")
+        self.seen = {o["id"] for o in self.operations()}
+
+    def operations(self):
+        return self.ballast.get("/v1/operations")["items"]
+
+    def helps(self):
+        """Operations that libvirt's request has begun since the case began, newest first."""
+        return [o for o in self.operations() if o["actor"] == "libvirt" and o["id"] not in self.seen]
+
+    def helped(self, timeout=90):
+        """The newest help, once there is one."""
+        seen = []
+
+        def help_or_size():
+            seen.append(self.sizes()[1])
+            return next(iter(self.helps()), None)
+        try:
+            return wait_for(help_or_size, timeout, "the request to be helped", 2)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; requested and current are {self.sizes()}, current was {seen}, the agent is "
+                               f"{self.ballast.guest('g1')['agent']}, ballastd says {self.ballast.log()[-600:]!r}") from None
+
+    def obstacle(self):
+        """Huge pages in use, more than have room anywhere else in the guest."""
+        # What has just been onlined is not all free at once.
+        wait_for(lambda: self.guest.hugepages(260) >= 190, 60, "huge pages in g1", 1)
+        self.guest.pattern_start(360, name="huge", hugetlb=True, pace_us=2000)
+
+    def obstacle_goes(self):
+        check_equal(self.guest.pattern_stop("huge")["errors"], 0, "pattern errors in the huge pages")
+        # A pool that is made smaller while the driver migrates one of its pages counts the page that is only there for the
+        # migration as surplus, for ever, and never grows again (mm/hugetlb.c of 6.1, set_max_huge_pages).
+        wait_for(self.none_in_use, 30, "the last huge page to be free", 0.2)
+        self.guest.hugepages(0)
+
+    def none_in_use(self):
+        pool = dict(line.split()[:2] for line in self.guest.read("/proc/meminfo").splitlines() if line.startswith("HugePages_"))
+        return pool["HugePages_Free:"] == pool["HugePages_Total:"]
+
+    def at_work(self, identity):
+        """The operation has asked for its size and is still at it."""
+        def asked():
+            operation = self.ballast.operation(identity)
+            check(operation["state"] not in FINAL, f"{identity} is at work: {operation['state']} {operation['remainder']}")
+            return any(s["kind"] in ("request", "kick") for s in operation["steps"])
+        wait_for(asked, 40, "the size to be asked for")
+
+
+def past_free_huge_pages(scene):
+    """virsh alone, past a pool of free huge pages: where the driver alone stops for minutes, it is done."""
+    scene.full()
+    pages = scene.guest.hugepages(400)
+    check(pages >= 350, f"free huge pages in the guest: {pages}")
+    began = time.monotonic()
+    check(scene.guest.resize(0, timeout=50), f"all of it leaves: {scene.sizes()}, {scene.helps()}")
+    seconds = time.monotonic() - began
+    operation = wait_for(lambda: next((o for o in scene.helps() if o["state"] in FINAL), None), 30, "the help to end")
+    climbed = {rung["rung"]: rung["gained_bytes"] // MIB for rung in operation["result"]["climbed"]}
+    check_equal((operation["state"], len(scene.helps())), ("succeeded", 1), "the help")
+    check(climbed.get("free huge pages"), f"the rungs are named: {climbed}")
+    check_equal(scene.sizes(), (0, 0), "what was requested stands")
+    scene.tell(f"virsh shrank g1 by 1 GiB past {pages} free huge pages in {seconds:.0f} s, with help: {climbed}")
+
+
+def another_size_by_virsh(scene):
+    """While one request is being helped another comes: that one stands, and is helped in its turn."""
+    scene.full()
+    scene.obstacle()
+    scene.guest.resize(0, wait=False)
+    first = scene.helped()
+    scene.at_work(first["id"])
+    stuck = scene.sizes()[1]
+    scene.guest.resize(768, wait=False)
+    ended = scene.ballast.wait_operation(first["id"], 40)
+    check_equal({r["code"] for r in ended["remainder"]}, {"superseded"}, "why the first help ended")
+    wait_for(lambda: scene.sizes() == (768, 768), 50, "the second size")
+    time.sleep(8)
+    check_equal(scene.sizes(), (768, 768), "the second size, some seconds later")
+    scene.obstacle_goes()
+    scene.tell(f"stuck at {stuck} of 0 MiB, then asked for 768: the help ended as {ended['state']}, superseded; 768 stands")
+
+
+def another_size_in_a_resize(scene):
+    """A resize of our own gives way to a newer request of virsh, and neither settles nor kicks."""
+    scene.full()
+    scene.obstacle()
+    identity = scene.ballast.ctl("resize", "g1", "384MiB", "--timeout", "100", "--detach").out.strip()
+    scene.at_work(identity)
+    scene.guest.resize(896, wait=False)
+    ended = scene.ballast.wait_operation(identity, 40)
+    check_equal({r["code"] for r in ended["remainder"]}, {"superseded"}, "why the resize ended")
+    wait_for(lambda: scene.sizes() == (896, 896), 50, "the size that virsh asked for")
+    check("settle" not in {s["kind"] for s in ended["steps"]}, "nothing is settled")
+    check_equal(scene.guest.read(UNPLUG_ONLINE).strip(), "Y", "the driver's parameter")
+    scene.obstacle_goes()
+    scene.tell(f"virsh in the middle of a resize: it ended as {ended['state']} (superseded), 896 MiB stand")
+
+
+def libvirtd_restarts(scene):
+    """libvirtd is killed and started in the middle of a shrink: the same operation ends done."""
+    scene.full()
+    scene.obstacle()
+    identity = scene.ballast.ctl("resize", "g1", "384MiB", "--timeout", "120", "--detach").out.strip()
+    scene.at_work(identity)
+    scene.host.restart_libvirt(kill_signal=9)
+    scene.obstacle_goes()
+    ended = scene.ballast.wait_operation(identity, 100)
+    check_equal((ended["state"], scene.sizes()), ("succeeded", (0, 0)), f"the shrink: {ended['remainder']}")
+    scene.tell(f"libvirtd killed in the middle of a shrink: {ended['state']} in {len(ended['steps'])} steps")
+
+
+def daemon_is_killed(scene):
+    """ballastd is killed in the middle of a shrink, and the obstacle goes while it is away."""
+    scene.full()
+    scene.obstacle()
+    identity = scene.ballast.ctl("resize", "g1", "384MiB", "--timeout", "120", "--detach").out.strip()
+    scene.at_work(identity)
+    scene.ballast.kill()
+    scene.obstacle_goes()
+    scene.ballast.start()
+    began = time.monotonic()
+    ended = scene.ballast.wait_operation(identity, 100)
+    check_equal((ended["state"], scene.sizes()), ("succeeded", (0, 0)), f"the shrink: {ended['remainder']}")
+    check_at_most(time.monotonic() - began, 60, "seconds from the restart to the end")
+    check_equal(scene.guest.read(UNPLUG_ONLINE).strip(), "Y", "the driver's parameter")
+    kinds = [s["kind"] for s in ended["steps"]]
+    scene.tell(f"ballastd killed in the middle of a shrink: {ended['state']} {time.monotonic() - began:.0f} s after its "
+               f"restart: {' '.join(kinds)}")
+
+
+def guests_word(scene):
+    """The guest's owner says at run time that nothing may leave, and how much he keeps."""
+    scene.full()
+    drop_in = "/etc/ballast/ballast-agent.conf.d/word.conf"
+    hang_up = "kill -HUP $(cat /run/agent.pid)"
+
+    def say(text):
+        scene.guest.run(f"mkdir -p {os.path.dirname(drop_in)}; echo '{text}' >{drop_in}; {hang_up}")
+
+    def word():
+        return scene.ballast.guest("g1")["agent"]["word"]
+    say("memory_floor = 1GiB")
+    wait_for(lambda: word()["floor_bytes"] == 1024 * MIB, 20, "the floor to be heard")
+    refused = scene.ballast.ctl("resize", "g1", "640MiB", check=False)
+    check("below its floor" in refused.err, f"a resize below the guest's floor: {refused}")
+    say("veto = shrink")
+    wait_for(lambda: word()["veto"], 20, "the veto to be heard")
+    identity = scene.ballast.ctl("resize", "g1", "640MiB", "--timeout", "100", "--detach").out.strip()
+    time.sleep(8)
+    check_equal((scene.ballast.operation(identity)["state"], scene.sizes()), ("running", (1024, 1024)), "under a veto")
+    say("")
+    began = time.monotonic()
+    ended = scene.ballast.wait_operation(identity, 60)
+    check_equal((ended["state"], scene.sizes()), ("succeeded", (256, 256)), f"when it was withdrawn: {ended['remainder']}")
+    scene.guest.run(f"rm {drop_in}")
+    scene.tell(f"a floor of the guest is refused, a veto waited for; {time.monotonic() - began:.0f} s after its end 768 MiB "
+               "had left")
+
+
+def guest_asks(scene):
+    """The guest asks for more: granted as far as its policy goes, by an operation of its own, or refused with a reason."""
+    scene.full()
+    scene.ballast.ctl("resize", "g1", "640MiB")
+    drop_in, hang_up = "/etc/ballast/ballast-agent.conf.d/ask.conf", "kill -HUP $(cat /run/agent.pid)"
+
+    def want(size):
+        scene.guest.run(f"mkdir -p {os.path.dirname(drop_in)}; echo 'memory_wanted = {size}' >{drop_in}; {hang_up}")
+
+    def heard(text):
+        wait_for(lambda: text in scene.guest.out(["cat", "/run/agent.log"]), 60, f"the agent to hear: {text}", 1)
+    want("1GiB")
+    heard("asked for 1024 MiB in all: refused: its policy lets it ask for nothing")
+    check_equal(scene.sizes(), (256, 256), "without leave")
+    scene.ballast.ctl("policy", "g1", "--request-limit", "1GiB")
+    want("3GiB")
+    heard("asked for 3072 MiB in all: granted: it is given 1 GiB in all")
+    wait_for(lambda: scene.sizes() == (640, 640), 60, "the guest to have 1 GiB")
+    check_equal(scene.operations()[0]["actor"], "guest", "who asked")
+    scene.guest.run(f"rm {drop_in}; {hang_up}")
+    scene.tell("the guest asked for 1 GiB: refused without a request limit; asked for 3 GiB: given the 1 GiB of its limit")
+
+
+def migration_in_the_middle(scene):
+    """While the guest migrates its size is frozen, which is no stall; when that is given up the shrink goes on at once."""
+    scene.full()
+    neighbour = Neighbour(scene.host)
+    neighbour.ready()
+    scene.obstacle()
+    identity = scene.ballast.ctl("resize", "g1", "384MiB", "--timeout", "150", "--detach").out.strip()
+    scene.at_work(identity)
+    # So slow that it cannot end by itself.
+    scene.host.virsh("migrate-setspeed", "g1", "1")
+    migration = neighbour.migration(scene.guest)
+    wait_for(lambda: "Unbounded" in scene.host.virsh("domjobinfo", "g1").out, 40, "the migration to run")
+    scene.obstacle_goes()
+    frozen = scene.sizes()
+    time.sleep(12)
+    operation = scene.ballast.operation(identity)
+    check_equal((operation["state"], scene.sizes()), ("running", frozen), "in the migration")
+    scene.host.virsh("domjobabort", "g1")
+    migration.wait(60)
+    began = time.monotonic()
+    ended = scene.ballast.wait_operation(identity, 60)
+    check_equal((ended["state"], scene.sizes()), ("succeeded", (0, 0)), f"after the migration: {ended['remainder']}")
+    scene.tell(f"{frozen[1]} MiB were left when the migration began; done {time.monotonic() - began:.0f} s after it was given "
+               f"up: {' '.join(s['kind'] for s in ended['steps'])}")
+
+
+CASES = (past_free_huge_pages, guests_word, guest_asks)
+FURTHER = (another_size_by_virsh, another_size_in_a_resize, libvirtd_restarts, daemon_is_killed, migration_in_the_middle)
+
+
+@story(20, "sizes by plain libvirt are helped, the newest request stands, and restarts in the middle do no harm", limit_s=900)
+def plain_libvirt(tell):
+    wanted = os.environ.get("BALLAST_CASES", "").split()
+    with booted_host() as host:
+        guest = Guest(host, "g1", 384, nodes="1", virtio_mem=[VirtioMem(1024)])
+        guest.start()
+        ballast = Ballast(host, {"limits": {"reserve": "256MiB"}})
+        ballast.start()
+        ballast.wait_agent("g1")
+        scene, cases = Scene(host, guest, ballast, tell), Cases(tell)
+        for case in CASES + FURTHER:
+            if case.__name__ in wanted or (not wanted and (ALL_CASES or case in CASES)):
+                began = time.monotonic()
+                cases.run(case, scene)
+                tell(f"  ({case.__name__}: {time.monotonic() - began:.0f} s)")
+        cases.end()
+
+
+if __name__ == "__main__":
+    main()
