@@ -230,7 +230,14 @@ def userfaultfd(traps):
                        "print('ready', flush=True); c = s.accept(); time.sleep(600)"])
     wait_for(lambda: "ready" in sink.out, 30, "somebody to take the snapshot")
     monitor("migrate -d tcp:127.0.0.1:4444")
-    wait_for(lambda: "userfaultfd" in host.out(f"ls -l /proc/{guest.pid}/fd"), 30, "QEMU to have a userfaultfd")
+    pid = guest.pid
+
+    def snapshot_begun():
+        check(not guest.note_end("when it began a snapshot, before anything of it was to move"), guest.ended)
+        # QEMU opens and closes others meanwhile.
+        return "userfaultfd" in host.run(f"ls -l /proc/{pid}/fd", check=False).out
+
+    wait_for(snapshot_begun, 30, "QEMU to have a userfaultfd")
     before, absent = evidence.Memory(guest).nodes, memory_peer.survey(guest)["absent"]
     answer = traps.ballast.ctl("move", guest.name, "--to", node, "--timeout", "30", check=False)
     check_equal(answer.rc, ctl.REFUSED, f"exit code: {answer}")

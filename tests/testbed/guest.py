@@ -231,11 +231,17 @@ class Guest:
             self.channel.handshake(timeout)
             self.booted_as = self.boot_id()
         except (ChannelError, TestbedError) as error:
-            words = self._qemu_log()
-            if not self.booted_as and self.state == "shut off":
-                # Its own last words, and then libvirt's.
-                self.ended = f"guest {self.name}: its QEMU ended while it booted: {' '.join(words.splitlines()[-2:])}"
-            raise TestbedError(f"guest {self.name} did not boot: {error}\n{words}\n{self.console()[-2000:]}") from error
+            if not self.booted_as:
+                self.note_end("while it booted")
+            raise TestbedError(f"guest {self.name} did not boot: {error}\n{self._qemu_log()}\n"
+                               f"{self.console()[-2000:]}") from error
+
+    def note_end(self, when):
+        """Where its QEMU has ended, which nobody can have asked for `when` this was, died() says so. Returns whether it has."""
+        if self.state == "shut off":
+            # Its own last words, and then libvirt's.
+            self.ended = f"guest {self.name}: its QEMU ended {when}: {' '.join(self._qemu_log().splitlines()[-2:])}"
+        return bool(self.ended)
 
     def _qemu_log(self):
         """The end of what its QEMU has said."""
