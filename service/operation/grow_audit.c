@@ -14,6 +14,7 @@
 #include <string.h>
 #include "agent_link.h"
 #include "clock.h"
+#include "guest_records.h"
 #include "message.h"
 #include "plan.h"
 
@@ -26,75 +27,20 @@
 #define REPAIR_GRACE_MS 30000u
 
 struct audited {
-	char uuid[SNAPSHOT_UUID_SIZE];
+	struct guest_record record;
+	struct grow_audit *audit;	/* borrowed */
 	uint64_t boot_count;
 	uint64_t bytes;			/* the guest's size when it was last audited, or an operation last had it */
 	uint64_t seen_bytes, changed_at_ms;
 	bool is_changing;
 	bool wants_look; /* without growth, too */
-	struct audited *next;
-};
-
-/* A question on its way. It outlives the guest, and the audit. */
-struct inquiry {
-	struct grow_audit *audit; /* NULL: nobody waits for it any more */
-	char uuid[SNAPSHOT_UUID_SIZE];
-	struct inquiry *next;
 };
 
 struct grow_audit {
 	struct grow_audit_options options;
 	struct event *timer;		/* owned */
-	struct audited *guests;		/* owned */
-	struct inquiry *inquiries;	/* each is freed by its answer */
+	struct guest_records guests;
 };
-
-static struct audited **find(struct grow_audit *audit, const char *uuid)
-{
-	struct audited **link = &audit->guests;
-
-	while (*link && strcmp((*link)->uuid, uuid) != 0)
-		link = &(*link)->next;
-	return link;
-}
-
-static void forget(struct audited **link)
-{
-	struct audited *audited = *link;
-
-	*link = audited->next;
-	free(audited);
-}
-
-static struct inquiry *inquiry_new(struct grow_audit *audit, const char *uuid)
-{
-	struct inquiry *inquiry = calloc(1, sizeof(*inquiry));
-
-	if (!inquiry)
-		return NULL;
-	*inquiry = (struct inquiry){.audit = audit, .next = audit->inquiries};
-	memcpy(inquiry->uuid, uuid, sizeof(inquiry->uuid));
-	audit->inquiries = inquiry;
-	return inquiry;
-}
-
-/* Frees it. The audit and the guest, as far as both are still there. */
-static struct grow_audit *inquiry_end(struct inquiry *inquiry, struct audited **ret_audited)
-{
-	struct grow_audit *audit = inquiry->audit;
-
-	*ret_audited = NULL;
-	if (audit) {
-		struct inquiry **link = &audit->inquiries;
-
-		while (*link != inquiry)
-			link = &(*link)->next;
-		*link = inquiry->next;
-		*ret_audited = *find(audit, inquiry->uuid);
-	}
-	free(inquiry);
-	return *ret_audited ? audit : NULL;
-}
 
 static void arm(struct grow_audit *audit)
 {
@@ -105,11 +51,17 @@ static void arm(struct grow_audit *audit)
 		evtimer_add(audit->timer, &when);
 }
 
-static void look_later(struct grow_audit *audit, struct audited *audited)
+static void look_later(struct audited *audited)
 {
 	audited->wants_look = audited->is_changing = true;
 	audited->changed_at_ms = monotonic_ms();
-	arm(audit);
+	arm(audited->audit);
+}
+
+/* NULL where it has none, and of NULL. */
+static struct agent_link *link_of(const struct audited *audited)
+{
+	return audited ? look_agent(audited->audit->options.look, audited->record.uuid) : NULL;
 }
 
 /* What comes of it is told as the agent's change. */
@@ -119,29 +71,28 @@ static void ignore_report(void *user)
 
 static void on_repaired(void *user, enum agent_answer_kind kind, const struct message *message)
 {
-	struct audited *audited;
-	struct grow_audit *audit = inquiry_end(user, &audited);
-	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+	struct audited *audited = guest_records_answer(user);
+	struct agent_link *link = link_of(audited);
 
 	if (!link)
 		return;
 	if (kind != AGENT_ANSWER_REPLY || message->type != MESSAGE_RESULT) {
 		/* An agent that was lost is asked again when it is back. */
-		look_later(audit, audited);
+		look_later(audited);
 		return;
 	}
 	if (message->result.code == MESSAGE_RESULT_BUSY || message->result.code == MESSAGE_RESULT_CANCELLED)
-		look_later(audit, audited);
+		look_later(audited);
 	else
 		agent_link_set_repair(link, message->result.text);
 	agent_link_refresh(link, REPORT_TIMEOUT_MS, ignore_report, NULL);
 }
 
-static void repair(struct grow_audit *audit, const struct audited *audited, struct agent_link *link)
+static void repair(const struct audited *audited, struct agent_link *link)
 {
 	struct message message = {.type = MESSAGE_REPAIR};
+	struct guest_records_question *question;
 	struct snapshot_agent agent;
-	struct inquiry *inquiry;
 
 	agent_link_describe(link, &agent);
 	/* By a ratio a part is meant to be in the kernel's zones. */
@@ -158,53 +109,52 @@ static void repair(struct grow_audit *audit, const struct audited *audited, stru
 		.flags = MESSAGE_REPAIR_ALL,
 		.policy = is_movable ? MESSAGE_ONLINE_POLICY_MOVABLE : MESSAGE_ONLINE_POLICY_AUTO_MOVABLE,
 		.deadline_ms = REPAIR_MS,
-		.block_deadline_ms = audit->options.block_timeout_ms,
+		.block_deadline_ms = audited->audit->options.block_timeout_ms,
 	};
-	inquiry = inquiry_new(audit, audited->uuid);
-	if (inquiry && agent_link_request(link, &message, REPAIR_MS + REPAIR_GRACE_MS, on_repaired, NULL, inquiry, NULL) < 0)
-		inquiry_end(inquiry, &(struct audited *){NULL});
+	question = guest_records_ask(&audited->audit->guests, audited->record.uuid, 0);
+	if (question &&
+	    agent_link_request(link, &message, REPAIR_MS + REPAIR_GRACE_MS, on_repaired, NULL, question, NULL) < 0)
+		guest_records_answer(question);
 }
 
 static void on_report(void *user)
 {
-	struct audited *audited;
-	struct grow_audit *audit = inquiry_end(user, &audited);
-	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+	struct audited *audited = guest_records_answer(user);
+	struct agent_link *link = link_of(audited);
 
-	if (!link || !audit->options.repair || audit->options.observe)
+	if (!link || !audited->audit->options.repair || audited->audit->options.observe)
 		return;
-	if (audit->options.is_busy(audit->options.user, audited->uuid))
-		look_later(audit, audited);
+	if (audited->audit->options.is_busy(audited->audit->options.user, audited->record.uuid))
+		look_later(audited);
 	else
-		repair(audit, audited, link);
+		repair(audited, link);
 }
 
 static void ask_report(struct grow_audit *audit, const char *uuid, struct agent_link *link)
 {
-	struct inquiry *inquiry = inquiry_new(audit, uuid);
+	struct guest_records_question *question = guest_records_ask(&audit->guests, uuid, 0);
 
-	if (inquiry)
-		agent_link_refresh(link, REPORT_TIMEOUT_MS, on_report, inquiry);
+	if (question)
+		agent_link_refresh(link, REPORT_TIMEOUT_MS, on_report, question);
 }
 
 /* Whether there was anything to give back only the agent knows. A repair waits for it: both work on blocks. */
 static void on_restored(void *user, enum agent_answer_kind kind, const struct message *message)
 {
-	struct audited *audited;
-	struct grow_audit *audit = inquiry_end(user, &audited);
-	struct agent_link *link = audit ? look_agent(audit->options.look, audited->uuid) : NULL;
+	struct audited *audited = guest_records_answer(user);
+	struct agent_link *link = link_of(audited);
 
 	if (link && kind == AGENT_ANSWER_REPLY)
-		ask_report(audit, audited->uuid, link);
+		ask_report(audited->audit, audited->record.uuid, link);
 	else if (link)
-		look_later(audit, audited);
+		look_later(audited);
 }
 
 static void ask(struct grow_audit *audit, const struct snapshot_guest *guest, uint64_t grown_bytes)
 {
 	struct agent_link *link = look_agent(audit->options.look, guest->uuid);
 	struct message restore = {.type = MESSAGE_RESTORE_POOLS};
-	struct inquiry *inquiry;
+	struct guest_records_question *question;
 
 	if (!link)
 		return;
@@ -213,9 +163,9 @@ static void ask(struct grow_audit *audit, const struct snapshot_guest *guest, ui
 		return;
 	}
 	restore.restore_pools.limit_bytes = grown_bytes;
-	inquiry = inquiry_new(audit, guest->uuid);
-	if (inquiry && agent_link_request(link, &restore, RESTORE_TIMEOUT_MS, on_restored, NULL, inquiry, NULL) < 0) {
-		inquiry_end(inquiry, &(struct audited *){NULL});
+	question = guest_records_ask(&audit->guests, guest->uuid, 0);
+	if (question && agent_link_request(link, &restore, RESTORE_TIMEOUT_MS, on_restored, NULL, question, NULL) < 0) {
+		guest_records_answer(question);
 		ask_report(audit, guest->uuid, link);
 	}
 }
@@ -258,37 +208,41 @@ static bool examine(struct grow_audit *audit, struct audited *audited, const str
 void grow_audit_check(struct grow_audit *audit, const char *uuid)
 {
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(audit->options.look), uuid);
-	struct audited **link = find(audit, uuid);
+	struct audited *audited = guest_records_find(&audit->guests, uuid);
 
 	if (!guest || guest->pid <= 0 || guest->device_count == 0) {
-		if (*link)
-			forget(link);
+		guest_records_forget(&audit->guests, uuid);
 		return;
 	}
-	if (!*link) {
+	if (!audited) {
 		/* What it has when it is first seen is nobody's growth; its first report comes by itself. */
-		*link = calloc(1, sizeof(**link));
-		if (!*link)
+		audited = guest_records_add(&audit->guests, guest->uuid);
+		if (!audited)
 			return;
-		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
-		(*link)->boot_count = guest->boot_count;
-		(*link)->bytes = (*link)->seen_bytes = guest->current_bytes;
+		audited->audit = audit;
+		audited->boot_count = guest->boot_count;
+		audited->bytes = audited->seen_bytes = guest->current_bytes;
 		if (audit->options.repair)
-			look_later(audit, *link);
+			look_later(audited);
 	}
-	if (examine(audit, *link, guest))
+	if (examine(audit, audited, guest))
 		arm(audit);
+}
+
+static void check_again(void *user, const char *uuid)
+{
+	struct grow_audit *audit = user;
+	const struct audited *audited = guest_records_find(&audit->guests, uuid);
+
+	if (audited->is_changing)
+		grow_audit_check(audit, uuid);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct grow_audit *audit = user;
 
-	for (struct audited *audited = audit->guests, *next; audited; audited = next) {
-		next = audited->next;
-		if (audited->is_changing)
-			grow_audit_check(audit, audited->uuid);
-	}
+	guest_records_visit(&audit->guests, check_again, audit);
 }
 
 struct grow_audit *grow_audit_new(const struct grow_audit_options *options)
@@ -297,6 +251,7 @@ struct grow_audit *grow_audit_new(const struct grow_audit_options *options)
 
 	if (!audit)
 		return NULL;
+	guest_records_init(&audit->guests, sizeof(struct audited), NULL);
 	audit->options = *options;
 	if (!audit->options.settle_ms)
 		audit->options.settle_ms = SETTLE_MS;
@@ -312,10 +267,7 @@ struct grow_audit *grow_audit_free(struct grow_audit *audit)
 {
 	if (!audit)
 		return NULL;
-	while (audit->guests)
-		forget(&audit->guests);
-	for (struct inquiry *inquiry = audit->inquiries; inquiry; inquiry = inquiry->next)
-		inquiry->audit = NULL;
+	guest_records_done(&audit->guests);
 	if (audit->timer)
 		event_free(audit->timer);
 	free(audit);

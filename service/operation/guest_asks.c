@@ -14,10 +14,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "agent_link.h"
 #include "byte_cursor.h"
 #include "clock.h"
+#include "guest_records.h"
 #include "message.h"
 #include "size_text.h"
 
@@ -25,35 +25,17 @@
 #define ANSWER_TIMEOUT_MS 10000u
 
 struct asking {
-	char uuid[SNAPSHOT_UUID_SIZE];
+	struct guest_record record;
 	uint64_t wanted_bytes, granted_bytes; /* of the question that is being decided */
 	bool is_pending;		      /* submitted, not decided */
 	uint64_t not_before_ms;		      /* 0: not answered yet */
-	struct asking *next;
 };
 
 struct guest_asks {
 	struct guest_asks_options options;
-	struct event *timer;   /* owned */
-	struct asking *asking; /* owned */
+	struct event *timer; /* owned */
+	struct guest_records guests;
 };
-
-static struct asking **find(struct guest_asks *asks, const char *uuid)
-{
-	struct asking **link = &asks->asking;
-
-	while (*link && strcmp((*link)->uuid, uuid) != 0)
-		link = &(*link)->next;
-	return link;
-}
-
-static void forget(struct asking **link)
-{
-	struct asking *asking = *link;
-
-	*link = asking->next;
-	free(asking);
-}
 
 static void ignore(void *user, enum agent_answer_kind kind, const struct message *message)
 {
@@ -62,7 +44,7 @@ static void ignore(void *user, enum agent_answer_kind kind, const struct message
 
 static void answer(struct guest_asks *asks, struct asking *asking, enum message_result_code code, const char *text)
 {
-	struct agent_link *link = look_agent(asks->options.look, asking->uuid);
+	struct agent_link *link = look_agent(asks->options.look, asking->record.uuid);
 	struct message message = {.type = MESSAGE_ANSWER_WISH};
 
 	asking->is_pending = false;
@@ -143,26 +125,25 @@ static uint64_t wanted_bytes(const struct guest_asks *asks, const char *uuid)
 static bool examine(struct guest_asks *asks, const char *uuid)
 {
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(asks->options.look), uuid);
-	struct asking **link = find(asks, uuid);
+	struct asking *asking = guest_records_find(&asks->guests, uuid);
 	uint64_t wanted = guest && guest->pid > 0 ? wanted_bytes(asks, uuid) : 0;
 
-	if (*link && (*link)->is_pending)
+	if (asking && asking->is_pending)
 		return true;
 	if (!wanted) {
 		/* Who asks, and asks again at once, waits for the end of the pause all the same. */
-		if (*link && monotonic_ms() >= (*link)->not_before_ms)
-			forget(link);
-		return *find(asks, uuid) != NULL;
+		if (asking && monotonic_ms() < asking->not_before_ms)
+			return true;
+		guest_records_forget(&asks->guests, uuid);
+		return false;
 	}
-	if (!*link) {
-		*link = calloc(1, sizeof(**link));
-		if (!*link)
-			return false;
-		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
-	}
-	if (monotonic_ms() >= (*link)->not_before_ms && is_settled(guest) && !guest->migrating &&
+	if (!asking)
+		asking = guest_records_add(&asks->guests, guest->uuid);
+	if (!asking)
+		return false;
+	if (monotonic_ms() >= asking->not_before_ms && is_settled(guest) && !guest->migrating &&
 	    !asks->options.is_busy(asks->options.user, uuid))
-		decide(asks, *link, guest, wanted);
+		decide(asks, asking, guest, wanted);
 	return true;
 }
 
@@ -171,7 +152,7 @@ static void arm(struct guest_asks *asks)
 	uint32_t ms = asks->options.pause_ms / 8 + 1;
 	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
-	if (asks->asking && !evtimer_pending(asks->timer, NULL))
+	if (asks->guests.first && !evtimer_pending(asks->timer, NULL))
 		evtimer_add(asks->timer, &when);
 }
 
@@ -183,7 +164,7 @@ void guest_asks_check(struct guest_asks *asks, const char *guest)
 
 void guest_asks_decided(struct guest_asks *asks, const char *guest, const struct failure *failure)
 {
-	struct asking *asking = *find(asks, guest);
+	struct asking *asking = guest_records_find(&asks->guests, guest);
 	char text[512], size[SIZE_TEXT_SIZE];
 
 	if (!asking || !asking->is_pending)
@@ -196,16 +177,16 @@ void guest_asks_decided(struct guest_asks *asks, const char *guest, const struct
 	answer(asks, asking, MESSAGE_RESULT_OK, text);
 }
 
+static void check_again(void *user, const char *uuid)
+{
+	examine(user, uuid);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct guest_asks *asks = user;
-	char uuid[SNAPSHOT_UUID_SIZE];
 
-	for (struct asking *asking = asks->asking, *next; asking; asking = next) {
-		next = asking->next;
-		memcpy(uuid, asking->uuid, sizeof(uuid));
-		examine(asks, uuid);
-	}
+	guest_records_visit(&asks->guests, check_again, asks);
 	arm(asks);
 }
 
@@ -215,6 +196,7 @@ struct guest_asks *guest_asks_new(const struct guest_asks_options *options)
 
 	if (!asks)
 		return NULL;
+	guest_records_init(&asks->guests, sizeof(struct asking), NULL);
 	asks->options = *options;
 	if (!asks->options.pause_ms)
 		asks->options.pause_ms = PAUSE_MS;
@@ -226,8 +208,7 @@ struct guest_asks *guest_asks_free(struct guest_asks *asks)
 {
 	if (!asks)
 		return NULL;
-	while (asks->asking)
-		forget(&asks->asking);
+	guest_records_done(&asks->guests);
 	if (asks->timer)
 		event_free(asks->timer);
 	free(asks);

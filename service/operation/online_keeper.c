@@ -19,6 +19,7 @@
 #include <string.h>
 #include "agent_link.h"
 #include "clock.h"
+#include "guest_records.h"
 #include "message.h"
 #include "plan.h"
 
@@ -36,82 +37,28 @@ enum question_kind {
 };
 
 struct kept {
-	char uuid[SNAPSHOT_UUID_SIZE];
+	struct guest_record record;
+	struct online_keeper *keeper; /* borrowed */
 	uint64_t boot_count;
 	enum stage stage;
-	bool is_asking;
 	char policy[24]; /* HELD: what was set, empty where a daemon before us set it */
 	uint64_t renew_at_ms;
-	struct kept *next;
-};
-
-/* A question on its way. It outlives the guest, and the keeper. */
-struct question {
-	struct online_keeper *keeper; /* NULL: nobody waits for it any more */
-	char uuid[SNAPSHOT_UUID_SIZE];
-	enum question_kind kind;
-	struct question *next;
 };
 
 struct online_keeper {
 	struct online_keeper_options options;
-	struct event *timer;	    /* owned */
-	struct kept *guests;	    /* owned */
-	struct question *questions; /* each is freed by its answer */
+	struct event *timer; /* owned */
+	struct guest_records guests;
 };
 
-static struct kept **find(struct online_keeper *keeper, const char *uuid)
+static bool is_asking(const struct kept *kept)
 {
-	struct kept **link = &keeper->guests;
-
-	while (*link && strcmp((*link)->uuid, uuid) != 0)
-		link = &(*link)->next;
-	return link;
+	return guest_records_is_asking(&kept->keeper->guests, kept->record.uuid);
 }
 
-static void forget(struct kept **link)
+static void tell(const struct kept *kept, enum agent_onlining onlining)
 {
-	struct kept *kept = *link;
-
-	*link = kept->next;
-	free(kept);
-}
-
-static struct question *question_new(struct online_keeper *keeper, struct kept *kept, enum question_kind kind)
-{
-	struct question *question = calloc(1, sizeof(*question));
-
-	if (!question)
-		return NULL;
-	*question = (struct question){.keeper = keeper, .kind = kind, .next = keeper->questions};
-	memcpy(question->uuid, kept->uuid, sizeof(question->uuid));
-	keeper->questions = question;
-	kept->is_asking = true;
-	return question;
-}
-
-/* Takes it out of the list and gives back whose it is; NULL where nobody waits for it. */
-static struct kept *question_end(struct question *question)
-{
-	struct online_keeper *keeper = question->keeper;
-	struct kept *kept = NULL;
-
-	if (keeper) {
-		struct question **link = &keeper->questions;
-
-		while (*link != question)
-			link = &(*link)->next;
-		*link = question->next;
-		kept = *find(keeper, question->uuid);
-	}
-	if (kept)
-		kept->is_asking = false;
-	return kept;
-}
-
-static void tell(struct online_keeper *keeper, const struct kept *kept, enum agent_onlining onlining)
-{
-	struct agent_link *link = look_agent(keeper->options.look, kept->uuid);
+	struct agent_link *link = look_agent(kept->keeper->options.look, kept->record.uuid);
 
 	if (link)
 		agent_link_set_onlining(link, onlining);
@@ -119,56 +66,54 @@ static void tell(struct online_keeper *keeper, const struct kept *kept, enum age
 
 static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message);
 
-static void ask(struct online_keeper *keeper, struct kept *kept, struct agent_link *link, enum question_kind kind,
-		const struct message *message)
+static void ask(struct kept *kept, struct agent_link *link, enum question_kind kind, const struct message *message)
 {
-	struct question *question = question_new(keeper, kept, kind);
+	struct guest_records_question *question = guest_records_ask(&kept->keeper->guests, kept->record.uuid, kind);
 
 	if (!question)
 		return;
 	if (agent_link_request(link, message, TIMEOUT_MS, on_answer, NULL, question, NULL) == 0)
 		return;
 	/* Asked again with the next look. */
-	question_end(question);
-	free(question);
+	guest_records_answer(question);
 }
 
-static void ask_renewal(struct online_keeper *keeper, struct kept *kept, struct agent_link *link)
+static void ask_renewal(struct kept *kept, struct agent_link *link)
 {
 	struct message message = {.type = MESSAGE_RENEW_LEASE};
 
 	message.renew_lease.lease = (struct message_lease){ONLINE_KEEPER_LEASE, ONLINE_KEEPER_LEASE_MS};
-	ask(keeper, kept, link, QUESTION_RENEW, &message);
+	ask(kept, link, QUESTION_RENEW, &message);
 }
 
-static void ask_release(struct online_keeper *keeper, struct kept *kept, struct agent_link *link,
-			enum question_kind kind)
+static void ask_release(struct kept *kept, struct agent_link *link, enum question_kind kind)
 {
 	struct message message = {.type = MESSAGE_RELEASE_LEASE};
 
 	message.release_lease.lease_id = ONLINE_KEEPER_LEASE;
 	/* What somebody has set in the guest since is not ours to undo. */
 	message.release_lease.flags = kind == QUESTION_LET_GO ? MESSAGE_RELEASE_KEEP_POLICY : 0;
-	ask(keeper, kept, link, kind, &message);
+	ask(kept, link, kind, &message);
 }
 
-static void ask_setting(struct online_keeper *keeper, struct kept *kept, struct agent_link *link, const char *policy)
+static void ask_setting(struct kept *kept, struct agent_link *link, const char *policy)
 {
 	struct message message = {.type = MESSAGE_SET_ONLINE_POLICY};
 	bool is_automatic = strcmp(policy, "auto-movable") == 0;
 
 	message.set_online_policy.lease = (struct message_lease){ONLINE_KEEPER_LEASE, ONLINE_KEEPER_LEASE_MS};
 	message.set_online_policy.policy = is_automatic ? MESSAGE_ONLINE_POLICY_AUTO_MOVABLE : MESSAGE_ONLINE_POLICY_MOVABLE;
-	message.set_online_policy.auto_movable_ratio = is_automatic ? keeper->options.ratio_percent : 0;
+	message.set_online_policy.auto_movable_ratio = is_automatic ? kept->keeper->options.ratio_percent : 0;
 	snprintf(kept->policy, sizeof(kept->policy), "%s", policy);
-	ask(keeper, kept, link, QUESTION_SET, &message);
+	ask(kept, link, QUESTION_SET, &message);
 }
 
 static void on_report(void *user);
 
-static void ask_report(struct online_keeper *keeper, struct kept *kept, struct agent_link *link)
+static void ask_report(struct kept *kept, struct agent_link *link)
 {
-	struct question *question = question_new(keeper, kept, QUESTION_REPORT);
+	struct guest_records_question *question =
+		guest_records_ask(&kept->keeper->guests, kept->record.uuid, QUESTION_REPORT);
 
 	if (question)
 		agent_link_refresh(link, TIMEOUT_MS, on_report, question);
@@ -191,11 +136,12 @@ static bool is_wanted(const struct online_keeper *keeper, const struct snapshot_
 }
 
 /* The guest and what its agent says now; false where nothing can be asked of it now. */
-static bool look_at(struct online_keeper *keeper, struct kept *kept, const struct snapshot_guest **ret_guest,
-		    struct snapshot_agent *ret_agent, struct agent_link **ret_link)
+static bool look_at(struct kept *kept, const struct snapshot_guest **ret_guest, struct snapshot_agent *ret_agent,
+		    struct agent_link **ret_link)
 {
-	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(keeper->options.look), kept->uuid);
-	struct agent_link *link = look_agent(keeper->options.look, kept->uuid);
+	const struct online_keeper_options *options = &kept->keeper->options;
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), kept->record.uuid);
+	struct agent_link *link = look_agent(options->look, kept->record.uuid);
 
 	if (!guest || !link)
 		return false;
@@ -210,21 +156,21 @@ static bool look_at(struct online_keeper *keeper, struct kept *kept, const struc
 	*ret_link = link;
 	return ret_agent->state == AGENT_STATE_READY && ret_agent->reported &&
 	       ret_agent->features >> AGENT_FEATURE_ONLINE_POLICY & 1 &&
-	       !keeper->options.is_busy(keeper->options.user, kept->uuid);
+	       !options->is_busy(options->user, kept->record.uuid);
 }
 
-static void examine(struct online_keeper *keeper, struct kept *kept)
+static void examine(struct kept *kept)
 {
 	const struct snapshot_guest *guest;
 	struct snapshot_agent agent;
 	struct agent_link *link;
 
 	/* What the look has told may have asked already. */
-	if (keeper->options.observe || !look_at(keeper, kept, &guest, &agent, &link) || kept->is_asking)
+	if (kept->keeper->options.observe || !look_at(kept, &guest, &agent, &link) || is_asking(kept))
 		return;
-	if (!is_wanted(keeper, guest)) {
+	if (!is_wanted(kept->keeper, guest)) {
 		if (kept->stage == STAGE_UNKNOWN || kept->stage == STAGE_HELD)
-			ask_release(keeper, kept, link, QUESTION_GIVE_BACK);
+			ask_release(kept, link, QUESTION_GIVE_BACK);
 		else if (kept->stage != STAGE_LEFT)
 			agent_link_set_onlining(link, AGENT_ONLINING_LEFT);
 		if (kept->stage != STAGE_UNKNOWN && kept->stage != STAGE_HELD)
@@ -233,19 +179,19 @@ static void examine(struct online_keeper *keeper, struct kept *kept)
 	}
 	switch (kept->stage) {
 	case STAGE_UNKNOWN:
-		ask_renewal(keeper, kept, link);
+		ask_renewal(kept, link);
 		return;
 	case STAGE_LEFT:
 		kept->stage = STAGE_LOOK;
 		/* fall through */
 	case STAGE_LOOK:
-		ask_report(keeper, kept, link);
+		ask_report(kept, link);
 		return;
 	case STAGE_HELD:
 		if (kept->policy[0] && strcmp(agent.online_policy, kept->policy) != 0)
-			ask_report(keeper, kept, link);
+			ask_report(kept, link);
 		else if (monotonic_ms() >= kept->renew_at_ms)
-			ask_renewal(keeper, kept, link);
+			ask_renewal(kept, link);
 		return;
 	case STAGE_DONE:
 		return;
@@ -255,15 +201,12 @@ static void examine(struct online_keeper *keeper, struct kept *kept)
 /* A fresh report: of what is to be set, or of what was. */
 static void on_report(void *user)
 {
-	struct question *question = user;
-	struct online_keeper *keeper = question->keeper;
-	struct kept *kept = question_end(question);
+	struct kept *kept = guest_records_answer(user);
 	const struct snapshot_guest *guest;
 	struct snapshot_agent agent;
 	struct agent_link *link;
 
-	free(question);
-	if (!kept || !look_at(keeper, kept, &guest, &agent, &link) || kept->is_asking)
+	if (!kept || !look_at(kept, &guest, &agent, &link) || is_asking(kept))
 		return;
 	const char *policy = wanted_policy(guest, &agent);
 
@@ -272,30 +215,29 @@ static void on_report(void *user)
 		snprintf(kept->policy, sizeof(kept->policy), "%s",
 			 strcmp(agent.online_policy, "auto-movable") == 0 ? agent.online_policy : "online_movable");
 	if (kept->stage == STAGE_LOOK && strcmp(agent.online_policy, policy) != 0) {
-		ask_setting(keeper, kept, link, policy);
+		ask_setting(kept, link, policy);
 	} else if (kept->stage == STAGE_LOOK) {
 		kept->stage = STAGE_DONE;
-		tell(keeper, kept, AGENT_ONLINING_OWN);
+		tell(kept, AGENT_ONLINING_OWN);
 	} else if (kept->stage == STAGE_HELD && strcmp(agent.online_policy, kept->policy) != 0) {
-		ask_release(keeper, kept, link, QUESTION_LET_GO);
+		ask_release(kept, link, QUESTION_LET_GO);
 	} else if (kept->stage == STAGE_HELD) {
-		tell(keeper, kept, AGENT_ONLINING_KEPT);
+		tell(kept, AGENT_ONLINING_KEPT);
 	}
 }
 
-static void hold(struct online_keeper *keeper, struct kept *kept)
+static void hold(struct kept *kept)
 {
-	struct agent_link *link = look_agent(keeper->options.look, kept->uuid);
+	struct agent_link *link = look_agent(kept->keeper->options.look, kept->record.uuid);
 
 	kept->stage = STAGE_HELD;
 	kept->renew_at_ms = monotonic_ms() + ONLINE_KEEPER_LEASE_MS / 3;
 	/* Its last report is from before. */
 	if (link)
-		ask_report(keeper, kept, link);
+		ask_report(kept, link);
 }
 
-static void on_result(struct online_keeper *keeper, struct kept *kept, enum question_kind kind,
-		      const struct message_result *result)
+static void on_result(struct kept *kept, enum question_kind kind, const struct message_result *result)
 {
 	bool is_done = result->code == MESSAGE_RESULT_OK;
 
@@ -304,35 +246,35 @@ static void on_result(struct online_keeper *keeper, struct kept *kept, enum ques
 		if (is_done && kept->stage != STAGE_HELD)
 			kept->policy[0] = '\0';
 		if (is_done) {
-			hold(keeper, kept);
+			hold(kept);
 			return;
 		}
 		kept->stage = STAGE_LOOK;
-		examine(keeper, kept);
+		examine(kept);
 		return;
 	case QUESTION_SET:
 		if (is_done) {
-			hold(keeper, kept);
+			hold(kept);
 		} else if (result->code != MESSAGE_RESULT_BUSY) {
 			/* Not tried again before its next boot, or another agent. */
 			kept->stage = STAGE_DONE;
-			tell(keeper, kept, AGENT_ONLINING_REFUSED);
+			tell(kept, AGENT_ONLINING_REFUSED);
 		}
 		return;
 	case QUESTION_GIVE_BACK:
 		/* What could not be put back at once the agent tries again. */
 		kept->stage = STAGE_LEFT;
-		tell(keeper, kept, AGENT_ONLINING_LEFT);
+		tell(kept, AGENT_ONLINING_LEFT);
 		return;
 	case QUESTION_LET_GO:
 		/* The lease has run out, and the agent has put the old one back: that was nobody else. */
 		if (result->code == MESSAGE_RESULT_NOT_FOUND) {
 			kept->stage = STAGE_LOOK;
-			examine(keeper, kept);
+			examine(kept);
 			return;
 		}
 		kept->stage = STAGE_DONE;
-		tell(keeper, kept, AGENT_ONLINING_OVERRULED);
+		tell(kept, AGENT_ONLINING_OVERRULED);
 		return;
 	case QUESTION_REPORT:
 		return;
@@ -341,16 +283,15 @@ static void on_result(struct online_keeper *keeper, struct kept *kept, enum ques
 
 static void on_answer(void *user, enum agent_answer_kind kind, const struct message *message)
 {
-	struct question *question = user;
-	struct online_keeper *keeper = question->keeper;
-	struct kept *kept = question_end(question);
+	struct guest_records_question *question = user;
+	enum question_kind asked = (enum question_kind)question->kind;
+	struct kept *kept = guest_records_answer(question);
 
 	if (kept && kind == AGENT_ANSWER_REPLY && message->type == MESSAGE_RESULT)
-		on_result(keeper, kept, question->kind, &message->result);
+		on_result(kept, asked, &message->result);
 	else if (kept)
 		/* Nobody knows what has become of it. */
 		kept->stage = STAGE_UNKNOWN;
-	free(question);
 }
 
 static void arm(struct online_keeper *keeper)
@@ -358,41 +299,40 @@ static void arm(struct online_keeper *keeper)
 	uint32_t ms = keeper->options.pace_ms;
 	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
-	if (keeper->guests && !evtimer_pending(keeper->timer, NULL))
+	if (keeper->guests.first && !evtimer_pending(keeper->timer, NULL))
 		evtimer_add(keeper->timer, &when);
 }
 
 void online_keeper_check(struct online_keeper *keeper, const char *uuid)
 {
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(keeper->options.look), uuid);
-	struct kept **link = find(keeper, uuid);
+	struct kept *kept = guest_records_find(&keeper->guests, uuid);
 
 	if (!guest || guest->pid <= 0 || guest->device_count == 0) {
-		if (*link)
-			forget(link);
+		guest_records_forget(&keeper->guests, uuid);
 		return;
 	}
-	if (!*link) {
-		*link = calloc(1, sizeof(**link));
-		if (!*link)
+	if (!kept) {
+		kept = guest_records_add(&keeper->guests, guest->uuid);
+		if (!kept)
 			return;
-		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
-		(*link)->boot_count = guest->boot_count;
+		kept->keeper = keeper;
+		kept->boot_count = guest->boot_count;
 	}
-	examine(keeper, *link);
+	examine(kept);
 	arm(keeper);
+}
+
+static void check_again(void *user, const char *uuid)
+{
+	online_keeper_check(user, uuid);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct online_keeper *keeper = user;
-	char uuid[SNAPSHOT_UUID_SIZE];
 
-	for (struct kept *kept = keeper->guests, *next; kept; kept = next) {
-		next = kept->next;
-		memcpy(uuid, kept->uuid, sizeof(uuid));
-		online_keeper_check(keeper, uuid);
-	}
+	guest_records_visit(&keeper->guests, check_again, keeper);
 	arm(keeper);
 }
 
@@ -402,6 +342,7 @@ struct online_keeper *online_keeper_new(const struct online_keeper_options *opti
 
 	if (!keeper)
 		return NULL;
+	guest_records_init(&keeper->guests, sizeof(struct kept), NULL);
 	keeper->options = *options;
 	if (!keeper->options.pace_ms)
 		keeper->options.pace_ms = PACE_MS;
@@ -413,10 +354,7 @@ struct online_keeper *online_keeper_free(struct online_keeper *keeper)
 {
 	if (!keeper)
 		return NULL;
-	while (keeper->guests)
-		forget(&keeper->guests);
-	for (struct question *question = keeper->questions; question; question = question->next)
-		question->keeper = NULL;
+	guest_records_done(&keeper->guests);
 	if (keeper->timer)
 		event_free(keeper->timer);
 	free(keeper);

@@ -21,6 +21,7 @@
 #include "cgroup_watch.h"
 #include "clock.h"
 #include "guest_look.h"
+#include "guest_records.h"
 #include "operation_record.h"
 
 /* libvirt is through with a new thread in a few milliseconds; memory that lands wrong meanwhile is some MiB at most. */
@@ -31,8 +32,8 @@
 enum keeper_state { KEEPER_STATE_IDLE, KEEPER_STATE_WAITING, KEEPER_STATE_LOOKING, KEEPER_STATE_CORRECTING };
 
 struct kept {
+	struct guest_record record;
 	struct placement_keeper *keeper; /* borrowed */
-	char uuid[SNAPSHOT_UUID_SIZE];
 	int pid;
 	uint64_t start_time;
 	struct kept_placement placement; /* owned */
@@ -45,23 +46,23 @@ struct kept {
 	struct cgroup_watch *watch;	/* owned; NULL: changes are found by the look that time brings */
 	struct event *watch_event;	/* owned */
 	struct event *timer;		/* owned */
-	struct kept *next;
 };
 
 struct placement_keeper {
 	struct placement_keeper_options options;
-	struct kept *guests; /* owned */
+	struct guest_records guests;
 };
 
-static void kept_free(struct kept *kept)
+static void release(void *record)
 {
+	struct kept *kept = record;
+
 	if (kept->watch_event)
 		event_free(kept->watch_event);
 	cgroup_watch_free(kept->watch);
 	if (kept->timer)
 		event_free(kept->timer);
 	kept_placement_done(&kept->placement);
-	free(kept);
 }
 
 /* One that a worker works for is freed by its answer. */
@@ -72,27 +73,14 @@ static bool is_at_work(const struct kept *kept)
 
 static const struct snapshot_guest *guest_of(const struct kept *kept)
 {
-	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(kept->keeper->options.look), kept->uuid);
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(kept->keeper->options.look), kept->record.uuid);
 
 	return guest && guest->pid == kept->pid && guest->start_time == kept->start_time ? guest : NULL;
 }
 
-static struct kept *find(const struct placement_keeper *keeper, const char *uuid)
-{
-	for (struct kept *kept = keeper->guests; kept; kept = kept->next)
-		if (strcmp(kept->uuid, uuid) == 0)
-			return kept;
-	return NULL;
-}
-
 static void drop(struct kept *kept)
 {
-	for (struct kept **link = &kept->keeper->guests; *link; link = &(*link)->next)
-		if (*link == kept) {
-			*link = kept->next;
-			break;
-		}
-	kept_free(kept);
+	guest_records_forget(&kept->keeper->guests, kept->record.uuid);
 }
 
 static void arm_after(struct kept *kept, unsigned ms)
@@ -184,7 +172,7 @@ static void tell_once(struct kept *kept, const char *text)
 	if (strcmp(kept->told, text) == 0)
 		return;
 	snprintf(kept->told, sizeof(kept->told), "%s", text);
-	look_set_kept(kept->keeper->options.look, kept->uuid, text);
+	look_set_kept(kept->keeper->options.look, kept->record.uuid, text);
 }
 
 static void on_corrected(void *user, const struct worker_result *result)
@@ -268,7 +256,7 @@ static void on_groups(void *user, const struct worker_result *result)
 	struct step step;
 
 	if (!guest || result->outcome != WORKER_OUTCOME_DONE || !json_is_array(groups) ||
-	    kept->keeper->options.is_busy(kept->keeper->options.user, kept->uuid)) {
+	    kept->keeper->options.is_busy(kept->keeper->options.user, kept->record.uuid)) {
 		rest(kept);
 		return;
 	}
@@ -296,8 +284,8 @@ static void on_groups(void *user, const struct worker_result *result)
 		}
 		kept->placement.mems = 0;
 		snprintf(text, sizeof(text), "changed by somebody else, so left: %.120s", kept->detail);
-		look_set_managed(look, kept->uuid, false);
-		look_set_kept(look, kept->uuid, text);
+		look_set_managed(look, kept->record.uuid, false);
+		look_set_kept(look, kept->record.uuid, text);
 		break;
 	case KEPT_PLACEMENT_RIGHT:
 	case KEPT_PLACEMENT_VERDICT_COUNT:
@@ -319,7 +307,7 @@ static void on_timer(evutil_socket_t fd, short what, void *user)
 		return;
 	}
 	/* An operation's own changes are no news; when it ends, what it left is learnt. */
-	if (kept->keeper->options.is_busy(kept->keeper->options.user, kept->uuid))
+	if (kept->keeper->options.is_busy(kept->keeper->options.user, kept->record.uuid))
 		return;
 	if (!kept->placement.mems) {
 		kept->state = KEEPER_STATE_LOOKING;
@@ -338,22 +326,19 @@ static void on_timer(evutil_socket_t fd, short what, void *user)
 
 static struct kept *add(struct placement_keeper *keeper, const struct snapshot_guest *guest)
 {
-	struct kept *kept = calloc(1, sizeof(*kept));
+	struct kept *kept = guest_records_add(&keeper->guests, guest->uuid);
 
 	if (!kept)
 		return NULL;
 	kept->keeper = keeper;
-	snprintf(kept->uuid, sizeof(kept->uuid), "%s", guest->uuid);
 	kept->pid = guest->pid;
 	kept->start_time = guest->start_time;
 	kept->device_count = guest->device_count;
 	kept->timer = evtimer_new(keeper->options.base, on_timer, kept);
 	if (!kept->timer) {
-		kept_free(kept);
+		drop(kept);
 		return NULL;
 	}
-	kept->next = keeper->guests;
-	keeper->guests = kept;
 	return kept;
 }
 
@@ -366,7 +351,7 @@ static void learn_guest(struct placement_keeper *keeper, const struct snapshot_g
 			const struct operation_record *const *operations, size_t count, bool is_all)
 {
 	struct kept_placement placement = {0};
-	struct kept *kept = find(keeper, guest->uuid);
+	struct kept *kept = guest_records_find(&keeper->guests, guest->uuid);
 	char uuid[SNAPSHOT_UUID_SIZE];
 	int rc = 0;
 
@@ -416,18 +401,26 @@ void placement_keeper_learn(struct placement_keeper *keeper, const struct operat
 			learn_guest(keeper, &snapshot->guests[i], operations, count, is_all);
 }
 
+static void arm_one(void *user, const char *uuid)
+{
+	struct placement_keeper *keeper = user;
+
+	arm(guest_records_find(&keeper->guests, uuid));
+}
+
 void placement_keeper_check(struct placement_keeper *keeper, const char *guest)
 {
-	for (struct kept *kept = keeper->guests; kept; kept = kept->next) {
-		if (guest[0] && strcmp(kept->uuid, guest) != 0)
-			continue;
-		/* The watch tells of groups; a device that came is seen in the guest itself. */
-		const struct snapshot_guest *now = guest[0] ? guest_of(kept) : NULL;
+	struct kept *kept = guest_records_find(&keeper->guests, guest);
 
-		if (guest[0] && kept->watch && now && now->device_count == kept->device_count)
-			continue;
+	if (!guest[0])
+		guest_records_visit(&keeper->guests, arm_one, keeper);
+	if (!kept)
+		return;
+	/* The watch tells of groups; a device that came is seen in the guest itself. */
+	const struct snapshot_guest *now = guest_of(kept);
+
+	if (!kept->watch || !now || now->device_count != kept->device_count)
 		arm(kept);
-	}
 }
 
 struct placement_keeper *placement_keeper_new(const struct placement_keeper_options *options)
@@ -436,6 +429,7 @@ struct placement_keeper *placement_keeper_new(const struct placement_keeper_opti
 
 	if (!keeper)
 		return NULL;
+	guest_records_init(&keeper->guests, sizeof(struct kept), release);
 	keeper->options = *options;
 	if (!keeper->options.settle_ms)
 		keeper->options.settle_ms = SETTLE_MS;
@@ -448,12 +442,7 @@ struct placement_keeper *placement_keeper_free(struct placement_keeper *keeper)
 {
 	if (!keeper)
 		return NULL;
-	while (keeper->guests) {
-		struct kept *kept = keeper->guests;
-
-		keeper->guests = kept->next;
-		kept_free(kept);
-	}
+	guest_records_done(&keeper->guests);
 	free(keeper);
 	return NULL;
 }

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "clock.h"
+#include "guest_records.h"
 #include "operation_record.h"
 
 #define PAUSE_MS      60000u
@@ -23,7 +24,7 @@
 #define READ_LEAST_MS 500u
 
 struct noticed {
-	char uuid[SNAPSHOT_UUID_SIZE];
+	struct guest_record record;
 	uint64_t requested[SNAPSHOT_DEVICES_MAX], current[SNAPSHOT_DEVICES_MAX];
 	uint64_t boot_count;
 	uint64_t changed_at_ms;
@@ -31,13 +32,12 @@ struct noticed {
 	uint32_t pause_ms;
 	uint64_t helped_bytes;		/* the guest's size when it was last helped */
 	bool is_cancelled;		/* by somebody, for this request */
-	struct noticed *next;
 };
 
 struct size_assistant {
 	struct size_assistant_options options;
 	struct event *timer, *reader;	/* owned */
-	struct noticed *noticed;	/* owned */
+	struct guest_records guests;
 	char last_read[SNAPSHOT_UUID_SIZE];
 };
 
@@ -46,23 +46,6 @@ static void arm(struct event *event, uint32_t ms)
 	struct timeval when = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
 
 	evtimer_add(event, &when);
-}
-
-static struct noticed **find(struct size_assistant *assistant, const char *uuid)
-{
-	struct noticed **link = &assistant->noticed;
-
-	while (*link && strcmp((*link)->uuid, uuid) != 0)
-		link = &(*link)->next;
-	return link;
-}
-
-static void forget(struct noticed **link)
-{
-	struct noticed *noticed = *link;
-
-	*link = noticed->next;
-	free(noticed);
 }
 
 static bool is_short(const struct snapshot_guest *guest)
@@ -109,10 +92,10 @@ static void take_sizes(struct size_assistant *assistant, struct noticed *noticed
 static bool is_worth_reading(const struct size_assistant *assistant, const struct noticed *noticed)
 {
 	const struct size_assistant_options *options = &assistant->options;
-	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), noticed->uuid);
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), noticed->record.uuid);
 
 	return guest && guest->agent.state == AGENT_STATE_READY && !noticed->is_cancelled &&
-	       monotonic_ms() >= noticed->not_before_ms && !options->is_busy(options->user, noticed->uuid);
+	       monotonic_ms() >= noticed->not_before_ms && !options->is_busy(options->user, noticed->record.uuid);
 }
 
 static bool is_ready(const struct size_assistant *assistant, const struct noticed *noticed,
@@ -155,28 +138,26 @@ static bool examine(struct size_assistant *assistant, const char *uuid)
 {
 	const struct size_assistant_options *options = &assistant->options;
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), uuid);
-	struct noticed **link = find(assistant, uuid);
+	struct noticed *noticed = guest_records_find(&assistant->guests, uuid);
 
 	if (!guest || guest->pid <= 0 || !is_short(guest)) {
-		if (*link)
-			forget(link);
+		guest_records_forget(&assistant->guests, uuid);
 		return false;
 	}
-	if (!*link) {
-		*link = calloc(1, sizeof(**link));
-		if (!*link)
+	if (!noticed) {
+		noticed = guest_records_add(&assistant->guests, guest->uuid);
+		if (!noticed)
 			return false;
-		memcpy((*link)->uuid, guest->uuid, sizeof(guest->uuid));
-		(*link)->changed_at_ms = monotonic_ms();
-		(*link)->pause_ms = options->pause_ms;
-		(*link)->boot_count = guest->boot_count;
+		noticed->changed_at_ms = monotonic_ms();
+		noticed->pause_ms = options->pause_ms;
+		noticed->boot_count = guest->boot_count;
 	}
-	take_sizes(assistant, *link, guest);
+	take_sizes(assistant, noticed, guest);
 	if (options->is_busy(options->user, uuid))
 		/* The time counts from its end. */
-		(*link)->changed_at_ms = monotonic_ms();
-	else if (is_ready(assistant, *link, guest))
-		help(assistant, *link, guest);
+		noticed->changed_at_ms = monotonic_ms();
+	else if (is_ready(assistant, noticed, guest))
+		help(assistant, noticed, guest);
 	return true;
 }
 
@@ -186,20 +167,22 @@ void size_assistant_check(struct size_assistant *assistant, const char *guest)
 		arm(assistant->timer, assistant->options.pace_ms);
 }
 
+static void check_again(void *user, const char *uuid)
+{
+	struct size_assistant *assistant = user;
+
+	/* What is requested stands in the XML alone. */
+	if (is_worth_reading(assistant, guest_records_find(&assistant->guests, uuid)))
+		look_read_guest(assistant->options.look, uuid);
+	examine(assistant, uuid);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *user)
 {
 	struct size_assistant *assistant = user;
-	char uuid[SNAPSHOT_UUID_SIZE];
 
-	for (struct noticed *noticed = assistant->noticed, *next; noticed; noticed = next) {
-		next = noticed->next;
-		memcpy(uuid, noticed->uuid, sizeof(uuid));
-		/* What is requested stands in the XML alone. */
-		if (is_worth_reading(assistant, noticed))
-			look_read_guest(assistant->options.look, uuid);
-		examine(assistant, uuid);
-	}
-	if (assistant->noticed)
+	guest_records_visit(&assistant->guests, check_again, assistant);
+	if (assistant->guests.first)
 		arm(assistant->timer, assistant->options.pace_ms);
 }
 
@@ -240,7 +223,7 @@ static void on_read(evutil_socket_t fd, short what, void *user)
 
 void size_assistant_ended(struct size_assistant *assistant, const struct operation_record *operation)
 {
-	struct noticed *noticed = *find(assistant, operation->wish.guest);
+	struct noticed *noticed = guest_records_find(&assistant->guests, operation->wish.guest);
 
 	if (strcmp(operation->actor, OPERATION_ACTOR_LIBVIRT) != 0 || !noticed)
 		return;
@@ -254,6 +237,7 @@ struct size_assistant *size_assistant_new(const struct size_assistant_options *o
 
 	if (!assistant)
 		return NULL;
+	guest_records_init(&assistant->guests, sizeof(struct noticed), NULL);
 	assistant->options = *options;
 	if (!assistant->options.pause_ms)
 		assistant->options.pause_ms = PAUSE_MS;
@@ -271,8 +255,7 @@ struct size_assistant *size_assistant_free(struct size_assistant *assistant)
 {
 	if (!assistant)
 		return NULL;
-	while (assistant->noticed)
-		forget(&assistant->noticed);
+	guest_records_done(&assistant->guests);
 	if (assistant->timer)
 		event_free(assistant->timer);
 	if (assistant->reader)
