@@ -124,21 +124,26 @@ static struct pace *pace_of(struct page_mover *mover, const struct lane *lane)
 	return &mover->paces[class_of(lane->page_bytes)];
 }
 
-/* calls 0: none yet, else what they did. is_other: see struct pace_input. */
-static void set_pace(struct page_mover *mover, const struct lane *lane, uint64_t bytes, uint64_t calls, uint64_t call_ns,
-		     bool is_other)
+/* Of one lane. */
+struct calls {
+	uint64_t count; /* 0: none yet */
+	uint64_t bytes, ns;
+	bool is_other; /* see struct pace_input */
+};
+
+static void set_pace(struct page_mover *mover, const struct lane *lane, const struct calls *calls)
 {
 	struct pace *pace = pace_of(mover, lane);
 	struct pace_input input = {
 		.page_bytes = lane->page_bytes,
 		.bytes_per_s = move_gate_bytes_per_s(mover->options.gate),
 		.ease = move_gate_ease(mover->options.gate).level,
-		.is_other = is_other,
+		.is_other = calls->is_other,
 	};
 
-	if (calls) {
-		input.call_us = call_ns / 1000 / calls;
-		input.call_bytes = bytes / calls;
+	if (calls->count) {
+		input.call_us = calls->ns / 1000 / calls->count;
+		input.call_bytes = calls->bytes / calls->count;
 	}
 	*pace = pace_next(pace, &input);
 }
@@ -239,20 +244,20 @@ static int call(struct page_mover *mover, struct lane *lane, size_t first)
 static int run_call(struct page_mover *mover, struct lane *lane)
 {
 	struct move_gate *gate = mover->options.gate;
-	uint64_t calls = mover->counts.calls, call_ns = mover->counts.call_ns, bytes, moved;
+	struct page_move_counts before = mover->counts;
+	uint64_t bytes = lane->count * lane->page_bytes, moved;
+	struct calls calls;
 	size_t first = 0;
-	bool is_other;
 	int rc;
 
-	bytes = lane->count * lane->page_bytes;
 	rc = move_gate_enter(gate, lane->source, lane->destination, bytes);
 	if (rc)
 		return rc;
-	is_other = move_gate_is_trying(gate);
+	calls.is_other = move_gate_is_trying(gate);
 	if (move_gate_is_careful(gate))
 		first = lane->count - (lane->count + PACE_FIRST_PART - 1) / PACE_FIRST_PART;
 	rc = call(mover, lane, first);
-	is_other |= move_gate_is_trying(gate);
+	calls.is_other |= move_gate_is_trying(gate);
 	/* The node or the cpuset refuses: its pages stay, with that for a reason; others may still
 	 * go. */
 	for (size_t i = first; (rc == -EACCES || rc == -EPERM || rc == -ENODEV) && i < lane->count; i++)
@@ -263,9 +268,11 @@ static int run_call(struct page_mover *mover, struct lane *lane)
 	move_gate_leave(gate, lane->source, lane->destination, bytes, moved);
 	if (rc == -EACCES || rc == -EPERM || rc == -ENODEV)
 		rc = 0;
-	if (mover->counts.calls > calls)
-		set_pace(mover, lane, (lane->count - first) * lane->page_bytes, mover->counts.calls - calls,
-			 mover->counts.call_ns - call_ns, is_other);
+	calls.count = mover->counts.calls - before.calls;
+	calls.bytes = (lane->count - first) * lane->page_bytes;
+	calls.ns = mover->counts.call_ns - before.call_ns;
+	if (calls.count)
+		set_pace(mover, lane, &calls);
 	lane->count = first;
 	return rc ? rc : move_gate_wait(gate, pace_of(mover, lane)->pause_us);
 }
@@ -313,7 +320,7 @@ int page_mover_add(struct page_mover *mover, const struct page_survey_run *run, 
 	if (!lane)
 		return -ENOMEM;
 	if (!pace_of(mover, lane)->batch_bytes)
-		set_pace(mover, lane, 0, 0, 0, false);
+		set_pace(mover, lane, &(struct calls){0});
 	for (uint64_t address = run->start; address < run->end; address += run->page_bytes) {
 		lane->addresses[lane->count++] = address;
 		if (lane->count < LANE_PAGES &&
