@@ -649,6 +649,16 @@ bool agent_link_is_ready(const struct agent_link *link)
 	return link->fd >= 0 && link->session.state == SESSION_HOST_READY;
 }
 
+bool agent_link_has_feature(const struct agent_link *link, enum agent_feature feature)
+{
+	return agent_link_is_ready(link) && link->report.features >> feature & 1;
+}
+
+uint64_t agent_link_wanted_bytes(const struct agent_link *link)
+{
+	return agent_link_is_ready(link) ? link->report.wanted_bytes : 0;
+}
+
 int agent_link_request(struct agent_link *link, const struct message *message, uint32_t timeout_ms,
 		       agent_answer_fn *answer, agent_progress_fn *progress, void *user, uint32_t *ret_id)
 {

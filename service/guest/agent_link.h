@@ -54,6 +54,10 @@ void agent_link_restart(struct agent_link *link);
 
 void agent_link_describe(const struct agent_link *link, struct snapshot_agent *ret_agent);
 bool agent_link_is_ready(const struct agent_link *link);
+/* Of an agent that is ready; of another it has none. */
+bool agent_link_has_feature(const struct agent_link *link, enum agent_feature feature);
+/* The memory that its last heartbeat asked for; 0: none, or it is not ready. */
+uint64_t agent_link_wanted_bytes(const struct agent_link *link);
 
 /*
  * Sends a request. The answer comes once, from the loop. progress may be NULL. Returns 0, or -errno (-ENOTCONN unless

@@ -112,13 +112,9 @@ static bool is_settled(const struct snapshot_guest *guest)
 /* What its last heartbeat asked for: what the snapshot has may be from before. */
 static uint64_t wanted_bytes(const struct guest_asks *asks, const char *uuid)
 {
-	struct agent_link *link = look_agent(asks->options.look, uuid);
-	struct snapshot_agent agent;
+	const struct agent_link *link = look_agent(asks->options.look, uuid);
 
-	if (!link)
-		return 0;
-	agent_link_describe(link, &agent);
-	return agent.state == AGENT_STATE_READY ? agent.wanted_bytes : 0;
+	return link ? agent_link_wanted_bytes(link) : 0;
 }
 
 /* True while it is to be looked at again. */

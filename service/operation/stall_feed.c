@@ -100,14 +100,6 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 		ask_later(feed);
 }
 
-static bool can_watch(const struct agent_link *link)
-{
-	struct snapshot_agent agent;
-
-	agent_link_describe(link, &agent);
-	return agent.state == AGENT_STATE_READY && agent.features & 1u << AGENT_FEATURE_STALL_PROBE;
-}
-
 static void ask(struct stall_feed *feed)
 {
 	struct agent_link *link = look_agent(feed->options.look, feed->guest);
@@ -115,7 +107,7 @@ static void ask(struct stall_feed *feed)
 
 	message.watch_stalls = (struct message_watch_stalls){.interval_ms = INTERVAL_MS, .duration_ms = WATCH_MS};
 	feed->began_us = monotonic_us();
-	if (!link || !can_watch(link) ||
+	if (!link || !agent_link_has_feature(link, AGENT_FEATURE_STALL_PROBE) ||
 	    agent_link_request(link, &message, WATCH_MS + ANSWER_GRACE_MS, on_answer, on_stalls, feed,
 			       &feed->request) < 0)
 		ask_later(feed);

@@ -502,6 +502,30 @@ static void test_report(void)
 	teardown();
 }
 
+/* What is asked of a link often, without the whole description. */
+static void test_features_and_wish(void)
+{
+	setup(MANNER_HONEST);
+	fake_agent_set_features(rig.agent, MESSAGE_FEATURE_ALL & ~MESSAGE_FEATURE_STALL_PROBE);
+	CHECK_TRUE(!agent_link_has_feature(rig.link, AGENT_FEATURE_WISH));
+	connect_ready();
+	CHECK_TRUE(agent_link_has_feature(rig.link, AGENT_FEATURE_WISH));
+	CHECK_TRUE(!agent_link_has_feature(rig.link, AGENT_FEATURE_STALL_PROBE));
+	CHECK_INT(agent_link_wanted_bytes(rig.link), 0);
+	settle();
+	fake_agent_ask(rig.agent, 900 * MIB);
+	while (!agent_link_wanted_bytes(rig.link))
+		turn();
+	CHECK_INT(agent_link_wanted_bytes(rig.link), 900 * MIB);
+	/* Of one that is gone nothing is said. */
+	fake_agent_hang_up(rig.agent);
+	while (agent_link_is_ready(rig.link))
+		turn();
+	CHECK_TRUE(!agent_link_has_feature(rig.link, AGENT_FEATURE_WISH));
+	CHECK_INT(agent_link_wanted_bytes(rig.link), 0);
+	teardown();
+}
+
 static void test_request(void)
 {
 	setup(MANNER_HONEST);
@@ -761,6 +785,7 @@ int main(void)
 		{"blocks in pages", test_block_walk},
 		{"states", test_states},
 		{"a report", test_report},
+		{"features and a wish", test_features_and_wish},
 		{"a request with progress, and one from its answer", test_request},
 		{"as many as may wait", test_outstanding},
 		{"an answer that does not come", test_timeout},
