@@ -4,7 +4,8 @@
  * host for the copy, and his virtual CPU with him. Two things of the probe wait likewise: its wake-up,
  * where the CPU it is to wake on stands still, and its writes to pages of its own, which lie spread
  * over guest memory and are moved with the rest. So a sample is the time from the end of the sample
- * before, less the sleep that was asked for.
+ * before, less the sleep that was asked for. The pages stay from the first start on: each making of them
+ * touches 32 times as many, which may be memory that the host never had to give before.
  *
  * A busy guest makes its threads wait too, and that is nobody's fault but its own. The scheduler
  * counts how long a thread was ready and did not run (/proc/thread-self/schedstat,
@@ -93,9 +94,17 @@ void stall_probe_init(struct stall_probe *probe, const struct sysroot *sysroot)
 	probe->has_lock = true;
 }
 
+static void free_pages(struct stall_probe *probe)
+{
+	if (probe->pages)
+		munmap(probe->pages, PAGE_COUNT * STRIDE_PAGES * page_bytes());
+	probe->pages = NULL;
+}
+
 void stall_probe_done(struct stall_probe *probe)
 {
 	stall_probe_stop(probe);
+	free_pages(probe);
 	if (probe->has_lock)
 		pthread_mutex_destroy(&probe->lock);
 	probe->has_lock = false;
@@ -248,13 +257,6 @@ static int make_pages(struct stall_probe *probe)
 	return 0;
 }
 
-static void free_pages(struct stall_probe *probe)
-{
-	if (probe->pages)
-		munmap(probe->pages, PAGE_COUNT * STRIDE_PAGES * page_bytes());
-	probe->pages = NULL;
-}
-
 static int start_thread(struct stall_probe *probe)
 {
 	pthread_attr_t attributes;
@@ -275,19 +277,17 @@ static int start_thread(struct stall_probe *probe)
 
 int stall_probe_start(struct stall_probe *probe)
 {
+	int error;
+
 	if (probe->is_running)
 		return -EBUSY;
-	int error = make_pages(probe);
-
+	error = probe->pages ? 0 : make_pages(probe);
 	if (error < 0)
 		return error;
 	memset(&probe->tally, 0, sizeof(probe->tally));
 	probe->stop = false;
 	error = start_thread(probe);
-	if (error < 0)
-		free_pages(probe);
-	else
-		probe->is_running = true;
+	probe->is_running = error == 0;
 	return error;
 }
 
@@ -298,7 +298,6 @@ void stall_probe_stop(struct stall_probe *probe)
 	probe->stop = true;
 	pthread_join(probe->thread, NULL);
 	probe->is_running = false;
-	free_pages(probe);
 }
 
 bool stall_probe_is_running(const struct stall_probe *probe)

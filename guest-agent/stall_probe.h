@@ -50,7 +50,7 @@ struct stall_probe {
 	const struct sysroot *sysroot; /* borrowed */
 	struct stall_probe_clock clock;
 	uint64_t last_ns, last_ran_ns, last_waited_ns, tick_ns;
-	uint8_t *pages; /* owned: NULL while it does not run */
+	uint8_t *pages; /* owned: NULL until it is first started */
 	int wait_fd;	/* owned by the thread while it runs; -1 */
 	pthread_t thread;
 	bool is_running, has_lock;
