@@ -169,6 +169,56 @@ static void evacuate(uint32_t flags, uint64_t target_bytes)
 	evacuated = reply->evacuate_reply;
 }
 
+/* Named blocks, so that the driver's switch stays turned. */
+static uint32_t ask_evacuate_blocks(uint32_t flags, unsigned first_id, unsigned count)
+{
+	message.evacuate = (struct message_evacuate){
+		.lease = {.id = 5, .lease_ms = 60000},
+		.flags = flags,
+		.deadline_ms = 50000,
+		.range_count = 1,
+		.ranges = {{first_id * FAKE_GUEST_BLOCK_BYTES, count * FAKE_GUEST_BLOCK_BYTES}}};
+	return ask(MESSAGE_EVACUATE);
+}
+
+static uint32_t ask_policy(uint64_t lease, enum message_online_policy policy)
+{
+	message.set_online_policy.lease = (struct message_lease){.id = lease, .lease_ms = 60000};
+	message.set_online_policy.policy = policy;
+	return ask(MESSAGE_SET_ONLINE_POLICY);
+}
+
+static const char *policy_now(void)
+{
+	return fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks");
+}
+
+static const char *zone_policy_now(void)
+{
+	return fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy");
+}
+
+/* Until no lease is open any more, or it takes too long. */
+static void await_undone(void)
+{
+	for (int i = 0; i < 500 && agent->book.count > 0; i++)
+		turn(20);
+}
+
+/* The same by an agent that nobody is connected to. */
+static void await_undone_alone(void)
+{
+	for (int i = 0; i < 500 && agent->book.count > 0; i++)
+		agent_turn(agent, 20);
+}
+
+/* Until it takes that block offline. */
+static void await_try(unsigned id)
+{
+	for (int i = 0; i < 100 && !guest.state->tries[id]; i++)
+		turn(20);
+}
+
 static uint32_t ask_release(uint32_t flags)
 {
 	message.release_lease = (struct message_release_lease){.lease_id = 5, .flags = flags};
@@ -319,18 +369,11 @@ static void test_lease_runs_out(void)
 	CHECK_INT(fake_guest_pool(&guest), 36);
 	/* The host is gone and does not renew. */
 	now += 2000;
-	for (int i = 0; i < 500 && agent->book.count > 0; i++)
-		turn(20);
+	await_undone();
 	CHECK_INT(agent->book.count, 0);
 	CHECK_INT(fake_guest_pool(&guest), 100);
 	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
 	stop();
-}
-
-static void await_undone(void)
-{
-	for (int i = 0; i < 500 && agent->book.count > 0; i++)
-		turn(20);
 }
 
 /* The kernel takes a block back only at the third try. */
@@ -398,15 +441,8 @@ static void test_agent_is_stopped_in_its_work(void)
 	start();
 	connect_host();
 	guest.state->scripts[39] = FAKE_GUEST_HANGS;
-	message.evacuate =
-		(struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
-					  .flags = MESSAGE_EVACUATE_OFFLINE,
-					  .deadline_ms = 50000,
-					  .range_count = 1,
-					  .ranges = {{38 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB}}};
-	ask(MESSAGE_EVACUATE);
-	for (int i = 0; i < 100 && !guest.state->tries[39]; i++)
-		turn(20);
+	ask_evacuate_blocks(MESSAGE_EVACUATE_OFFLINE, 38, 2);
+	await_try(39);
 	CHECK_STR(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online"), "N");
 	agent_give_back(agent, 5000);
 	CHECK_INT(agent->book.count, 0);
@@ -427,13 +463,7 @@ static void evacuate_with_hooks(void)
 	fake_guest_add_hook(&guest, "10-a", hook);
 	connect_host();
 	CHECK_INT(host.peer.features & MESSAGE_FEATURE_HOOKS, MESSAGE_FEATURE_HOOKS);
-	message.evacuate = (struct message_evacuate){
-		.lease = {.id = 5, .lease_ms = 60000},
-		.flags = MESSAGE_EVACUATE_HOOKS | MESSAGE_EVACUATE_OFFLINE,
-		.deadline_ms = 50000,
-		.range_count = 1,
-		.ranges = {{39 * FAKE_GUEST_BLOCK_BYTES, FAKE_GUEST_BLOCK_BYTES}}};
-	const struct message *reply = answer(ask(MESSAGE_EVACUATE));
+	const struct message *reply = answer(ask_evacuate_blocks(MESSAGE_EVACUATE_HOOKS | MESSAGE_EVACUATE_OFFLINE, 39, 1));
 
 	CHECK_INT(reply->evacuate_reply.code, MESSAGE_RESULT_OK);
 	CHECK_STR(fake_guest_block_state(&guest, 39), "offline");
@@ -470,8 +500,7 @@ static void test_slow_hooks_after_a_shrink(void)
 	CHECK_INT(result(id), MESSAGE_RESULT_OK);
 	CHECK_INT(agent->book.count, 1);
 	now += 60000;
-	for (int i = 0; i < 500 && agent->book.count > 0; i++)
-		turn(20);
+	await_undone();
 	CHECK_INT(agent->book.count, 0);
 	stop();
 }
@@ -481,8 +510,7 @@ static void test_hooks_after_a_kill(void)
 	evacuate_with_hooks();
 	kill_agent();
 	new_agent();
-	for (int i = 0; i < 500 && agent->book.count > 0; i++)
-		agent_turn(agent, 20);
+	await_undone_alone();
 	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
 		  "before 0 138000000-140000000 online\nafter 0 138000000-140000000 undone online");
 	CHECK_INT(agent->book.count, 0);
@@ -494,22 +522,11 @@ static void test_agent_is_killed(void)
 {
 	start();
 	connect_host();
-	/* Named blocks, so that the driver's switch stays turned. */
-	message.evacuate =
-		(struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
-					  .flags = RUNGS,
-					  .deadline_ms = 50000,
-					  .range_count = 1,
-					  .ranges = {{38 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB}}};
-	answer(ask(MESSAGE_EVACUATE));
-	message.set_online_policy.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
-	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_AUTO_MOVABLE;
+	answer(ask_evacuate_blocks(RUNGS, 38, 2));
 	message.set_online_policy.auto_movable_ratio = 200;
-	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
-		  "online");
-	CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"),
-		  "auto-movable");
+	CHECK_INT(result(ask_policy(5, MESSAGE_ONLINE_POLICY_AUTO_MOVABLE)), MESSAGE_RESULT_OK);
+	CHECK_STR(policy_now(), "online");
+	CHECK_STR(zone_policy_now(), "auto-movable");
 	CHECK_STR(
 		fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/auto_movable_ratio"),
 		"200");
@@ -518,15 +535,12 @@ static void test_agent_is_killed(void)
 	CHECK_STR(fake_guest_block_state(&guest, 39), "offline");
 	CHECK_INT(fake_guest_pool(&guest), 0);
 	new_agent();
-	for (int i = 0; i < 500 && agent->book.count > 0; i++)
-		agent_turn(agent, 20);
+	await_undone_alone();
 	CHECK_STR(fake_guest_block_state(&guest, 38), "online");
 	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
 	CHECK_INT(fake_guest_pool(&guest), 100);
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
-		  "offline");
-	CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"),
-		  "contig-zones");
+	CHECK_STR(policy_now(), "offline");
+	CHECK_STR(zone_policy_now(), "contig-zones");
 	CHECK_STR(
 		fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/auto_movable_ratio"),
 		"301");
@@ -552,8 +566,8 @@ static void check_untouched(uint64_t pool_pages)
 				   NULL, 10),
 		  pool_pages);
 	CHECK_TRUE(fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online")[0] == 'Y');
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"), "offline");
-	CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"), "contig-zones");
+	CHECK_STR(policy_now(), "offline");
+	CHECK_STR(zone_policy_now(), "contig-zones");
 	CHECK_TRUE(strstr(fake_guest_leases(&guest), "\nlease") == NULL);
 }
 
@@ -562,16 +576,9 @@ static bool live_and_die(unsigned dies_at, bool dies_after)
 {
 	guest.state->dies_at = dies_at;
 	guest.state->dies_after = dies_after;
-	message.set_online_policy.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
-	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_AUTO_MOVABLE;
 	message.set_online_policy.auto_movable_ratio = 200;
-	answer(ask(MESSAGE_SET_ONLINE_POLICY));
-	message.evacuate = (struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
-						     .flags = RUNGS | MESSAGE_EVACUATE_MAKE_ROOM,
-						     .deadline_ms = 50000,
-						     .range_count = 1,
-						     .ranges = {{38 * FAKE_GUEST_BLOCK_BYTES, 256 * MIB}}};
-	answer(ask(MESSAGE_EVACUATE));
+	answer(ask_policy(5, MESSAGE_ONLINE_POLICY_AUTO_MOVABLE));
+	answer(ask_evacuate_blocks(RUNGS | MESSAGE_EVACUATE_MAKE_ROOM, 38, 2));
 	if (!guest.state->is_dead)
 		CHECK_STR(fake_guest_block_state(&guest, 38), "offline");
 	answer(ask_release(0));
@@ -599,8 +606,7 @@ static void test_killed_at_every_write(void)
 			kill_agent();
 			fake_guest_bury(&guest);
 			new_agent();
-			for (int i = 0; i < 500 && agent->book.count > 0; i++)
-				agent_turn(agent, 20);
+			await_undone_alone();
 			CHECK_INT(agent->book.count, 0);
 			check_untouched(100 - surplus);
 			stop();
@@ -630,8 +636,7 @@ static void test_veto_at_run_time(void)
 	guest.state->scripts[39] = FAKE_GUEST_HANGS;
 	uint32_t id = ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 128 * MIB);
 
-	for (int i = 0; i < 100 && guest.state->tries[39] == 0; i++)
-		turn(20);
+	await_try(39);
 	CHECK_INT(write(ends[1], "x", 1), 1);
 	const struct message *reply = answer(id);
 
@@ -654,8 +659,7 @@ static void test_busy_but_alive(void)
 	uint32_t id = ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 128 * MIB);
 
 	/* While a child hangs in the kernel: heartbeats, reports, a refusal, a cancel. */
-	for (int i = 0; i < 100 && guest.state->tries[39] == 0; i++)
-		turn(20);
+	await_try(39);
 	now += LIMIT_HEARTBEAT_MS;
 	CHECK_TRUE(await(SESSION_HOST_EVENT_HEARTBEAT, &event));
 	CHECK_INT(event.message->heartbeat.wanted_bytes, 0);
@@ -856,8 +860,7 @@ static void test_another_host(void)
 	connect_host();
 	guest.state->scripts[39] = FAKE_GUEST_HANGS;
 	ask_evacuate(RUNGS, 128 * MIB);
-	for (int i = 0; i < 100 && guest.state->tries[39] == 0; i++)
-		turn(20);
+	await_try(39);
 	/* The daemon restarts: the work of the old session ends, its lease stays until it is
 	 * released or runs out. */
 	connect_host();
@@ -907,44 +910,25 @@ static void test_policies(void)
 {
 	start();
 	connect_host();
-	message.set_online_policy.lease = (struct message_lease){.id = 9, .lease_ms = 60000};
-	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
-	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
-		  "online_movable");
+	CHECK_INT(result(ask_policy(9, MESSAGE_ONLINE_POLICY_MOVABLE)), MESSAGE_RESULT_OK);
+	CHECK_STR(policy_now(), "online_movable");
 	message.set_online_policy.lease.id = 9;
 	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_LEAVE;
 	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
-		  "offline");
+	CHECK_STR(policy_now(), "offline");
 	/* Kept beyond its lease. */
-	message.set_online_policy.lease = (struct message_lease){.id = 5, .lease_ms = 60000};
-	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
-	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_OK);
+	CHECK_INT(result(ask_policy(5, MESSAGE_ONLINE_POLICY_MOVABLE)), MESSAGE_RESULT_OK);
 	CHECK_INT(result(ask_release(MESSAGE_RELEASE_KEEP_POLICY)), MESSAGE_RESULT_OK);
-	CHECK_STR(fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks"),
-		  "online_movable");
+	CHECK_STR(policy_now(), "online_movable");
 	message.set_online_policy.policy = MESSAGE_ONLINE_POLICY_MOVABLE;
 	CHECK_INT(result(ask(MESSAGE_SET_ONLINE_POLICY)), MESSAGE_RESULT_INVALID);
 	stop();
-}
-
-static uint32_t ask_policy(uint64_t lease, enum message_online_policy policy)
-{
-	message.set_online_policy.lease = (struct message_lease){.id = lease, .lease_ms = 60000};
-	message.set_online_policy.policy = policy;
-	return ask(MESSAGE_SET_ONLINE_POLICY);
 }
 
 static uint32_t ask_release_of(uint64_t lease)
 {
 	message.release_lease.lease_id = lease;
 	return ask(MESSAGE_RELEASE_LEASE);
-}
-
-static const char *policy_now(void)
-{
-	return fake_guest_read(&guest, "/sys/devices/system/memory/auto_online_blocks");
 }
 
 /* One policy for good, and in the middle of it that of an operation: whichever ends first. */
@@ -960,7 +944,7 @@ static void test_a_policy_within_another(void)
 		CHECK_STR(policy_now(), first == 1 ? "online_movable" : "online");
 		CHECK_INT(result(ask_release_of((uint64_t)(3 - first))), MESSAGE_RESULT_OK);
 		CHECK_STR(policy_now(), "offline");
-		CHECK_STR(fake_guest_read(&guest, "/sys/module/memory_hotplug/parameters/online_policy"), "contig-zones");
+		CHECK_STR(zone_policy_now(), "contig-zones");
 	}
 	/* Both at once. */
 	CHECK_INT(result(ask_policy(1, MESSAGE_ONLINE_POLICY_AUTO_MOVABLE)), MESSAGE_RESULT_OK);
@@ -1106,12 +1090,7 @@ static void test_repair_against_others(void)
 static void test_repair_and_leases(void)
 {
 	start_broken();
-	message.evacuate = (struct message_evacuate){.lease = {.id = 5, .lease_ms = 60000},
-						     .flags = MESSAGE_EVACUATE_OFFLINE,
-						     .deadline_ms = 50000,
-						     .range_count = 1,
-						     .ranges = {{36 * FAKE_GUEST_BLOCK_BYTES, 128 * MIB}}};
-	CHECK_INT(answer(ask(MESSAGE_EVACUATE))->evacuate_reply.offlined_bytes, 128 * MIB);
+	CHECK_INT(answer(ask_evacuate_blocks(MESSAGE_EVACUATE_OFFLINE, 36, 1))->evacuate_reply.offlined_bytes, 128 * MIB);
 	struct message_result done = repair();
 
 	CHECK_STR(done.text, "640 MiB repaired, 1 blocks not: 36 offline for an operation");
@@ -1201,8 +1180,7 @@ static void test_killed_in_a_repair(void)
 			kill_agent();
 			fake_guest_bury(&guest);
 			new_agent();
-			for (int i = 0; i < 500 && agent->book.count > 0; i++)
-				agent_turn(agent, 20);
+			await_undone_alone();
 			CHECK_INT(agent->book.count, 0);
 			for (unsigned id = 32; id <= 39; id++)
 				CHECK_STR(fake_guest_block_state(&guest, id), "online");

@@ -171,6 +171,14 @@ static void test_what_pools_lose(void)
 	CHECK_INT(loss.pages[3], 4);
 }
 
+/* Undone where the pool is as it is now: so many pages are in it then. */
+static void expect_undone(struct fake_guest *guest, struct lease_entries *entries, uint64_t pages)
+{
+	undo_prepare(guest->sysroot, entries);
+	CHECK_INT(undo_run(guest->sysroot, entries).outcome, 0);
+	CHECK_INT(fake_guest_pool(guest), pages);
+}
+
 static void test_undo_is_idempotent_and_bounded(void)
 {
 	struct fake_guest guest;
@@ -183,27 +191,19 @@ static void test_undo_is_idempotent_and_bounded(void)
 	lease_entries_add(&entries, &entry);
 	/* Somebody has made the pool larger again in between: not above what it was. */
 	fake_guest_set_pool(&guest, 70, 70, 0, 0);
-	undo_prepare(guest.sysroot, &entries);
-	CHECK_INT(undo_run(guest.sysroot, &entries).outcome, 0);
-	CHECK_INT(fake_guest_pool(&guest), 100);
+	expect_undone(&guest, &entries, 100);
 	undo_review(guest.sysroot, &entries, &taken, &gained, &missing);
 	CHECK_INT(missing, 0);
 	/* Once more. */
-	undo_prepare(guest.sysroot, &entries);
-	CHECK_INT(undo_run(guest.sysroot, &entries).outcome, 0);
-	CHECK_INT(fake_guest_pool(&guest), 100);
+	expect_undone(&guest, &entries, 100);
 	/* The owner wants more now: left alone. */
 	fake_guest_set_pool(&guest, 500, 500, 0, 0);
-	undo_prepare(guest.sysroot, &entries);
-	CHECK_INT(undo_run(guest.sysroot, &entries).outcome, 0);
-	CHECK_INT(fake_guest_pool(&guest), 500);
+	expect_undone(&guest, &entries, 500);
 	/* No room for all: what lacks stays owed. */
 	fake_guest_set_pool(&guest, 40, 40, 0, 0);
 	guest.state->pool_most = 75;
-	undo_prepare(guest.sysroot, &entries);
-	CHECK_INT(undo_run(guest.sysroot, &entries).outcome, 0);
+	expect_undone(&guest, &entries, 75);
 	undo_review(guest.sysroot, &entries, &taken, &gained, &missing);
-	CHECK_INT(fake_guest_pool(&guest), 75);
 	CHECK_INT(gained, 70 * MIB);
 	CHECK_INT(missing, 50 * MIB);
 	CHECK_INT(taken.count, 1);

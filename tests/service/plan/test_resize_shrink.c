@@ -31,13 +31,24 @@ static void expect_step(struct world *world, enum step_kind kind)
 	CHECK_STR(step_kind_name(decision->step.kind), step_kind_name(kind));
 }
 
+static void expect_gain(struct world *world, enum step_kind kind, uint64_t bytes)
+{
+	expect_step(world, kind);
+	world_gain(world, bytes);
+}
+
+/* What was changed in the guest is kept, and that is all. */
+static void expect_done(struct world *world)
+{
+	expect_gain(world, STEP_KIND_AGENT_COMMIT, 0);
+	CHECK_INT(world_next(world)->kind, DECISION_KIND_DONE);
+}
+
 /* These steps, none of which gains anything. */
 static void in_vain(struct world *world, const enum step_kind *kinds, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		expect_step(world, kinds[i]);
-		world_gain(world, 0);
-	}
+	for (size_t i = 0; i < count; i++)
+		expect_gain(world, kinds[i], 0);
 }
 #define IN_VAIN(world, ...) \
 	in_vain(world, (enum step_kind[]){__VA_ARGS__}, sizeof((enum step_kind[]){__VA_ARGS__}) / sizeof(enum step_kind))
@@ -50,14 +61,12 @@ static void every_rung_in_its_order(void)
 	guest->agent.huge_free_bytes = 300 * MIB;
 	guest->agent.huge_used_bytes = 200 * MIB;
 	/* 1536 MiB to go, and memory does not cover it. */
-	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
-	world_gain(&world, 300 * MIB);
+	expect_gain(&world, STEP_KIND_FREE_HUGE_PAGES, 300 * MIB);
 	expect_step(&world, STEP_KIND_RUN_HOOKS);
 	CHECK_INT(world.decision.step.bytes, 1536 * MIB);
 	world_gain(&world, 0);
 	guest->agent.memory_available_bytes = 1700 * MIB;
-	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, 1300 * MIB);
+	expect_gain(&world, STEP_KIND_REQUEST, 1300 * MIB);
 	/* Flat. An application is asked only once. */
 	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_KICK);
 	expect_step(&world, STEP_KIND_MAKE_GUEST_ROOM);
@@ -75,14 +84,10 @@ static void every_rung_in_its_order(void)
 	expect_step(&world, STEP_KIND_RECLAIM);
 	CHECK_INT(world.decision.step.bytes, 108 * MIB + 108 * MIB / 16 - 50 * MIB);
 	world_gain(&world, 64 * MIB);
-	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, 0);
 	/* The driver takes smaller pieces than blocks. */
-	expect_step(&world, STEP_KIND_KICK);
-	world_gain(&world, 108 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
-	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	expect_gain(&world, STEP_KIND_KICK, 108 * MIB);
+	expect_done(&world);
 	world_done(&world);
 }
 
@@ -155,11 +160,8 @@ static void what_becomes_free_leaves(void)
 	expect_step(&world, STEP_KIND_AWAIT);
 	world.input.now_ms += 3000;
 	world_gain(&world, 900 * MIB);
-	expect_step(&world, STEP_KIND_KICK);
-	world_gain(&world, 1536 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
-	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	expect_gain(&world, STEP_KIND_KICK, 1536 * MIB);
+	expect_done(&world);
 	world_done(&world);
 }
 
@@ -173,10 +175,8 @@ static void pages_that_were_let_go_are_freed_first(void)
 	expect_step(&world, STEP_KIND_AWAIT);
 	guest->agent.huge_free_bytes = 800 * MIB;
 	world_gain(&world, 800 * MIB);
-	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
-	world_gain(&world, 800 * MIB);
-	expect_step(&world, STEP_KIND_KICK);
-	world_gain(&world, 1536 * MIB);
+	expect_gain(&world, STEP_KIND_FREE_HUGE_PAGES, 800 * MIB);
+	expect_gain(&world, STEP_KIND_KICK, 1536 * MIB);
 	expect_step(&world, STEP_KIND_AGENT_COMMIT);
 	world_done(&world);
 }
@@ -197,8 +197,7 @@ static void a_kick_hides_nothing(void)
 	expect_step(&world, STEP_KIND_AWAIT);
 	CHECK_INT(world.decision.step.target_bytes, 2 * GIB);
 	world_gain(&world, GIB);
-	expect_step(&world, STEP_KIND_KICK);
-	world_gain(&world, 36 * MIB);
+	expect_gain(&world, STEP_KIND_KICK, 36 * MIB);
 	IN_VAIN(&world, STEP_KIND_RUN_HOOKS, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_OFFLINE_GUEST_BLOCKS);
 	expect_step(&world, STEP_KIND_AWAIT);
 	CHECK_INT(world.decision.step.target_bytes, 3 * GIB);
@@ -213,8 +212,7 @@ static void a_pool_that_fills_is_emptied_again(void)
 
 	guest->agent.features &= ~(UINT64_C(1) << AGENT_FEATURE_HOOKS);
 	guest->agent.huge_free_bytes = 100 * MIB;
-	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
-	world_gain(&world, 100 * MIB);
+	expect_gain(&world, STEP_KIND_FREE_HUGE_PAGES, 100 * MIB);
 	IN_VAIN(&world, STEP_KIND_REQUEST);
 	guest->agent.huge_free_bytes = 60 * MIB;
 	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
@@ -233,8 +231,7 @@ static void room_that_has_lost_its_use(void)
 	guest->agent.huge_used_bytes = 400 * MIB;
 	guest->agent.features &= ~(UINT64_C(1) << AGENT_FEATURE_HOOKS);
 	IN_VAIN(&world, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK);
-	expect_step(&world, STEP_KIND_MAKE_GUEST_ROOM);
-	world_gain(&world, 100 * MIB);
+	expect_gain(&world, STEP_KIND_MAKE_GUEST_ROOM, 100 * MIB);
 	/* The room itself is not given away. */
 	guest->agent.huge_free_bytes = 100 * MIB;
 	IN_VAIN(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_KIND_KICK, STEP_KIND_COMPACT, STEP_KIND_KICK);
@@ -242,14 +239,12 @@ static void room_that_has_lost_its_use(void)
 	guest->agent.huge_used_bytes = 0;
 	guest->agent.huge_free_bytes = 500 * MIB;
 	world_gain(&world, 400 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_AGENT_COMMIT, 0);
 	guest->agent.huge_free_bytes = 400 * MIB;
 	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
 	CHECK_INT(world.decision.step.bytes, 400 * MIB);
 	world_gain(&world, 400 * MIB);
-	expect_step(&world, STEP_KIND_KICK);
-	world_gain(&world, 1536 * MIB);
+	expect_gain(&world, STEP_KIND_KICK, 1536 * MIB);
 	/* And the lease after it ends too. */
 	expect_step(&world, STEP_KIND_AGENT_COMMIT);
 	CHECK_STR(world.decision.step.text, "");
@@ -316,12 +311,10 @@ static void a_veto_is_waited_for(void)
 	guest->agent.veto = true;
 	IN_VAIN(&world, STEP_KIND_AWAIT, STEP_KIND_AWAIT);
 	guest->agent.veto = false;
-	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, 500 * MIB);
+	expect_gain(&world, STEP_KIND_REQUEST, 500 * MIB);
 	guest->agent.veto = true;
 	world.input.now_ms = DEADLINE_MS;
-	expect_step(&world, STEP_KIND_SETTLE);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_SETTLE, 0);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VETOED);
 	world_done(&world);
@@ -332,8 +325,7 @@ static void a_migration_is_waited_for_and_then_kicked(void)
 	struct world world;
 	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
 
-	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, 500 * MIB);
+	expect_gain(&world, STEP_KIND_REQUEST, 500 * MIB);
 	guest->migrating = true;
 	expect_step(&world, STEP_KIND_AWAIT);
 	CHECK_INT(world.decision.step.timeout_ms, DEADLINE_MS + 1000);
@@ -451,9 +443,7 @@ static void device_after_device(void)
 	CHECK_STR(world.decision.step.device, "vm0");
 	CHECK_INT(world.decision.step.target_bytes, 0);
 	world_gain(&world, 512 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
-	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	expect_done(&world);
 	CHECK_INT(guest->current_bytes, 512 * MIB + GIB);
 	world_done(&world);
 }
@@ -483,8 +473,7 @@ static void only_what_is_named_leaves(void)
 	world_gain(&world, 128 * MIB);
 	/* The request has gained, so the others have their turn. */
 	IN_VAIN(&world, STEP_KIND_COMPACT, STEP_KIND_OFFLINE_GUEST_BLOCKS);
-	expect_step(&world, STEP_KIND_AWAIT);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_AWAIT, 0);
 	/* No kick: nothing is asked for that is not offline. */
 	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
 	CHECK_INT(world.decision.step.bytes, 128 * MIB);
@@ -492,9 +481,7 @@ static void only_what_is_named_leaves(void)
 	expect_step(&world, STEP_KIND_REQUEST);
 	CHECK_INT(world.decision.step.target_bytes, GIB - 256 * MIB);
 	world_gain(&world, 128 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
-	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	expect_done(&world);
 	CHECK_INT(guest->devices[0].current_bytes, GIB);
 	world_done(&world);
 }
@@ -551,18 +538,15 @@ static void a_share_of_the_time(void)
 	world_gain(&world, 512 * MIB);
 	/* As long as it gains: no rung that cannot pause comes between. */
 	for (unsigned i = 0; i < 7; i++) {
-		expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
-		world_gain(&world, 128 * MIB);
-		expect_step(&world, STEP_KIND_REQUEST);
-		world_gain(&world, 128 * MIB);
+		expect_gain(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, 128 * MIB);
+		expect_gain(&world, STEP_KIND_REQUEST, 128 * MIB);
 	}
 	IN_VAIN(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_KIND_RUN_HOOKS, STEP_KIND_AWAIT);
 	/* Nor a kick, which would let the driver loose. */
 	expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
 	CHECK_INT(world.decision.step.bytes, 128 * MIB);
 	world_gain(&world, 128 * MIB);
-	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, 128 * MIB);
+	expect_gain(&world, STEP_KIND_REQUEST, 128 * MIB);
 	expect_step(&world, STEP_KIND_AGENT_COMMIT);
 	CHECK_INT(guest->current_bytes, GIB);
 	world_done(&world);
@@ -662,11 +646,8 @@ static void a_failed_hook_is_told(void)
 	record = world_gain(&world, 0);
 	remainder_list_add(&record->remainder, REMAINDER_HOOK_FAILED, "guest g1", 0, NULL, "10-database: no answer");
 	guest->agent.memory_available_bytes = 2 * GIB;
-	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, 1536 * MIB);
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
-	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	expect_gain(&world, STEP_KIND_REQUEST, 1536 * MIB);
+	expect_done(&world);
 	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_HOOK_FAILED));
 	world_done(&world);
 }
@@ -695,11 +676,9 @@ static void no_more_than_memory_covers(void)
 	CHECK_INT(world.decision.step.bytes, 200 * MIB);
 	world_gain(&world, 200 * MIB);
 	guest->agent.memory_available_bytes = 80 * MIB;
-	expect_step(&world, STEP_KIND_RECLAIM);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_RECLAIM, 0);
 	/* It stands at what was reached: there is nothing to settle. */
-	expect_step(&world, STEP_KIND_AGENT_COMMIT);
-	world_gain(&world, 0);
+	expect_gain(&world, STEP_KIND_AGENT_COMMIT, 0);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 816 * MIB);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_BUSY);
