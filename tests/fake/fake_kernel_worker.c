@@ -2,8 +2,8 @@
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
  * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed, and one with 667 has
- * ended; the memory of one with 668 is bound loosely. Other jobs do what the text of their step says, or else all of it. The guest's cgroups are those in the file that
- * FAKE_KERNEL_GROUPS names after the test's process: [{path, inode, mems}].
+ * ended; the memory of one with 668 is bound loosely. Other jobs do what the text of their step says, or else all of it.
+ * The guest's cgroups are those in the file that FAKE_KERNEL_GROUPS names: [{path, inode, mems}].
  */
 #include <poll.h>
 #include <stdio.h>
@@ -68,17 +68,18 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 	free(survey);
 }
 
-static json_t *read_groups(char path[64])
+static json_t *read_groups(void)
 {
-	snprintf(path, 64, FAKE_KERNEL_GROUPS, (int)getppid());
-	return json_load_file(path, 0, NULL);
+	const char *path = getenv(FAKE_KERNEL_GROUPS);
+
+	return path ? json_load_file(path, 0, NULL) : NULL;
 }
 
 /* Each group with a set of its own has the step's first node then. */
 static void write_groups(const struct step *step)
 {
-	char path[64], mems[8];
-	json_t *groups = read_groups(path), *group;
+	char mems[8];
+	json_t *groups = read_groups(), *group;
 	size_t index;
 
 	snprintf(mems, sizeof(mems), "%d", __builtin_ctzll(step->nodes));
@@ -86,7 +87,8 @@ static void write_groups(const struct step *step)
 		if (json_string_length(json_object_get(group, "mems")))
 			json_object_set_new(group, "mems", json_string(mems));
 	}
-	json_dump_file(groups, path, JSON_COMPACT);
+	if (groups)
+		json_dump_file(groups, getenv(FAKE_KERNEL_GROUPS), JSON_COMPACT);
 	json_decref(groups);
 }
 
@@ -115,9 +117,7 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 		survey(&start->job, answer);
 	} else if (start->job.kind == WORKER_JOB_BEFORE &&
 		   start->job.step.kind == STEP_KIND_CPUSET) {
-		char path[64];
-
-		result->values = json_pack("{s:o*}", "groups", read_groups(path));
+		result->values = json_pack("{s:o*}", "groups", read_groups());
 	} else if (start->job.kind == WORKER_JOB_STEP && start->job.step.kind == STEP_KIND_CPUSET &&
 		   start->job.step.nodes) {
 		write_groups(&start->job.step);

@@ -5,7 +5,7 @@
 #ifndef BALLAST_TESTS_FAKE_KERNEL_WORKER_H
 #define BALLAST_TESTS_FAKE_KERNEL_WORKER_H
 
-/* The guest's cgroups, JSON; the number is the test's process. */
-#define FAKE_KERNEL_GROUPS "/tmp/ballast-groups-%d.json"
+/* In the environment: the file of the guest's cgroups, JSON. */
+#define FAKE_KERNEL_GROUPS "FAKE_KERNEL_GROUPS"
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "sysroot_priv.h"
 #include "unit.h"
 
@@ -497,7 +498,7 @@ void fake_guest_start(struct fake_guest *guest)
 {
 	struct sysroot_hooks hooks = {.on_write = on_write, .user = guest};
 
-	strcpy(guest->root, "/tmp/fake-guest-XXXXXX");
+	snprintf(guest->root, sizeof(guest->root), "%s/guest.XXXXXX", scratch_folder());
 	assert(mkdtemp(guest->root));
 	snprintf(guest->lease_directory, sizeof(guest->lease_directory), "%s/run/ballast-agent",
 		 guest->root);

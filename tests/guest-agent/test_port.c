@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "scratch.h"
 #include "unit.h"
 
 static char path[64];
@@ -24,7 +25,7 @@ static int listen_here(void)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	snprintf(path, sizeof(path), "/tmp/ballast-port-%d.sock", (int)getpid());
+	snprintf(path, sizeof(path), "%s/agent", scratch_folder());
 	unlink(path);
 	strcpy(address.sun_path, path);
 	assert(bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);

@@ -9,14 +9,11 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include "scratch.h"
 
 void fixture_tree_init(struct fixture_tree *tree)
 {
-	const char *directory = getenv("TMPDIR");
-
-	if (!directory || strlen(directory) > 32)
-		directory = "/tmp";
-	snprintf(tree->root, sizeof(tree->root), "%s/ballast-tree.XXXXXX", directory);
+	snprintf(tree->root, sizeof(tree->root), "%s/tree.XXXXXX", scratch_folder());
 	assert(mkdtemp(tree->root));
 	assert(sysroot_new(tree->root, &tree->sysroot) == 0);
 }

@@ -10,9 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "failure.h"
+#include "scratch.h"
 #include "unit.h"
 
-static char directory[] = "/tmp/test_channel.XXXXXX";
+static char directory[64];
 
 /* A listening socket called name in the directory, whatever the length of its path. */
 static int listen_at(const char *name, int backlog)
@@ -83,7 +84,7 @@ static void test_absent(void)
 
 static void test_long_path(void)
 {
-	char name[100], path[256];
+	char name[100], path[320];
 	int listener, fd = -1;
 
 	memset(name, 'n', sizeof(name));
@@ -109,6 +110,7 @@ int main(void)
 	};
 	int result;
 
+	snprintf(directory, sizeof(directory), "%s/channel.XXXXXX", scratch_folder());
 	assert(mkdtemp(directory));
 	result = unit_main("channel", cases, sizeof(cases) / sizeof(cases[0]));
 	rmdir(directory);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "sysroot.h"
 #include "unit.h"
 
@@ -16,7 +17,7 @@
 #define MATCHES(arguments, name) \
 	guest_process_cmdline_matches(arguments, sizeof(arguments), name, UUID)
 
-static char root[] = "/tmp/test_guest_process.XXXXXX";
+static char root[64];
 
 static void test_cmdline(void)
 {
@@ -104,6 +105,7 @@ int main(void)
 	};
 	int result;
 
+	snprintf(root, sizeof(root), "%s/process.XXXXXX", scratch_folder());
 	assert(mkdtemp(root));
 	result = unit_main("guest_process", cases, sizeof(cases) / sizeof(cases[0]));
 	remove_all();

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "unit.h"
 
 struct exchange {
@@ -87,7 +88,7 @@ static void start(const struct exchange *script, size_t count)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	memset(&rig, 0, sizeof(rig));
-	snprintf(rig.path, sizeof(rig.path), "/tmp/ballast-cli-%d.sock", (int)getpid());
+	snprintf(rig.path, sizeof(rig.path), "%s/daemon", scratch_folder());
 	strcpy(address.sun_path, rig.path);
 	unlink(rig.path);
 	rig.script = script;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "scratch.h"
 #include "unit.h"
 
 struct fixture {
@@ -18,7 +19,7 @@ struct fixture {
 static void setup(struct fixture *fixture)
 {
 	memset(fixture, 0, sizeof(*fixture));
-	strcpy(fixture->directory, "/tmp/ballast-config-XXXXXX");
+	snprintf(fixture->directory, sizeof(fixture->directory), "%s/config.XXXXXX", scratch_folder());
 	assert(mkdtemp(fixture->directory));
 	snprintf(fixture->path, sizeof(fixture->path), "%s/ballastd.conf", fixture->directory);
 	snprintf(fixture->drop_ins, sizeof(fixture->drop_ins), "%s.d", fixture->path);

@@ -10,6 +10,7 @@
 #include "fake_agent.h"
 #include "block_walk.h"
 #include "region_census.h"
+#include "scratch.h"
 #include "session.h"
 #include "unit.h"
 
@@ -192,7 +193,7 @@ static void setup(enum manner manner)
 	rig.base = event_base_new();
 	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
 	evtimer_add(rig.watchdog, &limit);
-	snprintf(rig.path, sizeof(rig.path), "/tmp/ballast-agent-%d.sock", (int)getpid());
+	snprintf(rig.path, sizeof(rig.path), "%s/agent", scratch_folder());
 	rig.agent = fake_agent_new(rig.base, rig.path, on_request, NULL);
 	rig.link = agent_link_new(
 		&(struct agent_link_options){.base = rig.base, .changed = on_changed});

@@ -17,6 +17,7 @@
 #include "fake_host.h"
 #include "fake_libvirt.h"
 #include "holders.h"
+#include "scratch.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -92,9 +93,8 @@ static void start(void)
 	rig.base = event_base_new();
 	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
 	evtimer_add(rig.watchdog, &limit);
-	snprintf(rig.lock_path, sizeof(rig.lock_path), "/tmp/ballast-look-%d.lock", (int)getpid());
-	snprintf(rig.agent_path, sizeof(rig.agent_path), "/tmp/ballast-look-%d.sock",
-		 (int)getpid());
+	snprintf(rig.lock_path, sizeof(rig.lock_path), "%s/workers", scratch_folder());
+	snprintf(rig.agent_path, sizeof(rig.agent_path), "%s/agent", scratch_folder());
 	assert(worker_pool_new(&(struct worker_pool_options){.base = rig.base,
 							     .program = FAKE_WORKER,
 							     .lock_path = rig.lock_path,

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "journal_priv.h"
+#include "scratch.h"
 #include "unit.h"
 
 static char folder[64], path[96];
@@ -20,7 +21,7 @@ static char order[64];
 
 static void setup(void)
 {
-	snprintf(folder, sizeof(folder), "/tmp/ballast-journal-XXXXXX");
+	snprintf(folder, sizeof(folder), "%s/journal.XXXXXX", scratch_folder());
 	assert(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/journal.db", folder);
 	written_count = last_error = 0;

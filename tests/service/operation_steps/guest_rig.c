@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "scratch.h"
 
 /* The time of the program under test is the test's: nothing waits for a size to be flat, and no load makes it so. */
 static uint64_t ahead_ms;
@@ -57,8 +58,8 @@ void guest_rig_start(struct guest_rig *rig, fake_agent_request_fn *requests,
 	rig->base = event_base_new();
 	rig->watchdog = evtimer_new(rig->base, on_watchdog, NULL);
 	evtimer_add(rig->watchdog, &limit);
-	snprintf(rig->lock_path, sizeof(rig->lock_path), "/tmp/ballast-rig-%d.lock", (int)getpid());
-	snprintf(rig->agent_path, sizeof(rig->agent_path), "/tmp/ballast-rig-%d.sock", (int)getpid());
+	snprintf(rig->lock_path, sizeof(rig->lock_path), "%s/workers", scratch_folder());
+	snprintf(rig->agent_path, sizeof(rig->agent_path), "%s/agent", scratch_folder());
 	fake_host_add_process(&rig->tree, 4711, 4242, "g1", FAKE_LIBVIRT_G1);
 	rig->domain = fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
 	if (requests) {

@@ -13,6 +13,7 @@
 #include "fake_kernel_worker.h"
 #include "fake_libvirt.h"
 #include "operation_record.h"
+#include "scratch.h"
 #include "unit.h"
 
 #define GROUP "/machine/g1"
@@ -138,8 +139,9 @@ static void start(bool observe)
 	rig.base = event_base_new();
 	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
 	evtimer_add(rig.watchdog, &limit);
-	snprintf(rig.lock_path, sizeof(rig.lock_path), "/tmp/ballast-keeper-%d.lock", (int)getpid());
-	snprintf(rig.groups_path, sizeof(rig.groups_path), FAKE_KERNEL_GROUPS, (int)getpid());
+	snprintf(rig.lock_path, sizeof(rig.lock_path), "%s/workers", scratch_folder());
+	snprintf(rig.groups_path, sizeof(rig.groups_path), "%s/groups.json", scratch_folder());
+	assert(setenv(FAKE_KERNEL_GROUPS, rig.groups_path, 1) == 0);
 	set_groups("[{\"path\":\"" GROUP "/vcpu0\",\"inode\":7,\"mems\":\"2\"},"
 		   "{\"path\":\"" GROUP "\",\"inode\":6,\"mems\":\"\"}]");
 	fake_host_add_process(&rig.tree, 4711, 4242, "g1", FAKE_LIBVIRT_G1);

@@ -18,6 +18,7 @@
 #include "fake_agent.h"
 #include "fake_host.h"
 #include "fake_libvirt.h"
+#include "scratch.h"
 #include "unit.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -202,9 +203,8 @@ static void start(bool with_agent)
 	rig.base = event_base_new();
 	rig.watchdog = evtimer_new(rig.base, on_watchdog, NULL);
 	evtimer_add(rig.watchdog, &limit);
-	snprintf(rig.lock_path, sizeof(rig.lock_path), "/tmp/ballast-steps-%d.lock", (int)getpid());
-	snprintf(rig.agent_path, sizeof(rig.agent_path), "/tmp/ballast-steps-%d.sock",
-		 (int)getpid());
+	snprintf(rig.lock_path, sizeof(rig.lock_path), "%s/workers", scratch_folder());
+	snprintf(rig.agent_path, sizeof(rig.agent_path), "%s/agent", scratch_folder());
 	fake_host_add_process(&rig.tree, 4711, 4242, "g1", FAKE_LIBVIRT_G1);
 	rig.domain = fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
 	if (with_agent) {

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "scratch.h"
 #include "unit.h"
 
 #define GIB (UINT64_C(1) << 30)
@@ -232,7 +233,7 @@ void rest_world_setup(struct rest_world *world)
 		.set_policy = set_policy,
 		.now_ms = now_ms,
 	};
-	snprintf(world->directory, sizeof(world->directory), "/tmp/ballast-rest-XXXXXX");
+	snprintf(world->directory, sizeof(world->directory), "%s/rest.XXXXXX", scratch_folder());
 	assert(mkdtemp(world->directory));
 	snprintf(world->path, sizeof(world->path), "%s/socket", world->directory);
 	options.base = world->base;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include "process_identity.h"
+#include "scratch.h"
 #include "unit.h"
 #include "worker_pool.h"
 
@@ -36,7 +37,7 @@ static void run(struct worker_job *job, struct reply *reply)
 	struct failure failure = {0};
 	char lock_path[64];
 
-	snprintf(lock_path, sizeof(lock_path), "/tmp/ballast-test-%d.lock", (int)getpid());
+	snprintf(lock_path, sizeof(lock_path), "%s/workers", scratch_folder());
 	memset(reply, 0, sizeof(*reply));
 	reply->base = event_base_new();
 	struct worker_pool_options options = {.base = reply->base,
