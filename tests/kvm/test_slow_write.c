@@ -163,8 +163,14 @@ static void test_holds_nothing(void)
 	teardown(&scene);
 }
 
+/* Once the child has closed its own end: it has come as far as its write then. */
 static int die(void *user)
 {
+	const int *ends = user;
+	struct pollfd closed = {.fd = ends[0]};
+
+	close(ends[1]);
+	poll(&closed, 1, -1);
 	_exit(7);
 }
 
@@ -179,7 +185,8 @@ static void test_ends_with_its_parent(void)
 	CHECK_INT(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	parent = fork();
 	if (parent == 0) {
-		slow_write_text(scene.tree.sysroot, "1", die, NULL, FILE_PATH);
+		if (pipe2(scene.ends, O_CLOEXEC) == 0)
+			slow_write_text(scene.tree.sysroot, "1", die, scene.ends, FILE_PATH);
 		_exit(1);
 	}
 	CHECK_INT(waitid(P_PID, (id_t)parent, &info, WEXITED), 0);
