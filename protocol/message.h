@@ -164,9 +164,6 @@ const char *message_stage_name(enum message_stage value);
 #define MESSAGE_FEATURE_REPAIR	      (UINT64_C(1) << 14) /* can online, and move to the movable zone, what is plugged */
 #define MESSAGE_FEATURE_ALL	      (UINT64_C(32767))
 
-/* Features of a host (HELLO). */
-#define MESSAGE_HOST_FEATURE_GUEST_REQUEST (UINT64_C(1) << 0) /* it hears GUEST_REQUEST */
-
 #define MESSAGE_BOOT_ID_BYTES  16
 #define MESSAGE_NODE_ALL       0xffff /* a pool's total over all nodes */
 #define MESSAGE_REGION_NONE    0xffff
@@ -178,7 +175,7 @@ const char *message_stage_name(enum message_stage value);
 struct message_hello {
 	uint16_t version_min, version_max; /* major << 8 | minor */
 	uint64_t nonce;
-	uint64_t features; /* MESSAGE_HOST_FEATURE_*; 0 from a host of 1.0 */
+	uint64_t features; /* reserved for the host's: 0 */
 	uint32_t heartbeat_ms;
 	char host_version[LIMIT_VERSION_TEXT];
 };
