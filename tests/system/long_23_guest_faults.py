@@ -231,6 +231,49 @@ def killed_at_reclaim(scene):
     check_equal(guest.run("wc -c </run/idle/file", timeout=120).out.strip(), str(330 * MIB), "what was written")
 
 
+def block_goes_offline(scene, identity):
+    """Waits for the first one of a shrink that takes its time; the guest's state then."""
+    wait_for(lambda: scene.state()[2] or scene.ballast.operation(identity)["state"] in FINAL, 60, "a block to be offline", 0.5)
+    state = scene.state()
+    check(state[2], f"a block is offline: {in_words(scene.ballast.operation(identity))}")
+    return state
+
+
+def agent_stopped(scene):
+    """It says nothing any more: the shrink ends in its time, with a reason, and what it held is put back when it goes on."""
+    scene.full()
+    identity = scene.shrink(40, "--budget", "5%")
+    before = block_goes_offline(scene, identity)
+    scene.guest.run("kill -STOP $(cat /run/agent.pid)")
+    try:
+        operation = scene.ended(identity)
+        requested, current = scene.sizes()
+        check_equal(requested, current, "what is requested is what there is")
+        check_equal(operation["state"] == "succeeded", current == 0, f"done is what libvirt says: {in_words(operation)}")
+        scene.tell(f"stopped with {before}: {in_words(operation)}; {current} MiB stay plugged")
+    finally:
+        scene.guest.run("kill -CONT $(cat /run/agent.pid)")
+    scene.ballast.wait_agent("g1")
+    scene.is_put_back(0, 120)
+
+
+def daemon_killed_under_a_lease(scene):
+    """And does not come back: the guest puts everything back by itself when the lease is over."""
+    scene.full()
+    identity = scene.shrink(30, "--budget", "5%")
+    before = block_goes_offline(scene, identity)
+    scene.ballast.kill()
+    # The driver takes what is offline, if anything is requested: that is libvirt's, and stands.
+    scene.is_put_back(0, 150)
+    scene.ballast.start()
+    scene.ballast.wait_agent("g1")
+    operation = scene.ended(identity)
+    requested, current = scene.sizes()
+    check_equal(requested, current, "what is requested is what there is")
+    scene.is_put_back(0)
+    scene.tell(f"killed with {before}: the guest put it back by itself; then {in_words(operation)}; {current} MiB stay plugged")
+
+
 def guest_is_reset(scene):
     """While blocks are offline: none stays so, what is said is libvirt's word too, and nothing leaves hours later."""
     scene.full()
@@ -320,12 +363,12 @@ def no_controller_for_a_channel(scene):
 
 
 CASES = (killed_at_free_huge_pages, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
-         killed_at_compaction, killed_at_reclaim, guest_is_reset, guest_short_of_memory, bytes_to_the_host,
-         bytes_to_the_guest, no_controller_for_a_channel)
+         killed_at_compaction, killed_at_reclaim, agent_stopped, daemon_killed_under_a_lease, guest_is_reset,
+         guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
 
 
 @story(23, "agents killed in a shrink, resets, memory that runs short, bytes from before: nothing is left in a wrong state",
-       limit_s=1200)
+       limit_s=1800)
 def guest_faults(tell):
     wanted = os.environ.get("BALLAST_CASES", "").split()
     with booted_host() as host:
