@@ -103,6 +103,29 @@ void engine_rig_kill(struct engine_rig *rig)
 		count = 0;
 }
 
+void engine_rig_start_mortal(struct engine_rig *rig, enum journal_gate how, unsigned number)
+{
+	atomic_store(&rig->die_how, how);
+	atomic_store(&rig->die_at, number);
+	engine_rig_start(rig);
+}
+
+bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id[OPERATION_ID_SIZE])
+{
+	bool died = atomic_load(&rig->died);
+
+	snprintf(ret_id, OPERATION_ID_SIZE, "%s", rig->answered ? rig->id : "");
+	engine_rig_kill(rig);
+	if (die_at) {
+		atomic_store(&rig->die_at, die_at);
+		engine_rig_start(rig);
+		engine_rig_run(rig, 0);
+		engine_rig_kill(rig);
+	}
+	engine_rig_start(rig);
+	return died;
+}
+
 void engine_rig_done(struct engine_rig *rig)
 {
 	char path[128];

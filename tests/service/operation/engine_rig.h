@@ -43,6 +43,13 @@ void engine_rig_done(struct engine_rig *rig);
 void engine_rig_start(struct engine_rig *rig);
 /* As kill -9 would: what is not durable is lost, what is half done stays so. */
 void engine_rig_kill(struct engine_rig *rig);
+/* The same as engine_rig_start(), and dies at that write of the journal (from 1). */
+void engine_rig_start_mortal(struct engine_rig *rig, enum journal_gate how, unsigned number);
+/*
+ * Kills it, lets it come so far as to die at a write once more (0: does not), and starts it. False: it had not died by
+ * itself before. ret_id is what had been answered by then, or empty.
+ */
+bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id[OPERATION_ID_SIZE]);
 /*
  * Until nothing more happens, or the gate has killed it (false), or the world has come to that tick
  * (0: no matter).

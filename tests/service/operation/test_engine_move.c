@@ -391,25 +391,13 @@ static void check_after_kill(const struct scene *scene, const char *id, unsigned
 static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsigned number,
 			  unsigned again)
 {
-	char id[OPERATION_ID_SIZE] = "";
+	char id[OPERATION_ID_SIZE];
 	bool died;
 
 	set_scene(scene);
-	atomic_store(&rig.die_how, how);
-	atomic_store(&rig.die_at, number);
-	engine_rig_start(&rig);
+	engine_rig_start_mortal(&rig, how, number);
 	play(scene);
-	died = atomic_load(&rig.died);
-	if (rig.answered)
-		snprintf(id, sizeof(id), "%s", rig.id);
-	engine_rig_kill(&rig);
-	if (again) {
-		atomic_store(&rig.die_at, again);
-		engine_rig_start(&rig);
-		engine_rig_run(&rig, 0);
-		engine_rig_kill(&rig);
-	}
-	engine_rig_start(&rig);
+	died = engine_rig_start_again(&rig, again, id);
 	check_after_kill(scene, id, number);
 	end();
 	return died;

@@ -110,25 +110,13 @@ static void test_done(void)
 /* Dies at the write of that number (from 1); false: there is none so late. */
 static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsigned number, unsigned again)
 {
-	char id[OPERATION_ID_SIZE] = "";
+	char id[OPERATION_ID_SIZE];
 	bool died;
 
 	set(scene);
-	atomic_store(&rig.die_how, how);
-	atomic_store(&rig.die_at, number);
-	engine_rig_start(&rig);
+	engine_rig_start_mortal(&rig, how, number);
 	play(scene);
-	died = atomic_load(&rig.died);
-	if (rig.answered)
-		snprintf(id, sizeof(id), "%s", rig.id);
-	engine_rig_kill(&rig);
-	if (again) {
-		atomic_store(&rig.die_at, again);
-		engine_rig_start(&rig);
-		engine_rig_run(&rig, 0);
-		engine_rig_kill(&rig);
-	}
-	engine_rig_start(&rig);
+	died = engine_rig_start_again(&rig, again, id);
 	check(scene, id, number);
 	end();
 	return died;
