@@ -153,6 +153,15 @@ void world_wish_drain_dimm(struct world *world, enum drain_finish finish)
 	world->wish.drain_wish.finish = finish;
 }
 
+void world_check_code(struct world *world, const char *code)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+
+	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
+	CHECK_STR(failure.code, code);
+}
+
 const struct decision *world_next(struct world *world)
 {
 	if (world->decision.kind == DECISION_KIND_STEP)

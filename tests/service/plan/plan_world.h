@@ -42,6 +42,8 @@ void world_wish_move(struct world *world, const char *guest, uint64_t to_nodes);
 void world_wish_map(struct world *world, const char *guest, int from, int to);
 void world_wish_drain_dimm(struct world *world, enum drain_finish finish);
 
+/* Checks that a wish is refused with that code, or, where it is empty, is not refused. */
+void world_check_code(struct world *world, const char *code);
 /* Asks the planner; releases the decision before. */
 const struct decision *world_next(struct world *world);
 /* Records the decided step with this outcome, and nothing else. The record may be filled further.

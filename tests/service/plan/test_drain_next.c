@@ -11,15 +11,6 @@ static void expect_run(struct world *world, const char *expected)
 	CHECK_STR(world_run(world, text), expected);
 }
 
-static void check_code(struct world *world, const char *code)
-{
-	struct remainder_list blockers;
-	struct failure failure;
-
-	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
-	CHECK_STR(failure.code, code);
-}
-
 static struct snapshot_guest *bound_guest(struct world *world, const char *name, uint64_t bytes)
 {
 	struct snapshot_guest *guest = world_add_guest(world, name, 3, bytes);
@@ -40,7 +31,7 @@ static void a_whole_node_is_drained_and_ejected(void)
 	world_init(&world);
 	guest = bound_guest(&world, "db1", 512 * MIB);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cordon move offline eject done");
 	CHECK_STR(world.history[0].step.dimm, "acpi-MP00");
 	CHECK_TRUE(world.history[0].step.undoable);
@@ -100,7 +91,7 @@ static void largest_first_and_never_below_the_reserve(void)
 	/* Room for the small one only. */
 	snapshot_node(world.snapshot, 1)->free_bytes = 400 * MIB;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cordon move move offline done");
 	CHECK_STR(world.history[1].step.guest_name, "large");
 	CHECK_INT(world.history[1].step.child->move.map[3], 2);
@@ -163,7 +154,7 @@ static void no_room_is_told_with_numbers(void)
 	for (int node = 0; node < 3; node++)
 		snapshot_node(world.snapshot, node)->free_bytes = 700 * MIB;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
-	check_code(&world, "no_room");
+	world_check_code(&world, "no_room");
 	plan_check(&world.input, &blockers, &failure);
 	CHECK_TRUE(strstr(failure.cause, "it needs 600 MiB") != NULL);
 	CHECK_TRUE(strstr(failure.cause, "node 1 ") != NULL);
@@ -211,7 +202,7 @@ static void what_is_bound_to_the_node_comes_home(void)
 	strcpy(other->dimm_bytes[0].id, "acpi-MP01");
 	guest = snapshot_guest(world.snapshot, "db1");
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cordon move offline move eject done");
 	CHECK_STR(world.history[3].step.text, "home");
 	CHECK_INT(world.history[3].step.child->move.map[1], 3);
@@ -389,57 +380,57 @@ static void what_cannot_be_emptied_is_refused(void)
 	guest = bound_guest(&world, "db1", 100 * MIB);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
 	strcpy(world.wish.drain_wish.dimm, "nothing");
-	check_code(&world, "unknown_dimm");
+	world_check_code(&world, "unknown_dimm");
 	strcpy(world.wish.drain_wish.dimm, "acpi-MP00");
 	world.snapshot->dimms[0].ejectable = false;
-	check_code(&world, "not_ejectable");
+	world_check_code(&world, "not_ejectable");
 	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
-	check_code(&world, "");
+	world_check_code(&world, "");
 
 	world.wish.drain_wish.target = DRAIN_TARGET_NODE;
 	world.wish.drain_wish.node = 7;
-	check_code(&world, "unknown_node");
+	world_check_code(&world, "unknown_node");
 	world.wish.drain_wish.node = 1;
-	check_code(&world, "kernel_memory");
+	world_check_code(&world, "kernel_memory");
 	plan_check(&world.input, &blockers, &failure);
 	CHECK_STR(blockers.items[0].object, "blocks 16-23");
 	CHECK_STR(blockers.items[0].way_out, "boot with movable_node");
 	snapshot_block(world.snapshot, 16)->zone = BLOCK_ZONE_NONE;
-	check_code(&world, "not_movable");
+	world_check_code(&world, "not_movable");
 	world.wish.drain_wish.finish = DRAIN_FINISH_CORDON;
-	check_code(&world, "");
+	world_check_code(&world, "");
 
 	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
 	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
 	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB + 5};
-	check_code(&world, "not_block_multiple");
+	world_check_code(&world, "not_block_multiple");
 	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB};
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world.wish.drain_wish.range = (struct snapshot_range){60 * GIB, 61 * GIB};
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB, 6 * GIB + WORLD_BLOCK};
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.drain_wish.finish = DRAIN_FINISH_EJECT;
-	check_code(&world, "not_ejectable");
+	world_check_code(&world, "not_ejectable");
 
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	guest->migrating = true;
-	check_code(&world, "guest_unmovable");
+	world_check_code(&world, "guest_unmovable");
 	guest->migrating = false;
 	guest->stored_numatune_nodes = 1 << 3;
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
-	check_code(&world, "consent_required");
+	world_check_code(&world, "consent_required");
 	world.wish.drain_wish.persist = true;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->cpus_pinned = true;
 	guest->cpu_nodes = 1 << 3;
-	check_code(&world, "consent_required");
+	world_check_code(&world, "consent_required");
 	world.wish.allow = 1 << CONSENT_REMOTE_MEMORY;
-	check_code(&world, "");
+	world_check_code(&world, "");
 
 	*snapshot_add_hold(world.snapshot) =
 		(struct snapshot_hold){.drain = "d0", .node = -1, .dimm = "acpi-MP00"};
-	check_code(&world, "target_held");
+	world_check_code(&world, "target_held");
 	world_done(&world);
 }
 

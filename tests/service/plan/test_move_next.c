@@ -11,15 +11,6 @@ static void expect_run(struct world *world, const char *expected)
 	CHECK_STR(world_run(world, text), expected);
 }
 
-static void check_code(struct world *world, const char *code)
-{
-	struct remainder_list blockers;
-	struct failure failure;
-
-	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
-	CHECK_STR(failure.code, code);
-}
-
 static void check_blocker(struct world *world, enum remainder_code code, uint64_t bytes)
 {
 	struct remainder_list blockers;
@@ -45,7 +36,7 @@ static void a_strict_memfd_guest(void)
 	guest->persistent = true;
 	guest->cpuset_mems = 1 << 1;
 	world_wish_move(&world, "g1", 1 << 2);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.move.persist = true;
 	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
 	CHECK_INT(world.history[0].step.nodes, 1 << 1 | 1 << 2);
@@ -184,12 +175,12 @@ static void a_shift_needs_consent(void)
 	guest->policy_nodes = guest->cpuset_mems = 1 << 1 | 1 << 2;
 	world_wish_map(&world, "g1", 2, 0);
 	guest->policy_nodes = 1 << 2;
-	check_code(&world, "policy_would_shift");
+	world_check_code(&world, "policy_would_shift");
 	expect_run(&world, "give_up");
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_POLICY_WOULD_SHIFT);
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 100 * MIB);
 	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world_done(&world);
 }
 
@@ -208,7 +199,7 @@ static void huge_pages_need_room_and_leave_none(void)
 	node->pools[0].total = 250;
 	node->pools[0].free = 50;
 	world_wish_move(&world, "g1", 1 << 2);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "host_pool move host_pool done");
 	CHECK_INT(world.history[0].step.node, 2);
 	CHECK_INT(world.history[0].step.target_bytes, 400 * MIB);
@@ -303,9 +294,9 @@ static void a_swap_of_nodes_is_one_pass(void)
 	guest->node_bytes[1] = 50 * MIB;
 	world_wish_map(&world, "g1", 0, 1);
 	world.wish.move.map[1] = 0;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	snapshot_node(world.snapshot, 1)->free_bytes = 90 * MIB;
-	check_code(&world, "no_room");
+	world_check_code(&world, "no_room");
 	world_done(&world);
 
 	/* What stayed is known by the mover's word alone, and a second pass would carry back what came. */
@@ -667,14 +658,14 @@ static void what_the_slice_does_not_leave_is_refused(void)
 	CHECK_STR(plan->blockers.items[0].detail, "the control groups above guest g1 leave it only nodes 1,2");
 	CHECK_TRUE(strstr(plan->blockers.items[0].way_out, "AllowedMemoryNodes=") != NULL);
 	world.wish.move.to_nodes = 1 << 2;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	/* Nothing has to go there. */
 	world.wish.move.to_nodes = 1 << 0 | 1 << 1;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	/* Of the nodes of its CPUs those that it may use. */
 	guest->cpu_nodes = 1 << 0 | 1 << 2;
 	world.wish.move.form = MOVE_FORM_NEAR_CPUS;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cpuset memory_policy move cpuset done");
 	CHECK_INT(guest->node_bytes[2], 100 * MIB);
 	world_done(&world);
@@ -688,17 +679,17 @@ static void what_cannot_move_is_refused(void)
 	world_init(&world);
 	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
 	world_wish_move(&world, "g1", 0);
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world.wish.move.to_nodes = 1 << 9;
-	check_code(&world, "unknown_node");
+	world_check_code(&world, "unknown_node");
 	world.wish.move.to_nodes = 1 << 2;
 	guest->userfaultfd = true;
-	check_code(&world, "guest_unmovable");
+	world_check_code(&world, "guest_unmovable");
 	guest->userfaultfd = false;
 	guest->vfio = true;
 	check_blocker(&world, REMAINDER_VFIO_PINNED, 100 * MIB);
 	guest->pinned_bytes = 40 * MIB;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->pinned_bytes = 100 * MIB;
 	check_blocker(&world, REMAINDER_VFIO_PINNED, 100 * MIB);
 	guest->vfio = false;
@@ -717,38 +708,38 @@ static void what_cannot_move_is_refused(void)
 	world.wish.move.to_nodes = 1 << 2;
 	/* All that is not private is there already: nothing that could move is left. */
 	guest->private_bytes = 300 * MIB;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.move.to_nodes = 1 << 1;
 	check_blocker(&world, REMAINDER_PRIVATE_MEMORY, 300 * MIB);
 	guest->private_bytes = 0;
 	guest->encrypted = true;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->encrypted = false;
 	world.wish.move.to_nodes = 1 << 2;
 	world.wish.move.cpus = true;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world.wish.move.to_nodes = 1 << 2 | 1 << 0;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.move.to_nodes = 1 << 2;
 	world.wish.move.cpus = false;
 	guest->locked = true;
-	check_code(&world, "consent_required");
+	world_check_code(&world, "consent_required");
 	world.wish.allow = 1 << CONSENT_LOCKED_GUESTS;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->allowed_nodes = 1 << 1;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	guest->allowed_nodes = 0;
 	world.wish.move.lazy = true;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world.wish.move.lazy = false;
 	guest->node_bytes[1] = 1300 * MIB;
-	check_code(&world, "no_room");
+	world_check_code(&world, "no_room");
 	guest->node_bytes[1] = 100 * MIB;
 	snapshot_node(world.snapshot, 2)->has_memory = false;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	snapshot_node(world.snapshot, 2)->has_memory = true;
 	*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "other", .node = 2};
-	check_code(&world, "target_held");
+	world_check_code(&world, "target_held");
 	world_done(&world);
 }
 
@@ -972,7 +963,7 @@ static void each_cell_keeps_its_own_node(void)
 		world_wish_map(&world, "g1", 0, 2);
 		world.wish.move.map[1] = 3;
 		world.wish.move.persist = true;
-		check_code(&world, "");
+		world_check_code(&world, "");
 		/* Anonymous memory follows the cpuset, by position: here that is what is wished. */
 		expect_run(&world, shared ? "cpuset memory_policy move memory_policy cpuset persist done"
 					  : "cpuset move cpuset persist done");
@@ -1051,7 +1042,7 @@ static void by_position_is_seen_for_each_cell(void)
 	struct snapshot_guest *guest = two_cells(&world, BACKING_KIND_ANON);
 
 	world_wish_map(&world, "g1", 0, 2);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cpuset move done");
 	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_WOULD_SHIFT));
 	CHECK_INT(guest->cpuset_mems, 7);
@@ -1087,13 +1078,13 @@ static void a_widening_that_rewrites_a_cell_asks(void)
 	guest->backings[0].policy_nodes = 1 << 3;
 	guest->policy_nodes = guest->cpuset_mems = 1 << 1 | 1 << 3;
 	world_wish_map(&world, "g1", 3, 0);
-	check_code(&world, "policy_would_shift");
+	world_check_code(&world, "policy_would_shift");
 	/* The union of both is what is wished after all: each cell by itself is not. */
 	world_wish_map(&world, "g1", 1, 0);
 	world.wish.move.map[3] = 0;
-	check_code(&world, "policy_would_shift");
+	world_check_code(&world, "policy_would_shift");
 	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world_done(&world);
 }
 
@@ -1144,7 +1135,7 @@ static void cells_are_named_by_cell(void)
 	world.wish.move.cells[0] = 2;
 	world.wish.move.cells[1] = 3;
 	world.wish.move.persist = true;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "cpuset memory_policy move memory_policy cpuset persist done");
 	CHECK_TRUE(world.history[1].step.by_cells && world.history[2].step.by_cells);
 	CHECK_INT(world.history[2].step.from_nodes, 3);
@@ -1179,10 +1170,10 @@ static void room_is_asked_for_by_cell(void)
 	world.wish.move.form = MOVE_FORM_CELLS;
 	world.wish.move.cells[0] = 2;
 	world.wish.move.cells[1] = 3;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.move.cells[0] = 3;
 	world.wish.move.cells[1] = 2;
-	check_code(&world, "no_room");
+	world_check_code(&world, "no_room");
 	world_done(&world);
 
 	/* A part that is in no cell would stay where it is. */
@@ -1192,7 +1183,7 @@ static void room_is_asked_for_by_cell(void)
 	world.wish.move.form = MOVE_FORM_CELLS;
 	world.wish.move.cells[0] = 2;
 	world.wish.move.cells[1] = 3;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world_done(&world);
 }
 
@@ -1247,7 +1238,7 @@ static void overlapping_maps_go_by_the_movers_word(void)
 	guest->policy_nodes = 6;
 	world_wish_map(&world, "g1", 0, 1);
 	world.wish.move.map[1] = 2;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	expect_run(&world, "move done");
 	CHECK_INT(guest->node_bytes[0], 0);
 	CHECK_INT(guest->node_bytes[1], 100 * MIB);
@@ -1295,7 +1286,7 @@ static void near_its_cpus_already_is_done(void)
 	/* Its CPUs were moved to a node without memory. */
 	snapshot_node(world.snapshot, 0)->has_memory = false;
 	guest->cpu_nodes = 1 << 0;
-	check_code(&world, "invalid_target");
+	world_check_code(&world, "invalid_target");
 	world_done(&world);
 }
 
@@ -1312,9 +1303,9 @@ static void transparent_huge_pages_are_not_split_unasked(void)
 	guest->transparent_huge_bytes = 300 * MIB;
 	node = snapshot_node(world.snapshot, 2);
 	world_wish_move(&world, "g1", 1 << 2);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	node->fragmented_bytes = node->free_bytes - 300 * MIB;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	node->fragmented_bytes += 40 * MIB;
 	CHECK_INT(plan_check(&world.input, &blockers, &failure), -EPERM);
 	CHECK_STR(failure.code, "consent_required");
@@ -1322,7 +1313,7 @@ static void transparent_huge_pages_are_not_split_unasked(void)
 	CHECK_INT(blockers.items[0].consent, CONSENT_SPLIT_HUGE_PAGES);
 	CHECK_INT(blockers.items[0].bytes, 40 * MIB);
 	world.wish.allow = 1 << CONSENT_SPLIT_HUGE_PAGES;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world_done(&world);
 }
 

@@ -192,15 +192,6 @@ static void growing_needs_room(void)
 	world_done(&world);
 }
 
-static void check_code(struct world *world, const char *code)
-{
-	struct remainder_list blockers;
-	struct failure failure;
-
-	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
-	CHECK_STR(failure.code, code);
-}
-
 static void a_balloon_keeps_to_the_policy(void)
 {
 	struct world world;
@@ -212,13 +203,13 @@ static void a_balloon_keeps_to_the_policy(void)
 	guest->balloon_bytes = guest->current_bytes = 512 * MIB;
 	guest->max_bytes = GIB;
 	world_wish_resize(&world, "g1", 256 * MIB);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->minimum_bytes = 300 * MIB;
-	check_code(&world, "below_floor");
+	world_check_code(&world, "below_floor");
 	world.wish.resize.target_bytes = 900 * MIB;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	guest->maximum_bytes = 800 * MIB;
-	check_code(&world, "above_maximum");
+	world_check_code(&world, "above_maximum");
 	world_done(&world);
 }
 

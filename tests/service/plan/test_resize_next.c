@@ -388,23 +388,32 @@ static void restore_goes_back(void)
 	world_done(&world);
 }
 
+/* A guest of which one device is to grow and the other to shrink. */
+static struct snapshot_guest *up_and_down_guest(struct world *world)
+{
+	struct wish_resize *wish = &world->wish.resize;
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", GIB, 256 * MIB);
+	world_add_device(guest, "vm1", GIB, 768 * MIB);
+	world_wish_resize(world, "g1", 0);
+	wish->device_count = 2;
+	strcpy(wish->devices[0].alias, "vm0");
+	wish->devices[0].requested_bytes = 512 * MIB;
+	strcpy(wish->devices[1].alias, "vm1");
+	wish->devices[1].requested_bytes = 128 * MIB;
+	return guest;
+}
+
 /* One device up, the other down: each goes back its own way. */
 static void both_ways_go_back(void)
 {
 	struct world world;
-	struct snapshot_guest *guest;
 
-	world_init(&world);
-	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
-	world_add_device(guest, "vm0", GIB, 256 * MIB);
-	world_add_device(guest, "vm1", GIB, 768 * MIB);
-	world_wish_resize(&world, "g1", 0);
+	up_and_down_guest(&world);
 	world.wish.on_timeout = ON_TIMEOUT_RESTORE;
-	world.wish.resize.device_count = 2;
-	strcpy(world.wish.resize.devices[0].alias, "vm0");
-	world.wish.resize.devices[0].requested_bytes = 512 * MIB;
-	strcpy(world.wish.resize.devices[1].alias, "vm1");
-	world.wish.resize.devices[1].requested_bytes = 128 * MIB;
 	expect_step(&world, STEP_KIND_REQUEST);
 	world_gain(&world, 256 * MIB);
 	expect_step(&world, STEP_KIND_REQUEST);
@@ -484,18 +493,8 @@ static void libvirt_refuses(void)
 static void named_devices_are_obeyed(void)
 {
 	struct world world;
-	struct snapshot_guest *guest;
+	struct snapshot_guest *guest = up_and_down_guest(&world);
 
-	world_init(&world);
-	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
-	world_add_device(guest, "vm0", GIB, 256 * MIB);
-	world_add_device(guest, "vm1", GIB, 768 * MIB);
-	world_wish_resize(&world, "g1", 0);
-	world.wish.resize.device_count = 2;
-	strcpy(world.wish.resize.devices[0].alias, "vm0");
-	world.wish.resize.devices[0].requested_bytes = 512 * MIB;
-	strcpy(world.wish.resize.devices[1].alias, "vm1");
-	world.wish.resize.devices[1].requested_bytes = 128 * MIB;
 	CHECK_INT(plan_wanted_bytes(&world.wish, guest), 1152 * MIB);
 	expect_run(&world, "request request done");
 	CHECK_INT(guest->devices[0].current_bytes, 512 * MIB);
@@ -517,15 +516,6 @@ static void given_ranges_are_offlined_first(void)
 	world_done(&world);
 }
 
-static void check_code(struct world *world, const char *code)
-{
-	struct remainder_list blockers;
-	struct failure failure;
-
-	CHECK_INT(plan_check(&world->input, &blockers, &failure), code[0] ? -EPERM : 0);
-	CHECK_STR(failure.code, code);
-}
-
 static void impossible_sizes_are_refused(void)
 {
 	struct world world;
@@ -535,42 +525,42 @@ static void impossible_sizes_are_refused(void)
 	char text[900];
 
 	world_wish_resize(&world, "g1", GIB);
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.resize.target_bytes = 515 * MIB;
-	check_code(&world, "not_block_multiple");
+	world_check_code(&world, "not_block_multiple");
 	plan_check(&world.input, &blockers, &failure);
 	CHECK_STR(failure_format(&failure, text, sizeof(text)),
 		  "guest g1: cannot resize: 3 MiB is no multiple of the block size 2 MiB (ask for "
 		  "514 MiB or 516 MiB)");
 	world.wish.resize.target_bytes = 256 * MIB;
-	check_code(&world, "below_base");
+	world_check_code(&world, "below_base");
 	world.wish.resize.target_bytes = 4 * GIB;
-	check_code(&world, "above_maximum");
+	world_check_code(&world, "above_maximum");
 	guest->minimum_bytes = GIB;
 	world.wish.resize.target_bytes = 514 * MIB;
-	check_code(&world, "below_floor");
+	world_check_code(&world, "below_floor");
 	guest->minimum_bytes = 0;
 	guest->agent.shrink_limit_bytes = GIB;
-	check_code(&world, "below_floor");
+	world_check_code(&world, "below_floor");
 	guest->agent.shrink_limit_bytes = 0;
 	guest->agent.shrink_most_bytes = GIB;
 	world.wish.resize.target_bytes = 2 * GIB;
-	check_code(&world, "");
+	world_check_code(&world, "");
 	world.wish.resize.target_bytes = GIB;
-	check_code(&world, "below_floor");
+	world_check_code(&world, "below_floor");
 	guest->agent.shrink_most_bytes = 0;
 	guest->agent.shrink_limit_bytes = GIB;
 	world.wish.resize.target_bytes = 514 * MIB;
 	guest->devices[0].size_bytes = 16 * GIB;
 	guest->max_bytes = 17 * GIB;
 	world.wish.resize.target_bytes = 16 * GIB;
-	check_code(&world, "no_room");
+	world_check_code(&world, "no_room");
 	guest->device_count = 0;
-	check_code(&world, "no_memory_device");
+	world_check_code(&world, "no_memory_device");
 	guest->state = GUEST_STATE_SHUT_OFF;
-	check_code(&world, "guest_not_running");
+	world_check_code(&world, "guest_not_running");
 	strcpy(world.wish.guest, "nobody");
-	check_code(&world, "unknown_guest");
+	world_check_code(&world, "unknown_guest");
 	world_done(&world);
 }
 
