@@ -269,6 +269,27 @@ void pace_crew_forget(struct pace_crew *crew)
 	crew->began_us = crew->bytes = crew->calls = crew->stale = 0;
 }
 
+void pace_crew_limit(struct pace_crew *crew, unsigned most)
+{
+	if (most == crew->most)
+		return;
+	crew->most = most;
+	if (crew->best > most)
+		crew->best = most;
+	/* A trial under way is of a number that may be too many now. */
+	if (crew->allowed > crew->best)
+		crew->allowed = crew->best;
+	crew->is_first = false;
+	pace_crew_forget(crew);
+}
+
+bool pace_is_computing(const struct pace_load *before, const struct pace_load *now)
+{
+	if (!now->processors || before->processors != now->processors || now->used_us < before->used_us)
+		return false;
+	return (now->used_us - before->used_us) * 2 >= (now->at_us - before->at_us) * now->processors;
+}
+
 static void begin_crew_trial(struct pace_crew *crew, uint64_t now_us)
 {
 	pace_crew_forget(crew);

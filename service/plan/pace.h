@@ -95,6 +95,21 @@ struct pace_crew {
 struct pace_crew pace_crew_next(const struct pace_crew *last, uint64_t now_us, uint64_t moved_bytes);
 /* What was begun says nothing: there was a pause in it, or another number of them for another reason. */
 void pace_crew_forget(struct pace_crew *crew);
+/* From now on so many threads may be in the kernel at most, whatever pays. */
+void pace_crew_limit(struct pace_crew *crew, unsigned most);
+
+/* How much the processors of a guest have run until a time. */
+struct pace_load {
+	uint64_t at_us, used_us; /* used_us: of all together, since they began */
+	unsigned processors;	 /* 0: not known */
+};
+
+/*
+ * Whether the guest computes, with half of its processors or more. Then one thread moves it: each of its pages that is in
+ * use is taken out of KVM's tables under one lock, so that two are hardly faster, and the guest's own faults wait for both.
+ * Unknown is false.
+ */
+bool pace_is_computing(const struct pace_load *before, const struct pace_load *now);
 
 /*
  * A budget of bytes a second that several may share: books so many bytes and returns how long to wait before they go.

@@ -23,6 +23,7 @@
 #include "mover_cpus.h"
 #include "page_heat.h"
 #include "size_text.h"
+#include "vcpu_thread.h"
 
 /* How often the caller's thread looks round while nobody says anything. */
 #define LISTEN_US 100000
@@ -59,6 +60,7 @@ struct move_crew {
 	struct page_mover_tally tally;
 	uint64_t split_bytes;
 	uint64_t watch_at_ms;
+	struct vcpu_thread_list processors; /* of the guest; owned */
 	/* Of the look or move under way. */
 	const struct move_piece *pieces;
 	size_t piece_count;
@@ -67,6 +69,18 @@ struct move_crew {
 	enum move_heat heat;
 	atomic_uint running;
 };
+
+/* How busy the guest is, where that is known: a process without such threads is moved like one that is idle. */
+static void note_load(struct move_crew *crew)
+{
+	struct pace_load load = {.processors = (unsigned)crew->processors.count};
+
+	load.at_us = monotonic_us();
+	if (vcpu_thread_list_read_time(crew->options.context->sysroot, crew->options.view->identity.pid,
+				       &crew->processors, &load.used_us) < 0)
+		load.processors = 0;
+	move_gate_note_load(crew->gate, &load);
+}
 
 int move_crew_new(const struct move_crew_options *options, struct move_crew **ret_crew)
 {
@@ -112,6 +126,10 @@ int move_crew_new(const struct move_crew_options *options, struct move_crew **re
 		if (rc)
 			return rc;
 	}
+	/* Without them it is not known how busy the guest is. */
+	if (vcpu_thread_list_read(context->sysroot, options->view->identity.pid, &crew->processors) < 0)
+		crew->processors.count = 0;
+	note_load(crew);
 	*ret_crew = TAKE_PTR(crew);
 	return 0;
 }
@@ -130,6 +148,7 @@ struct move_crew *move_crew_free(struct move_crew *crew)
 	}
 	free(crew->members);
 	move_gate_free(crew->gate);
+	vcpu_thread_list_done(&crew->processors);
 	if (crew->ended_fd >= 0)
 		close(crew->ended_fd);
 	free(crew);
@@ -371,6 +390,8 @@ static int watch(struct move_crew *crew)
 	rc = process_identity_check(context->sysroot, identity);
 	if (!rc)
 		rc = guest_view_check_userfaultfd(crew->options.view, context->sysroot);
+	if (!rc)
+		note_load(crew);
 	took = monotonic_ms() - now;
 	crew->watch_at_ms = now + (took * WATCH_SHARE > WATCH_MS ? took * WATCH_SHARE : WATCH_MS);
 	return rc;

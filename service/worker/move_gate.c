@@ -27,7 +27,9 @@ struct move_gate {
 	uint32_t stall_us;
 	unsigned limits; /* counted: who waits for an old budget asks anew */
 	struct pace_ease ease;
+	unsigned workers; /* threads that there are */
 	struct pace_crew crew;
+	struct pace_load load;
 	unsigned inside; /* calls that have entered and not left */
 	uint64_t moved_bytes;
 	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
@@ -44,7 +46,7 @@ int move_gate_new(struct worker_control *control, const struct step *step, struc
 	gate->control = control;
 	gate->bytes_per_s = step->budget_bytes_per_s;
 	gate->stall_us = step->budget_stall_us;
-	gate->crew.most = step->workers;
+	gate->workers = gate->crew.most = step->workers;
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_mutex_init(&gate->lock, NULL);
@@ -82,6 +84,15 @@ void move_gate_hear(struct move_gate *gate)
 	control->guest_pause_us = 0;
 	if (gate->is_paused || gate->ease.level)
 		pace_crew_forget(&gate->crew);
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+}
+
+void move_gate_note_load(struct move_gate *gate, const struct pace_load *load)
+{
+	pthread_mutex_lock(&gate->lock);
+	pace_crew_limit(&gate->crew, pace_is_computing(&gate->load, load) ? 1 : gate->workers);
+	gate->load = *load;
 	pthread_cond_broadcast(&gate->changed);
 	pthread_mutex_unlock(&gate->lock);
 }
@@ -126,7 +137,7 @@ static bool is_full(const struct move_gate *gate)
 	unsigned allowed = gate->ease.level || !gate->crew.allowed ? 1 : gate->crew.allowed;
 
 	/* Of one thread nobody waits for another. */
-	return (gate->ease.level || gate->crew.most > 1) && gate->inside >= allowed;
+	return (gate->ease.level || gate->workers > 1) && gate->inside >= allowed;
 }
 
 int move_gate_enter(struct move_gate *gate, int source, int destination, uint64_t bytes)

@@ -24,6 +24,9 @@ CLEANUP_DEFINE(struct move_gate *, move_gate_free)
 /* For the thread that listens: passes on what the control heard since the last time. */
 void move_gate_hear(struct move_gate *gate);
 
+/* Likewise: how much the guest's processors have run by now. While it computes (pace_is_computing) one call at a time. */
+void move_gate_note_load(struct move_gate *gate, const struct pace_load *load);
+
 /* Ends the work of all: whoever waits or asks next gets this error. The first one stays. Any thread may. */
 void move_gate_shut(struct move_gate *gate, int error);
 /* 0 while it is open. */

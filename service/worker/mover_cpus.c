@@ -5,6 +5,7 @@
 #include "node_mask.h"
 #include "numa_node.h"
 #include "sysroot.h"
+#include "vcpu_thread.h"
 
 /*
  * On a node with fewer CPUs the mover would fight for them with the guest itself, whose threads the kernel draws to where
@@ -15,12 +16,12 @@
 #define STATUS_LIMIT ((size_t)64 * 1024)
 
 /* The processors that a thread may use. */
-static bool read_allowed(const struct sysroot *sysroot, pid_t pid, const char *thread, struct node_set *ret_cpus)
+static bool read_allowed(const struct sysroot *sysroot, pid_t pid, pid_t thread, struct node_set *ret_cpus)
 {
 	CLEANUP_FREE char *status = NULL;
 	char *list;
 
-	if (sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/task/%s/status", (int)pid, thread))
+	if (sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/task/%d/status", (int)pid, (int)thread))
 		return false;
 	list = strstr(status, "\nCpus_allowed_list:");
 	if (!list)
@@ -32,22 +33,19 @@ static bool read_allowed(const struct sysroot *sysroot, pid_t pid, const char *t
 	return node_set_parse(list, ret_cpus) == 0;
 }
 
-/* What vCPU threads (QEMU names them "CPU 0/KVM") are bound to. One that may use every CPU there is is not bound. */
+/* What vCPU threads are bound to. One that may use every CPU there is is not bound. */
 static struct node_set cpus_of_guest(const struct sysroot *sysroot, pid_t pid, const struct node_set *all)
 {
-	struct sysroot_names threads = {0};
+	CLEANUP(vcpu_thread_list_done) struct vcpu_thread_list threads = {0};
 	struct node_set taken, allowed;
-	char name[32];
 
 	node_set_clear(&taken);
-	sysroot_list(sysroot, &threads, "/proc/%d/task", (int)pid);
+	/* Where they cannot be told nothing is kept from them. */
+	if (vcpu_thread_list_read(sysroot, pid, &threads) < 0)
+		return taken;
 	for (size_t i = 0; i < threads.count; i++)
-		if (!sysroot_read_text(sysroot, name, sizeof(name), "/proc/%d/task/%s/comm", (int)pid,
-				       threads.names[i]) &&
-		    strncmp(name, "CPU ", 4) == 0 && read_allowed(sysroot, pid, threads.names[i], &allowed) &&
-		    !node_set_is_subset(all, &allowed))
+		if (read_allowed(sysroot, pid, threads.ids[i], &allowed) && !node_set_is_subset(all, &allowed))
 			taken = node_set_union(&taken, &allowed);
-	sysroot_names_done(&threads);
 	return taken;
 }
 

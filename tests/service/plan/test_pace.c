@@ -441,6 +441,50 @@ static void a_budget_is_kept_without_bursts(void)
 	CHECK_TRUE(paid > 0);
 }
 
+/* Whatever pays: while the guest computes one is allowed, and nothing else is tried; afterwards as before. */
+static void a_limit_of_threads(void)
+{
+	static const double rates[] = {0, 150, 290};
+	struct pace_crew crew = {.most = 2};
+	uint64_t now_us = 0;
+
+	share_of(&crew, rates, 20, 2, &now_us);
+	CHECK_INT(crew.best, 2);
+	pace_crew_limit(&crew, 1);
+	CHECK_INT(crew.allowed, 1);
+	CHECK_TRUE(share_of(&crew, rates, 50, 1, &now_us) == 1);
+	pace_crew_limit(&crew, 2);
+	CHECK_TRUE(share_of(&crew, rates, 100, 2, &now_us) > 0.7);
+	CHECK_INT(crew.best, 2);
+	/* In the middle of a trial. */
+	crew = (struct pace_crew){.most = 2};
+	while (crew.allowed < 2)
+		share_of(&crew, rates, 1, 2, &now_us);
+	pace_crew_limit(&crew, 1);
+	CHECK_INT(crew.allowed, 1);
+	CHECK_TRUE(!crew.is_first);
+}
+
+static void a_guest_that_computes(void)
+{
+	static const struct {
+		struct pace_load before, now;
+		bool is_computing;
+	} rows[] = {
+		{{1000, 500, 4}, {2000, 2500, 4}, true},
+		{{1000, 500, 4}, {2000, 2499, 4}, false},
+		{{1000, 500, 1}, {2000, 1400, 1}, true},
+		/* Not known, a processor more or less, and one that took its time with it. */
+		{{0}, {2000, 1000000, 4}, false},
+		{{1000, 500, 4}, {2000, 4500, 5}, false},
+		{{1000, 500, 4}, {2000, 4500, 0}, false},
+		{{1000, 500, 4}, {2000, 400, 4}, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		CHECK_INT(pace_is_computing(&rows[i].before, &rows[i].now), rows[i].is_computing);
+}
+
 static const struct unit_case cases[] = {
 	{"the best size is found", the_best_size_is_found},
 	{"it is found within few calls", it_is_found_within_few_calls},
@@ -457,6 +501,8 @@ static const struct unit_case cases[] = {
 	{"stretches are told apart", stretches_are_told_apart},
 	{"a bad trial is short", a_bad_trial_is_short},
 	{"a pause is no trial", a_pause_is_no_trial},
+	{"a limit of threads", a_limit_of_threads},
+	{"a guest that computes", a_guest_that_computes},
 };
 
 int main(void)
