@@ -140,7 +140,7 @@ int agent_new(const struct sysroot *sysroot, const struct agent_options *options
 	error = hooks_init(&agent->undo.hooks, sysroot, &agent->options.config);
 	if (error == 0)
 		error = evacuate_init(&agent->evacuate, sysroot, &agent->options.config,
-				      &agent->book, -1);
+				      &agent->quiet_pools, &agent->book, -1);
 	if (error < 0)
 		return failure_set(failure, error, "ballast-agent", "cannot map memory");
 	init_session(agent);

@@ -13,6 +13,7 @@
 #include "job.h"
 #include "lease.h"
 #include "port.h"
+#include "quiet_pools.h"
 #include "repair.h"
 #include "session_guest.h"
 #include "stall_probe.h"
@@ -70,6 +71,7 @@ struct agent {
 	struct port port;
 	struct session_guest session;
 	struct lease_book book;
+	struct quiet_pools quiet_pools;
 	struct evacuate evacuate;
 	struct free_report free_report;
 	struct repair repair;

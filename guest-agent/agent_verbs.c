@@ -56,16 +56,29 @@ static void failed(struct agent *agent, const struct session_guest_event *event,
 	result(agent, event, code, failure->error, failure_format(failure, text, sizeof(text)));
 }
 
-static void on_report(struct agent *agent, const struct session_guest_event *event)
+/* Under a lease they may be as the agent has made them, and what is owed is not there. */
+static void note_pools(struct agent *agent, uint64_t now_ms)
+{
+	const struct message_report_reply *report = &agent->out.report_reply;
+
+	for (size_t i = 0; agent->book.count + agent->book.taken.count == 0 && i < report->pool_count; i++)
+		if (report->pools[i].node == MESSAGE_NODE_ALL)
+			quiet_pools_note(&agent->quiet_pools, report->pools[i].page_bytes, report->pools[i].total,
+					 now_ms);
+}
+
+static void on_report(struct agent *agent, const struct session_guest_event *event, uint64_t now_ms)
 {
 	agent->out.type = MESSAGE_REPORT_REPLY;
 	int error = report_read(agent->sysroot, &agent->options.config, &agent->book,
 				&agent->out.report_reply);
 
-	if (error < 0)
+	if (error < 0) {
 		result(agent, event, MESSAGE_RESULT_FAILED, -error, "cannot read /proc/meminfo");
-	else
-		send(agent, event->epoch, event->request_id);
+		return;
+	}
+	note_pools(agent, now_ms);
+	send(agent, event->epoch, event->request_id);
 }
 
 static void on_blocks(struct agent *agent, const struct session_guest_event *event)
@@ -448,7 +461,7 @@ void agent_verbs_handle(struct agent *agent, const struct session_guest_event *e
 	memset(&agent->out, 0, sizeof(agent->out));
 	switch (event->message->type) {
 	case MESSAGE_REPORT:
-		on_report(agent, event);
+		on_report(agent, event, now_ms);
 		return;
 	case MESSAGE_BLOCKS:
 		on_blocks(agent, event);

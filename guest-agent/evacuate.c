@@ -25,11 +25,13 @@
 	 MESSAGE_EVACUATE_MAKE_ROOM | MESSAGE_EVACUATE_OFFLINE)
 
 int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
-		  const struct agent_config *config, struct lease_book *book, int close_fd)
+		  const struct agent_config *config, const struct quiet_pools *quiet,
+		  struct lease_book *book, int close_fd)
 {
 	memset(evacuate, 0, sizeof(*evacuate));
 	evacuate->sysroot = sysroot;
 	evacuate->config = config;
+	evacuate->quiet = quiet;
 	evacuate->book = book;
 	job_init(&evacuate->job, close_fd);
 	int error = hooks_init(&evacuate->hooks, sysroot, config);

@@ -19,6 +19,7 @@
 struct agent_config;
 struct failure;
 struct kernel_log;
+struct quiet_pools;
 struct sysroot;
 
 /* Where the host names no deadline for a block. An idle block takes some 0.1 s for 128 MiB, a busy
@@ -42,8 +43,9 @@ enum evacuate_stage {
 };
 
 struct evacuate {
-	const struct sysroot *sysroot; /* borrowed, as the next two */
+	const struct sysroot *sysroot; /* borrowed, as the next three */
 	const struct agent_config *config;
+	const struct quiet_pools *quiet;
 	struct lease_book *book;
 	enum evacuate_stage stage;
 	struct job job;
@@ -78,7 +80,8 @@ enum evacuate_step {
 
 /* close_fd as in job_init(). */
 int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
-		  const struct agent_config *config, struct lease_book *book, int close_fd);
+		  const struct agent_config *config, const struct quiet_pools *quiet,
+		  struct lease_book *book, int close_fd);
 void evacuate_done(struct evacuate *evacuate);
 
 /* OK: it runs. BUSY, VETOED, INVALID or FAILED: it does not, and *failure says why. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include "quiet_pools.h"
 #include "report.h"
 
 int evacuate_room_init(struct evacuate *evacuate)
@@ -74,7 +75,9 @@ static bool write_down(struct evacuate *evacuate)
 		struct lease_entry entry = {.kind = LEASE_ROOM,
 					    .node_id = -1,
 					    .key = pool->page_bytes,
-					    .old = pool->total, /* the surplus is its own by then */
+					    /* The surplus is its own by then. */
+					    .old = quiet_pools_pages(evacuate->quiet, pool->page_bytes,
+								     pool->total),
 					    .took = evacuate->room_bytes / pool->page_bytes};
 
 		if (!is_movable_size(pool) || entry.took == 0)
@@ -116,7 +119,8 @@ static void book(struct evacuate *evacuate)
 						 before->page_bytes, &now) < 0)
 			continue;
 		uint64_t planned = evacuate->room_bytes / before->page_bytes,
-			 grown = now.total > before->total ? now.total - before->total : 0;
+			 had = quiet_pools_pages(evacuate->quiet, before->page_bytes, before->total),
+			 grown = now.total > had ? now.total - had : 0;
 
 		entry->took = entry->took - planned + grown;
 		if (entry->took == 0)

@@ -13,6 +13,7 @@
 #include "agent_config.h"
 #include "failure.h"
 #include "fake_guest.h"
+#include "quiet_pools.h"
 #include "undo.h"
 #include "unit.h"
 
@@ -22,6 +23,7 @@
 static struct fake_guest guest;
 static struct agent_config config;
 static struct lease_book book;
+static struct quiet_pools quiet;
 static struct evacuate evacuate;
 static struct message_evacuate request;
 static struct failure failure;
@@ -34,8 +36,9 @@ static void start(void)
 	fake_guest_start(&guest);
 	agent_config_init(&config);
 	lease_book_init(&book, guest.lease_directory, boot_id);
-	CHECK_INT(evacuate_init(&evacuate, guest.sysroot, &config, &book, -1), 0);
+	CHECK_INT(evacuate_init(&evacuate, guest.sysroot, &config, &quiet, &book, -1), 0);
 	now = 1000;
+	quiet = (struct quiet_pools){0};
 	request = (struct message_evacuate){.lease = {.id = 7, .lease_ms = 60000},
 					    .flags = RUNGS,
 					    .deadline_ms = 100000,
@@ -330,6 +333,24 @@ static void test_make_room(void)
 	guest.state->pool_most = 1000;
 	undo_all();
 	CHECK_INT(fake_guest_pool(&guest), 30);
+	stop();
+}
+
+/* The driver migrates one of 20 just when the room is made: its page, which counts beside them then, is none of the pool's. */
+static void test_room_beside_a_page_on_its_way(void)
+{
+	start();
+	quiet_pools_note(&quiet, 2 * MIB, 20, now);
+	fake_guest_set_pool(&guest, 21, 0, 0, 0);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	request.flags = MESSAGE_EVACUATE_MAKE_ROOM;
+	CHECK_INT(run()->code, MESSAGE_RESULT_OK);
+	CHECK_INT(fake_guest_pool(&guest), 41);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease 7\nroom 2097152 20 21\nend") != NULL);
+	/* Its way is over: 20 are in use. */
+	fake_guest_set_pool(&guest, 41, 21, 0, 0);
+	undo_all();
+	CHECK_INT(fake_guest_pool(&guest), 20);
 	stop();
 }
 
@@ -783,6 +804,7 @@ int main(void)
 		{"hooks come first", test_hooks_come_first},
 		{"hooks are off", test_hooks_are_off},
 		{"make room", test_make_room},
+		{"room beside a page on its way", test_room_beside_a_page_on_its_way},
 		{"room of a kept shrink", test_room_of_a_kept_shrink},
 		{"reclaim", test_reclaim},
 		{"cancel", test_cancel},

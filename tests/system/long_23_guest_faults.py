@@ -169,6 +169,19 @@ def killed_at_free_huge_pages(scene):
     scene.is_put_back(250)
 
 
+def killed_at_make_room(scene):
+    """While its pool is larger, so that huge pages in use find room outside: what the pool has more goes again."""
+    guest = scene.guest
+    scene.full()
+    check_equal(guest.hugepages(100), 100, "huge pages in the guest")
+    # All of them, so that none is free and the pool is written for room alone.
+    guest.pattern_start(200, name="held", hugetlb=True)
+    scene.killed_in("nr_hugepages", timeout=60)
+    scene.agent_comes_back()
+    scene.is_put_back(100)
+    check_equal(guest.pattern_rounds(1, "held")["errors"], 0, "pattern errors in huge pages")
+
+
 def killed_at_a_hook(scene):
     """In the middle of the guest's own hook: it is told afterwards that all is as before."""
     scene.full()
@@ -362,7 +375,7 @@ def no_controller_for_a_channel(scene):
         scene.host.guests.remove(bare)
 
 
-CASES = (killed_at_free_huge_pages, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
+CASES = (killed_at_free_huge_pages, killed_at_make_room, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
          killed_at_compaction, killed_at_reclaim, agent_stopped, daemon_killed_under_a_lease, guest_is_reset,
          guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
 
