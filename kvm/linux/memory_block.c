@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "memory_block.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 #include "cleanup.h"
 #include "sysroot.h"
 
@@ -157,27 +160,49 @@ static int read_nodes(const struct sysroot *sysroot, struct memory_block *block)
 	return 0;
 }
 
+/*
+ * A block shows in sysfs before it has its node. Until then its zones must not be asked for: Linux 6.1 looks them up by
+ * the node, which is -1 (drivers/base/memory.c valid_zones_show, mm/memory_hotplug.c zone_for_pfn_range), without the
+ * lock that would keep it away from there. Who asks dies of an oops, and whatever plugs memory never gets on again. The
+ * node is set just before its link is made (drivers/base/node.c do_register_memory_block_under_node); a kernel without
+ * NUMA makes no links, and takes no -1 amiss.
+ */
+static bool may_ask_zones(const struct sysroot *sysroot, const struct memory_block *block)
+{
+	return block->node_id >= 0 || !sysroot_exists(sysroot, "/sys/devices/system/node");
+}
+
+/* 0 or -errno; text is empty then. */
+static int read_opened(int fd, char *text, size_t size)
+{
+	ssize_t length = read(fd, text, size - 1);
+
+	text[length > 0 ? length : 0] = '\0';
+	return length < 0 ? -errno : 0;
+}
+
 static int read_block(const struct sysroot *sysroot, uint64_t id, uint64_t block_bytes,
 		      struct memory_block *ret_block)
 {
 	struct memory_block block = {
 		.id = id, .start = id * block_bytes, .size_bytes = block_bytes};
 	char zones[128] = "";
-	int error = memory_block_read_state(sysroot, id, &block.state);
+	/* Before its node is looked at: one that is plugged in its place is another file. */
+	CLEANUP_CLOSE int fd = sysroot_open(sysroot, O_RDONLY | O_CLOEXEC, MEMORY_DIRECTORY "/memory%llu/valid_zones",
+					    (unsigned long long)id);
+	int zones_error = fd < 0 ? fd : 0, error = memory_block_read_state(sysroot, id, &block.state);
 
 	if (error == 0)
 		error = read_nodes(sysroot, &block);
 	if (error < 0)
 		return error;
-	/* Absent in a kernel that cannot remove memory: then no block has a zone, and none may go.
-	 */
-	error = sysroot_read_text(sysroot, zones, sizeof(zones),
-				  MEMORY_DIRECTORY "/memory%llu/valid_zones",
-				  (unsigned long long)id);
-	if (error < 0 && !is_gone(error))
-		return error;
-	read_zones(&block, error < 0 ? (char[]){""} : zones);
-	block.removable = error < 0 ? MEMORY_BLOCK_REMOVABLE_NO : judge(&block);
+	if (fd >= 0)
+		zones_error = may_ask_zones(sysroot, &block) ? read_opened(fd, zones, sizeof(zones)) : -ENOENT;
+	/* Absent in a kernel that cannot remove memory: then no block has a zone, and none may go. */
+	if (zones_error < 0 && !is_gone(zones_error))
+		return zones_error;
+	read_zones(&block, zones);
+	block.removable = zones_error < 0 ? MEMORY_BLOCK_REMOVABLE_NO : judge(&block);
 	*ret_block = block;
 	return 0;
 }

@@ -39,11 +39,11 @@ struct memory_block {
 	uint64_t id;	/* N of memoryN */
 	uint64_t start; /* physical address */
 	uint64_t size_bytes;
-	int node_id;	     /* the lowest of its nodes, -1 where the kernel names none */
+	int node_id;	     /* the lowest of its nodes, -1 where the kernel names none (yet: it is just being plugged) */
 	unsigned node_count; /* more than 1 only for boot memory at a border between nodes */
 	enum memory_block_state state;
 	enum memory_zone zone; /* online: where it is (NONE: several). Offline: where a plain
-				  "online" would put it */
+				  "online" would put it (NONE: not known yet) */
 	bool can_be_movable;   /* is in the movable zone, or is offline and may be onlined there */
 	enum memory_block_removable removable;
 };

@@ -56,6 +56,32 @@ static void add_machine(struct fixture_tree *tree)
 	fixture_tree_add_block(tree, 6, -1, "offline", NULL);
 }
 
+/* It shows before the kernel has given it its node: its zones are not asked for then. */
+static void test_just_being_plugged(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct memory_block block;
+
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, DIRECTORY "/block_size_bytes", "8000000\n");
+	fixture_tree_write(&tree, "/sys/devices/system/node/online", "0-1\n");
+	fixture_tree_add_block(&tree, 4, -1, "offline", "Movable");
+	CHECK_INT(memory_block_read(tree.sysroot, 4, &block), 0);
+	CHECK_INT(block.state, MEMORY_BLOCK_STATE_OFFLINE);
+	CHECK_INT(block.node_id, -1);
+	CHECK_INT(block.zone, MEMORY_ZONE_NONE);
+	CHECK_TRUE(!block.can_be_movable);
+	fixture_tree_link(&tree, DIRECTORY "/memory4/node1", "../../node/node1");
+	CHECK_INT(memory_block_read(tree.sysroot, 4, &block), 0);
+	CHECK_INT(block.node_id, 1);
+	CHECK_INT(block.zone, MEMORY_ZONE_MOVABLE);
+	/* A kernel without NUMA has no nodes at all. */
+	fixture_tree_remove(&tree, DIRECTORY "/memory4/node1");
+	fixture_tree_remove(&tree, "/sys/devices/system/node");
+	CHECK_INT(memory_block_read(tree.sysroot, 4, &block), 0);
+	CHECK_INT(block.zone, MEMORY_ZONE_MOVABLE);
+}
+
 static void test_list(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -226,6 +252,7 @@ static void test_auto_online(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"just being plugged", test_just_being_plugged},
 		{"list", test_list},
 		{"offline", test_offline},
 		{"offline_again", test_offline_again},

@@ -7,6 +7,8 @@ Kernel files inside the virtual host, libvirt's XML, and the hardware's own word
 import re
 from dataclasses import dataclass, field
 
+from .virtual_host import BLOCK_FILES
+
 PAGE_BYTES = 4096
 
 
@@ -147,8 +149,7 @@ def thread_nodes_allowed(guest):
 
 def blocks(host):
     """{block: {"state", "zones", "node"}} of all memory blocks of the virtual host."""
-    # One process for all files: starting a program is the expensive thing in the virtual host.
-    text = host.out("cd /sys/devices/system/memory && grep -s '' memory*/state memory*/valid_zones; ls -d memory*/node*")
+    text = host.out(f"{BLOCK_FILES}; ls -d memory*/node*")
     found = {}
     for line in text.splitlines():
         match = re.fullmatch(r"memory(\d+)/(state:|valid_zones:|node)(.*)", line)
