@@ -452,15 +452,13 @@ static void test_cancel(void)
 /* Steps until it rests, and returns for how long. */
 static uint64_t rests_for(void)
 {
-	for (int i = 0; i < 100; i++) {
-		evacuate_step(&evacuate, now);
-		if (evacuate.rest_until_ms)
-			break;
+	for (int i = 0; i < 100 && !evacuate.rest_until_ms; i++) {
 		struct pollfd child = {.fd = evacuate.job.pid_fd, .events = POLLIN};
 
 		poll(&child, 1, 1000);
-		/* So long has it worked. */
+		/* So long has it worked, however soon the child was done. */
 		now += 100;
+		evacuate_step(&evacuate, now);
 	}
 	CHECK_TRUE(evacuate.rest_until_ms > now);
 	return evacuate.rest_until_ms - now;
