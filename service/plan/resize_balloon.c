@@ -58,14 +58,13 @@ static void end(struct resize *resize)
 	const struct step_record *last = last_balloon(input, NULL);
 	enum on_timeout how = input->wish->on_timeout;
 	uint64_t now = resize->guest->balloon_bytes;
-	bool runs = plan_guest_runs(resize->guest);
 
-	if (how == ON_TIMEOUT_RESTORE && runs && last && now != input->start_bytes &&
+	if (how == ON_TIMEOUT_RESTORE && last && now != input->start_bytes &&
 	    !last_balloon(input, RESIZE_RESTORE_MARK)) {
 		emit_balloon(resize, input->start_bytes, RESIZE_RESTORE_MARK);
 		return;
 	}
-	if (how != ON_TIMEOUT_RESTORE && how != ON_TIMEOUT_CONTINUE && runs && last && last->step.target_bytes != now &&
+	if (how != ON_TIMEOUT_RESTORE && how != ON_TIMEOUT_CONTINUE && last && last->step.target_bytes != now &&
 	    !last_balloon(input, settle_mark)) {
 		emit_balloon(resize, now, settle_mark);
 		return;
@@ -117,8 +116,7 @@ void resize_balloon_next(struct resize *resize)
 			resize->decision->kind = DECISION_KIND_DONE;
 		return;
 	}
-	if (!plan_guest_runs(guest) || is_ending(input) || plan_is_late(input) || refused(input) ||
-	    resize_is_worn_out(input)) {
+	if (is_ending(input) || plan_is_late(input) || refused(input) || resize_is_worn_out(input)) {
 		end(resize);
 		return;
 	}

@@ -182,8 +182,7 @@ void resize_grow_next(struct resize *resize)
 	}
 	if (resize->decision->kind == DECISION_KIND_STEP)
 		return;
-	if (!plan_guest_runs(resize->guest) || resize_is_ending(input) || plan_is_late(input) ||
-	    resize_request_failed(input)) {
+	if (resize_is_ending(input) || plan_is_late(input) || resize_request_failed(input)) {
 		resize_end(resize, false);
 		return;
 	}

@@ -311,13 +311,14 @@ void resize_next(const struct plan_input *input, struct decision *ret_decision)
 	/* Not yet decided: the emitters set the kind, and DONE is never taken for granted. */
 	ret_decision->kind = DECISION_KIND_COUNT;
 	resize.guest = snapshot_guest(input->snapshot, input->wish->guest);
-	if (!resize.guest) {
+	/* What is not running has nothing plugged by its definition: that is no shrink that is done. */
+	if (!resize.guest || !plan_guest_runs(resize.guest)) {
 		char object[96];
 
 		ret_decision->kind = DECISION_KIND_GIVE_UP;
 		remainder_list_add(&ret_decision->remainder, REMAINDER_GUEST_GONE,
 				   wish_target(input->wish, object), 0, NULL,
-				   "the guest is not there any more");
+				   "the guest is not %s any more", resize.guest ? "running" : "there");
 		return;
 	}
 	if (resize_is_balloon(resize.guest)) {

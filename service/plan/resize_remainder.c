@@ -115,8 +115,6 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 	struct account account = {
 		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
 
-	if (!plan_guest_runs(guest))
-		take(&account, REMAINDER_GUEST_GONE, account.rest, "the guest is not running");
 	if (resize_is_balloon(guest)) {
 		take_balloon(input, guest, &account);
 		return;
@@ -154,8 +152,6 @@ void resize_remainder_grow(const struct plan_input *input, const struct snapshot
 	struct account account = {
 		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
 
-	if (!plan_guest_runs(guest))
-		take(&account, REMAINDER_GUEST_GONE, account.rest, "the guest is not running");
 	if (resize_is_balloon(guest)) {
 		take(&account, REMAINDER_GUEST_BUSY, account.rest,
 		     "the balloon stopped before the wished size");

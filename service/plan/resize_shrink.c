@@ -282,8 +282,8 @@ void resize_shrink_next(struct resize *resize)
 	}
 	if (resize->decision->kind == DECISION_KIND_STEP)
 		return;
-	if (!plan_guest_runs(resize->guest) || resize_is_ending(input) || plan_is_late(input) ||
-	    resize_request_failed(input) || resize_is_worn_out(input)) {
+	if (resize_is_ending(input) || plan_is_late(input) || resize_request_failed(input) ||
+	    resize_is_worn_out(input)) {
 		resize_end(resize, true);
 		return;
 	}

@@ -28,30 +28,44 @@ FINAL = ("succeeded", "incomplete", "failed", "cancelled")
 
 
 class Ballast:
-    """One daemon. configuration: lines of ballastd.conf by section, {"limits": {"reserve": "256MiB"}}."""
+    """One daemon. configuration: lines of ballastd.conf by section, {"limits": {"reserve": "256MiB"}}.
 
-    def __init__(self, host, configuration=None, environment=None):
-        self.host = host
+    neighbour: the other host that it serves; its files are in that one's directory, and its libvirt is that one's.
+    """
+
+    def __init__(self, host, configuration=None, environment=None, neighbour=None):
+        self.host, self.neighbour = host, neighbour
+        self.socket, self.file, self.log_name = SOCKET, "/etc/ballast/ballastd.conf", LOG
+        configuration = configuration or {}
+        if neighbour:
+            self.socket, self.file = f"{neighbour.DIRECTORY}/ballastd.sock", f"{neighbour.DIRECTORY}/ballastd.conf"
+            self.log_name = f"neighbour-{LOG}"
+            configuration = {"daemon": {"socket": self.socket, "state_directory": f"{neighbour.DIRECTORY}/ballast-state",
+                                        "run_directory": f"{neighbour.DIRECTORY}/ballast-run",
+                                        "libvirt_uri": neighbour.URI, **configuration.pop("daemon", {})}, **configuration}
         self.daemon = os.path.join(paths.BUILD, "service/ballastd")
         self.program = os.path.join(paths.BUILD, "service/cli/ballastctl")
         self.environment = environment or {}
         self.process = None
-        self.configure(configuration or {})
+        self.configure(configuration)
 
     def configure(self, configuration):
         lines = []
         for section, keys in configuration.items():
             lines += [f"[{section}]"] + [f"{key} = {value}" for key, value in keys.items()]
-        self.host.run(["mkdir", "-p", "/etc/ballast"])
-        self.host.write("/etc/ballast/ballastd.conf", "\n".join(lines) + "\n")
+        self.host.run(["mkdir", "-p", os.path.dirname(self.file)])
+        self.host.write(self.file, "\n".join(lines) + "\n")
 
     # Life
 
     def start(self, wait=True, timeout=60):
         """Starts the daemon; with wait, until it serves and has libvirt."""
-        self.host.run(["rm", "-f", SOCKET])
+        self.host.run(["rm", "-f", self.socket])
         words = " ".join(f"{key}={value}" for key, value in self.environment.items())
-        self.process = self.host.spawn(f"exec env {words} {self.daemon} >>{self.host.RESULTS}/{LOG} 2>&1")
+        command = f"env {words} {self.daemon} --config {self.file}"
+        if self.neighbour:
+            command = self.neighbour.inside(command)
+        self.process = self.host.spawn(f"exec {command} >>{self.host.RESULTS}/{self.log_name} 2>&1")
         if wait:
             wait_for(self.is_up, timeout, "ballastd with libvirt")
 
@@ -76,13 +90,13 @@ class Ballast:
         self.kill(signal.SIGTERM)
 
     def log(self):
-        return self.host.read(f"{self.host.RESULTS}/{LOG}")
+        return self.host.read(f"{self.host.RESULTS}/{self.log_name}")
 
     # Asking
 
     def ctl(self, *words, timeout=180, check=True):
         """Runs ballastctl; the Result has rc, out and err. check: rc must be 0."""
-        return self.host.run([self.program, *map(str, words)], timeout=timeout, check=check)
+        return self.host.run([self.program, "--socket", self.socket, *map(str, words)], timeout=timeout, check=check)
 
     def ctl_json(self, *words, timeout=180, check=True):
         """The same with --json: the parsed object."""
@@ -90,7 +104,7 @@ class Ballast:
 
     def curl(self, path, method="GET", body=None, headers=(), timeout=60):
         """(status, parsed body or text): the API itself."""
-        words = ["curl", "-s", "--unix-socket", SOCKET, "-X", method, "-w", "\n%{http_code}", f"http://localhost{path}"]
+        words = ["curl", "-s", "--unix-socket", self.socket, "-X", method, "-w", "\n%{http_code}", f"http://localhost{path}"]
         for header in headers:
             words += ["-H", header]
         if body is not None:

@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from ballast import FINAL, REFUSED, Ballast  # noqa: E402
 from testbed import paths  # noqa: E402
 from testbed.guest import AGENT_PORT, Guest, VirtioMem  # noqa: E402
+from testbed.neighbour import Neighbour  # noqa: E402
 from testbed.story import Cases, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
 
 MIB = 1 << 20
@@ -375,9 +376,36 @@ def no_controller_for_a_channel(scene):
         scene.host.guests.remove(bare)
 
 
+def migrated_under_a_lease(scene):
+    """It live-migrates while blocks are offline for a shrink. The daemon there has its agent, and shrinks and grows it."""
+    guest, neighbour = scene.guest, Neighbour(scene.host)
+    scene.full()
+    there = Ballast(scene.host, {"limits": {"reserve": "256MiB"}}, neighbour=neighbour)
+    neighbour.ready()
+    identity = scene.shrink(120, "--budget", "5%")
+    before = block_goes_offline(scene, identity)
+    migration = neighbour.migration(guest)
+    check_equal(migration.wait(180).rc, 0, f"virsh migrate: {migration.err}")
+    here = scene.ended(identity)
+    check("guest_gone" in {r["code"] for r in here["remainder"]}, f"what is said here: {in_words(here)}")
+    neighbour.take_over(guest)
+    scene.tell(f"migrated with {before}: here {in_words(here)}; there {scene.sizes()} MiB, {scene.state()}")
+    there.start()
+    there.wait_agent("g1")
+    # What the daemon here had the guest change is put back when its lease is over.
+    scene.is_put_back(0, 150)
+    done = there.ctl_json("resize", "g1", f"{BASE_MIB}MiB", "--timeout", 120)
+    check_equal((done["state"], scene.sizes()), ("succeeded", (0, 0)), f"a shrink there: {in_words(done)}")
+    done = there.ctl_json("resize", "g1", f"{BASE_MIB + PLUGGED_MIB}MiB", "--timeout", 120)
+    check_equal((done["state"], scene.sizes()), ("succeeded", (PLUGGED_MIB, PLUGGED_MIB)), f"growing there: {in_words(done)}")
+    there.stop()
+
+
 CASES = (killed_at_free_huge_pages, killed_at_make_room, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
          killed_at_compaction, killed_at_reclaim, agent_stopped, daemon_killed_under_a_lease, guest_is_reset,
          guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
+# The guest is on another host afterwards.
+LAST = migrated_under_a_lease
 
 
 @story(23, "agents killed in a shrink, resets, memory that runs short, bytes from before: nothing is left in a wrong state",
@@ -386,12 +414,13 @@ def guest_faults(tell):
     wanted = os.environ.get("BALLAST_CASES", "").split()
     with booted_host() as host:
         scene, cases = Scene(host, tell), Cases(tell)
-        for case in CASES:
+        for case in (*CASES, LAST):
             if wanted and case.__name__ not in wanted:
                 continue
             began = time.monotonic()
             cases.run(case, scene)
-            scene.clear()
+            if case is not LAST:
+                scene.clear()
             tell(f"  ({case.__name__}: {time.monotonic() - began:.0f} s)")
         cases.end()
 

@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 from . import paths
 from .channel import Channel, ChannelError, CommandFailed
 from .initramfs import BUSYBOX, Initramfs
-from .virtual_host import QUICK_KERNEL, TestbedError, wait_for
+from .virtual_host import BLOCK_FILES, QUICK_KERNEL, TestbedError, wait_for
 
 COMMAND_PORT = "org.testbed.command.0"
 AGENT_PORT = "org.ballast.agent.0"
@@ -186,6 +186,8 @@ class Guest:
         self.base_mib = sum(cell.mib for cell in self.cells)
         self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
         self.channel = None
+        # Of the libvirt that has it: another one's after a migration.
+        self.virsh = host.virsh
         self.booted_as, self.ended = "", ""
         host.guests.append(self)
 
@@ -335,7 +337,7 @@ class Guest:
 
     def blocks(self):
         """The guest's own memory blocks: {number: (state, valid_zones)}."""
-        text = self.out("cd /sys/devices/system/memory && grep -s '' memory*/state memory*/valid_zones")
+        text = self.out(BLOCK_FILES)
         found = {}
         for line in text.splitlines():
             path, value = line.split(":", 1)
@@ -401,7 +403,7 @@ class Guest:
     # What libvirt says
 
     def live_xml(self):
-        return ElementTree.fromstring(self.host.virsh("dumpxml", self.name).out)
+        return ElementTree.fromstring(self.virsh("dumpxml", self.name).out)
 
     def channel_path(self, port=AGENT_PORT):
         """The unix socket inside the virtual host of one of its ports."""
@@ -425,7 +427,7 @@ class Guest:
     def resize(self, mib, device=0, wait=True, timeout=60):
         """Plain libvirt: asks for a size of a virtio-mem device, without Ballast. True when it is reached in time."""
         alias = self.virtio_mem_sizes()[device]["alias"]
-        self.host.virsh("update-memory-device", self.name, "--live", "--alias", alias, "--requested-size", f"{mib}MiB")
+        self.virsh("update-memory-device", self.name, "--live", "--alias", alias, "--requested-size", f"{mib}MiB")
         if not wait:
             return None
         try:

@@ -26,6 +26,7 @@ exec libvirtd -f {DIRECTORY}/libvirtd.conf -p {DIRECTORY}/pid
 
 class Neighbour:
     """Starts at once; ready() waits for it."""
+    DIRECTORY, URI = DIRECTORY, URI
 
     def __init__(self, host):
         self.host = host
@@ -41,6 +42,10 @@ class Neighbour:
     def virsh(self, *words, timeout=60, check=True):
         return self.host.run(["virsh", "-q", "-c", URI, *words], timeout, check)
 
+    def inside(self, command):
+        """The same command, where this host's files are."""
+        return f"nsenter --mount --target {self.host.read(f'{DIRECTORY}/pid').strip()} {command}"
+
     def migration(self, guest):
         """Starts a live migration of the guest to here, and returns the Process."""
         return self.host.spawn(f"exec virsh migrate --live {guest.name} '{URI}' --migrateuri unix://{DIRECTORY}/migration")
@@ -55,5 +60,6 @@ class Neighbour:
         if not path:
             raise TestbedError(f"guest {guest.name} has no port {COMMAND_PORT} here")
         daemon = self.host.read(f"{DIRECTORY}/pid").strip()
+        guest.virsh = self.virsh
         guest.channel = Channel(self.host.connect(f"/proc/{daemon}/root{path}"), f"guest {guest.name}, migrated")
         guest.channel.handshake(timeout)

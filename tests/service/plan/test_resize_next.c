@@ -317,6 +317,31 @@ static void an_agent_that_goes_is_told(void)
 	world_done(&world);
 }
 
+/* It has migrated, or was shut off: its definition has nothing plugged, and that is not what was wished. */
+static void a_guest_that_goes_is_no_success(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
+
+	world_wish_resize(&world, "g1", 512 * MIB);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	world_perform(&world);
+	guest->state = GUEST_STATE_SHUT_OFF;
+	guest->agent.state = AGENT_STATE_DISCONNECTED;
+	guest->devices[0].current_bytes = guest->devices[0].requested_bytes = 0;
+	guest->current_bytes = guest->base_bytes;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_GONE);
+	/* The same of a balloon, whose guest has all of its memory then. */
+	guest->device_count = 0;
+	guest->has_balloon = true;
+	guest->balloon_bytes = 512 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_GONE);
+	world_done(&world);
+}
+
 static void a_veto_is_heard(void)
 {
 	struct world world;
@@ -578,6 +603,7 @@ static const struct unit_case cases[] = {
 	{"a rung that did nothing is not kicked", a_rung_that_did_nothing_is_not_kicked},
 	{"without an agent one kick and the reason", without_an_agent_one_kick_and_the_reason},
 	{"an agent that goes is told", an_agent_that_goes_is_told},
+	{"a guest that goes is no success", a_guest_that_goes_is_no_success},
 	{"a veto is heard", a_veto_is_heard},
 	{"a lying report keeps the sum true", a_lying_report_keeps_the_sum_true},
 	{"the deadline ends the ladder", the_deadline_ends_the_ladder},
