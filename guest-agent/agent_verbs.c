@@ -56,12 +56,11 @@ static void failed(struct agent *agent, const struct session_guest_event *event,
 	result(agent, event, code, failure->error, failure_format(failure, text, sizeof(text)));
 }
 
-/* Under a lease they may be as the agent has made them, and what is owed is not there. */
 static void note_pools(struct agent *agent, uint64_t now_ms)
 {
 	const struct message_report_reply *report = &agent->out.report_reply;
 
-	for (size_t i = 0; agent->book.count + agent->book.taken.count == 0 && i < report->pool_count; i++)
+	for (size_t i = 0; !lease_book_has_pools(&agent->book) && i < report->pool_count; i++)
 		if (report->pools[i].node == MESSAGE_NODE_ALL)
 			quiet_pools_note(&agent->quiet_pools, report->pools[i].page_bytes, report->pools[i].total,
 					 now_ms);

@@ -95,6 +95,20 @@ struct lease *lease_book_find(struct lease_book *book, uint64_t id)
 	return NULL;
 }
 
+static bool is_of_pool(const struct lease_entry *entry)
+{
+	return entry->kind == LEASE_POOL || entry->kind == LEASE_ROOM || entry->kind == LEASE_SURPLUS;
+}
+
+bool lease_book_has_pools(const struct lease_book *book)
+{
+	for (size_t i = 0; i < book->count; i++)
+		for (size_t j = 0; j < book->leases[i].entries.count; j++)
+			if (is_of_pool(&book->leases[i].entries.items[j]))
+				return true;
+	return book->taken.count > 0;
+}
+
 struct lease *lease_book_open(struct lease_book *book, uint64_t id, uint32_t lease_ms,
 			      uint64_t now_ms)
 {

@@ -98,6 +98,8 @@ int lease_book_load(struct lease_book *book, struct failure *failure);
 int lease_book_save(const struct lease_book *book, struct failure *failure);
 
 struct lease *lease_book_find(struct lease_book *book, uint64_t id);
+/* Pools of huge pages are not as their owner left them: a lease has changed one, or pages are owed. */
+bool lease_book_has_pools(const struct lease_book *book);
 /* The lease, made if need be, now to end lease_ms later. NULL: LIMIT_LEASES are held, or it is
  * ending. */
 struct lease *lease_book_open(struct lease_book *book, uint64_t id, uint32_t lease_ms,

@@ -28,7 +28,7 @@ struct quiet_pools {
 	struct quiet_pool pools[HUGEPAGE_POOL_SIZES_MAX]; /* of the whole kernel, one of each size */
 };
 
-/* What was seen now, of all nodes together. Not while pools are as the agent has made them: what they were before counts. */
+/* What was seen now, of all nodes together. Not while lease_book_has_pools(): what they were before counts. */
 void quiet_pools_note(struct quiet_pools *quiet, uint64_t page_bytes, uint64_t pages, uint64_t now_ms);
 
 /* Of a pool that shows so many pages now: how many it has, without any that is only on its way. */

@@ -277,9 +277,6 @@ def half_free(bench):
     report.line("by virtio-mem: what is free is unplugged, the rest moved, and plugged again (--allow shrink_guests)")
     guest = BenchGuest(host, "half1", FREE_BASE_MIB, virtio_mem=[VirtioMem(FREE_PLUGGED_MIB)])
     with bench.guests(guest):
-        guest.pattern_start(FREE_HELD_MIB, name="held", once=True)
-        if not guest.resize(FREE_PLUGGED_MIB):
-            raise CannotMove("the guest did not grow")
         ratio, best = _half_free(bench, guest, Ours(bench.ballast, "--allow", "shrink_guests", *UNHEEDED, **options),
                                  peers, rounds)
     report.target(f"half free, by virtio-mem: the operation's time against the best peer's ({best})", ratio, "at most 0.6",
@@ -287,23 +284,46 @@ def half_free(bench):
     report.line("by free page reporting: the agent makes the guest report what is free before the move")
     guest = BenchGuest(host, "half2", FREE_BASE_MIB + FREE_PLUGGED_MIB, reporting=True)
     with bench.guests(guest):
-        guest.pattern_start(FREE_HELD_MIB, name="held", once=True)
         ratio, best = _half_free(bench, guest, Ours(bench.ballast, *UNHEEDED, **options), peers, rounds)
     # No target: while a peer moves it the guest reports what is free by itself, and half of it is free no more.
     report.line(f"half free, by reporting: {ratio:.2f} of the best peer's time ({best}), which gains by it as well")
 
 
+def _holds(bench, guest):
+    """Half of it is in use, and all of it plugged."""
+    guest.pattern_start(FREE_HELD_MIB, name="held", once=True)
+    if guest.virtio_mem and not guest.resize(FREE_PLUGGED_MIB):
+        raise CannotMove("the guest did not grow")
+    # What is held has been moved once, so that no mover finds it mapped for the guest and the next one does not.
+    for node in (AWAY, HOME):
+        bench.settle(guest, BareLoop(bench.host, 8192), node)
+
+
+def _free_turn(bench, guest, mover):
+    """One measurement; where the guest dies of it, by whatever hand, once more with a guest that was started anew."""
+    for is_last in (False, True):
+        boot = guest.boot_id()
+        try:
+            # The guest of a peer is as like as can be: filled and freed a moment ago.
+            _fill_and_free(guest, FREE_FILL_MIB)
+            return mover.move(guest, _away(guest))
+        except (ChannelError, CommandFailed, TimeoutError, CannotMove) as why:
+            if is_last or _lives(guest, boot):
+                raise
+            bench.report.line(f"before or under {mover.name} the guest has died ({type(why).__name__}); its console said: "
+                              f"{_last_words(guest)}")
+        guest.start_again()
+        bench.ballast.wait_agent(guest.name)
+        _holds(bench, guest)
+
+
 def _half_free(bench, guest, ours, peers, rounds):
     """(the operation's time against the best peer's, which that is)."""
     report, found = bench.report, {}
-    # What is held has been moved once, so that no mover finds it mapped for the guest and the next one does not.
-    bench.settle(guest, peers[0], AWAY)
-    bench.settle(guest, peers[0], HOME)
+    _holds(bench, guest)
     for _ in range(rounds):
         for mover in (ours, *peers):
-            # The guest of a peer is as like as can be: filled and freed a moment ago.
-            _fill_and_free(guest, FREE_FILL_MIB)
-            moved = mover.move(guest, _away(guest))
+            moved = _free_turn(bench, guest, mover)
             found.setdefault(mover.name, []).append(moved)
             report.line(describe(moved))
             if mover is ours:

@@ -649,6 +649,21 @@ static void test_veto_at_run_time(void)
 	stop();
 }
 
+/* What the pool had in the report before the shrink is what it has again, whatever is on its way when room is made. */
+static void test_room_beside_a_page_on_its_way(void)
+{
+	start();
+	fake_guest_set_pool(&guest, 20, 0, 0, 0);
+	fake_guest_set_huge(&guest, 39, 0, 20, true);
+	connect_host();
+	answer(ask(MESSAGE_REPORT));
+	fake_guest_set_pool(&guest, 21, 0, 0, 0);
+	answer(ask(MESSAGE_REPORT));
+	answer(ask_evacuate(MESSAGE_EVACUATE_MAKE_ROOM, 0));
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "room 2097152 20 21\n") != NULL);
+	stop();
+}
+
 static void test_busy_but_alive(void)
 {
 	struct session_host_event event;
@@ -1219,6 +1234,7 @@ int main(void)
 		{"the agent is killed", test_agent_is_killed},
 		{"killed at every write", test_killed_at_every_write},
 		{"a veto at run time", test_veto_at_run_time},
+		{"room beside a page on its way", test_room_beside_a_page_on_its_way},
 		{"busy but alive", test_busy_but_alive},
 		{"stalls are watched", test_watch_stalls},
 		{"a watch ends", test_watch_ends},

@@ -230,6 +230,31 @@ static void test_leftovers_are_one_lease(void)
 	stop();
 }
 
+static void test_pools_as_their_owner_left_them(void)
+{
+	static const struct {
+		enum lease_kind kind;
+		bool is_pool;
+	} rows[] = {{LEASE_AUTO_ONLINE, false}, {LEASE_BLOCK, false}, {LEASE_UNPLUG_ONLINE, false},
+		    {LEASE_POOL, true},		{LEASE_ROOM, true},   {LEASE_SURPLUS, true}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct lease_entry entry = {.kind = rows[i].kind, .node_id = -1, .key = 2 << 20, .took = 1};
+
+		start();
+		CHECK_TRUE(!lease_book_has_pools(&book));
+		CHECK_INT(lease_entries_add(&lease_book_open(&book, 7, 1000, 0)->entries, &entry), 0);
+		CHECK_INT(lease_book_has_pools(&book), rows[i].is_pool);
+		stop();
+	}
+	struct lease_entry owed = {.kind = LEASE_POOL, .node_id = 0, .key = 2 << 20, .took = 1};
+
+	start();
+	CHECK_INT(lease_entries_add(&book.taken, &owed), 0);
+	CHECK_TRUE(lease_book_has_pools(&book));
+	stop();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -240,6 +265,7 @@ int main(void)
 		{"the older value wins", test_older_value_wins},
 		{"limits and expiry", test_limits_and_expiry},
 		{"leftovers are one lease", test_leftovers_are_one_lease},
+		{"pools as their owner left them", test_pools_as_their_owner_left_them},
 	};
 
 	return unit_main("lease", cases, sizeof(cases) / sizeof(cases[0]));
