@@ -134,6 +134,8 @@ def first_and_not_at_all(tell):
         shaped.destroy()
         shrunk.start()
         ballast.wait_agent("shrunk")
+        # Its driver plugs what was requested at its start block by block, while the agent is there already.
+        wait_for(lambda: shrunk.online_movable_bytes() == 1024 * MIB, 60, "its memory to be online", 0.5)
         cases.run(unplugged, ballast, shrunk, tell)
         cases.end()
 

@@ -128,7 +128,7 @@ def booted_host(**arguments):
     except (Exception, _TimedOut) as error:
         signal.alarm(0)
         print(host.log_tails(), flush=True)
-        words = host.panic or "; ".join(filter(None, (guest.died() for guest in host.guests)))
+        words = host.died() or "; ".join(filter(None, (guest.died() for guest in host.guests)))
         if words:
             raise MachineDied(words) from error
         raise

@@ -195,7 +195,7 @@ class VirtualHost:
         self.distances = default_distances(len(self.nodes)) | (distances or {})
         self.online_dimms, self.libvirt, self.dimm_slots = online_dimms, libvirt, dimm_slots
         self.kernel_arguments, self.qemu_arguments = kernel_arguments, list(qemu_arguments)
-        self.qmp = self.channel = None
+        self.qmp = self.channel = self._qemu = None
         self.guests = []
         self.boot_seconds = 0.0
         self._say = say or (lambda text: None)
@@ -295,13 +295,19 @@ class VirtualHost:
     def _capabilities():
         return os.path.join(paths.PROJECT, "build", "testbed", "capabilities")
 
-    @property
-    def panic(self):
-        """The last words of the virtual host's own kernel, "" while it lives."""
+    def died(self):
+        """What the virtual host has died of: its own kernel's last words, or its emulator's end. "" while it lives."""
         try:
             with open(os.path.join(self.directory, "console"), errors="replace", encoding="utf-8") as f:
-                return next((line.strip() for line in f if "Kernel panic - not syncing" in line), "")
+                words = next((line.strip() for line in f if "Kernel panic - not syncing" in line), "")
         except OSError:
+            words = ""
+        if words or not self._qemu:
+            return words
+        try:
+            # The channel is gone a moment before the process.
+            return f"the virtual host's emulator has ended: status {self._qemu.wait(1)}"
+        except subprocess.TimeoutExpired:
             return ""
 
     def log_tails(self, lines=25):
@@ -441,8 +447,8 @@ class VirtualHost:
         # Its memory in huge pages, whatever this machine has set for others; the mount is seen by, and goes with, QEMU alone.
         os.mkdir(self._memory)
         mount = f"mount -t tmpfs -o huge=always,size=100% memory {self._memory} && exec \"$@\""
-        qemu = self._spawn(["unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", mount, "sh"] +
-                           self._arguments(root, results), "qemu.log")
+        self._qemu = qemu = self._spawn(["unshare", "--mount", "--propagation", "private", "--", "/bin/sh", "-c", mount,
+                                         "sh"] + self._arguments(root, results), "qemu.log")
         for name in ("qmp.sock", "command.sock"):
             self._wait_socket(os.path.join(self.directory, name), qemu)
         self.qmp = Qmp(os.path.join(self.directory, "qmp.sock"))
