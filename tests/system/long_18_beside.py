@@ -31,6 +31,27 @@ print("done", flush=True)
 time.sleep(3600)
 """
 
+# Waits for a child of a worker, says which, and cancels the operation that the file names by then. One process that reads
+# files: the child may be there for half a second only, in which no program would be started twice.
+CANCEL_IN_CHILD = """
+import glob, os, sys, time
+end = time.monotonic() + 120
+program, file = sys.argv[1:]
+print("ready", flush=True)
+while time.monotonic() < end:
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            if not open(path).read().startswith("ballast-worker"):
+                continue
+            children = "".join(open(one).read() for one in glob.glob(path[:-4] + "task/*/children")).split()
+        except OSError:
+            continue
+        if children:
+            print(children[0], flush=True)
+            os.execv(program, [program, "cancel", open(file).read().strip(), "--undo", "no", "--detach"])
+sys.exit("no worker has had a child")
+"""
+
 
 def arrived(guests, node):
     """Bytes of each on that node, and when that was: between these two times."""
@@ -71,14 +92,15 @@ def cancelled_in_compaction(ballast, guest, tell):
     holder = host.spawn("exec numactl -m 2 python3 -c '" + IN_PIECES % pieces + "' >/tmp/in-pieces 2>&1")
     wait_for(lambda: "done" in host.run(["cat", "/tmp/in-pieces"], check=False).out, 120, "memory in pieces")
     before = evidence.Memory(guest)
+    # A child of a worker is about such a write.
+    watcher = host.spawn(["python3", "-c", CANCEL_IN_CHILD, ballast.program, "/tmp/identity"])
+    wait_for(lambda: "ready" in watcher.out, 30, "who watches for the compaction")
     identity = ballast.ctl("move", guest.name, "--to", "2", "--allow", "split_huge_pages", "--timeout", "300",
                            "--detach").out.strip()
-
-    # A child of a worker is about such a write. It is looked for and answered inside, where that takes no time.
-    watcher = host.spawn("while :; do for child in $(for worker in $(pidof ballast-worker); do "
-                         "cat /proc/$worker/task/*/children; done); do "
-                         f"{ballast.program} cancel {identity} --undo no --detach; echo $child; exit; done; done")
-    child = watcher.wait(120).out.split()[-1]
+    host.write("/tmp/identity", identity)
+    watched = watcher.wait(130)
+    check_equal(watched.rc, 0, f"the cancel: {watched}")
+    child = watched.out.split()[1]
     began = time.monotonic()
     wait_for(lambda: not host.exists(f"/proc/{child}"), 20, "the end of the compaction", 0.02)
     operation = ballast.wait_operation(identity, 60)
