@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "size_text.h"
 
 /* What was reached is asked for, so that nothing leaves later. */
 static const char settle_mark[] = "settle";
@@ -84,6 +85,35 @@ static bool refused(const struct plan_input *input)
 	return last && last->state == STEP_STATE_FAILED && !last->flat;
 }
 
+/*
+ * How far it may be asked to go now: no more at a time than memory covers, because that driver, too, takes whatever there
+ * is, and what the guest allocates then brings its OOM killer. As of memory devices (resize_next.c, covered_target).
+ */
+static uint64_t covered_target(const struct resize *resize)
+{
+	uint64_t now = resize->guest->balloon_bytes, target = resize->input->wish->resize.target_bytes, bytes;
+
+	if (resize->input->wish->on_timeout == ON_TIMEOUT_CONTINUE)
+		return target;
+	bytes = plan_min(now - target, resize_covered_bytes(resize->guest));
+	return bytes == now - target ? target : now - bytes / SIZE_TEXT_MIB * SIZE_TEXT_MIB;
+}
+
+/* Not asked for yet, or something has changed since, or the part that was asked for has left. */
+static bool ask_next(struct resize *resize)
+{
+	const struct step_record *last = last_balloon(resize->input, NULL);
+	uint64_t now = resize->guest->balloon_bytes, whole = resize->input->wish->resize.target_bytes;
+	uint64_t target = covered_target(resize);
+
+	if (last && resize_last_work(resize->input) < 0 && (last->step.target_bytes != now || target == now))
+		return false;
+	if (target != whole && !resize_is_worth_asking(now - target, now - whole))
+		return false;
+	emit_balloon(resize, target, "");
+	return true;
+}
+
 static bool shrink_next(struct resize *resize)
 {
 	if (resize_wait_next(resize))
@@ -92,11 +122,8 @@ static bool shrink_next(struct resize *resize)
 		return false;
 	if (resize_prepare_next(resize))
 		return true;
-	/* Not asked for yet, or something has changed since: it is watched again. */
-	if (!last_balloon(resize->input, NULL) || resize_last_work(resize->input) >= 0) {
-		emit_balloon(resize, resize->input->wish->resize.target_bytes, "");
+	if (ask_next(resize))
 		return true;
-	}
 	return resize_free_huge_pages_next(resize, resize->shrink_gap) || resize_hooks_next(resize) ||
 	       resize_reclaim_next(resize) || resize_await_next(resize);
 }

@@ -91,14 +91,9 @@ static uint64_t covered_target(const struct resize *resize, size_t device, uint6
 	return seen->current_bytes - bytes / block * block;
 }
 
-/* A part of the whole: what was asked for before has left, and it is worth another pass of the driver. */
-static bool is_worth_asking(const struct snapshot_device *device, const struct step_record *before, uint64_t target,
-			    uint64_t whole)
+bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes)
 {
-	uint64_t eighth = (device->current_bytes - whole) / 8;
-
-	return (!before || device->current_bytes == before->step.target_bytes) &&
-	       device->current_bytes - target >= plan_min(eighth, WORTH_MOST_BYTES);
+	return part_bytes >= plan_min(whole_bytes / 8, WORTH_MOST_BYTES);
 }
 
 bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES_MAX])
@@ -113,7 +108,10 @@ bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES
 		if (skip[i] || (goal ? goal->step.target_bytes == resize->targets[i]
 				     : is_settled(device, resize->targets[i])))
 			continue;
-		if (target != resize->targets[i] && !is_worth_asking(device, goal, target, resize->targets[i]))
+		/* A part of the whole: when what was asked for before has left. */
+		if (target != resize->targets[i] &&
+		    ((goal && device->current_bytes != goal->step.target_bytes) ||
+		     !resize_is_worth_asking(device->current_bytes - target, device->current_bytes - resize->targets[i])))
 			continue;
 		resize_emit_device(resize, STEP_KIND_REQUEST, i, target, goal ? RESIZE_SHIFT_MARK : "");
 		return true;

@@ -105,6 +105,8 @@ void resize_emit_device(struct resize *resize, enum step_kind kind, size_t devic
 void resize_emit_agent(struct resize *resize, enum step_kind kind, uint64_t bytes, uint32_t timeout_ms);
 /* Each true where a step was decided. A request for each device whose goal has not been asked for, but those of skip. */
 bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES_MAX]);
+/* So much is worth another pass of the driver, where the whole cannot be asked for at once. */
+bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes);
 /* What was asked for again, for each device that has not got there and had no kick since the step at index after. */
 bool resize_kick_next(struct resize *resize, long after);
 /* The lease must end where the agent has changed anything under it; once. */

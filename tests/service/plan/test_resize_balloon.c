@@ -109,6 +109,49 @@ static void it_climbs(void)
 	world_done(&world);
 }
 
+/* What the guest can spare first, the next part when that has left, and by reclaim what it could not. */
+static void no_more_than_memory_covers(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+	const uint64_t keep = 512 * MIB / 32;
+
+	world_add_agent(guest, keep + 100 * MIB, 0);
+	world.input.deadline_ms = DEADLINE_MS;
+	guest->agent.features = ((1 << AGENT_FEATURE_COUNT) - 1) & ~(1 << AGENT_FEATURE_HOOKS);
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 412 * MIB);
+	inflate(&world, 100 * MIB);
+	/* Something has ended in the guest. */
+	guest->agent.memory_available_bytes = keep + 60 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 352 * MIB);
+	inflate(&world, 60 * MIB);
+	guest->agent.memory_available_bytes = keep;
+	guest->agent.memory_free_bytes = keep;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	world_gain(&world, 96 * MIB);
+	guest->agent.memory_available_bytes = keep + 96 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+	world_done(&world);
+}
+
+/* One that is to go on after its time is asked for all: nobody would add to it. */
+static void what_is_to_stand_is_asked_for_whole(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+
+	world_add_agent(guest, 280 * MIB, 0);
+	guest->agent.memory_total_bytes = 2 * GIB;
+	world.input.deadline_ms = DEADLINE_MS;
+	world.wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+	world_done(&world);
+}
+
 static void time_that_is_over(void)
 {
 	static const struct {
@@ -217,6 +260,8 @@ static const struct unit_case cases[] = {
 	{"what it cannot get is not taken later", what_it_cannot_get_is_not_taken_later},
 	{"it gets there", it_gets_there},
 	{"it climbs", it_climbs},
+	{"no more than memory covers", no_more_than_memory_covers},
+	{"what is to stand is asked for whole", what_is_to_stand_is_asked_for_whole},
 	{"time that is over", time_that_is_over},
 	{"a refusal is the reason", a_refusal_is_the_reason},
 	{"what is promised", what_is_promised},
