@@ -97,7 +97,8 @@ static void take_balloon(const struct plan_input *input, const struct snapshot_g
 
 	if (request && request->state == STEP_STATE_FAILED && !request->flat)
 		take_rest(input, account, "");
-	if (plan_is_late(input) && request && !request->flat)
+	/* The part that was asked for has left: it is not the balloon that needs more time. */
+	if (plan_is_late(input) && request && !request->flat && request->state != STEP_STATE_DONE)
 		take(account, REMAINDER_DEADLINE, account->rest, "the balloon was still growing when time ran out");
 	if (agent->veto && agent->reported)
 		take(account, REMAINDER_VETOED, account->rest, "the guest does not want to shrink now");

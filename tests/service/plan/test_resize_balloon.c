@@ -129,6 +129,12 @@ static void no_more_than_memory_covers(void)
 	inflate(&world, 60 * MIB);
 	guest->agent.memory_available_bytes = keep;
 	guest->agent.memory_free_bytes = keep;
+	/* Were its time over now, it would not be for want of time. */
+	world.input.now_ms = DEADLINE_MS;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 96 * MIB);
+	CHECK_TRUE(!remainder_list_has(&world.decision.remainder, REMAINDER_DEADLINE));
+	world.input.now_ms = 0;
 	expect_step(&world, STEP_KIND_RECLAIM);
 	world_gain(&world, 96 * MIB);
 	guest->agent.memory_available_bytes = keep + 96 * MIB;
