@@ -9,12 +9,20 @@ static bool is_near(uint64_t pages, uint64_t quiet_pages)
 	return pages > quiet_pages && pages - quiet_pages <= QUIET_POOLS_SLACK;
 }
 
-void quiet_pools_note(struct quiet_pools *quiet, uint64_t page_bytes, uint64_t pages, uint64_t now_ms)
+/* quiet->count where the size is not known. */
+static size_t find(const struct quiet_pools *quiet, uint64_t page_bytes)
 {
 	size_t i = 0;
 
 	while (i < quiet->count && quiet->pools[i].page_bytes != page_bytes)
 		i++;
+	return i;
+}
+
+void quiet_pools_note(struct quiet_pools *quiet, uint64_t page_bytes, uint64_t pages, uint64_t now_ms)
+{
+	size_t i = find(quiet, page_bytes);
+
 	if (i == HUGEPAGE_POOL_SIZES_MAX)
 		return;
 	if (i < quiet->count && is_near(pages, quiet->pools[i].pages) &&
@@ -27,8 +35,7 @@ void quiet_pools_note(struct quiet_pools *quiet, uint64_t page_bytes, uint64_t p
 
 uint64_t quiet_pools_pages(const struct quiet_pools *quiet, uint64_t page_bytes, uint64_t pages)
 {
-	for (size_t i = 0; i < quiet->count; i++)
-		if (quiet->pools[i].page_bytes == page_bytes && is_near(pages, quiet->pools[i].pages))
-			return quiet->pools[i].pages;
-	return pages;
+	size_t i = find(quiet, page_bytes);
+
+	return i < quiet->count && is_near(pages, quiet->pools[i].pages) ? quiet->pools[i].pages : pages;
 }

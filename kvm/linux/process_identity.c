@@ -1,49 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process_identity.h"
 
-#include <inttypes.h>
 #include <poll.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include "cleanup.h"
-#include "sysroot.h"
-
-/* The state letter and the start time: fields 3 and 22, counted after the name in parentheses. */
-static int read_stat(const struct sysroot *sysroot, pid_t pid, char *ret_state,
-		     uint64_t *ret_start_time)
-{
-	char text[2048], state;
-	uint64_t start_time;
-	const char *rest;
-	int error = sysroot_read_text(sysroot, text, sizeof(text), "/proc/%d/stat", (int)pid);
-
-	if (error < 0)
-		return error == -ENOENT ? -ESRCH : error;
-	/* The name may hold blanks and parentheses itself: the last one ends it. */
-	rest = strrchr(text, ')');
-	if (!rest || sscanf(rest + 1,
-			    " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
-			    "%*s %*s %" SCNu64,
-			    &state, &start_time) != 2)
-		return -EBADMSG;
-	*ret_state = state;
-	*ret_start_time = start_time;
-	return 0;
-}
+#include "process_stat.h"
 
 int process_identity_read_start_time(const struct sysroot *sysroot, pid_t pid,
 				     uint64_t *ret_start_time)
 {
-	char state;
+	struct process_stat stat;
+	int error = process_stat_read(sysroot, pid, 0, &stat);
 
-	return read_stat(sysroot, pid, &state, ret_start_time);
+	if (error == 0)
+		*ret_start_time = stat.start_time;
+	return error;
 }
 
 int process_identity_open(const struct sysroot *sysroot, pid_t pid,
 			  struct process_identity *ret_identity)
 {
 	struct process_identity identity = PROCESS_IDENTITY_NONE;
-	char state;
+	struct process_stat stat;
 	int error;
 
 	identity.pid = pid;
@@ -52,9 +30,8 @@ int process_identity_open(const struct sysroot *sysroot, pid_t pid,
 	if (identity.pidfd < 0 && errno != ENOSYS)
 		return -errno;
 	/* After the descriptor: what is read now belongs to it or to a process that came later. */
-	error = read_stat(sysroot, pid, &state, &identity.start_time);
-	if (error == 0 && (state == 'Z' || state == 'X'))
-		error = -ESRCH;
+	error = process_stat_read(sysroot, pid, 0, &stat);
+	identity.start_time = error == 0 ? stat.start_time : 0;
 	if (error == 0)
 		error = process_identity_check(sysroot, &identity);
 	if (error < 0) {
@@ -90,8 +67,7 @@ void process_identity_done(struct process_identity *identity)
 
 int process_identity_check(const struct sysroot *sysroot, const struct process_identity *identity)
 {
-	uint64_t start_time;
-	char state;
+	struct process_stat stat;
 	int error;
 
 	/* A pidfd becomes readable when its process ends. */
@@ -104,10 +80,10 @@ int process_identity_check(const struct sysroot *sysroot, const struct process_i
 		if (ready > 0)
 			return -ESRCH;
 	}
-	error = read_stat(sysroot, identity->pid, &state, &start_time);
+	error = process_stat_read(sysroot, identity->pid, 0, &stat);
 	if (error < 0)
 		return error;
-	return state == 'Z' || state == 'X' || start_time != identity->start_time ? -ESRCH : 0;
+	return stat.state == 'Z' || stat.state == 'X' || stat.start_time != identity->start_time ? -ESRCH : 0;
 }
 
 bool process_identity_is_same(const struct sysroot *sysroot,

@@ -2,12 +2,11 @@
 #include "vcpu_thread.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "process_stat.h"
 #include "sysroot.h"
 
 #define NAME_BEGINS "CPU "
@@ -44,38 +43,20 @@ void vcpu_thread_list_done(struct vcpu_thread_list *list)
 	*list = (struct vcpu_thread_list){0};
 }
 
-static int read_ticks(const struct sysroot *sysroot, pid_t pid, pid_t thread, uint64_t *ret_ticks)
-{
-	char text[2048];
-	uint64_t user, kernel;
-	const char *rest;
-	int error = sysroot_read_text(sysroot, text, sizeof(text), "/proc/%d/task/%d/stat", (int)pid, (int)thread);
-
-	if (error < 0)
-		return error;
-	/* The name may hold blanks and parentheses itself: the last one ends it. */
-	rest = strrchr(text, ')');
-	if (!rest || sscanf(rest + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64 " %" SCNu64, &user,
-			    &kernel) != 2)
-		return -EBADMSG;
-	*ret_ticks = user + kernel;
-	return 0;
-}
-
 int vcpu_thread_list_read_time(const struct sysroot *sysroot, pid_t pid, const struct vcpu_thread_list *list,
 			       uint64_t *ret_us)
 {
 	uint64_t ticks_per_s = (uint64_t)sysconf(_SC_CLK_TCK), sum = 0;
 
 	for (size_t i = 0; i < list->count; i++) {
-		uint64_t ticks;
-		int error = read_ticks(sysroot, pid, list->ids[i], &ticks);
+		struct process_stat stat;
+		int error = process_stat_read(sysroot, pid, list->ids[i], &stat);
 
-		if (error == -ENOENT || error == -ESRCH)
+		if (error == -ESRCH)
 			continue;
 		if (error < 0)
 			return error;
-		sum += ticks;
+		sum += stat.user_ticks + stat.kernel_ticks;
 	}
 	*ret_us = sum * 1000000 / ticks_per_s;
 	return 0;

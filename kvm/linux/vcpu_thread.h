@@ -23,8 +23,8 @@ int vcpu_thread_list_read(const struct sysroot *sysroot, pid_t pid, struct vcpu_
 void vcpu_thread_list_done(struct vcpu_thread_list *list);
 
 /*
- * For how long all of them have run since they began, in guest, user and kernel mode: fields 14 and 15 of
- * /proc/PID/task/TID/stat, which are right to a clock tick (10 ms). A thread that ends meanwhile counts for nothing.
+ * For how long all of them have run since they began, in guest, user and kernel mode: user_ticks and
+ * kernel_ticks of process_stat.h, which are right to a clock tick (10 ms). A thread that ends meanwhile counts for nothing.
  */
 int vcpu_thread_list_read_time(const struct sysroot *sysroot, pid_t pid, const struct vcpu_thread_list *list,
 			       uint64_t *ret_us);

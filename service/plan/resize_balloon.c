@@ -85,26 +85,13 @@ static bool refused(const struct plan_input *input)
 	return last && last->state == STEP_STATE_FAILED && !last->flat;
 }
 
-/*
- * How far it may be asked to go now: no more at a time than memory covers, because that driver, too, takes whatever there
- * is, and what the guest allocates then brings its OOM killer. As of memory devices (resize_next.c, covered_target).
- */
-static uint64_t covered_target(const struct resize *resize)
-{
-	uint64_t now = resize->guest->balloon_bytes, target = resize->input->wish->resize.target_bytes, bytes;
-
-	if (resize->input->wish->on_timeout == ON_TIMEOUT_CONTINUE)
-		return target;
-	bytes = plan_min(now - target, resize_covered_bytes(resize->guest));
-	return bytes == now - target ? target : now - bytes / SIZE_TEXT_MIB * SIZE_TEXT_MIB;
-}
-
 /* Not asked for yet, or something has changed since, or the part that was asked for has left. */
 static bool ask_next(struct resize *resize)
 {
 	const struct step_record *last = last_balloon(resize->input, NULL);
 	uint64_t now = resize->guest->balloon_bytes, whole = resize->input->wish->resize.target_bytes;
-	uint64_t target = covered_target(resize);
+	uint64_t covered = resize_covered_bytes(resize->guest);
+	uint64_t target = resize_covered_target(resize, now, whole, SIZE_TEXT_MIB, &covered);
 
 	if (last && resize_last_work(resize->input) < 0 && (last->step.target_bytes != now || target == now))
 		return false;

@@ -73,22 +73,28 @@ void resize_emit_agent(struct resize *resize, enum step_kind kind, uint64_t byte
 	plan_decide(resize->decision, &step);
 }
 
-/*
- * How far a device may be asked to go now. The driver takes whatever it can empty, down to the kernel's last reserves, and
- * what the guest allocates then brings its OOM killer: so no more is asked for at a time than memory covers. Somebody
- * else's request is his affair, and one that is to stand when the time is over is made whole, because nobody adds to it.
- */
-static uint64_t covered_target(const struct resize *resize, size_t device, uint64_t *covered_bytes)
+uint64_t resize_covered_target(const struct resize *resize, uint64_t now, uint64_t target, uint64_t unit,
+			       uint64_t *covered_bytes)
+{
+	uint64_t bytes;
+
+	if (resize->input->wish->on_timeout == ON_TIMEOUT_CONTINUE)
+		return target;
+	bytes = plan_min(now - target, *covered_bytes);
+	*covered_bytes -= bytes;
+	return bytes == now - target ? target : now - bytes / unit * unit;
+}
+
+/* Somebody else's request is his affair. */
+static uint64_t device_target(const struct resize *resize, size_t device, uint64_t *covered_bytes)
 {
 	const struct snapshot_device *seen = &resize->guest->devices[device];
-	uint64_t target = resize->targets[device], block = seen->block_bytes ? seen->block_bytes : 1, bytes;
+	uint64_t target = resize->targets[device];
 
-	if (target >= seen->current_bytes || seen->requested_bytes <= target ||
-	    resize->input->wish->on_timeout == ON_TIMEOUT_CONTINUE)
+	if (target >= seen->current_bytes || seen->requested_bytes <= target)
 		return target;
-	bytes = plan_min(seen->current_bytes - target, *covered_bytes);
-	*covered_bytes -= bytes;
-	return seen->current_bytes - bytes / block * block;
+	return resize_covered_target(resize, seen->current_bytes, target, seen->block_bytes ? seen->block_bytes : 1,
+				     covered_bytes);
 }
 
 bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes)
@@ -103,7 +109,7 @@ bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES
 	for (size_t i = 0; i < resize->guest->device_count; i++) {
 		const struct snapshot_device *device = &resize->guest->devices[i];
 		const struct step_record *goal = resize_goal_request(resize->input, device->alias);
-		uint64_t target = covered_target(resize, i, &covered_bytes);
+		uint64_t target = device_target(resize, i, &covered_bytes);
 
 		if (skip[i] || (goal ? goal->step.target_bytes == resize->targets[i]
 				     : is_settled(device, resize->targets[i])))

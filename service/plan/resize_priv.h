@@ -105,6 +105,14 @@ void resize_emit_device(struct resize *resize, enum step_kind kind, size_t devic
 void resize_emit_agent(struct resize *resize, enum step_kind kind, uint64_t bytes, uint32_t timeout_ms);
 /* Each true where a step was decided. A request for each device whose goal has not been asked for, but those of skip. */
 bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES_MAX]);
+/*
+ * How far a shrink from now to target may be asked to go at once. The driver takes whatever it can empty, down to the
+ * kernel's last reserves, and what the guest allocates then brings its OOM killer: so no more is asked for at a time than
+ * memory covers, in whole units; *covered_bytes loses it. A request that is to stand when the time is over is made whole,
+ * because nobody adds to it.
+ */
+uint64_t resize_covered_target(const struct resize *resize, uint64_t now, uint64_t target, uint64_t unit,
+			       uint64_t *covered_bytes);
 /* So much is worth another pass of the driver, where the whole cannot be asked for at once. */
 bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes);
 /* What was asked for again, for each device that has not got there and had no kick since the step at index after. */

@@ -126,8 +126,8 @@ int move_crew_new(const struct move_crew_options *options, struct move_crew **re
 		if (rc)
 			return rc;
 	}
-	/* Without them it is not known how busy the guest is. */
-	if (vcpu_thread_list_read(context->sysroot, options->view->identity.pid, &crew->processors) < 0)
+	/* Without them it is not known how busy the guest is. One thread is one whatever the guest does. */
+	if (threads > 1 && vcpu_thread_list_read(context->sysroot, options->view->identity.pid, &crew->processors) < 0)
 		crew->processors.count = 0;
 	note_load(crew);
 	*ret_crew = TAKE_PTR(crew);
