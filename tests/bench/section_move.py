@@ -128,8 +128,7 @@ class _Pauses:
             # moved, by whatever hand; the guest's kernel does not survive it, and starts anew.
             if _lives(guest, boot):
                 raise
-            self.report.line(f"{name}: the guest has died ({type(why).__name__}); its console said: "
-                             f"{_last_words(guest)}")
+            _tell_death(self.report, guest, name, why)
             return False
 
     def _during(self, guest, name, action):
@@ -185,6 +184,10 @@ def _lives(guest, boot):
         return guest.boot_id() == boot
     except (ChannelError, CommandFailed, TimeoutError):
         return False
+
+
+def _tell_death(report, guest, name, why):
+    report.line(f"{name}: the guest has died ({type(why).__name__}); its console said: {_last_words(guest)}")
 
 
 def _last_words(guest):
@@ -310,8 +313,7 @@ def _free_turn(bench, guest, mover):
         except (ChannelError, CommandFailed, TimeoutError, CannotMove) as why:
             if is_last or _lives(guest, boot):
                 raise
-            bench.report.line(f"before or under {mover.name} the guest has died ({type(why).__name__}); its console said: "
-                              f"{_last_words(guest)}")
+            _tell_death(bench.report, guest, mover.name, why)
         guest.start_again()
         bench.ballast.wait_agent(guest.name)
         _holds(bench, guest)

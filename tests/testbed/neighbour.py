@@ -39,12 +39,17 @@ class Neighbour:
     def ready(self, timeout=60):
         wait_for(lambda: self.virsh("uri", check=False).rc == 0, timeout, "the second libvirtd", 0.5)
 
+    @property
+    def pid(self):
+        """Of its libvirtd, in the virtual host."""
+        return self.host.read(f"{DIRECTORY}/pid").strip()
+
     def virsh(self, *words, timeout=60, check=True):
         return self.host.run(["virsh", "-q", "-c", URI, *words], timeout, check)
 
     def inside(self, command):
         """The same command, where this host's files are."""
-        return f"nsenter --mount --target {self.host.read(f'{DIRECTORY}/pid').strip()} {command}"
+        return f"nsenter --mount --target {self.pid} {command}"
 
     def migration(self, guest):
         """Starts a live migration of the guest to here, and returns the Process."""
@@ -59,7 +64,6 @@ class Neighbour:
                      if word.startswith("path='") and COMMAND_PORT in word), "")
         if not path:
             raise TestbedError(f"guest {guest.name} has no port {COMMAND_PORT} here")
-        daemon = self.host.read(f"{DIRECTORY}/pid").strip()
         guest.virsh = self.virsh
-        guest.channel = Channel(self.host.connect(f"/proc/{daemon}/root{path}"), f"guest {guest.name}, migrated")
+        guest.channel = Channel(self.host.connect(f"/proc/{self.pid}/root{path}"), f"guest {guest.name}, migrated")
         guest.channel.handshake(timeout)

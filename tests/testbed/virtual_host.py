@@ -75,13 +75,13 @@ class NotBooted(TestbedError):
 
 # Debian's kernel clears what it allocates. Emulated that takes a third of the time of a move, and a pool of huge pages
 # in a guest minutes. Later arguments win, so who wants it as it comes says init_on_alloc=1.
+QUICK_KERNEL = "init_on_alloc=0"
+
 # State and zones of all memory blocks, for a shell. One process for all files: starting a program is the expensive thing
 # in the virtual host. A block without a node is just being plugged; who asks such a one for its zones kills the kernel's
 # plugging (may_ask_zones in kvm/linux/memory_block.c).
 BLOCK_FILES = ("cd /sys/devices/system/memory && set -- && for link in memory*/node*; do "
                "[ -e $link ] && set -- $@ ${link%/*}/valid_zones; done; grep -s '' memory*/state $@")
-
-QUICK_KERNEL = "init_on_alloc=0"
 
 
 def wait_for(condition, timeout, what, interval=0.2):
