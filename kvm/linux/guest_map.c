@@ -205,7 +205,7 @@ static bool expect(struct reading *reading, uint64_t bytes)
 }
 
 static int add_range(struct reading *reading, const struct mapping *first,
-		     const struct mapping *last, enum guest_backing backing, uint64_t page_bytes)
+		     const struct mapping *last, enum guest_backing backing, uint64_t page_bytes, bool is_shmem)
 {
 	struct guest_map *map = &reading->map;
 
@@ -226,6 +226,7 @@ static int add_range(struct reading *reading, const struct mapping *first,
 		.backing = backing,
 		.page_bytes = page_bytes,
 		.is_shared = first->is_shared,
+		.is_shmem = is_shmem,
 		.offset = first->inode ? first->offset : 0,
 		.device = first->device,
 		.inode = first->inode,
@@ -235,6 +236,12 @@ static int add_range(struct reading *reading, const struct mapping *first,
 	memcpy(range->object, first->object, sizeof(range->object));
 	map->ram_bytes += range->end - range->start;
 	return 0;
+}
+
+/* Or shared anonymous memory, which is one to the kernel. */
+static bool is_memfd(const struct mapping *mapping)
+{
+	return strncmp(mapping->name, "/memfd:", 7) == 0 || strcmp(mapping->name, "/dev/zero") == 0;
 }
 
 /* The number of the process' descriptor of that file, or -ENOENT. */
@@ -262,11 +269,11 @@ static int find_descriptor(const struct sysroot *sysroot, pid_t pid, uint64_t de
 }
 
 /*
- * The huge page size behind a mapping, 0 where it lies on no hugetlbfs. Asked of the file system
+ * The huge page size behind a mapping, 0 where it lies on no hugetlbfs, and whether it is shmem. Asked of the file system
  * (f_bsize of hugetlbfs is its page size), because smaps would walk every page table for it.
  */
-static int read_hugetlb_size(struct reading *reading, const struct mapping *mapping,
-			     uint64_t *ret_bytes)
+static int read_file_kind(struct reading *reading, const struct mapping *mapping, uint64_t *ret_huge_bytes,
+			  bool *ret_is_shmem)
 {
 	uint64_t type, block_bytes;
 	int error = sysroot_read_filesystem(reading->sysroot, &type, &block_bytes,
@@ -283,14 +290,17 @@ static int read_hugetlb_size(struct reading *reading, const struct mapping *mapp
 							number);
 	}
 	if (error == 0) {
-		*ret_bytes = type == HUGETLBFS_MAGIC ? block_bytes : 0;
+		*ret_huge_bytes = type == HUGETLBFS_MAGIC ? block_bytes : 0;
+		*ret_is_shmem = type == TMPFS_MAGIC;
 		return 0;
 	}
 	/* Neither way is open to us: the usual mount point's name is all there is. */
-	*ret_bytes = 0;
+	*ret_huge_bytes = 0;
+	*ret_is_shmem = false;
 	if (strstr(mapping->name, "/hugepages") ||
 	    strncmp(mapping->name, "/anon_hugepage", 14) == 0)
-		return hugepage_pool_read_default_size(reading->sysroot, ret_bytes);
+		return hugepage_pool_read_default_size(reading->sysroot, ret_huge_bytes);
+	*ret_is_shmem = is_memfd(mapping);
 	return 0;
 }
 
@@ -298,23 +308,21 @@ static int judge_file_run(struct reading *reading, const struct mapping *first,
 			  const struct mapping *last)
 {
 	uint64_t bytes = last->end - first->start, huge_bytes;
-	bool is_memfd =
-		strncmp(first->name, "/memfd:", 7) == 0 || strcmp(first->name, "/dev/zero") == 0;
-	bool is_expected, is_named = strcmp(first->name, "/memfd:memory-backend-memfd") == 0;
+	bool is_shmem, is_expected, is_named = strcmp(first->name, "/memfd:memory-backend-memfd") == 0;
 	int error;
 
 	if (bytes < RAM_MIN_BYTES)
 		return 0;
-	error = read_hugetlb_size(reading, first, &huge_bytes);
+	error = read_file_kind(reading, first, &huge_bytes, &is_shmem);
 	if (error < 0)
 		return error;
 	is_expected = expect(reading, bytes);
 	if (huge_bytes)
-		return add_range(reading, first, last, GUEST_BACKING_HUGETLB, huge_bytes);
+		return add_range(reading, first, last, GUEST_BACKING_HUGETLB, huge_bytes, false);
 	if (is_named || is_expected)
 		return add_range(reading, first, last,
-				 is_memfd ? GUEST_BACKING_MEMFD : GUEST_BACKING_FILE,
-				 (uint64_t)sysconf(_SC_PAGESIZE));
+				 is_memfd(first) ? GUEST_BACKING_MEMFD : GUEST_BACKING_FILE,
+				 (uint64_t)sysconf(_SC_PAGESIZE), is_shmem);
 	return 0;
 }
 
@@ -335,7 +343,7 @@ static int judge_anonymous_run(struct reading *reading, const struct mapping *fi
 			if (!expect(reading, bytes))
 				continue;
 			error = add_range(reading, from, to, GUEST_BACKING_ANON,
-					  (uint64_t)sysconf(_SC_PAGESIZE));
+					  (uint64_t)sysconf(_SC_PAGESIZE), false);
 			if (error < 0)
 				return error;
 			from = to;
@@ -579,5 +587,5 @@ bool guest_range_is_same_file(const struct guest_range *range, const struct gues
 
 bool guest_range_has_window(const struct guest_range *range)
 {
-	return range->is_shared && (range->backing == GUEST_BACKING_MEMFD || range->backing == GUEST_BACKING_HUGETLB);
+	return range->is_shared && (range->is_shmem || range->backing == GUEST_BACKING_HUGETLB);
 }

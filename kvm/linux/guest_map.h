@@ -31,6 +31,11 @@ struct guest_range {
 	uint64_t page_bytes; /* 4096, or the huge page size of hugetlb; transparent huge pages do
 				not show here */
 	bool is_shared;
+	/*
+	 * A memfd or a file on tmpfs: pages that are in it and in no page table, or swapped out, can be told and moved, and
+	 * it keeps a memory policy for all that map it (mm/shmem.c). Other files (a disk's) do neither.
+	 */
+	bool is_shmem;
 	uint64_t offset;	 /* of start in its file; 0 for anonymous */
 	uint64_t device;	 /* of the file, as makedev(3) */
 	uint64_t inode;		 /* 0: anonymous */
@@ -96,13 +101,13 @@ void guest_map_done(struct guest_map *map);
  * Opens the file behind a range, read and write: through /proc/PID/map_files (needs CAP_SYS_ADMIN
  * or CAP_CHECKPOINT_RESTORE) or else the process' own descriptor of it. -ENOENT for anonymous
  * memory and where the process has no descriptor left; -ESTALE where another file is there by now.
- * Returns the descriptor, and in *ret_held_bytes (may be NULL) what the file holds, of a memfd what
+ * Returns the descriptor, and in *ret_held_bytes (may be NULL) what the file holds, of shmem what
  * is swapped out too; or -errno.
  */
 int guest_map_open_backing(const struct sysroot *sysroot, pid_t pid,
 			   const struct guest_range *range, uint64_t *ret_held_bytes);
 bool guest_range_is_same_file(const struct guest_range *range, const struct guest_range *other);
-/* Shared memory of a memfd or of hugetlbfs: what it has in no page table can be mapped elsewhere (backing_window.h). */
+/* Shared memory of shmem or of hugetlbfs: what it has in no page table can be mapped elsewhere (backing_window.h). */
 bool guest_range_has_window(const struct guest_range *range);
 
 /* Counts descriptors that forbid or hinder: cheap enough to call before every batch. */

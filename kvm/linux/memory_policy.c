@@ -186,7 +186,8 @@ int memory_policy_set_shared(int fd, uint64_t offset, uint64_t length,
 
 	if (fstatfs(fd, &filesystem) < 0)
 		return -errno;
-	if (filesystem.f_type == HUGETLBFS_MAGIC)
+	/* Of other files the policy would be that of the mapping here, which goes with it. */
+	if (filesystem.f_type != TMPFS_MAGIC)
 		return -EOPNOTSUPP;
 	if (policy->is_static)
 		mode |= MPOL_F_STATIC_NODES;

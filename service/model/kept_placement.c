@@ -163,9 +163,7 @@ void kept_placement_see_cells(struct kept_placement *kept, const struct snapshot
 		uint64_t nodes;
 
 		snapshot_guest_part_policy(guest, i, &nodes);
-		/* Of other kinds nothing outside can set it (mm/shmem.c shmem_set_policy). */
-		if ((part->kind == BACKING_KIND_MEMFD || part->kind == BACKING_KIND_FILE) && part->cell >= 0 &&
-		    part->cell < SNAPSHOT_CELLS_MAX)
+		if (snapshot_backing_takes_policy(part) && part->cell >= 0 && part->cell < SNAPSHOT_CELLS_MAX)
 			seen[part->cell] |= nodes;
 	}
 	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)

@@ -361,6 +361,19 @@ enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, 
 	return mode;
 }
 
+bool snapshot_backing_takes_policy(const struct snapshot_backing *part)
+{
+	return (part->kind == BACKING_KIND_MEMFD || part->kind == BACKING_KIND_FILE) && !part->has_own_policy;
+}
+
+bool snapshot_guest_takes_policy(const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (snapshot_backing_takes_policy(&guest->backings[i]))
+			return true;
+	return false;
+}
+
 static bool is_excepted(const struct snapshot_hold *hold, const char *except_drain)
 {
 	return except_drain && strcmp(hold->drain, except_drain) == 0;

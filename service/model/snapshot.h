@@ -128,6 +128,7 @@ struct snapshot_backing {
 	int cell;				/* guest cell, or -1 where not known */
 	enum policy_mode policy_mode;		/* of this part, as the kernel says */
 	uint64_t policy_nodes;
+	bool has_own_policy;			/* no other process can set it: mapped privately, or a file on a disk */
 };
 
 enum numatune_mode {
@@ -400,6 +401,10 @@ unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
  * is 0 for a part without one.
  */
 enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
+/* Whether another process can set this part's policy: shared memory of a file that keeps it (mm/shmem.c shmem_set_policy). */
+bool snapshot_backing_takes_policy(const struct snapshot_backing *part);
+/* Of any of its parts. */
+bool snapshot_guest_takes_policy(const struct snapshot_guest *guest);
 /*
  * Where a memory device is in the guest-physical space: libvirt's word, or where it has none (before 9.4) the agent's,
  * if the size tells the device from the guest's others, or the cell from those of its size. 0: not known.

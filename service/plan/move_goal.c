@@ -293,9 +293,7 @@ bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal
 		     guest->policy_mode == POLICY_MODE_MIXED;
 	uint64_t nodes;
 
-	/* Only memory that is a file has a policy that can be set from outside (mm/shmem.c
-	 * shmem_set_policy). */
-	if (!plan_guest_has(guest, BACKING_KIND_MEMFD) && !plan_guest_has(guest, BACKING_KIND_FILE))
+	if (!snapshot_guest_takes_policy(guest))
 		return false;
 	nodes = bound ? move_goal_nodes(goal, guest->policy_nodes) : goal->destinations;
 	if (!bound && !goal->to_nodes &&

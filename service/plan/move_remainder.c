@@ -57,8 +57,7 @@ static bool may_return(const struct mover *mover)
 static void warn_of_policy(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
-	bool file = plan_guest_has(guest, BACKING_KIND_MEMFD) ||
-		    plan_guest_has(guest, BACKING_KIND_FILE);
+	bool file = snapshot_guest_takes_policy(guest);
 
 	if (may_return(mover))
 		remainder_list_add(&mover->decision->warnings, REMAINDER_AUTONUMA_MAY_RETURN,

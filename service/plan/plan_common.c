@@ -190,8 +190,7 @@ uint64_t plan_guest_nodes(const struct snapshot_guest *guest)
 /* mm/mempolicy.c mpol_rebind_mm */
 bool plan_part_is_rebound(const struct snapshot_guest *guest, size_t part)
 {
-	return guest->backings[part].kind == BACKING_KIND_ANON ||
-	       guest->backings[part].kind == BACKING_KIND_HUGETLB;
+	return !snapshot_backing_takes_policy(&guest->backings[part]);
 }
 
 bool plan_agent_can(const struct snapshot_guest *guest, enum agent_feature feature)

@@ -180,7 +180,7 @@ static int visit(struct member *member, const struct move_piece *piece, const st
 		member->found.swapped_bytes += bytes;
 	if (run->state != PAGE_SURVEY_PRESENT || run->node_id < 0 || run->node_id >= SNAPSHOT_NODES_MAX)
 		return 0;
-	if (range->backing == GUEST_BACKING_MEMFD)
+	if (range->is_shmem)
 		member->found.shared_bytes[run->node_id] += bytes;
 	else if (range->backing == GUEST_BACKING_HUGETLB && range->is_shared)
 		member->found.hugetlb_bytes += bytes;

@@ -385,9 +385,9 @@ static void explain_unknown_cells(struct move_work *work)
 				"which cell a part of its memory is cannot be told");
 }
 
-/* What the files behind the guest's shared memory hold; of a memfd swapped pages, too. */
+/* What the files behind the guest's shared memory hold; of shmem swapped pages, too. */
 struct held {
-	uint64_t memfd_bytes, hugetlb_bytes;
+	uint64_t shmem_bytes, hugetlb_bytes;
 	int error; /* of a file that could not be asked */
 };
 
@@ -404,7 +404,7 @@ static struct held read_held(struct move_work *work)
 
 		for (size_t n = 0; n < i; n++)
 			is_first &= !guest_range_is_same_file(&map->ranges[n], range);
-		if (!is_first || (range->backing != GUEST_BACKING_MEMFD && !guest_range_has_window(range)))
+		if (!is_first || (!range->is_shmem && !guest_range_has_window(range)))
 			continue;
 		fd = guest_map_open_backing(work->context->sysroot, work->context->job->process.pid, range, &bytes);
 		/* It was unplugged meanwhile. */
@@ -412,8 +412,8 @@ static struct held read_held(struct move_work *work)
 			continue;
 		if (fd < 0)
 			held.error = fd;
-		else if (range->backing == GUEST_BACKING_MEMFD)
-			held.memfd_bytes += bytes;
+		else if (range->is_shmem)
+			held.shmem_bytes += bytes;
 		else
 			held.hugetlb_bytes += bytes;
 	}
@@ -487,7 +487,7 @@ static void explain_files(struct move_work *work)
 static int move_files(struct move_work *work, const struct move_found *seen, const struct held *held, uint64_t *swapped)
 {
 	uint64_t mapped = sum(seen->shared_bytes), moved = move_crew_moved_bytes(work->crew);
-	uint64_t small = held->memfd_bytes > mapped ? held->memfd_bytes - mapped : 0;
+	uint64_t small = held->shmem_bytes > mapped ? held->shmem_bytes - mapped : 0;
 	uint64_t huge = held->hugetlb_bytes > seen->hugetlb_bytes ? held->hugetlb_bytes - seen->hugetlb_bytes : 0;
 	char object[96];
 	int rc;
@@ -777,7 +777,7 @@ static int run_undo(struct move_work *work, bool *ret_explained)
 	strays = seen.stray_bytes;
 	held = read_held(work);
 	rc = move_files(work, &seen, &held, &swapped);
-	if (!rc && held.memfd_bytes > sum(seen.shared_bytes))
+	if (!rc && held.shmem_bytes > sum(seen.shared_bytes))
 		strays += move_crew_found(work->crew)->stray_bytes;
 	explain_strays(work, strays);
 	return rc;

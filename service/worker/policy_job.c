@@ -19,8 +19,7 @@ static const enum memory_policy_mode kernel_modes[POLICY_MODE_COUNT] = {
 
 bool policy_job_is_settable(const struct guest_range *range)
 {
-	return range->is_shared && range->inode &&
-	       (range->backing == GUEST_BACKING_MEMFD || range->backing == GUEST_BACKING_FILE);
+	return range->is_shared && range->inode && range->is_shmem;
 }
 
 bool policy_job_is_loose(const struct memory_policy *policy)

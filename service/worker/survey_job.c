@@ -71,13 +71,15 @@ static void add_backing(struct worker_survey *survey, const struct guest_range *
 				: range->has_policy ? mode_of(&range->policy)
 						    : POLICY_MODE_DEFAULT;
 	uint64_t nodes = range->has_policy ? node_mask_from_set(&range->policy.nodes) : 0;
+	bool has_own_policy = !policy_job_is_settable(range);
 
 	for (size_t i = 0; i < survey->backing_count; i++, backing++) {
 		/* More than fit are joined in the last one, which then belongs to no cell. */
 		bool is_last = i + 1 == SNAPSHOT_BACKINGS_MAX;
 
 		if (!is_last && (backing->kind != kind ||
-				 backing->page_bytes != range->page_bytes || backing->cell != cell))
+				 backing->page_bytes != range->page_bytes || backing->cell != cell ||
+				 backing->has_own_policy != has_own_policy))
 			continue;
 		if (is_last && backing->cell != cell)
 			backing->cell = -1;
@@ -85,7 +87,7 @@ static void add_backing(struct worker_survey *survey, const struct guest_range *
 		join_policy(backing, mode, nodes);
 		return;
 	}
-	*backing = (struct snapshot_backing){kind, range->page_bytes, bytes, cell, mode, nodes};
+	*backing = (struct snapshot_backing){kind, range->page_bytes, bytes, cell, mode, nodes, has_own_policy};
 	survey->backing_count++;
 }
 
@@ -112,8 +114,8 @@ static uint64_t count_unmapped(const struct job_context *context, const struct g
 			is_first &= n >= i;
 			mapped += present[n];
 		}
-		if (!range->inode || !range->is_shared || !is_first ||
-		    range->backing == GUEST_BACKING_FILE)
+		/* What a disk's file has beside what is mapped is on the disk, and in the host's cache of it. */
+		if (!guest_range_has_window(range) || !is_first)
 			continue;
 		fd = guest_map_open_backing(context->sysroot, context->job->process.pid, range, &held);
 		if (fd >= 0 && held > mapped)

@@ -605,14 +605,15 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 						     json_number(survey->node_bytes[node])));
 	for (size_t i = 0; i < survey->backing_count; i++)
 		append_row(&backings,
-			   json_pack("{s:s, s:o, s:o, s:i, s:s, s:o}", "kind",
+			   json_pack("{s:s, s:o, s:o, s:i, s:s, s:o, s:b}", "kind",
 				     backing_kind_name(survey->backings[i].kind), "page_bytes",
 				     json_number(survey->backings[i].page_bytes), "bytes",
 				     json_number(survey->backings[i].bytes), "cell",
 				     survey->backings[i].cell, "policy_mode",
 				     policy_mode_name(survey->backings[i].policy_mode),
 				     "policy_nodes",
-				     model_json_nodes(survey->backings[i].policy_nodes)));
+				     model_json_nodes(survey->backings[i].policy_nodes),
+				     "has_own_policy", (int)survey->backings[i].has_own_policy));
 	for (size_t i = 0; i < survey->dimm_count; i++)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
@@ -670,10 +671,11 @@ static int survey_parse_backings(const json_t *backings, struct worker_survey *s
 		json_t *page, *bytes, *cell, *nodes;
 		const char *kind, *policy;
 		int8_t number;
+		int has_own_policy;
 		int rc = unpack(json_array_get(backings, i), failure, "backings",
-				"{s:s, s:o, s:o, s:o, s:s, s:o}", "kind", &kind, "page_bytes",
+				"{s:s, s:o, s:o, s:o, s:s, s:o, s:b}", "kind", &kind, "page_bytes",
 				&page, "bytes", &bytes, "cell", &cell, "policy_mode", &policy,
-				"policy_nodes", &nodes);
+				"policy_nodes", &nodes, "has_own_policy", &has_own_policy);
 		int value = rc ? 0 : backing_kind_from_name(kind);
 		int mode = rc ? 0 : policy_mode_from_name(policy);
 
@@ -695,6 +697,7 @@ static int survey_parse_backings(const json_t *backings, struct worker_survey *s
 		backing->kind = (enum backing_kind)value;
 		backing->policy_mode = (enum policy_mode)mode;
 		backing->cell = number;
+		backing->has_own_policy = has_own_policy;
 	}
 	survey->backing_count = json_array_size(backings);
 	return 0;

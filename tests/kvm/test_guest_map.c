@@ -29,14 +29,15 @@ static const char maps[] =
 	"7f0080000000-7f0080040000 rw-s 00000000 00:01 9      /memfd:memory-backend-memfd "
 	"(deleted)\n"
 	"7f0090000000-7f00a0000000 rw-s 00000000 00:01 10     /memfd:other (deleted)\n"
-	"7f00b0000000-7f00b4000000 r--p 00000000 fe:01 55     /usr/share/rom\n";
+	"7f00b0000000-7f00b4000000 r--p 00000000 fe:01 55     /usr/share/rom\n"
+	"7f00c0000000-7f00c8000000 rw-s 00000000 fe:01 56     /srv/ram-node0\n";
 
 static int on_filesystem(void *user, const char *path, uint64_t *ret_type,
 			 uint64_t *ret_block_bytes)
 {
 	if (user)
 		return -EPERM;
-	*ret_type = strstr(path, "7f0060400000") ? HUGETLBFS_MAGIC : TMPFS_MAGIC;
+	*ret_type = strstr(path, "7f0060400000") ? HUGETLBFS_MAGIC : strstr(path, "7f00c0000000") ? EXT4_SUPER_MAGIC : TMPFS_MAGIC;
 	*ret_block_bytes = strstr(path, "7f0060400000") ? 2 * MIB : 4096;
 	return 0;
 }
@@ -57,9 +58,9 @@ static void test_files(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
 	CLEANUP(guest_map_done) struct guest_map map = {0};
-	uint64_t sizes[] = {512 * MIB, 1024 * MIB, 256 * MIB};
+	uint64_t sizes[] = {512 * MIB, 1024 * MIB, 256 * MIB, 128 * MIB};
 	struct guest_map_options options = {
-		.expected_bytes = sizes, .expected_count = 3, .with_policies = true};
+		.expected_bytes = sizes, .expected_count = 4, .with_policies = true};
 	char text[MEMORY_POLICY_TEXT_SIZE];
 
 	add_process(&tree, maps);
@@ -72,7 +73,7 @@ static void test_files(void)
 		"7f0060400000 prefer:1 file=/dev/hugepages/x huge dirty=8 N1=8\n");
 	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
 	/* The 256 MiB memfd by another name fits the expected size too. */
-	CHECK_INT(map.count, 4);
+	CHECK_INT(map.count, 5);
 	CHECK_INT(map.ranges[0].start, 0x7f0000000000);
 	CHECK_INT(map.ranges[0].end, 0x7f0020000000);
 	CHECK_INT(map.ranges[0].first_end, 0x7f0008000000);
@@ -87,10 +88,14 @@ static void test_files(void)
 	CHECK_INT(map.ranges[2].page_bytes, 2 * MIB);
 	CHECK_STR(memory_policy_format(&map.ranges[2].policy, text, sizeof(text)), "prefer:1");
 	CHECK_TRUE(!map.ranges[3].has_policy);
+	CHECK_INT(map.ranges[4].backing, GUEST_BACKING_FILE);
+	CHECK_TRUE(map.ranges[3].is_shmem && !map.ranges[4].is_shmem && !map.ranges[2].is_shmem);
+	CHECK_TRUE(guest_range_has_window(&map.ranges[2]) && guest_range_has_window(&map.ranges[3]));
+	CHECK_TRUE(!guest_range_has_window(&map.ranges[4]));
 	CHECK_INT(map.missing_bytes, 0);
 	CHECK_INT(map.locked_bytes, 1 * MIB);
 	CHECK_INT(map.vfio_count + map.userfaultfd_count, 0);
-	CHECK_INT(map.ram_bytes, (512 + 1024 + 256 + 256) * MIB);
+	CHECK_INT(map.ram_bytes, (512 + 1024 + 256 + 256 + 128) * MIB);
 }
 
 static void test_without_expectation(void)
@@ -111,6 +116,7 @@ static void test_without_expectation(void)
 	guest_map_done(&map);
 	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &map), 0);
 	CHECK_INT(map.ranges[2].page_bytes, 1024 * MIB);
+	CHECK_TRUE(map.ranges[0].is_shmem);
 	fixture_tree_write(&tree, "/proc/7/maps", "garbage\n");
 	CHECK_INT(guest_map_read(tree.sysroot, 7, &options, &(struct guest_map){0}), -EBADMSG);
 }

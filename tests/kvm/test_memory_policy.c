@@ -2,10 +2,13 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <linux/magic.h>
 #include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "memory_policy.h"
@@ -86,11 +89,28 @@ static void test_set_shared(void)
 	munmap(view, bytes);
 }
 
+/* What would be set is the policy of a mapping that goes at once: the file has none, and nothing is claimed. */
+static void test_set_shared_on_disk(void)
+{
+	struct memory_policy policy = {.mode = MEMORY_POLICY_BIND, .nodes = node_set_of(0)};
+	size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+	CLEANUP_CLOSE int fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct statfs filesystem;
+
+	if (fd < 0 || fstatfs(fd, &filesystem) || filesystem.f_type == TMPFS_MAGIC) {
+		printf("skip: no file on a disk to be had here\n");
+		return;
+	}
+	CHECK_INT(ftruncate(fd, (off_t)bytes), 0);
+	CHECK_INT(memory_policy_set_shared(fd, 0, bytes, &policy), -EOPNOTSUPP);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"parse", test_parse},
 		{"set_shared", test_set_shared},
+		{"set_shared_on_disk", test_set_shared_on_disk},
 	};
 
 	return unit_main("memory_policy", cases, ARRAY_SIZE(cases));

@@ -108,10 +108,23 @@ def file_backed(ballast, guest, tell):
         Move(ballast, guest, "--to", "2", "--persist", "--cpus").check_whole(2)
     check_equal(memory_peer.file_nodes(guest).keys(), {2}, "nodes of the whole file")
     check_equal(evidence.Memory(guest).policies, {"bind:2"}, "policy of the file")
+    # What is in the file and in no page table is not passed by, here no more than in a memfd.
+    check_equal(memory_peer.fill(guest, 2, 1)["filled"], 2 * MIB, "bytes put into holes of the file")
+    Move(ballast, guest, "--to", "2").check_whole(2)
+    check_equal(memory_peer.file_nodes(guest).keys(), {2}, "nodes of the whole file after its holes were filled")
     stored = guest.host.virsh("dumpxml", "--inactive", guest.name).out
     check("nodeset='2'" in stored and "nodeset='1'" not in stored, "the stored XML names the new node")
     pins = guest.host.virsh("vcpupin", guest.name).out
     check_equal(pins.split()[-1], "2", "the CPU of the vCPU (node 2 has CPU 2)")
+
+
+def disk_file(ballast, guest, tell):
+    """Nobody else can set the policy of a file on a disk: it is left to the kernel, which takes it along, and not claimed."""
+    move = Move(ballast, guest, "--to", "2")
+    move.check_whole(2)
+    kinds = [step["kind"] for step in move.operation["steps"]]
+    check("memory_policy" not in kinds, f"no policy is said to be set: {kinds}")
+    check_equal(move.after.policies, {"bind:2"}, "policy of the file's mapping")
 
 
 def hugetlb(ballast, guest, tell):
@@ -255,6 +268,11 @@ def backings(tell):
             write(guest)
         plain[1][1].pattern_start(16, name="shared", once=True, seed=SEED)
         host.transparent_huge_pages("never", "never")
+        host.run("modprobe loop && modprobe ext4 && truncate -s 400M /run/disk && mkfs.ext4 -q /run/disk && "
+                 "mount -o loop /run/disk /var/lib/libvirt/qemu/ram", timeout=60)
+        plain.append((disk_file, small("disk", "file")))
+        plain[-1][1].start()
+        write(plain[-1][1])
         check_equal(evidence.set_hugepages(host, 0, CELL_MIB // 2), CELL_MIB // 2, "huge pages on node 0")
         check_equal(evidence.set_hugepages(host, 1, CELL_MIB // 2 + 16), CELL_MIB // 2 + 16, "huge pages on node 1")
         by_node = [Cell(CELL_MIB, host_nodes="0"), Cell(CELL_MIB, host_nodes="1")]

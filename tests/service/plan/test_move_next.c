@@ -953,18 +953,22 @@ static void check_cells(const struct snapshot_guest *guest, uint64_t first, uint
 
 static void each_cell_keeps_its_own_node(void)
 {
-	static const enum backing_kind kinds[] = {BACKING_KIND_MEMFD, BACKING_KIND_ANON};
+	static const struct {
+		enum backing_kind kind;
+		bool has_own_policy;
+	} rows[] = {{BACKING_KIND_MEMFD, false}, {BACKING_KIND_ANON, true}, {BACKING_KIND_FILE, true}};
 
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		bool shared = kinds[i] == BACKING_KIND_MEMFD;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		bool shared = !rows[i].has_own_policy;
 		struct world world;
-		struct snapshot_guest *guest = two_cells(&world, kinds[i]);
+		struct snapshot_guest *guest = two_cells(&world, rows[i].kind);
 
+		guest->backings[0].has_own_policy = guest->backings[1].has_own_policy = rows[i].has_own_policy;
 		world_wish_map(&world, "g1", 0, 2);
 		world.wish.move.map[1] = 3;
 		world.wish.move.persist = true;
 		world_check_code(&world, "");
-		/* Anonymous memory follows the cpuset, by position: here that is what is wished. */
+		/* Anonymous memory, and a file on a disk, follow the cpuset, by position: here that is what is wished. */
 		expect_run(&world, shared ? "cpuset memory_policy move memory_policy cpuset persist done"
 					  : "cpuset move cpuset persist done");
 		CHECK_INT(world.history[0].step.nodes, 15);

@@ -229,7 +229,7 @@ static void test_survey(void)
 	survey->unmapped_bytes = 3;
 	survey->backing_count = 1;
 	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, 2097152,	     4, -1,
-							POLICY_MODE_BIND,     UINT64_C(1) << 63};
+							POLICY_MODE_BIND,     UINT64_C(1) << 63, true};
 	survey->policy_mode = POLICY_MODE_BIND;
 	survey->policy_nodes = 8;
 	survey->cpuset_mems = 15;
