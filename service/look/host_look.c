@@ -215,30 +215,23 @@ static bool is_balancing_off(const struct sysroot *sysroot)
 	return r == -ENOENT || (r == 0 && value == 0);
 }
 
-int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
+static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
 {
-	struct memory_block_list blocks = {0};
-	int r = read_nodes(sysroot, snapshot, failure);
+	CLEANUP(memory_block_list_done) struct memory_block_list blocks = {0};
+	int r = memory_block_list_read(sysroot, &blocks);
 
-	if (r < 0)
-		return r;
-	read_pieces(sysroot, snapshot);
-	snapshot->numa_balancing_off = is_balancing_off(sysroot);
-	r = memory_block_list_read(sysroot, &blocks);
 	/* A kernel without memory hotplug has no blocks: moves and resizes work there all the same. */
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return failure_set(failure, r, "/sys/devices/system/memory", "cannot read the memory blocks");
 	snapshot->block_bytes = blocks.block_bytes;
-	for (size_t i = 0; i < blocks.count && r == 0; i++) {
+	for (size_t i = 0; i < blocks.count; i++) {
 		const struct memory_block *from = &blocks.blocks[i];
 		struct snapshot_block *block = snapshot_add_block(snapshot);
 
-		if (!block) {
-			r = failure_set(failure, ENOMEM, "host", "cannot read the memory blocks");
-			break;
-		}
+		if (!block)
+			return failure_set(failure, ENOMEM, "host", "cannot read the memory blocks");
 		*block = (struct snapshot_block){
 			.id = from->id,
 			.start = from->start,
@@ -248,8 +241,17 @@ int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, str
 			.zone = zone_to_model(from->zone),
 		};
 	}
-	if (r == 0)
-		r = read_dimms(sysroot, &blocks, snapshot, failure);
-	memory_block_list_done(&blocks);
-	return r;
+	return read_dimms(sysroot, &blocks, snapshot, failure);
+}
+
+int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, struct snapshot *snapshot,
+		   struct failure *failure)
+{
+	int r = read_nodes(sysroot, snapshot, failure);
+
+	if (r < 0)
+		return r;
+	read_pieces(sysroot, snapshot);
+	snapshot->numa_balancing_off = is_balancing_off(sysroot);
+	return extent == HOST_LOOK_ALL ? read_blocks(sysroot, snapshot, failure) : 0;
 }

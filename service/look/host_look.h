@@ -10,11 +10,15 @@
 
 struct sysroot;
 
+/* What of the host is read. Blocks are thousands of files on a large host, and change by hotplug alone. */
+enum host_look_extent { HOST_LOOK_NODES, HOST_LOOK_ALL };
+
 /*
- * Fills nodes, blocks, dimms and block_bytes of an empty snapshot. Reads files below /sys and /proc only, which a
+ * Fills the nodes of an empty snapshot, with HOST_LOOK_ALL also blocks, dimms and block_bytes. Reads files below /sys and /proc only, which a
  * memory hotplug under way can delay: not for the loop's thread. Returns 0 or -errno with failure; -ERANGE for a host
  * with node ids beyond the model.
  */
-int host_look_read(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure);
+int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, struct snapshot *snapshot,
+		   struct failure *failure);
 
 #endif

@@ -12,10 +12,10 @@
 #include <unistd.h>
 #include "cgroup_memory.h"
 #include "cleanup.h"
-#include "host_look.h"
 #include "process_identity.h"
 
 struct finished {
+	enum host_look_extent extent;
 	struct snapshot *snapshot;	/* owned */
 	struct failure failure;
 	struct finished *next;
@@ -33,6 +33,7 @@ struct host_reader {
 	pthread_cond_t wake;
 	/* under lock */
 	bool stop, wanted, running;
+	enum host_look_extent extent;	/* of the read that is wanted */
 	struct host_reader_guest *guests;	/* owned */
 	size_t guest_count;
 	uint64_t done;			/* reads finished */
@@ -85,7 +86,10 @@ static void *reader_thread(void *user)
 			pthread_cond_wait(&reader->wake, &reader->lock);
 		if (reader->stop)
 			break;
+		enum host_look_extent extent = reader->extent;
+
 		reader->wanted = false;
+		reader->extent = HOST_LOOK_NODES;
 		reader->running = true;
 		CLEANUP_FREE struct host_reader_guest *guests = copy_guests(reader->guests, reader->guest_count);
 		size_t guest_count = guests ? reader->guest_count : 0;
@@ -95,7 +99,7 @@ static void *reader_thread(void *user)
 		struct finished *finished = calloc(1, sizeof(*finished));
 		struct snapshot *snapshot = snapshot_new();
 
-		if (finished && snapshot && host_look_read(reader->sysroot, snapshot, &finished->failure) == 0 &&
+		if (finished && snapshot && host_look_read(reader->sysroot, extent, snapshot, &finished->failure) == 0 &&
 		    read_guests(reader->sysroot, snapshot, guests, guest_count) == 0) {
 			finished->snapshot = TAKE_PTR(snapshot);
 		} else if (finished && !failure_is_set(&finished->failure)) {
@@ -107,6 +111,7 @@ static void *reader_thread(void *user)
 		reader->running = false;
 		reader->done++;
 		if (finished) {
+			finished->extent = extent;
 			if (reader->last)
 				reader->last->next = finished;
 			else
@@ -136,7 +141,7 @@ static void on_ready(evutil_socket_t fd, short what, void *user)
 	while (finished) {
 		struct finished *next = finished->next;
 
-		reader->read(reader->user, finished->snapshot, &finished->failure);
+		reader->read(reader->user, finished->extent, finished->snapshot, &finished->failure);
 		free(finished);
 		finished = next;
 	}
@@ -223,12 +228,14 @@ int host_reader_set_guests(struct host_reader *reader, const struct host_reader_
 	return 0;
 }
 
-uint64_t host_reader_request(struct host_reader *reader)
+uint64_t host_reader_request(struct host_reader *reader, enum host_look_extent extent)
 {
 	uint64_t number;
 
 	pthread_mutex_lock(&reader->lock);
 	reader->wanted = true;
+	if (extent == HOST_LOOK_ALL)
+		reader->extent = extent;
 	number = reader->done + (reader->running ? 2 : 1);
 	pthread_cond_signal(&reader->wake);
 	pthread_mutex_unlock(&reader->lock);

@@ -6,6 +6,7 @@
 #define BALLAST_SERVICE_HOST_READER_H
 
 #include "failure.h"
+#include "host_look.h"
 #include "snapshot.h"
 
 struct event_base;
@@ -13,7 +14,8 @@ struct host_reader;
 struct sysroot;
 
 /* On the loop's thread, once for each finished read. snapshot is the callee's to free; NULL with failure. */
-typedef void host_reader_fn(void *user, struct snapshot *snapshot, const struct failure *failure);
+typedef void host_reader_fn(void *user, enum host_look_extent extent, struct snapshot *snapshot,
+			    const struct failure *failure);
 
 /* A guest whose cgroup's counters are read with the host. */
 struct host_reader_guest {
@@ -35,9 +37,10 @@ struct host_reader *host_reader_free(struct host_reader *reader);
 int host_reader_set_guests(struct host_reader *reader, const struct host_reader_guest *guests, size_t count);
 
 /*
- * Wants a read that begins after this call. Wishes that come while one is under way share the next one.
+ * Wants a read that begins after this call. Wishes that come while one is under way share the next one, which reads all
+ * that any of them wants.
  * Returns its number: the callback's reads are numbered from 1, and read n serves wishes up to n.
  */
-uint64_t host_reader_request(struct host_reader *reader);
+uint64_t host_reader_request(struct host_reader *reader, enum host_look_extent extent);
 
 #endif

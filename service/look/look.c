@@ -29,6 +29,7 @@ struct refresh {
 	struct look *look;		/* borrowed */
 	unsigned pending;		/* pieces on their way, and 1 while they are being asked for */
 	unsigned what;
+	enum host_look_extent extent;
 	uint64_t host_read;		/* 0: the host has been read */
 	bool is_whole;			/* all guests are meant: one that cannot be surveyed must not hide the others */
 	int error;
@@ -265,7 +266,7 @@ static void set_counted_guests(struct look *look)
 	(void)host_reader_set_guests(look->reader, guests, count);
 }
 
-static void on_host_read(void *user, struct snapshot *snapshot, const struct failure *failure)
+static void on_host_read(void *user, enum host_look_extent extent, struct snapshot *snapshot, const struct failure *failure)
 {
 	struct look *look = user;
 
@@ -273,6 +274,8 @@ static void on_host_read(void *user, struct snapshot *snapshot, const struct fai
 	if (snapshot) {
 		snapshot->observed_at_ms = wall_ms();
 		take_counters(look, snapshot);
+		if (extent == HOST_LOOK_NODES)
+			snapshot_take_blocks(snapshot, look->host);
 		snapshot_free(look->host);
 		look->host = snapshot;
 		tell(look, LOOK_CHANGE_HOST, "");
@@ -593,7 +596,8 @@ static void on_domain(void *user, const struct connection_result *result)
 			take_domain(look, &result->domains[0]);
 		guest = find_guest(look, piece->uuid);
 		if (guest && refresh && (refresh->what & LOOK_SURVEY)) {
-			if (refresh->host_read)
+			/* It counts by DIMM. */
+			if (refresh->host_read && refresh->extent == HOST_LOOK_ALL)
 				piece->wants_survey = true;
 			else
 				start_survey(look, refresh, guest);
@@ -903,7 +907,9 @@ void look_refresh(struct look *look, const char *guest, unsigned what, look_done
 	refresh->next = look->refreshes;
 	look->refreshes = refresh;
 	set_counted_guests(look);
-	refresh->host_read = host_reader_request(look->reader);
+	if (!(what & LOOK_NODES) || !look->host)
+		refresh->extent = HOST_LOOK_ALL;
+	refresh->host_read = host_reader_request(look->reader, refresh->extent);
 	refresh->is_whole = !guest;
 	if (!guest || guest[0]) {
 		if (!look_libvirt_is_up(look, &failure))

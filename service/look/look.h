@@ -61,6 +61,9 @@ bool look_libvirt_is_up(const struct look *look, struct failure *failure);
 #define LOOK_POLICY (1u << 2)
 #define LOOK_HOLDERS (1u << 3)	/* with LOOK_AGENT: what is in the guest's virtio-mem devices, for a forecast */
 
+/* Of the host its nodes alone: for what changes no block, between two steps. Blocks and DIMMs are those of the last look. */
+#define LOOK_NODES (1u << 4)
+
 typedef void look_done_fn(void *user, int error, const struct failure *failure);
 
 /*

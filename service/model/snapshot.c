@@ -136,6 +136,18 @@ struct snapshot *snapshot_free(struct snapshot *snapshot)
 	return NULL;
 }
 
+void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from)
+{
+	free(snapshot->blocks);
+	free(snapshot->dimms);
+	snapshot->block_bytes = from->block_bytes;
+	snapshot->block_count = from->block_count;
+	snapshot->dimm_count = from->dimm_count;
+	snapshot->blocks = TAKE_PTR(from->blocks);
+	snapshot->dimms = TAKE_PTR(from->dimms);
+	from->block_count = from->dimm_count = 0;
+}
+
 static void *copy_array(const void *from, size_t count, size_t size, bool *ok)
 {
 	void *to;

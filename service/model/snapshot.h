@@ -378,6 +378,8 @@ struct snapshot {
 /* NULL where memory is short. */
 struct snapshot *snapshot_new(void);
 struct snapshot *snapshot_copy(const struct snapshot *snapshot);
+/* Hands over what from has of blocks and DIMMs, for what there was; from has none then. */
+void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from);
 struct snapshot *snapshot_free(struct snapshot *snapshot);
 CLEANUP_DEFINE(struct snapshot *, snapshot_free)
 

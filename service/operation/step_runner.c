@@ -288,11 +288,11 @@ static void on_looked(void *user, int error, const struct failure *failure)
 static unsigned to_look_at(const struct operation_record *operation)
 {
 	const struct step_record *last = operation->step_count ? &operation->steps[operation->step_count - 1] : NULL;
-	unsigned what = LOOK_SURVEY;
+	unsigned what = LOOK_SURVEY | (last ? LOOK_NODES : 0);
 
 	if (last && last->state == STEP_STATE_DONE &&
 	    (last->step.kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || last->step.kind == STEP_KIND_SETTLE))
-		what = 0;
+		what = LOOK_NODES;
 	if (!last || last->state == STEP_STATE_UNDONE || last->step.kind == STEP_KIND_CPUSET || last->step.kind == STEP_KIND_NUMATUNE ||
 	    last->step.kind == STEP_KIND_MEMORY_POLICY || last->step.kind == STEP_KIND_LAZY)
 		what |= LOOK_POLICY;
@@ -310,7 +310,7 @@ static unsigned to_look_at_size(const struct operation_record *operation)
 {
 	bool is_submitted = operation->id[0];
 
-	return LOOK_AGENT | (operation->step_count ? 0 : LOOK_HOLDERS) | (is_submitted ? 0 : LOOK_SURVEY);
+	return LOOK_AGENT | (operation->step_count ? LOOK_NODES : LOOK_HOLDERS) | (is_submitted ? 0 : LOOK_SURVEY);
 }
 
 static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)

@@ -307,7 +307,7 @@ static void try_to_ask(struct step_run *run)
 	}
 	if (!is_frozen(run, guest)) {
 		run->phase = SIZE_PHASE_LOOKING;
-		step_run_look(run, 0, on_looked);
+		step_run_look(run, LOOK_NODES, on_looked);
 		return;
 	}
 	if (now < run->give_up_at_ms) {

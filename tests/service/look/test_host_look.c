@@ -17,7 +17,7 @@ static void test_host(void)
 	fake_host_init(&tree);
 	fixture_tree_write(&tree, "/proc/buddyinfo",
 			   "Node 3, zone  Movable 8 0 0 0 0 0 0 0 0 255 0\n");
-	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
 	CHECK_INT(snapshot->node_count, 3);
 	CHECK_INT(snapshot_node(snapshot, 3)->fragmented_bytes, 8 * 4096);
 	CHECK_INT(snapshot_node(snapshot, 1)->fragmented_bytes, 0);
@@ -53,6 +53,20 @@ static void test_host(void)
 		  FAKE_HOST_DIMM_BLOCKS * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(dimm->remainder.count, 0);
 	CHECK_TRUE(snapshot->numa_balancing_off);
+
+	/* Its nodes alone; what was known of blocks and DIMMs is handed on. */
+	CLEANUP(snapshot_freep) struct snapshot *nodes = snapshot_new();
+
+	fixture_tree_write(&tree, "/sys/devices/system/node/node1/meminfo",
+			   "Node 1 MemTotal: 1048576 kB\nNode 1 MemFree: 4096 kB\n");
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_NODES, nodes, &failure), 0);
+	CHECK_INT(snapshot_node(nodes, 1)->free_bytes, 4 << 20);
+	CHECK_INT(nodes->block_count + nodes->dimm_count, 0);
+	snapshot_take_blocks(nodes, snapshot);
+	CHECK_INT(snapshot_block(nodes, 64)->node, 3);
+	CHECK_INT(snapshot_dimm(nodes, FAKE_HOST_DIMM)->node, 3);
+	CHECK_INT(nodes->block_bytes, FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(snapshot->block_count + snapshot->dimm_count, 0);
 }
 
 static void test_balancing(void)
@@ -70,7 +84,7 @@ static void test_balancing(void)
 		fake_host_init(&tree);
 		fixture_tree_write(&tree, "/proc/sys/kernel/numa_balancing", "%s",
 				   cases[i].value);
-		CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+		CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
 		CHECK_INT(snapshot->numa_balancing_off, cases[i].off);
 	}
 }
@@ -88,7 +102,7 @@ static void test_partly_movable(void)
 	fixture_tree_write(&tree, "/sys/devices/system/memory/memory65/state", "offline\n");
 	fixture_tree_write(&tree, "/sys/devices/system/memory/memory65/valid_zones",
 			   "Normal Movable\n");
-	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
 	dimm = snapshot_dimm(snapshot, FAKE_HOST_DIMM);
 	assert(dimm);
 	CHECK_INT(dimm->movable, ANSWER_PARTLY);
@@ -107,7 +121,7 @@ static void test_no_hotplug(void)
 	fake_host_init(&tree);
 	fixture_tree_remove(&tree, "/sys/devices/system/memory");
 	fixture_tree_remove(&tree, "/sys/kernel/mm/hugepages");
-	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), 0);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
 	CHECK_INT(snapshot->node_count, 3);
 	CHECK_INT(snapshot->nodes[0].pool_count, 0);
 	CHECK_INT(snapshot->block_count, 0);
@@ -127,10 +141,10 @@ static void test_failures(void)
 			   "Node 64 MemTotal: 1 kB\nNode 64 MemFree: 1 kB\n");
 	fixture_tree_write(&tree, "/sys/devices/system/node/node64/cpulist", "\n");
 	fixture_tree_write(&tree, "/sys/devices/system/node/node64/distance", "20 10\n");
-	CHECK_INT(host_look_read(tree.sysroot, snapshot, &failure), -ERANGE);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), -ERANGE);
 	CHECK_STR(failure.cause, "node numbers up to 63 are handled");
 	fixture_tree_remove(&tree, "/sys/devices/system/node");
-	CHECK_TRUE(host_look_read(tree.sysroot, second, &failure) < 0);
+	CHECK_TRUE(host_look_read(tree.sysroot, HOST_LOOK_ALL, second, &failure) < 0);
 	CHECK_STR(failure.object, "/sys/devices/system/node");
 }
 

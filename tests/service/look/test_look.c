@@ -189,6 +189,27 @@ static void test_empty_then_host(void)
 	finish();
 }
 
+/* Between two steps the blocks are not read again; the first look and a whole one have them. */
+static void test_nodes_alone(void)
+{
+	start();
+	fake_libvirt_set_reachable(false);
+	start_look();
+	refresh("", LOOK_NODES);
+	CHECK_INT(snapshot_block(look_snapshot(rig.look), 5)->state, BLOCK_STATE_ONLINE);
+	fixture_tree_write(&rig.tree, "/sys/devices/system/memory/memory5/state", "offline\n");
+	fixture_tree_write(&rig.tree, "/sys/devices/system/node/node1/meminfo",
+			   "Node 1 MemTotal: 1048576 kB\nNode 1 MemFree: 4096 kB\n");
+	refresh("", LOOK_NODES);
+	CHECK_INT(rig.error, 0);
+	CHECK_INT(snapshot_node(look_snapshot(rig.look), 1)->free_bytes, 4 * MIB);
+	CHECK_INT(snapshot_block(look_snapshot(rig.look), 5)->state, BLOCK_STATE_ONLINE);
+	CHECK_INT(look_snapshot(rig.look)->dimm_count, 1);
+	refresh("", 0);
+	CHECK_INT(snapshot_block(look_snapshot(rig.look), 5)->state, BLOCK_STATE_OFFLINE);
+	finish();
+}
+
 static void test_host_failure(void)
 {
 	start();
@@ -727,6 +748,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"nothing, then the host", test_empty_then_host},
 		{"the host cannot be read", test_host_failure},
+		{"the nodes alone", test_nodes_alone},
 		{"a guest", test_guest},
 		{"a survey waits for the host", test_survey_after_host},
 		{"holds", test_holds},
