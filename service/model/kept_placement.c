@@ -95,7 +95,7 @@ static int take_step(struct kept_placement *kept, const struct operation_record 
 	if (record->step.kind == STEP_KIND_NUMATUNE && !kept->mems)
 		kept->is_libvirts = true;
 	if (record->step.kind != STEP_KIND_CPUSET && record->step.kind != STEP_KIND_MEMORY_POLICY &&
-	    record->step.kind != STEP_KIND_MOVE_PAGES)
+	    record->step.kind != STEP_KIND_MOVE_PAGES && record->step.kind != STEP_KIND_CPUS)
 		return 0;
 	before = before_of(record, guest);
 	if (!before)
@@ -106,6 +106,8 @@ static int take_step(struct kept_placement *kept, const struct operation_record 
 	} else if (record->step.kind == STEP_KIND_MEMORY_POLICY && !kept->has_policy) {
 		rc = step_copy(&record->step, &kept->policy);
 		kept->has_policy = rc == 0;
+	} else if (record->step.kind == STEP_KIND_CPUS && !kept->cpu_nodes) {
+		kept->cpu_nodes = record->step.nodes;
 	} else if (record->step.kind == STEP_KIND_MOVE_PAGES && !kept->wanted_nodes) {
 		take_nodes(kept, operation, &record->step, guest);
 	}
@@ -140,6 +142,8 @@ int kept_placement_inherit(struct kept_placement *kept, const struct kept_placem
 	for (int cell = 0; cell < SNAPSHOT_CELLS_MAX; cell++)
 		if (!kept->cells[cell])
 			kept->cells[cell] = older->cells[cell];
+	if (!kept->cpu_nodes)
+		kept->cpu_nodes = older->cpu_nodes;
 	if (!kept->wanted_nodes) {
 		kept->wanted_nodes = older->wanted_nodes;
 		kept->left_nodes = older->left_nodes;

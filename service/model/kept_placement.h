@@ -19,6 +19,7 @@ struct kept_placement {
 	bool has_policy;		/* a policy of its shared memory was set: policy says which */
 	struct step policy;		/* of kind MEMORY_POLICY */
 	int8_t cells[SNAPSHOT_CELLS_MAX]; /* by kept_placement_see_cells(): the node of each cell's shared memory plus one; 0: not known */
+	uint64_t cpu_nodes;		/* on whose CPUs all its threads were pinned last; 0: nobody asked for that */
 	uint64_t wanted_nodes;		/* where it was moved to; 0: it was not moved */
 	uint64_t left_nodes;		/* what of it lies there has come there since, or was left there */
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *const block_states[BLOCK_STATE_COUNT] = {
@@ -274,6 +275,26 @@ unsigned snapshot_node_cpu_count(const struct snapshot_node *node)
 			break;
 	}
 	return count;
+}
+
+void snapshot_cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, char *text, size_t size)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		const struct snapshot_node *node = &snapshot->nodes[i];
+
+		if (!(nodes >> node->id & 1) || !node->cpus[0])
+			continue;
+		int length = snprintf(text + used, size - used, "%s%s", used ? "," : "", node->cpus);
+
+		if (length < 0 || (size_t)length >= size - used) {
+			text[used] = '\0';
+			return;
+		}
+		used += (size_t)length;
+	}
 }
 
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm)

@@ -398,6 +398,8 @@ struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t 
 
 /* How many CPUs the node's list names; 0 where it has none, or its list was too long to keep. */
 unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
+/* The CPUs of a set of nodes, as a list, cut at a whole node where size is too small; empty where none of them has any. */
+void snapshot_cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, char *text, size_t size);
 /*
  * The policy of one part of a guest's backing: that of all of it where it has one and the same, else the part's own. nodes
  * is 0 for a part without one.

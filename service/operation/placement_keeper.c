@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- *           learn, check, cgroup changed                    groups differ
+ *           learn, check, cgroup changed                    threads or groups differ
  *   IDLE ------------------------------> WAITING -> LOOKING ------------> CORRECTING -> IDLE
  *     ^                            100 ms  ^           |
  *     |                                    +-10 s------+ somebody changed a group that was there
@@ -8,6 +8,10 @@
  *
  * libvirt makes a thread's group, writes its sets and moves the thread in, each a write of its own: it is let finish
  * before anybody looks. What happens meanwhile is looked at once more afterwards.
+ *
+ * A look is at threads without a pin first, in libvirt's XML, then at the groups, in a worker. A vCPU that comes has the
+ * pin that it was given before it came; an I/O thread has none (qemu_driver.c qemuDomainHotplugAddIOThread), as none had
+ * when all were pinned: so who has none came later.
  */
 #include "placement_keeper.h"
 
@@ -20,8 +24,11 @@
 #include "cgroup_memory.h"
 #include "cgroup_watch.h"
 #include "clock.h"
+#include "connection.h"
+#include "domain_xml.h"
 #include "guest_look.h"
 #include "guest_records.h"
+#include "node_set.h"
 #include "operation_record.h"
 
 /* libvirt is through with a new thread in a few milliseconds; memory that lands wrong meanwhile is some MiB at most. */
@@ -39,6 +46,8 @@ struct kept {
 	struct kept_placement placement; /* owned */
 	uint64_t overruled_at_ms;	 /* since when a group that was there says something else; 0: none does */
 	size_t device_count;		 /* memory devices at the last look: a new one has libvirt's policy */
+	size_t pins;			 /* calls on their way */
+	struct failure pin_failure;
 	enum keeper_state state;
 	bool again;
 	char detail[160];
@@ -65,7 +74,7 @@ static void release(void *record)
 	kept_placement_done(&kept->placement);
 }
 
-/* One that a worker works for is freed by its answer. */
+/* One that a worker or libvirt works for is freed by its answer. */
 static bool is_at_work(const struct kept *kept)
 {
 	return kept->state == KEEPER_STATE_LOOKING || kept->state == KEEPER_STATE_CORRECTING;
@@ -120,7 +129,7 @@ static void watch_cgroup(struct kept *kept)
 	const struct placement_keeper_options *options = &kept->keeper->options;
 	char path[CGROUP_MEMORY_PATH_SIZE];
 
-	if (kept->watch || !kept->placement.mems ||
+	if (kept->watch || (!kept->placement.mems && !kept->placement.cpu_nodes) ||
 	    cgroup_memory_read_path(options->sysroot, kept->pid, path) < 0)
 		return;
 	cgroup_memory_guest_path(path);
@@ -175,37 +184,50 @@ static void tell_once(struct kept *kept, const char *text)
 	look_set_kept(kept->keeper->options.look, kept->record.uuid, text);
 }
 
-static void on_corrected(void *user, const struct worker_result *result)
+/* cause: why it is not as it should be; NULL: it is. */
+static void tell_corrected(struct kept *kept, const char *cause)
 {
-	struct kept *kept = user;
-	char text[160], cause[96];
+	char text[160];
 
-	if (!guest_of(kept)) {
-		rest(kept);
-		return;
-	}
-	if (result->outcome == WORKER_OUTCOME_DONE) {
+	/* The same once more is news: it was right in between. */
+	if (!cause) {
 		kept->told[0] = '\0';
 		snprintf(text, sizeof(text), "put right: %.140s", kept->detail);
 	} else {
-		snprintf(text, sizeof(text), "could not be put right (%.60s): %.70s",
-			 result->remainder.count ? result->remainder.items[0].detail :
-						   failure_format(&result->failure, cause, sizeof(cause)),
-			 kept->detail);
+		snprintf(text, sizeof(text), "could not be put right (%.60s): %.70s", cause, kept->detail);
 	}
 	tell_once(kept, text);
-	if (result->outcome == WORKER_OUTCOME_DONE)
+	if (!cause)
 		kept->told[0] = '\0';
+}
+
+static void tell_observing(struct kept *kept)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "observing only, so not put right: %.110s", kept->detail);
+	tell_once(kept, text);
+}
+
+static void on_corrected(void *user, const struct worker_result *result)
+{
+	struct kept *kept = user;
+	const char *cause = NULL;
+	char text[96];
+
+	if (guest_of(kept)) {
+		if (result->outcome != WORKER_OUTCOME_DONE)
+			cause = result->remainder.count ? result->remainder.items[0].detail :
+							  failure_format(&result->failure, text, sizeof(text));
+		tell_corrected(kept, cause);
+	}
 	rest(kept);
 }
 
 static void correct(struct kept *kept, const struct snapshot_guest *guest, const struct step *step)
 {
 	if (kept->keeper->options.observe) {
-		char text[160];
-
-		snprintf(text, sizeof(text), "observing only, so not put right: %.110s", kept->detail);
-		tell_once(kept, text);
+		tell_observing(kept);
 		rest(kept);
 		return;
 	}
@@ -295,31 +317,151 @@ static void on_groups(void *user, const struct worker_result *result)
 		rest(kept);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *user)
+static void look_at_groups(struct kept *kept)
 {
-	struct kept *kept = user;
 	const struct snapshot_guest *guest = guest_of(kept);
 	struct step step;
 
-	kept->state = KEEPER_STATE_IDLE;
+	kept->state = KEEPER_STATE_LOOKING;
 	if (!guest) {
-		drop(kept);
+		rest(kept);
 		return;
 	}
-	/* An operation's own changes are no news; when it ends, what it left is learnt. */
-	if (kept->keeper->options.is_busy(kept->keeper->options.user, kept->record.uuid))
-		return;
 	if (!kept->placement.mems) {
-		kept->state = KEEPER_STATE_LOOKING;
 		if (!correct_policy(kept, guest))
 			rest(kept);
 		return;
 	}
 	step_init(&step, STEP_KIND_CPUSET);
 	step.nodes = kept->placement.mems;
-	kept->state = KEEPER_STATE_LOOKING;
 	if (start_job(kept, guest, WORKER_JOB_BEFORE, &step, on_groups) < 0)
 		rest(kept);
+}
+
+/* Threads */
+
+/* Whether the emulator's thread is on all the CPUs of the nodes, and on no other. */
+static bool is_pinned_to(const struct snapshot *snapshot, uint64_t nodes, const struct domain_xml *xml)
+{
+	struct node_set wanted = {0}, pinned, one;
+
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		if (!(nodes >> snapshot->nodes[i].id & 1))
+			continue;
+		if (node_set_parse(snapshot->nodes[i].cpus, &one) < 0)
+			return false;
+		wanted = node_set_union(&wanted, &one);
+	}
+	return !node_set_is_empty(&wanted) && node_set_parse(xml->emulator_pin, &pinned) == 0 &&
+	       node_set_is_equal(&wanted, &pinned);
+}
+
+static bool has_pin(const struct domain_xml *xml, unsigned id)
+{
+	for (size_t i = 0; i < xml->iothread_pin_count; i++)
+		if (xml->iothread_pins[i].id == id)
+			return true;
+	return false;
+}
+
+static void on_pinned(void *user, const struct connection_result *result)
+{
+	struct kept *kept = user;
+	char cause[96];
+
+	if (result->outcome != CONNECTION_DONE && !failure_is_set(&kept->pin_failure))
+		kept->pin_failure = result->failure;
+	if (--kept->pins)
+		return;
+	if (guest_of(kept))
+		tell_corrected(kept, failure_is_set(&kept->pin_failure)
+					     ? failure_format(&kept->pin_failure, cause, sizeof(cause))
+					     : NULL);
+	look_at_groups(kept);
+}
+
+static void pin_iothread(struct kept *kept, unsigned id, const char *cpus)
+{
+	struct connection_call call = {.kind = CONNECTION_CALL_PIN_IOTHREAD, .scope = CONNECTION_SCOPE_LIVE,
+				       .uuid = kept->record.uuid, .on_done = on_pinned, .userdata = kept,
+				       .pin = {.id = id, .cpus = cpus}};
+	int r = connection_submit(look_connection(kept->keeper->options.look), &call, NULL);
+
+	if (r == 0)
+		kept->pins++;
+	else if (!failure_is_set(&kept->pin_failure))
+		failure_set(&kept->pin_failure, r, kept->record.uuid, "cannot pin a thread");
+}
+
+/* I/O threads that have come since all were pinned. False where there is none to be pinned. */
+static bool pin_new(struct kept *kept, const struct domain_xml *xml)
+{
+	const struct snapshot *snapshot = look_snapshot(kept->keeper->options.look);
+	char cpus[DOMAIN_XML_CPUS_SIZE], cause[96];
+	size_t length = 0;
+
+	/* Where somebody has pinned the emulator elsewhere since, its new threads are theirs, too. */
+	if (!is_pinned_to(snapshot, kept->placement.cpu_nodes, xml))
+		return false;
+	snapshot_cpus_of_nodes(snapshot, kept->placement.cpu_nodes, cpus, sizeof(cpus));
+	failure_clear(&kept->pin_failure);
+	for (size_t i = 0; i < xml->iothread_count; i++) {
+		if (has_pin(xml, xml->iothreads[i]))
+			continue;
+		if (length + 1 < sizeof(kept->detail))
+			length += (size_t)snprintf(kept->detail + length, sizeof(kept->detail) - length,
+						   "%siothread%u: no pin", length ? ", " : "", xml->iothreads[i]);
+		if (!kept->keeper->options.observe)
+			pin_iothread(kept, xml->iothreads[i], cpus);
+	}
+	if (length && kept->keeper->options.observe)
+		tell_observing(kept);
+	else if (length && !kept->pins)
+		tell_corrected(kept, failure_format(&kept->pin_failure, cause, sizeof(cause)));
+	if (kept->pins)
+		kept->state = KEEPER_STATE_CORRECTING;
+	return kept->pins;
+}
+
+static void on_threads(void *user, const struct connection_result *result)
+{
+	struct kept *kept = user;
+	struct domain_xml xml;
+
+	/* Whoever else is at work may be pinning: when an operation ends, what it left is learnt and looked at. */
+	if (!guest_of(kept) || kept->keeper->options.is_busy(kept->keeper->options.user, kept->record.uuid)) {
+		rest(kept);
+		return;
+	}
+	if (result->outcome == CONNECTION_DONE && result->domain_count && result->domains[0].live_xml &&
+	    domain_xml_parse(result->domains[0].live_xml, strlen(result->domains[0].live_xml), &xml, NULL) == 0) {
+		bool is_pinning = pin_new(kept, &xml);
+
+		domain_xml_done(&xml);
+		if (is_pinning)
+			return;
+	}
+	look_at_groups(kept);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *user)
+{
+	struct kept *kept = user;
+	struct connection_call call = {.kind = CONNECTION_CALL_GET_DOMAIN, .uuid = kept->record.uuid,
+				       .on_done = on_threads, .userdata = kept};
+
+	kept->state = KEEPER_STATE_IDLE;
+	if (!guest_of(kept)) {
+		drop(kept);
+		return;
+	}
+	/* An operation's own changes are no news; when it ends, what it left is learnt. */
+	if (kept->keeper->options.is_busy(kept->keeper->options.user, kept->record.uuid))
+		return;
+	kept->state = KEEPER_STATE_LOOKING;
+	if (!kept->placement.cpu_nodes ||
+	    connection_submit(look_connection(kept->keeper->options.look), &call, NULL) < 0)
+		look_at_groups(kept);
 }
 
 /* Learning */
@@ -344,7 +486,7 @@ static struct kept *add(struct placement_keeper *keeper, const struct snapshot_g
 
 static bool is_anything(const struct kept_placement *placement)
 {
-	return placement->mems || placement->has_policy || placement->wanted_nodes;
+	return placement->mems || placement->has_policy || placement->cpu_nodes || placement->wanted_nodes;
 }
 
 static void learn_guest(struct placement_keeper *keeper, const struct snapshot_guest *guest,

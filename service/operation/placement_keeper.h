@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps a guest where its moves have put it, for as long as it runs: what libvirt gives new threads and new memory from
- * its own idea of the placement is put right. What somebody changed on purpose is left, and said.
+ * its own idea of the placement is put right; an I/O thread that comes after a move with its CPUs is pinned like the others. What somebody changed on purpose is left, and said.
  */
 #ifndef BALLAST_SERVICE_PLACEMENT_KEEPER_H
 #define BALLAST_SERVICE_PLACEMENT_KEEPER_H
@@ -44,7 +44,7 @@ struct placement_keeper *placement_keeper_free(struct placement_keeper *keeper);
 void placement_keeper_learn(struct placement_keeper *keeper, const struct operation_record *const *operations,
 			    size_t count, bool is_all);
 
-/* The guest may have changed, or ("") time has passed: looks at its cgroups, in a worker, and puts right what is new. */
+/* The guest may have changed, or ("") time has passed: looks at its threads and cgroups, and puts right what is new. */
 void placement_keeper_check(struct placement_keeper *keeper, const char *guest);
 
 #endif

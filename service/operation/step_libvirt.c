@@ -93,27 +93,6 @@ static void set_numatune(struct step_run *run)
 	step_libvirt_submit(run, &call, on_numatune);
 }
 
-/* The CPUs of a set of nodes, as a list; empty where none of them has any. */
-static void cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, char *text, size_t size)
-{
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (size_t i = 0; i < snapshot->node_count; i++) {
-		const struct snapshot_node *node = &snapshot->nodes[i];
-
-		if (!(nodes >> node->id & 1) || !node->cpus[0])
-			continue;
-		int length = snprintf(text + used, size - used, "%s%s", used ? "," : "", node->cpus);
-
-		if (length < 0 || (size_t)length >= size - used) {
-			text[used] = '\0';
-			return;
-		}
-		used += (size_t)length;
-	}
-}
-
 static void on_pinned(void *user, const struct connection_result *result)
 {
 	struct step_run *run = user;
@@ -184,8 +163,8 @@ static void set_cpus(struct step_run *run)
 	const struct snapshot *snapshot = look_snapshot(run->runner->options.look);
 	char all[DOMAIN_XML_CPUS_SIZE], wanted[DOMAIN_XML_CPUS_SIZE];
 
-	cpus_of_nodes(snapshot, UINT64_MAX, all, sizeof(all));
-	cpus_of_nodes(snapshot, run->step.nodes, wanted, sizeof(wanted));
+	snapshot_cpus_of_nodes(snapshot, UINT64_MAX, all, sizeof(all));
+	snapshot_cpus_of_nodes(snapshot, run->step.nodes, wanted, sizeof(wanted));
 	if (!run->undoing && !wanted[0]) {
 		step_run_fail(run, REMAINDER_INVALID, 0, "the nodes have no CPUs");
 		return;
@@ -209,12 +188,16 @@ static const char *pin_of(const struct domain_xml_pin *pins, size_t count, unsig
 	return "";
 }
 
-/* vCPUs that are there and I/O threads, pinned or not: one without a pin runs where <vcpu cpuset> lets all of them. */
+/*
+ * vCPUs and I/O threads, pinned or not: one without a pin runs where <vcpu cpuset> lets all of them. Of vCPUs those, too,
+ * that can still be plugged: libvirt keeps their pins, and one that comes starts with its own (qemu_driver.c
+ * qemuDomainPinVcpuLive, qemu_process.c qemuProcessSetupVcpu).
+ */
 static json_t *pins_to_json(const struct domain_xml *xml)
 {
 	json_t *vcpus = json_array(), *iothreads = json_array();
 
-	for (unsigned id = 0; id < xml->vcpu_current; id++)
+	for (unsigned id = 0; id < xml->vcpu_maximum; id++)
 		json_array_append_new(vcpus, json_pack("{s:i, s:s}", "id", (int)id, "cpus",
 						       pin_of(xml->vcpu_pins, xml->vcpu_pin_count, id)));
 	for (size_t i = 0; i < xml->iothread_count; i++)
@@ -376,6 +359,7 @@ static void on_prepared_domain(void *user, const struct connection_result *resul
 	}
 	if (!stored) {
 		run->before = pins_to_json(&xml);
+		step_run_note_process(run);
 		if (run->before && run->persists && result->domains[0].stored_xml)
 			r = add_stored_pins(run->before, result->domains[0].stored_xml, &failure);
 	} else if (domain_xml_placement_read(&xml, &placement) == 0) {

@@ -68,6 +68,16 @@ const struct snapshot_guest *step_run_guest(const struct step_run *run)
 	return snapshot_guest(look_snapshot(run->runner->options.look), run->step.guest);
 }
 
+void step_run_note_process(struct step_run *run)
+{
+	const struct snapshot_guest *guest = run->step.guest[0] ? step_run_guest(run) : NULL;
+
+	if (guest && json_is_object(run->before))
+		json_object_set_new(run->before, "process",
+				    json_pack("{s:i, s:I}", "pid", guest->pid, "start_time",
+					      (json_int_t)guest->start_time));
+}
+
 /* Lives until look has answered, though the run that wanted it may have finished. */
 struct step_look {
 	struct step_runner *runner;

@@ -81,6 +81,8 @@ void step_run_prepared(struct step_run *run, int error, const struct failure *fa
 /* Milliseconds left until the operation's deadline, at least 1000; fallback_ms without one. */
 uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms);
 const struct snapshot_guest *step_run_guest(const struct step_run *run);
+/* Adds to the values before whose they are: a guest that was started anew has none of them. */
+void step_run_note_process(struct step_run *run);
 /* All of it is done. */
 void step_run_done(struct step_run *run, const char *detail);
 /*

@@ -61,13 +61,7 @@ static void on_before(void *user, const struct worker_result *result)
 		return;
 	}
 	run->before = json_incref(result->values);
-	/* Whose values they are: a guest that was started anew has none of them. */
-	const struct snapshot_guest *guest = run->step.guest[0] ? step_run_guest(run) : NULL;
-
-	if (guest && json_is_object(run->before))
-		json_object_set_new(run->before, "process",
-				    json_pack("{s:i, s:I}", "pid", guest->pid, "start_time",
-					      (json_int_t)guest->start_time));
+	step_run_note_process(run);
 	step_run_prepared(run, 0, NULL);
 }
 

@@ -145,11 +145,26 @@ static int find_or_fail(const char *uuid, struct fake_domain **ret_domain,
 	return -EREMOTEIO;
 }
 
+static void make_tune(const struct fake_domain *domain, char *text, size_t size)
+{
+	int used = snprintf(text, size, "<cputune>");
+
+	if (domain->pins[0])
+		used += snprintf(text + used, size - (size_t)used, "<vcpupin vcpu='0' cpuset='%s'/>", domain->pins);
+	if (domain->emulator[0])
+		used += snprintf(text + used, size - (size_t)used, "<emulatorpin cpuset='%s'/>", domain->emulator);
+	for (unsigned i = 0; i < domain->iothreads && i < FAKE_LIBVIRT_IOTHREADS; i++)
+		if (domain->iothread_pins[i][0])
+			used += snprintf(text + used, size - (size_t)used, "<iothreadpin iothread='%u' cpuset='%s'/>",
+					 i + 1, domain->iothread_pins[i]);
+	snprintf(text + used, size - (size_t)used, "</cputune>");
+}
+
 static char *make_xml(const struct fake_domain *domain, bool live)
 {
 	const char *nodes = live ? domain->nodes : domain->stored_nodes;
-	char *text = NULL, numatune[128] = "", device[512] = "", channel[512] = "", tune[256] = "",
-	     allowed[64] = "", policy[256] = "";
+	char *text = NULL, numatune[128] = "", device[512] = "", channel[512] = "", tune[512] = "",
+	     allowed[96] = "", policy[256] = "";
 
 	if (nodes[0])
 		snprintf(numatune, sizeof(numatune),
@@ -172,12 +187,9 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 			 domain->channel);
 	if (domain->vcpu_cpus[0])
 		snprintf(allowed, sizeof(allowed), " cpuset='%s'", domain->vcpu_cpus);
-	if (domain->pins[0] || domain->emulator[0])
-		snprintf(tune, sizeof(tune), "<cputune>%s%s%s%s%s%s</cputune>",
-			 domain->pins[0] ? "<vcpupin vcpu='0' cpuset='" : "", domain->pins,
-			 domain->pins[0] ? "'/>" : "",
-			 domain->emulator[0] ? "<emulatorpin cpuset='" : "", domain->emulator,
-			 domain->emulator[0] ? "'/>" : "");
+	if (domain->vcpus_now)
+		snprintf(allowed + strlen(allowed), sizeof(allowed) - strlen(allowed), " current='%u'", domain->vcpus_now);
+	make_tune(domain, tune, sizeof(tune));
 	if (domain->policy[0])
 		snprintf(policy, sizeof(policy),
 			 "<metadata><b:policy xmlns:b='urn:ballast:memory:1' %s/></metadata>",
@@ -412,7 +424,14 @@ static int fake_pin(void *link, const char *uuid, enum libvirt_pin what, unsigne
 	else
 		snprintf(text, sizeof(text), "%s%s%u:%s", flags & LIBVIRT_STORED ? "stored " : "",
 			 what == LIBVIRT_PIN_IOTHREAD ? "iothread " : "", id, cpus);
-	return change(link, "pin", uuid, text, error);
+	int result = change(link, "pin", uuid, text, error);
+
+	if (result == 0 && what == LIBVIRT_PIN_IOTHREAD && !(flags & LIBVIRT_STORED) && id - 1 < FAKE_LIBVIRT_IOTHREADS) {
+		fake_libvirt_lock();
+		snprintf(find(uuid)->iothread_pins[id - 1], sizeof(find(uuid)->iothread_pins[0]), "%s", cpus);
+		fake_libvirt_unlock();
+	}
+	return result;
 }
 
 static int fake_get_metadata(void *link, const char *uuid, unsigned flags, char **ret_xml,

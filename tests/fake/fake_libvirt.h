@@ -15,6 +15,7 @@
 #define FAKE_LIBVIRT_G1	   "11111111-0000-0000-0000-000000000001"
 #define FAKE_LIBVIRT_G2	   "22222222-0000-0000-0000-000000000002"
 #define FAKE_LIBVIRT_ALIAS "virtiomem0"
+#define FAKE_LIBVIRT_IOTHREADS 4 /* at most, from 1 on */
 
 struct fake_domain {
 	char uuid[DOMAIN_XML_UUID_SIZE], name[32];
@@ -25,7 +26,9 @@ struct fake_domain {
 	char nodes[32], mode[16];    /* numatune; empty: none */
 	char stored_nodes[32];	     /* of the stored XML; empty: none */
 	char pins[32], emulator[32]; /* of vCPU 0, and of the emulator; empty: none */
-	unsigned iothreads;	     /* none of them pinned */
+	unsigned vcpus_now;	     /* of its two; 0: both */
+	unsigned iothreads;
+	char iothread_pins[FAKE_LIBVIRT_IOTHREADS][32]; /* as they were pinned last; empty: none */
 	char vcpu_cpus[32];	     /* of <vcpu cpuset>; empty: none */
 	char policy[128];	     /* attributes of ours in its metadata; empty: none */
 };

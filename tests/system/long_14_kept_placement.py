@@ -68,7 +68,7 @@ def persisted(ballast, guest, tell):
     stored = ElementTree.fromstring(host.virsh("dumpxml", "--inactive", guest.name).out)
     check_equal([memory.get("nodeset") for memory in stored.iterfind("numatune/memory")], ["0"], "stored nodes")
     pins = {pin.get("vcpu"): pin.get("cpuset") for pin in stored.iterfind("cputune/vcpupin")}
-    check_equal(pins.get("0"), "0", f"stored pin of the vCPU: {pins}")
+    check_equal(pins, {"0": "0", "1": "0"}, "stored pins of its vCPUs, of the one that is plugged later, too")
     guest.channel.close()
     guest.channel = None
     host.virsh("destroy", guest.name)
@@ -79,6 +79,22 @@ def persisted(ballast, guest, tell):
     check_equal(thread_lines(guest, "Cpus_allowed_list").get("CPU 0/KVM"), "0", "CPU of its vCPU then")
     check_equal(ballast.guest(guest.name)["placement"]["drift"], None, "drift that Ballast sees then")
     tell("--persist: stored nodes and pins are the new ones, and after destroy and start the guest is there")
+
+
+def later_cpus(ballast, guest, tell):
+    """After --cpus a vCPU that is plugged and an I/O thread that is added run on the CPUs of the others."""
+    host = guest.host
+    moved(ballast, guest, 2, "--to", "2", "--cpus", "--allow", "remote_memory")
+    host.virsh("setvcpus", guest.name, "2", "--live")
+    check_equal(thread_lines(guest, "Cpus_allowed_list").get("CPU 1/KVM"), "2", "CPU of the new vCPU, at once")
+    host.virsh("iothreadadd", guest.name, "8", "--live")
+    wait_for(lambda: thread_lines(guest, "Cpus_allowed_list").get("IO iothread8") == "2", 30,
+             f"the new I/O thread to be pinned: {thread_lines(guest, 'Cpus_allowed_list')}", 1)
+    live = ElementTree.fromstring(host.virsh("dumpxml", guest.name).out)
+    pins = {pin.get("iothread"): pin.get("cpuset") for pin in live.iterfind("cputune/iothreadpin")}
+    check_equal(pins, {"8": "2"}, "pins of its I/O threads that libvirt has")
+    kept = wait_for(lambda: ballast.guest(guest.name, False)["placement"]["kept"], 20, "Ballast to say what it did")
+    tell(f"after --cpus: a new vCPU starts on CPU 2, a new I/O thread is pinned there ({kept['detail']})")
 
 
 def pulled_back(ballast, guest, tell):
@@ -119,7 +135,7 @@ def kept_placement(tell):
         tell("two guests run")
         cases = Cases(tell)
         kept.pattern_start(32, pace_us=2000)
-        for case in (near_cpus, new_threads, persisted):
+        for case in (near_cpus, new_threads, persisted, later_cpus):
             cases.run(case, ballast, kept, tell)
         kept.destroy()
         unbound.pattern_start(48, pace_us=200)

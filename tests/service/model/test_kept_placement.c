@@ -56,8 +56,13 @@ static void test_last_word_counts(void)
 	add(older, STEP_KIND_CPUSET, 4, 4711);
 	add(newer, STEP_KIND_MEMORY_POLICY, 4, 4711);
 	add(newer, STEP_KIND_MOVE_PAGES, 4, 4711)->state = STEP_STATE_PARTIAL;
+	/* Its CPUs went along with the older one only. */
+	add(older, STEP_KIND_CPUS, 2, 4711);
+	add(older, STEP_KIND_CPUS, 8, 4712);
 	CHECK_INT(kept_placement_take(&kept, newer, guest), 0);
+	CHECK_INT(kept.cpu_nodes, 0);
 	CHECK_INT(kept_placement_take(&kept, older, guest), 0);
+	CHECK_INT(kept.cpu_nodes, 2);
 	CHECK_INT(kept.mems, 4);
 	CHECK_INT(json_array_size(kept.groups), 1);
 	CHECK_TRUE(kept.has_policy);

@@ -16,10 +16,12 @@
 #include "scratch.h"
 #include "unit.h"
 
-#define GROUP "/machine/g1"
+#define GROUP	    "/machine/g1"
+#define OWN_PROCESS "{\"process\":{\"pid\":4711,\"start_time\":4242}}"
 
 static struct {
 	struct fixture_tree tree;
+	struct fake_domain *domain;
 	struct event_base *base;
 	struct event *watchdog;
 	struct worker_pool *pool;
@@ -150,7 +152,7 @@ static void start(bool observe)
 	write_file("/cgroup.procs", "");
 	write_file("/vcpu0/cgroup.procs", "");
 	write_file("/vcpu0/cpuset.mems", "2\n");
-	fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
+	rig.domain = fake_libvirt_add(FAKE_LIBVIRT_G1, "g1");
 	assert(worker_pool_new(&(struct worker_pool_options){.base = rig.base,
 							     .program = FAKE_WORKER,
 							     .lock_path = rig.lock_path,
@@ -174,7 +176,7 @@ static void start(bool observe)
 	rig.move->state = OPERATION_STATE_SUCCEEDED;
 	add_step(STEP_KIND_CPUSET, "{\"groups\":[{\"path\":\"" GROUP "/vcpu0\",\"inode\":7,\"mems\":\"3\"}],"
 				   "\"process\":{\"pid\":4711,\"start_time\":4242}}");
-	add_step(STEP_KIND_MOVE_PAGES, "{\"process\":{\"pid\":4711,\"start_time\":4242}}");
+	add_step(STEP_KIND_MOVE_PAGES, OWN_PROCESS);
 	rig.confirm_ms = 50;
 	new_keeper(observe);
 }
@@ -305,6 +307,88 @@ static void test_only_observes(void)
 	finish();
 }
 
+/* Its move pinned all of its threads to the CPUs of node 1; then an I/O thread is added to the one that it has. */
+static void start_pinned(bool observe, const char *emulator)
+{
+	start(observe);
+	add_step(STEP_KIND_CPUS, OWN_PROCESS);
+	rig.move->steps[2].step.nodes = 1 << 1;
+	fake_libvirt_lock();
+	snprintf(rig.domain->emulator, sizeof(rig.domain->emulator), "%s", emulator);
+	snprintf(rig.domain->iothread_pins[0], sizeof(rig.domain->iothread_pins[0]), "2-3");
+	rig.domain->iothreads = 1;
+	fake_libvirt_unlock();
+	learn(true);
+	settle();
+	CHECK_STR(fake_libvirt_changes(), "");
+	fake_libvirt_lock();
+	rig.domain->iothreads = 2;
+	fake_libvirt_unlock();
+	write_file("/iothread2/cgroup.procs", "");
+}
+
+static void test_new_iothread(void)
+{
+	start_pinned(false, "2-3");
+	wait_kept("put right: iothread2: no pin");
+	CHECK_STR(fake_libvirt_changes(), "pin iothread 2:2-3");
+	placement_keeper_check(rig.keeper, "");
+	settle();
+	CHECK_STR(fake_libvirt_changes(), "pin iothread 2:2-3");
+	finish();
+}
+
+/* Its group is put right after its pin. */
+static void test_new_iothread_and_group(void)
+{
+	char text[256];
+
+	start_pinned(false, "2-3");
+	set_groups("[{\"path\":\"" GROUP "/vcpu0\",\"inode\":7,\"mems\":\"2\"},"
+		   "{\"path\":\"" GROUP "/iothread2\",\"inode\":8,\"mems\":\"3\"}]");
+	write_file("/iothread2/cpuset.mems", "3\n");
+	wait_kept("put right: iothread2: cpuset.mems 3");
+	CHECK_STR(fake_libvirt_changes(), "pin iothread 2:2-3");
+	get_groups(text, sizeof(text));
+	CHECK_TRUE(strstr(text, "\"mems\":\"3\"") == NULL);
+	finish();
+}
+
+static void test_new_iothread_refused(void)
+{
+	start_pinned(false, "2-3");
+	fake_libvirt_refuse("pin", "no");
+	placement_keeper_check(rig.keeper, "");
+	while (strncmp(guest()->kept, "could not be put right", 22) != 0)
+		event_base_loop(rig.base, EVLOOP_ONCE);
+	CHECK_TRUE(strstr(guest()->kept, "iothread2: no pin") != NULL);
+	/* Once it is let, it is done. */
+	fake_libvirt_refuse(NULL, NULL);
+	placement_keeper_check(rig.keeper, "");
+	wait_kept("put right: iothread2: no pin");
+	finish();
+}
+
+/* Somebody has pinned the emulator elsewhere since: where its I/O threads belong is theirs to say. */
+static void test_threads_overruled(void)
+{
+	start_pinned(false, "0");
+	placement_keeper_check(rig.keeper, "");
+	settle();
+	CHECK_STR(fake_libvirt_changes(), "");
+	CHECK_STR(guest()->kept, "");
+	finish();
+}
+
+static void test_threads_observed(void)
+{
+	start_pinned(true, "2-3");
+	wait_kept("observing only, so not put right: iothread2: no pin");
+	settle();
+	CHECK_STR(fake_libvirt_changes(), "");
+	finish();
+}
+
 /* A move that was undone leaves nothing to keep. */
 static void test_undone(void)
 {
@@ -353,6 +437,11 @@ int main(void)
 		{"changed for a moment", test_changed_for_a_moment},
 		{"busy, then ended", test_busy_then_ended},
 		{"only observes", test_only_observes},
+		{"a new I/O thread", test_new_iothread},
+		{"a new I/O thread and its group", test_new_iothread_and_group},
+		{"a new I/O thread, refused", test_new_iothread_refused},
+		{"threads that were pinned elsewhere", test_threads_overruled},
+		{"only observes threads", test_threads_observed},
 		{"undone", test_undone},
 		{"started anew", test_started_anew},
 	};

@@ -909,8 +909,8 @@ static void test_cpus(void)
 	strcpy(rig.domain->pins, "0");
 	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
 	prepare();
-	CHECK_STR(rig.before, "{\"emulator\":\"\",\"iothreads\":[],\"unpinned\":\"\",\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":"
-			      "\"\",\"id\":1}]}");
+	CHECK_STR(rig.before, "{\"emulator\":\"\",\"iothreads\":[],\"process\":{\"pid\":4711,\"start_time\":4242},\"unpinned\":\"\","
+			      "\"vcpus\":[{\"cpus\":\"0\",\"id\":0},{\"cpus\":\"\",\"id\":1}]}");
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	undo();
@@ -941,6 +941,21 @@ static void test_cpus_unpinned(void)
 	undo();
 	CHECK_STR(fake_libvirt_changes(), "pin 0:2-3; pin 1:2-3; pin iothread 1:2-3; pin iothread 2:2-3; pin emulator:2-3; "
 					  "pin 0:1; pin 1:1; pin iothread 1:1; pin iothread 2:1; pin emulator:1");
+	finish();
+}
+
+/* A vCPU that is not plugged yet has a pin, too, which it starts with; and it is put back like any other. */
+static void test_cpus_to_come(void)
+{
+	start(false);
+	strcpy(rig.domain->vcpu_cpus, "1");
+	rig.domain->vcpus_now = 1;
+	new_step(STEP_KIND_CPUS)->nodes = 1 << 1;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_STR(fake_libvirt_changes(), "pin 0:2-3; pin 1:2-3; pin emulator:2-3; pin 0:1; pin 1:1; pin emulator:1");
 	finish();
 }
 
@@ -1626,6 +1641,7 @@ int main(void)
 		{"numatune", test_numatune},
 		{"CPUs", test_cpus},
 		{"threads without a pin", test_cpus_unpinned},
+		{"vCPUs to come", test_cpus_to_come},
 		{"stored pins", test_cpus_stored},
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},
