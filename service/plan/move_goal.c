@@ -21,6 +21,17 @@ static const struct step *first_move(const struct plan_input *input)
 	return NULL;
 }
 
+uint64_t move_goal_first_sources(const struct plan_input *input, const struct move_goal *goal)
+{
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step *step = &input->history[i].step;
+
+		if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_LAZY)
+			return step->from_nodes;
+	}
+	return goal->sources;
+}
+
 /* The nearest of the destinations with room for the bytes; where none has it, the one with most. */
 static int best_destination(const struct plan_input *input, const struct snapshot_guest *guest,
 			    uint64_t nodes, const uint64_t *taken, int from, uint64_t bytes)

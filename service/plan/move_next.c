@@ -94,18 +94,6 @@ static bool maximum_fits(const struct mover *mover, uint64_t narrow)
 		       total_of(mover->input->snapshot, mover->guest->cpuset_mems & ~narrow);
 }
 
-/* Where what was to move lay when this operation began to move it. */
-static uint64_t first_sources(const struct mover *mover)
-{
-	for (size_t i = 0; i < mover->input->history_count; i++) {
-		const struct step *step = &mover->input->history[i].step;
-
-		if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_LAZY)
-			return step->from_nodes;
-	}
-	return mover->goal.sources;
-}
-
 static bool part_is_bound(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes)
 {
 	return !plan_part_is_rebound(guest, part) &&
@@ -178,7 +166,7 @@ static bool narrow_next(struct mover *mover)
 		return false;
 	}
 	/* Only what was a source is closed: other nodes that were allowed before stay so. */
-	leave = first_sources(mover) & ~mover->goal.destinations;
+	leave = move_goal_first_sources(mover->input, &mover->goal) & ~mover->goal.destinations;
 	narrow = (mover->guest->cpuset_mems & ~leave) | mover->goal.destinations |
 		 plan_guest_nodes(mover->guest) | bound_nodes(mover->guest);
 	if (narrow == mover->guest->cpuset_mems)

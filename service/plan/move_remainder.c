@@ -43,15 +43,61 @@ void move_remainder_forecast(const struct plan_input *input, struct remainder_li
 				   "up to that much: %s", pinned_why(code));
 }
 
-/* Nothing outside can set a policy on it, and a CPU that touches it runs elsewhere. */
-static bool may_return(const struct mover *mover)
+/* A CPU that touches its memory is, and stays, elsewhere. */
+static bool runs_elsewhere(const struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
 
-	return plan_guest_has(guest, BACKING_KIND_ANON) &&
-	       guest->policy_mode == POLICY_MODE_DEFAULT &&
-	       !mover->input->snapshot->numa_balancing_off && !mover->input->wish->move.cpus &&
+	return !mover->input->wish->move.cpus &&
 	       (!guest->cpu_nodes || guest->cpu_nodes & ~mover->goal.destinations);
+}
+
+/* Nothing outside can set a policy on it. */
+static bool may_return(const struct mover *mover)
+{
+	return plan_guest_has(mover->guest, BACKING_KIND_ANON) &&
+	       mover->guest->policy_mode == POLICY_MODE_DEFAULT &&
+	       !mover->input->snapshot->numa_balancing_off && runs_elsewhere(mover);
+}
+
+/* Nodes that its cpuset leaves it when the move is over, as far as that can be told. */
+static uint64_t mems_after(const struct mover *mover)
+{
+	uint64_t mems = mover->guest->cpuset_mems, destinations = mover->goal.destinations;
+
+	if (!mems)
+		return UINT64_MAX;
+	/* One that is widened for it is narrowed again. */
+	if (destinations & ~mems || plan_count(mover->input, STEP_KIND_CPUSET))
+		mems &= ~move_goal_first_sources(mover->input, &mover->goal);
+	return mems | destinations;
+}
+
+/* Memory of these kinds has no policy but its own process', and the kernel takes a page where the CPU is that touches it first. */
+static void warn_of_first_touch(struct mover *mover)
+{
+	static const char *const kinds[BACKING_KIND_COUNT] = {
+		[BACKING_KIND_ANON] = "anonymous",
+		[BACKING_KIND_MEMFD] = "mapped for itself",
+		[BACKING_KIND_FILE] = "a file without a policy of its own",
+		[BACKING_KIND_HUGETLB] = "in huge pages of a pool",
+	};
+	const struct snapshot_guest *guest = mover->guest;
+
+	if (!runs_elsewhere(mover) || !(mems_after(mover) & ~mover->goal.destinations))
+		return;
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t nodes;
+
+		if (snapshot_backing_takes_policy(&guest->backings[i]) ||
+		    (guest->backings[i].kind == BACKING_KIND_ANON && may_return(mover)) ||
+		    snapshot_guest_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT)
+			continue;
+		remainder_list_add(&mover->decision->warnings, REMAINDER_POLICY_NOT_SETTABLE, mover->object, 0,
+				   "move the vCPUs too, or restart the guest with the wished numatune",
+				   "its memory is unbound and %s: what it touches first lands where its CPUs run",
+				   kinds[guest->backings[i].kind]);
+	}
 }
 
 static void warn_of_policy(struct mover *mover)
@@ -152,6 +198,7 @@ void move_remainder_warn(struct mover *mover)
 		move_free_warn(mover);
 	}
 	warn_of_policy(mover);
+	warn_of_first_touch(mover);
 	warn_of_what_stays(mover);
 	warn_of_stored(mover);
 	warn_of_cpus(mover);

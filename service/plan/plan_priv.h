@@ -106,6 +106,8 @@ struct mover {
 	char object[96];
 };
 void move_goal_find(const struct plan_input *input, const struct snapshot_guest *guest, struct move_goal *ret_goal);
+/* Where what was to move lay when this operation began to move it. */
+uint64_t move_goal_first_sources(const struct plan_input *input, const struct move_goal *goal);
 /* What, from where and to where: the fields that every step which brings pages to the goal has. */
 void move_goal_fill_step(const struct move_goal *goal, struct step *step);
 /* The node to which a goal by cells sends a part; -1: none, or its cell is not known. */

@@ -913,10 +913,51 @@ static void autonuma_is_warned_of_where_it_pulls(void)
 	world.wish.move.cpus = true;
 	world_next(&world);
 	CHECK_INT(world.decision.warnings.count, 0);
+	world_done(&world);
+}
+
+static void check_first_touch(struct world *world, bool is_told)
+{
+	world_next(world);
+	CHECK_INT(remainder_list_has(&world->decision.warnings, REMAINDER_POLICY_NOT_SETTABLE), is_told);
+}
+
+/* What has no policy that could be set from outside comes from where the CPU is. */
+static void first_touch_is_warned_of_where_cpus_are_elsewhere(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	world_wish_move(&world, "g1", 1 << 2);
+	check_first_touch(&world, false);
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = 2 * MIB;
+	snapshot_node(world.snapshot, 2)->pools[0].total = snapshot_node(world.snapshot, 2)->pools[0].free = 200;
+	check_first_touch(&world, true);
+	CHECK_TRUE(strstr(world.decision.warnings.items[0].detail, "what it touches first lands where its CPUs run"));
+	world.wish.move.cpus = true;
+	check_first_touch(&world, false);
 	world.wish.move.cpus = false;
+	guest->cpu_nodes = 1 << 2;
+	check_first_touch(&world, false);
+	guest->cpu_nodes = 1;
+	/* Shut into where it goes, and widened for the move from where it was. */
+	guest->cpuset_mems = 1 << 1;
+	check_first_touch(&world, false);
+	guest->cpuset_mems = 3;
+	check_first_touch(&world, true);
+	guest->cpuset_mems = 0;
+	/* Of anonymous memory AutoNUMA is the one to speak of, where it is on. */
+	guest->backings[0] = (struct snapshot_backing){BACKING_KIND_ANON, 4096, 100 * MIB, 0};
+	check_first_touch(&world, false);
 	world.snapshot->numa_balancing_off = true;
-	world_next(&world);
-	CHECK_INT(world.decision.warnings.count, 0);
+	check_first_touch(&world, true);
+	CHECK_TRUE(!remainder_list_has(&world.decision.warnings, REMAINDER_AUTONUMA_MAY_RETURN));
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 2;
+	check_first_touch(&world, false);
 	world_done(&world);
 }
 
@@ -1342,6 +1383,7 @@ static const struct unit_case cases[] = {
 	{"what ended the pass is the reason", what_ended_the_pass_is_the_reason},
 	{"what only the files have", what_only_the_files_have},
 	{"AutoNUMA is warned of where it pulls", autonuma_is_warned_of_where_it_pulls},
+	{"first touch is warned of where CPUs are elsewhere", first_touch_is_warned_of_where_cpus_are_elsewhere},
 	{"a strict memfd guest", a_strict_memfd_guest},
 	{"an unbound memfd guest becomes preferred", an_unbound_memfd_guest_becomes_preferred},
 	{"anonymous memory is warned about", anonymous_memory_is_warned_about},

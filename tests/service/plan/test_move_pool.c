@@ -17,6 +17,8 @@ static struct snapshot_guest *pool_world(struct world *world)
 	node = snapshot_node(world->snapshot, 1);
 	node->pools[0].total = 250;
 	node->pools[0].free = 50;
+	/* Its CPUs are where it goes: of them there is nothing to say. */
+	guest->cpu_nodes = 1 << 2;
 	world_wish_move(world, "g1", 1 << 2);
 	return guest;
 }
