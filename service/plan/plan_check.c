@@ -198,18 +198,6 @@ static void rooms_text(const struct plan_input *input, const struct snapshot_gue
 	}
 }
 
-/* One device's growth out of what is left on its nodes; what is lacking. */
-static uint64_t take_room(uint64_t left[SNAPSHOT_NODES_MAX], uint64_t nodes, uint64_t bytes)
-{
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		uint64_t takes = nodes >> node & 1 ? plan_min(left[node], bytes) : 0;
-
-		left[node] -= takes;
-		bytes -= takes;
-	}
-	return bytes;
-}
-
 /*
  * Each device on the nodes that its cell may use: what another cell's nodes have is no room for it, and QEMU would be
  * killed for want of memory on its own. Those with the fewest nodes choose first.
@@ -239,7 +227,7 @@ static void check_growth(struct check *check, const struct snapshot_guest *guest
 		device = &guest->devices[next];
 		done[next] = true;
 		growth = targets[next] - plan_min(targets[next], device->current_bytes);
-		lacks = take_room(left, nodes, growth);
+		lacks = plan_take_room(left, nodes, growth);
 		if (!lacks)
 			continue;
 		rooms_text(check->input, guest, nodes, 0, rooms);
@@ -257,7 +245,7 @@ static void check_deflation(struct check *check, const struct snapshot_guest *gu
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		left[node] = plan_guest_room(check->input, guest, node, 0);
-	lacks = take_room(left, nodes, growth);
+	lacks = plan_take_room(left, nodes, growth);
 	if (!lacks)
 		return;
 	rooms_text(check->input, guest, nodes, 0, rooms);

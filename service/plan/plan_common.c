@@ -62,6 +62,17 @@ uint64_t plan_room(const struct plan_input *input, int node_id, uint64_t without
 	return node->free_bytes > share ? node->free_bytes - share : 0;
 }
 
+uint64_t plan_take_room(uint64_t left[SNAPSHOT_NODES_MAX], uint64_t nodes, uint64_t bytes)
+{
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t takes = nodes >> node & 1 ? plan_min(left[node], bytes) : 0;
+
+		left[node] -= takes;
+		bytes -= takes;
+	}
+	return bytes;
+}
+
 struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node_id, uint64_t page_bytes)
 {
 	struct snapshot_node *node = snapshot_node(snapshot, node_id);

@@ -22,6 +22,8 @@ uint64_t plan_room(const struct plan_input *input, int node, uint64_t without);
 /* The same for memory of this guest: free huge pages of its size count, and room is cut to whole pages. */
 uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_guest *guest, int node,
 			 uint64_t without);
+/* Takes bytes out of what is left on these nodes, by number. Returns what is lacking. */
+uint64_t plan_take_room(uint64_t left[SNAPSHOT_NODES_MAX], uint64_t nodes, uint64_t bytes);
 struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node, uint64_t page_bytes);
 /* "0,2": at most 32 bytes of them. Returns text. */
 const char *plan_nodes_text(uint64_t nodes, char text[32]);

@@ -51,6 +51,19 @@ static bool make_pool(struct resize *resize, uint64_t nodes, uint64_t page, uint
 	return true;
 }
 
+/* Where the device's memory should come from: unbound it may come from anywhere, but the guest was moved. */
+static uint64_t near_nodes(const struct snapshot_guest *guest, const struct snapshot_device *device, uint64_t nodes)
+{
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		uint64_t bound;
+
+		if (guest->backings[i].kind == BACKING_KIND_HUGETLB && guest->backings[i].cell == device->cell &&
+		    snapshot_guest_part_policy(guest, i, &bound) != POLICY_MODE_DEFAULT)
+			return nodes;
+	}
+	return nodes & guest->wanted_nodes ? nodes & guest->wanted_nodes : nodes;
+}
+
 /* Huge pages for what is to come, device by device. */
 static bool host_pool_next(struct resize *resize)
 {
@@ -65,15 +78,15 @@ static bool host_pool_next(struct resize *resize)
 	for (size_t i = 0; i < resize->guest->device_count; i++) {
 		const struct snapshot_device *device = &resize->guest->devices[i];
 		uint64_t nodes = resize_device_nodes(input, resize->guest, device), lacks;
+		uint64_t near = near_nodes(resize->guest, device, nodes);
 
 		lacks = resize->targets[i] - plan_min(resize->targets[i], device->current_bytes);
-		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-			uint64_t has = nodes >> node & 1 ? plan_min(left[node], lacks) : 0;
-
-			left[node] -= has;
-			lacks -= has;
-		}
-		if (lacks && make_pool(resize, nodes, page, lacks))
+		lacks = plan_take_room(left, near, lacks);
+		if (lacks && make_pool(resize, near, page, lacks))
+			return true;
+		/* Elsewhere rather than not at all: where no huge page is free a plug fails without a word. */
+		lacks = plan_take_room(left, nodes & ~near, lacks);
+		if (lacks && make_pool(resize, nodes & ~near, page, lacks))
 			return true;
 	}
 	return false;

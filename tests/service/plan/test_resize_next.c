@@ -172,6 +172,34 @@ static void huge_pages_are_made_for_the_cell_that_grows(void)
 	world_done(&world);
 }
 
+/* Node 2 has as much room, and CPUs; but the guest was moved to node 1. */
+static void huge_pages_are_made_where_the_guest_was_moved(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = 2 * MIB;
+	guest->wanted_nodes = 1 << 1;
+	snapshot_node(world.snapshot, 2)->pools[0].total = snapshot_node(world.snapshot, 2)->pools[0].free = 500;
+	world_wish_resize(&world, "g1", 512 * MIB + 256 * MIB);
+	expect_step(&world, STEP_KIND_HOST_POOL);
+	CHECK_INT(world.decision.step.node, 1);
+	CHECK_INT(world.decision.step.bytes, 256 * MIB);
+	/* What that node cannot give is on another one. */
+	world_record(&world, STEP_STATE_FAILED, 0);
+	expect_step(&world, STEP_KIND_REQUEST);
+	/* Bound, it comes from where it is bound. */
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1 << 0;
+	expect_step(&world, STEP_KIND_HOST_POOL);
+	CHECK_INT(world.decision.step.node, 0);
+	world_done(&world);
+}
+
 static void already_there_needs_nothing(void)
 {
 	struct world world;
@@ -596,6 +624,7 @@ static const struct unit_case cases[] = {
 	{"onlining takes a moment", onlining_takes_a_moment},
 	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
 	{"huge pages are made for the cell that grows", huge_pages_are_made_for_the_cell_that_grows},
+	{"huge pages are made where the guest was moved", huge_pages_are_made_where_the_guest_was_moved},
 	{"already there needs nothing", already_there_needs_nothing},
 	{"a shrink frees what memory does not cover", a_shrink_frees_what_memory_does_not_cover},
 	{"a small shrink leaves the pool alone", a_small_shrink_leaves_the_pool_alone},
