@@ -224,7 +224,7 @@ struct domain_xml_nodes {
 
 /*
  * The host nodes that a guest's XML names: read from stored XML, journalled, changed, and written
- * back. Nothing here adds a numatune to a guest without one; within one, memnodes come and go.
+ * back. What is listed here comes, and what is not goes, also a whole numatune.
  */
 struct domain_xml_placement {
 	bool has_nodes; /* <numatune><memory nodeset> */
@@ -243,10 +243,11 @@ int domain_xml_placement_copy(const struct domain_xml_placement *placement,
 			      struct domain_xml_placement *ret_copy);
 void domain_xml_placement_done(struct domain_xml_placement *placement);
 /*
- * The whole stored XML with these nodesets in place of its own. The memnodes are those of
- * *placement and no others: a new one is bound in the mode of the numatune. Of all else what it
- * does not name stays. Returns 0; -ENOENT where it names a nodeset or a cell that the XML does not
- * have; -EINVAL for bad XML or a malformed set; -ENOMEM. *ret_xml is malloc'ed.
+ * The whole stored XML with these nodesets in place of its own. The nodeset of all the guest and
+ * the memnodes are those of *placement and no others: a guest without a nodeset gets one in mode
+ * preferred, a new memnode is bound in the mode of the numatune. Of all else what it does not name
+ * stays. Returns 0; -ENOENT where it names a nodeset or a cell that the XML does not have, or numad
+ * places the guest; -EINVAL for bad XML or a malformed set; -ENOMEM. *ret_xml is malloc'ed.
  */
 int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_placement *placement,
 			       char **ret_xml);

@@ -167,6 +167,40 @@ static int set_nodeset(xmlNodePtr node, const char *nodes)
 	return xmlSetProp(node, (const xmlChar *)"nodeset", (const xmlChar *)nodes) ? 0 : -ENOMEM;
 }
 
+/* A guest without a <memory> gets one that prefers the node: it starts as it would have, and elsewhere where that is full. */
+static int set_memory(xmlDocPtr doc, const char *nodes)
+{
+	xmlNodePtr root = xmlDocGetRootElement(doc), numatune = domain_xml_child(root, "numatune"), node;
+	bool is_set;
+
+	node = domain_xml_child(numatune, "memory");
+	if (node)
+		return set_nodeset(node, nodes);
+	if (!domain_xml_list_is_valid(nodes, NODE_LIMIT))
+		return -EINVAL;
+	if (!numatune)
+		numatune = xmlNewChild(root, NULL, (const xmlChar *)"numatune", NULL);
+	node = numatune ? xmlNewChild(numatune, NULL, (const xmlChar *)"memory", NULL) : NULL;
+	is_set = node && xmlSetProp(node, (const xmlChar *)"mode", (const xmlChar *)"preferred") &&
+		 xmlSetProp(node, (const xmlChar *)"nodeset", (const xmlChar *)nodes);
+	return is_set ? 0 : -ENOMEM;
+}
+
+/* One that names no nodes is numad's. */
+static void drop_memory(xmlNodePtr numatune)
+{
+	xmlNodePtr node = domain_xml_child(numatune, "memory");
+
+	if (!node || !xmlHasProp(node, (const xmlChar *)"nodeset"))
+		return;
+	xmlUnlinkNode(node);
+	xmlFreeNode(node);
+	if (xmlFirstElementChild(numatune))
+		return;
+	xmlUnlinkNode(numatune);
+	xmlFreeNode(numatune);
+}
+
 /* How the others are bound, in the words of the XML: of a guest some of whose cells have no memnode. */
 static int add_memnode(xmlNodePtr numatune, const struct domain_xml_nodes *cell, const char *id)
 {
@@ -267,9 +301,9 @@ int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_p
 
 	if (!doc)
 		return reader.error;
-	numatune = domain_xml_child(xmlDocGetRootElement(doc), "numatune");
 	if (placement->has_nodes)
-		error = set_nodeset(domain_xml_child(numatune, "memory"), placement->nodes);
+		error = set_memory(doc, placement->nodes);
+	numatune = domain_xml_child(xmlDocGetRootElement(doc), "numatune");
 	for (size_t i = 0; error == 0 && i < placement->cell_count; i++)
 		error = set_memnode(doc, numatune, &placement->cells[i]);
 	if (error == 0)
@@ -278,6 +312,8 @@ int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_p
 		error = set_nodemask(doc, &placement->devices[i]);
 	if (error < 0)
 		return error;
+	if (!placement->has_nodes)
+		drop_memory(numatune);
 	xml = domain_xml_dump(doc, NULL);
 	if (!xml)
 		return -ENOMEM;

@@ -243,6 +243,12 @@ static int follow_list(struct domain_xml_nodes *list, size_t count, const struct
 	return rc;
 }
 
+/* Nothing names nodes for it yet, and all of it is on these now. */
+static bool is_named(const struct domain_xml_placement *placement, const struct placement_move *move)
+{
+	return placement->cell_count == 0 && !move->map && !move->cells && move->nodes;
+}
+
 int placement_follow(struct domain_xml_placement *placement, const struct placement_move *move)
 {
 	struct domain_xml_placement after;
@@ -256,9 +262,11 @@ int placement_follow(struct domain_xml_placement *placement, const struct placem
 		rc = follow_list(after.cells, after.cell_count, move);
 	if (rc == 0)
 		rc = follow_list(after.devices, after.device_count, move);
-	if (rc == 0 && placement->has_nodes)
-		rc = follow_whole(placement, &after, move, &whole);
-	if (rc == 0 && placement->has_nodes)
+	after.has_nodes = placement->has_nodes || is_named(placement, move);
+	if (rc == 0 && after.has_nodes)
+		rc = placement->has_nodes ? follow_whole(placement, &after, move, &whole)
+					  : node_set_parse(move->nodes, &whole);
+	if (rc == 0 && after.has_nodes)
 		rc = write_set(&whole, after.nodes);
 	if (rc < 0) {
 		domain_xml_placement_done(&after);

@@ -311,8 +311,12 @@ static void set_stored(struct step_run *run)
 	struct domain_xml_placement placement;
 	struct connection_call call = {.kind = CONNECTION_CALL_PERSIST_PLACEMENT, .placement = &placement};
 
+	if (!run->before && run->undoing) {
+		step_run_done(run, "nothing was replaced");
+		return;
+	}
 	if (!run->before) {
-		step_run_done(run, "there is no stored XML that names nodes");
+		step_run_fail(run, REMAINDER_STORED_XML, 0, "nothing is stored of it");
 		return;
 	}
 	if (placement_from_json(run->before, &placement) < 0) {

@@ -331,6 +331,11 @@ void move_goal_map(const struct plan_input *input, const struct move_goal *goal,
 	}
 }
 
+bool move_goal_can_be_stored(const struct snapshot_guest *guest, const struct move_goal *goal)
+{
+	return guest->persistent && plan_node_count(goal->to_nodes) == 1;
+}
+
 bool move_goal_renames(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes)
 {
 	int8_t map[SNAPSHOT_NODES_MAX];

@@ -418,8 +418,8 @@ static bool persist_next(struct mover *mover)
 	uint64_t stored = guest->stored_numatune_nodes;
 	struct step step;
 
-	if (!mover->input->wish->move.persist || !guest->persistent || !stored ||
-	    plan_tried(mover->input, STEP_KIND_PERSIST) ||
+	if (!mover->input->wish->move.persist || !guest->persistent ||
+	    (!stored && !move_goal_can_be_stored(guest, &mover->goal)) || plan_tried(mover->input, STEP_KIND_PERSIST) ||
 	    !move_goal_renames(mover->input, &mover->goal, stored))
 		return false;
 	plan_step_init(&step, STEP_KIND_PERSIST, guest);
@@ -428,7 +428,7 @@ static bool persist_next(struct mover *mover)
 	if (mover->goal.by_cells) {
 		step.by_cells = true;
 		memcpy(step.cells, mover->goal.cells, sizeof(step.cells));
-	} else {
+	} else if (stored) {
 		step.by_map = true;
 		move_goal_map(mover->input, &mover->goal, stored, step.map);
 	}

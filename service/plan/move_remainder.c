@@ -125,22 +125,38 @@ static void warn_of_policy(struct mover *mover)
 				   "there comes from where that part was");
 }
 
+/*
+ * The next start shall agree, and nothing stored can be made to say so. A drain only wants that nothing stored names what
+ * leaves.
+ */
+static void tell_not_stored(struct mover *mover, struct remainder_list *list)
+{
+	const struct wish *wish = mover->input->wish;
+	const struct snapshot_guest *guest = mover->guest;
+
+	if (!wish->move.persist || wish->drain[0] || guest->stored_numatune_nodes ||
+	    plan_count(mover->input, STEP_KIND_PERSIST) || move_goal_can_be_stored(guest, &mover->goal))
+		return;
+	remainder_list_add(list, REMAINDER_STORED_XML, mover->object, 0,
+			   guest->persistent ? "give it a numatune if its next start shall be there" : "define it, then ask again",
+			   "%s",
+			   guest->persistent ? "stored XML names no nodes, and only one node for all of it could be written there"
+					     : "nothing is stored of it that a next start could follow");
+}
+
 static void warn_of_stored(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
 	uint64_t stored = guest->stored_numatune_nodes;
 	struct remainder_list *warnings = &mover->decision->warnings;
-	bool persist = mover->input->wish->move.persist;
 	char nodes[32];
 
-	if (stored && !persist && move_goal_renames(mover->input, &mover->goal, stored))
+	if (stored && !mover->input->wish->move.persist && move_goal_renames(mover->input, &mover->goal, stored))
 		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0, NULL,
 				   "stored XML still says node %s (--persist changes it)",
 				   plan_nodes_text(stored, nodes));
-	else if (persist && !stored)
-		remainder_list_add(warnings, REMAINDER_STORED_XML, mover->object, 0,
-				   "give it a numatune if its next start shall be there",
-				   "stored XML names no nodes: there is nothing to change in it");
+	else
+		tell_not_stored(mover, warnings);
 }
 
 static void warn_of_cpus(struct mover *mover)
@@ -362,7 +378,14 @@ void move_remainder_unmet(struct mover *mover)
 		{STEP_KIND_PERSIST, REMAINDER_STORED_XML},
 	};
 
-	for (size_t i = 0; i < sizeof(wished) / sizeof(wished[0]) && plan_guest_runs(mover->guest); i++) {
+	size_t before = mover->decision->remainder.count;
+
+	if (!plan_guest_runs(mover->guest))
+		return;
+	tell_not_stored(mover, &mover->decision->remainder);
+	if (mover->decision->remainder.count > before)
+		mover->decision->kind = DECISION_KIND_GIVE_UP;
+	for (size_t i = 0; i < sizeof(wished) / sizeof(wished[0]); i++) {
 		const struct step_record *last = plan_last(mover->input, wished[i].kind);
 		char text[160];
 

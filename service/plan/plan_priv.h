@@ -131,6 +131,11 @@ void move_goal_map(const struct plan_input *input, const struct move_goal *goal,
 		   int8_t ret_map[SNAPSHOT_NODES_MAX]);
 /* Nodes by the goal: those that leave replaced by where they go. */
 uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
+/*
+ * Can the goal be written into stored XML that names no nodes? Of several nodes not: libvirt prefers one only, unless it was
+ * built with MPOL_PREFERRED_MANY (util/virnuma.c virNumaSetupMemoryPolicy), and does not start the guest else.
+ */
+bool move_goal_can_be_stored(const struct snapshot_guest *guest, const struct move_goal *goal);
 /* Must what names these nodes for parts of the guest, as its stored XML does, be written anew? */
 bool move_goal_renames(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes);
 /* Would writing the cpuset rewrite the policy of any part of the guest to what neither was nor is wished? */

@@ -43,6 +43,12 @@ def near_cpus(ballast, guest, tell):
     tell("--near-cpus: virsh had pinned the vCPU to node 2, and the memory followed")
 
 
+def stored_memory(guest):
+    """The <memory> elements of the stored numatune, as (mode, nodeset)."""
+    stored = ElementTree.fromstring(guest.host.virsh("dumpxml", "--inactive", guest.name).out)
+    return [(memory.get("mode"), memory.get("nodeset")) for memory in stored.iterfind("numatune/memory")]
+
+
 def new_threads(ballast, guest, tell):
     """libvirt gives a new vCPU and a new I/O thread the nodes of before the move; both are put right."""
     guest.host.virsh("setvcpus", guest.name, "2", "--live")
@@ -65,8 +71,8 @@ def persisted(ballast, guest, tell):
     """The stored XML has the new nodes and pins, and the next start agrees with the guest as it was."""
     host = guest.host
     moved(ballast, guest, 0, "--to", "0", "--cpus", "--persist", "--allow", "remote_memory")
+    check_equal([nodes for _, nodes in stored_memory(guest)], ["0"], "stored nodes")
     stored = ElementTree.fromstring(host.virsh("dumpxml", "--inactive", guest.name).out)
-    check_equal([memory.get("nodeset") for memory in stored.iterfind("numatune/memory")], ["0"], "stored nodes")
     pins = {pin.get("vcpu"): pin.get("cpuset") for pin in stored.iterfind("cputune/vcpupin")}
     check_equal(pins, {"0": "0", "1": "0"}, "stored pins of its vCPUs, of the one that is plugged later, too")
     guest.channel.close()
@@ -120,6 +126,25 @@ def pulled_back(ballast, guest, tell):
          f"{drift['bytes'] / MIB:.1f} MiB")
 
 
+def first_named(ballast, guest, tell):
+    """--persist for a guest whose stored XML names no nodes: the next start prefers the node, wherever its CPU is."""
+    host = guest.host
+    host.write(BALANCING, "0")
+    check_equal(stored_memory(guest), [], "stored numatune before")
+    moved(ballast, guest, 2, "--to", "2", "--persist")
+    check_equal(stored_memory(guest), [("preferred", "2")], "stored numatune after")
+    check_equal(guest.pattern_stop()["errors"], 0, "pattern errors")
+    guest.channel.close()
+    guest.channel = None
+    host.virsh("destroy", guest.name)
+    host.virsh("start", guest.name)
+    guest.wait_boot()
+    memory = evidence.Memory(guest)
+    check_at_most(memory.off(2), 4 * MIB, f"of its memory off node 2: {memory.nodes}")
+    check_equal(memory.policies, {"prefer:2"}, "policy of its memory")
+    tell("--persist where nothing stored named nodes: the next start prefers node 2, though its CPU is on node 1")
+
+
 @story(14, "what a move has done holds for new threads and at the next start, and AutoNUMA's pull is told", limit_s=500)
 def kept_placement(tell):
     with booted_host(dimms=[]) as host:
@@ -139,8 +164,8 @@ def kept_placement(tell):
             cases.run(case, ballast, kept, tell)
         kept.destroy()
         unbound.pattern_start(48, pace_us=200)
-        cases.run(pulled_back, ballast, unbound, tell)
-        check_equal(unbound.pattern_stop()["errors"], 0, "pattern errors")
+        for case in (pulled_back, first_named):
+            cases.run(case, ballast, unbound, tell)
         cases.end()
 
 

@@ -706,7 +706,7 @@ static void test_persist(void)
 	pump(2);
 	CHECK_STR(fake.calls, "stored:a define:- ");
 	CHECK_TRUE(strstr(fake.xml, "nodeset=\"2\"") != NULL);
-	fake.stored = "<domain><name>a</name></domain>";
+	fake.stored = "<domain><name>a</name><numatune><memory placement='auto'/></numatune></domain>";
 	submit_call("persist", (struct connection_call){.kind = CONNECTION_CALL_PERSIST_PLACEMENT,
 							.placement = &placement});
 	pump(3);

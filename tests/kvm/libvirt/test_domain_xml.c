@@ -403,6 +403,39 @@ static void test_build_placement(void)
 	domain_xml_placement_done(&again);
 }
 
+/* A numatune that was not there comes, and goes without a trace. */
+static void test_build_first_placement(void)
+{
+	static const char plain[] = "<domain type='kvm'><name>a</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+				    "<memory unit='MiB'>512</memory><vcpu>1</vcpu></domain>";
+	struct domain_xml_placement none = {0}, named = {.has_nodes = true, .nodes = "2"};
+	struct domain_xml domain;
+	char *xml, *back;
+
+	CHECK_INT(domain_xml_build_placement(plain, &named, &xml), 0);
+	CHECK_INT(domain_xml_parse(xml, strlen(xml), &domain, NULL), 0);
+	CHECK_TRUE(domain.numatune.has_memory);
+	CHECK_INT(domain.numatune.mode, DOMAIN_XML_MODE_PREFERRED);
+	CHECK_STR(domain.numatune.nodes, "2");
+	domain_xml_done(&domain);
+	for (int twice = 0; twice < 2; twice++) {
+		CHECK_INT(domain_xml_build_placement(xml, &none, &back), 0);
+		CHECK_TRUE(strstr(back, "numatune") == NULL);
+		free(xml);
+		xml = back;
+	}
+	free(xml);
+	/* numad's choice is no set that could be changed or taken away. */
+	static const char automatic[] = "<domain><numatune><memory mode='strict' placement='auto'/></numatune></domain>";
+
+	CHECK_INT(domain_xml_build_placement(automatic, &named, &xml), -ENOENT);
+	CHECK_INT(domain_xml_build_placement(automatic, &none, &xml), 0);
+	CHECK_TRUE(strstr(xml, "placement=\"auto\"") != NULL);
+	free(xml);
+	strcpy(named.nodes, "2-");
+	CHECK_INT(domain_xml_build_placement(plain, &named, &xml), -EINVAL);
+}
+
 static void test_lists(void)
 {
 	CHECK_TRUE(domain_xml_list_is_valid("0", 1));
@@ -432,6 +465,7 @@ int main(void)
 		{"caps", test_caps},
 		{"build_requested", test_build_requested},
 		{"build_placement", test_build_placement},
+		{"build_first_placement", test_build_first_placement},
 		{"lists", test_lists},
 	};
 

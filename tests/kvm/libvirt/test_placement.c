@@ -154,6 +154,16 @@ static void test_follow(void)
 	CHECK_STR(placement.nodes, "2");
 	CHECK_STR(placement.cells[1].nodes, "2");
 	domain_xml_placement_done(&placement);
+	/* Nothing names nodes: it gets a set for the whole, by a map it cannot. */
+	placement = (struct domain_xml_placement){0};
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_TRUE(placement.has_nodes);
+	CHECK_STR(placement.nodes, "2");
+	domain_xml_placement_done(&placement);
+	move = (struct placement_move){.map = map, .map_count = 4, .nodes = "2"};
+	CHECK_INT(placement_follow(&placement, &move), 0);
+	CHECK_TRUE(!placement.has_nodes);
+	domain_xml_placement_done(&placement);
 	/* A set that is none: nothing is changed. */
 	placement = new_placement();
 	strcpy(placement.devices[1].nodes, "x");

@@ -1004,8 +1004,25 @@ static void test_persist_transient(void)
 	prepare();
 	CHECK_STR(rig.before, "none");
 	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	CHECK_TRUE(remainder_list_has(&rig.outcome.remainder, REMAINDER_STORED_XML));
+	undo();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_STR(fake_libvirt_changes(), "");
+	finish();
+}
+
+/* A guest without a numatune gets one, and loses it again. */
+static void test_persist_unnamed(void)
+{
+	start(false);
+	new_step(STEP_KIND_PERSIST)->nodes = 1 << 2;
+	prepare();
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(fake_libvirt_changes(), "define 2; define ");
 	finish();
 }
 
@@ -1645,6 +1662,7 @@ int main(void)
 		{"stored pins", test_cpus_stored},
 		{"stored XML", test_persist},
 		{"no stored XML", test_persist_transient},
+		{"stored XML without nodes", test_persist_unnamed},
 		{"evacuate", test_evacuate},
 		{"the rungs of 1.1", test_rungs},
 		{"free pages reported", test_report_free},

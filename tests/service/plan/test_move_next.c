@@ -412,6 +412,49 @@ static void what_belongs_to_the_wish_and_failed_is_told(void)
 	}
 }
 
+/* One node can be written into stored XML that names none; for more the next start does not agree, which is no success. */
+static void a_stored_description_without_nodes(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->persistent = true;
+	world_wish_move(&world, "g1", 1 << 2);
+	world.wish.move.persist = true;
+	expect_run(&world, "memory_policy move persist done");
+	CHECK_INT(world.decision.warnings.count, 0);
+	CHECK_TRUE(!world.history[2].step.by_map && world.history[2].step.nodes == 1 << 2);
+	CHECK_INT(guest->stored_numatune_nodes, 1 << 2);
+	world_done(&world);
+
+	for (int i = 0; i < 2; i++) {
+		world_init(&world);
+		guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+		guest->persistent = i == 0;
+		world_wish_move(&world, "g1", i == 0 ? 1 << 2 | 1 << 0 : 1 << 2);
+		world.wish.move.persist = true;
+		world_next(&world);
+		CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_STORED_XML));
+		expect_run(&world, "memory_policy move give_up");
+		CHECK_INT(world.decision.remainder.count, 1);
+		CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_STORED_XML);
+		CHECK_INT(world.decision.remainder.items[0].bytes, 0);
+		world_done(&world);
+	}
+
+	/* A drain only wants that nothing stored names what leaves. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->persistent = true;
+	world_wish_map(&world, "g1", 1, 2);
+	world.wish.move.persist = true;
+	snprintf(world.wish.drain, sizeof(world.wish.drain), "d1");
+	expect_run(&world, "memory_policy move done");
+	world_done(&world);
+}
+
 /* What was tried and could not go has its own reason, also where time ran out over it. */
 static void time_is_the_reason_of_what_was_not_tried(void)
 {
@@ -1399,6 +1442,7 @@ static const struct unit_case cases[] = {
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
+	{"a stored description without nodes", a_stored_description_without_nodes},
 	{"time is the reason of what was not tried", time_is_the_reason_of_what_was_not_tried},
 	{"nobody is bound to a full node", nobody_is_bound_to_a_full_node},
 	{"what an earlier move left loose is bound", what_an_earlier_move_left_loose_is_bound},
