@@ -249,8 +249,11 @@ const char *step_describe(const struct step *step, char text[160])
 		if (step->text[0])
 			append(text, "  (%s)", step->text);
 		break;
-	case STEP_KIND_COMPACT:
 	case STEP_KIND_AWAIT:
+		if (step->text[0])
+			append(text, "for the guest's %s", step->text);
+		break;
+	case STEP_KIND_COMPACT:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 	case STEP_KIND_REPORT_FREE:

@@ -69,7 +69,7 @@ struct step {
 	char device[SNAPSHOT_NAME_SIZE];	/* alias */
 	char dimm[SNAPSHOT_NAME_SIZE];
 	char text[32];				/* ONLINE_POLICY: the policy; CORDON: the drain's id; PROOF: the backing;
-						 * CHILD, UNDO: a word for people */
+						 * AWAIT: whom for; CHILD, UNDO: a word for people */
 	int node;				/* -1: none */
 	uint64_t bytes;				/* what it is expected to move, free or take: for progress and ETA */
 	uint64_t target_bytes;

@@ -90,7 +90,7 @@ static bool ask_next(struct resize *resize)
 {
 	const struct step_record *last = last_balloon(resize->input, NULL);
 	uint64_t now = resize->guest->balloon_bytes, whole = resize->input->wish->resize.target_bytes;
-	uint64_t covered = resize_covered_bytes(resize->guest);
+	uint64_t covered = resize_covered_bytes(resize->input, resize->guest);
 	uint64_t target = resize_covered_target(resize, now, whole, SIZE_TEXT_MIB, &covered);
 
 	if (last && resize_last_work(resize->input) < 0 && (last->step.target_bytes != now || target == now))
@@ -109,7 +109,7 @@ static bool shrink_next(struct resize *resize)
 		return false;
 	if (resize_prepare_next(resize))
 		return true;
-	if (ask_next(resize))
+	if (ask_next(resize) || resize_silence_next(resize))
 		return true;
 	return resize_free_huge_pages_next(resize, resize->shrink_gap) || resize_hooks_next(resize) ||
 	       resize_reclaim_next(resize) || resize_await_next(resize);

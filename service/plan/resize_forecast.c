@@ -14,22 +14,25 @@
 
 #define KEEP_SHARE 32
 
-uint64_t resize_covered_bytes(const struct snapshot_guest *guest)
+uint64_t resize_covered_bytes(const struct plan_input *input, const struct snapshot_guest *guest)
 {
 	const struct snapshot_agent *agent = &guest->agent;
 	uint64_t keep = agent->memory_total_bytes / KEEP_SHARE;
 
+	/* What it could spare a moment ago it may have used since. */
+	if (resize_agent_is_silent(input, guest))
+		return 0;
 	if (agent->state != AGENT_STATE_READY || !agent->reported || agent->memory_total_bytes == 0)
 		return UINT64_MAX;
 	return agent->memory_available_bytes - plan_min(agent->memory_available_bytes, keep) + agent->offline_bytes;
 }
 
 /* What could be taken of the guest without anybody in it going short, once its free huge pages are given back. */
-static uint64_t covered_at_last(const struct snapshot_guest *guest)
+static uint64_t covered_at_last(const struct plan_input *input, const struct snapshot_guest *guest)
 {
 	const struct snapshot_agent *agent = &guest->agent;
 
-	return resize_covered_bytes(guest) + agent->huge_free_bytes -
+	return resize_covered_bytes(input, guest) + agent->huge_free_bytes -
 	       plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
 }
 
@@ -79,7 +82,7 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 		}
 	}
 	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes;
-	cut(ret_forecast, agent->veto ? 0 : covered_at_last(guest));
+	cut(ret_forecast, agent->veto ? 0 : covered_at_last(input, guest));
 	return ret_forecast->device_count > 0;
 }
 

@@ -104,7 +104,7 @@ bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes)
 
 bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES_MAX])
 {
-	uint64_t covered_bytes = resize_covered_bytes(resize->guest);
+	uint64_t covered_bytes = resize_covered_bytes(resize->input, resize->guest);
 
 	for (size_t i = 0; i < resize->guest->device_count; i++) {
 		const struct snapshot_device *device = &resize->guest->devices[i];

@@ -15,6 +15,8 @@
 #define RESIZE_NAMED_MARK   "named"
 #define RESIZE_STUCK_MARK   "stuck"
 #define RESIZE_SHIFT_MARK   "shift"
+/* Text of an await that is for the agent to be heard of. */
+#define RESIZE_AGENT_MARK   "agent"
 /* Text of a commit after which the ladder goes on under another lease. */
 #define RESIZE_AGAIN_MARK   "again"
 
@@ -51,8 +53,11 @@ struct resize_forecast {
 };
 bool resize_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 		     struct resize_forecast *ret_forecast);
-/* What could be taken of the guest now without anybody in it going short; UINT64_MAX: not known. */
-uint64_t resize_covered_bytes(const struct snapshot_guest *guest);
+/*
+ * What could be taken of the guest now without anybody in it going short; UINT64_MAX: nobody in it has ever told. 0 while
+ * its agent is silent.
+ */
+uint64_t resize_covered_bytes(const struct plan_input *input, const struct snapshot_guest *guest);
 /* resize_remainder.c: why what it leaves would stay; the entries' bytes sum up to exactly that. */
 void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 			       const struct resize_forecast *forecast, struct remainder_list *list);
@@ -85,6 +90,15 @@ bool resize_prepare_next(struct resize *resize);
 void resize_emit_await(struct resize *resize, uint64_t ms);
 /* Nothing is left to try: until something changes, as long as there is time. */
 bool resize_await_next(struct resize *resize);
+/*
+ * There is an agent that could tell what the guest can spare, but it does not just now: it has worked in this operation, or
+ * was heard of lately, or before that and has not been waited for. Whom nobody has heard of is no agent.
+ */
+bool resize_agent_is_silent(const struct plan_input *input, const struct snapshot_guest *guest);
+/* A rung of this operation was the agent's. */
+bool resize_agent_worked(const struct plan_input *input);
+/* True where the agent is silent and an await for it was decided. */
+bool resize_silence_next(struct resize *resize);
 /* Before a rung or a kick: true where none may be now, and an await was decided. */
 bool resize_wait_next(struct resize *resize);
 bool resize_is_vetoed(const struct resize *resize);

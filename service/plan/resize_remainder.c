@@ -25,18 +25,6 @@ static void take(struct account *account, enum remainder_code code, uint64_t byt
 	account->rest -= bytes;
 }
 
-static bool agent_worked(const struct plan_input *input)
-{
-	static const enum step_kind kinds[] = {STEP_KIND_FREE_HUGE_PAGES, STEP_KIND_RUN_HOOKS,
-					       STEP_KIND_COMPACT,	  STEP_KIND_MAKE_GUEST_ROOM,
-					       STEP_KIND_RECLAIM,	  STEP_KIND_OFFLINE_GUEST_BLOCKS};
-
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (plan_count(input, kinds[i]))
-			return true;
-	return false;
-}
-
 static const struct step_record *last_request(const struct plan_input *input)
 {
 	for (size_t i = input->history_count; i-- > 0;) {
@@ -63,6 +51,15 @@ static void take_rest(const struct plan_input *input, struct account *account, c
 		take(account, REMAINDER_DEADLINE, account->rest,
 		     "it was still changing when time ran out");
 	take(account, REMAINDER_DRIVER_STALLED, account->rest, stalled);
+}
+
+static void take_silence(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
+{
+	if (resize_agent_is_silent(input, guest))
+		take(account, REMAINDER_AGENT_LOST, account->rest,
+		     resize_agent_worked(input)
+			     ? "the agent went away during the shrink"
+			     : "the agent is silent, and without its word of what the guest can spare no more was asked for");
 }
 
 /* What the agent reports, in the order in which it stands in the way of an unplug. */
@@ -102,6 +99,7 @@ static void take_balloon(const struct plan_input *input, const struct snapshot_g
 		take(account, REMAINDER_DEADLINE, account->rest, "the balloon was still growing when time ran out");
 	if (agent->veto && agent->reported)
 		take(account, REMAINDER_VETOED, account->rest, "the guest does not want to shrink now");
+	take_silence(input, guest, account);
 	if (agent->state == AGENT_STATE_READY && agent->reported)
 		take_report(account, agent, plan_wanted_bytes(input->wish, guest),
 			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
@@ -120,8 +118,9 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 		take_balloon(input, guest, &account);
 		return;
 	}
+	take_silence(input, guest, &account);
 	if (guest->agent.state != AGENT_STATE_READY) {
-		if (agent_worked(input))
+		if (resize_agent_worked(input))
 			take(&account, REMAINDER_AGENT_LOST, account.rest,
 			     "the agent went away during the shrink");
 		take(&account, REMAINDER_NO_AGENT, account.rest,

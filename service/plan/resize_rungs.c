@@ -17,6 +17,12 @@
 #define LADDER_STEPS_MAX   240 /* less than the engine allows an operation: it still ends tidily */
 #define AWAIT_FIRST_MS	   5000
 #define AWAIT_LONGEST_MS   300000 /* the driver's own longest sleep */
+/*
+ * A guest that was suspended has an agent of which nothing was heard for hours: it greets within seconds. One that was
+ * taken away does not come back, and its guest is like any other without one in the end.
+ */
+#define HEARD_LATELY_MS 600000
+#define RETURN_MS	30000
 #define AWAIT_BEYOND_MS	   1000	  /* so that it is the deadline that ends the last one, and is said to have done so */
 
 static bool gained(const struct step_record *record)
@@ -169,7 +175,7 @@ bool resize_reclaim_next(struct resize *resize)
 {
 	const struct snapshot_agent *agent = &resize->guest->agent;
 	uint64_t gap = resize->shrink_gap, need = gap + gap / 16;
-	uint64_t uncovered = gap - plan_min(gap, resize_covered_bytes(resize->guest));
+	uint64_t uncovered = gap - plan_min(gap, resize_covered_bytes(resize->input, resize->guest));
 	uint64_t lacks = need - plan_min(need, agent->memory_free_bytes);
 
 	/* What is free may still be all that the guest is left: then that is in the way of being asked for more. */
@@ -257,6 +263,70 @@ bool resize_await_next(struct resize *resize)
 	if (!resize->input->deadline_ms || plan_is_late(resize->input))
 		return false;
 	resize_emit_await(resize, await_ms(resize->input));
+	return true;
+}
+
+bool resize_agent_worked(const struct plan_input *input)
+{
+	static const enum step_kind kinds[] = {STEP_KIND_FREE_HUGE_PAGES, STEP_KIND_RUN_HOOKS,
+					       STEP_KIND_COMPACT,	  STEP_KIND_MAKE_GUEST_ROOM,
+					       STEP_KIND_RECLAIM,	  STEP_KIND_OFFLINE_GUEST_BLOCKS};
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (plan_count(input, kinds[i]))
+			return true;
+	return false;
+}
+
+/* One that is refused is nobody to wait for. */
+static bool can_return(const struct snapshot_agent *agent)
+{
+	switch (agent->state) {
+	case AGENT_STATE_NONE:
+	case AGENT_STATE_DISCONNECTED:
+	case AGENT_STATE_CONNECTING:
+	case AGENT_STATE_BUSY:
+		return true;
+	case AGENT_STATE_READY:
+		return !agent->reported;
+	case AGENT_STATE_INCOMPATIBLE:
+	case AGENT_STATE_SUSPECT:
+	case AGENT_STATE_COUNT:
+		break;
+	}
+	return false;
+}
+
+static bool was_waited_for(const struct plan_input *input)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_AWAIT &&
+		    strcmp(input->history[i].step.text, RESIZE_AGENT_MARK) == 0)
+			return true;
+	return false;
+}
+
+static bool is_heard_lately(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	return resize_agent_worked(input) ||
+	       (guest->agent.last_seen_ms && input->now_ms < guest->agent.last_seen_ms + HEARD_LATELY_MS);
+}
+
+bool resize_agent_is_silent(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	return can_return(&guest->agent) &&
+	       (is_heard_lately(input, guest) ||
+		(guest->agent.last_seen_ms && input->deadline_ms && !was_waited_for(input)));
+}
+
+bool resize_silence_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+
+	if (!resize_agent_is_silent(input, resize->guest) || !input->deadline_ms || plan_is_late(input))
+		return false;
+	resize_emit_await(resize, is_heard_lately(input, resize->guest) ? await_ms(input) : RETURN_MS);
+	snprintf(resize->decision->step.text, sizeof(resize->decision->step.text), "%s", RESIZE_AGENT_MARK);
 	return true;
 }
 

@@ -294,7 +294,7 @@ void resize_shrink_next(struct resize *resize)
 		return;
 	}
 	if (prepare_next(&shrink) || taken_next(&shrink) || resize_request_next(resize, shrink.only_offline) ||
-	    climb_next(&shrink) || persist_next(&shrink))
+	    (resize->shrink_gap && resize_silence_next(resize)) || climb_next(&shrink) || persist_next(&shrink))
 		return;
 	resize_end(resize, true);
 }

@@ -271,6 +271,28 @@ def agent_stopped(scene):
     scene.is_put_back(0, 120)
 
 
+def agent_silent_while_short(scene):
+    """It says nothing any more, which nobody has noticed yet, and the guest has less than it should give: none is taken."""
+    guest = scene.guest
+    scene.full()
+    guest.pattern_start(480, name="held", once=True, timeout=240)
+    before = oom_kills(guest)
+    guest.run("kill -STOP $(cat /run/agent.pid)")
+    try:
+        operation = scene.ended(scene.shrink(40))
+        scene.tell(f"silent, 480 MiB of {BASE_MIB + PLUGGED_MIB} in use: {in_words(operation)}; {scene.sizes()[1]} MiB stay plugged, "
+                   f"{oom_kills(guest) - before} processes killed")
+        guest.run("dd if=/dev/zero of=/dev/null bs=8M count=4")
+        check_equal(oom_kills(guest) - before, 0, "how often the guest's OOM killer was at work")
+        check_equal({r["code"] for r in operation["remainder"]}, {"agent_lost"},
+                    "why a guest of which nothing is known just now is not shrunk")
+        check_equal(guest.pattern_status("held")["errors"], 0, "pattern errors")
+    finally:
+        guest.run("kill -CONT $(cat /run/agent.pid)")
+    scene.ballast.wait_agent("g1")
+    scene.is_put_back(0)
+
+
 def daemon_killed_under_a_lease(scene):
     """And does not come back: the guest puts everything back by itself when the lease is over."""
     scene.full()
@@ -402,8 +424,8 @@ def migrated_under_a_lease(scene):
 
 
 CASES = (killed_at_free_huge_pages, killed_at_make_room, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
-         killed_at_compaction, killed_at_reclaim, agent_stopped, daemon_killed_under_a_lease, guest_is_reset,
-         guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
+         killed_at_compaction, killed_at_reclaim, agent_stopped, agent_silent_while_short, daemon_killed_under_a_lease,
+         guest_is_reset, guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
 # The guest is on another host afterwards.
 LAST = migrated_under_a_lease
 

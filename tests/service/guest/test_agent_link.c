@@ -562,16 +562,28 @@ static void test_outstanding(void)
 
 static void test_timeout(void)
 {
-	setup(MANNER_SILENT);
+	struct snapshot_agent agent;
+
+	setup(MANNER_HONEST);
 	connect_ready();
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed == 0)
+		turn();
+	rig.manner = MANNER_SILENT;
 	ask(20);
 	while (rig.answers == 0)
 		turn();
 	CHECK_INT(rig.kind, AGENT_ANSWER_TIMED_OUT);
 	CHECK_INT(state(), AGENT_STATE_READY);
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(agent.reported);
+	/* A report that does not come leaves nothing to go by. */
 	agent_link_refresh(rig.link, 20, on_refreshed, NULL);
-	while (rig.refreshed == 0)
+	while (rig.refreshed == 1)
 		turn();
+	CHECK_INT(state(), AGENT_STATE_READY);
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(!agent.reported);
 	teardown();
 }
 

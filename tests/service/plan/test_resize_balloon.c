@@ -158,6 +158,29 @@ static void what_is_to_stand_is_asked_for_whole(void)
 	world_done(&world);
 }
 
+/* What it could spare is no longer known: no more is asked for until somebody tells again. */
+static void a_silent_agent_is_waited_for(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+
+	world_add_agent(guest, 16 * MIB + 100 * MIB, 0);
+	guest->agent.last_seen_ms = 1;
+	guest->agent.features = 0;
+	world.input.deadline_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_BALLOON);
+	inflate(&world, 100 * MIB);
+	guest->agent.state = AGENT_STATE_BUSY;
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_STR(world.decision.step.text, "agent");
+	world_gain(&world, 0);
+	world.input.now_ms = DEADLINE_MS;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_AGENT_LOST);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 156 * MIB);
+	world_done(&world);
+}
+
 static void time_that_is_over(void)
 {
 	static const struct {
@@ -268,6 +291,7 @@ static const struct unit_case cases[] = {
 	{"it climbs", it_climbs},
 	{"no more than memory covers", no_more_than_memory_covers},
 	{"what is to stand is asked for whole", what_is_to_stand_is_asked_for_whole},
+	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"time that is over", time_that_is_over},
 	{"a refusal is the reason", a_refusal_is_the_reason},
 	{"what is promised", what_is_promised},

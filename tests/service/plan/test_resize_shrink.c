@@ -756,6 +756,95 @@ static void pressure_is_the_reason(void)
 	world_done(&world);
 }
 
+/* What it could spare is no longer known: no more is asked for than was, neither by a larger request nor by a kick. */
+static void a_silent_agent_is_waited_for(void)
+{
+	static const enum agent_state silent[] = {AGENT_STATE_DISCONNECTED, AGENT_STATE_CONNECTING, AGENT_STATE_BUSY,
+						  AGENT_STATE_READY};
+
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		struct world world;
+		struct snapshot_guest *guest = shrinking_guest(&world, 80 * MIB + GIB);
+
+		guest->agent.features = 0;
+		guest->agent.last_seen_ms = world.input.now_ms = 1000;
+		expect_step(&world, STEP_KIND_REQUEST);
+		CHECK_INT(world.decision.step.target_bytes, GIB);
+		world_gain(&world, GIB);
+		guest->agent.state = silent[i];
+		guest->agent.reported = silent[i] != AGENT_STATE_READY;
+		for (uint32_t wait = 5000; wait < 40000; wait *= 2) {
+			expect_step(&world, STEP_KIND_AWAIT);
+			CHECK_STR(world.decision.step.text, "agent");
+			CHECK_INT(world.decision.step.timeout_ms, wait);
+			world.input.now_ms += wait;
+			world_gain(&world, 0);
+		}
+		/* Back, and the guest can spare half of the rest. */
+		guest->agent.state = AGENT_STATE_READY;
+		guest->agent.reported = true;
+		guest->agent.memory_available_bytes = 80 * MIB + 256 * MIB;
+		expect_step(&world, STEP_KIND_REQUEST);
+		CHECK_INT(world.decision.step.target_bytes, GIB - 256 * MIB);
+		/* Gone for good: what was asked for is settled, and it is said why. */
+		world_gain(&world, 0);
+		guest->agent.state = AGENT_STATE_BUSY;
+		world.input.now_ms = DEADLINE_MS;
+		IN_VAIN(&world, STEP_KIND_SETTLE);
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_AGENT_LOST);
+		CHECK_INT(remainder_list_bytes(&world.decision.remainder), 512 * MIB);
+		world_done(&world);
+	}
+}
+
+/* After a restart of the daemon only the operation's own steps tell that there was one. */
+static void an_agent_that_has_worked_was_there(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, GIB);
+
+	guest->agent.huge_free_bytes = 800 * MIB;
+	expect_gain(&world, STEP_KIND_FREE_HUGE_PAGES, 100 * MIB);
+	memset(&guest->agent, 0, sizeof(guest->agent));
+	guest->agent.state = AGENT_STATE_CONNECTING;
+	expect_step(&world, STEP_KIND_AWAIT);
+	world.input.deadline_ms = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_AGENT_LOST);
+	world_done(&world);
+}
+
+/* One that was heard of long ago has its chance, and then the guest is like any other without one. */
+static void who_has_no_agent_any_more_is_asked_for_all(void)
+{
+	static const enum agent_state states[] = {AGENT_STATE_NONE, AGENT_STATE_BUSY, AGENT_STATE_SUSPECT,
+						  AGENT_STATE_INCOMPATIBLE};
+	struct world world;
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		struct snapshot_guest *guest = shrinking_guest(&world, GIB);
+
+		memset(&guest->agent, 0, sizeof(guest->agent));
+		guest->agent.state = states[i];
+		/* Whom nobody believes, or understands, is not waited for. */
+		guest->agent.last_seen_ms = i > 1 ? 1000 : 0;
+		expect_step(&world, STEP_KIND_REQUEST);
+		CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+		world_done(&world);
+	}
+	shrinking_guest(&world, GIB)->agent.state = AGENT_STATE_BUSY;
+	snapshot_guest(world.snapshot, "g1")->agent.last_seen_ms = 1000;
+	world.input.now_ms = 3600000;
+	world.input.deadline_ms = world.input.now_ms + DEADLINE_MS;
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, 30000);
+	world_gain(&world, 0);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+	world_done(&world);
+}
+
 static uint64_t draw(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -854,6 +943,9 @@ static const struct unit_case cases[] = {
 	{"what is not covered is reclaimed", what_is_not_covered_is_reclaimed},
 	{"the last piece is asked for", the_last_piece_is_asked_for},
 	{"what is asked for already stands", what_is_asked_for_already_stands},
+	{"a silent agent is waited for", a_silent_agent_is_waited_for},
+	{"an agent that has worked was there", an_agent_that_has_worked_was_there},
+	{"who has no agent any more is asked for all", who_has_no_agent_any_more_is_asked_for_all},
 	{"pressure is the reason", pressure_is_the_reason},
 	{"it always ends", it_always_ends},
 };
