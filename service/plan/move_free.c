@@ -268,10 +268,8 @@ static struct taking could_take(const struct mover *mover)
 		return taking;
 	if (leaving_of(mover, idle, taken) < TAKE_LEAST_BYTES)
 		return taking;
-	if (guest->minimum_bytes > floor_bytes)
-		floor_bytes = guest->minimum_bytes;
-	if (agent->shrink_limit_bytes > floor_bytes)
-		floor_bytes = agent->shrink_limit_bytes;
+	if (plan_guest_floor(guest) > floor_bytes)
+		floor_bytes = plan_guest_floor(guest);
 	most = plan_min(most, current - plan_min(current, floor_bytes));
 	most = plan_min(most, available - plan_min(available, keep));
 	most = plan_min(most, agent->movable_bytes + taken);

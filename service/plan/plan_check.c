@@ -88,10 +88,30 @@ static const struct snapshot_guest *check_guest(struct check *check)
 	return guest;
 }
 
+/* What the guest's policy and the guest itself keep of it, and how much it lets go at once. */
+static void check_floor(struct check *check, const struct snapshot_guest *guest, uint64_t wanted)
+{
+	char object[96], a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
+	uint64_t floor_bytes = plan_guest_floor(guest);
+
+	if (wanted >= guest->current_bytes)
+		return;
+	plan_guest_object(guest, object);
+	if (wanted < floor_bytes)
+		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object, floor_bytes - wanted,
+		      NULL, "%s is below its floor, %s", size_text_format(wanted, a),
+		      size_text_format(floor_bytes, b));
+	else if (guest->agent.reported && guest->agent.shrink_most_bytes &&
+		 guest->current_bytes - wanted > guest->agent.shrink_most_bytes)
+		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
+		      guest->current_bytes - wanted - guest->agent.shrink_most_bytes,
+		      "shrink it in several steps", "it lets no more than %s go at once",
+		      size_text_format(guest->agent.shrink_most_bytes, b));
+}
+
 static void check_size(struct check *check, const struct snapshot_guest *guest, uint64_t wanted)
 {
 	char object[96], a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
-	uint64_t floor_bytes = guest->minimum_bytes;
 
 	plan_guest_object(guest, object);
 	if (wanted < guest->base_bytes) {
@@ -111,20 +131,7 @@ static void check_size(struct check *check, const struct snapshot_guest *guest, 
 		      size_text_format(wanted, a), size_text_format(maximum, b));
 		return;
 	}
-	if (wanted >= guest->current_bytes)
-		return;
-	if (guest->agent.reported && guest->agent.shrink_limit_bytes > floor_bytes)
-		floor_bytes = guest->agent.shrink_limit_bytes;
-	if (wanted < floor_bytes)
-		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object, floor_bytes - wanted,
-		      NULL, "%s is below its floor, %s", size_text_format(wanted, a),
-		      size_text_format(floor_bytes, b));
-	else if (guest->agent.reported && guest->agent.shrink_most_bytes &&
-		 guest->current_bytes - wanted > guest->agent.shrink_most_bytes)
-		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
-		      guest->current_bytes - wanted - guest->agent.shrink_most_bytes,
-		      "shrink it in several steps", "it lets no more than %s go at once",
-		      size_text_format(guest->agent.shrink_most_bytes, b));
+	check_floor(check, guest, wanted);
 }
 
 static void check_multiple(struct check *check, const char *object, uint64_t bytes,
@@ -327,8 +334,6 @@ static void check_resize(struct check *check)
 	wanted = plan_wanted_bytes(check->input->wish, guest);
 	check_work_share(check, guest, wanted);
 	if (resize_is_balloon(guest)) {
-		char a[SIZE_TEXT_SIZE], b[SIZE_TEXT_SIZE];
-
 		if (check->input->wish->resize.range_count)
 			block(check, "invalid_target", REMAINDER_INVALID, object, 0, "give it a virtio-mem device",
 			      "a balloon cannot choose what leaves");
@@ -336,13 +341,10 @@ static void check_resize(struct check *check)
 		    (guest->maximum_bytes && wanted > guest->maximum_bytes))
 			block(check, "above_maximum", REMAINDER_INVALID, object, 0,
 			      "ask for another size", "the balloon cannot make it that size");
-		else if (wanted < guest->current_bytes && wanted < guest->minimum_bytes)
-			block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
-			      guest->minimum_bytes - wanted, NULL, "%s is below its floor, %s",
-			      size_text_format(wanted, a),
-			      size_text_format(guest->minimum_bytes, b));
 		else if (wanted > guest->balloon_bytes)
 			check_deflation(check, guest, wanted - guest->balloon_bytes);
+		else
+			check_floor(check, guest, wanted);
 		return;
 	}
 	check_devices(check, guest);

@@ -146,6 +146,12 @@ uint64_t plan_move_budget(const struct plan_input *input)
 	return asked ? asked : input->limits->bytes_per_s;
 }
 
+uint64_t plan_guest_floor(const struct snapshot_guest *guest)
+{
+	return guest->agent.shrink_limit_bytes > guest->minimum_bytes ? guest->agent.shrink_limit_bytes
+								      : guest->minimum_bytes;
+}
+
 bool plan_guest_runs(const struct snapshot_guest *guest)
 {
 	return guest->state == GUEST_STATE_RUNNING || guest->state == GUEST_STATE_PAUSED;

@@ -31,6 +31,8 @@ const char *plan_nodes_text(uint64_t nodes, char text[32]);
 /* plan_common.c: guests */
 /* Of each pair of nodes, bytes a second; 0: none. */
 uint64_t plan_move_budget(const struct plan_input *input);
+/* What it is not to be shrunk below, by its policy and by its own last word. */
+uint64_t plan_guest_floor(const struct snapshot_guest *guest);
 bool plan_guest_runs(const struct snapshot_guest *guest);
 /* Do the control groups above the guest's own leave it this node? Nobody can widen its cpuset beyond that. */
 bool plan_guest_may_use(const struct snapshot_guest *guest, int node);

@@ -278,6 +278,17 @@ static void a_balloon_keeps_to_the_policy(void)
 	world_check_code(&world, "");
 	guest->minimum_bytes = 300 * MIB;
 	world_check_code(&world, "below_floor");
+	/* What the guest says itself counts as much. */
+	guest->minimum_bytes = 0;
+	world_add_agent(guest, 400 * MIB, 0);
+	guest->agent.shrink_limit_bytes = 300 * MIB;
+	world_check_code(&world, "below_floor");
+	guest->agent.shrink_limit_bytes = 200 * MIB;
+	world_check_code(&world, "");
+	guest->agent.shrink_most_bytes = 200 * MIB;
+	world_check_code(&world, "below_floor");
+	guest->agent.shrink_most_bytes = 256 * MIB;
+	world_check_code(&world, "");
 	world.wish.resize.target_bytes = 900 * MIB;
 	world_check_code(&world, "");
 	guest->maximum_bytes = 800 * MIB;
