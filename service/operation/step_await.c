@@ -84,6 +84,10 @@ static void take_agent(struct step_run *run, const struct snapshot_agent *agent)
 		ended(run, STEP_STATE_DONE, 0, "the guest lets itself be shrunk again");
 		return;
 	}
+	if (agent->shrink_limit_bytes > run->await.floor_bytes) {
+		ended(run, STEP_STATE_DONE, 0, "the guest has come to keep more");
+		return;
+	}
 	if (spare_bytes(agent) >= run->await.spare_bytes + worthwhile_bytes(run))
 		ended(run, STEP_STATE_DONE, spare_bytes(agent) - run->await.spare_bytes, "more became free in the guest");
 }
@@ -184,6 +188,7 @@ void step_await_start(struct step_run *run)
 	run->is_frozen = guest->migrating;
 	run->await.is_reported = is_reported(&guest->agent);
 	run->await.veto = guest->agent.veto;
+	run->await.floor_bytes = guest->agent.shrink_limit_bytes;
 	/* Since an await before this one, where that saw nothing. */
 	run->await.spare_bytes = run->step.target_bytes ? run->step.target_bytes : spare_bytes(&guest->agent);
 	run->timer = evtimer_new(run->runner->options.base, on_timer, run);

@@ -54,7 +54,7 @@ struct step_run {
 	uint64_t target_bytes, from_bytes, last_bytes, changed_at_ms, began_at_ms, give_up_at_ms, boot_count;
 	struct {
 		bool is_reported, veto;
-		uint64_t spare_bytes;
+		uint64_t spare_bytes, floor_bytes;
 		unsigned reports;
 	} await;			/* the agent's word when the waiting began */
 	size_t calls;			/* on their way */

@@ -105,7 +105,7 @@ static bool shrink_next(struct resize *resize)
 {
 	if (resize_wait_next(resize))
 		return true;
-	if (resize_is_vetoed(resize))
+	if (resize_is_vetoed(resize) || resize_is_below_floor(resize->input, resize->guest))
 		return false;
 	if (resize_prepare_next(resize))
 		return true;

@@ -102,6 +102,8 @@ bool resize_silence_next(struct resize *resize);
 /* Before a rung or a kick: true where none may be now, and an await was decided. */
 bool resize_wait_next(struct resize *resize);
 bool resize_is_vetoed(const struct resize *resize);
+/* The guest, or its policy, has come to keep more than was wished of it. */
+bool resize_is_below_floor(const struct plan_input *input, const struct snapshot_guest *guest);
 /* A hook that failed stops nothing, but its owner should know. */
 void resize_tell_of_hooks(const struct resize *resize);
 

@@ -53,6 +53,13 @@ static void take_rest(const struct plan_input *input, struct account *account, c
 	take(account, REMAINDER_DRIVER_STALLED, account->rest, stalled);
 }
 
+/* It was not so when the shrink began, or that would have been refused: that is why it ended. */
+static void take_floor(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
+{
+	if (resize_is_below_floor(input, guest))
+		take(account, REMAINDER_BELOW_FLOOR, account->rest, "the guest has come to keep more than was wished of it");
+}
+
 static void take_silence(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
 {
 	if (resize_agent_is_silent(input, guest))
@@ -99,6 +106,7 @@ static void take_balloon(const struct plan_input *input, const struct snapshot_g
 		take(account, REMAINDER_DEADLINE, account->rest, "the balloon was still growing when time ran out");
 	if (agent->veto && agent->reported)
 		take(account, REMAINDER_VETOED, account->rest, "the guest does not want to shrink now");
+	take_floor(input, guest, account);
 	take_silence(input, guest, account);
 	if (agent->state == AGENT_STATE_READY && agent->reported)
 		take_report(account, agent, plan_wanted_bytes(input->wish, guest),
@@ -118,6 +126,7 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 		take_balloon(input, guest, &account);
 		return;
 	}
+	take_floor(input, guest, &account);
 	take_silence(input, guest, &account);
 	if (guest->agent.state != AGENT_STATE_READY) {
 		if (resize_agent_worked(input))

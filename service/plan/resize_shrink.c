@@ -289,7 +289,7 @@ void resize_shrink_next(struct resize *resize)
 	}
 	if (resize_wait_next(resize))
 		return;
-	if (resize_is_vetoed(resize)) {
+	if (resize_is_vetoed(resize) || (resize->shrink_gap && resize_is_below_floor(input, resize->guest))) {
 		resize_end(resize, true);
 		return;
 	}

@@ -190,9 +190,23 @@ def guests_word(scene):
     began = time.monotonic()
     ended = scene.ballast.wait_operation(identity, 60)
     check_equal((ended["state"], scene.sizes()), ("succeeded", (256, 256)), f"when it was withdrawn: {ended['remainder']}")
+    took = time.monotonic() - began
+    # Of what it was asked for under no floor it gives no more once it has one.
+    scene.full()
+    scene.obstacle()
+    identity = scene.ballast.ctl("resize", "g1", "384MiB", "--timeout", "100", "--detach").out.strip()
+    scene.at_work(identity)
+    say("memory_floor = 512MiB")
+    ended = scene.ballast.wait_operation(identity, 60)
+    check_equal((ended["state"], {r["code"] for r in ended["remainder"]}), ("incomplete", {"below_floor"}),
+                f"a floor that rose in a shrink: {ended['remainder']}")
+    requested, current = scene.sizes()
+    check_equal(requested, current, "what is requested is what there is")
+    scene.obstacle_goes()
+    say("")
     scene.guest.run(f"rm {drop_in}")
-    scene.tell(f"a floor of the guest is refused, a veto waited for; {time.monotonic() - began:.0f} s after its end 768 MiB "
-               "had left")
+    scene.tell(f"a floor of the guest is refused, a veto waited for; {took:.0f} s after its end 768 MiB had left; a floor in a "
+               f"shrink ended it, with {current} MiB still plugged")
 
 
 def guest_asks(scene):

@@ -74,7 +74,7 @@ static struct {
 	char result[256];
 	struct message_stalls stalls; /* told on a WATCH_STALLS; no samples: none */
 	struct message_result reported;
-	uint64_t available_bytes;
+	uint64_t available_bytes, floor_bytes;
 	unsigned reports;
 	struct message_rung_gain rung; /* told of an evacuation; without: some huge pages */
 	struct message_evacuate evacuate; /* as it was asked for last */
@@ -123,6 +123,7 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 	if (message->type == MESSAGE_REPORT) {
 		reply.type = MESSAGE_REPORT_REPLY;
 		reply.report_reply.available_bytes = rig.available_bytes;
+		reply.report_reply.floor_bytes = rig.floor_bytes;
 		rig.reports++;
 		fake_agent_reply(agent, epoch, id, &reply);
 		return;
@@ -771,6 +772,17 @@ static void test_await_agent(void)
 	fake_agent_set_mute(rig.agent, false);
 	wait_finished();
 	CHECK_STR(rig.outcome.detail, "the agent is there");
+	finish();
+}
+
+static void test_await_floor(void)
+{
+	start(true);
+	await(60000);
+	rig.floor_bytes = 300 * MIB;
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.outcome.detail, "the guest has come to keep more");
 	finish();
 }
 
@@ -1652,6 +1664,7 @@ int main(void)
 		{"waiting in vain", test_await_nothing},
 		{"waiting for free memory", test_await_more_free},
 		{"waiting for the agent", test_await_agent},
+		{"waiting for less that may leave", test_await_floor},
 		{"waiting for the size", test_await_size},
 		{"waiting for what others do", test_await_others},
 		{"settle and kick", test_settle_and_kick},

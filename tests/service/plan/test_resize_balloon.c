@@ -158,6 +158,26 @@ static void what_is_to_stand_is_asked_for_whole(void)
 	world_done(&world);
 }
 
+static void a_floor_that_rises_ends_it(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+
+	world_add_agent(guest, 400 * MIB, 0);
+	world.input.deadline_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_BALLOON);
+	inflate(&world, 100 * MIB);
+	guest->agent.shrink_limit_bytes = 300 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 412 * MIB);
+	inflate(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 156 * MIB);
+	world_done(&world);
+}
+
 /* What it could spare is no longer known: no more is asked for until somebody tells again. */
 static void a_silent_agent_is_waited_for(void)
 {
@@ -302,6 +322,7 @@ static const struct unit_case cases[] = {
 	{"it climbs", it_climbs},
 	{"no more than memory covers", no_more_than_memory_covers},
 	{"what is to stand is asked for whole", what_is_to_stand_is_asked_for_whole},
+	{"a floor that rises ends it", a_floor_that_rises_ends_it},
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"time that is over", time_that_is_over},
 	{"a refusal is the reason", a_refusal_is_the_reason},

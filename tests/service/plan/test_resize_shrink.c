@@ -756,6 +756,26 @@ static void pressure_is_the_reason(void)
 	world_done(&world);
 }
 
+/* What was asked for before it was said is taken back, and nothing else is tried. */
+static void a_floor_that_rises_ends_it(void)
+{
+	for (int by_policy = 0; by_policy < 2; by_policy++) {
+		struct world world;
+		struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+
+		expect_gain(&world, STEP_KIND_REQUEST, GIB);
+		*(by_policy ? &guest->minimum_bytes : &guest->agent.shrink_limit_bytes) = 1200 * MIB;
+		expect_step(&world, STEP_KIND_SETTLE);
+		CHECK_INT(world.decision.step.target_bytes, GIB);
+		world_gain(&world, 0);
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(world.decision.remainder.count, 1);
+		CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BELOW_FLOOR);
+		CHECK_INT(world.decision.remainder.items[0].bytes, 512 * MIB);
+		world_done(&world);
+	}
+}
+
 /* What it could spare is no longer known: no more is asked for than was, neither by a larger request nor by a kick. */
 static void a_silent_agent_is_waited_for(void)
 {
@@ -879,6 +899,8 @@ static unsigned live(struct world *world, uint64_t *state)
 		guest->agent.huge_used_bytes = draw(state) % 100 * 2 * MIB;
 		guest->migrating = draw(state) % 30 == 0;
 		guest->agent.veto = draw(state) % 30 == 0;
+		if (draw(state) % 60 == 0)
+			guest->agent.shrink_limit_bytes = draw(state) % (2 * GIB);
 	}
 	return steps;
 }
@@ -943,6 +965,7 @@ static const struct unit_case cases[] = {
 	{"what is not covered is reclaimed", what_is_not_covered_is_reclaimed},
 	{"the last piece is asked for", the_last_piece_is_asked_for},
 	{"what is asked for already stands", what_is_asked_for_already_stands},
+	{"a floor that rises ends it", a_floor_that_rises_ends_it},
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"an agent that has worked was there", an_agent_that_has_worked_was_there},
 	{"who has no agent any more is asked for all", who_has_no_agent_any_more_is_asked_for_all},
