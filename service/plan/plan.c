@@ -248,6 +248,8 @@ static void forecast(struct plan *plan, const struct plan_input *input)
 	if (!guest || plan_wanted_bytes(input->wish, guest) >= guest->current_bytes ||
 	    !resize_forecast(input, guest, &resize))
 		return;
+	/* The steps' own end says less, and some of it would be told twice. */
+	plan->forecast.count = 0;
 	plan->leave_count = resize.device_count;
 	memcpy(plan->leaves, resize.devices, sizeof(plan->leaves));
 	resize_remainder_forecast(input, guest, &resize, &plan->forecast);

@@ -101,7 +101,8 @@ static void check_floor(struct check *check, const struct snapshot_guest *guest,
 		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object, floor_bytes - wanted,
 		      NULL, "%s is below its floor, %s", size_text_format(wanted, a),
 		      size_text_format(floor_bytes, b));
-	else if (guest->agent.reported && guest->agent.shrink_most_bytes &&
+	/* Of a wish for the whole no more is asked for than that. */
+	else if (check->input->wish->resize.device_count && guest->agent.shrink_most_bytes &&
 		 guest->current_bytes - wanted > guest->agent.shrink_most_bytes)
 		block(check, "below_floor", REMAINDER_BELOW_FLOOR, object,
 		      guest->current_bytes - wanted - guest->agent.shrink_most_bytes,

@@ -21,6 +21,15 @@ bool resize_is_balloon(const struct snapshot_guest *guest)
 	return guest->device_count == 0 && guest->has_balloon;
 }
 
+uint64_t resize_balloon_target(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	uint64_t target = input->wish->resize.target_bytes, least = resize_least_bytes(input, guest);
+
+	/* What had left before the guest said so is no reason to grow. */
+	least = plan_min(least, guest->balloon_bytes);
+	return least > target ? least : target;
+}
+
 static void emit_balloon(struct resize *resize, uint64_t target, const char *text)
 {
 	uint64_t now = resize->guest->balloon_bytes;
@@ -70,12 +79,12 @@ static void end(struct resize *resize)
 		emit_balloon(resize, now, settle_mark);
 		return;
 	}
-	if (resize_end_lease_next(resize, resize->shrink_gap && how != ON_TIMEOUT_RESTORE ? STEP_KIND_AGENT_COMMIT
-											    : STEP_KIND_AGENT_UNDO))
+	if (resize_end_lease_next(resize, (resize->shrink_gap || resize->withheld_bytes) && how != ON_TIMEOUT_RESTORE
+						  ? STEP_KIND_AGENT_COMMIT
+						  : STEP_KIND_AGENT_UNDO))
 		return;
 	resize->decision->kind = DECISION_KIND_GIVE_UP;
-	resize_remainder_shrink(input, resize->guest, resize->shrink_gap, &resize->decision->remainder);
-	resize_remainder_grow(input, resize->guest, resize->grow_gap, &resize->decision->remainder);
+	resize_remainder(resize, &resize->decision->remainder);
 }
 
 static bool refused(const struct plan_input *input)
@@ -89,7 +98,7 @@ static bool refused(const struct plan_input *input)
 static bool ask_next(struct resize *resize)
 {
 	const struct step_record *last = last_balloon(resize->input, NULL);
-	uint64_t now = resize->guest->balloon_bytes, whole = resize->input->wish->resize.target_bytes;
+	uint64_t now = resize->guest->balloon_bytes, whole = resize_balloon_target(resize->input, resize->guest);
 	uint64_t covered = resize_covered_bytes(resize->input, resize->guest);
 	uint64_t target = resize_covered_target(resize, now, whole, SIZE_TEXT_MIB, &covered);
 
@@ -105,7 +114,7 @@ static bool shrink_next(struct resize *resize)
 {
 	if (resize_wait_next(resize))
 		return true;
-	if (resize_is_vetoed(resize) || resize_is_below_floor(resize->input, resize->guest))
+	if (resize_is_vetoed(resize) || resize->is_revoked)
 		return false;
 	if (resize_prepare_next(resize))
 		return true;
@@ -119,15 +128,21 @@ void resize_balloon_next(struct resize *resize)
 {
 	const struct plan_input *input = resize->input;
 	const struct snapshot_guest *guest = resize->guest;
-	uint64_t target = input->wish->resize.target_bytes, now = guest->balloon_bytes;
-	bool shrinks = input->start_bytes > target;
+	uint64_t target = resize_balloon_target(input, guest), now = guest->balloon_bytes;
+	bool shrinks = input->start_bytes > input->wish->resize.target_bytes;
+	const struct step_record *last = last_balloon(input, NULL);
 
+	resize->withheld_bytes = target - input->wish->resize.target_bytes;
+	resize->is_revoked = now > input->wish->resize.target_bytes &&
+			     (input->wish->resize.target_bytes < plan_guest_floor(guest) ||
+			      (last && last->step.target_bytes < resize_least_bytes(input, guest)));
 	resize->shrink_gap = now > target ? now - target : 0;
 	resize->grow_gap = target > now ? target - now : 0;
 	resize_tell_of_hooks(resize);
-	if (now == target && !last_balloon(input, settle_mark) && !last_balloon(input, RESIZE_RESTORE_MARK)) {
+	if (now == target && !last_balloon(input, settle_mark) && !last_balloon(input, RESIZE_RESTORE_MARK) &&
+	    !resize->is_revoked) {
 		if (!resize_end_lease_next(resize, shrinks ? STEP_KIND_AGENT_COMMIT : STEP_KIND_AGENT_UNDO))
-			resize->decision->kind = DECISION_KIND_DONE;
+			resize_finish(resize);
 		return;
 	}
 	if (is_ending(input) || plan_is_late(input) || refused(input) || resize_is_worn_out(input)) {

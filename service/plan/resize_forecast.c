@@ -67,12 +67,14 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 	if (agent->state != AGENT_STATE_READY || !agent->reported || agent->memory_total_bytes == 0)
 		return false;
 	if (resize_is_balloon(guest)) {
-		uint64_t wanted = plan_wanted_bytes(input->wish, guest);
+		uint64_t wanted = resize_balloon_target(input, guest);
 
+		ret_forecast->withheld_bytes = wanted - plan_wanted_bytes(input->wish, guest);
 		if (guest->balloon_bytes > wanted)
 			add_device(ret_forecast, "balloon", guest->balloon_bytes - wanted, UINT64_MAX);
 	} else {
 		resize_targets(input, guest, targets);
+		ret_forecast->withheld_bytes = resize_withheld_bytes(input, guest, targets);
 		for (size_t i = 0; i < guest->device_count; i++) {
 			const struct snapshot_device *device = &guest->devices[i];
 
@@ -83,7 +85,7 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 	}
 	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes;
 	cut(ret_forecast, agent->veto ? 0 : covered_at_last(input, guest));
-	return ret_forecast->device_count > 0;
+	return ret_forecast->device_count > 0 || ret_forecast->withheld_bytes > 0;
 }
 
 uint64_t plan_forecast_bytes(const struct plan_input *input)

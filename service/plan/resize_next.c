@@ -252,9 +252,13 @@ void resize_end(struct resize *resize, bool shrink)
 			return;
 	}
 	decision->kind = DECISION_KIND_GIVE_UP;
-	resize_remainder_shrink(resize->input, resize->guest, resize->shrink_gap,
-				&decision->remainder);
-	resize_remainder_grow(resize->input, resize->guest, resize->grow_gap, &decision->remainder);
+	resize_remainder(resize, &decision->remainder);
+}
+
+void resize_finish(struct resize *resize)
+{
+	resize->decision->kind = resize->withheld_bytes ? DECISION_KIND_GIVE_UP : DECISION_KIND_DONE;
+	resize_remainder(resize, &resize->decision->remainder);
 }
 
 /* The last size that this operation has asked of the device; NULL: none, or a restart cut it short. */
@@ -302,7 +306,7 @@ static void end_superseded(struct resize *resize)
 		return;
 	resize->decision->kind = DECISION_KIND_GIVE_UP;
 	remainder_list_add(&resize->decision->remainder, REMAINDER_SUPERSEDED, plan_guest_object(resize->guest, object),
-			   resize->shrink_gap + resize->grow_gap, NULL,
+			   resize->shrink_gap + resize->withheld_bytes + resize->grow_gap, NULL,
 			   "somebody else has asked for %s meanwhile: that stands",
 			   size_text_format(resize->guest->requested_bytes, size));
 }
@@ -310,6 +314,7 @@ static void end_superseded(struct resize *resize)
 void resize_next(const struct plan_input *input, struct decision *ret_decision)
 {
 	struct resize resize = {.input = input, .decision = ret_decision};
+	uint64_t asked;
 
 	memset(ret_decision, 0, sizeof(*ret_decision));
 	/* Not yet decided: the emitters set the kind, and DONE is never taken for granted. */
@@ -325,19 +330,24 @@ void resize_next(const struct plan_input *input, struct decision *ret_decision)
 				   "the guest is not %s any more", resize.guest ? "running" : "there");
 		return;
 	}
+	asked = resize.guest->base_bytes;
 	if (resize_is_balloon(resize.guest)) {
 		resize_balloon_next(&resize);
 		return;
 	}
 	resize_targets(input, resize.guest, resize.targets);
+	resize.withheld_bytes = resize_withheld_bytes(input, resize.guest, resize.targets);
 	for (size_t i = 0; i < resize.guest->device_count; i++) {
 		uint64_t current = resize.guest->devices[i].current_bytes;
 
+		asked += resize.targets[i];
 		if (current > resize.targets[i])
 			resize.shrink_gap += current - resize.targets[i];
 		else
 			resize.grow_gap += resize.targets[i] - current;
 	}
+	resize.is_revoked = plan_wanted_bytes(input->wish, resize.guest) < plan_guest_floor(resize.guest) ||
+			    asked < resize_least_bytes(input, resize.guest);
 	if (is_superseded(&resize)) {
 		end_superseded(&resize);
 		return;

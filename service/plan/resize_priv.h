@@ -26,6 +26,8 @@ struct resize {
 	struct decision *decision;
 	uint64_t targets[SNAPSHOT_DEVICES_MAX];
 	uint64_t shrink_gap, grow_gap;	/* bytes still to go, over the devices */
+	uint64_t withheld_bytes;	/* of what was wished: more than the guest lets go at once, and not asked for */
+	bool is_revoked;		/* the guest, or its policy, has come to allow less than was wished, or asked for */
 };
 
 /* resize_targets.c: requests of this operation for the device that are not ones of restoring; NULL: none. */
@@ -35,6 +37,14 @@ const struct step_record *resize_goal_request(const struct plan_input *input, co
 /* The device's size before its first request. */
 uint64_t resize_before(const struct plan_input *input, const struct snapshot_guest *guest,
 		       const struct snapshot_device *device);
+/*
+ * The least size that the guest lets itself be shrunk to at once, of what it had when the operation began, so that no step
+ * earns it another allowance; 0: any.
+ */
+uint64_t resize_least_bytes(const struct plan_input *input, const struct snapshot_guest *guest);
+/* How far these targets stay above the wish for that. Devices that are named keep their sizes, or the wish is refused. */
+uint64_t resize_withheld_bytes(const struct plan_input *input, const struct snapshot_guest *guest,
+			       const uint64_t targets[SNAPSHOT_DEVICES_MAX]);
 /* How much of the device lies in the wish's ranges. */
 uint64_t resize_named_bytes(const struct plan_input *input, const struct snapshot_guest *guest,
 			    const struct snapshot_device *device);
@@ -49,6 +59,7 @@ struct resize_forecast {
 	size_t device_count;
 	struct plan_leave devices[SNAPSHOT_DEVICES_MAX];	/* those that are to shrink; the balloon as one */
 	uint64_t asked_bytes, leaves_bytes;
+	uint64_t withheld_bytes;		/* beyond what is asked for: as in struct resize */
 	uint64_t kernel_bytes;			/* of those that stay: in kernel zones */
 };
 bool resize_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
@@ -58,7 +69,9 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
  * its agent is silent.
  */
 uint64_t resize_covered_bytes(const struct plan_input *input, const struct snapshot_guest *guest);
-/* resize_remainder.c: why what it leaves would stay; the entries' bytes sum up to exactly that. */
+/* resize_remainder.c: why what is still to go stays; the entries' bytes sum up to exactly that. */
+void resize_remainder(const struct resize *resize, struct remainder_list *list);
+/* Why what a forecast leaves, and what is not asked for, would stay; the same of the sum. */
 void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 			       const struct resize_forecast *forecast, struct remainder_list *list);
 
@@ -102,8 +115,6 @@ bool resize_silence_next(struct resize *resize);
 /* Before a rung or a kick: true where none may be now, and an await was decided. */
 bool resize_wait_next(struct resize *resize);
 bool resize_is_vetoed(const struct resize *resize);
-/* The guest, or its policy, has come to keep more than was wished of it. */
-bool resize_is_below_floor(const struct plan_input *input, const struct snapshot_guest *guest);
 /* A hook that failed stops nothing, but its owner should know. */
 void resize_tell_of_hooks(const struct resize *resize);
 
@@ -111,6 +122,8 @@ void resize_tell_of_hooks(const struct resize *resize);
 void resize_shrink_next(struct resize *resize);
 void resize_grow_next(struct resize *resize);
 void resize_balloon_next(struct resize *resize);
+/* What is asked of a balloon: the wish, or what of that the guest lets go at once. */
+uint64_t resize_balloon_target(const struct plan_input *input, const struct snapshot_guest *guest);
 
 /* resize_next.c */
 /* Index of the last step of the kind (for this device, where given), or -1. */
@@ -139,6 +152,8 @@ bool resize_end_lease_next(struct resize *resize, enum step_kind how);
 bool resize_request_failed(const struct plan_input *input);
 /* Has putting in order begun? */
 bool resize_is_ending(const struct plan_input *input);
+/* Nothing is left to ask for: all of the wish has come true, or all that the guest lets go at once. */
+void resize_finish(struct resize *resize);
 /* The wish will not come true: end tidily, then say why. */
 void resize_end(struct resize *resize, bool shrink);
 

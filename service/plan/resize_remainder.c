@@ -53,11 +53,21 @@ static void take_rest(const struct plan_input *input, struct account *account, c
 	take(account, REMAINDER_DRIVER_STALLED, account->rest, stalled);
 }
 
-/* It was not so when the shrink began, or that would have been refused: that is why it ended. */
-static void take_floor(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
+/* It was not so when the shrink began: that is why it ended. */
+static void take_revoked(const struct resize *resize, struct account *account)
 {
-	if (resize_is_below_floor(input, guest))
-		take(account, REMAINDER_BELOW_FLOOR, account->rest, "the guest has come to keep more than was wished of it");
+	if (resize->is_revoked)
+		take(account, REMAINDER_BELOW_FLOOR, account->rest, "the guest has come to keep more than was asked of it");
+}
+
+static void tell_withheld(const struct snapshot_guest *guest, uint64_t bytes, struct remainder_list *list)
+{
+	char object[96], most[SIZE_TEXT_SIZE];
+
+	if (bytes)
+		remainder_list_add(list, REMAINDER_BELOW_FLOOR, plan_guest_object(guest, object), bytes,
+				   "shrink it again for the rest", "it lets no more than %s go at once",
+				   size_text_format(guest->agent.shrink_most_bytes, most));
 }
 
 static void take_silence(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
@@ -94,8 +104,10 @@ static void take_report(struct account *account, const struct snapshot_agent *ag
 }
 
 /* It takes any page that is free: only what the guest uses or keeps stays. */
-static void take_balloon(const struct plan_input *input, const struct snapshot_guest *guest, struct account *account)
+static void take_balloon(const struct resize *resize, struct account *account)
 {
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
 	const struct snapshot_agent *agent = &guest->agent;
 	const struct step_record *request = last_request(input), *reclaim = plan_last(input, STEP_KIND_RECLAIM);
 
@@ -106,7 +118,7 @@ static void take_balloon(const struct plan_input *input, const struct snapshot_g
 		take(account, REMAINDER_DEADLINE, account->rest, "the balloon was still growing when time ran out");
 	if (agent->veto && agent->reported)
 		take(account, REMAINDER_VETOED, account->rest, "the guest does not want to shrink now");
-	take_floor(input, guest, account);
+	take_revoked(resize, account);
 	take_silence(input, guest, account);
 	if (agent->state == AGENT_STATE_READY && agent->reported)
 		take_report(account, agent, plan_wanted_bytes(input->wish, guest),
@@ -114,19 +126,20 @@ static void take_balloon(const struct plan_input *input, const struct snapshot_g
 	take(account, REMAINDER_GUEST_BUSY, account->rest, "the balloon stopped before the wished size");
 }
 
-void resize_remainder_shrink(const struct plan_input *input, const struct snapshot_guest *guest,
-			     uint64_t missing_bytes, struct remainder_list *list)
+static void tell_shrink(const struct resize *resize, struct remainder_list *list)
 {
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
 	const struct step_record *reclaim = plan_last(input, STEP_KIND_RECLAIM);
 	char object[96];
 	struct account account = {
-		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
+		.list = list, .object = plan_guest_object(guest, object), .rest = resize->shrink_gap};
 
 	if (resize_is_balloon(guest)) {
-		take_balloon(input, guest, &account);
+		take_balloon(resize, &account);
 		return;
 	}
-	take_floor(input, guest, &account);
+	take_revoked(resize, &account);
 	take_silence(input, guest, &account);
 	if (guest->agent.state != AGENT_STATE_READY) {
 		if (resize_agent_worked(input))
@@ -152,14 +165,15 @@ void resize_remainder_shrink(const struct plan_input *input, const struct snapsh
 	take_rest(input, &account, "the driver stopped, and the guest names no reason");
 }
 
-void resize_remainder_grow(const struct plan_input *input, const struct snapshot_guest *guest,
-			   uint64_t missing_bytes, struct remainder_list *list)
+static void tell_grow(const struct resize *resize, struct remainder_list *list)
 {
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
 	uint64_t page = plan_guest_huge_page(guest), free_bytes = 0,
 		 nodes = plan_growth_nodes(input, guest);
 	char object[96];
 	struct account account = {
-		.list = list, .object = plan_guest_object(guest, object), .rest = missing_bytes};
+		.list = list, .object = plan_guest_object(guest, object), .rest = resize->grow_gap};
 
 	if (resize_is_balloon(guest)) {
 		take(&account, REMAINDER_GUEST_BUSY, account.rest,
@@ -184,6 +198,13 @@ void resize_remainder_grow(const struct plan_input *input, const struct snapshot
 	take_rest(input, &account, "the driver stopped before the wished size");
 }
 
+void resize_remainder(const struct resize *resize, struct remainder_list *list)
+{
+	tell_withheld(resize->guest, resize->withheld_bytes, list);
+	tell_shrink(resize, list);
+	tell_grow(resize, list);
+}
+
 void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 			       const struct resize_forecast *forecast, struct remainder_list *list)
 {
@@ -192,6 +213,7 @@ void resize_remainder_forecast(const struct plan_input *input, const struct snap
 				  .object = plan_guest_object(guest, object),
 				  .rest = forecast->asked_bytes - forecast->leaves_bytes};
 
+	tell_withheld(guest, forecast->withheld_bytes, list);
 	if (guest->agent.veto)
 		take(&account, REMAINDER_VETOED, account.rest, "the guest does not want to shrink now");
 	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes,

@@ -335,11 +335,6 @@ bool resize_is_vetoed(const struct resize *resize)
 	return resize->guest->agent.veto && resize->guest->agent.reported;
 }
 
-bool resize_is_below_floor(const struct plan_input *input, const struct snapshot_guest *guest)
-{
-	return plan_wanted_bytes(input->wish, guest) < plan_guest_floor(guest);
-}
-
 bool resize_wait_next(struct resize *resize)
 {
 	const struct plan_input *input = resize->input;

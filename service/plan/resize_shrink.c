@@ -277,7 +277,7 @@ void resize_shrink_next(struct resize *resize)
 	resize_tell_of_hooks(resize);
 	if (resize->shrink_gap == 0 && resize->grow_gap == 0 && !resize_request_next(resize, shrink.only_offline)) {
 		if (!resize_end_lease_next(resize, STEP_KIND_AGENT_COMMIT))
-			resize->decision->kind = DECISION_KIND_DONE;
+			resize_finish(resize);
 		return;
 	}
 	if (resize->decision->kind == DECISION_KIND_STEP)
@@ -289,7 +289,7 @@ void resize_shrink_next(struct resize *resize)
 	}
 	if (resize_wait_next(resize))
 		return;
-	if (resize_is_vetoed(resize) || (resize->shrink_gap && resize_is_below_floor(input, resize->guest))) {
+	if (resize_is_vetoed(resize) || (resize->shrink_gap && resize->is_revoked)) {
 		resize_end(resize, true);
 		return;
 	}

@@ -27,6 +27,25 @@ uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest 
 	return bytes;
 }
 
+uint64_t resize_least_bytes(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	uint64_t most = guest->agent.shrink_most_bytes;
+
+	return most && input->start_bytes > most ? input->start_bytes - most : 0;
+}
+
+uint64_t resize_withheld_bytes(const struct plan_input *input, const struct snapshot_guest *guest,
+			       const uint64_t targets[SNAPSHOT_DEVICES_MAX])
+{
+	uint64_t wanted = plan_wanted_bytes(input->wish, guest), sum = guest->base_bytes;
+
+	if (input->wish->resize.device_count || resize_least_bytes(input, guest) <= wanted)
+		return 0;
+	for (size_t i = 0; i < guest->device_count; i++)
+		sum += targets[i];
+	return sum - plan_min(sum, wanted);
+}
+
 static bool is_request(const struct step_record *record, const char *alias)
 {
 	return record->step.kind == STEP_KIND_REQUEST && record->state != STEP_STATE_UNDONE &&
@@ -196,6 +215,19 @@ static void take_rest(struct sharing *sharing, const bool *from)
 			take(sharing, i, left_to_take(sharing));
 }
 
+/* What rounding took too much, where no more may be taken; before: the goals as they were. */
+static void give_back(struct sharing *sharing, const uint64_t before[SNAPSHOT_DEVICES_MAX])
+{
+	for (size_t i = 0; i < sharing->guest->device_count && sharing->sum < sharing->wanted; i++) {
+		uint64_t block = block_of(sharing, i);
+		uint64_t bytes = (sharing->wanted - sharing->sum + block - 1) / block * block;
+
+		bytes = plan_min(bytes, before[i] - sharing->targets[i]);
+		sharing->targets[i] += bytes;
+		sharing->sum += bytes;
+	}
+}
+
 /* What the nodes that a device may grow on have. */
 static uint64_t host_room(const struct sharing *sharing, size_t device)
 {
@@ -248,6 +280,8 @@ void resize_targets(const struct plan_input *input, const struct snapshot_guest 
 	const struct wish_resize *wish = &input->wish->resize;
 	struct sharing sharing = {.input = input, .guest = guest, .targets = targets};
 	bool open[SNAPSHOT_DEVICES_MAX], loose[SNAPSHOT_DEVICES_MAX];
+	uint64_t before[SNAPSHOT_DEVICES_MAX] = {0}, wanted = plan_wanted_bytes(input->wish, guest);
+	bool is_capped = resize_least_bytes(input, guest) > wanted;
 
 	for (size_t i = 0; i < guest->device_count; i++) {
 		const struct snapshot_device *device = &guest->devices[i];
@@ -267,7 +301,13 @@ void resize_targets(const struct plan_input *input, const struct snapshot_guest 
 	}
 	if (wish->device_count)
 		return;
-	sharing.wanted = wish->target_bytes > guest->base_bytes ? wish->target_bytes - guest->base_bytes : 0;
+	if (is_capped)
+		wanted = resize_least_bytes(input, guest);
+	sharing.wanted = wanted > guest->base_bytes ? wanted - guest->base_bytes : 0;
+	/* What was asked for before the guest said so is no reason to grow. */
+	if (is_capped && sharing.sum <= sharing.wanted)
+		return;
+	memcpy(before, targets, guest->device_count * sizeof(before[0]));
 	if (sharing.sum <= sharing.wanted) {
 		/* Which device's nodes are full is no matter where there is only one to choose. */
 		if (guest->device_count > 1)
@@ -281,6 +321,8 @@ void resize_targets(const struct plan_input *input, const struct snapshot_guest 
 	/* All have been asked, and the share of one that is stuck is to be had elsewhere. */
 	take_shares(&sharing, loose);
 	take_rest(&sharing, loose);
+	if (is_capped)
+		give_back(&sharing, before);
 }
 
 uint64_t resize_shift_bytes(const struct plan_input *input, const struct snapshot_guest *guest,

@@ -158,6 +158,57 @@ static void what_is_to_stand_is_asked_for_whole(void)
 	world_done(&world);
 }
 
+/* Of what it had at the start, however often it is asked. */
+static void no_more_than_it_lets_go_at_once(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+	struct plan *plan;
+
+	world_add_agent(guest, 16 * MIB + 60 * MIB, 0);
+	guest->agent.shrink_most_bytes = 100 * MIB;
+	guest->agent.features = 0;
+	world_check_code(&world, "");
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->leaves[0].asked_bytes, 100 * MIB);
+	CHECK_INT(plan->forecast.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(plan->forecast.items[0].bytes, 156 * MIB);
+	plan_free(plan);
+	world.input.deadline_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 452 * MIB);
+	inflate(&world, 60 * MIB);
+	guest->agent.memory_available_bytes = 400 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 412 * MIB);
+	inflate(&world, 40 * MIB);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 156 * MIB);
+	world_done(&world);
+}
+
+/* What is over the limit by then stays away, and nothing more leaves. */
+static void a_limit_in_the_middle(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = balloon_guest(&world);
+
+	world_add_agent(guest, 400 * MIB, 0);
+	world.input.deadline_ms = DEADLINE_MS;
+	expect_step(&world, STEP_KIND_BALLOON);
+	inflate(&world, 100 * MIB);
+	guest->agent.shrink_most_bytes = 50 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 412 * MIB);
+	inflate(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 156 * MIB);
+	world_done(&world);
+}
+
 static void a_floor_that_rises_ends_it(void)
 {
 	struct world world;
@@ -305,10 +356,6 @@ static void a_balloon_keeps_to_the_policy(void)
 	world_check_code(&world, "below_floor");
 	guest->agent.shrink_limit_bytes = 200 * MIB;
 	world_check_code(&world, "");
-	guest->agent.shrink_most_bytes = 200 * MIB;
-	world_check_code(&world, "below_floor");
-	guest->agent.shrink_most_bytes = 256 * MIB;
-	world_check_code(&world, "");
 	world.wish.resize.target_bytes = 900 * MIB;
 	world_check_code(&world, "");
 	guest->maximum_bytes = 800 * MIB;
@@ -322,6 +369,8 @@ static const struct unit_case cases[] = {
 	{"it climbs", it_climbs},
 	{"no more than memory covers", no_more_than_memory_covers},
 	{"what is to stand is asked for whole", what_is_to_stand_is_asked_for_whole},
+	{"no more than it lets go at once", no_more_than_it_lets_go_at_once},
+	{"a limit in the middle", a_limit_in_the_middle},
 	{"a floor that rises ends it", a_floor_that_rises_ends_it},
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"time that is over", time_that_is_over},

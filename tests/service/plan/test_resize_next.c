@@ -594,8 +594,14 @@ static void impossible_sizes_are_refused(void)
 	guest->agent.shrink_most_bytes = GIB;
 	world.wish.resize.target_bytes = 2 * GIB;
 	world_check_code(&world, "");
+	/* Of a wish for the whole so much is asked for; a device that is named keeps its size. */
 	world.wish.resize.target_bytes = GIB;
+	world_check_code(&world, "");
+	world.wish.resize.device_count = 1;
+	strcpy(world.wish.resize.devices[0].alias, "vm0");
+	world.wish.resize.devices[0].requested_bytes = 512 * MIB;
 	world_check_code(&world, "below_floor");
+	world.wish.resize.device_count = 0;
 	guest->agent.shrink_most_bytes = 0;
 	guest->agent.shrink_limit_bytes = GIB;
 	world.wish.resize.target_bytes = 514 * MIB;

@@ -756,6 +756,76 @@ static void pressure_is_the_reason(void)
 	world_done(&world);
 }
 
+/* Of what it had at the start: neither a part nor a second device earns it another allowance. */
+static void no_more_than_it_lets_go_at_once(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 80 * MIB + 300 * MIB);
+	struct plan *plan;
+
+	guest->agent.features = 1 << AGENT_FEATURE_COMPACT;
+	/* No whole number of blocks: what is over stays. */
+	guest->agent.shrink_most_bytes = 513 * MIB;
+	world_check_code(&world, "");
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->steps[0].kind, STEP_KIND_REQUEST);
+	CHECK_INT(plan->steps[0].target_bytes, 2 * GIB - 300 * MIB);
+	CHECK_INT(plan->leaves[0].asked_bytes, 512 * MIB);
+	CHECK_INT(remainder_list_bytes(&plan->forecast), 1536 * MIB - 300 * MIB);
+	CHECK_INT(plan->forecast.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(plan->forecast.items[0].bytes, GIB);
+	CHECK_STR(plan->forecast.items[0].detail, "it lets no more than 513 MiB go at once");
+	CHECK_TRUE(!plan->already_done);
+	plan_free(plan);
+	expect_gain(&world, STEP_KIND_REQUEST, 300 * MIB);
+	guest->agent.memory_available_bytes = 2 * GIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 2 * GIB - 512 * MIB);
+	world_gain(&world, 212 * MIB);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BELOW_FLOOR);
+	CHECK_INT(world.decision.remainder.items[0].bytes, GIB);
+	CHECK_STR(world.decision.remainder.items[0].way_out, "shrink it again for the rest");
+	world_done(&world);
+}
+
+/* More has been asked for than it lets go: that is taken back, and nothing grows. */
+static void a_limit_in_the_middle(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB + 80 * MIB);
+
+	world_add_device(guest, "vm1", 2 * GIB, 512 * MIB);
+	world.input.start_bytes = guest->current_bytes;
+	world.wish.resize.target_bytes = GIB + 512 * MIB;
+	expect_gain(&world, STEP_KIND_REQUEST, 600 * MIB);
+	guest->agent.shrink_most_bytes = 256 * MIB;
+	expect_step(&world, STEP_KIND_SETTLE);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(guest->devices[1].requested_bytes, 512 * MIB);
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_BELOW_FLOOR));
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 1536 * MIB - 600 * MIB);
+	world_done(&world);
+}
+
+/* A forecast says all that would stay, and that once. */
+static void a_plan_tells_a_veto_once(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+	struct plan *plan;
+
+	guest->agent.veto = true;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->forecast.count, 1);
+	CHECK_INT(plan->forecast.items[0].code, REMAINDER_VETOED);
+	CHECK_INT(plan->forecast.items[0].bytes, 1536 * MIB);
+	plan_free(plan);
+	world_done(&world);
+}
+
 /* What was asked for before it was said is taken back, and nothing else is tried. */
 static void a_floor_that_rises_ends_it(void)
 {
@@ -901,6 +971,8 @@ static unsigned live(struct world *world, uint64_t *state)
 		guest->agent.veto = draw(state) % 30 == 0;
 		if (draw(state) % 60 == 0)
 			guest->agent.shrink_limit_bytes = draw(state) % (2 * GIB);
+		if (draw(state) % 60 == 0)
+			guest->agent.shrink_most_bytes = draw(state) % GIB;
 	}
 	return steps;
 }
@@ -921,6 +993,7 @@ static void it_always_ends(void)
 		world.input.deadline_ms = draw(&state) % 10 ? draw(&state) % 600000 : UINT64_C(86400000);
 		if (draw(&state) % 4 == 0)
 			name_range(&world, 8 * GIB + draw(&state) % 4 * 128 * MIB, 256 * MIB);
+		guest->agent.shrink_most_bytes = draw(&state) % 4 ? 0 : draw(&state) % (2 * GIB);
 		steps = live(&world, &state);
 		longest = steps > longest ? steps : longest;
 		CHECK_TRUE(steps <= 260);
@@ -965,6 +1038,9 @@ static const struct unit_case cases[] = {
 	{"what is not covered is reclaimed", what_is_not_covered_is_reclaimed},
 	{"the last piece is asked for", the_last_piece_is_asked_for},
 	{"what is asked for already stands", what_is_asked_for_already_stands},
+	{"no more than it lets go at once", no_more_than_it_lets_go_at_once},
+	{"a limit in the middle", a_limit_in_the_middle},
+	{"a plan tells a veto once", a_plan_tells_a_veto_once},
 	{"a floor that rises ends it", a_floor_that_rises_ends_it},
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"an agent that has worked was there", an_agent_that_has_worked_was_there},
