@@ -524,6 +524,8 @@ static void backend_set_policy(void *user, const char *guest, const struct rest_
 		.maximum_bytes = policy->maximum_bytes,
 		.has_request_limit = policy->request_limit_bytes > 0,
 		.request_limit_bytes = policy->request_limit_bytes,
+		.has_zone_repair = policy->zone_repair != GUEST_ZONE_REPAIR_UNSET,
+		.zone_repair = policy->zone_repair == GUEST_ZONE_REPAIR_YES,
 		.has_priority = policy->priority > 0,
 		.priority = (unsigned)policy->priority,
 	};

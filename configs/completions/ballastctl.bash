@@ -13,7 +13,7 @@ _ballastctl() {
 		operation pause resume cancel events check attach-agent"
 	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells --cell
 		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --allow --reason --undo
-		--minimum --maximum --request-limit --online-policy --priority --allowed-nodes --version --help"
+		--minimum --maximum --request-limit --online-policy --zone-repair --priority --allowed-nodes --version --help"
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" candidates="" i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -34,6 +34,7 @@ _ballastctl() {
 	--on-timeout) candidates="stop restore continue" ;;
 	--undo) candidates="yes no" ;;
 	--online-policy) candidates="leave movable unset" ;;
+	--zone-repair) candidates="yes no unset" ;;
 	--order) candidates="cold-first hot-first any" ;;
 	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift" ;;
 	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --reason | --minimum | --request-limit | \

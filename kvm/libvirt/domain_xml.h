@@ -113,6 +113,7 @@ struct domain_xml_policy {
 	uint64_t minimum_bytes, maximum_bytes;
 	uint64_t request_limit_bytes;		   /* up to this the guest may ask for more itself */
 	char online_policy[8];			   /* "leave", "movable": how it onlines what is plugged; empty: not said */
+	bool has_zone_repair, zone_repair;	   /* "yes", "no": whether it repairs what is plugged */
 	unsigned priority;			   /* 0 to 1000; the lowest is shrunk first */
 	char allowed_nodes[DOMAIN_XML_NODES_SIZE]; /* empty: all */
 };
@@ -255,8 +256,8 @@ int domain_xml_build_placement(const char *stored_xml, const struct domain_xml_p
 /*
  * The policy element without its namespace, as virDomainGetMetadata gives it and
  * virDomainSetMetadata takes it: <policy minimum_bytes="1073741824" maximum_bytes="4GiB"
- * request_limit_bytes="3GiB" online_policy="movable" priority="10" allowed_nodes="0-1"/>. Sizes may carry units. Returns 0;
- * -EINVAL with the fault in words (unknown attribute, minimum above maximum, ...); -ENOMEM.
+ * request_limit_bytes="3GiB" online_policy="movable" zone_repair="yes" priority="10" allowed_nodes="0-1"/>. Sizes may
+ * carry units. Returns 0; -EINVAL with the fault in words (unknown attribute, minimum above maximum, ...); -ENOMEM.
  */
 int domain_xml_policy_parse(const char *text, size_t size, struct domain_xml_policy *ret_policy,
 			    struct failure *failure);

@@ -9,7 +9,7 @@
 #include "failure.h"
 #include "size_text.h"
 
-#define POLICY_MAX_BYTES    4096 /* six short attributes */
+#define POLICY_MAX_BYTES    4096 /* seven short attributes */
 #define POLICY_MAX_PRIORITY 1000
 #define POLICY_NODE_LIMIT   1024 /* MAX_NUMNODES of every kernel so far */
 
@@ -43,6 +43,11 @@ static void read_attribute(struct domain_xml_reader *reader, const char *name, c
 			domain_xml_fault(reader, -EINVAL, "online_policy=\"%.40s\" is neither leave nor movable", text);
 		else
 			snprintf(policy->online_policy, sizeof(policy->online_policy), "%.7s", text);
+	} else if (strcmp(name, "zone_repair") == 0) {
+		policy->zone_repair = strcmp(text, "yes") == 0;
+		policy->has_zone_repair = policy->zone_repair || strcmp(text, "no") == 0;
+		if (!policy->has_zone_repair)
+			domain_xml_fault(reader, -EINVAL, "zone_repair=\"%.40s\" is neither yes nor no", text);
 	} else if (strcmp(name, "priority") == 0) {
 		if (size_text_parse_number(text, 10, &number) < 0 || number > POLICY_MAX_PRIORITY) {
 			domain_xml_fault(reader, -EINVAL, "priority=\"%s\" is not 0 to %d", text,
@@ -123,6 +128,9 @@ int domain_xml_policy_format(const struct domain_xml_policy *policy, char **ret_
 		used += (size_t)snprintf(text + used, sizeof(text) - used, " online_policy=\"%s\"",
 					 policy->online_policy);
 	}
+	if (policy->has_zone_repair)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, " zone_repair=\"%s\"",
+					 policy->zone_repair ? "yes" : "no");
 	if (policy->has_priority)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, " priority=\"%u\"",
 					 policy->priority);

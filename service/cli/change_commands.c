@@ -413,16 +413,20 @@ int cli_policy(struct cli *cli)
 	r = cli_get(cli, path, &policy);
 	if (r)
 		return r;
-	if (!cli->minimum && !cli->maximum && !cli->request_limit && !cli->online_policy && !cli->priority && !cli->allowed_nodes) {
+	if (!cli->minimum && !cli->maximum && !cli->request_limit && !cli->online_policy && !cli->zone_repair &&
+	    !cli->priority && !cli->allowed_nodes) {
+		const json_t *repair = json_object_get(policy, "zone_repair");
+
 		if (cli->json)
 			cli_print_json(policy);
 		else
-			printf("minimum %s, maximum %s, may ask for up to %s, online policy %s, priority %" PRIu64
+			printf("minimum %s, maximum %s, may ask for up to %s, online policy %s, zone repair %s, priority %" PRIu64
 			       ", allowed nodes %s\n",
 			       cli_u64(policy, "minimum_bytes") ? cli_size(policy, "minimum_bytes", a) : "none",
 			       cli_u64(policy, "maximum_bytes") ? cli_size(policy, "maximum_bytes", b) : "none",
 			       cli_u64(policy, "request_limit_bytes") ? cli_size(policy, "request_limit_bytes", c) : "nothing",
 			       cli_text(policy, "online_policy")[0] ? cli_text(policy, "online_policy") : "as configured",
+			       json_is_true(repair) ? "yes" : json_is_false(repair) ? "no" : "as configured",
 			       cli_u64(policy, "priority"),
 			       json_array_size(json_object_get(policy, "allowed_nodes")) ?
 				       cli_nodes(json_object_get(policy, "allowed_nodes"), nodes, sizeof(nodes)) :
@@ -433,7 +437,7 @@ int cli_policy(struct cli *cli)
 	/* What is not named stays as it is. */
 	json_t *body = json_object();
 	static const char *const keys[] = {"minimum_bytes", "maximum_bytes", "request_limit_bytes", "online_policy",
-					  "priority",	   "allowed_nodes"};
+					  "zone_repair",   "priority",	    "allowed_nodes"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		if (json_object_get(policy, keys[i]) && !json_is_null(json_object_get(policy, keys[i])))
@@ -458,6 +462,17 @@ int cli_policy(struct cli *cli)
 		json_object_del(body, "online_policy");
 	else if (cli->online_policy)
 		json_object_set_new(body, "online_policy", json_string(cli->online_policy));
+	if (cli->zone_repair && strcmp(cli->zone_repair, "unset") == 0) {
+		json_object_del(body, "zone_repair");
+	} else if (cli->zone_repair) {
+		bool is_yes = strcmp(cli->zone_repair, "yes") == 0;
+
+		if (!is_yes && strcmp(cli->zone_repair, "no") != 0) {
+			json_decref(body);
+			return cli_usage("--zone-repair %s: write yes, no or unset", cli->zone_repair);
+		}
+		json_object_set_new(body, "zone_repair", json_boolean(is_yes));
+	}
 	if (cli->priority) {
 		if (size_text_parse_number(cli->priority, 10, &bytes) < 0 || bytes > 1000) {
 			json_decref(body);

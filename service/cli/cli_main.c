@@ -22,7 +22,7 @@ static const struct {
 	{"blocks", cli_blocks, "[G | --node N | --dimm D]", "memory blocks: the host's, or a guest's"},
 	{"guests", cli_guests, "", "guests: sizes, residency, agents"},
 	{"guest", cli_guest, "G", "one guest"},
-	{"policy", cli_policy, "G [--minimum S] [--maximum S] [--request-limit S] [--online-policy W] [--priority P] [--allowed-nodes N]", "show or set a guest's policy"},
+	{"policy", cli_policy, "G [--minimum S] [--maximum S] [--request-limit S] [--online-policy W] [--zone-repair W] [--priority P] [--allowed-nodes N]", "show or set a guest's policy"},
 	{"resize", cli_resize, "G SIZE | --cell N=SIZE ...  [--range START-END ...]", "grow or shrink a guest to SIZE, base included"},
 	{"move", cli_move, "G --to NODES | --map A:B,... | --cells C:N,... | --near-cpus", "move a guest's memory between nodes"},
 	{"drain", cli_drain, "--dimm D | --node N | --range START-END  [--finish F | --offline | --eject]", "empty a DIMM, a node or a range"},
@@ -43,7 +43,7 @@ enum {
 	OPTION_SOCKET = 256, OPTION_URL, OPTION_JSON, OPTION_FRESH, OPTION_DETACH, OPTION_DRY_RUN, OPTION_EXPECT_PLAN,
 	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_CELL, OPTION_NEAR_CPUS, OPTION_CPUS,
 	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
-	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_MAXIMUM,
+	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
 	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_VERSION,
 };
 
@@ -79,6 +79,7 @@ static const struct option options[] = {
 	{"undo", required_argument, NULL, OPTION_UNDO},
 	{"request-limit", required_argument, NULL, OPTION_REQUEST_LIMIT},
 	{"online-policy", required_argument, NULL, OPTION_ONLINE_POLICY},
+	{"zone-repair", required_argument, NULL, OPTION_ZONE_REPAIR},
 	{"minimum", required_argument, NULL, OPTION_MINIMUM},
 	{"maximum", required_argument, NULL, OPTION_MAXIMUM},
 	{"priority", required_argument, NULL, OPTION_PRIORITY},
@@ -184,6 +185,7 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_UNDO: cli->undo = optarg; return true;
 	case OPTION_REQUEST_LIMIT: cli->request_limit = optarg; return true;
 	case OPTION_ONLINE_POLICY: cli->online_policy = optarg; return true;
+	case OPTION_ZONE_REPAIR: cli->zone_repair = optarg; return true;
 	case OPTION_MINIMUM: cli->minimum = optarg; return true;
 	case OPTION_MAXIMUM: cli->maximum = optarg; return true;
 	case OPTION_PRIORITY: cli->priority = optarg; return true;

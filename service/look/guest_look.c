@@ -174,6 +174,7 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	guest->cpus_pinned = xml->vcpu_pin_count > 0 || xml->vcpu_cpus[0] != '\0';
 	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = guest->request_limit_bytes = 0;
 	guest->online_policy = GUEST_ONLINE_POLICY_UNSET;
+	guest->zone_repair = GUEST_ZONE_REPAIR_UNSET;
 	guest->priority = 0;
 	if (xml->policy_state == DOMAIN_XML_POLICY_VALID) {
 		if (xml->policy.has_minimum)
@@ -185,6 +186,8 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 		if (xml->policy.online_policy[0])
 			guest->online_policy =
 				(enum guest_online_policy)guest_online_policy_from_name(xml->policy.online_policy);
+		if (xml->policy.has_zone_repair)
+			guest->zone_repair = xml->policy.zone_repair ? GUEST_ZONE_REPAIR_YES : GUEST_ZONE_REPAIR_NO;
 		if (xml->policy.has_priority)
 			guest->priority = (int)xml->policy.priority;
 		guest->allowed_nodes = mask_of_list(xml->policy.allowed_nodes);

@@ -602,6 +602,10 @@ static json_t *owner_policy_json(const struct snapshot_guest *guest)
 		       guest->online_policy != GUEST_ONLINE_POLICY_UNSET ?
 			       json_string(guest_online_policy_name(guest->online_policy)) :
 			       json_null());
+	model_json_put(&json, "zone_repair",
+		       guest->zone_repair != GUEST_ZONE_REPAIR_UNSET ?
+			       json_boolean(guest->zone_repair == GUEST_ZONE_REPAIR_YES) :
+			       json_null());
 	model_json_put(&json, "priority", json_integer(guest->priority));
 	/* null: all. */
 	model_json_put(&json, "allowed_nodes",

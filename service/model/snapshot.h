@@ -269,6 +269,14 @@ enum guest_online_policy {
 };
 NAME_TABLE_DECLARE(guest_online_policy);
 
+/* Whether it is told to repair what was plugged without an operation. */
+enum guest_zone_repair {
+	GUEST_ZONE_REPAIR_UNSET,	/* as the daemon's configuration says */
+	GUEST_ZONE_REPAIR_NO,
+	GUEST_ZONE_REPAIR_YES,
+	GUEST_ZONE_REPAIR_COUNT
+};
+
 enum guest_state { GUEST_STATE_RUNNING, GUEST_STATE_PAUSED, GUEST_STATE_SHUT_OFF, GUEST_STATE_OTHER, GUEST_STATE_COUNT };
 NAME_TABLE_DECLARE(guest_state);
 
@@ -346,6 +354,7 @@ struct snapshot_guest {
 	uint64_t minimum_bytes, maximum_bytes;		/* 0: none */
 	uint64_t request_limit_bytes;			/* up to this it may ask for more itself; 0: it may not */
 	enum guest_online_policy online_policy;		/* how it shall online what is plugged */
+	enum guest_zone_repair zone_repair;		/* whether it shall repair what came otherwise */
 	int priority;
 	uint64_t allowed_nodes;				/* 0: all */
 	struct snapshot_agent agent;

@@ -5,7 +5,7 @@
  *	   ^                                |
  *	   +--------------------------------+ an operation of ours works on it, or it became smaller
  *
- * Where repairs are wanted, what is seen first and what an operation has left are audited as well.
+ * Where repairs are wanted, what is there when they begin to be, and what an operation has left, are audited as well.
  */
 #include "grow_audit.h"
 
@@ -33,7 +33,8 @@ struct audited {
 	uint64_t bytes;			/* the guest's size when it was last audited, or an operation last had it */
 	uint64_t seen_bytes, changed_at_ms;
 	bool is_changing;
-	bool wants_look; /* without growth, too */
+	bool wants_look;  /* without growth, too */
+	bool is_repaired; /* repairs were wanted when it was last looked at */
 };
 
 struct grow_audit {
@@ -117,12 +118,20 @@ static void repair(const struct audited *audited, struct agent_link *link)
 		guest_records_answer(question);
 }
 
+static bool is_repair_wanted(const struct grow_audit *audit, const struct snapshot_guest *guest)
+{
+	return guest->zone_repair == GUEST_ZONE_REPAIR_UNSET ? audit->options.repair :
+							       guest->zone_repair == GUEST_ZONE_REPAIR_YES;
+}
+
 static void on_report(void *user)
 {
 	struct audited *audited = guest_records_answer(user);
 	struct agent_link *link = link_of(audited);
+	const struct snapshot_guest *guest =
+		link ? snapshot_guest(look_snapshot(audited->audit->options.look), audited->record.uuid) : NULL;
 
-	if (!link || !audited->audit->options.repair || audited->audit->options.observe)
+	if (!guest || !is_repair_wanted(audited->audit, guest) || audited->audit->options.observe)
 		return;
 	if (audited->audit->options.is_busy(audited->audit->options.user, audited->record.uuid))
 		look_later(audited);
@@ -179,7 +188,7 @@ static bool examine(struct grow_audit *audit, struct audited *audited, const str
 		audited->bytes = audited->seen_bytes = guest->current_bytes;
 		audited->boot_count = guest->boot_count;
 		audited->changed_at_ms = now;
-		audited->is_changing = audited->wants_look = audit->options.repair;
+		audited->is_changing = audited->wants_look = is_repair_wanted(audit, guest);
 		return audited->is_changing;
 	}
 	if (guest->current_bytes != audited->seen_bytes || guest->boot_count != audited->boot_count) {
@@ -222,9 +231,10 @@ void grow_audit_check(struct grow_audit *audit, const char *uuid)
 		audited->audit = audit;
 		audited->boot_count = guest->boot_count;
 		audited->bytes = audited->seen_bytes = guest->current_bytes;
-		if (audit->options.repair)
-			look_later(audited);
 	}
+	if (is_repair_wanted(audit, guest) && !audited->is_repaired)
+		look_later(audited);
+	audited->is_repaired = is_repair_wanted(audit, guest);
 	if (examine(audit, audited, guest))
 		arm(audit);
 }

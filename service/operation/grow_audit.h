@@ -3,7 +3,7 @@
  * Looks after memory that came to a guest without an operation of ours: by a reboot, after which the driver plugs before
  * any agent runs, or by plain libvirt. The agent is asked what became of it, so that what is offline or in the wrong zone
  * stands in the guest's memory and is an event; huge pages that a shrink took from a pool are given back; and where the
- * configuration wants it the agent repairs what can be repaired without harm.
+ * guest's policy, or else the configuration, wants it the agent repairs what can be repaired without harm.
  */
 #ifndef BALLAST_SERVICE_GROW_AUDIT_H
 #define BALLAST_SERVICE_GROW_AUDIT_H
@@ -23,7 +23,7 @@ struct grow_audit_options {
 	struct look *look;
 	uint32_t settle_ms;		/* a size unchanged for so long has come to its end; 0: 5000 */
 	uint32_t pace_ms;		/* how often it is seen whether that is so; 0: twice in that time */
-	bool repair;			/* also of what was plugged before, and of what an operation has left so */
+	bool repair;			/* where a guest's policy says nothing; also of what was there before, or an operation left so */
 	uint32_t block_timeout_ms;	/* of a repair, for each block; 0: the agent's default */
 	bool observe;			/* asks, and changes nothing */
 	/* An operation works on the guest: it does all this itself. */

@@ -21,6 +21,7 @@ typedef void rest_done_fn(void *user, int error, const struct failure *failure, 
 struct rest_guest_policy {
 	uint64_t minimum_bytes, maximum_bytes, request_limit_bytes, allowed_nodes;
 	enum guest_online_policy online_policy;
+	enum guest_zone_repair zone_repair;
 	int priority;
 };
 

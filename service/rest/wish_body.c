@@ -541,6 +541,7 @@ int wish_body_policy(const json_t *body, struct rest_guest_policy *ret_policy,
 		{"maximum_bytes", BODY_TYPE_INTEGER, .maximum = INT64_MAX, .nullable = true},
 		{"request_limit_bytes", BODY_TYPE_INTEGER, .maximum = INT64_MAX, .nullable = true},
 		{"online_policy", BODY_TYPE_TEXT, .maximum = 16, .nullable = true},
+		{"zone_repair", BODY_TYPE_BOOLEAN, .nullable = true},
 		{"priority", BODY_TYPE_INTEGER, .minimum = -1000, .maximum = 1000},
 		{"allowed_nodes", BODY_TYPE_ARRAY, .maximum = SNAPSHOT_NODES_MAX, .nullable = true},
 	};
@@ -555,6 +556,10 @@ int wish_body_policy(const json_t *body, struct rest_guest_policy *ret_policy,
 	policy.request_limit_bytes = integer(body, "request_limit_bytes");
 	if (parse_online_policy(json_object_get(body, "online_policy"), &policy.online_policy, error) < 0)
 		return -EINVAL;
+	const json_t *repair = json_object_get(body, "zone_repair");
+
+	if (json_is_boolean(repair))
+		policy.zone_repair = json_is_true(repair) ? GUEST_ZONE_REPAIR_YES : GUEST_ZONE_REPAIR_NO;
 	policy.priority = (int)json_integer_value(json_object_get(body, "priority"));
 	if (policy.maximum_bytes && policy.minimum_bytes > policy.maximum_bytes)
 		return body_schema_refuse(error, PROBLEM_INVALID_BODY, "/minimum_bytes",

@@ -214,20 +214,26 @@ static void test_policy(void)
 					.has_priority = true,
 					.priority = 1000,
 					.online_policy = "movable",
+					.has_zone_repair = true,
 					.allowed_nodes = "0,2"};
 	struct domain_xml_policy two;
 	char *text;
 
 	CHECK_INT(domain_xml_policy_format(&one, &text), 0);
-	CHECK_STR(text, "<policy minimum_bytes=\"5\" online_policy=\"movable\" priority=\"1000\" allowed_nodes=\"0,2\"/>");
+	CHECK_STR(text, "<policy minimum_bytes=\"5\" online_policy=\"movable\" zone_repair=\"no\" priority=\"1000\" allowed_nodes=\"0,2\"/>");
 	CHECK_INT(policy(text, &two), 0);
 	free(text);
 	CHECK_INT(two.minimum_bytes, 5);
 	CHECK_TRUE(!two.has_maximum);
 	CHECK_STR(two.allowed_nodes, "0,2");
 	CHECK_STR(two.online_policy, "movable");
+	CHECK_TRUE(two.has_zone_repair && !two.zone_repair);
 	CHECK_INT(policy("<policy/>", &two), 0);
 	CHECK_STR(two.online_policy, "");
+	CHECK_TRUE(!two.has_zone_repair);
+	CHECK_INT(policy("<policy zone_repair='yes'/>", &two), 0);
+	CHECK_TRUE(two.has_zone_repair && two.zone_repair);
+	CHECK_INT(policy("<policy zone_repair='true'/>", &two), -EINVAL);
 	CHECK_INT(policy("<policy online_policy='leave'/>", &two), 0);
 	CHECK_INT(policy("<policy online_policy='online_movable'/>", &two), -EINVAL);
 	CHECK_INT(policy("<policy xmlns='urn:ballast:memory:1' priority='0'/>", &two), 0);

@@ -10,7 +10,7 @@
 static const char live_text[] =
 	"<domain type='kvm' id='1'><name>g1</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
 	"<metadata><b:policy xmlns:b='urn:ballast:memory:1' minimum_bytes='512MiB' priority='10' "
-	"allowed_nodes='0-2'/>"
+	"zone_repair='yes' allowed_nodes='0-2'/>"
 	"</metadata><maxMemory slots='4' unit='MiB'>8192</maxMemory><memory "
 	"unit='MiB'>2304</memory>"
 	"<currentMemory "
@@ -78,6 +78,7 @@ static void test_sizes_and_placement(void)
 	CHECK_INT(guest->maximum_bytes, 0);
 	CHECK_INT(guest->priority, 10);
 	CHECK_INT(guest->allowed_nodes, 7);
+	CHECK_INT(guest->zone_repair, GUEST_ZONE_REPAIR_YES);
 	domain_xml_done(&live);
 	free(guest);
 }
@@ -127,6 +128,7 @@ static void test_unreadable_policy(void)
 	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
 	CHECK_INT(guest->minimum_bytes, guest->current_bytes);
 	CHECK_INT(guest->allowed_nodes, 0);
+	CHECK_INT(guest->zone_repair, GUEST_ZONE_REPAIR_UNSET);
 	domain_xml_done(&live);
 	free(text);
 	free(guest);

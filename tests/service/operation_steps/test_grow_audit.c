@@ -4,6 +4,7 @@
  */
 #include "grow_audit.h"
 
+#include <stdio.h>
 #include <string.h>
 #include "guest_rig.h"
 #include "operation_record.h"
@@ -306,6 +307,45 @@ static void test_repair_after_an_operation(void)
 	finish();
 }
 
+static void say_policy(const char *text)
+{
+	fake_libvirt_lock();
+	snprintf(rig.host.domain->policy, sizeof(rig.host.domain->policy), "%s", text);
+	fake_libvirt_unlock();
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	guest_rig_let_pass(&rig.host);
+}
+
+/* The guest's own policy counts before the configuration, from when it is said. */
+static void test_repair_by_policy(void)
+{
+	start_with(false, false, 128, 0);
+	pass();
+	CHECK_INT(rig.repairs, 0);
+	say_policy("zone_repair='yes'");
+	pass();
+	wait_repairs(1);
+	CHECK_INT(guest_rig_guest(&rig.host)->agent.offline_bytes, 0);
+	say_policy("zone_repair='no'");
+	rig.offline_mib = 128;
+	rig.reports = 0;
+	go_to(512);
+	pass();
+	wait_reports(1);
+	guest_rig_let_pass(&rig.host);
+	CHECK_INT(rig.repairs, 1);
+	finish();
+	start_with(false, true, 128, 0);
+	say_policy("zone_repair='no'");
+	pass();
+	CHECK_INT(rig.repairs, 0);
+	/* It is the configuration's affair again. */
+	say_policy("priority='1'");
+	pass();
+	wait_repairs(1);
+	finish();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -315,6 +355,7 @@ int main(void)
 		{"a daemon that only observes", test_observing},
 		{"what was plugged is repaired", test_repaired},
 		{"nothing to repair", test_nothing_to_repair},
+		{"a policy that says whether to repair", test_repair_by_policy},
 		{"an agent that cannot repair", test_no_repair_by_an_old_agent},
 		{"repair after an operation", test_repair_after_an_operation},
 	};

@@ -265,6 +265,7 @@ static void test_bad_bodies(void)
 		 PROBLEM_INVALID_BODY, "/not_before"},
 		{BODY_POLICY, "{\"online_policy\":\"unset\"}", PROBLEM_INVALID_BODY, "/online_policy"},
 		{BODY_POLICY, "{\"online_policy\":\"online\"}", PROBLEM_INVALID_BODY, "/online_policy"},
+		{BODY_POLICY, "{\"zone_repair\":\"yes\"}", PROBLEM_INVALID_BODY, "/zone_repair"},
 		{BODY_POLICY, "{\"minimum_bytes\":2,\"maximum_bytes\":1}", PROBLEM_INVALID_BODY,
 		 "/minimum_bytes"},
 		{BODY_POLICY, "{\"priority\":null}", PROBLEM_INVALID_BODY, "/priority"},

@@ -544,12 +544,18 @@ static void test_preconditions(void)
 	       "{\"target_bytes\":1}", 202, NULL);
 	expect(&world, "DELETE", "/v1/drains/drain-1", "If-Match: \"5\"\r\n", NULL, 202, NULL);
 	expect(&world, "PUT", "/v1/guests/g1/policy", "If-Match: *\r\n",
-	       "{\"minimum_bytes\":4096,\"maximum_bytes\":null,\"online_policy\":\"movable\",\"allowed_nodes\":[0,1]}", 200,
-	       NULL);
+	       "{\"minimum_bytes\":4096,\"maximum_bytes\":null,\"online_policy\":\"movable\",\"zone_repair\":true,"
+	       "\"allowed_nodes\":[0,1]}",
+	       200, NULL);
 	CHECK_INT(world.policy.minimum_bytes, 4096);
 	CHECK_INT(world.policy.allowed_nodes, 3);
 	CHECK_INT(world.policy.online_policy, GUEST_ONLINE_POLICY_MOVABLE);
+	CHECK_INT(world.policy.zone_repair, GUEST_ZONE_REPAIR_YES);
 	CHECK_INT(world.refresh_count, 1);
+	expect(&world, "PUT", "/v1/guests/g1/policy", NULL, "{\"zone_repair\":false}", 200, NULL);
+	CHECK_INT(world.policy.zone_repair, GUEST_ZONE_REPAIR_NO);
+	expect(&world, "PUT", "/v1/guests/g1/policy", NULL, "{\"zone_repair\":null}", 200, NULL);
+	CHECK_INT(world.policy.zone_repair, GUEST_ZONE_REPAIR_UNSET);
 	rest_world_teardown(&world);
 }
 
