@@ -6,7 +6,8 @@
  *	      a newer request: at once|    | requested is reached: forgotten               |
  *	      else after a pause      +----+-----------------------------------------------+
  *
- * Guests without an agent are left alone: nothing inside can help, and their driver tries again by itself.
+ * Without an agent nothing inside can help, but the driver is woken by the same request again instead of sleeping its 50
+ * to 300 s out. One that is about to come is waited for.
  */
 #include "size_assistant.h"
 
@@ -28,6 +29,7 @@ struct noticed {
 	uint64_t requested[SNAPSHOT_DEVICES_MAX], current[SNAPSHOT_DEVICES_MAX];
 	uint64_t boot_count;
 	uint64_t changed_at_ms;
+	bool has_agent, had_agent;	/* now; since the request */
 	uint64_t not_before_ms;		/* the pause */
 	uint32_t pause_ms;
 	uint64_t helped_bytes;		/* the guest's size when it was last helped */
@@ -64,6 +66,21 @@ static bool is_shrink(const struct snapshot_guest *guest)
 	return false;
 }
 
+/* An agent that goes may be back at once, and what was tried without one ends no pause twice. */
+static void take_agent(struct size_assistant *assistant, struct noticed *noticed, const struct snapshot_guest *guest)
+{
+	bool has_agent = guest->agent.state == AGENT_STATE_READY;
+
+	if (noticed->has_agent != has_agent)
+		noticed->changed_at_ms = monotonic_ms();
+	if (has_agent && !noticed->had_agent) {
+		noticed->not_before_ms = 0;
+		noticed->pause_ms = assistant->options.pause_ms;
+	}
+	noticed->has_agent = has_agent;
+	noticed->had_agent |= has_agent;
+}
+
 /* The time since the last change begins anew; a newer request ends a pause, and so does progress. */
 static void take_sizes(struct size_assistant *assistant, struct noticed *noticed, const struct snapshot_guest *guest)
 {
@@ -85,7 +102,15 @@ static void take_sizes(struct size_assistant *assistant, struct noticed *noticed
 		return;
 	noticed->not_before_ms = 0;
 	noticed->pause_ms = assistant->options.pause_ms;
-	noticed->is_cancelled = false;
+	noticed->is_cancelled = noticed->had_agent = false;
+}
+
+static bool is_agent_in_the_way(const struct snapshot_guest *guest)
+{
+	const struct snapshot_agent *agent = &guest->agent;
+
+	return agent->state == AGENT_STATE_CONNECTING ||
+	       (agent->state == AGENT_STATE_READY && (!agent->reported || (agent->veto && is_shrink(guest))));
 }
 
 /* For lack of what comes by itself or not at all it is not waited for eagerly. */
@@ -94,8 +119,7 @@ static bool is_worth_reading(const struct size_assistant *assistant, const struc
 	const struct size_assistant_options *options = &assistant->options;
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), noticed->record.uuid);
 
-	return guest && guest->agent.state == AGENT_STATE_READY && !noticed->is_cancelled &&
-	       monotonic_ms() >= noticed->not_before_ms && !options->is_busy(options->user, noticed->record.uuid);
+	return guest && !noticed->is_cancelled && monotonic_ms() >= noticed->not_before_ms && !options->is_busy(options->user, noticed->record.uuid);
 }
 
 static bool is_ready(const struct size_assistant *assistant, const struct noticed *noticed,
@@ -103,9 +127,8 @@ static bool is_ready(const struct size_assistant *assistant, const struct notice
 {
 	uint64_t now = monotonic_ms();
 
-	return guest->state == GUEST_STATE_RUNNING && !guest->migrating && guest->agent.state == AGENT_STATE_READY &&
-	       guest->agent.reported && !(guest->agent.veto && is_shrink(guest)) && !noticed->is_cancelled &&
-	       now >= noticed->changed_at_ms + assistant->options.flat_ms && now >= noticed->not_before_ms;
+	return guest->state == GUEST_STATE_RUNNING && !guest->migrating && !is_agent_in_the_way(guest) &&
+	       !noticed->is_cancelled && now >= noticed->changed_at_ms + assistant->options.flat_ms && now >= noticed->not_before_ms;
 }
 
 static void help(struct size_assistant *assistant, struct noticed *noticed, const struct snapshot_guest *guest)
@@ -153,6 +176,7 @@ static bool examine(struct size_assistant *assistant, const char *uuid)
 		noticed->boot_count = guest->boot_count;
 	}
 	take_sizes(assistant, noticed, guest);
+	take_agent(assistant, noticed, guest);
 	if (options->is_busy(options->user, uuid))
 		/* The time counts from its end. */
 		noticed->changed_at_ms = monotonic_ms();

@@ -258,8 +258,33 @@ def migration_in_the_middle(scene):
                f"up: {' '.join(s['kind'] for s in ended['steps'])}")
 
 
+def without_an_agent(scene):
+    """Nobody inside can help: the driver, which would sleep for 50 s and more, is woken all the same."""
+    scene.full()
+    pages = scene.guest.hugepages(400)
+    check(pages >= 350, f"free huge pages in the guest: {pages}")
+    scene.guest.run("touch /run/no-agent; kill $(cat /run/agent.pid)")
+    wait_for(lambda: not scene.ballast.guest("g1")["agent"]["connected"], 60, "the agent to be gone", 1)
+    scene.guest.resize(0, wait=False)
+    first = scene.helped()
+    scene.at_work(first["id"])
+    stuck = scene.sizes()[1]
+    scene.guest.hugepages(0)
+    began = time.monotonic()
+    ended = scene.ballast.wait_operation(first["id"], 140)
+    check_equal((ended["state"], scene.sizes()), ("succeeded", (0, 0)), f"the help: {ended['remainder']}")
+    kinds = [s["kind"] for s in ended["steps"]]
+    check_equal(set(kinds) - {"request", "kick", "await"}, set(), "steps that need an agent")
+    check("kick" in kinds, f"the driver is woken: {kinds}")
+    scene.guest.run("rm /run/no-agent")
+    scene.ballast.wait_agent("g1")
+    scene.tell(f"without an agent {stuck} MiB stayed behind {pages} free huge pages; {time.monotonic() - began:.0f} s after "
+               f"those had gone it was done: {' '.join(kinds)}")
+
+
 CASES = (past_free_huge_pages, guests_word, guest_asks)
-FURTHER = (another_size_by_virsh, another_size_in_a_resize, libvirtd_restarts, daemon_is_killed, migration_in_the_middle)
+FURTHER = (another_size_by_virsh, another_size_in_a_resize, libvirtd_restarts, daemon_is_killed, migration_in_the_middle,
+           without_an_agent)
 
 
 @story(20, "sizes by plain libvirt are helped, the newest request stands, and restarts in the middle do no harm", limit_s=900)

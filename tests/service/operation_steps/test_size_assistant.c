@@ -89,6 +89,12 @@ static void wait_helps(unsigned helps)
 	CHECK_INT(rig.helps, helps);
 }
 
+static void wait_agent(bool is_there)
+{
+	while ((guest_rig_guest(&rig.host)->agent.state == AGENT_STATE_READY) != is_there)
+		guest_rig_turn(&rig.host);
+}
+
 static void ended(enum operation_state state, const char *superseded_by)
 {
 	struct operation_record *record = operation_record_new();
@@ -195,11 +201,70 @@ static void test_not_helped(void)
 	fake_libvirt_unlock();
 	wait_helps(1);
 	finish();
-	/* Without an agent nobody inside can help. */
+}
+
+/* Nobody inside can help, but its driver can be woken: by the same request, and rarer each time. */
+static void test_without_an_agent(void)
+{
+	start(false);
+	guest_rig_pass(&rig.host, FLAT_MS);
+	ask(128);
+	guest_rig_pass(&rig.host, FLAT_MS - 1000);
+	go_to(200);
+	guest_rig_pass(&rig.host, FLAT_MS - 1000);
+	CHECK_INT(rig.helps, 0);
+	guest_rig_turn_clock(2000);
+	wait_helps(1);
+	CHECK_INT(rig.wish.resize.devices[0].requested_bytes, 128 * MIB);
+	CHECK_INT(rig.wish.on_timeout, ON_TIMEOUT_CONTINUE);
+	ended(OPERATION_STATE_INCOMPLETE, "");
+	guest_rig_pass(&rig.host, PAUSE_MS - 1000);
+	CHECK_INT(rig.helps, 1);
+	guest_rig_turn_clock(2000);
+	wait_helps(2);
+	ended(OPERATION_STATE_INCOMPLETE, "");
+	guest_rig_pass(&rig.host, PAUSE_MS + 1000);
+	CHECK_INT(rig.helps, 2);
+	finish();
+}
+
+/* It is given the time to be back. */
+static void test_agent_goes(void)
+{
+	start(true);
+	ask(128);
+	guest_rig_pass(&rig.host, FLAT_MS - 1000);
+	fake_agent_hang_up(rig.host.agent);
+	wait_agent(false);
+	guest_rig_turn_clock(2000);
+	guest_rig_let_pass(&rig.host);
+	CHECK_INT(rig.helps, 0);
+	guest_rig_turn_clock(FLAT_MS - 2000);
+	wait_helps(1);
+	finish();
+}
+
+/* What it can do is worth a try before the pause is over; once. */
+static void test_agent_comes(void)
+{
 	start(false);
 	ask(128);
-	guest_rig_pass(&rig.host, 2 * FLAT_MS);
-	CHECK_INT(rig.helps, 0);
+	guest_rig_pass(&rig.host, FLAT_MS);
+	wait_helps(1);
+	ended(OPERATION_STATE_INCOMPLETE, "");
+	rig.host.agent = fake_agent_new(rig.host.base, rig.host.agent_path, on_request, NULL);
+	fake_libvirt_lock();
+	snprintf(rig.host.domain->channel, sizeof(rig.host.domain->channel), "%s", rig.host.agent_path);
+	fake_libvirt_unlock();
+	wait_agent(true);
+	guest_rig_pass(&rig.host, FLAT_MS);
+	wait_helps(2);
+	ended(OPERATION_STATE_INCOMPLETE, "");
+	fake_agent_hang_up(rig.host.agent);
+	wait_agent(false);
+	wait_agent(true);
+	guest_rig_pass(&rig.host, PAUSE_MS - 1000);
+	CHECK_INT(rig.helps, 2);
 	finish();
 }
 
@@ -210,7 +275,10 @@ int main(void)
 		{"one that moves is left alone", test_not_while_it_moves},
 		{"again after a pause, or when another comes", test_again_after_a_pause},
 		{"what was cancelled is left alone", test_cancelled},
-		{"in a migration, and without an agent", test_not_helped},
+		{"in a migration", test_not_helped},
+		{"without an agent", test_without_an_agent},
+		{"an agent that goes", test_agent_goes},
+		{"an agent that comes", test_agent_comes},
 	};
 
 	return unit_main("service/operation/size_assistant", cases, sizeof(cases) / sizeof(cases[0]));
