@@ -48,6 +48,8 @@ static const struct key keys[] = {
 	SWITCH("daemon", "online_policy", online_movable, "leave", "movable", "how guests online what is plugged"),
 	BYTES("limits", "reserve", reserve_bytes, "memory that stays free on the host, at least"),
 	NUMBER("limits", "reserve_percent", reserve_percent, 0, 50, "the same in per cent of the host's memory"),
+	SWITCH("limits", "reserve_untouched", reserve_untouched, "no", "yes",
+	       "whether what guests have and have not touched is kept from what grows"),
 	NUMBER("limits", "flat_ms", flat_ms, 1000, 60000, "a size unchanged for so long has stalled"),
 	NUMBER("limits", "block_timeout_ms", block_timeout_ms, 1000, 600000, "for taking one memory block offline"),
 	NUMBER("limits", "stall_us", stall_us, 0, 1000000, "longest pause a move may cause a guest"),
@@ -96,6 +98,7 @@ void config_limits(const struct config *config, struct plan_limits *ret_limits)
 {
 	plan_limits_init(ret_limits);
 	ret_limits->reserve_bytes = config->reserve_bytes;
+	ret_limits->reserve_untouched = config->reserve_untouched;
 	ret_limits->flat_ms = config->flat_ms;
 	ret_limits->block_timeout_ms = config->block_timeout_ms;
 	ret_limits->stall_us = config->stall_us;

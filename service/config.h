@@ -30,6 +30,7 @@ struct config {
 	/* [limits] */
 	uint64_t reserve_bytes;			/* the host keeps the larger of both */
 	uint32_t reserve_percent;
+	bool reserve_untouched;			/* what guests have and have not touched is kept from what grows, too */
 	uint32_t flat_ms;
 	uint32_t block_timeout_ms;
 	uint32_t stall_us;

@@ -369,10 +369,14 @@ const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_
 	return NULL;
 }
 
+const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest)
+{
+	return guest->overview_at_ms > guest->surveyed_at_ms ? guest->overview_bytes : guest->node_bytes;
+}
+
 uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest)
 {
-	const uint64_t *node_bytes =
-		guest->overview_at_ms > guest->surveyed_at_ms ? guest->overview_bytes : guest->node_bytes;
+	const uint64_t *node_bytes = snapshot_guest_newest_bytes(guest);
 	uint64_t off = guest->left_nodes, bytes = 0;
 
 	if (!guest->wanted_nodes)

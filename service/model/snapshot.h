@@ -439,6 +439,8 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
  * that libvirt's XML binds it to. By the newer of survey and overview.
  */
 uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
+/* Resident bytes by node, by the newer of survey and overview; borrowed from the guest. */
+const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest);
 
 /* Is any byte of [start, end) under a hold other than that of except_drain (NULL: any)? */
 bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end, const char *except_drain);

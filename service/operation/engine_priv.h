@@ -199,6 +199,12 @@ void operation_run_release_step(struct operation *operation);
 struct step_record *operation_run_step(const struct operation *operation);
 /* Threads that copy pages just now, of all operations but this one (NULL: of all). */
 unsigned operation_run_threads_beside(const struct engine *engine, const struct operation *except);
+/*
+ * Wishes of the resizes that have not ended, but for this one's (NULL: of all): malloc'ed, the wishes borrowed until the next
+ * turn. NULL, and none, where memory is short.
+ */
+const struct wish **operation_run_resizes_beside(const struct engine *engine, const struct operation *except,
+						 size_t *ret_count);
 /* Goes to a waiting phase whose answer is counted, and from it to one that has a turn. */
 void operation_run_await(struct operation *operation, enum operation_phase phase);
 void operation_run_answered(struct operation *operation, enum operation_phase phase, int error,

@@ -381,11 +381,14 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 		.threads_beside = operation_run_threads_beside(engine, NULL),
 		.start_bytes = guest ? guest->current_bytes : 0,
 	};
+	CLEANUP_FREE const struct wish **beside = operation_run_resizes_beside(engine, NULL, &input.beside_count);
 	CLEANUP(plan_freep) struct plan *plan = NULL;
 	struct remainder_list blockers = {0};
 	struct failure failure = {0};
 	bool supersedes = false;
 	int r;
+
+	input.beside = beside;
 
 	if (submission->subject) {
 		input.subject = submission->subject->record->steps;

@@ -144,6 +144,23 @@ unsigned operation_run_threads_beside(const struct engine *engine, const struct 
 	return threads;
 }
 
+const struct wish **operation_run_resizes_beside(const struct engine *engine, const struct operation *except,
+						 size_t *ret_count)
+{
+	const struct wish **wishes = calloc(engine->operation_count + 1, sizeof(*wishes));
+	size_t count = 0;
+
+	for (size_t i = 0; wishes && i < engine->operation_count; i++) {
+		const struct operation_record *record = engine->operations[i]->record;
+
+		if (engine->operations[i] != except && record->wish.kind == OPERATION_KIND_RESIZE &&
+		    !operation_state_is_final(record->state))
+			wishes[count++] = &record->wish;
+	}
+	*ret_count = count;
+	return wishes;
+}
+
 /* ---- locks ---- */
 
 void operation_run_wake_parked(struct engine *engine)
@@ -371,8 +388,10 @@ static void decide(struct operation *operation)
 				       ? 0
 				       : record->deadline_ms,
 	};
+	CLEANUP_FREE const struct wish **beside = operation_run_resizes_beside(engine, operation, &input.beside_count);
 	bool settles = operation->course == OPERATION_COURSE_SETTLE;
 
+	input.beside = beside;
 	operation->phase = OPERATION_PHASE_READY;
 	if (engine->stopping || operation->course == OPERATION_COURSE_UNDO ||
 	    operation->course == OPERATION_COURSE_QUIT ||

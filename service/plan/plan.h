@@ -20,6 +20,7 @@
 
 struct plan_limits {
 	uint64_t reserve_bytes;			/* stays free on the host */
+	bool reserve_untouched;			/* and so does, from what grows, what guests have and have not touched */
 	uint32_t flat_ms;			/* a size unchanged for so long has stalled */
 	uint32_t block_timeout_ms;		/* offline of one block */
 	uint32_t stall_us;			/* default stall budget of a move */
@@ -51,6 +52,8 @@ struct plan_input {
 	uint64_t start_bytes;			/* resize: the guest's size when the operation began */
 	uint64_t now_ms;			/* wall clock, the same that history uses */
 	uint64_t deadline_ms;			/* 0: none */
+	const struct wish *const *beside;	/* of other resizes that have not ended: what they promise; borrowed */
+	size_t beside_count;
 	unsigned threads_beside;		/* of other operations that move pages just now: one at least for each */
 };
 

@@ -188,8 +188,7 @@ static void check_devices(struct check *check, const struct snapshot_guest *gues
 }
 
 /* "node 0 300 MiB, node 1 1.2 GiB": what the nodes could still give beyond the reserve. */
-static void rooms_text(const struct plan_input *input, const struct snapshot_guest *guest,
-		       uint64_t nodes, uint64_t without, char text[112])
+static void rooms_text(const uint64_t rooms[SNAPSHOT_NODES_MAX], uint64_t nodes, char text[112])
 {
 	size_t length = 0;
 
@@ -198,67 +197,105 @@ static void rooms_text(const struct plan_input *input, const struct snapshot_gue
 		char size[SIZE_TEXT_SIZE];
 
 		if (nodes >> node & 1)
-			length += (size_t)snprintf(
-				text + length, 112 - length, "%snode %d %s", length ? ", " : "",
-				node,
-				size_text_format(plan_guest_room(input, guest, node, without),
-						 size));
+			length += (size_t)snprintf(text + length, 112 - length, "%snode %d %s", length ? ", " : "", node,
+						   size_text_format(rooms[node], size));
 	}
 }
+
+/* One device's growth, or the balloon's, and where it may land. */
+struct growth {
+	const char *alias; /* NULL: it is the only one */
+	uint64_t nodes, bytes, lacks;
+};
 
 /*
  * Each device on the nodes that its cell may use: what another cell's nodes have is no room for it, and QEMU would be
- * killed for want of memory on its own. Those with the fewest nodes choose first.
+ * killed for want of memory on its own. Those with the fewest nodes choose first. What leaves a balloon lands wherever
+ * the guest may have memory. Returns how many growths there are.
  */
-static void check_growth(struct check *check, const struct snapshot_guest *guest)
+static size_t find_growths(const struct plan_input *input, const struct snapshot_guest *guest,
+			   const uint64_t rooms[SNAPSHOT_NODES_MAX], struct growth growths[SNAPSHOT_DEVICES_MAX])
 {
 	uint64_t targets[SNAPSHOT_DEVICES_MAX], left[SNAPSHOT_NODES_MAX];
 	bool done[SNAPSHOT_DEVICES_MAX] = {false};
-	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
 
-	resize_targets(check->input, guest, targets);
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		left[node] = plan_guest_room(check->input, guest, node, 0);
+	memcpy(left, rooms, sizeof(left));
+	if (resize_is_balloon(guest)) {
+		uint64_t wanted = plan_wanted_bytes(input->wish, guest);
+
+		growths[0] = (struct growth){.nodes = plan_growth_nodes(input, guest),
+					     .bytes = wanted - plan_min(wanted, guest->balloon_bytes)};
+		growths[0].lacks = plan_take_room(left, growths[0].nodes, growths[0].bytes);
+		return 1;
+	}
+	resize_targets(input, guest, targets);
 	for (size_t n = 0; n < guest->device_count; n++) {
-		const struct snapshot_device *device;
+		struct growth *growth = &growths[n];
 		size_t next = guest->device_count;
-		uint64_t nodes = UINT64_MAX, growth, lacks;
 
+		*growth = (struct growth){.nodes = UINT64_MAX};
 		for (size_t i = 0; i < guest->device_count; i++) {
-			uint64_t own = resize_device_nodes(check->input, guest, &guest->devices[i]);
+			uint64_t own = resize_device_nodes(input, guest, &guest->devices[i]);
 
-			if (done[i] || (next < guest->device_count && plan_node_count(own) >= plan_node_count(nodes)))
+			if (done[i] || (next < guest->device_count &&
+					plan_node_count(own) >= plan_node_count(growth->nodes)))
 				continue;
 			next = i;
-			nodes = own;
+			growth->nodes = own;
 		}
-		device = &guest->devices[next];
 		done[next] = true;
-		growth = targets[next] - plan_min(targets[next], device->current_bytes);
-		lacks = plan_take_room(left, nodes, growth);
-		if (!lacks)
+		growth->alias = guest->device_count > 1 ? guest->devices[next].alias : NULL;
+		growth->bytes = targets[next] - plan_min(targets[next], guest->devices[next].current_bytes);
+		growth->lacks = plan_take_room(left, growth->nodes, growth->bytes);
+	}
+	return guest->device_count;
+}
+
+static void check_growth(struct check *check, const struct snapshot_guest *guest)
+{
+	uint64_t room[SNAPSHOT_NODES_MAX];
+	struct growth growths[SNAPSHOT_DEVICES_MAX];
+	bool keeps_untouched = check->input->limits->reserve_untouched;
+	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+	size_t count;
+
+	growth_room_find_guest(check->input, guest, keeps_untouched, room);
+	count = find_growths(check->input, guest, room, growths);
+	for (size_t i = 0; i < count; i++) {
+		if (!growths[i].lacks)
 			continue;
-		rooms_text(check->input, guest, nodes, 0, rooms);
-		block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), lacks, NULL,
-		      "%s needs %s; beyond the reserve there is: %s",
-		      guest->device_count > 1 ? device->alias : "it", size_text_format(growth, size), rooms);
+		rooms_text(room, growths[i].nodes, rooms);
+		block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), growths[i].lacks, NULL,
+		      "%s needs %s; beyond the reserve%s there is: %s", growths[i].alias ? growths[i].alias : "it",
+		      size_text_format(growths[i].bytes, size),
+		      keeps_untouched ? " and what guests have not touched yet" : "", rooms);
 	}
 }
 
-/* What leaves the balloon lands wherever the guest may have memory. */
-static void check_deflation(struct check *check, const struct snapshot_guest *guest, uint64_t growth)
+/* It fits as long as no guest touches more of what it has: then the host is overcommitted. */
+static void warn_of_untouched(const struct plan_input *input, struct remainder_list *warnings)
 {
-	uint64_t nodes = plan_growth_nodes(check->input, guest), left[SNAPSHOT_NODES_MAX], lacks;
+	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
+	uint64_t room[SNAPSHOT_NODES_MAX], lacks = 0, nodes = 0;
+	struct growth growths[SNAPSHOT_DEVICES_MAX];
 	char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+	size_t count;
 
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		left[node] = plan_guest_room(check->input, guest, node, 0);
-	lacks = plan_take_room(left, nodes, growth);
+	if (!guest || input->limits->reserve_untouched || plan_wanted_bytes(input->wish, guest) <= guest->current_bytes)
+		return;
+	growth_room_find_guest(input, guest, true, room);
+	count = find_growths(input, guest, room, growths);
+	for (size_t i = 0; i < count; i++) {
+		lacks += growths[i].lacks;
+		nodes |= growths[i].nodes;
+	}
 	if (!lacks)
 		return;
-	rooms_text(check->input, guest, nodes, 0, rooms);
-	block(check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), lacks, NULL,
-	      "it needs %s; beyond the reserve there is: %s", size_text_format(growth, size), rooms);
+	rooms_text(room, nodes, rooms);
+	remainder_list_add(warnings, REMAINDER_NO_ROOM, plan_guest_object(guest, object), lacks,
+			   "reserve_untouched in ballastd.conf refuses it",
+			   "guests may yet touch %s that they have; beyond the reserve and that there is: %s",
+			   size_text_format(growth_room_untouched(input, guest), size), rooms);
 }
 
 /* Named ranges can leave only where they are the guest's to give, and only an agent can see to it. */
@@ -343,7 +380,7 @@ static void check_resize(struct check *check)
 			block(check, "above_maximum", REMAINDER_INVALID, object, 0,
 			      "ask for another size", "the balloon cannot make it that size");
 		else if (wanted > guest->balloon_bytes)
-			check_deflation(check, guest, wanted - guest->balloon_bytes);
+			check_growth(check, guest);
 		else
 			check_floor(check, guest, wanted);
 		return;
@@ -767,6 +804,7 @@ static void check_guests(struct check *check, const struct drain_scope *scope)
 		struct plan_input child_input = *input;
 		struct wish child;
 		struct step step;
+		uint64_t room[SNAPSHOT_NODES_MAX];
 		char object[96], rooms[112], size[SIZE_TEXT_SIZE];
 
 		for (size_t i = 0; i < snapshot->guest_count; i++) {
@@ -785,8 +823,9 @@ static void check_guests(struct check *check, const struct drain_scope *scope)
 		plan_guest_object(next, object);
 		if (!drain_scope_child(input, scope, next, bytes, taken, &step, &child)) {
 			check_movable(check, next, bytes);
-			rooms_text(input, next, drain_scope_destinations(input, scope, next),
-				   scope->whole_nodes, rooms);
+			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+				room[node] = plan_guest_room(input, next, node, scope->whole_nodes);
+			rooms_text(room, drain_scope_destinations(input, scope, next), rooms);
 			block(check, "no_room", REMAINDER_NO_ROOM, object, bytes,
 			      next->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes"
 						 : NULL,
@@ -875,6 +914,8 @@ void plan_check_warnings(const struct plan_input *input, struct remainder_list *
 	struct drain_scope scope;
 	char object[96], nodes[32];
 
+	if (input->wish->kind == OPERATION_KIND_RESIZE)
+		warn_of_untouched(input, warnings);
 	if (input->wish->kind != OPERATION_KIND_DRAIN)
 		return;
 	drain_scope_find(input, &scope);

@@ -105,7 +105,12 @@ static bool is_counted(const struct snapshot_guest *guest, size_t index)
 uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_guest *guest,
 			 int node, uint64_t without)
 {
-	uint64_t room = plan_room(input, node, without), page = plan_guest_huge_page(guest);
+	return plan_with_pools(input, guest, node, plan_room(input, node, without));
+}
+
+uint64_t plan_with_pools(const struct plan_input *input, const struct snapshot_guest *guest, int node, uint64_t room)
+{
+	uint64_t page = plan_guest_huge_page(guest);
 	const struct snapshot_pool *pool;
 
 	if (!page)

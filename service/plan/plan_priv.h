@@ -24,6 +24,7 @@ uint64_t plan_guest_room(const struct plan_input *input, const struct snapshot_g
 			 uint64_t without);
 /* Takes bytes out of what is left on these nodes, by number. Returns what is lacking. */
 uint64_t plan_take_room(uint64_t left[SNAPSHOT_NODES_MAX], uint64_t nodes, uint64_t bytes);
+uint64_t plan_with_pools(const struct plan_input *input, const struct snapshot_guest *guest, int node, uint64_t room);
 struct snapshot_pool *plan_pool(const struct snapshot *snapshot, int node, uint64_t page_bytes);
 /* "0,2": at most 32 bytes of them. Returns text. */
 const char *plan_nodes_text(uint64_t nodes, char text[32]);
@@ -53,6 +54,18 @@ bool plan_device_range(const struct snapshot_guest *guest, const struct snapshot
 		       struct snapshot_range *ret_range);
 /* Nodes on which new memory of the guest may land. */
 uint64_t plan_growth_nodes(const struct plan_input *input, const struct snapshot_guest *guest);
+
+/*
+ * growth_room.c: plan_room() of each node for a guest that is to grow; with keeps_untouched less what guests have been
+ * given, or are promised, and have not touched yet, spread over the nodes where it may land.
+ */
+void growth_room_find(const struct plan_input *input, const struct snapshot_guest *guest, bool keeps_untouched,
+		      uint64_t rooms[SNAPSHOT_NODES_MAX]);
+/* plan_guest_room() likewise. */
+void growth_room_find_guest(const struct plan_input *input, const struct snapshot_guest *guest, bool keeps_untouched,
+			    uint64_t rooms[SNAPSHOT_NODES_MAX]);
+/* What that is in all while this guest is to grow. */
+uint64_t growth_room_untouched(const struct plan_input *input, const struct snapshot_guest *guest);
 
 /* plan_common.c: the history. A step counts whatever became of it, unless it was undone. */
 size_t plan_count(const struct plan_input *input, enum step_kind kind);

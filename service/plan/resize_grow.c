@@ -24,16 +24,17 @@ static bool pool_was_tried(const struct plan_input *input, int node)
 static bool make_pool(struct resize *resize, uint64_t nodes, uint64_t page, uint64_t bytes)
 {
 	const struct plan_input *input = resize->input;
-	uint64_t best_room = 0;
+	uint64_t rooms[SNAPSHOT_NODES_MAX], best_room = 0;
 	int best = -1;
 	struct step step;
 
+	growth_room_find(input, resize->guest, input->limits->reserve_untouched, rooms);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		uint64_t room;
 
 		if (!(nodes >> node & 1) || !plan_pool(input->snapshot, node, page) || pool_was_tried(input, node))
 			continue;
-		room = plan_room(input, node, 0) / page * page;
+		room = rooms[node] / page * page;
 		if (room > best_room) {
 			best_room = room;
 			best = node;

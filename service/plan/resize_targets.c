@@ -231,12 +231,13 @@ static void give_back(struct sharing *sharing, const uint64_t before[SNAPSHOT_DE
 /* What the nodes that a device may grow on have. */
 static uint64_t host_room(const struct sharing *sharing, size_t device)
 {
-	uint64_t room = 0;
+	uint64_t room = 0, rooms[SNAPSHOT_NODES_MAX];
 	uint64_t nodes = resize_device_nodes(sharing->input, sharing->guest, &sharing->guest->devices[device]);
 
+	growth_room_find_guest(sharing->input, sharing->guest, sharing->input->limits->reserve_untouched, rooms);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (nodes >> node & 1)
-			room += plan_guest_room(sharing->input, sharing->guest, node, 0);
+			room += rooms[node];
 	return room;
 }
 

@@ -97,7 +97,7 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =\nworkers = 7\n\n[limits]\nreserve = 1.5GiB\nbytes_per_s "
+			    "libvirt_uri =\nworkers = 7\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\nbytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\n[timeouts]\nresize_s = 86400\n"),
 		  0);
@@ -108,6 +108,7 @@ static void test_values(void)
 	CHECK_INT(fixture.config.workers, 7);
 	config_limits(&fixture.config, &limits);
 	CHECK_INT(limits.reserve_bytes, 3ll << 29);
+	CHECK_TRUE(limits.reserve_untouched);
 	CHECK_INT(limits.bytes_per_s, 100 << 20);
 	CHECK_INT(limits.flat_ms, 1000);
 	CHECK_INT(limits.resize_timeout_s, 86400);

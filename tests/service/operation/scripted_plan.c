@@ -90,6 +90,7 @@ static void scripted_resize(const struct plan_input *input, struct decision *dec
 	    count_of(input, STEP_KIND_REQUEST, guest->uuid) < 2) {
 		step = take(decision, STEP_KIND_REQUEST, guest);
 		step->target_bytes = target - BASE;
+		step->workers = 1 + (unsigned)input->beside_count;
 		step->bytes = target > guest->current_bytes ? target - guest->current_bytes
 							    : guest->current_bytes - target;
 		return;

@@ -2,6 +2,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include "engine_priv.h"
@@ -266,6 +267,37 @@ static void test_moves_beside_each_other(void)
 	snprintf(ids[2], sizeof(ids[2]), "%s", rig.id);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(threads_of(ids[2]), 1);
+	end();
+}
+
+static unsigned resizes_beside(const char *id)
+{
+	const struct operation_record *record = engine_rig_operation(&rig, id);
+
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_REQUEST)
+			return record->steps[i].step.workers - 1;
+	return UINT_MAX;
+}
+
+/* Who plans a growth is told of what others under way have been promised, and not of what has ended. */
+static void test_resizes_beside_each_other(void)
+{
+	struct wish first = engine_rig_resize_wish(0, 640 * FAKE_MIB), second = engine_rig_resize_wish(1, 640 * FAKE_MIB),
+		    third = engine_rig_resize_wish(0, 320 * FAKE_MIB);
+	char ids[2][OPERATION_ID_SIZE];
+
+	begin();
+	engine_rig_submit(&rig, &first);
+	snprintf(ids[0], sizeof(ids[0]), "%s", rig.id);
+	engine_rig_submit(&rig, &second);
+	snprintf(ids[1], sizeof(ids[1]), "%s", rig.id);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(resizes_beside(ids[0]), 0);
+	CHECK_INT(resizes_beside(ids[1]), 1);
+	engine_rig_submit(&rig, &third);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(resizes_beside(rig.id), 0);
 	end();
 }
 
@@ -593,6 +625,7 @@ int main(void)
 		{"busy guests, and a newer resize", test_busy_and_superseded},
 		{"help gives way", test_help_gives_way},
 		{"moves beside each other", test_moves_beside_each_other},
+		{"resizes beside each other", test_resizes_beside_each_other},
 		{"a move beside a paused one", test_move_beside_a_paused_one},
 		{"one drain of the same memory at a time", test_two_drains},
 		{"a drain waits for a guest that is resized", test_drain_waits_for_a_guest},
