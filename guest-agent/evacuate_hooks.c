@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include "report.h"
+#include "zones.h"
 
 static uint64_t available_bytes(const struct evacuate *evacuate)
 {
@@ -18,32 +19,45 @@ static uint64_t available_bytes(const struct evacuate *evacuate)
 
 static bool write_down(struct evacuate *evacuate)
 {
-	const struct message_evacuate *request = &evacuate->request;
+	const struct hooks_order *order = &evacuate->hooks.order;
 	struct lease *lease = evacuate_own_lease(evacuate);
-	struct lease_entry entry = {
-		.kind = LEASE_HOOKS, .node_id = -1, .old = request->target_bytes};
+	struct lease_entry entry = {.kind = LEASE_HOOKS, .node_id = -1, .old = order->bytes};
 
 	if (!lease || lease_entries_add(&lease->entries, &entry) < 0)
 		return false;
-	for (size_t i = 0; i < request->range_count; i++) {
+	for (size_t i = 0; i < order->range_count; i++) {
 		entry = (struct lease_entry){.kind = LEASE_HOOK_RANGE,
 					     .node_id = -1,
-					     .key = request->ranges[i].start,
-					     .old = request->ranges[i].size_bytes};
+					     .key = order->ranges[i].start,
+					     .old = order->ranges[i].size_bytes};
 		if (lease_entries_add(&lease->entries, &entry) < 0)
 			return false;
 	}
 	return evacuate_save(evacuate);
 }
 
-void evacuate_hooks_begin(struct evacuate *evacuate, uint64_t now_ms)
+/* Where the host names none, whatever leaves is in the memory devices. */
+static void fill_ranges(const struct evacuate *evacuate, struct hooks_order *order)
 {
 	const struct message_evacuate *request = &evacuate->request;
-	struct hooks_order order = {.bytes = request->target_bytes,
-				    .range_count = request->range_count};
+	struct zones_regions regions;
 
+	_Static_assert(LIMIT_REGIONS <= LIMIT_RANGES, "each region is a range");
 	for (size_t i = 0; i < request->range_count; i++)
-		order.ranges[i] = request->ranges[i];
+		order->ranges[order->range_count++] = request->ranges[i];
+	if (order->range_count || zones_read_regions(evacuate->sysroot, &regions) < 0 ||
+	    regions.total > regions.count)
+		return;
+	for (size_t i = 0; i < regions.count; i++)
+		order->ranges[order->range_count++] =
+			(struct message_range){regions.regions[i].start, regions.regions[i].size_bytes};
+}
+
+void evacuate_hooks_begin(struct evacuate *evacuate, uint64_t now_ms)
+{
+	struct hooks_order order = {.bytes = evacuate->request.target_bytes};
+
+	fill_ranges(evacuate, &order);
 	evacuate->available_bytes = available_bytes(evacuate);
 	if (!hooks_begin(&evacuate->hooks, &order))
 		return;

@@ -28,7 +28,7 @@ struct hooks_order {
 	bool was_kept;	/* after: the shrink was committed, not undone */
 	uint64_t bytes; /* that are to leave; 0: not known */
 	size_t range_count;
-	struct message_range ranges[LIMIT_RANGES]; /* where; none: anywhere */
+	struct message_range ranges[LIMIT_RANGES]; /* where; none: it has no memory devices */
 };
 
 struct hooks {

@@ -296,6 +296,22 @@ static void test_hooks_come_first(void)
 	stop();
 }
 
+/* Without a word of the host on where: what leaves is in the one device, and the hooks after it are told the same. */
+static void test_hooks_know_the_device(void)
+{
+	start();
+	config.hooks = true;
+	fake_guest_add_hook(&guest, "10-a",
+			    "echo $BALLAST_BYTES $BALLAST_RANGES > ../log; grep hook_range ../../../run/ballast-agent/leases >> ../log");
+	request.flags = MESSAGE_EVACUATE_HOOKS;
+	request.target_bytes = 64 * MIB;
+	request.range_count = 0;
+	CHECK_INT(run()->code, MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
+		  "67108864 100000000-180000000\nhook_range 4294967296 2147483648");
+	stop();
+}
+
 static void test_make_room(void)
 {
 	start();
@@ -800,6 +816,7 @@ int main(void)
 		{"blocks that do not go", test_blocks_that_do_not_go},
 		{"overall deadline", test_overall_deadline},
 		{"hooks come first", test_hooks_come_first},
+		{"hooks know the device", test_hooks_know_the_device},
 		{"hooks are off", test_hooks_are_off},
 		{"make room", test_make_room},
 		{"room beside a page on its way", test_room_beside_a_page_on_its_way},

@@ -155,6 +155,7 @@ def a_hook_lets_go(scene):
     guest = scene.guest
     scene.tell_agent(["hooks = yes"], [("10-application",
                                         f"echo $BALLAST_HOOK $BALLAST_OUTCOME >>{LOG}\n"
+                                        f"echo $BALLAST_BYTES $BALLAST_RANGES >>{LOG}\n"
                                         "[ $1 = after ] || pattern ask held quit >/dev/null")])
     scene.grow()
     guest.pattern_start(320, name="held", once=True, held=64)
@@ -162,7 +163,16 @@ def a_hook_lets_go(scene):
     check_equal(operation["state"], "succeeded", "a shrink past pinned pages whose owner has a hook")
     check_equal(scene.plugged(), 0, "bytes that stayed plugged")
     check("hooks" in climbed(operation), f"hooks are among the rungs: {climbed(operation)}")
-    check_equal(guest.read(LOG).split("\n")[:2], ["before", "after kept"], "what the hook was told")
+    told = guest.read(LOG).split("\n")
+    check_equal((told[0], told[2]), ("before", "after kept"), "what the hook was told")
+    check_equal(told[1], told[3], "bytes and ranges before and after")
+    # The whole device was to leave, and there is no other.
+    size, *ranges = told[1].split()
+    device = guest.run("ls /sys/bus/virtio/drivers/virtio_mem | grep '^virtio[0-9]'").out.strip()
+    region = guest.run(f"grep ': {device}$' /proc/iomem").out.split(" : ")[0].strip()
+    start, end = (int(part, 16) for part in region.split("-"))
+    check_equal((0 < int(size) <= PLUGGED_MIB * MIB, ranges), (True, [f"{start:x}-{end + 1:x}"]),
+                f"bytes and ranges that are to leave: {told[1]}")
 
 
 def a_hook_that_hangs(scene):
