@@ -342,6 +342,25 @@ static const char *undo_word(const struct operation_record *record)
 	return record->undo_wanted ? "wanted" : "no";
 }
 
+/* What the planner warned of last, and what each step noticed while it ran. */
+static json_t *warnings_json(const struct operation_record *record)
+{
+	struct remainder_list list = record->warnings;
+
+	for (size_t i = 0; i < record->step_count; i++) {
+		const char *text = record->steps[i].result;
+		json_t *result = text ? json_loads(text, 0, NULL) : NULL;
+		struct remainder_list noticed;
+		struct failure failure;
+
+		if (json_object_get(result, "warnings") &&
+		    model_json_remainders_parse(json_object_get(result, "warnings"), &noticed, &failure) == 0)
+			remainder_list_append(&list, &noticed);
+		json_decref(result);
+	}
+	return model_json_remainders(&list);
+}
+
 json_t *model_json_operation(const struct operation_record *record)
 {
 	json_t *json = json_object(), *steps = json_array();
@@ -358,7 +377,7 @@ json_t *model_json_operation(const struct operation_record *record)
 	model_json_put(&json, "progress", progress_json(&record->progress));
 	model_json_put(&json, "steps", steps);
 	model_json_put(&json, "remainder", model_json_remainders(&record->remainder));
-	model_json_put(&json, "warnings", model_json_remainders(&record->warnings));
+	model_json_put(&json, "warnings", warnings_json(record));
 	model_json_put(&json, "result", result_json(record));
 	model_json_put(&json, "error", error_json(&record->error));
 	model_json_put(&json, "created_at", model_json_time(record->created_at_ms));

@@ -301,6 +301,38 @@ static void moves_tell_what_the_guest_felt(void)
 	json_decref(json);
 }
 
+/* Beside the planner's own words: what a worker saw happen, which no plan can know. */
+static void operations_tell_what_steps_noticed(void)
+{
+	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
+	struct remainder_list noticed = {0};
+	struct step step;
+	json_t *json, *result;
+
+	wish_init(&record->wish, OPERATION_KIND_MOVE);
+	remainder_list_add(&record->warnings, REMAINDER_STORED_XML, "guest g1", 0, NULL, "the plan's");
+	step_init(&step, STEP_KIND_CPUSET);
+	remainder_list_add(&noticed, REMAINDER_POLICY_WOULD_SHIFT, "guest g1", 4096, NULL, "bind:3 became bind:1");
+	result = json_pack("{s:s, s:o}", "detail", "4 cgroups", "warnings", model_json_remainders(&noticed));
+	for (int i = 0; i < 2; i++) {
+		operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+		record->steps[i].result = json_dumps(result, 0);
+	}
+	/* Nor does a step stand in the way that has noticed nothing. */
+	operation_record_add_step(record, &step)->result = strdup("{\"detail\":\"nothing\"}");
+	operation_record_add_step(record, &step);
+	noticed.items[0].bytes *= 2;
+	remainder_list_append(&record->warnings, &noticed);
+	json = model_json_remainders(&record->warnings);
+	record->warnings.count = 1;
+	json_decref(result);
+	result = model_json_operation(record);
+	CHECK_INT(json_array_size(json_object_get(result, "warnings")), 2);
+	CHECK_TRUE(json_equal(json_object_get(result, "warnings"), json));
+	json_decref(result);
+	json_decref(json);
+}
+
 static void drains_tell_what_went(void)
 {
 	CLEANUP(operation_record_freep) struct operation_record *record = operation_record_new();
@@ -448,6 +480,7 @@ static const struct unit_case cases[] = {
 	{"remainders round-trip", remainders_round_trip},
 	{"operations have the shape of the API", operations_have_the_shape_of_the_api},
 	{"moves tell what the guest felt", moves_tell_what_the_guest_felt},
+	{"operations tell what steps noticed", operations_tell_what_steps_noticed},
 	{"drains tell what went", drains_tell_what_went},
 	{"guests are shown", guests_are_shown},
 	{"a process without memory for JSON ends", ends_without_memory},
