@@ -30,7 +30,7 @@ int backing_window_new(struct backing_window **ret_window)
 	/* Nobody will ever wait on it, the kernel least of all. */
 	window->userfaultfd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 	if (window->userfaultfd < 0)
-		return errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : -EOPNOTSUPP;
+		return errno == ENOSYS || errno == EPERM || errno == EINVAL ? -EOPNOTSUPP : -errno;
 	if (ioctl(window->userfaultfd, UFFDIO_API, &api) < 0)
 		return -EOPNOTSUPP;
 	*ret_window = TAKE_PTR(window);

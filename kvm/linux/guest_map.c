@@ -244,12 +244,12 @@ static bool is_memfd(const struct mapping *mapping)
 	return strncmp(mapping->name, "/memfd:", 7) == 0 || strcmp(mapping->name, "/dev/zero") == 0;
 }
 
-/* The number of the process' descriptor of that file, or -ENOENT. */
+/* The number of the process' descriptor of that file, -ENOENT: it has none, or -errno where that cannot be told. */
 static int find_descriptor(const struct sysroot *sysroot, pid_t pid, uint64_t device,
 			   uint64_t inode)
 {
 	CLEANUP(sysroot_names_done) struct sysroot_names names = {0};
-	int error = sysroot_list(sysroot, &names, "/proc/%d/fd", (int)pid);
+	int error = sysroot_list(sysroot, &names, "/proc/%d/fd", (int)pid), unknown = -ENOENT;
 
 	if (error < 0)
 		return error;
@@ -261,11 +261,14 @@ static int find_descriptor(const struct sysroot *sysroot, pid_t pid, uint64_t de
 		if (number < 0 || number > INT32_MAX)
 			continue;
 		fd = sysroot_open(sysroot, O_PATH, "/proc/%d/fd/%d", (int)pid, (int)number);
-		if (fd >= 0 && fstat(fd, &data) == 0 && data.st_dev == device &&
-		    data.st_ino == inode)
+		error = fd < 0 ? fd : fstat(fd, &data) < 0 ? -errno : 0;
+		if (!error && data.st_dev == device && data.st_ino == inode)
 			return (int)number;
+		/* It was closed meanwhile, or else it may have been the one. */
+		if (error && error != -ENOENT)
+			unknown = error;
 	}
-	return -ENOENT;
+	return unknown;
 }
 
 /*

@@ -426,6 +426,16 @@ static void tell_not_mapped(struct move_work *work, const char *object, uint64_t
 			   "in the guest's memory file, in no page table%s", more);
 }
 
+/* Of files that could not be asked it is not known what they have. */
+static void tell_unasked(struct move_work *work, const struct held *held)
+{
+	char object[96];
+
+	if (held->error)
+		tell_not_mapped(work, job_context_guest(work->context, object), 0,
+				", as far as that is known: a file cannot be asked");
+}
+
 /* The same by node, as the cgroup counts it: all, less what is mapped there. 0 or -errno. */
 static int read_unmapped(struct move_work *work, const uint64_t *shared_bytes, uint64_t *ret_bytes)
 {
@@ -525,9 +535,8 @@ static int move_unmapped(struct move_work *work)
 
 	if (rc)
 		return rc;
+	tell_unasked(work, &held);
 	job_context_guest(work->context, object);
-	if (held.error)
-		tell_not_mapped(work, object, 0, ", as far as that is known: a file cannot be asked");
 	/* Of a part of the host's memory it cannot be said that they were in it. */
 	if (swapped && !work->context->job->step.range_count)
 		remainder_list_add(&work->context->result->remainder, REMAINDER_SWAPPED, object, swapped, NULL,
@@ -777,6 +786,8 @@ static int run_undo(struct move_work *work, bool *ret_explained)
 	strays = seen.stray_bytes;
 	held = read_held(work);
 	rc = move_files(work, &seen, &held, &swapped);
+	if (!rc)
+		tell_unasked(work, &held);
 	if (!rc && held.shmem_bytes > sum(seen.shared_bytes))
 		strays += move_crew_found(work->crew)->stray_bytes;
 	explain_strays(work, strays);

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -37,7 +38,7 @@ static struct {
 	_Atomic(const char *) fired;
 	atomic_long live;
 	atomic_ullong skipped_ns; /* waits that took no time */
-	struct fault_gate_policy_ops policy;
+	struct fault_gate_file_ops files;
 } gate;
 
 static pthread_mutex_t mappings_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -114,9 +115,9 @@ unsigned fault_gate_open_descriptors(void)
 	return count;
 }
 
-void fault_gate_set_policy_ops(const struct fault_gate_policy_ops *ops)
+void fault_gate_set_file_ops(const struct fault_gate_file_ops *ops)
 {
-	gate.policy = ops ? *ops : (struct fault_gate_policy_ops){0};
+	gate.files = ops ? *ops : (struct fault_gate_file_ops){0};
 }
 
 /* A call that may fail, and does nothing else here. */
@@ -146,7 +147,6 @@ GATED(ssize_t, __readlinkat_chk, (int at, const char *path, char *target, size_t
 GATED(int, faccessat, (int at, const char *path, int mode, int flags), (at, path, mode, flags), -1)
 GATED(int, eventfd, (unsigned count, int flags), (count, flags), -1)
 GATED(int, fstat64, (int fd, struct stat64 *data), (fd, data), -1)
-GATED(int, fstatfs64, (int fd, struct statfs64 *data), (fd, data), -1)
 GATED(DIR *, fdopendir, (int fd), (fd), NULL)
 GATED(struct dirent64 *, readdir64, (DIR * directory), (directory), NULL)
 GATED(int, poll, (struct pollfd *fds, nfds_t count, int timeout), (fds, count, timeout), -1)
@@ -154,6 +154,24 @@ GATED(ssize_t, process_vm_readv,
       (pid_t pid, const struct iovec *local, unsigned long local_count, const struct iovec *remote,
        unsigned long remote_count, unsigned long flags),
       (pid, local, local_count, remote, remote_count, flags), -1)
+
+int __real_fstatfs64(int fd, struct statfs64 *data);
+int __wrap_fstatfs64(int fd, struct statfs64 *data);
+int __wrap_fstatfs64(int fd, struct statfs64 *data)
+{
+	struct stat64 file;
+	uint64_t huge_bytes = 0;
+
+	if (is_refused(FAULT_CLASS_CALL, "fstatfs64") || __real_fstatfs64(fd, data))
+		return -1;
+	if (gate.files.huge_bytes && __real_fstat64(fd, &file) == 0)
+		huge_bytes = gate.files.huge_bytes(gate.files.user, file.st_ino);
+	if (huge_bytes) {
+		data->f_type = HUGETLBFS_MAGIC;
+		data->f_bsize = (__fsword_t)huge_bytes;
+	}
+	return 0;
+}
 
 /* The tests' own process is left where it is. */
 int __wrap_sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *set);
@@ -290,6 +308,16 @@ void __wrap_free(void *memory)
 	__real_free(memory);
 }
 
+static void tell_of_mapping(const struct mapping *mapping, bool is_mapped)
+{
+	if (!gate.files.on_map || !mapping->inode)
+		return;
+	fault_gate_enter_fake();
+	gate.files.on_map(gate.files.user, mapping->inode, mapping->offset, mapping->start, mapping->end - mapping->start,
+			  is_mapped);
+	fault_gate_leave_fake();
+}
+
 void *__real_mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset);
 void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset);
 void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off64_t offset)
@@ -314,6 +342,8 @@ void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int
 		break;
 	}
 	pthread_mutex_unlock(&mappings_lock);
+	tell_of_mapping(&(struct mapping){(uintptr_t)memory, (uintptr_t)memory + length, data.st_ino, (uint64_t)offset},
+			true);
 	return memory;
 }
 
@@ -321,12 +351,18 @@ int __real_munmap(void *memory, size_t length);
 int __wrap_munmap(void *memory, size_t length);
 int __wrap_munmap(void *memory, size_t length)
 {
+	struct mapping gone = {0};
+
 	atomic_fetch_sub(&gate.live, 1);
 	pthread_mutex_lock(&mappings_lock);
-	for (size_t i = 0; i < MAPPINGS_MAX; i++)
-		if (mappings[i].start == (uintptr_t)memory)
-			mappings[i] = (struct mapping){0};
+	for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+		if (mappings[i].start != (uintptr_t)memory)
+			continue;
+		gone = mappings[i];
+		mappings[i] = (struct mapping){0};
+	}
 	pthread_mutex_unlock(&mappings_lock);
+	tell_of_mapping(&gone, false);
 	return __real_munmap(memory, length);
 }
 
@@ -368,7 +404,7 @@ static long fake_mbind(const long *arguments)
 	int error;
 
 	fault_gate_enter_fake();
-	error = gate.policy.set(gate.policy.user, mapping.inode,
+	error = gate.files.set(gate.files.user, mapping.inode,
 				mapping.offset + (uintptr_t)arguments[0] - mapping.start, (uint64_t)arguments[1],
 				(int)arguments[2], nodes ? nodes[0] : 0);
 	fault_gate_leave_fake();
@@ -382,7 +418,7 @@ static long fake_get_mempolicy(const long *arguments)
 	int error, mode;
 
 	fault_gate_enter_fake();
-	error = gate.policy.get(gate.policy.user, mapping.inode,
+	error = gate.files.get(gate.files.user, mapping.inode,
 				mapping.offset + (uintptr_t)arguments[3] - mapping.start, &mode, &nodes);
 	fault_gate_leave_fake();
 	if (error == 0) {
@@ -401,9 +437,9 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
 
 	if (is_refused(FAULT_CLASS_CALL, syscall_name(number)))
 		return -1;
-	if (number == SYS_mbind && gate.policy.set)
+	if (number == SYS_mbind && gate.files.set)
 		return fake_mbind(arguments);
-	if (number == SYS_get_mempolicy && gate.policy.get)
+	if (number == SYS_get_mempolicy && gate.files.get)
 		return fake_get_mempolicy(arguments);
 	return __real_syscall(number, a, b, c, d, e, f);
 }

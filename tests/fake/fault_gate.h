@@ -37,13 +37,17 @@ long fault_gate_live_allocations(void);
 /* Open descriptors of this process. */
 unsigned fault_gate_open_descriptors(void);
 
-/* The kernel's side of mbind(2) and get_mempolicy(2) for files mapped shared. NULL takes them away: the real ones. */
-struct fault_gate_policy_ops {
-	/* 0 or -errno. */
+/* The kernel's side of a guest's memory files, mapped shared. NULL takes it away: the real one. */
+struct fault_gate_file_ops {
+	/* mbind(2) and get_mempolicy(2): 0 or -errno. */
 	int (*set)(void *user, uint64_t inode, uint64_t offset, uint64_t length, int mode, uint64_t nodes);
 	int (*get)(void *user, uint64_t inode, uint64_t offset, int *ret_mode, uint64_t *ret_nodes);
+	/* fstatfs(2): the page size of the hugetlbfs that it lies on, 0: it lies on none. */
+	uint64_t (*huge_bytes)(void *user, uint64_t inode);
+	/* A part of it is now mapped at that address of this process, or is so no more. */
+	void (*on_map)(void *user, uint64_t inode, uint64_t offset, uint64_t address, uint64_t length, bool is_mapped);
 	void *user;
 };
-void fault_gate_set_policy_ops(const struct fault_gate_policy_ops *ops);
+void fault_gate_set_file_ops(const struct fault_gate_file_ops *ops);
 
 #endif

@@ -2,6 +2,7 @@
 #include "fault_world.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <linux/mempolicy.h>
 #include "fault_gate.h"
 #include "node_set.h"
+#include "page_heat_priv.h"
 #include "page_survey.h"
 
 /* 16 MiB blocks of 4096 pages: block N is node N's. */
@@ -21,6 +23,12 @@
 #define POLICY_BALANCING (1 << 13)
 /* No node has room for more than so many huge pages. */
 #define POOL_MAX 64
+#define HUGE_PAGES 512
+/* Free pieces of 2 MiB where the guest is, and where it goes, at first and after a compaction. */
+#define ROOM_ENOUGH 8
+#define ROOM_LITTLE 1
+/* Of a page that was written lately, and of one that this process has written. */
+#define SOFT_DIRTY (UINT64_C(1) << 55)
 
 static const uint64_t starts[FAULT_WORLD_PARTS] = {UINT64_C(0x7f0040000000),
 						   UINT64_C(0x7f0000000000)};
@@ -34,23 +42,65 @@ static void write_process(struct fault_world *world, const char *file, const cha
 	fixture_tree_write(&world->fixture.tree, path, "%s", text);
 }
 
+static bool is_huge(const struct fault_world *world)
+{
+	return world->memory == FAULT_MEMORY_TRANSPARENT || world->memory == FAULT_MEMORY_HUGETLB;
+}
+
+/* An entry of /proc/PID/pagemap. */
+static uint64_t entry_of(const struct fault_world *world, size_t page, int node)
+{
+	bool is_hot = world->memory == FAULT_MEMORY_TOUCHED && page / 100 % 2;
+	/* Page frame 0 is no page; a huge page begins at a multiple of its size. */
+	uint64_t first = is_huge(world) ? HUGE_PAGES : 1;
+
+	if (node == FAULT_WORLD_ABSENT)
+		return 0;
+	return UINT64_C(1) << 63 | (is_hot ? SOFT_DIRTY : 0) | ((uint64_t)node * BLOCK_PAGES + first + page);
+}
+
+static void write_entries(struct fault_world *world, uint64_t address, const uint64_t *entries, size_t count)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+	fixture_tree_write_at(&world->fixture.tree, path, address / 4096 * sizeof(entries[0]), entries,
+			      count * sizeof(entries[0]));
+}
+
 static void show_pages(struct fault_world *world, int part)
 {
 	static uint64_t entries[FAULT_WORLD_PART_PAGES];
 	size_t first = (size_t)part * FAULT_WORLD_PART_PAGES;
-	char path[64];
 
-	for (size_t i = 0; i < FAULT_WORLD_PART_PAGES; i++) {
-		int node = world->state.nodes[first + i];
+	for (size_t i = 0; i < FAULT_WORLD_PART_PAGES; i++)
+		entries[i] = entry_of(world, first + i, world->state.nodes[first + i]);
+	write_entries(world, starts[part], entries, FAULT_WORLD_PART_PAGES);
+}
 
-		entries[i] = node == FAULT_WORLD_ABSENT
-				     ? 0
-				     : UINT64_C(1) << 63 |
-					       ((uint64_t)node * BLOCK_PAGES + 1 + first + i);
+/* What this process' own page table has of the guest's files: only what that of the guest lacks is ever brought there. */
+static void show_window(struct fault_world *world, const struct fault_window *window)
+{
+	static uint64_t entries[FAULT_WORLD_PART_PAGES];
+	size_t first = (size_t)window->part * FAULT_WORLD_PART_PAGES + window->offset / 4096;
+	size_t count = window->length / 4096;
+
+	for (size_t i = 0; i < count; i++)
+		entries[i] = entry_of(world, first + i, world->state.file_nodes[first + i]);
+	write_entries(world, window->address, entries, count);
+}
+
+static void show_huge_room(struct fault_world *world)
+{
+	char text[512] = "";
+
+	for (int node = 0; node < FAULT_WORLD_NODES; node++) {
+		size_t length = strlen(text);
+
+		snprintf(text + length, sizeof(text) - length, "Node %d, zone Normal 9 9 9 9 9 9 9 9 9 %u 0\n", node,
+			 world->huge_room[node]);
 	}
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
-	fixture_tree_write_at(&world->fixture.tree, path, starts[part] / 4096 * sizeof(entries[0]),
-			      entries, sizeof(entries));
+	fixture_tree_write(&world->fixture.tree, "/proc/buddyinfo", "%s", text);
 }
 
 static void show_policies(struct fault_world *world)
@@ -119,6 +169,10 @@ static void show(struct fault_world *world)
 		    memcmp(is->nodes + first, was->nodes + first, FAULT_WORLD_PART_PAGES) != 0)
 			show_pages(world, part);
 	}
+	if (was && memcmp(is->file_nodes, was->file_nodes, sizeof(is->file_nodes)) != 0)
+		for (size_t i = 0; i < FAULT_WORLD_WINDOWS; i++)
+			if (world->windows[i].length)
+				show_window(world, &world->windows[i]);
 	if (!was || memcmp(is->policy_modes, was->policy_modes, sizeof(is->policy_modes)) != 0 ||
 	    memcmp(is->policy_nodes, was->policy_nodes, sizeof(is->policy_nodes)) != 0)
 		show_policies(world);
@@ -164,6 +218,12 @@ static int write_mems(struct fault_world *world, const char *path, const char *t
 	return -ENOENT;
 }
 
+static void compact(struct fault_world *world, int node)
+{
+	world->huge_room[node] = ROOM_ENOUGH;
+	show_huge_room(world);
+}
+
 static int on_write(void *user, const char *path, const char *text)
 {
 	struct fault_world *world = user;
@@ -178,7 +238,9 @@ static int on_write(void *user, const char *path, const char *text)
 		error = write_pool(world, node, text);
 	else if (strncmp(path, "/sys/fs/cgroup/", 15) == 0)
 		error = write_mems(world, path, text);
-	else if (!strstr(path, "/compact"))
+	else if (sscanf(path, "/sys/devices/system/node/node%d/compact%n", &node, &end) == 1 && end > 0)
+		compact(world, node);
+	else if (!strstr(path, "/clear_refs"))
 		error = -EACCES;
 	show(world);
 	pthread_mutex_unlock(&world->lock);
@@ -222,11 +284,58 @@ static int get_policy(void *user, uint64_t inode, uint64_t offset, int *ret_mode
 	return 0;
 }
 
-static size_t page_of(uint64_t address)
+static uint64_t huge_bytes(void *user, uint64_t inode)
 {
+	struct fault_world *world = user;
+
+	return world->memory == FAULT_MEMORY_HUGETLB && part_of(world, inode) >= 0 ? HUGE_PAGES * UINT64_C(4096) : 0;
+}
+
+static struct fault_window *find_window(struct fault_world *world, uint64_t address)
+{
+	for (size_t i = 0; i < FAULT_WORLD_WINDOWS; i++)
+		if (world->windows[i].length && address - world->windows[i].address < world->windows[i].length)
+			return &world->windows[i];
+	return NULL;
+}
+
+static void on_map(void *user, uint64_t inode, uint64_t offset, uint64_t address, uint64_t length, bool is_mapped)
+{
+	struct fault_world *world = user;
+	int part = part_of(world, inode);
+	struct fault_window *window;
+
+	if (part < 0 || world->memory != FAULT_MEMORY_UNMAPPED)
+		return;
+	pthread_mutex_lock(&world->lock);
+	window = find_window(world, is_mapped ? 0 : address);
+	for (size_t i = 0; is_mapped && !window && i < FAULT_WORLD_WINDOWS; i++)
+		if (!world->windows[i].length)
+			window = &world->windows[i];
+	assert(window);
+	*window = (struct fault_window){part, offset, address, length};
+	if (is_mapped)
+		show_window(world, window);
+	else
+		window->length = 0;
+	pthread_mutex_unlock(&world->lock);
+}
+
+/*
+ * The place of a page in the state: of the guest's page table, or of the file in a window of ours. Whoever takes a huge
+ * page for small ones gets all of it (mm/migrate.c add_page_for_migration).
+ */
+static int8_t *place_of(struct fault_world *world, uint64_t address)
+{
+	const struct fault_window *window = find_window(world, address);
 	int part = address >= starts[0] ? 0 : 1;
 
-	return (size_t)part * FAULT_WORLD_PART_PAGES + (address - starts[part]) / 4096;
+	if (is_huge(world))
+		address -= address % (HUGE_PAGES * UINT64_C(4096));
+	if (window)
+		return &world->state.file_nodes[(size_t)window->part * FAULT_WORLD_PART_PAGES +
+						(window->offset + address - window->address) / 4096];
+	return &world->state.nodes[(size_t)part * FAULT_WORLD_PART_PAGES + (address - starts[part]) / 4096];
 }
 
 /* A call that fails in its middle has moved some pages and written no status (mm/migrate.c
@@ -242,14 +351,14 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 	pthread_mutex_lock(&world->lock);
 	world->moves++;
 	for (size_t i = 0; i < moved; i++) {
-		size_t page = page_of((uint64_t)(uintptr_t)addresses[i]);
+		int8_t *place = place_of(world, (uint64_t)(uintptr_t)addresses[i]);
 
-		if (world->state.nodes[page] == FAULT_WORLD_ABSENT) {
+		if (*place == FAULT_WORLD_ABSENT) {
 			world->absent_moves++;
 			status[i] = -ENOENT;
 			continue;
 		}
-		world->state.nodes[page] = (int8_t)nodes[i];
+		memset(place, nodes[i], is_huge(world) ? HUGE_PAGES : 1);
 		if (error == 0)
 			status[i] = nodes[i];
 	}
@@ -268,7 +377,7 @@ static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t co
 		return error;
 	pthread_mutex_lock(&world->lock);
 	for (size_t i = 0; i < count; i++) {
-		int node = world->state.nodes[page_of(addresses[i])];
+		int node = *place_of(world, addresses[i]);
 
 		places[i] = node == FAULT_WORLD_ABSENT ? PAGE_SURVEY_PLACE_ABSENT : node;
 	}
@@ -279,6 +388,13 @@ static int fake_look(void *user, pid_t pid, const uint64_t *addresses, size_t co
 static void fake_touch(void *user, pid_t pid, const uint64_t *addresses, size_t count)
 {
 	fault_gate_pass("touch");
+}
+
+static int fake_is_huge(void *user, pid_t pid, uint64_t address)
+{
+	int error = fault_gate_pass("is_huge");
+
+	return error ? error : 1;
 }
 
 static uint64_t fake_now(void *user)
@@ -294,6 +410,24 @@ static uint64_t fake_now(void *user)
 
 /* ---- what does not change ---- */
 
+static void part_path(int part, char *path, size_t size)
+{
+	snprintf(path, size, "/proc/%d/map_files/%llx-%llx", (int)getpid(), (unsigned long long)starts[part],
+		 (unsigned long long)(starts[part] + PART_BYTES));
+}
+
+static int open_part(const struct fault_world *world, int part)
+{
+	char path[128], full[256];
+	int fd;
+
+	part_path(part, path, sizeof(path));
+	snprintf(full, sizeof(full), "%s%s", world->fixture.tree.root, path);
+	fd = open(full, O_RDWR | O_CLOEXEC);
+	assert(fd >= 0);
+	return fd;
+}
+
 static void write_memory(struct fault_world *world)
 {
 	struct fixture_tree *tree = &world->fixture.tree;
@@ -303,9 +437,7 @@ static void write_memory(struct fault_world *world)
 		struct stat data;
 		size_t length = strlen(maps);
 
-		snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)getpid(),
-			 (unsigned long long)starts[part],
-			 (unsigned long long)(starts[part] + PART_BYTES));
+		part_path(part, path, sizeof(path));
 		fixture_tree_write(tree, path, "%s", "");
 		snprintf(full, sizeof(full), "%s%s", tree->root, path);
 		assert(truncate(full, (off_t)PART_BYTES) == 0 && stat(full, &data) == 0);
@@ -358,21 +490,66 @@ static void write_host(struct fault_world *world)
 			   "anon N0=0 N1=0\nshmem N0=0 N1=0\n");
 }
 
-void fault_world_init(struct fault_world *world)
+/* Small pages: every 50th is absent, and of these every other one is in the file alone, if any is. */
+static void lay_page(struct fault_state *state, enum fault_memory memory, size_t page)
+{
+	int8_t node = page < FAULT_WORLD_PART_PAGES ? 2 : 1;
+	bool is_huge = memory == FAULT_MEMORY_TRANSPARENT || memory == FAULT_MEMORY_HUGETLB;
+	bool is_absent = is_huge ? page / HUGE_PAGES == 1 : page % 50 == 49;
+	bool is_in_file = memory == FAULT_MEMORY_UNMAPPED && page % 100 == 49;
+
+	state->nodes[page] = is_absent ? FAULT_WORLD_ABSENT : node;
+	state->file_nodes[page] = is_absent && is_in_file ? node : FAULT_WORLD_ABSENT;
+}
+
+/* What the guest's files hold, for the kernel itself: it is asked what lies in them. */
+static void fill_files(struct fault_world *world)
+{
+	static const char page[4096] = "page";
+
+	for (int part = 0; part < FAULT_WORLD_PARTS; part++) {
+		int fd = open_part(world, part);
+
+		for (size_t i = 0; i < FAULT_WORLD_PART_PAGES; i++)
+			if (fault_world_node(&world->initial, (size_t)part * FAULT_WORLD_PART_PAGES + i) !=
+			    FAULT_WORLD_ABSENT)
+				assert(pwrite(fd, page, sizeof(page), (off_t)(i * sizeof(page))) == sizeof(page));
+		close(fd);
+	}
+}
+
+/* What tells of pages that were written, and of huge ones. */
+static void write_kinds(struct fault_world *world)
+{
+	struct fixture_tree *tree = &world->fixture.tree;
+	/* A compound page's head, and transparent (include/uapi/linux/kernel-page-flags.h). */
+	uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22, written = UINT64_C(1) << 63 | SOFT_DIRTY | 1;
+
+	if (world->memory == FAULT_MEMORY_TOUCHED) {
+		write_process(world, "clear_refs", "");
+		write_entries(world, (uintptr_t)page_heat_probe_page(), &written, 1);
+		world->fixture.context.heat_watch_ms = 1;
+	}
+	for (uint64_t frame = 0; is_huge(world) && frame < FAULT_WORLD_NODES * BLOCK_PAGES; frame += HUGE_PAGES)
+		fixture_tree_write_at(tree, "/proc/kpageflags", frame * sizeof(flags), &flags, sizeof(flags));
+}
+
+void fault_world_init(struct fault_world *world, enum fault_memory memory)
 {
 	struct fault_state *state = &world->initial;
 	struct worker_job *job = &world->fixture.job;
-	struct fault_gate_policy_ops policy = {set_policy, get_policy, world};
+	struct fault_gate_file_ops files = {set_policy, get_policy, huge_bytes, on_map, world};
 
 	memset(world, 0, sizeof(*world));
+	world->memory = memory;
 	pthread_mutex_init(&world->lock, NULL);
 	job_fixture_init(&world->fixture, STEP_KIND_PROBE);
 	write_host(world);
 	write_memory(world);
 	for (size_t i = 0; i < FAULT_WORLD_PAGES; i++)
-		state->nodes[i] = (int8_t)(i % 50 == 49			? FAULT_WORLD_ABSENT
-					   : i < FAULT_WORLD_PART_PAGES ? 2
-									: 1);
+		lay_page(state, memory, i);
+	if (memory == FAULT_MEMORY_UNMAPPED)
+		fill_files(world);
 	for (size_t i = 0; i < FAULT_WORLD_GROUPS; i++)
 		strcpy(state->mems[i], "1-2");
 	for (int part = 0; part < FAULT_WORLD_PARTS; part++) {
@@ -387,17 +564,19 @@ void fault_world_init(struct fault_world *world)
 	world->ops = (struct page_move_ops){.move = fake_move,
 					    .look = fake_look,
 					    .touch = fake_touch,
+					    .is_huge = fake_is_huge,
 					    .now_ns = fake_now,
 					    .user = world};
 	world->fixture.context.move_ops = &world->ops;
+	write_kinds(world);
 	fixture_tree_set_hooks(&world->fixture.tree, on_write, world);
-	fault_gate_set_policy_ops(&policy);
+	fault_gate_set_file_ops(&files);
 	fault_world_reset(world);
 }
 
 void fault_world_done(struct fault_world *world)
 {
-	fault_gate_set_policy_ops(NULL);
+	fault_gate_set_file_ops(NULL);
 	job_fixture_done(&world->fixture);
 	pthread_mutex_destroy(&world->lock);
 }
@@ -406,12 +585,20 @@ void fault_world_reset(struct fault_world *world)
 {
 	world->state = world->initial;
 	world->moves = world->writes = world->absent_moves = 0;
+	for (int node = 0; node < FAULT_WORLD_NODES; node++)
+		world->huge_room[node] = node == 0 || node == 3 ? ROOM_LITTLE : ROOM_ENOUGH;
+	show_huge_room(world);
 	show(world);
 }
 
 bool fault_world_is_initial(const struct fault_world *world)
 {
 	return memcmp(&world->state, &world->initial, sizeof(world->state)) == 0;
+}
+
+int fault_world_node(const struct fault_state *state, size_t page)
+{
+	return state->nodes[page] == FAULT_WORLD_ABSENT ? state->file_nodes[page] : state->nodes[page];
 }
 
 uint64_t fault_world_bytes_on(const struct fault_world *world, const int8_t *nodes, int part,
