@@ -59,7 +59,30 @@ static const struct step_record *last_balloon(const struct plan_input *input, co
 static bool is_ending(const struct plan_input *input)
 {
 	return last_balloon(input, RESIZE_RESTORE_MARK) || last_balloon(input, settle_mark) ||
+	       last_balloon(input, RESIZE_STAND_MARK) ||
 	       plan_count(input, STEP_KIND_AGENT_COMMIT) || plan_count(input, STEP_KIND_AGENT_UNDO);
+}
+
+static bool refused(const struct plan_input *input)
+{
+	const struct step_record *last = last_balloon(input, NULL);
+
+	return last && last->state == STEP_STATE_FAILED && !last->flat;
+}
+
+/* As of memory devices (resize_next.c): what memory covers by now, and no more, is asked for to stand. */
+static bool stand_next(struct resize *resize)
+{
+	const struct step_record *last = last_balloon(resize->input, NULL);
+	uint64_t now = resize->guest->balloon_bytes, covered = resize_covered_bytes(resize->input, resize->guest);
+	uint64_t target = resize_covered_target(resize, now, resize_balloon_target(resize->input, resize->guest),
+						SIZE_TEXT_MIB, &covered);
+
+	if (!resize_may_stand(resize) || refused(resize->input) || target >= now ||
+	    (last && target >= last->step.target_bytes) || last_balloon(resize->input, RESIZE_STAND_MARK))
+		return false;
+	emit_balloon(resize, target, RESIZE_STAND_MARK);
+	return true;
 }
 
 static void end(struct resize *resize)
@@ -79,19 +102,14 @@ static void end(struct resize *resize)
 		emit_balloon(resize, now, settle_mark);
 		return;
 	}
+	if (how == ON_TIMEOUT_CONTINUE && stand_next(resize))
+		return;
 	if (resize_end_lease_next(resize, (resize->shrink_gap || resize->withheld_bytes) && how != ON_TIMEOUT_RESTORE
 						  ? STEP_KIND_AGENT_COMMIT
 						  : STEP_KIND_AGENT_UNDO))
 		return;
 	resize->decision->kind = DECISION_KIND_GIVE_UP;
 	resize_remainder(resize, &resize->decision->remainder);
-}
-
-static bool refused(const struct plan_input *input)
-{
-	const struct step_record *last = last_balloon(input, NULL);
-
-	return last && last->state == STEP_STATE_FAILED && !last->flat;
 }
 
 /* Not asked for yet, or something has changed since, or the part that was asked for has left. */

@@ -78,8 +78,6 @@ uint64_t resize_covered_target(const struct resize *resize, uint64_t now, uint64
 {
 	uint64_t bytes;
 
-	if (resize->input->wish->on_timeout == ON_TIMEOUT_CONTINUE)
-		return target;
 	bytes = plan_min(now - target, *covered_bytes);
 	*covered_bytes -= bytes;
 	return bytes == now - target ? target : now - bytes / unit * unit;
@@ -97,6 +95,11 @@ static uint64_t device_target(const struct resize *resize, size_t device, uint64
 				     covered_bytes);
 }
 
+bool resize_may_stand(const struct resize *resize)
+{
+	return resize->shrink_gap && !resize->is_revoked && !resize_is_vetoed(resize) && !resize_request_failed(resize->input);
+}
+
 bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes)
 {
 	return part_bytes >= plan_min(whole_bytes / 8, WORTH_MOST_BYTES);
@@ -111,8 +114,8 @@ bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES
 		const struct step_record *goal = resize_goal_request(resize->input, device->alias);
 		uint64_t target = device_target(resize, i, &covered_bytes);
 
-		if (skip[i] || (goal ? goal->step.target_bytes == resize->targets[i]
-				     : is_settled(device, resize->targets[i])))
+		if (skip[i] || is_settled(device, resize->targets[i]) ||
+		    (goal && goal->step.target_bytes == resize->targets[i]))
 			continue;
 		/* A part of the whole: when what was asked for before has left. */
 		if (target != resize->targets[i] &&
@@ -216,6 +219,31 @@ static bool settle_next(struct resize *resize)
 	return false;
 }
 
+/*
+ * Nobody asks for more once the operation is over: what memory covers by now is requested, whether or not a part before it
+ * has left, and leaves when it can. More than that would go on being taken whatever the guest needs.
+ */
+static bool stand_next(struct resize *resize)
+{
+	const struct wish_resize *wish = &resize->input->wish->resize;
+	uint64_t covered_bytes = resize_covered_bytes(resize->input, resize->guest);
+
+	/* Of named ranges, and by a share of the time, only what is offline is asked for. */
+	if (!resize_may_stand(resize) || wish->range_count || wish->work_percent % 100)
+		return false;
+	for (size_t i = 0; i < resize->guest->device_count; i++) {
+		const struct snapshot_device *device = &resize->guest->devices[i];
+		uint64_t target = device_target(resize, i, &covered_bytes);
+
+		if (target >= plan_min(device->requested_bytes, device->current_bytes) ||
+		    resize_last_index(resize->input, STEP_KIND_SETTLE, device->alias) >= 0)
+			continue;
+		resize_emit_device(resize, STEP_KIND_SETTLE, i, target, RESIZE_STAND_MARK);
+		return true;
+	}
+	return false;
+}
+
 /* Back to the size that each device had before its first request, which that step's own bytes tell.
  */
 static bool restore_next(struct resize *resize)
@@ -246,7 +274,7 @@ void resize_end(struct resize *resize, bool shrink)
 		if (restore_next(resize) || resize_end_lease_next(resize, STEP_KIND_AGENT_UNDO))
 			return;
 	} else {
-		if (how != ON_TIMEOUT_CONTINUE && settle_next(resize))
+		if (how == ON_TIMEOUT_CONTINUE ? stand_next(resize) : settle_next(resize))
 			return;
 		if (resize_end_lease_next(resize, shrink ? STEP_KIND_AGENT_COMMIT : STEP_KIND_AGENT_UNDO))
 			return;

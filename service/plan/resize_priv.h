@@ -15,6 +15,8 @@
 #define RESIZE_NAMED_MARK   "named"
 #define RESIZE_STUCK_MARK   "stuck"
 #define RESIZE_SHIFT_MARK   "shift"
+/* Text of what is asked for at the end, to stand when the operation is over. */
+#define RESIZE_STAND_MARK   "stand"
 /* Text of an await that is for the agent to be heard of. */
 #define RESIZE_AGENT_MARK   "agent"
 /* Text of a commit after which the ladder goes on under another lease. */
@@ -137,11 +139,12 @@ bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES
 /*
  * How far a shrink from now to target may be asked to go at once. The driver takes whatever it can empty, down to the
  * kernel's last reserves, and what the guest allocates then brings its OOM killer: so no more is asked for at a time than
- * memory covers, in whole units; *covered_bytes loses it. A request that is to stand when the time is over is made whole,
- * because nobody adds to it.
+ * memory covers, in whole units; *covered_bytes loses it.
  */
 uint64_t resize_covered_target(const struct resize *resize, uint64_t now, uint64_t target, uint64_t unit,
 			       uint64_t *covered_bytes);
+/* May a request that has gone unfulfilled stand when the operation is over, for a wish that is to be continued? */
+bool resize_may_stand(const struct resize *resize);
 /* So much is worth another pass of the driver, where the whole cannot be asked for at once. */
 bool resize_is_worth_asking(uint64_t part_bytes, uint64_t whole_bytes);
 /* What was asked for again, for each device that has not got there and had no kick since the step at index after. */

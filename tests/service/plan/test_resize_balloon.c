@@ -143,18 +143,26 @@ static void no_more_than_memory_covers(void)
 	world_done(&world);
 }
 
-/* One that is to go on after its time is asked for all: nobody would add to it. */
-static void what_is_to_stand_is_asked_for_whole(void)
+/* One that is to go on after its time is asked for in parts all the same, and at its end for what memory covers by then. */
+static void what_is_to_stand(void)
 {
 	struct world world;
 	struct snapshot_guest *guest = balloon_guest(&world);
+	const uint64_t keep = 512 * MIB / 32;
 
-	world_add_agent(guest, 280 * MIB, 0);
-	guest->agent.memory_total_bytes = 2 * GIB;
-	world.input.deadline_ms = DEADLINE_MS;
+	world_add_agent(guest, keep + 100 * MIB, 0);
+	guest->agent.features = 0;
 	world.wish.on_timeout = ON_TIMEOUT_CONTINUE;
 	expect_step(&world, STEP_KIND_BALLOON);
-	CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+	CHECK_INT(world.decision.step.target_bytes, 412 * MIB);
+	inflate(&world, 50 * MIB);
+	guest->agent.memory_available_bytes = keep + 90 * MIB;
+	expect_step(&world, STEP_KIND_BALLOON);
+	CHECK_INT(world.decision.step.target_bytes, 372 * MIB);
+	CHECK_STR(world.decision.step.text, "stand");
+	inflate(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 206 * MIB);
 	world_done(&world);
 }
 
@@ -368,7 +376,7 @@ static const struct unit_case cases[] = {
 	{"it gets there", it_gets_there},
 	{"it climbs", it_climbs},
 	{"no more than memory covers", no_more_than_memory_covers},
-	{"what is to stand is asked for whole", what_is_to_stand_is_asked_for_whole},
+	{"what is to stand", what_is_to_stand},
 	{"no more than it lets go at once", no_more_than_it_lets_go_at_once},
 	{"a limit in the middle", a_limit_in_the_middle},
 	{"a floor that rises ends it", a_floor_that_rises_ends_it},

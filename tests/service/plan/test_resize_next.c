@@ -480,17 +480,20 @@ static void both_ways_go_back(void)
 static void continue_leaves_the_request(void)
 {
 	struct world world;
+	struct snapshot_guest *guest = stuck_guest(&world);
 
-	stuck_guest(&world);
 	world_wish_resize(&world, "g1", GIB);
 	world.wish.on_timeout = ON_TIMEOUT_CONTINUE;
 	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
 	world_gain(&world, 600 * MIB);
+	/* But for a 32nd of 2560 MiB. */
 	expect_step(&world, STEP_KIND_REQUEST);
-	world_gain(&world, GIB);
+	CHECK_INT(world.decision.step.target_bytes, (2048 - 920) * MIB);
+	world_gain(&world, 512 * MIB);
+	guest->agent.memory_available_bytes = 200 * MIB;
 	world.input.deadline_ms = 500;
 	expect_run(&world, "agent_commit give_up");
-	CHECK_INT(snapshot_guest(world.snapshot, "g1")->devices[0].requested_bytes, 512 * MIB);
+	CHECK_INT(guest->devices[0].requested_bytes, (2048 - 920) * MIB);
 	world_done(&world);
 }
 
