@@ -209,3 +209,11 @@ int numa_node_list_distance(const struct numa_node_list *list, int from, int to)
 	return list->distances[(size_t)(first - list->nodes) * list->count +
 			       (size_t)(second - list->nodes)];
 }
+
+bool numa_node_balancing_is_off(const struct sysroot *sysroot)
+{
+	uint64_t value;
+	int r = sysroot_read_number(sysroot, 10, &value, "/proc/sys/kernel/numa_balancing");
+
+	return r == -ENOENT || (r == 0 && value == 0);
+}

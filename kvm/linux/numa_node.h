@@ -48,4 +48,10 @@ const struct numa_node *numa_node_list_find(const struct numa_node_list *list, i
 /* By node id; -1 where one of them is unknown. */
 int numa_node_list_distance(const struct numa_node_list *list, int from, int to);
 
+/*
+ * Is it known that nothing pulls pages to the CPUs that touch them? A kernel without AutoNUMA has no such file; what cannot be
+ * read is taken to be on, which is what is warned of.
+ */
+bool numa_node_balancing_is_off(const struct sysroot *sysroot);
+
 #endif

@@ -206,15 +206,6 @@ static void read_pieces(const struct sysroot *sysroot, struct snapshot *snapshot
 		snapshot->nodes[i].fragmented_bytes = small[snapshot->nodes[i].id];
 }
 
-/* A kernel without it has no such file. What cannot be read is taken to be on: that is what is warned of. */
-static bool is_balancing_off(const struct sysroot *sysroot)
-{
-	uint64_t value;
-	int r = sysroot_read_number(sysroot, 10, &value, "/proc/sys/kernel/numa_balancing");
-
-	return r == -ENOENT || (r == 0 && value == 0);
-}
-
 static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list blocks = {0};
@@ -252,6 +243,6 @@ int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, 
 	if (r < 0)
 		return r;
 	read_pieces(sysroot, snapshot);
-	snapshot->numa_balancing_off = is_balancing_off(sysroot);
+	snapshot->numa_balancing_off = numa_node_balancing_is_off(sysroot);
 	return extent == HOST_LOOK_ALL ? read_blocks(sysroot, snapshot, failure) : 0;
 }

@@ -344,6 +344,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 					  rest),
 			 left = bytes;
 		const struct step_record *last;
+		const char *why;
 
 		if (!bytes)
 			continue;
@@ -357,8 +358,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 			remainder_list_add(list, REMAINDER_NO_ROOM, object, left, NULL,
 					   "no node that it may use has room for it");
 		else if (left)
-			remainder_list_add(list, REMAINDER_PAGE_BUSY, object, left, NULL,
-					   "it could not be moved away");
+			remainder_list_add(list, plan_unexplained(last, &why), object, left, NULL, "%s", why);
 		rest -= bytes;
 	}
 	if (blocks && offline)

@@ -249,6 +249,7 @@ static void tell_rest(struct mover *mover, const struct step_record *last, uint6
 {
 	enum remainder_code code;
 	uint64_t pinned = move_remainder_pinned(mover->guest, rest, &code);
+	const char *why;
 
 	for (size_t i = 0; last && i < last->remainder.count; i++)
 		if (last->remainder.items[i].code == code)
@@ -269,10 +270,7 @@ static void tell_rest(struct mover *mover, const struct step_record *last, uint6
 			     rest);
 		return;
 	}
-	tell_by_node(mover, REMAINDER_PAGE_BUSY,
-		     last ? "it was there again, or never ready to move, at each pass"
-			  : "it could not be moved",
-		     rest);
+	tell_by_node(mover, plan_unexplained(last, &why), why, rest);
 }
 
 bool move_remainder_is_cut(const struct step_record *record)

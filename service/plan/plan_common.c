@@ -288,6 +288,16 @@ const struct step_record *plan_last(const struct plan_input *input, enum step_ki
 	return NULL;
 }
 
+enum remainder_code plan_unexplained(const struct step_record *last, const char **ret_why)
+{
+	if (!last || (last->state != STEP_STATE_DONE && !last->remainder.count)) {
+		*ret_why = "no pass over it came to its end";
+		return REMAINDER_NOT_TRIED;
+	}
+	*ret_why = "it has come there, or back there, since the last pass over it";
+	return REMAINDER_CAME_MEANWHILE;
+}
+
 bool plan_is_late(const struct plan_input *input)
 {
 	return input->deadline_ms && input->now_ms >= input->deadline_ms;

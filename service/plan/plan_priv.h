@@ -77,6 +77,12 @@ const struct step_record *plan_last(const struct plan_input *input, enum step_ki
 bool plan_is_late(const struct plan_input *input);
 uint64_t plan_min(uint64_t a, uint64_t b);
 
+/*
+ * Why there is more left than the last move of a guest's memory has told of: a move that came to its end tells of every
+ * byte that it found. last may be NULL.
+ */
+enum remainder_code plan_unexplained(const struct step_record *last, const char **ret_why);
+
 /* plan_common.c: decisions */
 void plan_step_init(struct step *step, enum step_kind kind, const struct snapshot_guest *guest);
 void plan_decide(struct decision *decision, const struct step *step);

@@ -17,6 +17,7 @@
 #include "move_gate.h"
 #include "move_record.h"
 #include "node_mask.h"
+#include "numa_node.h"
 #include "page_homes.h"
 #include "size_text.h"
 
@@ -316,8 +317,8 @@ static uint64_t explain(struct move_work *work, const struct page_mover_tally *t
 		{PAGE_MOVE_NO_ROOM, REMAINDER_NO_ROOM, "no free page of their size at the destination"},
 		{PAGE_MOVE_NOT_PERMITTED, REMAINDER_NOT_PERMITTED,
 		 "the destination is outside the guest's cpuset, or moving is forbidden"},
-		{PAGE_MOVE_FAULT, REMAINDER_PAGE_BUSY, "of a kind that the kernel does not move"},
-		{PAGE_MOVE_NOT_TRIED, REMAINDER_PAGE_BUSY, "given up among many that were busy"},
+		{PAGE_MOVE_FAULT, REMAINDER_NOT_MIGRATABLE, "of a kind that the kernel does not move"},
+		{PAGE_MOVE_NOT_TRIED, REMAINDER_NOT_TRIED, "given up among many that were busy"},
 	};
 	static const char *const sizes[PAGE_MOVER_CLASSES] = {"", "huge pages: ", "1 GiB pages: "};
 	struct remainder_list *list = &work->context->result->remainder;
@@ -364,10 +365,13 @@ static void explain_all(struct move_work *work, const uint64_t *left_bytes)
 		uint64_t told = left ? explain(work, move_crew_tally(work->crew), node, left) : 0;
 
 		snprintf(object, sizeof(object), "node %d", node);
+		/* Who brought it is not known: a first touch, or the kernel. */
 		if (left > told)
-			remainder_list_add(&work->context->result->remainder,
-					   REMAINDER_AUTONUMA_MAY_RETURN, object, left - told, NULL,
-					   "came there while the others moved");
+			remainder_list_add(&work->context->result->remainder, REMAINDER_CAME_MEANWHILE, object,
+					   left - told, NULL, "came there while the others moved%s",
+					   numa_node_balancing_is_off(work->context->sysroot)
+						   ? ""
+						   : "; automatic NUMA balancing is on");
 	}
 }
 
@@ -715,7 +719,7 @@ void move_job_run(struct job_context *context)
 		/* What a call that failed has moved cannot be told any more. */
 		if (rc != -ESRCH && work->crew && move_crew_counts(work->crew).calls) {
 			context->result->outcome = WORKER_OUTCOME_PARTIAL;
-			remainder_list_add(&context->result->remainder, REMAINDER_PAGE_BUSY,
+			remainder_list_add(&context->result->remainder, REMAINDER_NOT_TRIED,
 					   job_context_guest(context, object), 0, NULL,
 					   "ended by an error: %s", strerror(-rc));
 		}

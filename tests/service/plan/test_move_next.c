@@ -235,7 +235,11 @@ static void passes_go_on_as_long_as_they_gain(void)
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 12 * MIB);
 	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_PINNED));
-	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_PAGE_BUSY));
+	/* That pass told of all that it found: the rest was not there then. */
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_CAME_MEANWHILE));
+	record->remainder.count = 0;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_TRIED);
 	world_done(&world);
 }
 
@@ -826,7 +830,7 @@ static void what_stays_is_told_apart(void)
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_PINNED);
 	CHECK_INT(world.decision.remainder.items[1].bytes, 30 * MIB);
-	CHECK_INT(world.decision.remainder.items[2].code, REMAINDER_PAGE_BUSY);
+	CHECK_INT(world.decision.remainder.items[2].code, REMAINDER_CAME_MEANWHILE);
 	CHECK_INT(world.decision.remainder.items[2].bytes, 5 * MIB);
 
 	CHECK_INT(world.decision.remainder.items[4].code, REMAINDER_SWAPPED);

@@ -38,6 +38,7 @@ struct kernel {
 	pthread_mutex_t lock;	       /* several threads may call */
 	int8_t nodes[GUEST_PAGES_MAX]; /* where each page is, or ABSENT */
 	uint8_t busy[GUEST_PAGES_MAX]; /* so many tries fail */
+	bool fixed[GUEST_PAGES_MAX];   /* of a kind that is not moved */
 	bool marked[GUEST_PAGES_MAX];  /* by AutoNUMA: not seen until it is read */
 	size_t pages;
 	int refusal; /* of whole calls to node refused_node; 0: none */
@@ -161,6 +162,8 @@ static long move_locked(struct kernel *kernel, size_t count, void *const *addres
 			status[i] = -ENOENT;
 		} else if (kernel->marked[page]) {
 			status[i] = -ENOENT;
+		} else if (kernel->fixed[page]) {
+			status[i] = -EFAULT;
 		} else if (kernel->busy[page]) {
 			kernel->busy[page]--;
 			status[i] = -EBUSY;
@@ -532,6 +535,38 @@ static void test_busy_once_and_for_ever(void)
 	CHECK_TRUE(remainder && remainder->bytes == 4096);
 	CHECK_INT(kernel->fixture.result.remainder.count, 1);
 	teardown(kernel);
+}
+
+static void test_not_migratable(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	const struct remainder *remainder;
+
+	kernel->fixed[5] = true;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_NOT_MIGRATABLE);
+	CHECK_TRUE(remainder && remainder->bytes == 4096);
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	teardown(kernel);
+}
+
+/* What moved is there again at each look. AutoNUMA is spoken of only where it is on. */
+static void test_came_meanwhile(void)
+{
+	for (int is_on = 0; is_on < 2; is_on++) {
+		struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+		const struct remainder *remainder;
+
+		fixture_tree_write(&kernel->fixture.tree, "/proc/sys/kernel/numa_balancing", "%d\n", is_on);
+		kernel->drifts = SIZE_MAX;
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+		remainder = job_fixture_remainder(&kernel->fixture, REMAINDER_CAME_MEANWHILE);
+		CHECK_TRUE(remainder && remainder->bytes == remainder_list_bytes(&kernel->fixture.result.remainder));
+		CHECK_INT(remainder && strstr(remainder->detail, "balancing is on") != NULL, is_on);
+		teardown(kernel);
+	}
 }
 
 /* Another process maps the guest's file and has pinned one page, as its status says: of two that stay one is taken for it. */
@@ -1293,6 +1328,8 @@ int main(void)
 		{"cells", test_cells},
 		{"physical_range", test_physical_range},
 		{"busy_once_and_for_ever", test_busy_once_and_for_ever},
+		{"of a kind that is not moved", test_not_migratable},
+		{"came meanwhile", test_came_meanwhile},
 		{"pinned_by_another", test_pinned_by_another},
 		{"no_room", test_no_room},
 		{"refused_node", test_refused_node},
