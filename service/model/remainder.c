@@ -105,6 +105,8 @@ static const struct {
 					   "The memory has no policy: automatic NUMA balancing may "
 					   "pull it to the node of its CPUs.",
 					   "move the vCPUs too, or turn kernel.numa_balancing off"},
+	[REMAINDER_REMOTE_MEMORY] = {"remote_memory", "The memory goes farther from the vCPUs, which are pinned.",
+				     "move the vCPUs too, or allow remote_memory"},
 	[REMAINDER_ENCRYPTED] = {"encrypted",
 				 "The guest's memory is encrypted and bound to where it lies.",
 				 "shut the guest down and start it where it belongs"},

@@ -32,6 +32,44 @@ uint64_t move_goal_first_sources(const struct plan_input *input, const struct mo
 	return goal->sources;
 }
 
+static uint8_t farthest(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t nodes)
+{
+	uint8_t most = 0;
+
+	for (; nodes; nodes &= nodes - 1) {
+		uint8_t distance = plan_cpu_distance(input->snapshot, guest, plan_first_node(nodes));
+
+		most = distance > most ? distance : most;
+	}
+	return most;
+}
+
+bool move_goal_is_farther(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal,
+			  uint8_t *ret_before, uint8_t *ret_after)
+{
+	const struct step *first = first_move(input);
+	const int8_t *map = first && first->by_map ? first->map : goal->map;
+	uint64_t sources = first ? first->from_nodes : goal->sources;
+	uint8_t least = 0;
+
+	if (goal->by_cells) {
+		*ret_before = farthest(input, guest, sources);
+		*ret_after = farthest(input, guest, goal->destinations);
+		return sources && *ret_after > *ret_before;
+	}
+	for (; sources; sources &= sources - 1) {
+		int from = plan_first_node(sources);
+		uint8_t before = plan_cpu_distance(input->snapshot, guest, from), after;
+
+		after = map[from] >= 0 ? plan_cpu_distance(input->snapshot, guest, map[from]) : before;
+		if (after <= before || after <= least)
+			continue;
+		least = *ret_after = after;
+		*ret_before = before;
+	}
+	return least > 0;
+}
+
 /* The nearest of the destinations with room for the bytes; where none has it, the one with most. */
 static int best_destination(const struct plan_input *input, const struct snapshot_guest *guest,
 			    uint64_t nodes, const uint64_t *taken, int from, uint64_t bytes)

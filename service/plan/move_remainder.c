@@ -176,6 +176,21 @@ static void warn_of_cpus(struct mover *mover)
 				   plan_nodes_text(without, nodes));
 }
 
+/* Who names the destination is told, not asked: a drain chooses it, and asks. */
+static void warn_of_remote(struct mover *mover)
+{
+	const struct snapshot_guest *guest = mover->guest;
+	const struct wish *wish = mover->input->wish;
+	uint8_t before, after;
+
+	if (wish->move.cpus || wish->allow >> CONSENT_REMOTE_MEMORY & 1 || !guest->cpus_pinned || !guest->cpu_nodes ||
+	    !move_goal_is_farther(mover->input, guest, &mover->goal, &before, &after))
+		return;
+	remainder_list_add(&mover->decision->warnings, REMAINDER_REMOTE_MEMORY, mover->object, 0, NULL,
+			   "its vCPUs are pinned and stay: memory that was at distance %u from them will be at %u", before,
+			   after);
+}
+
 static void warn_of_huge(struct mover *mover)
 {
 	const struct snapshot_guest *guest = mover->guest;
@@ -218,6 +233,7 @@ void move_remainder_warn(struct mover *mover)
 	warn_of_what_stays(mover);
 	warn_of_stored(mover);
 	warn_of_cpus(mover);
+	warn_of_remote(mover);
 	warn_of_huge(mover);
 }
 

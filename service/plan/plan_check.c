@@ -747,20 +747,12 @@ static void check_remote(struct check *check, const struct snapshot_guest *guest
 	if (!guest->cpus_pinned || !guest->cpu_nodes)
 		return;
 	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
-		uint8_t before = UINT8_MAX, after = UINT8_MAX;
+		uint8_t before, after;
 
 		if (child->move.map[from] < 0)
 			continue;
-		for (int cpu = 0; cpu < SNAPSHOT_NODES_MAX; cpu++) {
-			uint8_t distance;
-
-			if (!(guest->cpu_nodes >> cpu & 1))
-				continue;
-			distance = plan_distance(snapshot, cpu, from);
-			before = distance < before ? distance : before;
-			distance = plan_distance(snapshot, cpu, child->move.map[from]);
-			after = distance < after ? distance : after;
-		}
+		before = plan_cpu_distance(snapshot, guest, from);
+		after = plan_cpu_distance(snapshot, guest, child->move.map[from]);
 		if (after > before)
 			ask(check, CONSENT_REMOTE_MEMORY, REMAINDER_CONSENT_REQUIRED,
 			    plan_guest_object(guest, object), guest->node_bytes[from],

@@ -38,6 +38,18 @@ uint8_t plan_distance(const struct snapshot *snapshot, int from, int to)
 	return distance ? distance : UINT8_MAX;
 }
 
+uint8_t plan_cpu_distance(const struct snapshot *snapshot, const struct snapshot_guest *guest, int node)
+{
+	uint8_t least = UINT8_MAX;
+
+	for (uint64_t cpus = guest->cpu_nodes; cpus; cpus &= cpus - 1) {
+		uint8_t distance = plan_distance(snapshot, plan_first_node(cpus), node);
+
+		least = distance < least ? distance : least;
+	}
+	return least;
+}
+
 uint64_t plan_min(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

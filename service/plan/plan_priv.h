@@ -14,6 +14,8 @@ uint64_t plan_memory_nodes(const struct snapshot *snapshot);
 unsigned plan_node_count(uint64_t nodes);
 int plan_first_node(uint64_t nodes);		/* -1: none */
 uint8_t plan_distance(const struct snapshot *snapshot, int from, int to);
+/* From the nearest of the nodes that the guest's vCPUs may run on. */
+uint8_t plan_cpu_distance(const struct snapshot *snapshot, const struct snapshot_guest *guest, int node);
 /*
  * What may still be taken of a node: its free memory less its share of the host's reserve, which the nodes bear by
  * size. Nodes in without bear nothing: they are about to leave.
@@ -145,6 +147,12 @@ bool move_goal_part_is_stuck(const struct plan_input *input, const struct snapsh
  */
 void move_goal_map(const struct plan_input *input, const struct move_goal *goal, uint64_t nodes,
 		   int8_t ret_map[SNAPSHOT_NODES_MAX]);
+/*
+ * Does any of the memory that this operation moves go farther from the guest's vCPUs, and how far are they then? Of cells
+ * whose nodes are not known: farther than all of it was.
+ */
+bool move_goal_is_farther(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal,
+			  uint8_t *ret_before, uint8_t *ret_after);
 /* Nodes by the goal: those that leave replaced by where they go. */
 uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes);
 /*

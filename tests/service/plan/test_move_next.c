@@ -1127,6 +1127,75 @@ static void what_stays_bound_is_told(void)
 	world_done(&world);
 }
 
+static void check_remote(struct world *world, const char *detail)
+{
+	const struct remainder_list *warnings = &world->decision.warnings;
+	const char *found = "";
+
+	world_next(world);
+	for (size_t i = 0; i < warnings->count; i++)
+		if (warnings->items[i].code == REMAINDER_REMOTE_MEMORY)
+			found = warnings->items[i].detail;
+	CHECK_STR(found, detail);
+}
+
+/* Who names the destination is not asked for a consent, but told. */
+static void memory_that_goes_farther_is_warned_of(void)
+{
+	static const char far[] = "its vCPUs are pinned and stay: memory that was at distance 10 from them will be at 20";
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->cpu_nodes = 1 << 1;
+	world_wish_move(&world, "g1", 1 << 2);
+	check_remote(&world, "");
+	guest->cpus_pinned = true;
+	world_check_code(&world, "");
+	check_remote(&world, far);
+	world.wish.move.cpus = true;
+	check_remote(&world, "");
+	world.wish.move.cpus = false;
+	world.wish.allow = 1 << CONSENT_REMOTE_MEMORY;
+	check_remote(&world, "");
+	world.wish.allow = 0;
+	/* As far as it was, and nearer. */
+	guest->cpu_nodes = 1 << 0;
+	check_remote(&world, "");
+	guest->cpu_nodes = 1 << 2;
+	check_remote(&world, "");
+	/* Told to the end, when nothing lies where it was. */
+	guest->cpu_nodes = 1 << 1;
+	expect_run(&world, "memory_policy move done");
+	check_remote(&world, far);
+	world_done(&world);
+
+	/* By map: the one that stays near says nothing of the one that leaves. */
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 100 * MIB);
+	guest->node_bytes[0] = 50 * MIB;
+	guest->cpu_nodes = 3;
+	guest->cpus_pinned = true;
+	world_wish_map(&world, "g1", 0, 1);
+	check_remote(&world, "");
+	world.wish.move.map[1] = 2;
+	check_remote(&world, far);
+	world_done(&world);
+
+	guest = two_cells(&world, BACKING_KIND_MEMFD);
+	guest->cpus_pinned = true;
+	guest->cpu_nodes = 3;
+	world_wish_move(&world, "g1", 0);
+	world.wish.move.form = MOVE_FORM_CELLS;
+	world.wish.move.cells[0] = 1;
+	world.wish.move.cells[1] = 0;
+	check_remote(&world, "");
+	world.wish.move.cells[1] = 3;
+	check_remote(&world, "its vCPUs are pinned and stay: memory that was at distance 10 from them will be at 12");
+	world_done(&world);
+}
+
 /* From 0-2 to 1-2 cell 0 would become bind:1 and cell 1 bind:2, pages and all. */
 static void by_position_is_seen_for_each_cell(void)
 {
@@ -1446,6 +1515,7 @@ static const struct unit_case cases[] = {
 	{"memory follows its CPUs", memory_follows_its_cpus},
 	{"a restrictive guest is told to libvirt", a_restrictive_guest_is_told_to_libvirt},
 	{"what belongs to the wish and failed is told", what_belongs_to_the_wish_and_failed_is_told},
+	{"memory that goes farther is warned of", memory_that_goes_farther_is_warned_of},
 	{"a stored description without nodes", a_stored_description_without_nodes},
 	{"time is the reason of what was not tried", time_is_the_reason_of_what_was_not_tried},
 	{"nobody is bound to a full node", nobody_is_bound_to_a_full_node},
