@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from datetime import datetime
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
@@ -25,6 +26,11 @@ LOG = "ballastd.log"
 DONE, FAILED, USAGE, REFUSED, DEADLINE, CANCELLED, UNREACHABLE, PLAN_CHANGED, INCOMPLETE = range(9)
 
 FINAL = ("succeeded", "incomplete", "failed", "cancelled")
+
+
+def seconds(time_text):
+    """Of a time that Ballast tells, since 1970."""
+    return datetime.fromisoformat(time_text.replace("Z", "+00:00")).timestamp()
 
 
 class Ballast:

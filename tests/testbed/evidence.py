@@ -147,6 +147,20 @@ def thread_nodes_allowed(guest):
     return dict(zip(values[::2], values[1::2]))
 
 
+def thread_cpus_allowed(host, pid, prefix=""):
+    """{thread: set of CPUs that it may use} of the threads of a process whose names begin so."""
+    text = host.out(f"grep -hE '^(Name|Pid|Cpus_allowed_list):' /proc/{pid}/task/*/status")
+    values = [line.split(":", 1)[1].strip() for line in text.splitlines()]
+    return {int(thread): set(numbers(cpus)) for name, thread, cpus in zip(values[::3], values[1::3], values[2::3])
+            if name.startswith(prefix)}
+
+
+def numbers(text):
+    """Those of a list as the kernel writes it: "0-2,5"."""
+    spans = [[int(word) for word in span.split("-")] for span in text.split(",") if span]
+    return [number for span in spans for number in range(span[0], span[-1] + 1)]
+
+
 def blocks(host):
     """{block: {"state", "zones", "node"}} of all memory blocks of the virtual host."""
     text = host.out(f"{BLOCK_FILES}; ls -d memory*/node*")
