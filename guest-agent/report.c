@@ -271,8 +271,7 @@ static void read_holders(const struct sysroot *sysroot, struct message_block *bl
 	block->free_bytes = census.empty * page_bytes;
 	block->huge_free_bytes = census.huge_free * page_bytes;
 	block->huge_used_bytes = census.huge_used * page_bytes;
-	if (block->zone != MESSAGE_ZONE_MOVABLE)
-		block->kernel_bytes = census.held * page_bytes;
+	block->kernel_bytes = (block->zone == MESSAGE_ZONE_MOVABLE ? census.gigantic : census.held) * page_bytes;
 }
 
 int report_read_blocks(const struct sysroot *sysroot, const struct message_blocks *request,

@@ -53,6 +53,24 @@ static void count_piece(struct piece *piece, uint64_t flags)
 	piece->pages++;
 }
 
+/*
+ * What is not first of its page belongs to the one before, which may lie in an earlier block: 1 GiB pages are larger than
+ * a block. Whoever wants a range of pages gives up at one, in use or free (mm/hugetlb.c, isolate_or_dissolve_huge_page).
+ */
+static void count_gigantic(struct block_census *census, uint32_t *huge_run, uint32_t run_most, uint64_t flags)
+{
+	if (!(flags & FLAG_HUGE))
+		*huge_run = 0;
+	else if (!(flags & FLAG_TAIL))
+		*huge_run = 1;
+	else
+		++*huge_run;
+	if (*huge_run == run_most + 1)
+		census->gigantic += *huge_run;
+	else if (*huge_run > run_most)
+		census->gigantic++;
+}
+
 static void count(struct block_census *census, uint64_t flags)
 {
 	census->pages++;
@@ -74,6 +92,7 @@ int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t si
 	uint64_t piece_pages = BLOCK_CENSUS_PIECE_BYTES / page_bytes;
 	struct block_census census = {0};
 	struct piece piece = {0};
+	uint32_t huge_run = 0;
 	CLEANUP_CLOSE int fd = sysroot_open(sysroot, O_RDONLY, "/proc/kpageflags");
 
 	if (fd < 0)
@@ -94,6 +113,7 @@ int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t si
 		for (size_t i = 0; i < entries; i++) {
 			count(&census, flags[i]);
 			count_piece(&piece, flags[i]);
+			count_gigantic(&census, &huge_run, (uint32_t)piece_pages, flags[i]);
 			if ((pfn + i + 1) % piece_pages == 0)
 				end_piece(&census, &piece);
 		}
@@ -103,6 +123,7 @@ int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t si
 		left -= entries;
 	}
 	end_piece(&census, &piece);
+	census.held += census.gigantic;
 	*ret_census = census;
 	return 0;
 }

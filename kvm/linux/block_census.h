@@ -16,13 +16,15 @@ struct block_census {
 	uint32_t empty;	    /* in the page allocator, given back to the device, or no page at all */
 	uint32_t huge_free; /* of a hugetlb pool, not mapped */
 	uint32_t huge_used;
+	uint32_t gigantic; /* of these: in pages larger than a piece (1 GiB), which stay where they are */
 	uint32_t kernel; /* slab and page tables */
 	uint32_t writeback;
 	/*
 	 * In pieces of BLOCK_CENSUS_PIECE_BYTES that have a page which neither a process nor the page
 	 * cache nor a pool has: what a driver that takes piece by piece cannot get. A page that a
 	 * processor has ready to give out looks the same, so this is an upper bound. Says nothing of a
-	 * block in the movable zone, where what looks so is movable all the same.
+	 * block in the movable zone, where what looks so is movable all the same, but for the gigantic
+	 * pages, which count too.
 	 */
 	uint32_t held;
 };

@@ -312,15 +312,27 @@ static unsigned to_look_at(const struct operation_record *operation)
 	return what;
 }
 
+/* A shrink that has ended before its goal. */
+static bool is_to_explain(const struct operation_record *operation, const struct snapshot_guest *guest)
+{
+	const struct step *last = operation->step_count ? &operation->steps[operation->step_count - 1].step : NULL;
+
+	return last && (last->kind == STEP_KIND_SETTLE || last->kind == STEP_KIND_AGENT_COMMIT) && guest &&
+	       guest->current_bytes > operation->snapshot_wanted_bytes;
+}
+
 /*
- * Of a resize: what the guest says, each time. What is in its blocks a forecast needs, and how its memory is bound the
- * question whether a grow has room: no step changes anything about that.
+ * Of a resize: what the guest says, each time. What is in its blocks a forecast needs, and the reasons for what stayed; how
+ * its memory is bound the question whether a grow has room: no step changes anything about that.
  */
-static unsigned to_look_at_size(const struct operation_record *operation)
+static unsigned to_look_at_size(const struct operation_record *operation, const struct snapshot *snapshot)
 {
 	bool is_submitted = operation->id[0];
+	bool holders = !operation->step_count ||
+		       is_to_explain(operation, snapshot_guest(snapshot, operation->wish.guest));
 
-	return LOOK_AGENT | (operation->step_count ? LOOK_NODES : LOOK_HOLDERS) | (is_submitted ? 0 : LOOK_SURVEY);
+	return LOOK_AGENT | (operation->step_count ? LOOK_NODES : 0) | (holders ? LOOK_HOLDERS : 0) |
+	       (is_submitted ? 0 : LOOK_SURVEY);
 }
 
 static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)
@@ -337,7 +349,8 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 	*look = (struct look_token){.runner = runner, .looked = looked, .token = token};
 	switch (operation->wish.kind) {
 	case OPERATION_KIND_RESIZE:
-		look_refresh(runner->options.look, operation->wish.guest, to_look_at_size(operation), on_looked, look);
+		look_refresh(runner->options.look, operation->wish.guest,
+			     to_look_at_size(operation, look_snapshot(runner->options.look)), on_looked, look);
 		return;
 	case OPERATION_KIND_MOVE:
 		look_refresh(runner->options.look, operation->wish.guest, to_look_at(operation), on_looked, look);

@@ -79,18 +79,47 @@ static void take_silence(const struct plan_input *input, const struct snapshot_g
 			     : "the agent is silent, and without its word of what the guest can spare no more was asked for");
 }
 
+struct huge_pages {
+	uint64_t gigantic_bytes, used_bytes; /* used: of those that are not gigantic */
+};
+
+/* A pool in boot memory is in nobody's way: where it is known what is in the devices, no more counts than that. */
+static struct huge_pages find_huge_pages(const struct snapshot_agent *agent)
+{
+	struct huge_pages found = {agent->gigantic_bytes, agent->huge_used_bytes};
+	uint64_t pools = 0, used = 0, kernel = 0;
+	bool is_known = agent->region_count > 0;
+
+	for (size_t i = 0; i < agent->region_count; i++) {
+		const struct snapshot_holders *holders = &agent->regions[i].holders;
+
+		is_known = is_known && agent->regions[i].has_holders;
+		pools += holders->huge_used_bytes + holders->huge_free_bytes;
+		used += holders->huge_used_bytes;
+		kernel += holders->kernel_bytes;
+	}
+	if (is_known) {
+		/* They are among what cannot be moved. */
+		found.gigantic_bytes = plan_min(found.gigantic_bytes, plan_min(pools, kernel));
+		found.used_bytes = plan_min(found.used_bytes, used);
+	}
+	found.used_bytes -= plan_min(found.used_bytes, found.gigantic_bytes);
+	return found;
+}
+
 /* What the agent reports, in the order in which it stands in the way of an unplug. */
 static void take_report(struct account *account, const struct snapshot_agent *agent,
 			uint64_t wanted_bytes, bool under_pressure)
 {
 	uint64_t kept_bytes = plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
+	struct huge_pages huge = find_huge_pages(agent);
 
 	if (agent->shrink_limit_bytes > wanted_bytes)
 		take(account, REMAINDER_BELOW_FLOOR, agent->shrink_limit_bytes - wanted_bytes,
 		     "the guest's agent allows no less");
-	take(account, REMAINDER_GIGANTIC_PAGES, agent->gigantic_bytes,
+	take(account, REMAINDER_GIGANTIC_PAGES, huge.gigantic_bytes,
 	     "1 GiB pages lie in the guest's memory");
-	take(account, REMAINDER_HUGE_PAGES_IN_USE, agent->huge_used_bytes,
+	take(account, REMAINDER_HUGE_PAGES_IN_USE, huge.used_bytes,
 	     "huge pages in use or reserved in the guest");
 	take(account, REMAINDER_BELOW_FLOOR, kept_bytes,
 	     "free huge pages that the guest keeps for itself");
@@ -208,6 +237,7 @@ void resize_remainder(const struct resize *resize, struct remainder_list *list)
 void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 			       const struct resize_forecast *forecast, struct remainder_list *list)
 {
+	uint64_t gigantic_bytes = find_huge_pages(&guest->agent).gigantic_bytes;
 	char object[96];
 	struct account account = {.list = list,
 				  .object = plan_guest_object(guest, object),
@@ -216,7 +246,7 @@ void resize_remainder_forecast(const struct plan_input *input, const struct snap
 	tell_withheld(guest, forecast->withheld_bytes, list);
 	if (guest->agent.veto)
 		take(&account, REMAINDER_VETOED, account.rest, "the guest does not want to shrink now");
-	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes,
+	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes - plan_min(forecast->kernel_bytes, gigantic_bytes),
 	     "plugged memory that the guest's kernel uses as its own");
 	take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), false);
 	take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest has less memory available than it should give");

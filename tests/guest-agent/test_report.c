@@ -188,6 +188,39 @@ static void test_pieces(void)
 	fake_guest_stop(&guest);
 }
 
+/* Of 1 GiB pages a block has a part without a beginning, the whole, or a beginning; the tail of one of 2 MiB is none. */
+static void test_gigantic(void)
+{
+	enum { PIECE = 512, PIECES = 8 };
+	static uint64_t flags[PIECE * PIECES];
+	const uint64_t head = (1 << 15) | (1 << 17), tail = (1 << 16) | (1 << 17) | (1 << 11);
+	struct block_census census;
+	char path[128];
+
+	if (sysconf(_SC_PAGESIZE) * PIECE != BLOCK_CENSUS_PIECE_BYTES) {
+		printf("skipped: written for pages of 4 KiB\n");
+		return;
+	}
+	/* The end of a gigantic page, one of 2 MiB, something free, another gigantic one. */
+	for (size_t i = 0; i < PIECE * PIECES; i++)
+		flags[i] = i < 3 * PIECE			? tail :
+			   i == 3 * PIECE || i == 5 * PIECE	? head :
+			   i >= 4 * PIECE && i < 5 * PIECE	? 1 << 10 :
+								  tail;
+	fake_guest_start(&guest);
+	snprintf(path, sizeof(path), "%s/proc/kpageflags", guest.root);
+	FILE *file = fopen(path, "we");
+
+	fwrite(flags, sizeof(flags), 1, file);
+	fclose(file);
+	CHECK_INT(block_census_read(guest.sysroot, 0, PIECES * BLOCK_CENSUS_PIECE_BYTES, &census), 0);
+	CHECK_INT(census.gigantic, 6 * PIECE);
+	CHECK_INT(census.held, 6 * PIECE);
+	CHECK_INT(block_census_read(guest.sysroot, 2 * BLOCK_CENSUS_PIECE_BYTES, 3 * BLOCK_CENSUS_PIECE_BYTES, &census), 0);
+	CHECK_INT(census.gigantic, 0);
+	fake_guest_stop(&guest);
+}
+
 static void test_holders(void)
 {
 	enum { BLOCK_PAGES = 32768, HUGE = 512 };
@@ -221,6 +254,15 @@ static void test_holders(void)
 	CHECK_INT(reply.blocks[0].huge_free_bytes, 4 << 20);
 	CHECK_INT(reply.blocks[0].free_bytes, (128 - 6) * (UINT64_C(1) << 20) - 4096);
 	CHECK_INT(reply.blocks[0].kernel_bytes, 0);
+	/* What holds a block in the movable zone too. */
+	for (size_t i = 0; i < BLOCK_PAGES; i++)
+		flags[i] = (1 << 16) | (1 << 17);
+	file = fopen(path, "r+e");
+	fseeko(file, 39 * (off_t)sizeof(flags), SEEK_SET);
+	fwrite(flags, sizeof(flags), 1, file);
+	fclose(file);
+	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(reply.blocks[0].kernel_bytes, 128 << 20);
 	/* Without being asked it does not look. */
 	request.flags = 0;
 	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
@@ -236,6 +278,7 @@ int main(void)
 		{"boot ids", test_boot_ids},
 		{"a udev rule that onlines", test_udev_rule},
 		{"pieces that kernel memory holds", test_pieces},
+		{"pieces of gigantic pages", test_gigantic},
 		{"what is in each block", test_holders},
 		{"census of a block", test_census},
 	};

@@ -75,6 +75,7 @@ static struct {
 	struct message_stalls stalls; /* told on a WATCH_STALLS; no samples: none */
 	struct message_result reported;
 	uint64_t available_bytes, floor_bytes;
+	bool tells_region;
 	unsigned reports;
 	struct message_rung_gain rung; /* told of an evacuation; without: some huge pages */
 	struct message_evacuate evacuate; /* as it was asked for last */
@@ -124,6 +125,8 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 		reply.type = MESSAGE_REPORT_REPLY;
 		reply.report_reply.available_bytes = rig.available_bytes;
 		reply.report_reply.floor_bytes = rig.floor_bytes;
+		reply.report_reply.region_count = rig.tells_region;
+		reply.report_reply.regions[0].size_bytes = 512 * MIB;
 		rig.reports++;
 		fake_agent_reply(agent, epoch, id, &reply);
 		return;
@@ -1615,6 +1618,42 @@ static void test_look_between_steps(void)
 	finish();
 }
 
+/* In a resize: what is in the guest's blocks is asked for a forecast, and for the reasons at a shrink's end. */
+static void test_look_into_blocks(void)
+{
+	static const struct {
+		enum step_kind kind;
+		uint64_t wanted_bytes;
+		const char *asked;
+	} rows[] = {
+		{STEP_KIND_COUNT, 128 * MIB, "blocks"},
+		{STEP_KIND_REQUEST, 128 * MIB, ""},
+		{STEP_KIND_SETTLE, 128 * MIB, "blocks"},
+		{STEP_KIND_AGENT_COMMIT, 128 * MIB, "blocks"},
+		{STEP_KIND_AGENT_COMMIT, UINT64_MAX, ""},
+	};
+
+	start(true);
+	rig.tells_region = true;
+	rig.operation->wish.kind = OPERATION_KIND_RESIZE;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned before = looked;
+		struct step step;
+
+		if (rows[i].kind < STEP_KIND_COUNT) {
+			step_init(&step, rows[i].kind);
+			operation_record_add_step(rig.operation, &step)->state = STEP_STATE_DONE;
+		}
+		rig.operation->snapshot_wanted_bytes = rows[i].wanted_bytes;
+		rig.asked[0] = '\0';
+		rig.executor->look(rig.executor->user, rig.operation, on_looked, &rig);
+		while (looked == before)
+			turn();
+		CHECK_STR(rig.asked, rows[i].asked);
+	}
+	finish();
+}
+
 static void test_freed_while_running(void)
 {
 	start(true);
@@ -1699,6 +1738,7 @@ int main(void)
 		{"no step of a host", test_no_step_of_a_host},
 		{"looking", test_look},
 		{"looking between the steps of a move", test_look_between_steps},
+		{"looking into the blocks of a guest", test_look_into_blocks},
 		{"freed while running", test_freed_while_running},
 		{"freed while a size is watched", test_freed_while_watching},
 	};

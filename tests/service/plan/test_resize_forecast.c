@@ -85,6 +85,41 @@ static void no_more_than_memory_covers(void)
 	world_done(&world);
 }
 
+/* What pools have in boot memory is in nobody's way, and 1 GiB pages in a device are none of the kernel's own. */
+static void only_huge_pages_in_devices_are_blamed(void)
+{
+	struct world world;
+	struct resize_forecast forecast;
+	struct snapshot_guest *guest = told_guest(&world);
+	struct remainder_list list = {0};
+
+	world.wish.resize.target_bytes = 512 * MIB;
+	guest->agent.gigantic_bytes = GIB;
+	guest->agent.huge_used_bytes = GIB + 300 * MIB;
+	for (int i = 0; i < 2; i++) {
+		guest->agent.regions[i].has_holders = true;
+		guest->agent.regions[i].holders.counted_bytes = GIB;
+	}
+	guest->agent.regions[0].holders.huge_used_bytes = 100 * MIB;
+	guest->agent.memory_available_bytes = GIB;
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	resize_remainder_forecast(&world.input, guest, &forecast, &list);
+	CHECK_INT(list.items[0].code, REMAINDER_HUGE_PAGES_IN_USE);
+	CHECK_INT(list.items[0].bytes, 100 * MIB);
+	CHECK_TRUE(!remainder_list_has(&list, REMAINDER_GIGANTIC_PAGES));
+	/* The second device is one such page. */
+	guest->agent.memory_available_bytes = 2 * GIB;
+	guest->agent.regions[1].holders.huge_used_bytes = guest->agent.regions[1].holders.kernel_bytes = GIB;
+	expect(&world, 1024, 0);
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	memset(&list, 0, sizeof(list));
+	resize_remainder_forecast(&world.input, guest, &forecast, &list);
+	CHECK_INT(list.items[0].code, REMAINDER_GIGANTIC_PAGES);
+	CHECK_INT(list.items[0].bytes, GIB);
+	CHECK_INT(list.count, 1);
+	world_done(&world);
+}
+
 static void who_tells_nothing_promises_nothing(void)
 {
 	struct resize_forecast forecast;
@@ -120,6 +155,7 @@ static void a_liar_does_not_overflow(void)
 static const struct unit_case cases[] = {
 	{"what is free and movable leaves", what_is_free_and_movable_leaves},
 	{"no more than memory covers", no_more_than_memory_covers},
+	{"only huge pages in devices are blamed", only_huge_pages_in_devices_are_blamed},
 	{"who tells nothing promises nothing", who_tells_nothing_promises_nothing},
 	{"a liar does not overflow", a_liar_does_not_overflow},
 };
