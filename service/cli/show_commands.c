@@ -252,7 +252,10 @@ static void guest_row(struct text_table *table, const json_t *guest)
 				json_is_true(json_object_get(policy, "loose")) ? ",loose" : "", text);
 	else
 		text_table_add(table, cli_text(policy, "mode"));
-	text_table_add(table, cli_text(agent, "state"));
+	if (cli_text(agent, "incompatible_reason")[0])
+		text_table_addf(table, "%s: %s", cli_text(agent, "state"), cli_text(agent, "incompatible_reason"));
+	else
+		text_table_add(table, cli_text(agent, "state"));
 }
 
 int cli_guests(struct cli *cli)

@@ -336,6 +336,19 @@ static void earn(struct agent_link *link)
 	link->budget_ms = now;
 }
 
+/* Both sides' versions, as major.minor; who speaks the older ones is to be replaced. */
+static void take_versions(struct agent_link *link, const struct message_hello_reply *reply)
+{
+	bool is_old = reply->version_max < SESSION_VERSION_MIN;
+
+	snprintf(link->report.version, sizeof(link->report.version), "%s", reply->agent_version);
+	snprintf(link->report.incompatible_reason, sizeof(link->report.incompatible_reason),
+		 "it speaks %u.%u to %u.%u, ballastd %u.%u to %u.%u: %s", reply->version_min >> 8, reply->version_min & 0xff,
+		 reply->version_max >> 8, reply->version_max & 0xff, SESSION_VERSION_MIN >> 8, SESSION_VERSION_MIN & 0xff,
+		 SESSION_VERSION_MAX >> 8, SESSION_VERSION_MAX & 0xff,
+		 is_old ? "update ballast-agent in the guest" : "update ballastd, or install its own ballast-agent in the guest");
+}
+
 static void drain_events(struct agent_link *link)
 {
 	struct session_host_event event;
@@ -380,6 +393,9 @@ static void drain_events(struct agent_link *link)
 			tell = true;
 			break;
 		case SESSION_HOST_EVENT_INCOMPATIBLE:
+			take_versions(link, &event.message->hello_reply);
+			tell = true;
+			break;
 		case SESSION_HOST_EVENT_SUSPECT:
 			tell = true;
 			break;
@@ -610,6 +626,8 @@ void agent_link_restart(struct agent_link *link)
 void agent_link_describe(const struct agent_link *link, struct snapshot_agent *ret_agent)
 {
 	*ret_agent = link->report;
+	if (link->fd < 0 || link->session.state != SESSION_HOST_INCOMPATIBLE)
+		ret_agent->incompatible_reason[0] = '\0';
 	if (!link->path) {
 		ret_agent->state = AGENT_STATE_NONE;
 		return;

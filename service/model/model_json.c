@@ -584,6 +584,7 @@ static json_t *agent_json(const struct snapshot_agent *agent)
 	model_json_put(&json, "features", features);
 	model_json_put(&json, "last_seen_at", model_json_time(agent->last_seen_ms));
 	model_json_put(&json, "suspect_reason", model_json_text_or_null(agent->suspect_reason));
+	model_json_put(&json, "incompatible_reason", model_json_text_or_null(agent->incompatible_reason));
 	model_json_put(&json, "word", word_json(agent));
 	return json;
 }

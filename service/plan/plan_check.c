@@ -908,6 +908,8 @@ void plan_check_warnings(const struct plan_input *input, struct remainder_list *
 
 	if (input->wish->kind == OPERATION_KIND_RESIZE)
 		warn_of_untouched(input, warnings);
+	if (input->wish->kind == OPERATION_KIND_RESIZE && snapshot_guest(snapshot, input->wish->guest))
+		resize_warn_of_agent(input, snapshot_guest(snapshot, input->wish->guest), warnings);
 	if (input->wish->kind != OPERATION_KIND_DRAIN)
 		return;
 	drain_scope_find(input, &scope);

@@ -92,13 +92,17 @@ void plan_decide(struct decision *decision, const struct step *step);
 void plan_take_entry(struct remainder_list *to, const struct remainder *from, uint64_t *rest);
 void plan_take_remainder(struct remainder_list *to, const struct remainder_list *from, uint64_t *rest);
 
-/* resize_targets.c, resize_balloon.c */
+/* resize_targets.c, resize_balloon.c, resize_rungs.c */
 /* Nodes on which new memory of this device may land: those that its cell is bound to, of those that the guest may use. */
 uint64_t resize_device_nodes(const struct plan_input *input, const struct snapshot_guest *guest,
 			     const struct snapshot_device *device);
 void resize_targets(const struct plan_input *input, const struct snapshot_guest *guest,
 		    uint64_t targets[SNAPSHOT_DEVICES_MAX]);
 bool resize_is_balloon(const struct snapshot_guest *guest);
+/*
+ * What the agent cannot do of what such a resize may need: that is left out. Hooks are the guest's own affair, and no lack.
+ */
+void resize_warn_of_agent(const struct plan_input *input, const struct snapshot_guest *guest, struct remainder_list *warnings);
 
 /*
  * move_goal.c: what a move's wish means for this guest now. A goal is opaque where residency by node cannot tell

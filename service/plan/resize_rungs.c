@@ -123,6 +123,35 @@ bool resize_agent_rung_next(struct resize *resize, enum step_kind kind, enum age
 	return true;
 }
 
+void resize_warn_of_agent(const struct plan_input *input, const struct snapshot_guest *guest, struct remainder_list *warnings)
+{
+	static const struct {
+		enum agent_feature feature;
+		bool grows, by_balloon;
+	} rungs[] = {
+		{AGENT_FEATURE_ONLINE_POLICY, true, false}, {AGENT_FEATURE_HUGE_PAGES, false, true},
+		{AGENT_FEATURE_COMPACT, false, false},	    {AGENT_FEATURE_MAKE_ROOM, false, false},
+		{AGENT_FEATURE_RECLAIM, false, true},	    {AGENT_FEATURE_OFFLINE, false, false},
+	};
+	uint64_t wanted = plan_wanted_bytes(input->wish, guest);
+	char object[96], names[96] = "";
+
+	if (guest->agent.state != AGENT_STATE_READY || wanted == guest->current_bytes)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(rungs); i++) {
+		size_t length = strlen(names);
+
+		if (rungs[i].grows == (wanted > guest->current_bytes) && (rungs[i].by_balloon || !resize_is_balloon(guest)) &&
+		    !plan_agent_can(guest, rungs[i].feature))
+			snprintf(names + length, sizeof(names) - length, "%s%s", length ? ", " : "",
+				 agent_feature_name(rungs[i].feature));
+	}
+	if (names[0])
+		remainder_list_add(warnings, REMAINDER_NO_AGENT, plan_guest_object(guest, object), 0,
+				   "update it, or look at its configuration and at the guest's kernel", "agent %.47s cannot: %s",
+				   guest->agent.version[0] ? guest->agent.version : "(of no version)", names);
+}
+
 static uint64_t spare_huge_bytes(const struct snapshot_agent *agent)
 {
 	return agent->huge_free_bytes - plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "frame.h"
 #include "session_guest.h"
 #include "unit.h"
 
@@ -21,6 +22,7 @@ struct fake_agent {
 	uint64_t instance, features;
 	unsigned connections;
 	bool mute;
+	uint16_t foreign_version;	/* 0: speaks what the host does */
 	uint8_t input[SESSION_INPUT_BYTES], output[SESSION_OUTPUT_BYTES];
 };
 
@@ -51,6 +53,41 @@ static void flush(struct fake_agent *agent)
 	}
 }
 
+/* A frame in which a HELLO stands gets the answer of an agent that shares no version with this host. */
+static void answer_foreign(struct fake_agent *agent, const uint8_t *data, size_t size)
+{
+	static struct message message;
+	static uint8_t buffer[FRAME_MAX_BYTES], payload[1024];
+	struct frame_reader reader;
+	struct frame frame;
+	uint8_t *space;
+
+	frame_reader_init(&reader, buffer, sizeof(buffer));
+	assert(frame_reader_space(&reader, &space) >= size);
+	memcpy(space, data, size);
+	frame_reader_received(&reader, size);
+	while (frame_reader_next(&reader, &frame)) {
+		uint8_t bytes[FRAME_HEADER_BYTES + sizeof(payload)];
+		struct frame reply = {.version = agent->foreign_version, .type = MESSAGE_HELLO_REPLY, .epoch = frame.epoch,
+				      .request_id = frame.request_id, .payload = payload};
+		uint64_t nonce;
+		size_t length;
+
+		if (frame.type != MESSAGE_HELLO ||
+		    message_decode(frame.type, frame.payload, frame.payload_length, &message) < 0)
+			continue;
+		nonce = message.hello.nonce;
+		memset(&message, 0, sizeof(message));
+		message.type = MESSAGE_HELLO_REPLY;
+		message.hello_reply.version_min = message.hello_reply.version_max = agent->foreign_version;
+		message.hello_reply.nonce = nonce;
+		strcpy(message.hello_reply.agent_version, "9.9-fake");
+		assert(message_encode(&message, payload, sizeof(payload), &reply.payload_length) == 0);
+		assert(frame_encode(&reply, bytes, sizeof(bytes), &length) == 0);
+		assert(send(agent->fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length);
+	}
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *user)
 {
 	struct fake_agent *agent = user;
@@ -65,6 +102,10 @@ static void on_readable(evutil_socket_t fd, short what, void *user)
 	}
 	if (agent->mute)
 		return;
+	if (agent->foreign_version) {
+		answer_foreign(agent, space, (size_t)count);
+		return;
+	}
 	session_guest_received(&agent->session, (size_t)count);
 	while (session_guest_next(&agent->session, 1, &event))
 		if (event.kind == SESSION_GUEST_EVENT_REQUEST && agent->request)
@@ -181,6 +222,11 @@ void fake_agent_set_features(struct fake_agent *agent, uint64_t features)
 {
 	agent->features = features;
 	start_session(agent);
+}
+
+void fake_agent_set_foreign(struct fake_agent *agent, uint16_t version)
+{
+	agent->foreign_version = version;
 }
 
 void fake_agent_set_mute(struct fake_agent *agent, bool mute)

@@ -35,6 +35,8 @@ void fake_agent_restart(struct fake_agent *agent);
 void fake_agent_ask(struct fake_agent *agent, uint64_t wanted_bytes);
 /* MESSAGE_FEATURE_*, all at first; before the first connection. */
 void fake_agent_set_features(struct fake_agent *agent, uint64_t features);
+/* Answers each HELLO as an agent that speaks this version of the protocol alone (major << 8 | minor). */
+void fake_agent_set_foreign(struct fake_agent *agent, uint16_t version);
 /* Does not answer anything while true, not even a HELLO. */
 void fake_agent_set_mute(struct fake_agent *agent, bool mute);
 /* How many were taken: the far end may not be reading. */

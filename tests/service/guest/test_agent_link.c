@@ -560,6 +560,38 @@ static void test_outstanding(void)
 	teardown();
 }
 
+/* Who speaks what is told, and which of the two is to be replaced. */
+static void test_incompatible(void)
+{
+	static const struct {
+		uint16_t version;
+		const char *reason;
+	} rows[] = {
+		{0x0203, "it speaks 2.3 to 2.3, ballastd 1.0 to 1.1: update ballastd, or install its own ballast-agent in the guest"},
+		{0x0009, "it speaks 0.9 to 0.9, ballastd 1.0 to 1.1: update ballast-agent in the guest"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct snapshot_agent agent;
+
+		setup(MANNER_HONEST);
+		fake_agent_set_foreign(rig.agent, rows[i].version);
+		agent_link_set_channel(rig.link, rig.path, MIB);
+		while (state() != AGENT_STATE_INCOMPATIBLE)
+			turn();
+		agent_link_describe(rig.link, &agent);
+		CHECK_STR(agent.version, "9.9-fake");
+		CHECK_STR(agent.incompatible_reason, rows[i].reason);
+		/* Gone with its QEMU. */
+		fake_agent_hang_up(rig.agent);
+		while (state() == AGENT_STATE_INCOMPATIBLE)
+			turn();
+		agent_link_describe(rig.link, &agent);
+		CHECK_STR(agent.incompatible_reason, "");
+		teardown();
+	}
+}
+
 static void test_timeout(void)
 {
 	struct snapshot_agent agent;
@@ -802,6 +834,7 @@ int main(void)
 		{"a request with progress, and one from its answer", test_request},
 		{"as many as may wait", test_outstanding},
 		{"an answer that does not come", test_timeout},
+		{"an agent of another version", test_incompatible},
 		{"cancel", test_cancel},
 		{"stalls", test_stalls},
 		{"the agent restarts", test_agent_restarts},

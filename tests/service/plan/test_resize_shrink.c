@@ -879,6 +879,39 @@ static void a_plan_tells_a_veto_once(void)
 	world_done(&world);
 }
 
+/* What is left out is told before it is missed. */
+static void a_plan_tells_what_the_agent_cannot(void)
+{
+	static const struct {
+		uint64_t lacks, target_bytes;
+		const char *told;
+	} rows[] = {
+		{0, GIB, NULL},
+		{1 << AGENT_FEATURE_HOOKS, GIB, NULL},
+		{1 << AGENT_FEATURE_RECLAIM | 1 << AGENT_FEATURE_MAKE_ROOM, GIB, "agent 0.1.0 cannot: make_room, reclaim"},
+		{1 << AGENT_FEATURE_RECLAIM, 2560 * MIB + 512 * MIB, NULL},
+		{1 << AGENT_FEATURE_ONLINE_POLICY, 2560 * MIB + 512 * MIB, "agent 0.1.0 cannot: online_policy"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct world world;
+		struct snapshot_guest *guest = shrinking_guest(&world, 2 * GIB);
+		struct plan *plan;
+
+		guest->devices[0].size_bytes = 3 * GIB;
+		guest->max_bytes += GIB;
+		strcpy(guest->agent.version, "0.1.0");
+		guest->agent.features &= ~rows[i].lacks;
+		world_wish_resize(&world, "g1", rows[i].target_bytes);
+		plan = plan_dry_run(&world.input);
+		CHECK_INT(plan->warnings.count, rows[i].told ? 1 : 0);
+		if (rows[i].told)
+			CHECK_STR(plan->warnings.items[0].detail, rows[i].told);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 /* What was asked for before it was said is taken back, and nothing else is tried. */
 static void a_floor_that_rises_ends_it(void)
 {
@@ -1094,6 +1127,7 @@ static const struct unit_case cases[] = {
 	{"what is to stand", what_is_to_stand},
 	{"no more than it lets go at once", no_more_than_it_lets_go_at_once},
 	{"a limit in the middle", a_limit_in_the_middle},
+	{"a plan tells what the agent cannot", a_plan_tells_what_the_agent_cannot},
 	{"a plan tells a veto once", a_plan_tells_a_veto_once},
 	{"a floor that rises ends it", a_floor_that_rises_ends_it},
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
