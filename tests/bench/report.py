@@ -17,7 +17,7 @@ class Report:
 
     def __init__(self):
         self.conditions, self.numbers, self.targets, self.unmeasured = {}, [], [], []
-        self.section = ""
+        self.section, self.lacks_program = "", False
 
     def begin(self, section, title):
         self.section = section
@@ -42,6 +42,11 @@ class Report:
         """Something that is not measured here, and why."""
         self.unmeasured.append({"section": self.section, "name": name, "why": why})
         self.line(f"not measured: {name}: {why}")
+
+    def cannot_without(self, name, program):
+        """Something that is not measured because the machine lacks a program, which the run is no success without."""
+        self.lacks_program = True
+        self.cannot(name, f"{program} is not installed (tests/bench/packages)")
 
     def summary(self):
         """The targets of all sections as the table that docs/BENCHMARKS.md keeps, and how many were reached."""

@@ -257,6 +257,9 @@ def _spread(bench, guest):
 def _numad(bench, pauses, guest):
     """numad acts on what is large, busy and spread over nodes."""
     report = bench.report
+    if bench.host.run("command -v numad", check=False).rc != 0:
+        report.cannot_without("numad", "numad")
+        return
     try:
         _spread(bench, guest)
         _pause_of(bench, pauses, guest, "numad", lambda: Numad(guest.host).move(guest, None))
