@@ -72,6 +72,8 @@ struct agent {
 	struct session_guest session;
 	struct lease_book book;
 	struct quiet_pools quiet_pools;
+	char udev_rule[LIMIT_RULE];	/* that onlines memory; empty: none did when it was looked */
+	uint64_t udev_read_at_ms;	/* 0: never */
 	struct evacuate evacuate;
 	struct free_report free_report;
 	struct repair repair;

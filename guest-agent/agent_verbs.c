@@ -12,7 +12,10 @@
 #include "failure.h"
 #include "memory_block.h"
 #include "report.h"
+#include "udev_rules.h"
 #include "zones.h"
+
+#define UDEV_READ_MS 10000
 
 static void send(struct agent *agent, uint64_t epoch, uint32_t request_id)
 {
@@ -66,6 +69,20 @@ static void note_pools(struct agent *agent, uint64_t now_ms)
 					 now_ms);
 }
 
+/* While a host awaits something it asks twice a second, and rules change when somebody changes them. */
+static void note_udev(struct agent *agent, uint64_t now_ms)
+{
+	struct message_report_reply *report = &agent->out.report_reply;
+
+	if (!agent->udev_read_at_ms || now_ms >= agent->udev_read_at_ms + UDEV_READ_MS) {
+		udev_rules_find(agent->sysroot, agent->udev_rule);
+		agent->udev_read_at_ms = now_ms;
+	}
+	if (agent->udev_rule[0])
+		report->flags |= MESSAGE_REPORT_UDEV_ONLINES;
+	memcpy(report->udev_rule, agent->udev_rule, sizeof(report->udev_rule));
+}
+
 static void on_report(struct agent *agent, const struct session_guest_event *event, uint64_t now_ms)
 {
 	agent->out.type = MESSAGE_REPORT_REPLY;
@@ -77,6 +94,7 @@ static void on_report(struct agent *agent, const struct session_guest_event *eve
 		return;
 	}
 	note_pools(agent, now_ms);
+	note_udev(agent, now_ms);
 	send(agent, event->epoch, event->request_id);
 }
 

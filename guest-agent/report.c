@@ -232,8 +232,6 @@ int report_read(const struct sysroot *sysroot, const struct agent_config *config
 	ret_report->zone_policy = policy.zone_policy;
 	ret_report->auto_movable_ratio = policy.auto_movable_ratio;
 	ret_report->unplug_online = policy.unplug_online;
-	if (policy.udev_onlines)
-		ret_report->flags |= MESSAGE_REPORT_UDEV_ONLINES;
 	ret_report->leases = (uint16_t)book->count;
 	ret_report->word_flags = config->veto & AGENT_CONFIG_VETO_SHRINK ? MESSAGE_WORD_VETO : 0;
 	ret_report->floor_bytes = config->memory_floor_bytes;

@@ -92,22 +92,6 @@ static enum message_auto_online auto_online_to_message(enum memory_block_auto_on
 	return MESSAGE_AUTO_ONLINE_UNKNOWN;
 }
 
-/* Distributions that online memory by udev ship it under one of these names. */
-static bool udev_onlines(const struct sysroot *sysroot)
-{
-	static const char *const rules[] = {
-		"/usr/lib/udev/rules.d/40-redhat.rules",
-		"/usr/lib/udev/rules.d/40-redhat-hotplug.rules",
-		"/usr/lib/udev/rules.d/80-hotplug-cpu-mem.rules",
-		"/usr/lib/udev/rules.d/40-vm-hotadd.rules",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		if (sysroot_exists(sysroot, "%s", rules[i]))
-			return true;
-	return false;
-}
-
 void zones_read_policy(const struct sysroot *sysroot, struct zones_policy *ret_policy)
 {
 	struct zones_policy policy = {.unplug_online = MESSAGE_SWITCH_UNKNOWN};
@@ -131,7 +115,6 @@ void zones_read_policy(const struct sysroot *sysroot, struct zones_policy *ret_p
 	}
 	if (sysroot_read_text(sysroot, word, sizeof(word), UNPLUG_ONLINE) == 0)
 		policy.unplug_online = word[0] == 'Y' || word[0] == '1' ? 1 : 0;
-	policy.udev_onlines = udev_onlines(sysroot);
 	*ret_policy = policy;
 }
 

@@ -37,7 +37,6 @@ struct zones_policy {
 	bool has_ratio;
 	uint32_t auto_movable_ratio;
 	uint8_t unplug_online; /* 0, 1, MESSAGE_SWITCH_UNKNOWN */
-	bool udev_onlines;     /* a udev rule that onlines memory is installed */
 };
 
 /* What the kernel does not have reads as unknown. */

@@ -254,6 +254,8 @@ struct message_report_reply {
 	uint32_t word_flags;  /* MESSAGE_WORD_* */
 	uint64_t floor_bytes; /* it wants to keep so much in all; 0: none */
 	uint64_t limit_bytes; /* most in one shrink; 0: none */
+	/* Likewise: the file with the rule of MESSAGE_REPORT_UDEV_ONLINES; empty where there is none, or it is not told. */
+	char udev_rule[LIMIT_RULE];
 };
 
 #define MESSAGE_BLOCKS_REGIONS_ONLY (1u << 0) /* only blocks of virtio-mem regions */

@@ -170,6 +170,8 @@ static void take_report_reply(struct byte_reader *in, struct message_report_repl
 		m->floor_bytes = byte_reader_u64(in);
 		m->limit_bytes = byte_reader_u64(in);
 	}
+	if (has_tail(in))
+		byte_reader_text(in, m->udev_rule, sizeof(m->udev_rule));
 }
 
 static void take_blocks(struct byte_reader *in, struct message_blocks *m)

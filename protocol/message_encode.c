@@ -158,6 +158,7 @@ static void put_report_reply(struct encoder *e, const struct message_report_repl
 	put_u32(e, m->word_flags);
 	put_u64(e, m->floor_bytes);
 	put_u64(e, m->limit_bytes);
+	put_text(e, m->udev_rule, sizeof(m->udev_rule));
 }
 
 static void put_blocks(struct encoder *e, const struct message_blocks *m)

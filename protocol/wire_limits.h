@@ -29,6 +29,9 @@
 /* One sentence for a person. */
 #define LIMIT_TEXT 240
 
+/* The path of a file of udev rules. */
+#define LIMIT_RULE 128
+
 /* Zones of one guest: four kinds on each of 16 nodes. Guests with more report the first ones. */
 #define LIMIT_ZONES 64
 

@@ -311,7 +311,8 @@ static void print_word(const json_t *guest)
 	if (cli_u64(word, "pressure_percent"))
 		printf("  some of its work waits for memory %" PRIu64 " %% of the time\n", cli_u64(word, "pressure_percent"));
 	if (json_is_true(json_object_get(word, "udev_onlines")))
-		printf("  a udev rule in it onlines memory, beside its kernel\n");
+		printf("  a udev rule in it onlines memory, beside its kernel%s%s\n", cli_text(word, "udev_rule")[0] ? ": " : "",
+		       cli_text(word, "udev_rule"));
 	if (cli_text(word, "repair")[0])
 		printf("  what was plugged: %s\n", cli_text(word, "repair"));
 	if (strcmp(cli_text(word, "onlining"), "refused") == 0)

@@ -285,6 +285,7 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 	agent->shrink_limit_bytes = report->floor_bytes;
 	agent->shrink_most_bytes = report->limit_bytes;
 	agent->udev_onlines = report->flags & MESSAGE_REPORT_UDEV_ONLINES;
+	snprintf(agent->udev_rule, sizeof(agent->udev_rule), "%s", report->udev_rule);
 	take_pressure(link, &report->pressure);
 	const char *policy = report->auto_online == MESSAGE_AUTO_ONLINE_ONLINE &&
 					     report->zone_policy == MESSAGE_ZONE_POLICY_AUTO_MOVABLE ?

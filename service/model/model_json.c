@@ -564,6 +564,7 @@ static json_t *word_json(const struct snapshot_agent *agent)
 	model_json_put(&json, "pressure_percent",
 		       agent->pressure_percent >= 0 ? json_integer(agent->pressure_percent) : json_null());
 	model_json_put(&json, "udev_onlines", json_boolean(agent->udev_onlines));
+	model_json_put(&json, "udev_rule", model_json_text_or_null(agent->udev_rule));
 	model_json_put(&json, "online_policy", model_json_text(agent->online_policy));
 	model_json_put(&json, "repair", model_json_text(agent->repair));
 	model_json_put(&json, "onlining", json_string(agent_onlining_name(agent->onlining)));

@@ -253,6 +253,7 @@ struct snapshot_agent {
 	uint64_t shrink_most_bytes;		/* most that it lets go in one shrink; 0: no limit */
 	bool veto;				/* the guest does not want to shrink now */
 	bool udev_onlines;			/* a udev rule in it onlines memory too */
+	char udev_rule[128];			/* the file that it stands in; empty: not told */
 	int pressure_percent;			/* of the last 10 s some of its work waited for memory; -1: not told */
 	char online_policy[24];			/* "offline", "online", "online_kernel", "online_movable", "auto-movable" */
 	enum agent_onlining onlining;		/* said by the daemon */

@@ -174,13 +174,15 @@ static void verify_grown(struct resize *resize)
 /* Another onliner may be quicker than the kernel's own policy, which is what a grow sets. */
 static void warn_of_udev(struct resize *resize)
 {
+	const struct snapshot_agent *agent = &resize->guest->agent;
 	char object[96];
 
-	if (resize->guest->agent.reported && resize->guest->agent.udev_onlines)
+	if (agent->reported && agent->udev_onlines)
 		remainder_list_add(&resize->decision->warnings, REMAINDER_WRONG_ZONE,
 				   plan_guest_object(resize->guest, object), 0,
 				   "take away the guest's udev rule that onlines memory",
-				   "a udev rule of the guest onlines memory too, and may put it into a kernel zone");
+				   "a udev rule of the guest onlines memory too, and may put it into a kernel zone%s%.100s",
+				   agent->udev_rule[0] ? ": " : "", agent->udev_rule);
 }
 
 void resize_grow_next(struct resize *resize)

@@ -256,6 +256,16 @@ static void test_hello_and_report(void)
 	CHECK_INT(report->regions[0].size_bytes, 2048 * MIB);
 	CHECK_INT(report->regions[0].plugged_bytes, 1024 * MIB);
 	CHECK_INT(report->regions[0].movable_bytes, 1024 * MIB);
+	CHECK_INT(report->flags, 0);
+	CHECK_STR(report->udev_rule, "");
+	/* Not looked for twice in a moment. */
+	fake_guest_write(&guest, "/etc/udev/rules.d/9-memory.rules",
+			 "SUBSYSTEM==\"memory\", ACTION==\"add\", ATTR{state}=\"online\"");
+	CHECK_STR(answer(ask(MESSAGE_REPORT))->report_reply.udev_rule, "");
+	now += 10000;
+	reply = answer(ask(MESSAGE_REPORT));
+	CHECK_STR(reply->report_reply.udev_rule, "/etc/udev/rules.d/9-memory.rules");
+	CHECK_INT(reply->report_reply.flags, MESSAGE_REPORT_UDEV_ONLINES);
 	stop();
 }
 

@@ -101,19 +101,6 @@ static void test_boot_ids(void)
 	fake_guest_stop(&guest);
 }
 
-static void test_udev_rule(void)
-{
-	struct zones_policy policy;
-
-	fake_guest_start(&guest);
-	zones_read_policy(guest.sysroot, &policy);
-	CHECK_TRUE(!policy.udev_onlines);
-	fake_guest_write(&guest, "/usr/lib/udev/rules.d/40-redhat.rules", "");
-	zones_read_policy(guest.sysroot, &policy);
-	CHECK_TRUE(policy.udev_onlines);
-	fake_guest_stop(&guest);
-}
-
 static void test_census(void)
 {
 	static const uint64_t flags[8] = {
@@ -276,7 +263,6 @@ int main(void)
 		{"virtio-mem regions", test_regions},
 		{"a kernel without features", test_kernel_without_features},
 		{"boot ids", test_boot_ids},
-		{"a udev rule that onlines", test_udev_rule},
 		{"pieces that kernel memory holds", test_pieces},
 		{"pieces of gigantic pages", test_gigantic},
 		{"what is in each block", test_holders},

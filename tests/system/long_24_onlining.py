@@ -165,7 +165,22 @@ def wrong_zone_is_repaired(scene):
     scene.tell(f"of 4 blocks in the kernel's zone {movable} are movable: {text!r}")
 
 
-CASES = (policy_outlives_a_reboot, offline_is_repaired, wrong_zone_is_repaired)
+def udev_rule_is_named(scene):
+    """A rule that onlines memory is found and named, until it is masked."""
+    def told():
+        return scene.word()["udev_onlines"], scene.word()["udev_rule"]
+    rule = "/usr/lib/udev/rules.d/40-redhat.rules"
+    check_equal(told(), (False, None), "what a guest without rules says")
+    scene.guest.run(f"mkdir -p {os.path.dirname(rule)} /etc/udev/rules.d")
+    scene.guest.write(rule, 'SUBSYSTEM!="memory", GOTO="end"\nATTR{state}=="offline", ATTR{state}="online"\nLABEL="end"\n')
+    wait_for(lambda: told() == (True, rule), 90, "the rule to be named", 1)
+    scene.guest.run("ln -s /dev/null /etc/udev/rules.d/40-redhat.rules")
+    wait_for(lambda: told() == (False, None), 90, "the rule to be masked", 1)
+    scene.guest.run(f"rm {rule} /etc/udev/rules.d/40-redhat.rules")
+    scene.tell(f"{rule} was named, and no more when a link to /dev/null masked it")
+
+
+CASES = (policy_outlives_a_reboot, offline_is_repaired, wrong_zone_is_repaired, udev_rule_is_named)
 
 
 @story(24, "memory by plain libvirt or after a reboot, in a guest that leaves it offline: found, said, onlined", limit_s=900)

@@ -377,7 +377,8 @@ static void test_word_of_a_guest(void)
 		{"GET /v1/guests/g1", "200 OK", NULL,
 		 "{\"name\":\"g1\",\"state\":\"running\",\"memory\":{\"free_page_reporting\":false},\"placement\":"
 		 "{\"managed_by\":\"libvirt\"},\"agent\":{\"state\":\"ready\",\"word\":{\"veto\":true,"
-		 "\"floor_bytes\":1073741824,\"limit_bytes\":268435456,\"pressure_percent\":12,\"udev_onlines\":true}}}"},
+		 "\"floor_bytes\":1073741824,\"limit_bytes\":268435456,\"pressure_percent\":12,\"udev_onlines\":true,"
+		 "\"udev_rule\":\"/etc/udev/rules.d/9.rules\"}}}"},
 	};
 
 	start(script, 1);
@@ -390,7 +391,7 @@ static void test_word_of_a_guest(void)
 	       "  wants to keep 1 GiB\n"
 	       "  lets 256 MiB go in one shrink\n"
 	       "  some of its work waits for memory 12 % of the time\n"
-	       "  a udev rule in it onlines memory, beside its kernel\n");
+	       "  a udev rule in it onlines memory, beside its kernel: /etc/udev/rules.d/9.rules\n");
 }
 
 /* Somebody else's size stands then, and not what was reached. */

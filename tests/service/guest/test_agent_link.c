@@ -89,6 +89,7 @@ static void report(uint64_t epoch, uint32_t id)
 							   .online_bytes = 192 * MIB,
 							   .movable_bytes = 128 * MIB};
 	reply->flags = MESSAGE_REPORT_UDEV_ONLINES;
+	strcpy(reply->udev_rule, "/lib/udev/rules.d/1.rules");
 	reply->word_flags = MESSAGE_WORD_VETO;
 	reply->floor_bytes = 600 * MIB;
 	reply->limit_bytes = 50 * MIB;
@@ -484,6 +485,7 @@ static void test_report(void)
 	CHECK_INT(agent.regions[0].online_bytes, 192 * MIB);
 	CHECK_INT(agent.regions[0].movable_bytes, 128 * MIB);
 	CHECK_TRUE(agent.veto && agent.udev_onlines);
+	CHECK_STR(agent.udev_rule, "/lib/udev/rules.d/1.rules");
 	CHECK_INT(agent.shrink_limit_bytes, 600 * MIB);
 	CHECK_INT(agent.shrink_most_bytes, 50 * MIB);
 	CHECK_INT(agent.pressure_percent, 12);

@@ -44,10 +44,13 @@ static void a_grow_is_policy_request_undo(void)
 	strcpy(guest->agent.online_policy, "offline");
 	world_wish_resize(&world, "g1", 512 * MIB + GIB);
 	guest->agent.udev_onlines = true;
+	strcpy(guest->agent.udev_rule, "/etc/udev/rules.d/9.rules");
 	expect_step(&world, STEP_KIND_ONLINE_POLICY);
 	CHECK_STR(world.decision.step.text, "online_movable");
 	CHECK_INT(world.decision.warnings.count, 1);
 	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_WRONG_ZONE);
+	CHECK_STR(world.decision.warnings.items[0].detail,
+		  "a udev rule of the guest onlines memory too, and may put it into a kernel zone: /etc/udev/rules.d/9.rules");
 	world_perform(&world);
 	expect_step(&world, STEP_KIND_REQUEST);
 	CHECK_INT(world.decision.step.target_bytes, GIB);
