@@ -101,6 +101,7 @@ void config_limits(const struct config *config, struct plan_limits *ret_limits)
 	ret_limits->reserve_untouched = config->reserve_untouched;
 	ret_limits->flat_ms = config->flat_ms;
 	ret_limits->block_timeout_ms = config->block_timeout_ms;
+	ret_limits->zone_repair = config->zone_repair;
 	ret_limits->stall_us = config->stall_us;
 	ret_limits->bytes_per_s = config->bytes_per_s;
 	ret_limits->online_ratio_percent = config->online_ratio_percent;

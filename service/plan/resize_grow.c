@@ -136,6 +136,14 @@ static bool await_online_next(struct resize *resize)
 	return true;
 }
 
+/* NULL: the usual one. */
+static const char *repair_way_out(const struct resize *resize)
+{
+	if (resize->input->limits->zone_repair || !plan_agent_can(resize->guest, AGENT_FEATURE_REPAIR))
+		return NULL;
+	return "set zone_repair = yes in ballastd.conf, so that its agent repairs what it can, or do so by hand in the guest";
+}
+
 /* Plugged is not onlined: only the guest itself can say what it can use, and what can leave again.
  */
 static void verify_grown(struct resize *resize)
@@ -159,13 +167,13 @@ static void verify_grown(struct resize *resize)
 		return;
 	if (agent->offline_bytes)
 		remainder_list_add(&decision->remainder, REMAINDER_NOT_ONLINED, object,
-				   plan_min(agent->offline_bytes, grown), NULL,
+				   plan_min(agent->offline_bytes, grown), repair_way_out(resize),
 				   "plugged, but not onlined in the guest");
 	/* With a ratio a part is meant to go to the kernel's zones. */
 	if (agent->wrong_zone_bytes && strcmp(agent->online_policy, "auto-movable") != 0)
 		remainder_list_add(
 			&decision->remainder, REMAINDER_WRONG_ZONE, object,
-			plan_min(agent->wrong_zone_bytes, grown), NULL,
+			plan_min(agent->wrong_zone_bytes, grown), repair_way_out(resize),
 			"onlined into a kernel zone, from which it may never leave again");
 	if (decision->remainder.count)
 		decision->kind = DECISION_KIND_GIVE_UP;

@@ -97,7 +97,15 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =\nworkers = 7\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\nbytes_per_s "
+			    "libvirt_uri =
+workers = 7
+zone_repair = yes
+
+[limits]
+reserve = 1.5GiB
+reserve_untouched = yes
+"
+			    "bytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\n[timeouts]\nresize_s = 86400\n"),
 		  0);
@@ -111,6 +119,7 @@ static void test_values(void)
 	CHECK_TRUE(limits.reserve_untouched);
 	CHECK_INT(limits.bytes_per_s, 100 << 20);
 	CHECK_INT(limits.flat_ms, 1000);
+	CHECK_TRUE(limits.zone_repair);
 	CHECK_INT(limits.resize_timeout_s, 86400);
 	teardown(&fixture);
 }

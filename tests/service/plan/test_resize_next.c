@@ -94,6 +94,15 @@ static void plugged_is_not_onlined(void)
 	CHECK_INT(world.decision.remainder.items[0].bytes, 128 * MIB);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_WRONG_ZONE);
 	CHECK_INT(world.decision.remainder.items[1].bytes, 512 * MIB);
+	/* What would have it repaired is named where it is off, and the agent could. */
+	CHECK_TRUE(!strstr(world.decision.remainder.items[0].way_out, "zone_repair"));
+	guest->agent.features |= 1 << AGENT_FEATURE_REPAIR;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	for (size_t i = 0; i < 2; i++)
+		CHECK_TRUE(strstr(world.decision.remainder.items[i].way_out, "zone_repair = yes"));
+	world.limits.zone_repair = true;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(!strstr(world.decision.remainder.items[0].way_out, "zone_repair"));
 	world_done(&world);
 }
 
