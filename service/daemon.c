@@ -760,7 +760,8 @@ static int start(struct daemon *daemon, struct failure *failure)
 	if (r < 0)
 		return r;
 	daemon->runner = step_runner_new(&(struct step_runner_options){
-		.base = daemon->base, .look = daemon->look, .pool = daemon->pool, .flat_ms = config->flat_ms});
+		.base = daemon->base, .look = daemon->look, .pool = daemon->pool, .flat_ms = config->flat_ms,
+		.block_timeout_ms = config->block_timeout_ms});
 	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
 	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
 	daemon->look_timer = evtimer_new(daemon->base, on_look_timer, daemon);

@@ -17,6 +17,9 @@
 #define ANSWER_GRACE_MS 10000u
 /* Giving back regrows pools and onlines blocks; longer than this the lease sees to it. */
 #define RELEASE_MS	30000u
+/* One block that goes takes a second at most, in a guest that has the processor. */
+#define BLOCKS_LEAST   4
+#define BLOCK_LEAST_MS 10000u
 
 static uint64_t lease_of(const char *operation)
 {
@@ -295,6 +298,14 @@ static bool names_ranges(enum step_kind kind)
 	       kind == STEP_KIND_MAKE_GUEST_ROOM;
 }
 
+/* A block that cannot leave is not given all of a step's time: others may. */
+static uint32_t block_deadline_ms(const struct step_run *run, uint32_t step_ms)
+{
+	uint32_t most_ms = step_ms / BLOCKS_LEAST > BLOCK_LEAST_MS ? step_ms / BLOCKS_LEAST : BLOCK_LEAST_MS;
+
+	return run->runner->options.block_timeout_ms < most_ms ? run->runner->options.block_timeout_ms : most_ms;
+}
+
 void step_agent_start(struct step_run *run)
 {
 	const struct step *step = &run->step;
@@ -339,6 +350,7 @@ void step_agent_start(struct step_run *run)
 		evacuate->flags = rung_of(step->kind);
 		evacuate->target_bytes = step->bytes;
 		evacuate->deadline_ms = left > LIMIT_DEADLINE_MS ? LIMIT_DEADLINE_MS : left;
+		evacuate->block_deadline_ms = offline ? block_deadline_ms(run, evacuate->deadline_ms) : 0;
 		evacuate->work_percent = (uint8_t)step->work_percent;
 		for (size_t i = 0; names_ranges(step->kind) && i < step->range_count && i < LIMIT_RANGES; i++)
 			evacuate->ranges[evacuate->range_count++] = (struct message_range){

@@ -228,7 +228,8 @@ static void start(bool with_agent)
 					       .libvirt_ops = &fake_libvirt_ops},
 			&rig.look, &failure) == 0);
 	rig.runner = step_runner_new(&(struct step_runner_options){
-		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000, .pace_ms = 20});
+		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000, .block_timeout_ms = 30000,
+		.pace_ms = 20});
 	rig.executor = step_runner_executor(rig.runner);
 	rig.operation = operation_record_new();
 	snprintf(rig.operation->id, sizeof(rig.operation->id), "op-1");
@@ -1067,8 +1068,16 @@ static void test_evacuate(void)
 	CHECK_INT(rig.outcome.remainder.items[0].bytes, 20 * MIB);
 	CHECK_INT(rig.outcome.remainder.items[1].code, REMAINDER_PINNED);
 	CHECK_STR(rig.outcome.remainder.items[1].object, "guest g1 block 40");
-	agent_step(STEP_KIND_OFFLINE_GUEST_BLOCKS);
-	run();
+	CHECK_INT(rig.evacuate.block_deadline_ms, 0);
+	/* Each of its blocks has what the configuration gives it, as long as others get their turn. */
+	static const uint32_t deadlines[][2] = {{600000, 30000}, {60000, 15000}, {20000, 10000}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(deadlines); i++) {
+		agent_step(STEP_KIND_OFFLINE_GUEST_BLOCKS);
+		rig.record.step.timeout_ms = deadlines[i][0];
+		run();
+		CHECK_INT(rig.evacuate.block_deadline_ms, deadlines[i][1]);
+	}
 	CHECK_INT(rig.outcome.bytes_done, 128 * MIB);
 	lease_id = rig.lease_id;
 	CHECK_TRUE(lease_id != 0);
@@ -1082,7 +1091,7 @@ static void test_evacuate(void)
 	undo();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_TRUE(rig.lease_id == lease_id);
-	CHECK_STR(rig.asked, "prepare evacuate prepare set_online_policy release_lease");
+	CHECK_STR(rig.asked, "prepare evacuate evacuate evacuate prepare set_online_policy release_lease");
 	finish();
 }
 
