@@ -184,8 +184,9 @@ void pool_job_undo(struct job_context *context)
 	json_int_t page_bytes, pages;
 	int node;
 
-	if (json_unpack_ex((json_t *)context->before, NULL, JSON_STRICT, "{s:i, s:I, s:I}", "node",
-			   &node, "page_bytes", &page_bytes, "pages", &pages) ||
+	/* Whoever keeps it has added whose process it was. */
+	if (json_unpack_ex((json_t *)context->before, NULL, 0, "{s:i, s:I, s:I}", "node", &node, "page_bytes",
+			   &page_bytes, "pages", &pages) ||
 	    page_bytes <= 0 || pages < 0) {
 		job_context_fail(context, EINVAL, "pool", "cannot read what it was before");
 		return;

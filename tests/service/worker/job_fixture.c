@@ -42,12 +42,27 @@ void job_fixture_done(struct job_fixture *fixture)
 	json_decref(fixture->before);
 }
 
+/* As service/operation/step_worker.c gives it back, which adds whose values they are. */
+static char *write_before(const struct job_fixture *fixture)
+{
+	const struct worker_process *process = &fixture->job.process;
+	json_t *before = json_copy(fixture->before);
+	char *text;
+
+	if (json_is_object(before))
+		json_object_set_new(before, "process", json_pack("{s:i, s:I}", "pid", (int)process->pid, "start_time",
+								 (json_int_t)process->start_time));
+	text = json_dumps(before, 0);
+	json_decref(before);
+	return text;
+}
+
 void job_fixture_prepare(struct job_fixture *fixture, enum worker_job_kind kind)
 {
 	worker_result_done(&fixture->result);
 	memset(&fixture->result, 0, sizeof(fixture->result));
 	free(fixture->job.before);
-	fixture->job.before = kind == WORKER_JOB_UNDO ? json_dumps(fixture->before, 0) : NULL;
+	fixture->job.before = kind == WORKER_JOB_UNDO ? write_before(fixture) : NULL;
 	fixture->job.kind = kind;
 	fixture->context.stop = WORKER_CONTROL_GO;
 }
