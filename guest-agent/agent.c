@@ -70,7 +70,7 @@ static uint64_t read_features(const struct sysroot *sysroot, const struct agent_
 	if (memory_block_read_size(sysroot, &block_bytes) == 0)
 		features |= MESSAGE_FEATURE_OFFLINE;
 	if (hugepages_read(sysroot, &hugepages) == 0 && hugepages.count > 0)
-		features |= MESSAGE_FEATURE_HUGE_PAGES | MESSAGE_FEATURE_MAKE_ROOM;
+		features |= MESSAGE_FEATURE_HUGE_PAGES | MESSAGE_FEATURE_MAKE_ROOM | MESSAGE_FEATURE_POOL_NODES;
 	if (sysroot_exists(sysroot, "/proc/sys/vm/compact_memory"))
 		features |= MESSAGE_FEATURE_COMPACT;
 	if (policy.auto_online != MESSAGE_AUTO_ONLINE_UNKNOWN)

@@ -91,6 +91,24 @@ void candidates_choose(struct candidates *candidates, const struct sysroot *sysr
 	}
 }
 
+uint64_t candidates_find_nodes(const struct sysroot *sysroot, const struct message_evacuate *request)
+{
+	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
+	struct zones_regions regions;
+	uint64_t nodes = 0;
+
+	if (memory_block_list_read(sysroot, &list) < 0 || zones_read_regions(sysroot, &regions) < 0)
+		return 0;
+	for (size_t i = 0; i < list.count; i++) {
+		const struct memory_block *block = &list.blocks[i];
+
+		if (block->state == MEMORY_BLOCK_STATE_ONLINE && block->node_id >= 0 && block->node_id < 64 &&
+		    zones_find_region(&regions, block) >= 0 && (request->range_count == 0 || in_ranges(request, block)))
+			nodes |= UINT64_C(1) << block->node_id;
+	}
+	return nodes;
+}
+
 int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot)
 {
 	int counted = 0;

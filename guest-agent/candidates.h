@@ -42,6 +42,10 @@ void candidates_done(struct candidates *candidates);
 void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
 		       const struct message_evacuate *request);
 
+/* The nodes, as a mask of the first 64, of the online blocks that are meant: with ranges of those that touch one, without
+ * of those of virtio-mem regions. */
+uint64_t candidates_find_nodes(const struct sysroot *sysroot, const struct message_evacuate *request);
+
 /* In the child: counts used pages, some milliseconds for 128 MiB. Returns how many blocks could be
  * counted. */
 int candidates_count_pages(struct candidates *candidates, const struct sysroot *sysroot);

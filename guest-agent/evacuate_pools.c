@@ -57,13 +57,15 @@ static void keep_room(struct evacuate *evacuate, struct lease *lease)
 void evacuate_pools_begin(struct evacuate *evacuate)
 {
 	struct lease *lease = evacuate_own_lease(evacuate);
-	/* A plan for named ranges may need every page that lies there. */
-	uint64_t target = evacuate->request.range_count ? 0 : evacuate->request.target_bytes;
+	const struct message_evacuate *request = &evacuate->request;
+	/* What is to go offline may need every page that lies there. */
+	bool all = request->range_count && (request->flags & MESSAGE_EVACUATE_OFFLINE);
 
 	evacuate->plan.count = 0;
 	if (hugepages_read(evacuate->sysroot, &evacuate->before) < 0)
 		evacuate->before.count = 0;
-	hugepages_plan(&evacuate->before, evacuate->config, target, &evacuate->plan);
+	hugepages_plan(&evacuate->before, evacuate->config, all ? 0 : request->target_bytes,
+		       candidates_find_nodes(evacuate->sysroot, request), &evacuate->plan);
 	keep_room(evacuate, lease);
 	for (size_t i = 0; lease && i < evacuate->plan.count; i++) {
 		const struct hugepages_step *step = &evacuate->plan.steps[i];

@@ -155,8 +155,31 @@ static void add_step(struct hugepages_plan *plan, const struct hugepage_pool *po
 	};
 }
 
+static bool is_node_in(const struct hugepage_pool *pool, uint64_t nodes)
+{
+	return pool->node_id >= 0 && pool->node_id < 64 && nodes >> pool->node_id & 1;
+}
+
+/* From the pools behind the total, those of these nodes or the others. Returns how many pages are left to take. */
+static uint64_t take_of_nodes(const struct hugepages *hugepages, size_t total, uint64_t nodes, bool are_meant,
+			      uint64_t take, struct hugepages_plan *plan)
+{
+	for (size_t i = total + 1; i < hugepages->count &&
+				   hugepages->pools[i].page_bytes == hugepages->pools[total].page_bytes;
+	     i++) {
+		const struct hugepage_pool *node = &hugepages->pools[i];
+		uint64_t part = least(take, least(node->free, node->total));
+
+		if (part == 0 || is_node_in(node, nodes) != are_meant)
+			continue;
+		add_step(plan, node, part);
+		take -= part;
+	}
+	return take;
+}
+
 uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_config *config,
-			uint64_t target_bytes, struct hugepages_plan *ret_plan)
+			uint64_t target_bytes, uint64_t first_nodes, struct hugepages_plan *ret_plan)
 {
 	uint64_t won = 0;
 
@@ -168,29 +191,19 @@ uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_co
 		if (total->node_id != HUGEPAGE_POOL_ALL_NODES ||
 		    (target_bytes && won >= target_bytes))
 			continue;
-		uint64_t take = available(total, agent_config_floor(config, size));
-		bool has_nodes = false;
+		uint64_t take = available(total, agent_config_floor(config, size)), left;
 
 		if (target_bytes)
 			take = least(take, (target_bytes - won + size - 1) / size);
 		if (take > 0)
 			add_surplus(ret_plan, total);
-		for (size_t j = i + 1;
-		     j < hugepages->count && hugepages->pools[j].page_bytes == size; j++) {
-			const struct hugepage_pool *node = &hugepages->pools[j];
-			uint64_t part = least(take, least(node->free, node->total));
-
-			has_nodes = true;
-			if (part == 0)
-				continue;
-			add_step(ret_plan, node, part);
-			take -= part;
-			won += part * size;
+		left = take_of_nodes(hugepages, i, first_nodes, true, take, ret_plan);
+		left = take_of_nodes(hugepages, i, first_nodes, false, left, ret_plan);
+		if (hugepages_is_finest(hugepages, i) && left > 0) {
+			add_step(ret_plan, total, left);
+			left = 0;
 		}
-		if (!has_nodes && take > 0) {
-			add_step(ret_plan, total, take);
-			won += take * size;
-		}
+		won += (take - left) * size;
 	}
 	return won;
 }

@@ -68,10 +68,11 @@ struct hugepages_plan {
  * which is one of the pool's own pages. Where there are surplus pages they become the pool's own
  * first: the kernel keeps as many free pages as there are surplus ones in use, on whichever node, and calls
  * those surplus that it was asked for beyond (mm/hugetlb.c set_max_huge_pages). Pure. Returns the
- * bytes that the plan wins.
+ * bytes that the plan wins. Of each size the pools of first_nodes (a mask) give first: what is free where memory is to leave
+ * stands in its way, and what is free elsewhere does not.
  */
 uint64_t hugepages_plan(const struct hugepages *hugepages, const struct agent_config *config,
-			uint64_t target_bytes, struct hugepages_plan *ret_plan);
+			uint64_t target_bytes, uint64_t first_nodes, struct hugepages_plan *ret_plan);
 
 /*
  * Makes surplus pages the pool's own, nothing more: all, or only where the pool has free pages that

@@ -162,7 +162,8 @@ const char *message_stage_name(enum message_stage value);
 #define MESSAGE_FEATURE_WORK_SHARE    (UINT64_C(1) << 12) /* EVACUATE may say how much of the time it works */
 #define MESSAGE_FEATURE_WISH	      (UINT64_C(1) << 13) /* may ask for more by its heartbeats */
 #define MESSAGE_FEATURE_REPAIR	      (UINT64_C(1) << 14) /* can online, and move to the movable zone, what is plugged */
-#define MESSAGE_FEATURE_ALL	      (UINT64_C(32767))
+#define MESSAGE_FEATURE_POOL_NODES    (UINT64_C(1) << 15) /* PREPARE may say where free huge pages are to go first */
+#define MESSAGE_FEATURE_ALL	      (UINT64_C(65535))
 
 #define MESSAGE_BOOT_ID_BYTES  16
 #define MESSAGE_NODE_ALL       0xffff /* a pool's total over all nodes */

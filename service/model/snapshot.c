@@ -92,6 +92,7 @@ static const char *const agent_features[AGENT_FEATURE_COUNT] = {
 	[AGENT_FEATURE_WORK_SHARE] = "work_share",
 	[AGENT_FEATURE_WISH] = "wish",
 	[AGENT_FEATURE_REPAIR] = "repair",
+	[AGENT_FEATURE_POOL_NODES] = "pool_nodes",
 };
 NAME_TABLE_DEFINE(agent_feature, agent_features)
 

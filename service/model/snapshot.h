@@ -192,6 +192,7 @@ enum agent_feature {
 	AGENT_FEATURE_WORK_SHARE,	/* keeps to a share of the time while it takes blocks offline */
 	AGENT_FEATURE_WISH,		/* may ask for more memory */
 	AGENT_FEATURE_REPAIR,		/* can online, and move to the movable zone, what is plugged */
+	AGENT_FEATURE_POOL_NODES,	/* takes free huge pages first where memory is to leave */
 	AGENT_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(agent_feature);

@@ -291,9 +291,17 @@ static uint32_t rung_of(enum step_kind kind)
 							MESSAGE_EVACUATE_HUGE_PAGES;
 }
 
-/* Where memory lies matters to what must leave one place, not to what must become free anywhere. */
-static bool names_ranges(enum step_kind kind)
+/*
+ * Where memory lies matters to what must leave one place, not to what must become free anywhere. An agent that does not know
+ * how to begin with the pools there would give up all of them.
+ */
+static bool names_ranges(const struct step_run *run)
 {
+	const struct snapshot_guest *guest = step_run_guest(run);
+	enum step_kind kind = run->step.kind;
+
+	if (kind == STEP_KIND_FREE_HUGE_PAGES)
+		return guest && guest->agent.features >> AGENT_FEATURE_POOL_NODES & 1;
 	return kind == STEP_KIND_OFFLINE_GUEST_BLOCKS || kind == STEP_KIND_RUN_HOOKS ||
 	       kind == STEP_KIND_MAKE_GUEST_ROOM;
 }
@@ -352,7 +360,7 @@ void step_agent_start(struct step_run *run)
 		evacuate->deadline_ms = left > LIMIT_DEADLINE_MS ? LIMIT_DEADLINE_MS : left;
 		evacuate->block_deadline_ms = offline ? block_deadline_ms(run, evacuate->deadline_ms) : 0;
 		evacuate->work_percent = (uint8_t)step->work_percent;
-		for (size_t i = 0; names_ranges(step->kind) && i < step->range_count && i < LIMIT_RANGES; i++)
+		for (size_t i = 0; names_ranges(run) && i < step->range_count && i < LIMIT_RANGES; i++)
 			evacuate->ranges[evacuate->range_count++] = (struct message_range){
 				step->ranges[i].start, step->ranges[i].end - step->ranges[i].start};
 		timeout = answer_timeout(evacuate->deadline_ms);

@@ -81,13 +81,25 @@ static bool hooks_next(const struct shrink *shrink)
 	return true;
 }
 
+/* What is free in the pools there stands in the way, elsewhere it does not. */
+static bool free_huge_pages_next(const struct shrink *shrink)
+{
+	struct resize *resize = shrink->resize;
+
+	if (!resize_free_huge_pages_next(resize, resize->shrink_gap))
+		return false;
+	if (resize->decision->step.kind == STEP_KIND_FREE_HUGE_PAGES)
+		fill_ranges(shrink, resize->guest->device_count, &resize->decision->step);
+	return true;
+}
+
 static bool prepare_next(const struct shrink *shrink)
 {
 	struct step *step = &shrink->resize->decision->step;
 
 	if (!resize_prepare_next(shrink->resize))
 		return false;
-	if (step->kind == STEP_KIND_RUN_HOOKS)
+	if (step->kind == STEP_KIND_RUN_HOOKS || step->kind == STEP_KIND_FREE_HUGE_PAGES)
 		fill_ranges(shrink, shrink->resize->guest->device_count, step);
 	return true;
 }
@@ -209,13 +221,13 @@ static bool climb_next(const struct shrink *shrink)
 		       resize_kick_next(resize, request);
 	/* What an await saw may be huge pages that were let go: the driver does not take those. */
 	if (work >= 0 && input->history[work].step.kind == STEP_KIND_AWAIT &&
-	    resize_free_huge_pages_next(resize, resize->shrink_gap))
+	    free_huge_pages_next(shrink))
 		return true;
 	if (work >= 0 && is_for_offline(input, work) && offline_next(shrink))
 		return true;
 	if (work >= 0 && resize_kick_next(resize, work))
 		return true;
-	return resize_free_huge_pages_next(resize, resize->shrink_gap) || hooks_next(shrink) ||
+	return free_huge_pages_next(shrink) || hooks_next(shrink) ||
 	       (!shrink->shared && resize_compact_next(resize)) ||
 	       make_room_next(shrink) || offline_next(shrink) || resize_reclaim_next(resize) || shift_next(shrink);
 }

@@ -232,7 +232,8 @@ static void test_hello_and_report(void)
 	CHECK_INT(host.peer.block_bytes, FAKE_GUEST_BLOCK_BYTES);
 	CHECK_INT(host.peer.features,
 		  (MESSAGE_FEATURE_HOOKS - 1) | MESSAGE_FEATURE_MAKE_ROOM | MESSAGE_FEATURE_WORD |
-			  MESSAGE_FEATURE_WORK_SHARE | MESSAGE_FEATURE_WISH | MESSAGE_FEATURE_REPAIR);
+			  MESSAGE_FEATURE_WORK_SHARE | MESSAGE_FEATURE_WISH | MESSAGE_FEATURE_REPAIR |
+			  MESSAGE_FEATURE_POOL_NODES);
 	CHECK_INT(host.peer.boot_id[0], 0x0f);
 	CHECK_STR(host.peer.agent_version, BALLAST_VERSION);
 	const struct message *reply = answer(ask(MESSAGE_REPORT));

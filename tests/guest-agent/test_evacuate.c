@@ -286,7 +286,7 @@ static void test_hooks_come_first(void)
 	CHECK_INT(reply->rung_count, 2);
 	CHECK_INT(reply->rungs[0].rung, MESSAGE_RUNG_HOOKS);
 	CHECK_INT(reply->rungs[0].reason, MESSAGE_REASON_HOOK_FAILED);
-	CHECK_INT(reply->rungs[1].gained_bytes, 200 * MIB);
+	CHECK_INT(reply->rungs[1].gained_bytes, 64 * MIB);
 	/* It ran before anything was changed, and after it had been written down. */
 	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
 		  "100\nballast-agent leases 1\nboot 01000000000000000000000000000000\n"
@@ -309,6 +309,48 @@ static void test_hooks_know_the_device(void)
 	CHECK_INT(run()->code, MESSAGE_RESULT_OK);
 	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
 		  "67108864 100000000-180000000\nhook_range 4294967296 2147483648");
+	stop();
+}
+
+static void put_on_node_1(unsigned block)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "%s/sys/devices/system/memory/memory%u/node0", guest.root, block);
+	CHECK_INT(rmdir(path), 0);
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/node1/meminfo", block);
+	fake_guest_write(&guest, path, "");
+}
+
+/* Whose pools are to give first. */
+static void test_nodes_that_are_meant(void)
+{
+	start();
+	CHECK_INT(candidates_find_nodes(guest.sysroot, &request), 1 << 0);
+	put_on_node_1(38);
+	put_on_node_1(39);
+	CHECK_INT(candidates_find_nodes(guest.sysroot, &request), 1 << 0 | 1 << 1);
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){38 * FAKE_GUEST_BLOCK_BYTES, 2 * FAKE_GUEST_BLOCK_BYTES};
+	CHECK_INT(candidates_find_nodes(guest.sysroot, &request), 1 << 1);
+	/* What is offline has no huge pages. */
+	fake_guest_set_block(&guest, 38, "offline", "Movable Normal");
+	CHECK_INT(candidates_find_nodes(guest.sysroot, &request), 1 << 1);
+	request.ranges[0].size_bytes = FAKE_GUEST_BLOCK_BYTES;
+	CHECK_INT(candidates_find_nodes(guest.sysroot, &request), 0);
+	stop();
+}
+
+/* Not all of a pool for a range, but where only that may leave. */
+static void test_no_more_than_is_wanted(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_HUGE_PAGES;
+	request.target_bytes = 64 * MIB;
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){39 * FAKE_GUEST_BLOCK_BYTES, FAKE_GUEST_BLOCK_BYTES};
+	run();
+	CHECK_INT(fake_guest_pool(&guest), 68);
 	stop();
 }
 
@@ -817,6 +859,8 @@ int main(void)
 		{"overall deadline", test_overall_deadline},
 		{"hooks come first", test_hooks_come_first},
 		{"hooks know the device", test_hooks_know_the_device},
+		{"nodes that are meant", test_nodes_that_are_meant},
+		{"no more than is wanted", test_no_more_than_is_wanted},
 		{"hooks are off", test_hooks_are_off},
 		{"make room", test_make_room},
 		{"room beside a page on its way", test_room_beside_a_page_on_its_way},

@@ -28,16 +28,16 @@ static void test_free_pages_only(void)
 	struct hugepages hugepages = {.count = 1, .pools = {pool(-1, 2 * MIB, 100, 60, 10, 0)}};
 
 	agent_config_init(&config);
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 100 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 100 * MIB);
 	CHECK_INT(plan.count, 1);
 	CHECK_INT(plan.steps[0].pages, 50);
 	CHECK_INT(plan.steps[0].old, 100);
 	/* No more than is wanted. */
-	CHECK_INT(hugepages_plan(&hugepages, &config, 5 * MIB, &plan), 6 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 5 * MIB, 0, &plan), 6 * MIB);
 	CHECK_INT(plan.steps[0].pages, 97);
 	/* More promised than free: nothing. */
 	hugepages.pools[0] = pool(-1, 2 * MIB, 100, 10, 20, 0);
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 0);
 	CHECK_INT(plan.count, 0);
 }
 
@@ -48,11 +48,11 @@ static void test_floor(void)
 	agent_config_init(&config);
 	config.floors[0] = (struct agent_config_floor){2 * MIB, 90};
 	config.floor_count = 1;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 20 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 20 * MIB);
 	config.floors[0].pages = 100;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 0);
 	config.floors[0].pages = 1000;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 0);
 }
 
 static void test_surplus_goes_first(void)
@@ -61,7 +61,7 @@ static void test_surplus_goes_first(void)
 	struct hugepages hugepages = {.count = 1, .pools = {pool(-1, 2 * MIB, 100, 30, 0, 20)}};
 
 	agent_config_init(&config);
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 60 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 60 * MIB);
 	CHECK_INT(plan.count, 2);
 	CHECK_INT(plan.steps[0].old, 80);
 	CHECK_INT(plan.steps[0].pages, 100);
@@ -70,12 +70,12 @@ static void test_surplus_goes_first(void)
 	/* A floor keeps the pool's own, and of these 5 are above it. */
 	config.floors[0] = (struct agent_config_floor){2 * MIB, 75};
 	config.floor_count = 1;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 50 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 50 * MIB);
 	config.floors[0].pages = 200;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 40 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 40 * MIB);
 	/* Nothing is free: it stays surplus, unless room is to be made. */
 	hugepages.pools[0].free = 0;
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 0);
 	CHECK_INT(plan.count, 0);
 	hugepages_plan_surplus(&hugepages, true, &plan);
 	CHECK_INT(plan.count, 0);
@@ -83,7 +83,7 @@ static void test_surplus_goes_first(void)
 	CHECK_INT(plan.count, 1);
 	/* A pool that is spoilt already is left alone. */
 	hugepages.pools[0] = pool(-1, 2 * MIB, 10, 10, 0, 12);
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 0);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 0);
 	hugepages_plan_surplus(&hugepages, false, &plan);
 	CHECK_INT(plan.count, 0);
 }
@@ -99,7 +99,7 @@ static void test_surplus_of_another_node(void)
 				      }};
 
 	agent_config_init(&config);
-	CHECK_INT(hugepages_plan(&hugepages, &config, 0, &plan), 128 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 0, 0, &plan), 128 * MIB);
 	CHECK_INT(plan.count, 2);
 	CHECK_INT(plan.steps[0].node_id, -1);
 	CHECK_INT(plan.steps[0].pages, 100);
@@ -122,7 +122,7 @@ static void test_nodes_and_sizes(void)
 
 	agent_config_init(&config);
 	/* 35 of the small ones, 5 of them are promised to someone; then large ones. */
-	CHECK_INT(hugepages_plan(&hugepages, &config, GIB, &plan), 70 * MIB + GIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, GIB, 0, &plan), 70 * MIB + GIB);
 	CHECK_INT(plan.count, 3);
 	CHECK_INT(plan.steps[0].node_id, 0);
 	CHECK_INT(plan.steps[0].pages, 40);
@@ -131,8 +131,36 @@ static void test_nodes_and_sizes(void)
 	CHECK_INT(plan.steps[2].page_bytes, GIB);
 	CHECK_INT(plan.steps[2].pages, 3);
 	/* Enough small ones: the large stay. */
-	CHECK_INT(hugepages_plan(&hugepages, &config, 60 * MIB, &plan), 60 * MIB);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 60 * MIB, 0, &plan), 60 * MIB);
 	CHECK_INT(plan.count, 2);
+}
+
+/* What is to leave lies on node 1, or on nodes that have too few, or that nobody knows. */
+static void test_meant_nodes_first(void)
+{
+	struct hugepages hugepages = {.count = 4,
+				      .pools = {
+					      pool(-1, 2 * MIB, 120, 60, 0, 0),
+					      pool(0, 2 * MIB, 50, 20, 0, 0),
+					      pool(1, 2 * MIB, 50, 30, 0, 0),
+					      pool(2, 2 * MIB, 20, 10, 0, 0),
+				      }};
+
+	agent_config_init(&config);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 50 * MIB, 1 << 1, &plan), 50 * MIB);
+	CHECK_INT(plan.count, 1);
+	CHECK_INT(plan.steps[0].node_id, 1);
+	CHECK_INT(plan.steps[0].pages, 25);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 100 * MIB, 1 << 1 | 1 << 2, &plan), 100 * MIB);
+	CHECK_INT(plan.count, 3);
+	CHECK_INT(plan.steps[0].node_id, 1);
+	CHECK_INT(plan.steps[0].pages, 20);
+	CHECK_INT(plan.steps[1].node_id, 2);
+	CHECK_INT(plan.steps[1].pages, 10);
+	CHECK_INT(plan.steps[2].node_id, 0);
+	CHECK_INT(plan.steps[2].pages, 40);
+	CHECK_INT(hugepages_plan(&hugepages, &config, 10 * MIB, UINT64_C(1) << 40, &plan), 10 * MIB);
+	CHECK_INT(plan.steps[0].node_id, 0);
 }
 
 /* 30 of node 0 are gone: 20 of them moved to node 1, and 10 went with a block. */
@@ -221,6 +249,7 @@ int main(void)
 		{"surplus goes first", test_surplus_goes_first},
 		{"surplus of another node", test_surplus_of_another_node},
 		{"nodes and sizes", test_nodes_and_sizes},
+		{"meant nodes first", test_meant_nodes_first},
 		{"what pools lose", test_what_pools_lose},
 		{"undo is idempotent and bounded", test_undo_is_idempotent_and_bounded},
 	};

@@ -1105,6 +1105,8 @@ static void test_rungs(void)
 		struct message_rung_gain rung;
 		enum remainder_code code;
 	} cases[] = {
+		{STEP_KIND_FREE_HUGE_PAGES, MESSAGE_EVACUATE_HUGE_PAGES, 1,
+		 {.rung = MESSAGE_RUNG_HUGE_PAGES, .gained_bytes = 32 * MIB}, REMAINDER_HUGE_PAGES_IN_USE},
 		{STEP_KIND_RUN_HOOKS, MESSAGE_EVACUATE_HOOKS, 1,
 		 {.rung = MESSAGE_RUNG_HOOKS, .reason = MESSAGE_REASON_HOOK_FAILED}, REMAINDER_HOOK_FAILED},
 		{STEP_KIND_MAKE_GUEST_ROOM, MESSAGE_EVACUATE_MAKE_ROOM, 1,
@@ -1131,7 +1133,24 @@ static void test_rungs(void)
 							  cases[i].rung.gained_bytes :
 							  768 * MIB);
 	}
-	CHECK_STR(rig.asked, "prepare prepare prepare");
+	CHECK_STR(rig.asked, "prepare prepare prepare prepare");
+	finish();
+}
+
+/* An agent that takes ranges for a word to give up all of its pools is told none. */
+static void test_pools_of_an_old_agent(void)
+{
+	start(true);
+	fake_agent_set_features(rig.agent, MESSAGE_FEATURE_POOL_NODES - 1);
+	fake_agent_hang_up(rig.agent);
+	while (snapshot_guest(look_snapshot(rig.look), "g1")->agent.features >> AGENT_FEATURE_POOL_NODES & 1)
+		turn();
+	agent_step(STEP_KIND_FREE_HUGE_PAGES);
+	rig.record.step.range_count = 1;
+	rig.record.step.ranges[0] = (struct snapshot_range){128 * MIB, 256 * MIB};
+	run();
+	CHECK_INT(rig.evacuate.flags, MESSAGE_EVACUATE_HUGE_PAGES);
+	CHECK_INT(rig.evacuate.range_count, 0);
 	finish();
 }
 
@@ -1726,6 +1745,7 @@ int main(void)
 		{"stored XML without nodes", test_persist_unnamed},
 		{"evacuate", test_evacuate},
 		{"the rungs of 1.1", test_rungs},
+		{"pools of an old agent", test_pools_of_an_old_agent},
 		{"free pages reported", test_report_free},
 		{"leases are released", test_lease_release},
 		{"the agent refuses", test_agent_refuses},

@@ -412,6 +412,24 @@ static void only_blocks_of_the_device_that_shrinks(void)
 	world_done(&world);
 }
 
+/* The pools where they lie are in the way: those of the other cell are not. */
+static void huge_pages_of_the_device_that_shrinks(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells(&world);
+
+	guest->agent.huge_free_bytes = 300 * MIB;
+	world_wish_resize(&world, "g1", 0);
+	world.wish.resize.device_count = 1;
+	strcpy(world.wish.resize.devices[0].alias, "vm1");
+	IN_VAIN(&world, STEP_KIND_REQUEST);
+	expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+	CHECK_INT(world.decision.step.range_count, 1);
+	CHECK_INT(world.decision.step.ranges[0].start, 8 * GIB);
+	CHECK_INT(world.decision.step.bytes, 300 * MIB);
+	world_done(&world);
+}
+
 static void device_after_device(void)
 {
 	struct world world;
@@ -1111,6 +1129,7 @@ static const struct unit_case cases[] = {
 	{"after a restart it looks first", after_a_restart_it_looks_first},
 	{"without an agent it waits and kicks", without_an_agent_it_waits_and_kicks},
 	{"only blocks of the device that shrinks", only_blocks_of_the_device_that_shrinks},
+	{"huge pages of the device that shrinks", huge_pages_of_the_device_that_shrinks},
 	{"device after device", device_after_device},
 	{"only what is named leaves", only_what_is_named_leaves},
 	{"named first and then the rest", named_first_and_then_the_rest},
