@@ -723,9 +723,7 @@ static void on_report(void *user, enum agent_answer_kind kind, const struct mess
 
 	if (is_report)
 		take_report(link, &message->report_reply);
-	/* What it told before is what the guest may have used since. */
-	if (kind == AGENT_ANSWER_TIMED_OUT)
-		link->report.reported = false;
+	link->report.overdue = kind == AGENT_ANSWER_TIMED_OUT;
 	refresh_done(link);
 	/* Who asks again on every change would be kept busy by an agent that refuses. */
 	if (is_report)

@@ -241,7 +241,8 @@ struct snapshot_agent {
 	uint64_t last_seen_ms;			/* wall clock; 0: never */
 	char suspect_reason[64];
 	char incompatible_reason[160];		/* who speaks which versions of the protocol, and the way out */
-	bool reported;				/* the numbers below were told when it was last asked, since it connected */
+	bool reported;				/* the numbers below have been seen since it connected */
+	bool overdue;				/* but when last asked it did not tell them in time */
 	uint64_t memory_total_bytes, memory_free_bytes, memory_available_bytes;
 	uint64_t normal_bytes, movable_bytes;	/* managed, by zone */
 	uint64_t huge_free_bytes, huge_used_bytes;	/* of all pools; used counts reserved */

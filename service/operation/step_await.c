@@ -40,7 +40,7 @@ static uint64_t spare_bytes(const struct snapshot_agent *agent)
 
 static bool is_reported(const struct snapshot_agent *agent)
 {
-	return agent->state == AGENT_STATE_READY && agent->reported;
+	return agent->state == AGENT_STATE_READY && agent->reported && !agent->overdue;
 }
 
 /* An eighth of what is missing is worth another try. */

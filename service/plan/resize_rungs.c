@@ -317,7 +317,7 @@ static bool can_return(const struct snapshot_agent *agent)
 	case AGENT_STATE_BUSY:
 		return true;
 	case AGENT_STATE_READY:
-		return !agent->reported;
+		return !agent->reported || agent->overdue;
 	case AGENT_STATE_INCOMPATIBLE:
 	case AGENT_STATE_SUSPECT:
 	case AGENT_STATE_COUNT:

@@ -610,14 +610,20 @@ static void test_timeout(void)
 	CHECK_INT(rig.kind, AGENT_ANSWER_TIMED_OUT);
 	CHECK_INT(state(), AGENT_STATE_READY);
 	agent_link_describe(rig.link, &agent);
-	CHECK_TRUE(agent.reported);
-	/* A report that does not come leaves nothing to go by. */
+	CHECK_TRUE(agent.reported && !agent.overdue);
+	/* A report that does not come leaves what is known, and that it is old. */
 	agent_link_refresh(rig.link, 20, on_refreshed, NULL);
 	while (rig.refreshed == 1)
 		turn();
 	CHECK_INT(state(), AGENT_STATE_READY);
 	agent_link_describe(rig.link, &agent);
-	CHECK_TRUE(!agent.reported);
+	CHECK_TRUE(agent.reported && agent.overdue);
+	rig.manner = MANNER_HONEST;
+	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+	while (rig.refreshed == 2)
+		turn();
+	agent_link_describe(rig.link, &agent);
+	CHECK_TRUE(agent.reported && !agent.overdue);
 	teardown();
 }
 

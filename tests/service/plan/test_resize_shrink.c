@@ -956,7 +956,8 @@ static void a_silent_agent_is_waited_for(void)
 	static const enum agent_state silent[] = {AGENT_STATE_DISCONNECTED, AGENT_STATE_CONNECTING, AGENT_STATE_BUSY,
 						  AGENT_STATE_READY};
 
-	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(silent) + 1; i++) {
+		enum agent_state state = i < ARRAY_SIZE(silent) ? silent[i] : AGENT_STATE_READY;
 		struct world world;
 		struct snapshot_guest *guest = shrinking_guest(&world, 80 * MIB + GIB);
 
@@ -965,8 +966,10 @@ static void a_silent_agent_is_waited_for(void)
 		expect_step(&world, STEP_KIND_REQUEST);
 		CHECK_INT(world.decision.step.target_bytes, GIB);
 		world_gain(&world, GIB);
-		guest->agent.state = silent[i];
-		guest->agent.reported = silent[i] != AGENT_STATE_READY;
+		guest->agent.state = state;
+		/* Ready and all the same silent: it has not told yet, or not in time. */
+		guest->agent.reported = i != ARRAY_SIZE(silent) - 1;
+		guest->agent.overdue = i == ARRAY_SIZE(silent);
 		for (uint32_t wait = 5000; wait < 40000; wait *= 2) {
 			expect_step(&world, STEP_KIND_AWAIT);
 			CHECK_STR(world.decision.step.text, "agent");
@@ -977,6 +980,7 @@ static void a_silent_agent_is_waited_for(void)
 		/* Back, and the guest can spare half of the rest. */
 		guest->agent.state = AGENT_STATE_READY;
 		guest->agent.reported = true;
+		guest->agent.overdue = false;
 		guest->agent.memory_available_bytes = 80 * MIB + 256 * MIB;
 		expect_step(&world, STEP_KIND_REQUEST);
 		CHECK_INT(world.decision.step.target_bytes, GIB - 256 * MIB);
