@@ -71,7 +71,9 @@ uint64_t growth_room_untouched(const struct plan_input *input, const struct snap
 static void keep_untouched(const struct plan_input *input, const struct snapshot_guest *grows,
 			   uint64_t rooms[SNAPSHOT_NODES_MAX])
 {
-	for (unsigned count = 1; count <= SNAPSHOT_NODES_MAX; count++)
+	unsigned most = plan_node_count(plan_memory_nodes(input->snapshot));
+
+	for (unsigned count = 1; count <= most; count++)
 		for (size_t i = 0; i < input->snapshot->guest_count; i++) {
 			const struct snapshot_guest *guest = &input->snapshot->guests[i];
 			uint64_t nodes = plan_growth_nodes(input, guest);
