@@ -14,12 +14,13 @@ PAGE_BYTES = 4096
 
 @dataclass
 class Mapping:
-    """A line of /proc/PID/numa_maps: one of a guest's RAM mappings. `bytes` by host node."""
+    """A line of /proc/PID/numa_maps: one of a guest's RAM mappings. `bytes` by host node; `size`: of it all, 0: not known."""
     start: int
     policy: str
     file: str
     page_bytes: int
     bytes: dict = field(default_factory=dict)
+    size: int = 0
 
     @property
     def total_bytes(self):
@@ -71,6 +72,7 @@ class Memory:
             # neighbours of one policy into one mapping, or split one block: then being very large is what tells.
             if not named and (mapping.file or (size not in wanted and size < 96 << 20)):
                 continue
+            mapping.size = size
             self.mappings.append(mapping)
             for node, bytes_there in mapping.bytes.items():
                 if bytes_there:
