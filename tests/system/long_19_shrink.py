@@ -84,6 +84,14 @@ def range_of(block, block_bytes):
     return f"{block * block_bytes:#x}-{(block + 1) * block_bytes:#x}"
 
 
+def cell_pool(guest, cell, pages=None):
+    """How many huge pages of 2 MiB the cell's pool has, after it was asked to have so many."""
+    path = f"/sys/devices/system/node/node{cell}/hugepages/hugepages-2048kB/nr_hugepages"
+    if pages is not None:
+        guest.write(path, str(pages))
+    return int(guest.read(path))
+
+
 def two_cells(ballast, guest, tell):
     base = guest.blocks()
     ballast.ctl("resize", guest.name, "--cell", "0=896MiB")
@@ -102,13 +110,21 @@ def two_cells(ballast, guest, tell):
     check(first <= set(guest.blocks()), "the other device's blocks are there")
     tell(f"named ranges: exactly blocks {sorted(named)} have left ({' '.join(kinds(operation))})")
 
+    # Each cell has a pool: that of the one that shrinks is in the way.
+    before = [cell_pool(guest, 0, 40), cell_pool(guest, 1, 120)]
+    check(before[0] == 40 and before[1] >= 100, f"huge pages in the pools of the cells: {before}")
     states = {block: state for block, state in guest.blocks().items() if block in first}
     operation = ballast.ctl_json("resize", guest.name, "--cell", "1=128MiB")
     check_equal(operation["state"], "succeeded", f"a cell to its base: {operation['remainder']}")
     check_equal(plugged(guest, base), first, "blocks that stay")
     check_equal({block: guest.blocks()[block] for block in first}, states, "the other device's blocks")
     check_equal([d["current"] for d in guest.virtio_mem_sizes()], [512 * MIB, 0], "what libvirt says")
-    tell(f"cell 1 is at its base, the other device's blocks are as they were ({' '.join(kinds(operation))})")
+    after = [cell_pool(guest, 0), cell_pool(guest, 1)]
+    check(after[1] < before[1] and after[0] > 0, f"the pool of the cell that shrank gave first: {before}, then {after}")
+    for cell in (0, 1):
+        cell_pool(guest, cell, 0)
+    tell(f"cell 1 is at its base, the other device's blocks are as they were ({' '.join(kinds(operation))}); huge pages in "
+         f"the cells' pools {before}, then {after}")
 
     result = ballast.ctl("resize", guest.name, "768MiB", "--range", "0-8000000", check=False)
     check(result.rc == codes.REFUSED and "none of the guest's memory devices" in result.out + result.err,
