@@ -370,14 +370,16 @@ class Guest:
 
     # The pattern program
 
-    def pattern_start(self, mib, name="main", hugetlb=False, once=False, pace_us=0, seed=0, cell=None, held=0, timeout=120):
+    def pattern_start(self, mib, name="main", hugetlb=False, once=False, still=False, pace_us=0, seed=0, cell=None, held=0,
+                      timeout=120):
         """Starts a writer over so much of the guest's memory, and waits until all of it is filled.
 
-        once: pages are written once, and can be found from outside by their seed (backend.py). cell: in that cell alone.
+        once: pages are written once, and can be found from outside by their seed (backend.py). still: and read only in rounds
+        that pattern_verify asks for. cell: in that cell alone.
         held: so many of them, all over, are put into a pipe: the kernel cannot move these until the writer ends.
         """
         words = ["pattern", "run", name, str(mib)]
-        words += ["hugetlb"] * hugetlb + ["once"] * once + [f"pace={pace_us}"] * bool(pace_us)
+        words += ["hugetlb"] * hugetlb + ["once"] * once + ["still"] * still + [f"pace={pace_us}"] * bool(pace_us)
         words += [f"seed={seed}"] * bool(seed) + [f"cell={cell}"] * (cell is not None) + [f"held={held}"] * bool(held)
         self.run(words)
         wait_for(lambda: self.pattern_status(name)["filled"], timeout, f"{mib} MiB of pattern in {self.name}")
@@ -394,6 +396,13 @@ class Guest:
         """Waits for so many more whole rounds and returns the status: every page has then been verified again."""
         target = self.pattern_status(name)["rounds"] + count
         wait_for(lambda: self.pattern_status(name)["rounds"] >= target, timeout, f"pattern rounds in {self.name}")
+        return self.pattern_status(name)
+
+    def pattern_verify(self, name="main", timeout=120):
+        """Has a pattern that is still verify all of its pages once, and returns the status."""
+        target = self.pattern_status(name)["rounds"] + 1
+        self.run(["pattern", "ask", name, "round"])
+        wait_for(lambda: self.pattern_status(name)["rounds"] >= target, timeout, f"a round of the pattern in {self.name}")
         return self.pattern_status(name)
 
     def pattern_stop(self, name="main"):

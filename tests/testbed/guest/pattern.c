@@ -2,23 +2,25 @@
 /*
  * Keeps memory in use and notices if any of it is lost, stale or torn.
  *
- *   pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
+ *   pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
  *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone;
  *       held: so many pages, all over it, stay in a pipe, from where the kernel cannot move them
- *   pattern ask NAME (status | reset | quit)
+ *   pattern ask NAME (status | reset | round | quit)
  *       prints one line of JSON
  *
  * Every page carries the words of pattern_word.h. The writer goes round: verify a page against the
  * generation of the round before, write the next one. So a page that was replaced by an older copy
  * of itself is found as surely as a lost one. Between two pages it looks at the clock: the longest
  * gap is the longest time that this guest could not write. With "once" the pages are written once,
- * in generation seed, and then only verified, a round a second.
+ * in generation seed, and then only verified, a round a second; with "still" likewise, but a round for
+ * each that is asked for and none else.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,7 +44,8 @@
 struct pattern {
 	uint64_t *memory;
 	uint64_t pages;
-	bool once;
+	bool once, still;
+	sem_t asked;	/* still: rounds */
 	unsigned pace_us, held;
 	uint64_t seed;
 	_Atomic bool filled, pause_reset;
@@ -120,9 +123,14 @@ static void *writer(void *argument)
 	p->reset_at_us = before = now_us();
 	p->filled = true;
 	for (;;) {
+		if (p->still) {
+			while (sem_wait(&p->asked) < 0)
+				;
+			before = now_us();
+		}
 		for (uint64_t page = 0; page < p->pages; page++) {
 			page_verify(p, page, generation);
-			if (!p->once)
+			if (!p->once && !p->still)
 				page_write(p, page, generation + 1);
 			uint64_t now = now_us();
 
@@ -143,7 +151,7 @@ static void *writer(void *argument)
 		if (p->once) {
 			sleep(1);
 			before = now_us();
-		} else {
+		} else if (!p->still) {
 			generation++;
 		}
 	}
@@ -188,6 +196,7 @@ static int run(int argc, char **argv)
 	for (int i = 4; i < argc; i++) {
 		hugetlb |= strcmp(argv[i], "hugetlb") == 0;
 		p.once |= strcmp(argv[i], "once") == 0;
+		p.still |= strcmp(argv[i], "still") == 0;
 		if (strncmp(argv[i], "pace=", 5) == 0)
 			p.pace_us = (unsigned)strtoul(argv[i] + 5, NULL, 10);
 		if (strncmp(argv[i], "seed=", 5) == 0)
@@ -221,6 +230,8 @@ static int run(int argc, char **argv)
 	 */
 	if (daemon(0, 0) < 0)
 		return complain("daemon");
+	if (sem_init(&p.asked, 0, 0) < 0)
+		return 1;
 	if (pthread_create(&thread, NULL, writer, &p) != 0)
 		return 1;
 	for (;;) {
@@ -230,11 +241,13 @@ static int run(int argc, char **argv)
 		if (client < 0)
 			continue;
 		if (read(client, order, sizeof(order) - 1) > 0 && strcmp(order, "reset") == 0 &&
-		    p.filled) {
+		    p.filled && !p.still) {
 			p.pause_reset = true;
 			while (p.pause_reset)
 				usleep(1000);
 		}
+		if (strcmp(order, "round") == 0)
+			sem_post(&p.asked);
 		describe(&p, answer, sizeof(answer));
 		if (write(client, answer, strlen(answer)) < 0)
 			complain("answer");
@@ -270,8 +283,8 @@ int main(int argc, char **argv)
 		return run(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "ask") == 0)
 		return ask(argv[2], argv[3]);
-	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once] [pace=MICROSECONDS] "
+	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] "
 			"[seed=GENERATION] [cell=NODE] [held=PAGES]\n"
-			"       pattern ask NAME (status | reset | quit)\n");
+			"       pattern ask NAME (status | reset | round | quit)\n");
 	return 2;
 }
