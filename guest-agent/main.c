@@ -16,8 +16,8 @@
 #include "failure.h"
 #include "sysroot.h"
 
-/* Settings and some blocks come back in milliseconds; what takes longer is the next start's. */
-#define GIVE_BACK_MS 2000
+/* Settings come back in milliseconds, blocks in tenths of a second on a busy guest; what takes longer is the next start's. */
+#define GIVE_BACK_MS 10000
 
 struct arguments {
 	const char *sysroot;

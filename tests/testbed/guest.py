@@ -138,10 +138,14 @@ def _guest_image(host, agent, agent_arguments, waits_for):
         # Into memory inside: a guest's boot then reads it without the file server.
         host.run(["cp", images[key], f"/run/testbed/{name}"])
         images[key] = f"/run/testbed/{name}"
+        return images[key]
+
+
+def _copy_kernel(host):
+    with _image_lock:
         if "guest_kernel" not in host.__dict__:
             host.run(["cp", paths.kernel_image(), "/run/testbed/vmlinuz"])
             host.guest_kernel = "/run/testbed/vmlinuz"
-        return images[key]
 
 
 class Guest:
@@ -157,6 +161,7 @@ class Guest:
     vcpus        their number (when `cells` is given: the sum of theirs)
     vcpus_now    how many of them there are at the start, 0 for all: the others can be plugged in
     cpus         host CPUs for the vCPUs ("1"), "" for all
+    image        what writes another first file system and returns its path inside (systemd_guest.image)
     agent        True: with the agent's channel, and the agent if it is built (or `agent_binary`);
                  "channel": the channel, but no agent in the guest; "vsock": the agent, which listens there, and no
                  channel (the device goes into extra_devices); False: neither
@@ -171,7 +176,7 @@ class Guest:
     def __init__(self, host, name, base_mib=512, cells=None, backing="memfd", page_kib=2048, nodes="", mode="strict",
                  virtio_mem=(), vcpus=1, vcpus_now=0, cpus="", agent=True, agent_binary=None, agent_arguments="", balloon=True,
                  online="online_movable", kernel_arguments="", machine="pc", max_mib=None, extra_devices="",
-                 extra_xml=""):
+                 extra_xml="", image=None):
         self.host, self.name, self.uuid = host, name, str(uuid.uuid4())
         self.cells, self.vcpus_now = list(cells) if cells else [Cell(base_mib, vcpus)], vcpus_now
         self.backing, self.page_kib, self.nodes, self.mode = backing, page_kib, nodes, mode
@@ -185,7 +190,7 @@ class Guest:
         self.kernel_arguments, self.extra_devices, self.extra_xml = kernel_arguments, extra_devices, extra_xml
         self.base_mib = sum(cell.mib for cell in self.cells)
         self.max_mib = max_mib or self.base_mib + sum(device.mib for device in self.virtio_mem) + 4096
-        self.channel = None
+        self.image, self.channel = image, None
         # Of the libvirt that has it: another one's after a migration.
         self.virsh = host.virsh
         self.booted_as, self.ended = "", ""
@@ -457,8 +462,10 @@ class Guest:
         """The domain's XML as it is defined."""
         vcpus = sum(cell.vcpus for cell in self.cells)
         by_vsock = self.agent == "vsock"
-        image = _guest_image(self.host, self.agent_binary, "--port vsock" if by_vsock else self.agent_arguments,
-                             "/dev/vsock" if by_vsock else f"/dev/virtio-ports/{AGENT_PORT}")
+        image = self.image(self.host) if self.image else _guest_image(
+            self.host, self.agent_binary, "--port vsock" if by_vsock else self.agent_arguments,
+            "/dev/vsock" if by_vsock else f"/dev/virtio-ports/{AGENT_PORT}")
+        _copy_kernel(self.host)
         arguments = (f"console=ttyS0 quiet loglevel=4 panic=1 mitigations=off no_timer_check nokaslr tsc=reliable "
                      f"random.trust_cpu=on {QUICK_KERNEL} memhp_default_state={self.online} "
                      f"{self.kernel_arguments}").strip()
