@@ -399,6 +399,11 @@ enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, 
 	return mode;
 }
 
+bool snapshot_guest_is_repaired(const struct snapshot_guest *guest, bool by_default)
+{
+	return guest->zone_repair == GUEST_ZONE_REPAIR_UNSET ? by_default : guest->zone_repair == GUEST_ZONE_REPAIR_YES;
+}
+
 bool snapshot_backing_takes_policy(const struct snapshot_backing *part)
 {
 	return (part->kind == BACKING_KIND_MEMFD || part->kind == BACKING_KIND_FILE) && !part->has_own_policy;

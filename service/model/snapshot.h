@@ -418,6 +418,8 @@ void snapshot_cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, cha
  * is 0 for a part without one.
  */
 enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
+/* Whether the guest is told to repair what was plugged otherwise. by_default: where its policy does not say. */
+bool snapshot_guest_is_repaired(const struct snapshot_guest *guest, bool by_default);
 /* Whether another process can set this part's policy: shared memory of a file that keeps it (mm/shmem.c shmem_set_policy). */
 bool snapshot_backing_takes_policy(const struct snapshot_backing *part);
 /* Of any of its parts. */

@@ -118,12 +118,6 @@ static void repair(const struct audited *audited, struct agent_link *link)
 		guest_records_answer(question);
 }
 
-static bool is_repair_wanted(const struct grow_audit *audit, const struct snapshot_guest *guest)
-{
-	return guest->zone_repair == GUEST_ZONE_REPAIR_UNSET ? audit->options.repair :
-							       guest->zone_repair == GUEST_ZONE_REPAIR_YES;
-}
-
 static void on_report(void *user)
 {
 	struct audited *audited = guest_records_answer(user);
@@ -131,7 +125,7 @@ static void on_report(void *user)
 	const struct snapshot_guest *guest =
 		link ? snapshot_guest(look_snapshot(audited->audit->options.look), audited->record.uuid) : NULL;
 
-	if (!guest || !is_repair_wanted(audited->audit, guest) || audited->audit->options.observe)
+	if (!guest || !snapshot_guest_is_repaired(guest, audited->audit->options.repair) || audited->audit->options.observe)
 		return;
 	if (audited->audit->options.is_busy(audited->audit->options.user, audited->record.uuid))
 		look_later(audited);
@@ -188,7 +182,7 @@ static bool examine(struct grow_audit *audit, struct audited *audited, const str
 		audited->bytes = audited->seen_bytes = guest->current_bytes;
 		audited->boot_count = guest->boot_count;
 		audited->changed_at_ms = now;
-		audited->is_changing = audited->wants_look = is_repair_wanted(audit, guest);
+		audited->is_changing = audited->wants_look = snapshot_guest_is_repaired(guest, audit->options.repair);
 		return audited->is_changing;
 	}
 	if (guest->current_bytes != audited->seen_bytes || guest->boot_count != audited->boot_count) {
@@ -232,9 +226,9 @@ void grow_audit_check(struct grow_audit *audit, const char *uuid)
 		audited->boot_count = guest->boot_count;
 		audited->bytes = audited->seen_bytes = guest->current_bytes;
 	}
-	if (is_repair_wanted(audit, guest) && !audited->is_repaired)
+	if (snapshot_guest_is_repaired(guest, audit->options.repair) && !audited->is_repaired)
 		look_later(audited);
-	audited->is_repaired = is_repair_wanted(audit, guest);
+	audited->is_repaired = snapshot_guest_is_repaired(guest, audit->options.repair);
 	if (examine(audit, audited, guest))
 		arm(audit);
 }

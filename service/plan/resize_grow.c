@@ -139,9 +139,11 @@ static bool await_online_next(struct resize *resize)
 /* NULL: the usual one. */
 static const char *repair_way_out(const struct resize *resize)
 {
-	if (resize->input->limits->zone_repair || !plan_agent_can(resize->guest, AGENT_FEATURE_REPAIR))
+	if (snapshot_guest_is_repaired(resize->guest, resize->input->limits->zone_repair) ||
+	    !plan_agent_can(resize->guest, AGENT_FEATURE_REPAIR))
 		return NULL;
-	return "set zone_repair = yes in ballastd.conf, so that its agent repairs what it can, or do so by hand in the guest";
+	return "set zone_repair = yes in ballastd.conf or --zone-repair yes in its policy, so that its agent repairs what it can, "
+	       "or do so by hand in the guest";
 }
 
 /* Plugged is not onlined: only the guest itself can say what it can use, and what can leave again.

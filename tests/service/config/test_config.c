@@ -97,14 +97,7 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =
-workers = 7
-zone_repair = yes
-
-[limits]
-reserve = 1.5GiB
-reserve_untouched = yes
-"
+			    "libvirt_uri =\nworkers = 7\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\n[timeouts]\nresize_s = 86400\n"),
