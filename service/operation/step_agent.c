@@ -91,6 +91,41 @@ static void take_rung(struct step_run *run, const struct message_rung_gain *rung
 			   text);
 }
 
+/* Why a block stays, to a person. */
+static const char *block_words(enum message_reason reason)
+{
+	static const char *const words[MESSAGE_REASON_COUNT] = {
+		[MESSAGE_REASON_BUSY] = "the guest's kernel could not move some of its pages",
+		[MESSAGE_REASON_TIMED_OUT] = "it was not offline at its deadline",
+		[MESSAGE_REASON_NOT_REMOVABLE] = "it spans zones, or holds memory of the guest's kernel",
+		[MESSAGE_REASON_CANCELLED] = "it was not tried any more",
+		[MESSAGE_REASON_HUGE_PAGES_IN_USE] = "huge pages in it are in use",
+		[MESSAGE_REASON_HUGE_PAGES_FLOOR] = "the guest keeps the free huge pages in it",
+		[MESSAGE_REASON_PINNED] = "pages in it are pinned",
+		[MESSAGE_REASON_KERNEL_MEMORY] = "the guest's kernel has it for itself",
+		[MESSAGE_REASON_WRITEBACK] = "pages in it are being written back",
+		[MESSAGE_REASON_NOT_CANDIDATE] = "it is no block of a memory device",
+		[MESSAGE_REASON_KERNEL_STUCK] = "its offlining does not end, not even by a signal",
+	};
+
+	return words[reason] ? words[reason] : message_reason_name(reason);
+}
+
+/* What is in the way of these is nothing in them: of the guest as a whole it is told what its memory is used for. */
+static void take_untried(struct step_run *run, const struct message_evacuate_reply *reply)
+{
+	char object[96];
+	size_t count = 0;
+
+	for (size_t i = 0; i < reply->block_count; i++)
+		count += reply->blocks[i].reason == MESSAGE_REASON_NO_MEMORY;
+	snprintf(object, sizeof(object), "guest %s", run->step.guest_name);
+	if (count)
+		remainder_list_add(&run->outcome.remainder, REMAINDER_GUEST_BUSY, object, 0, NULL,
+				   "%zu block%s not tried: the guest would be left with too little memory", count,
+				   count == 1 ? " was" : "s were");
+}
+
 static void take_evacuation(struct step_run *run, const struct message_evacuate_reply *reply)
 {
 	struct executor_outcome *outcome = &run->outcome;
@@ -115,14 +150,15 @@ static void take_evacuation(struct step_run *run, const struct message_evacuate_
 		const struct message_block_outcome *block = &reply->blocks[i];
 
 		if (block->reason == MESSAGE_REASON_OFFLINED || block->reason == MESSAGE_REASON_ALREADY_OFFLINE ||
-		    block->reason == MESSAGE_REASON_GONE)
+		    block->reason == MESSAGE_REASON_GONE || block->reason == MESSAGE_REASON_NO_MEMORY)
 			continue;
 		snprintf(object, sizeof(object), "guest %s block %llu", run->step.guest_name,
 			 (unsigned long long)block->id);
 		remainder_list_add(&outcome->remainder, code_of(block->reason), object, block->size_bytes, NULL,
-				   "%s%s%s", message_reason_name(block->reason), block->error ? ": " : "",
+				   "%s%s%s", block_words(block->reason), block->error ? ": " : "",
 				   block->error ? strerror((int)block->error) : "");
 	}
+	take_untried(run, reply);
 	switch (reply->code) {
 	case MESSAGE_RESULT_OK:
 		outcome->state = STEP_STATE_DONE;

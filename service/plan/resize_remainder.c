@@ -155,6 +155,20 @@ static void take_balloon(const struct resize *resize, struct account *account)
 	take(account, REMAINDER_GUEST_BUSY, account->rest, "the balloon stopped before the wished size");
 }
 
+/* Did the last try leave blocks out for want of memory? Of none of them that is a reason of its own. */
+static bool is_any_untried(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->device_count; i++) {
+		long offline = resize_last_index(input, STEP_KIND_OFFLINE_GUEST_BLOCKS, guest->devices[i].alias);
+		const struct remainder_list *list = offline >= 0 ? &input->history[offline].remainder : NULL;
+
+		for (size_t n = 0; list && n < list->count; n++)
+			if (list->items[n].code == REMAINDER_GUEST_BUSY && !list->items[n].bytes)
+				return true;
+	}
+	return false;
+}
+
 static void tell_shrink(const struct resize *resize, struct remainder_list *list)
 {
 	const struct plan_input *input = resize->input;
@@ -191,6 +205,8 @@ static void tell_shrink(const struct resize *resize, struct remainder_list *list
 	if (guest->agent.reported)
 		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest),
 			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
+	if (is_any_untried(input, guest))
+		take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest would be left with too little memory");
 	take_rest(input, &account, "the driver stopped, and the guest names no reason");
 }
 

@@ -774,6 +774,39 @@ static void pressure_is_the_reason(void)
 	world_done(&world);
 }
 
+/* Blocks that were not tried for want of memory say nothing of themselves: what the memory is used for does. */
+static void what_was_not_tried_is_told_by_its_use(void)
+{
+	static const struct {
+		uint64_t used_mib;
+		enum remainder_code first, last;
+	} rows[] = {{1700, REMAINDER_HUGE_PAGES_IN_USE, REMAINDER_HUGE_PAGES_IN_USE},
+		    {600, REMAINDER_HUGE_PAGES_IN_USE, REMAINDER_GUEST_BUSY},
+		    {0, REMAINDER_GUEST_BUSY, REMAINDER_GUEST_BUSY}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct world world;
+		struct step_record *record;
+		struct snapshot_guest *guest = shrinking_guest(&world, 400 * MIB);
+		const struct remainder_list *told = &world.decision.remainder;
+
+		world.input.deadline_ms = 0;
+		IN_VAIN(&world, STEP_KIND_RUN_HOOKS, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK);
+		expect_step(&world, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+		record = world_gain(&world, 0);
+		remainder_list_add(&record->remainder, REMAINDER_GUEST_BUSY, "guest g1", 0, NULL, "12 blocks were not tried");
+		guest->agent.huge_used_bytes = rows[i].used_mib * MIB;
+		/* Whatever is tried after that is in vain. */
+		while (world_next(&world)->kind == DECISION_KIND_STEP && world.history_count < 20)
+			world_gain(&world, 0);
+		CHECK_INT(world.decision.kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(told->items[0].code, rows[i].first);
+		CHECK_INT(told->items[told->count - 1].code, rows[i].last);
+		CHECK_INT(remainder_list_bytes(told), 1536 * MIB);
+		world_done(&world);
+	}
+}
+
 /*
  * A wish that is to be continued: in parts as any other, and what stands in the end is what memory covers by then, for
  * nobody looks after it any more.
@@ -1157,6 +1190,7 @@ static const struct unit_case cases[] = {
 	{"an agent that has worked was there", an_agent_that_has_worked_was_there},
 	{"who has no agent any more is asked for all", who_has_no_agent_any_more_is_asked_for_all},
 	{"pressure is the reason", pressure_is_the_reason},
+	{"what was not tried is told by its use", what_was_not_tried_is_told_by_its_use},
 	{"it always ends", it_always_ends},
 };
 
