@@ -11,7 +11,9 @@ struct agent_config;
 struct lease_book;
 struct sysroot;
 
-/* All but what udev's rules say, which is not to be read for each report. Parts that the kernel does not show stay 0 or unknown; only what no kernel lacks makes this fail.
+/*
+ * All but what udev's rules say, which is not to be read for each report. Parts that the kernel does not show stay 0 or
+ * unknown; only what no kernel lacks makes this fail.
  */
 int report_read(const struct sysroot *sysroot, const struct agent_config *config,
 		const struct lease_book *book, struct message_report_reply *ret_report);

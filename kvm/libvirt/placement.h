@@ -59,9 +59,9 @@ struct placement_move {
 /*
  * Every set that *placement holds, as it must read after the move. By cells each memnode and each device follows its cell,
  * a cell without a memnode gets one, and the set of the whole guest is what the cells have together: libvirt makes the
- * guest's cpuset of it, so none may be missing. Where nothing names nodes for the guest and all of it has moved, it gets a set for
- * the whole. Returns 0; -EINVAL for a set that is none; -ENOSPC where a text would grow too long;
- * with an error nothing is changed.
+ * guest's cpuset of it, so none may be missing. Where nothing names nodes for the guest and all of it has moved, it gets a
+ * set for the whole. Returns 0; -EINVAL for a set that is none; -ENOSPC where a text would grow too long; with an error
+ * nothing is changed.
  */
 int placement_follow(struct domain_xml_placement *placement, const struct placement_move *move);
 

@@ -23,7 +23,7 @@ struct grow_audit_options {
 	struct look *look;
 	uint32_t settle_ms;		/* a size unchanged for so long has come to its end; 0: 5000 */
 	uint32_t pace_ms;		/* how often it is seen whether that is so; 0: twice in that time */
-	bool repair;			/* where a guest's policy says nothing; also of what was there before, or an operation left so */
+	bool repair;			/* where a guest's policy says nothing; also what was there, or an operation left so */
 	uint32_t block_timeout_ms;	/* of a repair, for each block; 0: the agent's default */
 	bool observe;			/* asks, and changes nothing */
 	/* An operation works on the guest: it does all this itself. */

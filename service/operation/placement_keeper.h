@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps a guest where its moves have put it, for as long as it runs: what libvirt gives new threads and new memory from
- * its own idea of the placement is put right; an I/O thread that comes after a move with its CPUs is pinned like the others. What somebody changed on purpose is left, and said.
+ * its own idea of the placement is put right; an I/O thread that comes after a move with its CPUs is pinned like the others.
+ * What somebody changed on purpose is left, and said.
  */
 #ifndef BALLAST_SERVICE_PLACEMENT_KEEPER_H
 #define BALLAST_SERVICE_PLACEMENT_KEEPER_H

@@ -119,7 +119,8 @@ static bool is_worth_reading(const struct size_assistant *assistant, const struc
 	const struct size_assistant_options *options = &assistant->options;
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(options->look), noticed->record.uuid);
 
-	return guest && !noticed->is_cancelled && monotonic_ms() >= noticed->not_before_ms && !options->is_busy(options->user, noticed->record.uuid);
+	return guest && !noticed->is_cancelled && monotonic_ms() >= noticed->not_before_ms &&
+	       !options->is_busy(options->user, noticed->record.uuid);
 }
 
 static bool is_ready(const struct size_assistant *assistant, const struct noticed *noticed,
@@ -128,7 +129,8 @@ static bool is_ready(const struct size_assistant *assistant, const struct notice
 	uint64_t now = monotonic_ms();
 
 	return guest->state == GUEST_STATE_RUNNING && !guest->migrating && !is_agent_in_the_way(guest) &&
-	       !noticed->is_cancelled && now >= noticed->changed_at_ms + assistant->options.flat_ms && now >= noticed->not_before_ms;
+	       !noticed->is_cancelled && now >= noticed->changed_at_ms + assistant->options.flat_ms &&
+	       now >= noticed->not_before_ms;
 }
 
 static void help(struct size_assistant *assistant, struct noticed *noticed, const struct snapshot_guest *guest)

@@ -73,7 +73,10 @@ static uint64_t mems_after(const struct mover *mover)
 	return mems | destinations;
 }
 
-/* Memory of these kinds has no policy but its own process', and the kernel takes a page where the CPU is that touches it first. */
+/*
+ * Memory of these kinds has no policy but its own process', and the kernel takes a page where the CPU is that touches it
+ * first.
+ */
 static void warn_of_first_touch(struct mover *mover)
 {
 	static const char *const kinds[BACKING_KIND_COUNT] = {
@@ -138,7 +141,8 @@ static void tell_not_stored(struct mover *mover, struct remainder_list *list)
 	    plan_count(mover->input, STEP_KIND_PERSIST) || move_goal_can_be_stored(guest, &mover->goal))
 		return;
 	remainder_list_add(list, REMAINDER_STORED_XML, mover->object, 0,
-			   guest->persistent ? "give it a numatune if its next start shall be there" : "define it, then ask again",
+			   guest->persistent ? "give it a numatune if its next start shall be there"
+					     : "define it, then ask again",
 			   "%s",
 			   guest->persistent ? "stored XML names no nodes, and only one node for all of it could be written there"
 					     : "nothing is stored of it that a next start could follow");
