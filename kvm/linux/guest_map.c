@@ -378,9 +378,18 @@ static int judge_mappings(struct reading *reading, const struct mapping_list *li
 	return 0;
 }
 
+static void add_policy(struct guest_range *range, const struct memory_policy *policy)
+{
+	if (!range->has_policy)
+		range->policy = *policy;
+	else if (!memory_policy_is_equal(&range->policy, policy))
+		range->has_mixed_policies = true;
+	range->has_policy = true;
+}
+
 /* "7f0000000000 bind:2 file=/memfd:... dirty=512 N2=512 kernelpagesize_kB=4": one line a mapping.
  */
-static void take_policy(struct guest_map *map, char *line)
+static void take_policy(struct guest_map *map, const bool *done, char *line)
 {
 	struct memory_policy policy;
 	uint64_t address;
@@ -393,32 +402,64 @@ static void take_policy(struct guest_map *map, char *line)
 	for (size_t i = 0; i < map->count; i++) {
 		struct guest_range *range = &map->ranges[i];
 
-		if (address < range->start || address >= range->end)
+		if (done[i] || address < range->start || address >= range->end)
 			continue;
 		if (memory_policy_parse(line, &policy) < 0)
 			return;
-		if (!range->has_policy)
-			range->policy = policy;
-		else if (!memory_policy_is_equal(&range->policy, &policy))
-			range->has_mixed_policies = true;
-		range->has_policy = true;
+		add_policy(range, &policy);
 	}
 }
 
-static int read_policies(struct reading *reading)
+/* The policies that the range's file keeps, one for each mapping of it. False: numa_maps has to be asked. */
+static bool ask_file(struct reading *reading, const struct mapping_list *list, struct guest_range *range)
 {
+	CLEANUP_CLOSE int fd = -1;
+	struct guest_range asked = *range;
+
+	if (!range->is_shmem || !range->is_shared)
+		return false;
+	fd = guest_map_open_backing(reading->sysroot, reading->pid, range, NULL);
+	for (size_t i = 0; fd >= 0 && i < list->count; i++) {
+		const struct mapping *mapping = &list->mappings[i];
+		struct memory_policy policy;
+
+		if (mapping->start < range->start || mapping->start >= range->end)
+			continue;
+		if (memory_policy_read_shared(fd, mapping->offset, &policy) < 0)
+			return false;
+		add_policy(&asked, &policy);
+	}
+	if (asked.has_policy)
+		*range = asked;
+	return asked.has_policy;
+}
+
+/* A walk of the guest's page tables under its map lock is done only for memory whose policy nothing else tells. */
+static int read_policies(struct reading *reading, const struct mapping_list *list)
+{
+	struct guest_map *map = &reading->map;
+	CLEANUP_FREE bool *done = calloc(map->count + 1, sizeof(*done));
 	CLEANUP_FREE char *text = NULL;
 	char *save = NULL;
-	int error = sysroot_read_all(reading->sysroot, MAPS_LIMIT, &text, NULL,
-				     "/proc/%d/numa_maps", (int)reading->pid);
+	bool is_told = true;
+	int error;
 
+	if (!done)
+		return -ENOMEM;
+	for (size_t i = 0; i < map->count; i++) {
+		done[i] = ask_file(reading, list, &map->ranges[i]);
+		is_told = is_told && done[i];
+	}
+	if (is_told)
+		return 0;
+	error = sysroot_read_all(reading->sysroot, MAPS_LIMIT, &text, NULL, "/proc/%d/numa_maps", (int)reading->pid);
 	/* A kernel without NUMA has none. */
 	if (error == -ENOENT)
 		return 0;
 	if (error < 0)
 		return error;
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		take_policy(&reading->map, line);
+		take_policy(map, done, line);
 	return 0;
 }
 
@@ -529,7 +570,7 @@ int guest_map_read(const struct sysroot *sysroot, pid_t pid,
 		reading.expected_sum += options->expected_bytes[i];
 	error = judge_mappings(&reading, &list);
 	if (error == 0 && options->with_policies)
-		error = read_policies(&reading);
+		error = read_policies(&reading, &list);
 	if (error == 0)
 		error = read_status(&reading);
 	if (error == 0)

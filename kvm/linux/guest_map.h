@@ -77,8 +77,10 @@ struct guest_map_options {
 	 * empty. */
 	const uint64_t *expected_bytes;
 	size_t expected_count;
-	/* Reads numa_maps: walks all of the guest's page tables under its map lock, so not in a
-	 * loop. */
+	/*
+	 * Of shmem the file is asked. For all else numa_maps is read, which walks all of the guest's page tables under its map
+	 * lock: so not in a loop.
+	 */
 	bool with_policies;
 };
 

@@ -156,39 +156,75 @@ static int call_mbind(void *address, uint64_t length, int mode, const struct nod
 	return 0;
 }
 
+static int read_at(void *address, struct memory_policy *ret_policy)
+{
+	struct memory_policy policy = {.mode = MEMORY_POLICY_COUNT};
+	int mode;
+
+	if (syscall(SYS_get_mempolicy, &mode, policy.nodes.words, (unsigned long)NODE_SET_MAX, address,
+		    MPOL_F_ADDR) < 0)
+		return -errno;
+	policy.is_static = mode & MPOL_F_STATIC_NODES;
+	policy.is_relative = mode & MPOL_F_RELATIVE_NODES;
+	policy.is_balancing = mode & MODE_BALANCING;
+	mode &= ~(MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES | MODE_BALANCING);
+	for (int i = 0; i < MEMORY_POLICY_COUNT; i++)
+		if (kernel_modes[i].number == mode)
+			policy.mode = (enum memory_policy_mode)i;
+	*ret_policy = policy;
+	return policy.mode == MEMORY_POLICY_COUNT ? -EINVAL : 0;
+}
+
 /*
  * Reads back what the file has now. The nodes outside our own cpuset were cut off without a word
  * (mm/mempolicy.c mpol_set_nodemask).
  */
 static int check_shared(void *address, const struct memory_policy *policy)
 {
-	struct node_set nodes = {0};
-	int mode;
+	struct memory_policy found;
 
 	if (node_set_is_empty(&policy->nodes))
 		return 0;
-	if (syscall(SYS_get_mempolicy, &mode, nodes.words, (unsigned long)NODE_SET_MAX, address,
-		    MPOL_F_ADDR) < 0)
+	if (read_at(address, &found) < 0)
 		return -EIO;
-	mode &= ~(MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES | MODE_BALANCING);
-	return mode == kernel_modes[policy->mode].number &&
-			       node_set_is_equal(&nodes, &policy->nodes)
-		       ? 0
-		       : -EIO;
+	return found.mode == policy->mode && node_set_is_equal(&found.nodes, &policy->nodes) ? 0 : -EIO;
+}
+
+/* 0, or -errno where the file keeps no policy for those who map it. */
+static int check_file(int fd)
+{
+	struct statfs filesystem;
+
+	if (fstatfs(fd, &filesystem) < 0)
+		return -errno;
+	/* Of other files the policy would be that of the mapping here, which goes with it. */
+	return filesystem.f_type == TMPFS_MAGIC ? 0 : -EOPNOTSUPP;
+}
+
+int memory_policy_read_shared(int fd, uint64_t offset, struct memory_policy *ret_policy)
+{
+	size_t length = (size_t)sysconf(_SC_PAGESIZE);
+	int error = check_file(fd);
+	void *address;
+
+	if (error < 0)
+		return error;
+	address = mmap(NULL, length, PROT_NONE, MAP_SHARED, fd, (off_t)offset);
+	if (address == MAP_FAILED)
+		return -errno;
+	error = read_at(address, ret_policy);
+	munmap(address, length);
+	return error;
 }
 
 int memory_policy_set_shared(int fd, uint64_t offset, uint64_t length,
 			     const struct memory_policy *policy)
 {
-	int mode = kernel_modes[policy->mode].number, error = 0;
-	struct statfs filesystem;
+	int mode = kernel_modes[policy->mode].number, error = check_file(fd);
 	void *address;
 
-	if (fstatfs(fd, &filesystem) < 0)
-		return -errno;
-	/* Of other files the policy would be that of the mapping here, which goes with it. */
-	if (filesystem.f_type != TMPFS_MAGIC)
-		return -EOPNOTSUPP;
+	if (error < 0)
+		return error;
 	if (policy->is_static)
 		mode |= MPOL_F_STATIC_NODES;
 	if (policy->is_relative)

@@ -61,4 +61,10 @@ bool memory_policy_is_equal(const struct memory_policy *a, const struct memory_p
 int memory_policy_set_shared(int fd, uint64_t offset, uint64_t length,
 			     const struct memory_policy *policy);
 
+/*
+ * The policy that such a file has at offset, a multiple of the page size: by a mapping of our own, without a walk of anybody's
+ * page tables. -EOPNOTSUPP for other files, -EINVAL for a mode that is not known here, or another -errno.
+ */
+int memory_policy_read_shared(int fd, uint64_t offset, struct memory_policy *ret_policy);
+
 #endif

@@ -54,9 +54,9 @@ bool look_libvirt_is_up(const struct look *look, struct failure *failure);
 #define LOOK_SURVEY (1u << 0)	/* residency by page table */
 #define LOOK_AGENT  (1u << 1)	/* a fresh report */
 /*
- * With LOOK_SURVEY: its memory policies too, where they may have changed behind our back. What is read for that walks all
- * of the guest's page tables under its map lock (fs/proc/task_mmu.c show_numa_map). Those of a guest that is new, or has
- * other memory or another cpuset than at the last survey, are read anyway.
+ * With LOOK_SURVEY: its memory policies too, where they may have changed behind our back. What is read for that, but for
+ * shmem, walks all of the guest's page tables under its map lock (fs/proc/task_mmu.c show_numa_map). Those of a guest that
+ * is new, or has other memory or another cpuset than at the last survey, are read anyway.
  */
 #define LOOK_POLICY (1u << 2)
 #define LOOK_HOLDERS (1u << 3)	/* with LOOK_AGENT: what is in the guest's virtio-mem devices, for a forecast */

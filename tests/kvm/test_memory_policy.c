@@ -59,7 +59,7 @@ static void test_parse(void)
 /* The real kernel: set through the descriptor, seen in a mapping made before. */
 static void test_set_shared(void)
 {
-	struct memory_policy policy = {.mode = MEMORY_POLICY_BIND, .nodes = node_set_of(0)};
+	struct memory_policy policy = {.mode = MEMORY_POLICY_BIND, .nodes = node_set_of(0)}, found;
 	CLEANUP_CLOSE int fd = memfd_create("test", MFD_CLOEXEC);
 	size_t bytes = 4 * (size_t)sysconf(_SC_PAGESIZE), page = bytes / 4;
 	unsigned long nodes[NODE_SET_MAX / 64] = {0};
@@ -81,6 +81,14 @@ static void test_set_shared(void)
 	CHECK_INT(nodes[0], 1);
 	CHECK_INT(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, view, MPOL_F_ADDR), 0);
 	CHECK_INT(mode, MPOL_DEFAULT);
+	CHECK_INT(memory_policy_read_shared(fd, page, &found), 0);
+	CHECK_TRUE(memory_policy_is_equal(&found, &policy));
+	CHECK_INT(memory_policy_read_shared(fd, 3 * page, &found), 0);
+	CHECK_TRUE(found.mode == MEMORY_POLICY_DEFAULT && node_set_is_empty(&found.nodes));
+	policy.is_static = true;
+	CHECK_INT(memory_policy_set_shared(fd, page, page, &policy), 0);
+	CHECK_INT(memory_policy_read_shared(fd, page, &found), 0);
+	CHECK_TRUE(memory_policy_is_equal(&found, &policy));
 	policy = (struct memory_policy){.mode = MEMORY_POLICY_DEFAULT};
 	CHECK_INT(memory_policy_set_shared(fd, page, 2 * page, &policy), 0);
 	CHECK_INT(syscall(SYS_get_mempolicy, &mode, NULL, 0UL, view + page, MPOL_F_ADDR), 0);
@@ -103,6 +111,7 @@ static void test_set_shared_on_disk(void)
 	}
 	CHECK_INT(ftruncate(fd, (off_t)bytes), 0);
 	CHECK_INT(memory_policy_set_shared(fd, 0, bytes, &policy), -EOPNOTSUPP);
+	CHECK_INT(memory_policy_read_shared(fd, 0, &policy), -EOPNOTSUPP);
 }
 
 int main(void)
