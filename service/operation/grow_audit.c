@@ -212,6 +212,7 @@ void grow_audit_check(struct grow_audit *audit, const char *uuid)
 {
 	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(audit->options.look), uuid);
 	struct audited *audited = guest_records_find(&audit->guests, uuid);
+	bool is_repaired;
 
 	if (!guest || guest->pid <= 0 || guest->device_count == 0) {
 		guest_records_forget(&audit->guests, uuid);
@@ -226,9 +227,10 @@ void grow_audit_check(struct grow_audit *audit, const char *uuid)
 		audited->boot_count = guest->boot_count;
 		audited->bytes = audited->seen_bytes = guest->current_bytes;
 	}
-	if (snapshot_guest_is_repaired(guest, audit->options.repair) && !audited->is_repaired)
+	is_repaired = snapshot_guest_is_repaired(guest, audit->options.repair);
+	if (is_repaired && !audited->is_repaired)
 		look_later(audited);
-	audited->is_repaired = snapshot_guest_is_repaired(guest, audit->options.repair);
+	audited->is_repaired = is_repaired;
 	if (examine(audit, audited, guest))
 		arm(audit);
 }

@@ -228,13 +228,12 @@ static void give_back(struct sharing *sharing, const uint64_t before[SNAPSHOT_DE
 	}
 }
 
-/* What the nodes that a device may grow on have. */
-static uint64_t host_room(const struct sharing *sharing, size_t device)
+/* What the nodes that a device may grow on have of the rooms. */
+static uint64_t host_room(const struct sharing *sharing, size_t device, const uint64_t rooms[SNAPSHOT_NODES_MAX])
 {
-	uint64_t room = 0, rooms[SNAPSHOT_NODES_MAX];
+	uint64_t room = 0;
 	uint64_t nodes = resize_device_nodes(sharing->input, sharing->guest, &sharing->guest->devices[device]);
 
-	growth_room_find_guest(sharing->input, sharing->guest, sharing->input->limits->reserve_untouched, rooms);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (nodes >> node & 1)
 			room += rooms[node];
@@ -245,9 +244,12 @@ static uint64_t host_room(const struct sharing *sharing, size_t device)
 static void give(struct sharing *sharing, bool in_room)
 {
 	const struct snapshot_guest *guest = sharing->guest;
+	uint64_t rooms[SNAPSHOT_NODES_MAX];
 	bool done[SNAPSHOT_DEVICES_MAX];
 
 	memcpy(done, sharing->fixed, sizeof(done));
+	if (in_room)
+		growth_room_find_guest(sharing->input, guest, sharing->input->limits->reserve_untouched, rooms);
 	while (sharing->sum < sharing->wanted) {
 		size_t best = guest->device_count;
 		uint64_t most = 0, block, bytes;
@@ -259,7 +261,7 @@ static void give(struct sharing *sharing, bool in_room)
 			if (done[i])
 				continue;
 			if (in_room)
-				room = plan_min(room, host_room(sharing, i));
+				room = plan_min(room, host_room(sharing, i, rooms));
 			if (room > most) {
 				most = room;
 				best = i;
