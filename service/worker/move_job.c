@@ -15,6 +15,7 @@
 #include "memory_sharer.h"
 #include "move_crew.h"
 #include "move_gate.h"
+#include "move_reason.h"
 #include "move_record.h"
 #include "node_mask.h"
 #include "numa_node.h"
@@ -308,25 +309,15 @@ static uint64_t tell_pinned(struct move_work *work, const char *object, const ch
 /* Why pages of a node stayed: what was seen in the last pass. Returns the bytes for which a reason was given. */
 static uint64_t explain(struct move_work *work, const struct page_mover_tally *tally, int node, uint64_t left)
 {
-	static const struct {
-		enum page_move_outcome outcome;
-		enum remainder_code code;
-		const char *detail;
-	} reasons[] = {
-		{PAGE_MOVE_BUSY, REMAINDER_PAGE_BUSY, "held or in use at each of several tries"},
-		{PAGE_MOVE_NO_ROOM, REMAINDER_NO_ROOM, "no free page of their size at the destination"},
-		{PAGE_MOVE_NOT_PERMITTED, REMAINDER_NOT_PERMITTED,
-		 "the destination is outside the guest's cpuset, or moving is forbidden"},
-		{PAGE_MOVE_FAULT, REMAINDER_NOT_MIGRATABLE, "of a kind that the kernel does not move"},
-		{PAGE_MOVE_NOT_TRIED, REMAINDER_NOT_TRIED, "given up among many that were busy"},
-	};
 	static const char *const sizes[PAGE_MOVER_CLASSES] = {"", "huge pages: ", "1 GiB pages: "};
 	struct remainder_list *list = &work->context->result->remainder;
+	size_t count;
+	const struct move_reason *reasons = move_reasons(&count);
 	uint64_t told = 0;
 	char object[96];
 
 	snprintf(object, sizeof(object), "node %d", node);
-	for (size_t i = 0; i < PAGE_MOVER_CLASSES * ARRAY_SIZE(reasons); i++) {
+	for (size_t i = 0; i < PAGE_MOVER_CLASSES * count; i++) {
 		size_t class = i % PAGE_MOVER_CLASSES, reason = i / PAGE_MOVER_CLASSES;
 		uint64_t bytes = tally->bytes[class][reasons[reason].outcome][node];
 		bool is_busy = reasons[reason].outcome == PAGE_MOVE_BUSY;

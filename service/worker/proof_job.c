@@ -20,6 +20,7 @@
 #include "guest_view.h"
 #include "job_context.h"
 #include "microvm.h"
+#include "move_reason.h"
 #include "node_mask.h"
 #include "numa_node.h"
 #include "page_move.h"
@@ -36,8 +37,12 @@
  * emulated itself the kernel may move a hundred pages a second under a running vCPU. */
 #define PAIR_MS	    500
 #define LEAST_BYTES (UINT64_C(1) << 20)
-/* A page that was busy for a moment is moved with the next try. */
-#define TRIES	 3
+/*
+ * A page that was busy for a moment is moved with the next try. Who holds pages for a moment, like a compaction, has many of
+ * them at a time, and no CPU to let go of them while others have it.
+ */
+#define TRIES	     5
+#define TRY_AGAIN_US 100000
 
 size_t proof_job_pairs(uint64_t nodes, struct proof_pair *pairs, size_t *ret_left_out)
 {
@@ -297,45 +302,44 @@ static bool wait_pass(struct proof *proof)
 	return false;
 }
 
-static int move_all(struct proof *proof, int node, struct page_move_counts *counts)
+/* Until all of it is on the node. 0, -errno or -ECANCELED; what stays, and why, is what the last try said. */
+static int move_all(struct proof *proof, int node, struct proof_pair *pair)
 {
+	struct page_move_counts counts = {0};
+	uint64_t moved = 0, there = 0, call_ns = 0;
 	int rc = 0;
 
-	for (int try = 0; try < TRIES; try++) {
-		uint64_t busy = counts->pages[PAGE_MOVE_BUSY];
-
-		rc = page_move_run(proof->move, proof->addresses, proof->count, node, NULL, counts);
-		if (rc || counts->pages[PAGE_MOVE_BUSY] == busy)
-			break;
+	for (int try = 0; !rc && try < TRIES && there < proof->count; try++) {
+		if (try && !job_context_wait(proof->context, TRY_AGAIN_US))
+			return -ECANCELED;
+		counts = (struct page_move_counts){0};
+		rc = page_move_run(proof->move, proof->addresses, proof->count, node, NULL, &counts);
+		moved += counts.pages[PAGE_MOVE_MOVED];
+		there = counts.pages[PAGE_MOVE_MOVED] + counts.pages[PAGE_MOVE_ALREADY_THERE];
+		call_ns += counts.call_ns;
 	}
+	pair->error = rc;
+	pair->moved_bytes = (moved < proof->count ? moved : proof->count) * proof->page_bytes;
+	pair->left_bytes = (proof->count - there) * proof->page_bytes;
+	pair->call_us = call_ns / 1000;
+	memcpy(pair->left_pages, counts.pages, sizeof(pair->left_pages));
 	return rc;
 }
 
 /* 0; -ETIME where the guest does not get on; -ECANCELED. What stays of the pair is in the pair. */
 static int prove_pair(struct proof *proof, struct proof_pair *pair)
 {
-	struct page_move_counts *counts = calloc(1, sizeof(*counts));
 	struct microvm_stats stats;
-	uint64_t moved;
 	int rc;
 
-	if (!counts)
-		return -ENOMEM;
 	/* Mostly it is there already, from the pair before. */
-	rc = move_all(proof, pair->from, counts);
-	memset(counts, 0, sizeof(*counts));
+	rc = move_all(proof, pair->from, pair);
 	microvm_reset_pause(proof->vm);
 	if (!rc)
-		rc = move_all(proof, pair->to, counts);
-	moved = counts->pages[PAGE_MOVE_MOVED] < proof->count ? counts->pages[PAGE_MOVE_MOVED]
-							      : proof->count;
+		rc = move_all(proof, pair->to, pair);
+	if (rc == -ECANCELED)
+		return rc;
 	pair->is_tried = true;
-	pair->error = rc;
-	pair->moved_bytes = moved * proof->page_bytes;
-	pair->left_bytes = proof->bytes - pair->moved_bytes;
-	pair->has_no_room = counts->pages[PAGE_MOVE_NO_ROOM] > 0;
-	pair->call_us = counts->call_ns / 1000;
-	free(counts);
 	if (proof->backing == MICROVM_BACKING_THP && huge_bytes(proof) < proof->bytes) {
 		pair->is_split = true;
 		pair->left_bytes = proof->bytes - huge_bytes(proof);
@@ -372,11 +376,41 @@ static int prove_pairs(struct proof *proof)
 	return rc;
 }
 
+/* Why a pair did not end with all of its memory at the other node. */
+static void tell_left(struct proof *proof, const struct proof_pair *pair)
+{
+	struct remainder_list *list = &proof->context->result->remainder;
+	uint64_t left = pair->left_bytes;
+	const struct move_reason *reasons;
+	char object[96];
+	size_t count;
+
+	if (!left)
+		return;
+	snprintf(object, sizeof(object), "node %d to %d, %s", pair->from, pair->to,
+		 microvm_backing_name(proof->backing));
+	if (pair->error || pair->is_split) {
+		remainder_list_add(list, pair->error ? REMAINDER_NOT_PERMITTED : REMAINDER_NO_ROOM, object, left,
+				   NULL, "%s", pair->error ? strerror(-pair->error) : "its huge pages were split");
+		return;
+	}
+	reasons = move_reasons(&count);
+	for (size_t i = 0; i < count; i++) {
+		uint64_t bytes = pair->left_pages[reasons[i].outcome] * proof->page_bytes;
+
+		if (bytes)
+			remainder_list_add(list, reasons[i].code, object, bytes, NULL, "%s", reasons[i].detail);
+		left -= bytes;
+	}
+	/* Its own process has it mapped, and touches nothing of it away. */
+	if (left)
+		remainder_list_add(list, REMAINDER_SWAPPED, object, left, NULL, "in no page table while it was moved");
+}
+
 static void tell_pairs(struct proof *proof)
 {
 	struct worker_result *result = proof->context->result;
 	json_t *values = put_head(proof), *list = json_array();
-	char object[96];
 
 	for (size_t i = 0; i < proof->pair_count; i++) {
 		const struct proof_pair *pair = &proof->pairs[i];
@@ -395,19 +429,7 @@ static void tell_pairs(struct proof *proof)
 								       (double)pair->call_us
 							     : 0),
 				  "longest_pause_us", (json_int_t)pair->pause_us));
-		if (!pair->left_bytes)
-			continue;
-		snprintf(object, sizeof(object), "node %d to %d, %s", pair->from, pair->to,
-			 microvm_backing_name(proof->backing));
-		remainder_list_add(&result->remainder,
-				   pair->error ? REMAINDER_NOT_PERMITTED
-				   : pair->has_no_room || pair->is_split ? REMAINDER_NO_ROOM
-									 : REMAINDER_PAGE_BUSY,
-				   object, pair->left_bytes, NULL, "%s",
-				   pair->error		? strerror(-pair->error)
-				   : pair->is_split	? "its huge pages were split"
-				   : pair->has_no_room ? "no free page of its size there"
-						       : "held at each of several tries");
+		tell_left(proof, pair);
 	}
 	json_object_set_new(values, "pairs", list);
 }

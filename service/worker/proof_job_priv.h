@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "page_move.h"
 #include "snapshot.h"
 
 /* Where the step names no size: a few calls of move_pages(2), and a moment on any processor. */
@@ -18,10 +19,11 @@
 
 struct proof_pair {
 	int from, to;
-	bool is_tried, has_no_room;
+	bool is_tried;
 	bool is_split; /* transparent huge pages were, on the way */
 	int error; /* of the whole call, 0 or -errno */
 	uint64_t moved_bytes, left_bytes;
+	uint64_t left_pages[PAGE_MOVE_COUNT]; /* what became of them in the last try */
 	uint64_t call_us;  /* in the kernel */
 	uint64_t pause_us; /* the vCPU's longest, from the move until it had seen every page again */
 };

@@ -84,7 +84,7 @@ def _checked(host, ballast, tell):
          + ballast.ctl("operation", identity).out.rstrip())
     operation = ballast.operation(identity)
     facts = operation["result"]["facts"]
-    check_equal((operation["kind"], operation["state"]), ("check", "succeeded"), "the operation")
+    check_equal((operation["kind"], operation["state"]), ("check", "succeeded"), f"the operation: {operation['remainder']}")
     every = sorted((a, b) for a in NODES for b in NODES if a != b)
     proofs = {(fact["backing"], fact["page_bytes"]): fact for fact in facts if "backing" in fact}
     for kind in (("memfd", 4096), ("anon", 4096), ("thp", 2 * MIB), ("hugetlb", 2 * MIB)):

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proof_job.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include "job_fixture.h"
@@ -13,6 +15,7 @@ struct kernel {
 	struct page_move_ops ops;
 	int node;      /* where all pages are */
 	int full_node; /* -1: none */
+	unsigned busy_calls; /* so many more find all pages held */
 	uint64_t now_ns;
 };
 
@@ -28,8 +31,11 @@ static long fake_move(void *user, pid_t pid, size_t count, void *const *addresse
 		return 0;
 	}
 	for (size_t i = 0; i < count; i++)
-		status[i] = nodes[i];
-	kernel->node = nodes[0];
+		status[i] = kernel->busy_calls ? -EBUSY : nodes[i];
+	if (kernel->busy_calls)
+		kernel->busy_calls--;
+	else
+		kernel->node = nodes[0];
 	return 0;
 }
 
@@ -227,6 +233,34 @@ static void test_no_room(void)
 	teardown(kernel);
 }
 
+/* What is held for a moment moves with a later try; what stays so is told, all of it. */
+static void test_held(void)
+{
+	struct kernel *kernel = setup("memfd", 4096, 0x3);
+	const struct worker_result *result = &kernel->fixture.result;
+
+	/* Two for each try. */
+	kernel->busy_calls = 7;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	if (has_run(kernel)) {
+		CHECK_INT(kernel->busy_calls, 0);
+		CHECK_INT(result->outcome, WORKER_OUTCOME_DONE);
+		CHECK_INT(result->bytes_done, 2 << 20);
+	}
+	teardown(kernel);
+	kernel = setup("memfd", 4096, 0x3);
+	result = &kernel->fixture.result;
+	kernel->busy_calls = UINT_MAX;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	/* Nothing is done of it: failed, but not for want of a guest. */
+	if (result->remainder.count || has_run(kernel)) {
+		CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_PAGE_BUSY) != NULL);
+		/* All is at node 0: to node 1 nothing goes. */
+		CHECK_INT(remainder_list_bytes(&result->remainder), 1 << 20);
+	}
+	teardown(kernel);
+}
+
 static const char *skipped(const struct kernel *kernel)
 {
 	const char *text =
@@ -286,6 +320,7 @@ int main(void)
 		{"fitted", test_fitted},
 		{"every_pair", test_every_pair},
 		{"no_room", test_no_room},
+		{"held", test_held},
 		{"skipped", test_skipped},
 		{"unknown_backing", test_unknown_backing},
 		{"cancelled", test_cancelled},
