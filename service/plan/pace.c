@@ -50,7 +50,7 @@
 /* After this long without a bad word it goes a step faster. */
 #define EASE_HOLD_US	     3000000
 /* So many words are heard before it is judged whether slowing down has helped, which is to be by a fifth at least. */
-#define EASE_HEARD	     2
+#define EASE_HEARD	     3
 #define EASE_HELPS_PERCENT   80
 #define EASE_IN_VAIN_US	     10000000
 
@@ -239,7 +239,7 @@ static void slow_down(struct pace_ease *ease, uint64_t now_us)
 		return;
 	/* On the way back nothing is known of the level below. */
 	if (ease->before_us && ease->heard_us / ease->heard > ease->before_us * EASE_HELPS_PERCENT / 100) {
-		set_level(ease, 0, now_us);
+		set_level(ease, ease->level - 1, now_us);
 		ease->in_vain_until_us = now_us + EASE_IN_VAIN_US;
 	} else if (ease->level < PACE_EASE_MAX) {
 		set_level(ease, ease->level + 1, now_us);

@@ -59,8 +59,8 @@ struct pace_ease {
 /*
  * guest_pause_us: the longest pause that the guest felt since it was last told, 0: nothing new is known. More than
  * stall_us (0: no budget) slows down at once, and further where that helped but not enough; it goes faster again step by
- * step, as long as nothing more is heard. Where slowing down does not make the pauses shorter the mover is not what makes
- * them, and it goes on at full speed for a while.
+ * step, as long as nothing more is heard. Where a further step does not make the pauses shorter it is taken back, and none is
+ * tried for a while: that far the mover is not what makes them.
  */
 struct pace_ease pace_ease_next(const struct pace_ease *last, uint32_t stall_us, uint64_t guest_pause_us,
 				uint64_t now_us);

@@ -207,9 +207,9 @@ static void what_a_guest_feels_slows_down(void)
 	CHECK_INT(ease.level, 0);
 	CHECK_INT(ease.worst_us, 50000);
 	ease = (struct pace_ease){0};
-	/* At once, and then as long as it helps: two words for each level. */
-	for (unsigned i = 0, pause = 160000; i < 2 * PACE_EASE_MAX + 3; i++) {
-		unsigned level = (i + 2) / 2;
+	/* At once, and then as long as it helps: three words for each level. */
+	for (unsigned i = 0, pause = 160000; i < 3 * PACE_EASE_MAX + 3; i++) {
+		unsigned level = (i + 3) / 3;
 
 		now += 500000;
 		ease = pace_ease_next(&ease, 10000, pause, now);
@@ -247,8 +247,23 @@ static void slowing_down_in_vain_is_given_up(void)
 		slow += ease.level > 0;
 		CHECK_TRUE(ease.level <= 1);
 	}
-	CHECK_TRUE(ease.slowed >= 3 && slow <= 12);
+	CHECK_TRUE(ease.slowed >= 3 && slow <= 18);
 	CHECK_INT(ease.worst_us, 44000);
+}
+
+/* Half as fast makes them half as long, and slower still changes nothing: what has helped stays. */
+static void what_has_helped_is_kept(void)
+{
+	struct pace_ease ease = {0};
+	unsigned full = 0, slower = 0;
+
+	for (uint64_t second = 1; second <= 60; second++) {
+		ease = pace_ease_next(&ease, 10000, ease.level ? 20000 : 40000, second * 1000000);
+		full += ease.level == 0;
+		slower += ease.level > 1;
+	}
+	CHECK_INT(full, 0);
+	CHECK_TRUE(slower > 0 && slower <= 18);
 }
 
 /* Whoever takes from it in whatever order: never more than the budget and one call, in any second. */
@@ -494,6 +509,7 @@ static const struct unit_case cases[] = {
 	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
 	{"what a guest feels slows down", what_a_guest_feels_slows_down},
 	{"slowing down in vain is given up", slowing_down_in_vain_is_given_up},
+	{"what has helped is kept", what_has_helped_is_kept},
 	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
 	{"as many threads as pay", as_many_threads_as_pay},
 	{"another number when the host changes", another_number_when_the_host_changes},
