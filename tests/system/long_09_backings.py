@@ -239,6 +239,8 @@ def prove(cases, function, ballast, guest):
     if cases.run(function, ballast, guest, cases.tell):
         cases.tell(f"{guest.name}: {evidence.mib_by_node(guest)}, all whole")
         check_equal(guest.pattern_stop()["errors"], 0, f"pattern errors in {guest.name}")
+    else:
+        cases.check_alive(guest)
     guest.destroy()
 
 

@@ -102,6 +102,11 @@ class Cases:
             self.tell(f"{name} FAILED: {error}")
             return False
 
+    def check_alive(self, guest):
+        """Before a guest whose case failed is ended: where it had died by itself, that is what is wrong."""
+        if words := guest.died():
+            raise MachineDied(f"{words}: {self.failures[-1]}")
+
     def end(self):
         if self.failures:
             raise StoryFailed("; ".join(self.failures))
