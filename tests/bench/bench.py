@@ -23,7 +23,7 @@ KERNEL = "init_on_alloc=1"
 
 
 def virtual_host():
-    return VirtualHost(nodes=[Node(2048), Node(4096), Node(4096), Node(0)], kernel_arguments=KERNEL)
+    return VirtualHost(nodes=[Node(2048), Node(6144), Node(6144), Node(0)], kernel_arguments=KERNEL)
 
 
 class BenchGuest(Guest):
