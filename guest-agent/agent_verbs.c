@@ -101,7 +101,7 @@ static void on_report(struct agent *agent, const struct session_guest_event *eve
 static void on_blocks(struct agent *agent, const struct session_guest_event *event)
 {
 	agent->out.type = MESSAGE_BLOCKS_REPLY;
-	int error = report_read_blocks(agent->sysroot, &event->message->blocks,
+	int error = report_read_blocks(agent->sysroot, &agent->evacuate.pinned, &event->message->blocks,
 				       &agent->out.blocks_reply);
 
 	if (error == -ENOENT)

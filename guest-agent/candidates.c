@@ -9,6 +9,7 @@
 #include "block_census.h"
 #include "cleanup.h"
 #include "kernel_log.h"
+#include "pinned_pages.h"
 #include "zones.h"
 
 #define CENSUS_BYTES (LIMIT_BLOCKS * sizeof(uint32_t))
@@ -217,7 +218,7 @@ static enum message_reason look_again(const struct sysroot *sysroot, uint64_t id
 }
 
 /* UNKNOWN where the kernel named no page of the block. */
-static enum message_reason read_log(struct kernel_log *log, const struct candidate *candidate)
+static enum message_reason read_log(struct kernel_log *log, const struct candidate *candidate, struct pinned_pages *pinned)
 {
 	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	enum message_reason reason = MESSAGE_REASON_UNKNOWN;
@@ -229,10 +230,17 @@ static enum message_reason read_log(struct kernel_log *log, const struct candida
 		if (address < candidate->start ||
 		    address >= candidate->start + candidate->size_bytes)
 			continue;
-		if (page.is_unmovable)
+		if (page.is_unmovable) {
+			/* Its counts, which came first, looked like those of one that is held. */
+			pinned_pages_forget(pinned, address, page_bytes);
 			reason = MESSAGE_REASON_KERNEL_MEMORY;
-		else if (kernel_log_page_is_pinned(&page))
+		} else if (kernel_log_page_is_pinned(&page)) {
+			/* What was named at an earlier try may have been let go. */
+			if (reason != MESSAGE_REASON_PINNED)
+				pinned_pages_forget(pinned, candidate->start, candidate->size_bytes);
+			pinned_pages_note(pinned, page.pfn);
 			reason = MESSAGE_REASON_PINNED;
+		}
 	}
 	return reason;
 }
@@ -253,11 +261,13 @@ static enum message_reason explain(const struct sysroot *sysroot, const struct c
 }
 
 void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
-		      struct kernel_log *log, enum message_reason reason)
+		      struct kernel_log *log, struct pinned_pages *pinned, enum message_reason reason)
 {
-	enum message_reason told = read_log(log, candidate);
+	enum message_reason told = read_log(log, candidate, pinned);
 
 	candidate->reason = look_again(sysroot, candidate->id, reason);
+	if (candidates_is_out(candidate->reason))
+		pinned_pages_forget(pinned, candidate->start, candidate->size_bytes);
 	candidate->may_retry = candidate->reason == MESSAGE_REASON_BUSY;
 	if (candidate->reason == MESSAGE_REASON_BUSY ||
 	    candidate->reason == MESSAGE_REASON_TIMED_OUT)

@@ -12,6 +12,7 @@
 #include "message.h"
 
 struct kernel_log;
+struct pinned_pages;
 struct sysroot;
 
 struct candidate {
@@ -62,8 +63,8 @@ bool candidates_retry(struct candidates *candidates);
 
 enum message_reason candidates_reason(enum memory_block_offline_result result);
 /* Sets the reason by what the block says now, and where it stays by what the kernel has said of its
- * pages since it was asked last (log: may be NULL), or else by what they tell. */
+ * pages since it was asked last (log: may be NULL), or else by what they tell. *pinned learns which of them are held. */
 void candidates_judge(struct candidate *candidate, const struct sysroot *sysroot,
-		      struct kernel_log *log, enum message_reason reason);
+		      struct kernel_log *log, struct pinned_pages *pinned, enum message_reason reason);
 
 #endif

@@ -14,6 +14,7 @@
 #include "job.h"
 #include "lease.h"
 #include "message.h"
+#include "pinned_pages.h"
 #include "room.h"
 
 struct agent_config;
@@ -69,6 +70,7 @@ struct evacuate {
 	struct candidates candidates;
 	struct candidate *current; /* the one whose child runs */
 	struct kernel_log *log;	   /* owned, NULL unless blocks are being taken offline */
+	struct pinned_pages pinned; /* by the evacuations so far */
 	struct message reply;
 };
 

@@ -231,7 +231,7 @@ static void end_block(struct evacuate *evacuate, enum job_state state,
 	case JOB_RUNNING:
 		break;
 	}
-	candidates_judge(candidate, evacuate->sysroot, evacuate->log, reason);
+	candidates_judge(candidate, evacuate->sysroot, evacuate->log, &evacuate->pinned, reason);
 }
 
 bool evacuate_offline_step(struct evacuate *evacuate, enum job_state state,

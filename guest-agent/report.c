@@ -13,6 +13,7 @@
 #include "lease.h"
 #include "memory_block.h"
 #include "memory_zone.h"
+#include "pinned_pages.h"
 #include "sysroot.h"
 #include "zones.h"
 
@@ -258,7 +259,7 @@ static enum message_block_state block_state(enum memory_block_state state)
 }
 
 /* What the kernel does not show stays 0: all of it then looks movable. */
-static void read_holders(const struct sysroot *sysroot, struct message_block *block)
+static void read_holders(const struct sysroot *sysroot, struct pinned_pages *pinned, struct message_block *block)
 {
 	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct block_census census;
@@ -270,9 +271,10 @@ static void read_holders(const struct sysroot *sysroot, struct message_block *bl
 	block->huge_free_bytes = census.huge_free * page_bytes;
 	block->huge_used_bytes = census.huge_used * page_bytes;
 	block->kernel_bytes = (block->zone == MESSAGE_ZONE_MOVABLE ? census.gigantic : census.held) * page_bytes;
+	block->pinned_bytes = pinned_pages_bytes(pinned, sysroot, block->start, block->size_bytes);
 }
 
-int report_read_blocks(const struct sysroot *sysroot, const struct message_blocks *request,
+int report_read_blocks(const struct sysroot *sysroot, struct pinned_pages *pinned, const struct message_blocks *request,
 		       struct message_blocks_reply *ret_blocks)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
@@ -312,7 +314,7 @@ int report_read_blocks(const struct sysroot *sysroot, const struct message_block
 					 ? 0
 					 : MESSAGE_BLOCK_REMOVABLE};
 		if (holders)
-			read_holders(sysroot, &ret_blocks->blocks[ret_blocks->block_count - 1]);
+			read_holders(sysroot, pinned, &ret_blocks->blocks[ret_blocks->block_count - 1]);
 	}
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 struct agent_config;
 struct lease_book;
+struct pinned_pages;
 struct sysroot;
 
 /*
@@ -20,10 +21,11 @@ int report_read(const struct sysroot *sysroot, const struct agent_config *config
 
 /*
  * One page of blocks from request->first_block on; where it is asked what is in them no more than
- * REPORT_HOLDERS_MAX, because each costs some milliseconds, in which the agent hears nothing.
+ * REPORT_HOLDERS_MAX, because each costs some milliseconds, in which the agent hears nothing. What of *pinned is free by
+ * now is forgotten.
  */
 #define REPORT_HOLDERS_MAX 8
-int report_read_blocks(const struct sysroot *sysroot, const struct message_blocks *request,
+int report_read_blocks(const struct sysroot *sysroot, struct pinned_pages *pinned, const struct message_blocks *request,
 		       struct message_blocks_reply *ret_blocks);
 
 void report_read_pressure(const struct sysroot *sysroot, struct message_pressure *ret_pressure);

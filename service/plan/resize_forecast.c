@@ -36,13 +36,21 @@ static uint64_t covered_at_last(const struct plan_input *input, const struct sna
 	       plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
 }
 
-static void add_device(struct resize_forecast *forecast, const char *alias, uint64_t gap, uint64_t gives)
+static uint64_t pinned_bytes(const struct snapshot_guest *guest, const struct snapshot_device *device)
+{
+	const struct snapshot_region *region = snapshot_guest_region(guest, device);
+
+	return region && region->has_holders ? region->holders.pinned_bytes : 0;
+}
+
+static void add_device(struct resize_forecast *forecast, const char *alias, uint64_t gap, uint64_t gives, uint64_t pinned)
 {
 	struct plan_leave *leave = &forecast->devices[forecast->device_count++];
 
 	snprintf(leave->alias, sizeof(leave->alias), "%s", alias);
 	leave->asked_bytes = gap;
 	leave->leaves_bytes = plan_min(gap, gives);
+	forecast->pinned_bytes += plan_min(gap - leave->leaves_bytes, pinned);
 	forecast->asked_bytes += gap;
 	forecast->leaves_bytes += leave->leaves_bytes;
 }
@@ -71,7 +79,7 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 
 		ret_forecast->withheld_bytes = wanted - plan_wanted_bytes(input->wish, guest);
 		if (guest->balloon_bytes > wanted)
-			add_device(ret_forecast, "balloon", guest->balloon_bytes - wanted, UINT64_MAX);
+			add_device(ret_forecast, "balloon", guest->balloon_bytes - wanted, UINT64_MAX, 0);
 	} else {
 		resize_targets(input, guest, targets);
 		ret_forecast->withheld_bytes = resize_withheld_bytes(input, guest, targets);
@@ -80,10 +88,10 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 
 			if (device->current_bytes > targets[i])
 				add_device(ret_forecast, device->alias, device->current_bytes - targets[i],
-					   resize_device_gives(guest, device));
+					   resize_device_gives(guest, device), pinned_bytes(guest, device));
 		}
 	}
-	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes;
+	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes - ret_forecast->pinned_bytes;
 	cut(ret_forecast, agent->veto ? 0 : covered_at_last(input, guest));
 	return ret_forecast->device_count > 0 || ret_forecast->withheld_bytes > 0;
 }

@@ -62,7 +62,7 @@ struct resize_forecast {
 	struct plan_leave devices[SNAPSHOT_DEVICES_MAX];	/* those that are to shrink; the balloon as one */
 	uint64_t asked_bytes, leaves_bytes;
 	uint64_t withheld_bytes;		/* beyond what is asked for: as in struct resize */
-	uint64_t kernel_bytes;			/* of those that stay: in kernel zones */
+	uint64_t kernel_bytes, pinned_bytes;	/* of those that stay: in kernel zones; held by somebody */
 };
 bool resize_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 		     struct resize_forecast *ret_forecast);

@@ -262,6 +262,7 @@ void resize_remainder_forecast(const struct plan_input *input, const struct snap
 	tell_withheld(guest, forecast->withheld_bytes, list);
 	if (guest->agent.veto)
 		take(&account, REMAINDER_VETOED, account.rest, "the guest does not want to shrink now");
+	take(&account, REMAINDER_PINNED, forecast->pinned_bytes, "pages that were pinned when their blocks were last tried");
 	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes - plan_min(forecast->kernel_bytes, gigantic_bytes),
 	     "plugged memory that the guest's kernel uses as its own");
 	take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), false);

@@ -250,6 +250,31 @@ static void test_blocks_that_do_not_go(void)
 	stop();
 }
 
+static uint64_t pinned_in(unsigned block)
+{
+	return pinned_pages_bytes(&evacuate.pinned, guest.sysroot, block * FAKE_GUEST_BLOCK_BYTES, FAKE_GUEST_BLOCK_BYTES);
+}
+
+static void test_pinned_pages_are_remembered(void)
+{
+	start();
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	guest.state->scripts[39] = FAKE_GUEST_BUSY;
+	guest.state->scripts[33] = guest.state->scripts[32] = FAKE_GUEST_PINNED;
+	run();
+	CHECK_INT(pinned_in(33), 2 * MIB);
+	CHECK_INT(pinned_in(32), 2 * MIB);
+	CHECK_INT(pinned_in(39), 0);
+	/* Until the block goes. */
+	guest.state->scripts[33] = FAKE_GUEST_GOES;
+	evacuate_clear(&evacuate);
+	run();
+	CHECK_INT(pinned_in(33), 0);
+	CHECK_INT(pinned_in(32), 2 * MIB);
+	undo_all();
+	stop();
+}
+
 static void test_overall_deadline(void)
 {
 	start();
@@ -861,6 +886,7 @@ int main(void)
 		{"named ranges", test_named_ranges},
 		{"a part of named ranges", test_a_part_of_named_ranges},
 		{"blocks that do not go", test_blocks_that_do_not_go},
+		{"pinned pages are remembered", test_pinned_pages_are_remembered},
 		{"overall deadline", test_overall_deadline},
 		{"hooks come first", test_hooks_come_first},
 		{"hooks know the device", test_hooks_know_the_device},

@@ -12,6 +12,7 @@
 #include "block_census.h"
 #include "fake_guest.h"
 #include "lease.h"
+#include "pinned_pages.h"
 #include "unit.h"
 #include "zones.h"
 
@@ -210,6 +211,7 @@ static void test_gigantic(void)
 
 static void test_holders(void)
 {
+	static struct pinned_pages pinned;
 	enum { BLOCK_PAGES = 32768, HUGE = 512 };
 	static uint64_t flags[BLOCK_PAGES];
 	struct message_blocks request = {.flags = MESSAGE_BLOCKS_HOLDERS, .end_block = MESSAGE_BLOCK_END};
@@ -231,16 +233,23 @@ static void test_holders(void)
 	fseeko(file, 39 * (off_t)sizeof(flags), SEEK_SET);
 	fwrite(flags, sizeof(flags), 1, file);
 	fclose(file);
-	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(report_read_blocks(guest.sysroot, &pinned, &request, &reply), 0);
 	CHECK_INT(reply.block_count, REPORT_HOLDERS_MAX);
 	request.first_block = 39;
-	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(report_read_blocks(guest.sysroot, &pinned, &request, &reply), 0);
 	CHECK_INT(reply.block_count, 1);
 	CHECK_INT(reply.next_block, MESSAGE_BLOCK_END);
 	CHECK_INT(reply.blocks[0].huge_used_bytes, 2 << 20);
 	CHECK_INT(reply.blocks[0].huge_free_bytes, 4 << 20);
 	CHECK_INT(reply.blocks[0].free_bytes, (128 - 6) * (UINT64_C(1) << 20) - 4096);
 	CHECK_INT(reply.blocks[0].kernel_bytes, 0);
+	CHECK_INT(reply.blocks[0].pinned_bytes, 0);
+	/* What the kernel has named, and is not free by now. */
+	pinned_pages_note(&pinned, 39 * BLOCK_PAGES + 1);
+	pinned_pages_note(&pinned, 39 * BLOCK_PAGES + 4 * HUGE);
+	pinned_pages_note(&pinned, 38 * BLOCK_PAGES);
+	CHECK_INT(report_read_blocks(guest.sysroot, &pinned, &request, &reply), 0);
+	CHECK_INT(reply.blocks[0].pinned_bytes, 2 << 20);
 	/* What holds a block in the movable zone too. */
 	for (size_t i = 0; i < BLOCK_PAGES; i++)
 		flags[i] = (1 << 16) | (1 << 17);
@@ -248,11 +257,11 @@ static void test_holders(void)
 	fseeko(file, 39 * (off_t)sizeof(flags), SEEK_SET);
 	fwrite(flags, sizeof(flags), 1, file);
 	fclose(file);
-	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(report_read_blocks(guest.sysroot, &pinned, &request, &reply), 0);
 	CHECK_INT(reply.blocks[0].kernel_bytes, 128 << 20);
 	/* Without being asked it does not look. */
 	request.flags = 0;
-	CHECK_INT(report_read_blocks(guest.sysroot, &request, &reply), 0);
+	CHECK_INT(report_read_blocks(guest.sysroot, &pinned, &request, &reply), 0);
 	CHECK_INT(reply.blocks[0].free_bytes, 0);
 	fake_guest_stop(&guest);
 }

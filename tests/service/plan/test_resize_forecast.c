@@ -46,6 +46,8 @@ static void expect(struct world *world, uint64_t first_mib, uint64_t second_mib)
 
 static void what_is_free_and_movable_leaves(void)
 {
+	struct remainder_list list = {0};
+	struct resize_forecast forecast;
 	struct world world;
 	struct snapshot_guest *guest = told_guest(&world);
 
@@ -60,6 +62,14 @@ static void what_is_free_and_movable_leaves(void)
 	guest->agent.regions[1].holders = (struct snapshot_holders){.counted_bytes = GIB, .kernel_bytes = 96 * MIB,
 								    .pinned_bytes = 4 * MIB};
 	expect(&world, 1024, 924);
+	guest->agent.wrong_zone_bytes = 0;
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	resize_remainder_forecast(&world.input, guest, &forecast, &list);
+	CHECK_INT(list.count, 2);
+	CHECK_INT(list.items[0].code, REMAINDER_PINNED);
+	CHECK_INT(list.items[0].bytes, 4 * MIB);
+	CHECK_INT(list.items[1].code, REMAINDER_KERNEL_ZONE);
+	CHECK_INT(list.items[1].bytes, 96 * MIB);
 	world_done(&world);
 }
 
