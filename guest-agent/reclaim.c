@@ -76,6 +76,7 @@ struct work {
 	uint64_t since_us, waited_us;
 	uint64_t bite;
 	uint32_t most_percent;
+	unsigned returns; /* bites in a row that did harm and have come back */
 };
 
 static void look(struct work *work)
@@ -132,6 +133,15 @@ static int64_t take_bite(struct work *work, uint64_t bytes)
 	return now > before ? (int64_t)(now - before) : 0;
 }
 
+/* What a bite took is missed, and the work has it back when it goes on again: it works with all that it has. */
+static bool is_worked_with(struct work *work, uint64_t free_before, uint64_t bite)
+{
+	uint64_t now = read_free(work->sysroot);
+
+	work->returns = now < free_before + bite / 2 ? work->returns + 1 : 0;
+	return work->returns == RECLAIM_TRIES;
+}
+
 int reclaim_run(const struct sysroot *sysroot, uint64_t target_bytes, uint32_t most_percent,
 		const struct reclaim_time *time, enum reclaim_outcome *ret_outcome)
 {
@@ -154,7 +164,8 @@ int reclaim_run(const struct sysroot *sysroot, uint64_t target_bytes, uint32_t m
 		uint64_t left = start + target_bytes - reached;
 
 		look(&work);
-		int64_t got = take_bite(&work, left < work.bite ? left : work.bite);
+		uint64_t bite = left < work.bite ? left : work.bite;
+		int64_t got = take_bite(&work, bite);
 
 		if (got < 0)
 			return (int)got;
@@ -167,7 +178,8 @@ int reclaim_run(const struct sysroot *sysroot, uint64_t target_bytes, uint32_t m
 		uint32_t percent = waited_percent(&work);
 
 		suit_bite(&work, percent);
-		if (percent > most_percent && !is_calm_after_rest(&work, RECLAIM_REST_MS)) {
+		if (percent > most_percent &&
+		    (!is_calm_after_rest(&work, RECLAIM_REST_MS) || is_worked_with(&work, reached, bite))) {
 			*ret_outcome = RECLAIM_PRESSURE;
 			return 0;
 		}

@@ -23,7 +23,8 @@ struct sysroot;
 #define RECLAIM_PAUSE_MS 100
 /* After harm so long is waited, and looked again, before it is given up. */
 #define RECLAIM_REST_MS 1000
-/* So many bites in a row that got nothing: there is nothing more. */
+/* So many bites in a row that got nothing: there is nothing more. So many that did harm, and of which not half was left
+ * after the rest: there is nothing that the work does not want back at once. */
 #define RECLAIM_TRIES 3
 
 enum reclaim_outcome {

@@ -134,6 +134,29 @@ static void test_harm_that_stays(void)
 	fake_guest_stop(&guest);
 }
 
+/* What was taken is missed at once, and nobody waits any more when it is back. */
+static void pass_with_return(void *user, uint32_t ms)
+{
+	pass(NULL, ms);
+	if (ms == RECLAIM_REST_MS)
+		fake_guest_write(&guest, "/proc/meminfo", user);
+}
+
+static void test_work_that_wants_it_back(void)
+{
+	char before[256];
+	struct reclaim_time time = {.now_us = read_clock, .pause = pass_with_return, .user = before};
+
+	start(100);
+	guest.state->harm_us = 5000;
+	snprintf(before, sizeof(before), "%s", fake_guest_read(&guest, "/proc/meminfo"));
+	CHECK_INT(reclaim_run(guest.sysroot, 500 * MIB, 10, &time, &outcome), 0);
+	CHECK_INT(outcome, RECLAIM_PRESSURE);
+	CHECK_INT(guest.state->bites, RECLAIM_TRIES);
+	CHECK_INT(gained_mib(), 0);
+	fake_guest_stop(&guest);
+}
+
 static void test_no_word_of_pressure(void)
 {
 	char path[128];
@@ -167,6 +190,7 @@ int main(void)
 		{"smaller bites under pressure", test_smaller_bites},
 		{"a guest that is under pressure", test_a_guest_under_pressure},
 		{"harm that stays", test_harm_that_stays},
+		{"work that wants it back", test_work_that_wants_it_back},
 		{"no word of pressure", test_no_word_of_pressure},
 		{"no cgroup", test_no_cgroup},
 	};
