@@ -107,6 +107,22 @@ static struct huge_pages find_huge_pages(const struct snapshot_agent *agent)
 	return found;
 }
 
+/* By the last word of reclaim: one that was cut off, by its time or by the operation's, has none. */
+static bool is_under_pressure(const struct plan_input *input)
+{
+	for (size_t i = input->history_count; i-- > 0;) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind != STEP_KIND_RECLAIM || record->state == STEP_STATE_UNDONE)
+			continue;
+		if (remainder_list_has(&record->remainder, REMAINDER_GUEST_PRESSURE))
+			return true;
+		if (record->state == STEP_STATE_DONE || remainder_list_has(&record->remainder, REMAINDER_GUEST_BUSY))
+			return false;
+	}
+	return false;
+}
+
 /* What the agent reports, in the order in which it stands in the way of an unplug. */
 static void take_report(struct account *account, const struct snapshot_agent *agent,
 			uint64_t wanted_bytes, bool under_pressure)
@@ -138,7 +154,7 @@ static void take_balloon(const struct resize *resize, struct account *account)
 	const struct plan_input *input = resize->input;
 	const struct snapshot_guest *guest = resize->guest;
 	const struct snapshot_agent *agent = &guest->agent;
-	const struct step_record *request = last_request(input), *reclaim = plan_last(input, STEP_KIND_RECLAIM);
+	const struct step_record *request = last_request(input);
 
 	if (request && request->state == STEP_STATE_FAILED && !request->flat)
 		take_rest(input, account, "");
@@ -150,8 +166,7 @@ static void take_balloon(const struct resize *resize, struct account *account)
 	take_revoked(resize, account);
 	take_silence(input, guest, account);
 	if (agent->state == AGENT_STATE_READY && agent->reported)
-		take_report(account, agent, plan_wanted_bytes(input->wish, guest),
-			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
+		take_report(account, agent, plan_wanted_bytes(input->wish, guest), is_under_pressure(input));
 	take(account, REMAINDER_GUEST_BUSY, account->rest, "the balloon stopped before the wished size");
 }
 
@@ -173,7 +188,6 @@ static void tell_shrink(const struct resize *resize, struct remainder_list *list
 {
 	const struct plan_input *input = resize->input;
 	const struct snapshot_guest *guest = resize->guest;
-	const struct step_record *reclaim = plan_last(input, STEP_KIND_RECLAIM);
 	char object[96];
 	struct account account = {
 		.list = list, .object = plan_guest_object(guest, object), .rest = resize->shrink_gap};
@@ -203,8 +217,7 @@ static void tell_shrink(const struct resize *resize, struct remainder_list *list
 			plan_take_remainder(list, &input->history[offline].remainder, &account.rest);
 	}
 	if (guest->agent.reported)
-		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest),
-			    reclaim && remainder_list_has(&reclaim->remainder, REMAINDER_GUEST_PRESSURE));
+		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), is_under_pressure(input));
 	if (is_any_untried(input, guest))
 		take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest would be left with too little memory");
 	take_rest(input, &account, "the driver stopped, and the guest names no reason");

@@ -766,6 +766,9 @@ static void pressure_is_the_reason(void)
 	expect_step(&world, STEP_KIND_RECLAIM);
 	record = world_gain(&world, 0);
 	remainder_list_add(&record->remainder, REMAINDER_GUEST_PRESSURE, "guest g1", 0, NULL, "some 12 %%");
+	/* Another one had no time to find out. */
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_DEADLINE, "guest g1", 0, NULL, "timed out");
 	IN_VAIN(&world, STEP_KIND_SETTLE, STEP_KIND_AGENT_COMMIT);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_PRESSURE);
