@@ -17,6 +17,7 @@ from testbed.story import Cases, booted_host, check, check_at_least, check_at_mo
 MIB = 1 << 20
 OBSTACLE_S = 20
 PLUGGED_MIB = 384
+UNPLUG_ONLINE = "/sys/module/virtio_mem/parameters/unplug_online"
 
 
 def kinds(operation):
@@ -134,6 +135,54 @@ def two_cells(ballast, guest, tell):
     check(result.rc == codes.FAILED and "16" in result.err, f"more ranges than can be: {result}")
 
 
+# What the guest's kernel says while a shrink is at work: pages in the pools of both cells, and blocks of cell 1 that are online.
+WATCH = """cd /sys/devices/system/node
+while [ -e /run/watch ]; do
+	for n in 0 1; do read p <node$n/hugepages/hugepages-2048kB/nr_hugepages; echo -n "$p "; done
+	cat node1/memory*/state | grep -c online
+	sleep 0.1
+done >/run/watched
+"""
+
+
+def watched(guest, function):
+    """What a function returns, and what was seen in the guest while it ran: (pages of cell 0, of cell 1, blocks), in order."""
+    guest.run("touch /run/watch")
+    watch = guest.spawn(WATCH)
+    try:
+        result = function()
+    finally:
+        guest.run("rm /run/watch")
+        watch.wait(30)
+    return result, [tuple(int(word) for word in line.split()) for line in guest.read("/run/watched").splitlines()]
+
+
+def room_on_another_node(ballast, guest, tell):
+    """Huge pages in use, more than have room on their own node: before any block leaves there is room on the other one."""
+    base = guest.blocks()
+    ballast.ctl("resize", guest.name, "--cell", "1=768MiB")
+    pages, blocks = cell_pool(guest, 1, 120), len(plugged(guest, base))
+    check(2 * pages > guest.cells[1].mib + 64 and cell_pool(guest, 0) == 0,
+          f"{pages} huge pages, all of them on a node that has {guest.cells[1].mib} MiB beside its device")
+    guest.pattern_start(2 * pages, name="huge", hugetlb=True, cell=1, pace_us=500)
+    # The driver would move some of them itself; so all of it is left to the agent.
+    guest.write(UNPLUG_ONLINE, "N")
+    operation, seen = watched(guest, lambda: ballast.ctl_json("resize", guest.name, "--cell", "1=128MiB", "--timeout", 120,
+                                                              check=False))
+    guest.write(UNPLUG_ONLINE, "Y")
+    changes = [now for before, now in zip([None] + seen, seen) if now != before]
+    tell(f"huge pages of the cells, and blocks of cell 1 that were online: {changes}")
+    check_equal(operation["state"], "succeeded", f"a shrink past huge pages in use: {operation['remainder']} {kinds(operation)}")
+    check_equal(guest.virtio_mem_sizes()[1]["current"], 0, "what libvirt says")
+    check("make room" in climbed(operation), f"room is among the rungs: {climbed(operation)}")
+    before_any = [there for there, here, online in seen if (here, online) == (pages, seen[0][2])]
+    check(seen[0][2] >= blocks and max(before_any) > 0, f"room on the other node before a block or a page left: {changes}")
+    check_equal([cell_pool(guest, 0), cell_pool(guest, 1)], [pages, 0], "all that was in use is on the other node, and no more")
+    check_equal(guest.pattern_rounds(1, "huge")["errors"], 0, "pattern errors in the huge pages")
+    guest.pattern_stop("huge")
+    cell_pool(guest, 0, 0)
+
+
 def shares(ballast, guest, tell):
     """A wish for the whole is shared out over the devices."""
     ballast.ctl("resize", guest.name, "1664MiB")
@@ -181,7 +230,7 @@ def shrink(tell):
         ballast.wait_agent("g1", "g2", "g3")
         cases = Cases(tell)
         for case, guest in ((obstacle_goes_away, holder), (deadline_restores, holder), (two_cells, celled),
-                            (shares, celled), (balloon, simple)):
+                            (room_on_another_node, celled), (shares, celled), (balloon, simple)):
             began = time.monotonic()
             cases.run(case, ballast, guest, tell)
             tell(f"  ({case.__name__}: {time.monotonic() - began:.0f} s)")
