@@ -75,7 +75,7 @@ struct step {
 	uint64_t target_bytes;
 	uint64_t page_bytes;
 	uint64_t nodes;				/* mask */
-	uint64_t from_nodes;			/* MOVE_PAGES, LAZY: where what is to move lay when it was planned */
+	uint64_t from_nodes;			/* MOVE_PAGES, LAZY: where what is to move lay when it was planned; CPUSET: mems then */
 	bool by_map, by_cells;
 	int8_t map[SNAPSHOT_NODES_MAX];
 	int8_t cells[SNAPSHOT_CELLS_MAX];

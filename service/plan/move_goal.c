@@ -433,6 +433,30 @@ bool move_goal_part_differs(const struct plan_input *input, const struct snapsho
 	return guest->policy_mode == POLICY_MODE_MIXED && part_is_elsewhere(input, guest, goal, false);
 }
 
+/* What the cpuset was before this operation made it what it is; 0: it did not, or nobody knows. */
+static uint64_t mems_before(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind == STEP_KIND_CPUSET && record->state != STEP_STATE_UNDONE)
+			return record->step.nodes == guest->cpuset_mems ? record->step.from_nodes : 0;
+	}
+	return 0;
+}
+
+/* Where a part was bound before this operation widened the cpuset: what the wish spoke of. */
+static uint64_t nodes_before(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t nodes)
+{
+	uint64_t before = mems_before(input, guest), was;
+
+	if (!before)
+		return nodes;
+	was = node_remap_policy(nodes, guest->cpuset_mems, before);
+	/* What cannot have come about by that came later, as a memory device does. */
+	return node_remap_policy(was, before, guest->cpuset_mems) == nodes ? was : nodes;
+}
+
 bool move_goal_shifts(const struct plan_input *input, const struct snapshot_guest *guest,
 		      const struct move_goal *goal, uint64_t new_mems)
 {
@@ -446,7 +470,7 @@ bool move_goal_shifts(const struct plan_input *input, const struct snapshot_gues
 			continue;
 		after = node_remap_policy(nodes, guest->cpuset_mems, new_mems);
 		if (after != nodes && after != goal->to_nodes &&
-		    after != wanted_nodes(input, goal, &guest->backings[i], nodes))
+		    after != wanted_nodes(input, goal, &guest->backings[i], nodes_before(input, guest, nodes)))
 			return true;
 	}
 	/* What it stands on is not known: then all of it may be rewritten. */

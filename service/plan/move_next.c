@@ -14,7 +14,8 @@
  * narrowed only after the pages have gone, because narrowing is itself a move that nobody can
  * throttle or interrupt (kernel/cgroup/cpuset.c cpuset_migrate_mm), and it rewrites policies by
  * position: what that would do is worked out before each write, and where it would do harm the
- * cpuset stays wide.
+ * cpuset stays wide. What the widening has rewritten with the caller's consent is judged by what it
+ * was before: narrowing may be what puts it right.
  */
 #include "plan_priv.h"
 
@@ -37,6 +38,7 @@ static bool cpuset_step(struct mover *mover, uint64_t nodes)
 
 	plan_step_init(&step, STEP_KIND_CPUSET, mover->guest);
 	step.nodes = nodes;
+	step.from_nodes = mover->guest->cpuset_mems;
 	step.undoable = true;
 	return emit(mover, &step);
 }

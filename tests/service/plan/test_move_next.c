@@ -1249,6 +1249,75 @@ static void a_widening_that_rewrites_a_cell_asks(void)
 	world_done(&world);
 }
 
+/* Two cells that the kernel rebinds, on nodes 1 and 3, and a caller who lets it rebind them to what nobody named. */
+static struct snapshot_guest *two_cells_to_shift(struct world *world)
+{
+	struct snapshot_guest *guest = two_cells(world, BACKING_KIND_ANON);
+
+	guest->node_bytes[3] = guest->node_bytes[1];
+	guest->node_bytes[1] = guest->node_bytes[0];
+	guest->node_bytes[0] = 0;
+	guest->backings[0].policy_nodes = 1 << 1;
+	guest->backings[1].policy_nodes = 1 << 3;
+	guest->policy_nodes = guest->cpuset_mems = 1 << 1 | 1 << 3;
+	return guest;
+}
+
+static void what_the_widening_shifted_the_narrowing_puts_right(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells_to_shift(&world);
+
+	/* 1 and 3 become 0 and 1 by the widening; of 0, 1 and 3 the second is 3 when 1 has gone. */
+	world_wish_map(&world, "g1", 1, 0);
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	expect_run(&world, "cpuset move cpuset done");
+	CHECK_INT(world.history[0].step.from_nodes, 1 << 1 | 1 << 3);
+	CHECK_INT(guest->cpuset_mems, 1 << 0 | 1 << 3);
+	check_cells(guest, 1 << 0, 1 << 3);
+	CHECK_TRUE(!remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_WOULD_SHIFT));
+	world_done(&world);
+
+	/* Each to a node of its own. */
+	guest = two_cells_to_shift(&world);
+	world_wish_move(&world, "g1", 1 << 0 | 1 << 2);
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	expect_run(&world, "cpuset move cpuset done");
+	CHECK_INT(guest->cpuset_mems, 1 << 0 | 1 << 2);
+	check_cells(guest, 1 << 0, 1 << 2);
+	world_done(&world);
+}
+
+static void what_no_narrowing_can_put_right_stays_wide(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = two_cells_to_shift(&world);
+
+	/* A device that came after the widening, bound to 3: of 0 and 3 it would get 0. */
+	world_wish_map(&world, "g1", 1, 0);
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	world_next(&world);
+	world_perform(&world);
+	guest->backings[guest->backing_count++] =
+		(struct snapshot_backing){BACKING_KIND_ANON, 4096, 0, 1, POLICY_MODE_BIND, 1 << 3};
+	expect_run(&world, "move done");
+	CHECK_INT(guest->cpuset_mems, 1 << 0 | 1 << 1 | 1 << 3);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_WOULD_SHIFT));
+	world_done(&world);
+
+	/* Somebody else has changed the cpuset since: what was where before is not known any more. */
+	guest = two_cells_to_shift(&world);
+	world_wish_map(&world, "g1", 1, 0);
+	world.wish.allow = 1 << CONSENT_POLICY_SHIFT;
+	world_next(&world);
+	world_perform(&world);
+	guest->cpuset_mems = 15;
+	expect_run(&world, "move done");
+	CHECK_INT(guest->cpuset_mems, 15);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_POLICY_WOULD_SHIFT));
+	world_done(&world);
+}
+
 /* What is stored must say which cell is where, also where the nodes are the same together. */
 static void what_is_stored_follows_the_cells(void)
 {
@@ -1506,6 +1575,8 @@ static const struct unit_case cases[] = {
 	{"an anonymous strict guest follows the remap",
 	 an_anonymous_strict_guest_follows_the_remap},
 	{"a shift needs consent", a_shift_needs_consent},
+	{"what the widening shifted the narrowing puts right", what_the_widening_shifted_the_narrowing_puts_right},
+	{"what no narrowing can put right stays wide", what_no_narrowing_can_put_right_stays_wide},
 	{"huge pages need room and leave none", huge_pages_need_room_and_leave_none},
 	{"passes go on as long as they gain", passes_go_on_as_long_as_they_gain},
 	{"what was apart stays apart", what_was_apart_stays_apart},
