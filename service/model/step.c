@@ -83,6 +83,11 @@ int step_copy(const struct step *step, struct step *ret_copy)
 	return 0;
 }
 
+uint32_t step_timeout_ms(const struct step *step)
+{
+	return step->kind == STEP_KIND_OFFLINE_BLOCKS ? 0 : step->timeout_ms;
+}
+
 void step_record_done(struct step_record *record)
 {
 	step_done(&record->step);

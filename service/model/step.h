@@ -87,7 +87,7 @@ struct step {
 	struct { uint64_t first, last; } block_runs[STEP_BLOCK_RUNS_MAX];
 	size_t range_count;
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
-	uint32_t timeout_ms;			/* of this step; 0: the operation's deadline alone */
+	uint32_t timeout_ms;			/* of this step, OFFLINE_BLOCKS: of each block; 0: the operation's deadline alone */
 	enum move_order order;			/* MOVE_PAGES */
 	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
 	bool may_split;				/* MOVE_PAGES: transparent huge pages, where no whole ones are free */
@@ -106,6 +106,9 @@ void step_init(struct step *step, enum step_kind kind);
 void step_done(struct step *step);
 /* 0, or -ENOMEM with *ret_copy zeroed. */
 int step_copy(const struct step *step, struct step *ret_copy);
+
+/* How long all of the step may take, in milliseconds. 0: as long as its operation has. */
+uint32_t step_timeout_ms(const struct step *step);
 
 /*
  * The word that a plan and the API print for the step: its kind's name, or for STEP_KIND_CHILD the kind of the child

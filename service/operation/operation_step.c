@@ -270,7 +270,7 @@ static void act(struct operation *operation)
 	struct engine *engine = operation->engine;
 	const struct executor *executor = engine->options.executor;
 	struct step_record *step = operation_run_step(operation);
-	uint32_t timeout_ms = step->step.timeout_ms;
+	uint32_t timeout_ms = step_timeout_ms(&step->step);
 
 	if (operation->error) {
 		if (failure_is_set(&operation->failure))

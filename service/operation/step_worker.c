@@ -245,13 +245,12 @@ void step_worker_start(struct step_run *run)
 		if (run->step.kind != STEP_KIND_MOVE_PAGES && run->step.kind != STEP_KIND_LAZY)
 			job.deadline_ms = UNDO_DEADLINE_MS;
 	} else {
-		job.deadline_ms = run->step.timeout_ms ? run->step.timeout_ms : 0;
+		job.deadline_ms = step_timeout_ms(&run->step);
 		/*
-		 * Blocks have a deadline each, and a lazy move ends in its own time and calls that done: the
-		 * deadline that cuts them short is that of the operation.
+		 * A lazy move ends in its own time and calls that done: the deadline that cuts it short is that of
+		 * the operation.
 		 */
-		if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS || run->step.kind == STEP_KIND_LAZY ||
-		    job.deadline_ms == 0)
+		if (run->step.kind == STEP_KIND_LAZY || job.deadline_ms == 0)
 			job.deadline_ms = step_run_left_ms(run, 0);
 	}
 	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS)

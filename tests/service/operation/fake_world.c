@@ -659,6 +659,7 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 	} else if (++action->ticks == 1 && !action->cancelled) {
 		apply(world, &action->step, true, &outcome);
 		action->bytes_done = outcome.bytes_done;
+		action->hangs = action->step.kind == world->hang_kind;
 		action->progress(action->token, action->bytes_done, action->step.bytes, "half way");
 	} else if (action->cancelled || action->number == world->part_start ||
 		   always == STEP_STATE_PARTIAL) {
@@ -742,6 +743,13 @@ bool fake_world_tick(struct fake_world *world)
 	return true;
 }
 
+void fake_world_unhang(struct fake_world *world)
+{
+	world->hang_kind = STEP_KIND_COUNT;
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
+		world->actions[i].hangs = false;
+}
+
 void fake_world_crash(struct fake_world *world)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
@@ -753,7 +761,7 @@ void fake_world_crash(struct fake_world *world)
 void fake_world_init(struct fake_world *world)
 {
 	memset(world, 0, sizeof(*world));
-	world->fail_kind = STEP_KIND_COUNT;
+	world->fail_kind = world->hang_kind = STEP_KIND_COUNT;
 	world->now_ms = UINT64_C(1700000000000);
 	world->executor = (struct executor){.user = world,
 					    .look = on_look,

@@ -71,6 +71,7 @@ struct fake_world {
 	unsigned fail_start, part_start, hang_start, stick_start, fail_prepare, fail_look;
 	enum step_kind fail_kind;	 /* every step of this kind; STEP_KIND_COUNT: none */
 	enum step_state fail_kind_state; /* ends so: FAILED, or PARTIAL after half of it */
+	enum step_kind hang_kind;	 /* each step of this kind hangs after its first half; COUNT: none */
 	unsigned fail_undos_from;	 /* this undo and every later one of the same kind */
 	enum step_kind fail_undo_kind;
 	unsigned stick_undo; /* this undo does not come back from the kernel */
@@ -82,6 +83,8 @@ void fake_world_done(struct fake_world *world);
 uint64_t fake_world_now(void *user);
 /* One thing happens. False: nothing is to happen. */
 bool fake_world_tick(struct fake_world *world);
+/* What hangs hangs no more, and nothing does from now on. */
+void fake_world_unhang(struct fake_world *world);
 /* Its driver is gone: what was half done stays half done. */
 void fake_world_crash(struct fake_world *world);
 /* Is the DIMM, all of node 2, without guests and offline (and ejected)? */

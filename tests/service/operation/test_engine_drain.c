@@ -184,6 +184,43 @@ static void test_undo_that_fails(void)
 	end();
 }
 
+/* ---- slow ---- */
+
+/* A block has a deadline of its own; all of them together have as long as the drain has. */
+static void test_offline_takes_its_time(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	for (int is_paused = 0; is_paused < 2; is_paused++) {
+		begin();
+		rig.limits.block_timeout_ms = 1000;
+		rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_DRAINING);
+		if (is_paused)
+			CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
+		engine_rig_advance(&rig, 10000);
+		engine_rig_run(&rig, 0);
+		if (is_paused)
+			CHECK_INT(engine_resume(rig.engine, rig.id, NULL), 0);
+		fake_world_unhang(&rig.world);
+		engine_rig_run(&rig, 0);
+		engine_rig_check_truthful(&rig, false, "slow offline", (unsigned)is_paused);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+		end();
+	}
+	begin();
+	rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 61000);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "offline beyond the deadline", 0);
+	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded && engine_rig_top(&rig)->undone);
+	end();
+}
+
 /* ---- killed ---- */
 
 struct scene {
@@ -524,6 +561,7 @@ int main(void)
 		{"each kind of step always fails: undone, or incomplete with the hold",
 		 test_steps_that_always_fail},
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
+		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},
 		{"killed at every write of the journal", test_killed_at_every_write},
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},
