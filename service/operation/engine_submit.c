@@ -285,7 +285,7 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 	record->state = OPERATION_STATE_PENDING;
 	record->revision = 1;
 	record->created_at_ms = engine_now(engine);
-	record->progress.total_bytes = plan->bytes;
+	record->progress.total_bytes = plan->work_bytes;
 	record->progress.eta_s = UINT32_MAX;
 	record->warnings = plan->warnings;
 	memcpy(record->plan_digest, plan->digest, sizeof(record->plan_digest));

@@ -265,6 +265,31 @@ void operation_step_undo(struct operation *operation)
 	operation->phase = OPERATION_PHASE_ACTED;
 }
 
+/* What a move takes out and gives back is no part of what it moves. */
+static bool step_counts(const struct operation_record *record, enum step_kind kind)
+{
+	if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON)
+		return record->wish.kind != OPERATION_KIND_MOVE;
+	return kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD ||
+	       kind == STEP_KIND_OFFLINE_BLOCKS;
+}
+
+/* Blocks go offline at another rate than pages move, so a rate is that of one kind of step alone. */
+static void begin_rate(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+	enum step_kind kind = operation_run_step(operation)->step.kind;
+
+	operation->rate_at_ms = 0;
+	for (size_t i = record->step_count - 1; step_counts(record, kind) && i-- > 0;) {
+		if (!step_counts(record, record->steps[i].step.kind))
+			continue;
+		if (record->steps[i].step.kind != kind)
+			record->progress.bytes_per_s = 0;
+		return;
+	}
+}
+
 static void act(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
@@ -291,6 +316,7 @@ static void act(struct operation *operation)
 		operation_run_park(operation, OPERATION_PHASE_READY, 0);
 		return;
 	}
+	begin_rate(operation);
 	engine_tell(engine, operation);
 	if (operation->course != operation->step_course && !operation->child) {
 		step->state = STEP_STATE_FAILED;
@@ -356,21 +382,12 @@ static void act(struct operation *operation)
 		operation->cut_at_ms = step->started_at_ms + timeout_ms + STEP_GRACE_MS;
 	else if (operation->course == OPERATION_COURSE_SETTLE)
 		operation->cut_at_ms = step->started_at_ms + STEP_SETTLE_MS;
-	operation->rate_at_ms = 0;
 	operation_run_await(operation, OPERATION_PHASE_ACTING);
 	executor->start(executor->user, operation->record, step, operation->snapshot,
 			operation_step_progress, finished, operation);
 	if (operation->phase == OPERATION_PHASE_ACTING &&
 	    operation->record->state == OPERATION_STATE_PAUSED)
 		executor->pause(executor->user, operation, true);
-}
-
-/* What a move takes out and gives back is no part of what it moves. */
-static bool step_counts(const struct operation_record *record, enum step_kind kind)
-{
-	if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON)
-		return record->wish.kind != OPERATION_KIND_MOVE;
-	return kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD;
 }
 
 static uint64_t bytes_before(const struct operation_record *record, size_t count)
@@ -390,13 +407,38 @@ static void set_progress(struct operation *operation, uint64_t bytes)
 	progress->done_bytes = bytes < progress->total_bytes ? bytes : progress->total_bytes;
 }
 
+static void measure_rate(struct operation *operation, uint64_t done_bytes)
+{
+	struct operation_progress *progress = &operation->record->progress;
+	uint64_t now = engine_now(operation->engine), rate;
+
+	if (operation->rate_at_ms != 0) {
+		if (now < operation->rate_at_ms + STEP_RATE_MS || done_bytes < operation->rate_bytes)
+			return;
+		rate = (done_bytes - operation->rate_bytes) * 1000 / (now - operation->rate_at_ms);
+		progress->bytes_per_s =
+			progress->bytes_per_s ? (progress->bytes_per_s * 7 + rate * 3) / 10 : rate;
+	}
+	operation->rate_at_ms = now;
+	operation->rate_bytes = done_bytes;
+}
+
+/* Nobody knows how long that takes which is more than was planned. */
+static void set_eta(struct operation_progress *progress)
+{
+	uint64_t left = progress->total_bytes - progress->done_bytes;
+
+	progress->eta_s = UINT32_MAX;
+	if (left > 0 && progress->bytes_per_s > 0 && left / progress->bytes_per_s < UINT32_MAX)
+		progress->eta_s = (uint32_t)(left / progress->bytes_per_s);
+}
+
 void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
 			     const char *detail)
 {
 	struct operation *operation = token;
 	struct operation_record *record = operation->record;
 	struct operation_progress *progress = &record->progress;
-	uint64_t now = engine_now(operation->engine);
 	struct step_record *step;
 
 	if (operation->phase != OPERATION_PHASE_ACTING || record->step_count == 0)
@@ -409,25 +451,9 @@ void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_by
 		if (progress->total_bytes == 0)
 			progress->total_bytes = total_bytes;
 		set_progress(operation, bytes_before(record, record->step_count));
+		measure_rate(operation, done_bytes);
 	}
-	if (operation->rate_at_ms == 0) {
-		operation->rate_at_ms = now;
-		operation->rate_bytes = done_bytes;
-	} else if (now >= operation->rate_at_ms + STEP_RATE_MS &&
-		   done_bytes >= operation->rate_bytes) {
-		uint64_t rate =
-			(done_bytes - operation->rate_bytes) * 1000 / (now - operation->rate_at_ms);
-
-		progress->bytes_per_s =
-			progress->bytes_per_s ? (progress->bytes_per_s * 7 + rate * 3) / 10 : rate;
-		operation->rate_at_ms = now;
-		operation->rate_bytes = done_bytes;
-	}
-	progress->eta_s = UINT32_MAX;
-	if (progress->bytes_per_s > 0 &&
-	    (progress->total_bytes - progress->done_bytes) / progress->bytes_per_s < UINT32_MAX)
-		progress->eta_s = (uint32_t)((progress->total_bytes - progress->done_bytes) /
-					     progress->bytes_per_s);
+	set_eta(progress);
 	record->revision++;
 	engine_tell(operation->engine, operation);
 	if (operation->parent)

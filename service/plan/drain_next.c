@@ -212,7 +212,7 @@ static bool offline_next(struct drainer *drainer)
 		} else {
 			break;
 		}
-		step.target_bytes += block->size_bytes;
+		step.bytes += block->size_bytes;
 	}
 	return emit(drainer, &step);
 }

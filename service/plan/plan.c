@@ -189,6 +189,8 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD ||
 	    (step->kind == STEP_KIND_REQUEST && guest && !is_move))
 		plan->bytes += step->bytes;
+	else if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
+		plan->work_bytes += step->bytes;
 	if (!guest)
 		return;
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD) {
@@ -223,7 +225,7 @@ static void estimate(struct plan *plan, const struct plan_input *input)
 	}
 	for (size_t i = 0; i < plan->step_count; i++) {
 		if (plan->steps[i].kind == STEP_KIND_OFFLINE_BLOCKS)
-			offline += plan->steps[i].target_bytes;
+			offline += plan->steps[i].bytes;
 		else if (plan->steps[i].kind == STEP_KIND_MOVE_PAGES ||
 			 plan->steps[i].kind == STEP_KIND_CHILD ||
 			 (plan->steps[i].kind == STEP_KIND_REQUEST &&
@@ -332,6 +334,7 @@ static bool simulate(struct plan *plan, struct plan_input input, struct simulati
 	if (decision->kind == DECISION_KIND_GIVE_UP)
 		remainder_list_append(&plan->forecast, &decision->remainder);
 	plan->already_done = decision->kind == DECISION_KIND_DONE && plan->step_count == 0;
+	plan->work_bytes += plan->bytes;
 	return true;
 }
 

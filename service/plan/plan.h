@@ -108,6 +108,7 @@ struct plan {
 	uint32_t consents_needed;	/* mask */
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];	/* room taken on each node */
 	uint64_t bytes;			/* all that would move or leave */
+	uint64_t work_bytes;		/* the same and the blocks that go offline: what progress is told of */
 	uint32_t estimate_s;		/* from measured rates; UINT32_MAX: not known */
 	bool estimate_measured;
 	bool already_done;		/* the wish is true as it stands: nothing to do */

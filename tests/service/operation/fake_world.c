@@ -743,6 +743,16 @@ bool fake_world_tick(struct fake_world *world)
 	return true;
 }
 
+void fake_world_tell(struct fake_world *world, uint64_t done_bytes)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++) {
+		const struct fake_action *action = &world->actions[i];
+
+		if (action->used && action->hangs)
+			action->progress(action->token, done_bytes, action->step.bytes, "goes on");
+	}
+}
+
 void fake_world_unhang(struct fake_world *world)
 {
 	world->hang_kind = STEP_KIND_COUNT;

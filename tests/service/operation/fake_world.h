@@ -83,6 +83,8 @@ void fake_world_done(struct fake_world *world);
 uint64_t fake_world_now(void *user);
 /* One thing happens. False: nothing is to happen. */
 bool fake_world_tick(struct fake_world *world);
+/* What hangs tells that it has done so much by now. */
+void fake_world_tell(struct fake_world *world, uint64_t done_bytes);
 /* What hangs hangs no more, and nothing does from now on. */
 void fake_world_unhang(struct fake_world *world);
 /* Its driver is gone: what was half done stays half done. */

@@ -387,6 +387,14 @@ struct plan *plan_dry_run(const struct plan_input *input)
 	plan->already_done = decision.kind == DECISION_KIND_DONE;
 	plan->step_count = decision.kind == DECISION_KIND_STEP;
 	plan->bytes = decision.kind == DECISION_KIND_STEP ? decision.step.bytes : 0;
+	plan->work_bytes = plan->bytes;
+	for (size_t i = 0; input->wish->kind == OPERATION_KIND_DRAIN && i < input->snapshot->guest_count; i++)
+		if (input->snapshot->guests[i].node_bytes[2])
+			plan->work_bytes += input->snapshot->guests[i].resident_bytes -
+					    input->snapshot->guests[i].node_bytes[1];
+	for (size_t i = 0; input->wish->kind == OPERATION_KIND_DRAIN && i < input->snapshot->block_count; i++)
+		if (input->snapshot->blocks[i].node == 2)
+			plan->work_bytes += input->snapshot->blocks[i].size_bytes;
 	plan->estimate_s = 10;
 	snprintf(plan->digest, sizeof(plan->digest), "%08x%08x",
 		 (unsigned)input->wish->kind * 0x11111111u,

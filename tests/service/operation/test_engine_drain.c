@@ -221,6 +221,39 @@ static void test_offline_takes_its_time(void)
 	end();
 }
 
+/* Of all that goes, memory and blocks, with a rate and an end of what is at work. */
+static void test_progress_of_blocks(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	uint64_t guests = 640 * FAKE_MIB;
+	const struct operation_progress *progress;
+
+	begin();
+	rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	progress = &engine_rig_top(&rig)->progress;
+	CHECK_INT(progress->total_bytes, guests + 8 * FAKE_BLOCK);
+	CHECK_INT(progress->done_bytes, guests + 4 * FAKE_BLOCK);
+	/* What the moves made says nothing of it. */
+	CHECK_INT(progress->bytes_per_s, 0);
+	CHECK_INT(progress->eta_s, UINT32_MAX);
+	engine_rig_advance(&rig, 1000);
+	fake_world_tell(&rig.world, 5 * FAKE_BLOCK);
+	CHECK_INT(progress->done_bytes, guests + 5 * FAKE_BLOCK);
+	CHECK_INT(progress->bytes_per_s, FAKE_BLOCK);
+	CHECK_INT(progress->eta_s, 3);
+	/* All that was planned is done, but it goes on: for how long nobody knows. */
+	fake_world_tell(&rig.world, 9 * FAKE_BLOCK);
+	CHECK_INT(progress->done_bytes, progress->total_bytes);
+	CHECK_INT(progress->eta_s, UINT32_MAX);
+	fake_world_unhang(&rig.world);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(progress->eta_s, 0);
+	CHECK_INT(progress->done_bytes, guests + 8 * FAKE_BLOCK);
+	end();
+}
+
 /* ---- killed ---- */
 
 struct scene {
@@ -562,6 +595,7 @@ int main(void)
 		 test_steps_that_always_fail},
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},
+		{"progress is told of blocks as of memory", test_progress_of_blocks},
 		{"killed at every write of the journal", test_killed_at_every_write},
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},

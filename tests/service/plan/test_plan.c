@@ -31,6 +31,7 @@ static void a_dry_run_is_the_run(void)
 	CHECK_STR(step_describe(&plan->steps[1], said), "db1  512 MiB  3 -> 1  dist 12");
 	CHECK_INT(plan->needs_bytes[1], 512 * MIB);
 	CHECK_INT(plan->bytes, 512 * MIB);
+	CHECK_INT(plan->work_bytes, 512 * MIB + GIB);
 	CHECK_INT(plan->blockers.count, 0);
 	CHECK_TRUE(!plan->already_done);
 	CHECK_TRUE(!plan->estimate_measured);
