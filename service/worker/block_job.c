@@ -268,8 +268,10 @@ static bool offline_round(struct job_context *context, struct block_list *list, 
 }
 
 /* Every block's state as it is now decides, not what the writes said. */
-static void tell_left(struct job_context *context, struct block_list *list)
+static void tell_states(struct job_context *context, struct block_list *list)
 {
+	json_int_t offline = 0;
+
 	for (size_t i = 0; i < list->count; i++) {
 		struct block_work *block = &list->blocks[i];
 		enum memory_block_state state;
@@ -284,6 +286,7 @@ static void tell_left(struct job_context *context, struct block_list *list)
 			stays(block, REMAINDER_BLOCK_BUSY, "%s",
 			      rc ? strerror(-rc)
 				 : "it is online again: something else brought it online");
+		offline += block->is_offline;
 		/* What was not tried is told of once, for all of it. */
 		if (block->is_offline || block->code == REMAINDER_NONE)
 			continue;
@@ -291,6 +294,7 @@ static void tell_left(struct job_context *context, struct block_list *list)
 				   block_object(block->id, object), block->size_bytes, NULL, "%s",
 				   block->reason);
 	}
+	json_object_set_new(job_context_values(context), "blocks_offline", json_integer(offline));
 }
 
 static void tell_total(struct job_context *context, struct block_list *list, uint64_t done_bytes)
@@ -335,7 +339,7 @@ void block_job_offline(struct job_context *context)
 			break;
 	job_context_go(context);
 	worker_cgroup_leave(context->sysroot, &group);
-	tell_left(context, &list);
+	tell_states(context, &list);
 	tell_total(context, &list, offline_bytes(&list));
 	free(list.blocks);
 }

@@ -119,6 +119,15 @@ static void check_state(struct kernel *kernel, unsigned id, const char *state, c
 	CHECK_STR(text, zones);
 }
 
+/* As model_json_operation.c reads it for the result of a drain. */
+static void check_told_offline(struct kernel *kernel, unsigned blocks)
+{
+	const json_t *told = json_object_get(kernel->fixture.result.values, "blocks_offline");
+
+	CHECK_TRUE(json_is_integer(told));
+	CHECK_INT(json_integer_value(told), blocks);
+}
+
 static void test_offline_and_back(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -130,6 +139,7 @@ static void test_offline_and_back(void)
 	CHECK_INT(kernel->fixture.result.bytes_done, 4 * BLOCK_BYTES);
 	for (unsigned id = 64; id < 68; id++)
 		check_state(kernel, id, "offline", NULL);
+	check_told_offline(kernel, 4);
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(kernel->writes, 4);
@@ -153,6 +163,7 @@ static void test_comes_back(void)
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
 	CHECK_INT(kernel->fixture.result.bytes_done, 3 * BLOCK_BYTES);
+	check_told_offline(kernel, 3);
 	left = job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY);
 	CHECK_TRUE(left != NULL);
 	if (left) {
@@ -218,6 +229,7 @@ static void test_cancel(void)
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
 	CHECK_INT(kernel->fixture.result.bytes_done, 2 * BLOCK_BYTES);
 	CHECK_STR(kernel->order, "64 65 66 ");
+	check_told_offline(kernel, 2);
 	CHECK_INT(kernel->fixture.result.remainder.count, 1);
 	CHECK_INT(kernel->fixture.result.remainder.items[0].bytes, 2 * BLOCK_BYTES);
 	teardown(kernel);
@@ -232,6 +244,7 @@ static void test_all_busy(void)
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
 	CHECK_STR(kernel->fixture.result.failure.code, "block_busy");
 	CHECK_INT(kernel->writes, 4);
+	check_told_offline(kernel, 0);
 	teardown(kernel);
 }
 
