@@ -83,6 +83,11 @@ int step_copy(const struct step *step, struct step *ret_copy)
 	return 0;
 }
 
+bool step_brings_home(const struct step *step)
+{
+	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_HOME) == 0;
+}
+
 uint32_t step_timeout_ms(const struct step *step)
 {
 	return step->kind == STEP_KIND_OFFLINE_BLOCKS ? 0 : step->timeout_ms;

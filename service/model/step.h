@@ -107,6 +107,10 @@ void step_done(struct step *step);
 /* 0, or -ENOMEM with *ret_copy zeroed. */
 int step_copy(const struct step *step, struct step *ret_copy);
 
+/* The text of a drain's CHILD that brings a guest back to its node. */
+#define STEP_TEXT_HOME "home"
+bool step_brings_home(const struct step *step);
+
 /* How long all of the step may take, in milliseconds. 0: as long as its operation has. */
 uint32_t step_timeout_ms(const struct step *step);
 

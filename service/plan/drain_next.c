@@ -20,8 +20,6 @@
 #define TRIES_MAX    3
 #define OFFLINES_MAX 2
 
-static const char home_mark[] = "home";
-
 struct drainer {
 	const struct plan_input *input;
 	const struct wish_drain *wish;
@@ -55,11 +53,6 @@ static bool cordon_next(struct drainer *drainer)
 	return emit(drainer, &step);
 }
 
-static bool is_home(const struct step *step)
-{
-	return strcmp(step->text, home_mark) == 0;
-}
-
 /* The moves of this guest out of the scope; *ret_last is the latest of them. */
 static size_t tries_of(const struct plan_input *input, const char *guest,
 		       const struct step_record **ret_last)
@@ -71,7 +64,7 @@ static size_t tries_of(const struct plan_input *input, const char *guest,
 		const struct step_record *record = &input->history[i];
 
 		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
-		    strcmp(record->step.guest, guest) != 0 || is_home(&record->step))
+		    strcmp(record->step.guest, guest) != 0 || step_brings_home(&record->step))
 			continue;
 		tries++;
 		*ret_last = record;
@@ -144,7 +137,7 @@ static uint64_t planned_nodes(const struct drainer *drainer)
 
 	for (size_t i = 0; i < input->history_count; i++)
 		if (input->history[i].step.kind == STEP_KIND_CHILD &&
-		    !is_home(&input->history[i].step))
+		    !step_brings_home(&input->history[i].step))
 			nodes |= input->history[i].step.nodes;
 	candidates = plan_memory_nodes(input->snapshot) &
 		     ~snapshot_held_nodes(input->snapshot, NULL) & ~drainer->scope.nodes;
@@ -231,12 +224,12 @@ static bool home_next(struct drainer *drainer)
 		bool back = false;
 
 		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE ||
-		    is_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
+		    step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
 		    !away->bytes_done || drainer->scope.whole_nodes >> node & 1)
 			continue;
 		for (size_t j = 0; j < input->history_count; j++)
 			back = back ||
-			       (is_home(&input->history[j].step) &&
+			       (step_brings_home(&input->history[j].step) &&
 				strcmp(input->history[j].step.guest, away->step.guest) == 0);
 		guest = snapshot_guest(input->snapshot, away->step.guest);
 		const struct snapshot_node *home = snapshot_node(input->snapshot, node);
@@ -276,7 +269,7 @@ static bool home_next(struct drainer *drainer)
 		step.bytes = guest->node_bytes[from];
 		step.undoable = true;
 		step.stall_ms = (input->limits->stall_us + 999) / 1000;
-		memcpy(step.text, home_mark, sizeof(home_mark));
+		memcpy(step.text, STEP_TEXT_HOME, sizeof(STEP_TEXT_HOME));
 		return child_step(drainer, &step, &child);
 	}
 	return false;
