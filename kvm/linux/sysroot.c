@@ -94,6 +94,8 @@ int sysroot_open(const struct sysroot *sysroot, int flags, const char *path, ...
 	FORMAT_PATH(full, error, path);
 	if (error < 0)
 		return error;
+	if (sysroot->hooks.on_open)
+		sysroot->hooks.on_open(sysroot->hooks.user, full);
 	return open_path(sysroot, full, flags & ~(O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
 }
 

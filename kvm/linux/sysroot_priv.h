@@ -14,6 +14,8 @@ struct sysroot_hooks {
 	 * or -errno. path is absolute, as the library formatted it.
 	 */
 	int (*on_write)(void *user, const char *path, const char *text);
+	/* Called before each sysroot_open(). NULL: nothing is. */
+	void (*on_open)(void *user, const char *path);
 	/* Called instead of statfs(2). NULL: the real one. */
 	int (*on_filesystem)(void *user, const char *path, uint64_t *ret_type,
 			     uint64_t *ret_block_bytes);

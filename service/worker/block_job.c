@@ -126,12 +126,20 @@ static int compare_load(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static void sort_by_load(const struct job_context *context, struct block_list *list)
+/* The flags of a terabyte are 2 GiB to read: it tells how far it is, and can be stopped between two blocks. */
+static void sort_by_load(struct job_context *context, struct block_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		struct block_work *block = &list->blocks[i];
 		struct block_census census;
+		char object[96];
 
+		if (block->is_offline)
+			continue;
+		if (!job_context_go(context))
+			return;
+		worker_control_progress(context->control, 0, list->bytes, "%s: how full it is",
+					block_object(block->id, object));
 		/* Without the flags the order stays that of the step. */
 		if (block_census_read(context->sysroot, block->start, block->size_bytes, &census))
 			return;

@@ -17,6 +17,7 @@ struct kernel {
 	char order[256]; /* of the writes: "64 65 " */
 	int comes_back; /* this block is onlined by somebody else while the next is written; 0: none */
 	bool is_eject_ignored;
+	unsigned looks; /* at the flags of pages */
 };
 
 static void set_block(struct kernel *kernel, unsigned id, const char *state, const char *zones)
@@ -189,6 +190,32 @@ static void test_emptiest_first(void)
 	teardown(kernel);
 }
 
+/* The cancel comes while the second block is looked at. */
+static void cancel_at_flags(void *user, const char *path)
+{
+	struct kernel *kernel = user;
+
+	if (strcmp(path, "/proc/kpageflags") == 0 && ++kernel->looks == 2)
+		kernel->fixture.control.is_cancelled = true;
+}
+
+static void test_cancel_while_it_looks(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	uint64_t *flags = calloc(4 * 4096, sizeof(*flags));
+	const struct sysroot_hooks hooks = {.on_write = on_write, .on_open = cancel_at_flags, .user = kernel};
+
+	fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", 64 * 4096 * sizeof(*flags),
+			      flags, 4 * 4096 * sizeof(*flags));
+	free(flags);
+	sysroot_set_hooks(kernel->fixture.tree.sysroot, &hooks);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	CHECK_INT(kernel->looks, 2);
+	CHECK_INT(kernel->writes, 0);
+	teardown(kernel);
+}
+
 static void test_busy_then_goes(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -356,6 +383,7 @@ int main(void)
 		{"offline_and_back", test_offline_and_back},
 		{"comes_back", test_comes_back},
 		{"emptiest_first", test_emptiest_first},
+		{"cancel_while_it_looks", test_cancel_while_it_looks},
 		{"busy_then_goes", test_busy_then_goes},
 		{"stays_busy", test_stays_busy},
 		{"cancel", test_cancel},
