@@ -84,3 +84,8 @@ struct step_record *operation_record_add_step(struct operation_record *record,
 	*added = (struct step_record){.n = (unsigned)record->step_count, .step = copy};
 	return added;
 }
+
+const char *drain_record_operation(const struct drain_record *drain)
+{
+	return drain->undrain_operation[0] ? drain->undrain_operation : drain->operation;
+}

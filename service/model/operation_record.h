@@ -99,4 +99,7 @@ struct drain_record {
 	struct snapshot_hold hold;
 };
 
+/* The id of the operation whose progress is the drain's: of its last undrain, where there was one. */
+const char *drain_record_operation(const struct drain_record *drain);
+
 #endif

@@ -202,7 +202,7 @@ void engine_tell(struct engine *engine, const struct operation *operation)
 
 void engine_tell_drain(struct engine *engine, struct drain_record *drain)
 {
-	const struct operation *operation = engine_find(engine, drain->operation);
+	const struct operation *operation = engine_find(engine, drain_record_operation(drain));
 
 	drain->revision++;
 	if (engine->options.changed)

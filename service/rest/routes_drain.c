@@ -19,10 +19,7 @@ struct drain_list {
 
 static json_t *drain_json(const struct engine *engine, const struct drain_record *drain)
 {
-	const char *operation =
-		drain->undrain_operation[0] ? drain->undrain_operation : drain->operation;
-
-	return model_json_drain(drain, engine_operation(engine, operation));
+	return model_json_drain(drain, engine_operation(engine, drain_record_operation(drain)));
 }
 
 static const char *drain_key(const void *list, size_t index, char text[SNAPSHOT_NAME_SIZE])

@@ -35,10 +35,12 @@ static void on_changed(void *user, enum engine_change change,
 	struct engine_rig *rig =
 		(struct engine_rig *)((char *)world - offsetof(struct engine_rig, world));
 
-	if (change == ENGINE_CHANGE_OPERATION)
+	if (change == ENGINE_CHANGE_OPERATION) {
 		rig->changes++;
-	else
-		rig->drain_changes++;
+		return;
+	}
+	rig->drain_changes++;
+	snprintf(rig->told_with, sizeof(rig->told_with), "%s", operation ? operation->id : "");
 }
 
 void engine_rig_init(struct engine_rig *rig)

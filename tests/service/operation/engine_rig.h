@@ -35,6 +35,8 @@ struct engine_rig {
 	char id[OPERATION_ID_SIZE], drain[OPERATION_ID_SIZE], code[40], digest[17];
 	size_t plan_steps;
 	unsigned changes, drain_changes;
+	/* the operation that the last change of a drain came with; empty: none */
+	char told_with[OPERATION_ID_SIZE];
 };
 
 void engine_rig_init(struct engine_rig *rig);

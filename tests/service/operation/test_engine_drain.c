@@ -70,7 +70,10 @@ static void test_drain_and_undrain(void)
 		CHECK_INT(child->state, OPERATION_STATE_SUCCEEDED);
 		CHECK_TRUE(child->step_count >= 2);
 		CHECK_TRUE(rig.changes > 10 && rig.drain_changes >= 3);
+		CHECK_STR(rig.told_with, record->id);
 		engine_rig_check_undrained(&rig);
+		/* As GET /v1/drains tells it: the progress is that of the way back. */
+		CHECK_STR(rig.told_with, rig.id);
 		end();
 	}
 }
