@@ -229,6 +229,7 @@ bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *rea
 	guest->counted = false;
 	guest->residency_count = 0;
 	/* A drain then reckons with all that it has on the node. */
+	guest->dimms_told = false;
 	guest->dimm_count = 0;
 	join_hindrances(guest);
 	return true;
@@ -300,6 +301,7 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->sharers_unseen = survey->sharers_unseen;
 	guest->sharer_count = survey->sharer_count;
 	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
+	guest->dimms_told = survey->dimm_count > 0;
 	guest->dimm_count = 0;
 	for (size_t i = 0; i < survey->dimm_count && guest->dimm_count < SNAPSHOT_GUEST_DIMMS_MAX; i++) {
 		if (survey->dimms[i].bytes == 0)
@@ -322,7 +324,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 	guest->backing_count = guest->dimm_count = guest->residency_count = 0;
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
-	guest->userfaultfd = guest->surveyed = guest->managed_by_ballast = false;
+	guest->userfaultfd = guest->surveyed = guest->dimms_told = guest->managed_by_ballast = false;
 	guest->policy_balancing = guest->policy_loose = false;
 	guest->policies_seen = false;
 	guest->surveyed_at_ms = guest->kept_at_ms = 0;

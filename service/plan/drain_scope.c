@@ -109,7 +109,7 @@ static uint64_t partial_bytes(const struct plan_input *input, const struct drain
 			      const struct snapshot_guest *guest, int node)
 {
 	const struct snapshot *snapshot = input->snapshot;
-	bool told = guest->dimm_count > 0, covered = false;
+	bool covered = false;
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
@@ -124,7 +124,7 @@ static uint64_t partial_bytes(const struct plan_input *input, const struct drain
 		covered = true;
 		bytes += snapshot_guest_dimm_bytes(guest, dimm->id);
 	}
-	if (covered && told)
+	if (covered && guest->dimms_told)
 		return bytes;
 	/* Not told apart: it may be all that the guest has there. */
 	return plan_min(guest->node_bytes[node], scope->online_bytes);

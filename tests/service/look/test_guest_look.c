@@ -332,7 +332,16 @@ static void test_failed_survey(void)
 	/* The last survey stands, but not by DIMM: where on the node it is now nobody knows. */
 	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
 	CHECK_INT(guest->node_bytes[1], 5 * MIB);
+	CHECK_TRUE(!guest->dimms_told);
 	CHECK_INT(guest->dimm_count, 0);
+	/* One with nothing in any DIMM has been told so; one that was not asked of them has not. */
+	survey->dimms[0].bytes = 0;
+	guest_look_take_survey(guest, survey, 40);
+	CHECK_TRUE(guest->dimms_told);
+	CHECK_INT(guest->dimm_count, 0);
+	survey->dimm_count = 0;
+	guest_look_take_survey(guest, survey, 50);
+	CHECK_TRUE(!guest->dimms_told);
 	free(survey);
 	free(guest);
 }

@@ -17,6 +17,7 @@ static struct snapshot_guest *bound_guest(struct world *world, const char *name,
 
 	guest->policy_mode = POLICY_MODE_BIND;
 	guest->policy_nodes = guest->cpuset_mems = 1 << 3;
+	guest->dimms_told = true;
 	guest->dimm_count = 1;
 	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
 	guest->dimm_bytes[0].bytes = bytes;
@@ -210,6 +211,36 @@ static void what_is_bound_to_the_node_comes_home(void)
 	CHECK_INT(other->node_bytes[3], 50 * MIB);
 	CHECK_INT(world.history[2].step.block_runs[0].last, 55);
 	CHECK_TRUE(snapshot_node(world.snapshot, 3)->has_memory);
+	world_done(&world);
+}
+
+/* On a node with memory of its own beside the DIMM: what no DIMM has is none of the drain's business. */
+static void what_lies_beside_the_dimm_stays(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	world.snapshot->dimm_count--;
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->dimm_count = 0;
+	/* It would fit nowhere. */
+	guest->allowed_nodes = 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	world_check_code(&world, "");
+	expect_run(&world, "cordon offline eject done");
+	CHECK_INT(guest->node_bytes[3], 300 * MIB);
+	/* Until a survey has said so it may be there. */
+	world_done(&world);
+	world_init(&world);
+	add_second_dimm(&world);
+	world.snapshot->dimm_count--;
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->dimm_count = 0;
+	guest->dimms_told = false;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	expect_run(&world, "cordon move done");
 	world_done(&world);
 }
 
@@ -445,6 +476,7 @@ static const struct unit_case cases[] = {
 	{"held and forbidden nodes are left out", held_and_forbidden_nodes_are_left_out},
 	{"no room is told with numbers", no_room_is_told_with_numbers},
 	{"what is bound to the node comes home", what_is_bound_to_the_node_comes_home},
+	{"what lies beside the DIMM stays", what_lies_beside_the_dimm_stays},
 	{"what comes home is stored again", what_comes_home_is_stored_again},
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
