@@ -276,6 +276,24 @@ bool guest_look_needs_policies(const struct snapshot_guest *guest)
 	return false;
 }
 
+/* All or none: what is left out would be taken for memory that it does not have. */
+static void take_dimms(struct snapshot_guest *guest, const struct worker_survey *survey)
+{
+	guest->dimms_told = survey->dimm_count > 0;
+	guest->dimm_count = 0;
+	for (size_t i = 0; i < survey->dimm_count; i++) {
+		if (survey->dimms[i].bytes == 0)
+			continue;
+		if (guest->dimm_count == SNAPSHOT_GUEST_DIMMS_MAX) {
+			guest->dimms_told = false;
+			guest->dimm_count = 0;
+			return;
+		}
+		snprintf(guest->dimm_bytes[guest->dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", survey->dimms[i].id);
+		guest->dimm_bytes[guest->dimm_count++].bytes = survey->dimms[i].bytes;
+	}
+}
+
 void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
 {
 	take_backings(guest, survey);
@@ -301,14 +319,7 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->sharers_unseen = survey->sharers_unseen;
 	guest->sharer_count = survey->sharer_count;
 	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
-	guest->dimms_told = survey->dimm_count > 0;
-	guest->dimm_count = 0;
-	for (size_t i = 0; i < survey->dimm_count && guest->dimm_count < SNAPSHOT_GUEST_DIMMS_MAX; i++) {
-		if (survey->dimms[i].bytes == 0)
-			continue;
-		snprintf(guest->dimm_bytes[guest->dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", survey->dimms[i].id);
-		guest->dimm_bytes[guest->dimm_count++].bytes = survey->dimms[i].bytes;
-	}
+	take_dimms(guest, survey);
 	guest->surveyed = true;
 	guest->surveyed_at_ms = now_ms;
 	guest->counted = survey->counted;

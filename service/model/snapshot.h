@@ -301,7 +301,7 @@ struct snapshot_guest {
 	uint64_t balloon_bytes;
 	/* placement */
 	uint64_t node_bytes[SNAPSHOT_NODES_MAX];	/* resident, by page table */
-	bool dimms_told;				/* the last survey told the DIMMs apart */
+	bool dimms_told;				/* the last survey told the DIMMs apart, and they all stand here */
 	size_t dimm_count;				/* of node_bytes: inside which DIMM; those with none are left out */
 	struct snapshot_guest_dimm {
 		char id[SNAPSHOT_NAME_SIZE];

@@ -403,7 +403,7 @@ static void test_survey(void)
 	survey->vfio = true;
 	survey->policy_mode = POLICY_MODE_BIND;
 	survey->policy_nodes = 4;
-	survey->dimm_count = SNAPSHOT_GUEST_DIMMS_MAX + 10;
+	survey->dimm_count = SNAPSHOT_GUEST_DIMMS_MAX + 3;
 	for (size_t i = 0; i < survey->dimm_count; i++) {
 		snprintf(survey->dimms[i].id, sizeof(survey->dimms[i].id), "acpi-%zu", i);
 		survey->dimms[i].bytes = i < 3 ? 0 : i;
@@ -418,6 +418,14 @@ static void test_survey(void)
 	CHECK_STR(guest->dimm_bytes[0].id, "acpi-3");
 	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-0"), 0);
 	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-5"), 5);
+	CHECK_TRUE(guest->dimms_told);
+	/* In more than are kept it is told apart in none. */
+	survey->dimms[0].bytes = MIB;
+	guest_look_take_survey(guest, survey, 123);
+	CHECK_TRUE(!guest->dimms_told);
+	CHECK_INT(guest->dimm_count, 0);
+	survey->dimms[0].bytes = 0;
+	guest_look_take_survey(guest, survey, 123);
 	CHECK_INT(guest->residency_count, 1);
 	CHECK_INT(guest->residencies[0].bytes[1], 8);
 	/* What a survey that fails leaves is known by counters alone. */
