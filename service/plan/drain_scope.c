@@ -72,6 +72,17 @@ static void add_target(const struct plan_input *input, struct drain_scope *scope
 	}
 }
 
+/* In one that has all its memory on the block's node. */
+static bool is_in_dimm(const struct snapshot *snapshot, const struct snapshot_block *block)
+{
+	for (size_t i = 0; i < snapshot->dimm_count; i++)
+		if (snapshot->dimms[i].node == block->node &&
+		    overlaps(snapshot->dimms[i].ranges, snapshot->dimms[i].range_count, block->start,
+			     block->start + block->size_bytes))
+			return true;
+	return false;
+}
+
 void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -96,6 +107,8 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 			continue;
 		scope.online_blocks++;
 		scope.online_bytes += block->size_bytes;
+		if (plan_node_bit(block->node) && !is_in_dimm(snapshot, block))
+			scope.loose_bytes[block->node] += block->size_bytes;
 	}
 	scope.whole_nodes = scope.nodes;
 	for (size_t i = 0; i < snapshot->block_count; i++)
@@ -104,30 +117,46 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 	*ret_scope = scope;
 }
 
-/* Of a node that is only partly in the scope: as the survey tells the DIMMs apart. */
+/* How much of the DIMM the scope covers. */
+static uint64_t covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < dimm->range_count; i++)
+		for (size_t j = 0; j < scope->range_count; j++) {
+			const struct snapshot_range *a = &dimm->ranges[i], *b = &scope->ranges[j];
+			uint64_t start = a->start > b->start ? a->start : b->start;
+			uint64_t end = plan_min(a->end, b->end);
+
+			bytes += end > start ? end - start : 0;
+		}
+	return bytes;
+}
+
+/*
+ * Of a node that is only partly in the scope: as the survey tells the DIMMs apart. Of a part of a DIMM, and of memory in
+ * none, not less than the guest can have there.
+ */
 static uint64_t partial_bytes(const struct plan_input *input, const struct drain_scope *scope,
 			      const struct snapshot_guest *guest, int node)
 {
 	const struct snapshot *snapshot = input->snapshot;
-	bool covered = false;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, rest = guest->node_bytes[node];
 
+	/* Not told apart: it may be all that the guest has there. */
+	if (!guest->dimms_told)
+		return plan_min(rest, scope->online_bytes);
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
 		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
-		bool inside = false;
+		uint64_t has;
 
-		for (size_t j = 0; j < dimm->range_count; j++)
-			inside = inside || overlaps(scope->ranges, scope->range_count,
-						    dimm->ranges[j].start, dimm->ranges[j].end);
-		if (dimm->node != node || !inside)
+		if (dimm->node != node)
 			continue;
-		covered = true;
-		bytes += snapshot_guest_dimm_bytes(guest, dimm->id);
+		has = plan_min(snapshot_guest_dimm_bytes(guest, dimm->id), rest);
+		bytes += plan_min(has, covered_bytes(scope, dimm));
+		rest -= has;
 	}
-	if (covered && guest->dimms_told)
-		return bytes;
-	/* Not told apart: it may be all that the guest has there. */
-	return plan_min(guest->node_bytes[node], scope->online_bytes);
+	return bytes + plan_min(rest, scope->loose_bytes[node]);
 }
 
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,

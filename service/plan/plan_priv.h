@@ -238,6 +238,7 @@ struct drain_scope {
 	uint64_t whole_nodes;		/* all of whose memory is in it */
 	size_t blocks, online_blocks;
 	uint64_t online_bytes;
+	uint64_t loose_bytes[SNAPSHOT_NODES_MAX];	/* of those online, by node: in no DIMM that is all of that node */
 };
 void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope);
 bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block);

@@ -244,6 +244,42 @@ static void what_lies_beside_the_dimm_stays(void)
 	world_done(&world);
 }
 
+/* 300 MiB on a node, of them 200 in its DIMM, the rest beside it: how much of that a range may have. */
+static void a_range_is_reckoned_with_what_may_be_in_it(void)
+{
+	static const struct {
+		uint64_t start, end, bytes;
+	} table[] = {
+		{6 * GIB, 6 * GIB + WORLD_BLOCK, 128 * MIB},	       /* of the DIMM */
+		{6 * GIB, 7 * GIB, 200 * MIB},			       /* all of it */
+		{7 * GIB, 8 * GIB - WORLD_BLOCK, 100 * MIB},	       /* beside it */
+		{7 * GIB - WORLD_BLOCK, 7 * GIB + WORLD_BLOCK, 228 * MIB}, /* of both */
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct remainder_list blockers;
+		struct snapshot_guest *guest;
+		struct failure failure;
+		struct world world;
+
+		world_init(&world);
+		add_second_dimm(&world);
+		world.snapshot->dimm_count--;
+		guest = bound_guest(&world, "db1", 300 * MIB);
+		guest->dimm_bytes[0].bytes = 200 * MIB;
+		/* It fits nowhere, and is told with its bytes. */
+		guest->allowed_nodes = 1 << 3;
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+		world.wish.drain_wish.range = (struct snapshot_range){table[i].start, table[i].end};
+		plan_check(&world.input, &blockers, &failure);
+		CHECK_INT(blockers.count, 1);
+		CHECK_INT(blockers.items[0].code, REMAINDER_NO_ROOM);
+		CHECK_INT(blockers.items[0].bytes, table[i].bytes);
+		world_done(&world);
+	}
+}
+
 /* The stored XML comes home with the guest, and nobody goes home into another drain. */
 static void what_comes_home_is_stored_again(void)
 {
@@ -477,6 +513,7 @@ static const struct unit_case cases[] = {
 	{"no room is told with numbers", no_room_is_told_with_numbers},
 	{"what is bound to the node comes home", what_is_bound_to_the_node_comes_home},
 	{"what lies beside the DIMM stays", what_lies_beside_the_dimm_stays},
+	{"a range is reckoned with what may be in it", a_range_is_reckoned_with_what_may_be_in_it},
 	{"what comes home is stored again", what_comes_home_is_stored_again},
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
