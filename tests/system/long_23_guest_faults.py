@@ -25,6 +25,7 @@ BASE_MIB, PLUGGED_MIB = 384, 384
 POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 UNPLUG_ONLINE = "/sys/module/virtio_mem/parameters/unplug_online"
 HOOK_LOG = "/run/hook.log"
+SAVED = "/run/saved"
 OLD_EPOCH = 4242
 # Writes its standard input to a unix socket, as a host that is connected to a guest's port.
 SEND = """import socket, sys
@@ -398,6 +399,37 @@ def no_controller_for_a_channel(scene):
         scene.host.guests.remove(bare)
 
 
+def sizes_work(scene, ballast):
+    """With the agent that is there now: a shrink, and growing again."""
+    for wanted in (0, PLUGGED_MIB):
+        done = ballast.ctl_json("resize", "g1", f"{BASE_MIB + wanted}MiB", "--timeout", 120)
+        check_equal((done["state"], scene.sizes()), ("succeeded", (wanted, wanted)), f"to {wanted} MiB of the device: {in_words(done)}")
+
+
+def saved_under_a_lease(scene):
+    """virsh saves it to a file while blocks are offline for a shrink, and it goes on from there: its agent comes back."""
+    guest = scene.guest
+    scene.full()
+    # One block is offline, and the guest is left alone until it is saved.
+    identity = scene.shrink(120, "--budget", "1%")
+    before, boot_id = block_goes_offline(scene, identity), guest.booted_as
+    check_equal(before[1], "N", "what the driver may take")
+    scene.host.virsh("save", "g1", SAVED, timeout=180)
+    operation = scene.ended(identity)
+    check("guest_gone" in {r["code"] for r in operation["remainder"]}, f"what is said of it: {in_words(operation)}")
+    scene.host.virsh("restore", SAVED, timeout=180)
+    scene.host.run(["rm", SAVED])
+    guest.wait_boot()
+    check_equal(guest.booted_as, boot_id, "the guest goes on, and has not booted anew")
+    scene.tell(f"saved with {before}: {in_words(operation)}; restored with {scene.state()}, {scene.sizes()} MiB")
+    check_equal(scene.sizes(), (PLUGGED_MIB, PLUGGED_MIB), "size of the device")
+    scene.ballast.wait_agent("g1")
+    # What was changed for the shrink is put back when its lease is over.
+    scene.is_put_back(0, 150)
+    sizes_work(scene, scene.ballast)
+    scene.tell("its blocks are online again; a shrink and growing work")
+
+
 def migrated_under_a_lease(scene):
     """It live-migrates while blocks are offline for a shrink. The daemon there has its agent, and shrinks and grows it."""
     guest, neighbour = scene.guest, Neighbour(scene.host)
@@ -416,16 +448,13 @@ def migrated_under_a_lease(scene):
     there.wait_agent("g1")
     # What the daemon here had the guest change is put back when its lease is over.
     scene.is_put_back(0, 150)
-    done = there.ctl_json("resize", "g1", f"{BASE_MIB}MiB", "--timeout", 120)
-    check_equal((done["state"], scene.sizes()), ("succeeded", (0, 0)), f"a shrink there: {in_words(done)}")
-    done = there.ctl_json("resize", "g1", f"{BASE_MIB + PLUGGED_MIB}MiB", "--timeout", 120)
-    check_equal((done["state"], scene.sizes()), ("succeeded", (PLUGGED_MIB, PLUGGED_MIB)), f"growing there: {in_words(done)}")
+    sizes_work(scene, there)
     there.stop()
 
 
 CASES = (killed_at_free_huge_pages, killed_at_make_room, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
          killed_at_compaction, killed_at_reclaim, agent_stopped, agent_silent_while_short, daemon_killed_under_a_lease,
-         guest_is_reset, guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
+         guest_is_reset, saved_under_a_lease, guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
 # The guest is on another host afterwards.
 LAST = migrated_under_a_lease
 
