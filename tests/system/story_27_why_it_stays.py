@@ -10,14 +10,18 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from ballast import Ballast  # noqa: E402
+from testbed import evidence  # noqa: E402
 from testbed.guest import Guest, VirtioMem, start_guests  # noqa: E402
-from testbed.story import (ALL_CASES, Cases, booted_host, check, check_at_least, check_equal, main, story,  # noqa: E402
-                           wait_for)
+from testbed.story import (ALL_CASES, Cases, booted_host, check, check_at_least, check_at_most, check_equal,  # noqa: E402
+                           main, story, wait_for)
 
 MIB = 1 << 20
 BASE_MIB, PLUGGED_MIB = 512, 512
 # The ladder is at its end by then, and has waited once.
 TIMEOUT_S = 40
+# What a driver takes at least, and what one page holds of it.
+PIECE_BYTES = 2 * MIB
+FREE = evidence.BUDDY | evidence.NOPAGE | evidence.OFFLINE
 
 
 class Stuck:
@@ -41,6 +45,24 @@ class Stuck:
         check_equal(sum(reasons.values()), stayed, "bytes of the remainder, and bytes that stayed plugged")
         check_equal(max(reasons, key=reasons.get), code, f"why most of it stays: {reasons}")
         return operation
+
+    def blocks(self):
+        """What `blocks` says of each, {id: block}, beside the flags of its pages; of all kinds but what holds it that is so."""
+        told = {block["id"]: block for block in self.ballast.ctl_json("blocks", self.guest.name)}
+        for line in self.ballast.ctl("blocks", self.guest.name).out.splitlines():
+            self.tell(f"    {line}")
+        size, plugged, flags = self.guest.block_bytes(), 0, {}
+        there = {block: seen for block, seen in self.guest.blocks().items() if block >= BASE_MIB * MIB // size}
+        check_equal({block: (one["state"], one["zone"].capitalize()) for block, one in told.items()}, there,
+                    "blocks of the device, their states and zones")
+        for block, one in told.items():
+            flags[block] = evidence.guest_block_flags(self.guest, block)
+            free = sum(1 for page in flags[block] if page & FREE) * evidence.PAGE_BYTES
+            plugged += sum(1 for page in flags[block] if not page & evidence.OFFLINE) * evidence.PAGE_BYTES
+            # The guest is at work between the two looks.
+            check_at_most(abs(one["free_bytes"] - free), 8 * MIB, f"what is free in block {block}, beside its flags")
+        check_equal(plugged, self.guest.virtio_mem_sizes()[0]["current"], "plugged, by the flags of the pages and by libvirt")
+        return told, flags
 
 
 def huge_pages_in_use(stuck):
@@ -66,7 +88,14 @@ def pinned_pages(stuck):
     named = {part["object"].split()[-1] for part in operation["remainder"] if part["code"] == "pinned"}
     online = {str(block) for block, (state, _) in guest.blocks().items() if state == "online"}
     check(named and named <= online, f"online blocks of the guest are named: {named}, of {online}")
+    frames = [frame * evidence.PAGE_BYTES // guest.block_bytes() for frame in guest.pattern_held("held")]
+    told = {block: one["pinned_bytes"] for block, one in stuck.blocks()[0].items() if one["pinned_bytes"]}
+    check(named <= {str(block) for block in told}, f"what is named has pinned pages: {named}, of {told}")
+    for block, size in told.items():
+        check_at_most(size, frames.count(block) * PIECE_BYTES, f"pinned in block {block}, of what the application holds there")
     guest.pattern_stop("held")
+    pinned = sum(block["pinned_bytes"] for block in stuck.blocks()[0].values())
+    check_equal(pinned, 0, "pinned bytes when nothing is held any more")
 
 
 def kernel_objects(stuck):
@@ -75,6 +104,13 @@ def kernel_objects(stuck):
     guest.run("mkdir -p /run/many && cd /run/many && for i in $(seq 1 40); do mkdir $i; "
               "for j in $(seq 1 500); do echo >$i/$j; done; done", timeout=120)
     stuck.shrink("kernel_zone")
+    told, flags = stuck.blocks()
+    pages = PIECE_BYTES // evidence.PAGE_BYTES
+    for block, one in told.items():
+        kernel = {i // pages for i, page in enumerate(flags[block]) if page & (evidence.SLAB | evidence.PAGE_TABLE)}
+        check_at_most(len(kernel) * PIECE_BYTES - one["kernel_bytes"], PIECE_BYTES, f"pieces of block {block} with kernel memory")
+    check_at_least(sum(one["kernel_bytes"] for one in told.values()), stuck.guest.virtio_mem_sizes()[0]["current"] // 2,
+                   "what the kernel holds, of all that stayed")
 
 
 @story(27, "a shrink that cannot be finished says why: pinned pages, kernel memory, huge pages, each by its own name",

@@ -4,12 +4,17 @@
 Kernel files inside the virtual host, libvirt's XML, and the hardware's own word (the QEMU process outside).
 """
 
+import base64
+import gzip
 import re
+import struct
 from dataclasses import dataclass, field
 
 from .virtual_host import BLOCK_FILES
 
 PAGE_BYTES = 4096
+# Of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h).
+SLAB, BUDDY, NOPAGE, OFFLINE, PAGE_TABLE = (1 << bit for bit in (7, 10, 20, 23, 26))
 
 
 @dataclass
@@ -161,6 +166,13 @@ def numbers(text):
     """Those of a list as the kernel writes it: "0-2,5"."""
     spans = [[int(word) for word in span.split("-")] for span in text.split(",") if span]
     return [number for span in spans for number in range(span[0], span[-1] + 1)]
+
+
+def guest_block_flags(guest, block):
+    """What a guest's own kernel says of each page of one of its memory blocks: the flags of /proc/kpageflags."""
+    size = guest.block_bytes() // PAGE_BYTES * 8
+    text = guest.out(f"dd if=/proc/kpageflags bs={size} skip={block} count=1 2>/dev/null | gzip -1 | base64")
+    return struct.unpack(f"<{size // 8}Q", gzip.decompress(base64.b64decode(text)))
 
 
 def blocks(host):

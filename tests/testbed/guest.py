@@ -410,6 +410,10 @@ class Guest:
         wait_for(lambda: self.pattern_status(name)["rounds"] >= target, timeout, f"a round of the pattern in {self.name}")
         return self.pattern_status(name)
 
+    def pattern_held(self, name="main"):
+        """The frame numbers of the pages that a pattern holds, in the guest."""
+        return json.loads(self.out(["pattern", "ask", name, "held"]))
+
     def pattern_stop(self, name="main"):
         """Ends the writer, waits until its memory is free, and gives its last status."""
         return json.loads(self.out(["pattern", "ask", name, "quit"]))

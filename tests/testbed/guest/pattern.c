@@ -5,8 +5,8 @@
  *   pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
  *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone;
  *       held: so many pages, all over it, stay in a pipe, from where the kernel cannot move them
- *   pattern ask NAME (status | reset | round | quit)
- *       prints one line of JSON
+ *   pattern ask NAME (status | reset | round | held | quit)
+ *       prints one line of JSON; held: the page frames that are held
  *
  * Every page carries the words of pattern_word.h. The writer goes round: verify a page against the
  * generation of the round before, write the next one. So a page that was replaced by an older copy
@@ -170,6 +170,26 @@ static void describe(struct pattern *p, char *text, size_t room)
 		 p->bad_line, p->bad_expected, p->bad_found);
 }
 
+/* Where the guest's kernel has them, by /proc/PID/pagemap. */
+static void describe_held(const struct pattern *p, char *text, size_t room)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	size_t used = (size_t)snprintf(text, room, "[");
+
+	for (uint64_t i = 0; i < p->held && used < room; i++) {
+		uint64_t page = (uint64_t)(uintptr_t)p->memory / PATTERN_PAGE_BYTES + i * p->pages / p->held, entry = 0;
+
+		if (pread(pagemap, &entry, sizeof(entry), (off_t)(page * sizeof(entry))) != sizeof(entry))
+			break;
+		/* Bits 0 to 54 (Documentation/admin-guide/mm/pagemap.rst). */
+		used += (size_t)snprintf(text + used, room - used, "%s%" PRIu64, i ? "," : "",
+					 entry & ((UINT64_C(1) << 55) - 1));
+	}
+	if (used < room)
+		snprintf(text + used, room - used, "]\n");
+	close(pagemap);
+}
+
 static struct sockaddr_un address_of(const char *name)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -235,7 +255,7 @@ static int run(int argc, char **argv)
 	if (pthread_create(&thread, NULL, writer, &p) != 0)
 		return 1;
 	for (;;) {
-		char order[16] = "", answer[512] = "{}\n";
+		char order[16] = "", answer[4096] = "{}\n";
 		int client = accept(listener, NULL, NULL);
 
 		if (client < 0)
@@ -248,7 +268,10 @@ static int run(int argc, char **argv)
 		}
 		if (strcmp(order, "round") == 0)
 			sem_post(&p.asked);
-		describe(&p, answer, sizeof(answer));
+		if (strcmp(order, "held") == 0)
+			describe_held(&p, answer, sizeof(answer));
+		else
+			describe(&p, answer, sizeof(answer));
 		if (write(client, answer, strlen(answer)) < 0)
 			complain("answer");
 		if (strcmp(order, "quit") == 0) {
@@ -285,6 +308,6 @@ int main(int argc, char **argv)
 		return ask(argv[2], argv[3]);
 	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] "
 			"[seed=GENERATION] [cell=NODE] [held=PAGES]\n"
-			"       pattern ask NAME (status | reset | round | quit)\n");
+			"       pattern ask NAME (status | reset | round | held | quit)\n");
 	return 2;
 }
