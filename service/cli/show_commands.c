@@ -153,7 +153,8 @@ static void dimm_row(struct text_table *table, const json_t *dimm)
 	text_table_add(table, cli_text(dimm, "movable"));
 	text_table_add(table, cli_text(dimm, "interleaved"));
 	text_table_add(table, json_is_true(json_object_get(dimm, "ejectable")) ? "yes" : "no");
-	text_table_add(table, cli_size(dimm, "guest_bytes", size));
+	text_table_add(table, json_is_integer(json_object_get(dimm, "guest_bytes")) ? cli_size(dimm, "guest_bytes", size)
+										     : NULL);
 }
 
 int cli_dimms(struct cli *cli)

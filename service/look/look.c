@@ -164,8 +164,11 @@ static void assemble(struct look *look)
 		struct snapshot_dimm *dimm = &snapshot->dimms[d];
 
 		dimm->guest_bytes = 0;
-		for (size_t g = 0; g < snapshot->guest_count; g++)
+		dimm->guests_untold = false;
+		for (size_t g = 0; g < snapshot->guest_count; g++) {
 			dimm->guest_bytes += snapshot_guest_dimm_bytes(&snapshot->guests[g], dimm->id);
+			dimm->guests_untold |= !snapshot_guest_dimm_is_told(&snapshot->guests[g], dimm);
+		}
 		for (size_t h = 0; h < snapshot->hold_count; h++)
 			if (strcmp(snapshot->holds[h].dimm, dimm->id) == 0)
 				dimm->held = true;

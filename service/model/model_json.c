@@ -268,7 +268,7 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	model_json_put(&json, "remainder", model_json_remainders(&dimm->remainder));
 	model_json_put(&json, "interleaved", json_string(answer_name(dimm->interleaved)));
 	model_json_put(&json, "confidence", json_string(dimm_confidence(dimm)));
-	model_json_put(&json, "guest_bytes", model_json_u64(dimm->guest_bytes));
+	model_json_put(&json, "guest_bytes", dimm->guests_untold ? json_null() : model_json_u64(dimm->guest_bytes));
 	/* null: no error counters have been read. */
 	model_json_put(&json, "corrected_errors", json_null());
 	model_json_put(&json, "uncorrected_errors", json_null());

@@ -306,6 +306,13 @@ uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const cha
 	return 0;
 }
 
+bool snapshot_guest_dimm_is_told(const struct snapshot_guest *guest, const struct snapshot_dimm *dimm)
+{
+	if (guest->dimms_told || guest->pid <= 0 || dimm->range_count == 0)
+		return true;
+	return guest->surveyed && dimm->node >= 0 && guest->node_bytes[dimm->node] == 0;
+}
+
 /* The one region of the device's size, and of its cell with by_cell; 0: there is none, or another device is like it. */
 static uint64_t region_address(const struct snapshot_guest *guest, const struct snapshot_device *device, bool by_cell)
 {

@@ -98,6 +98,7 @@ struct snapshot_dimm {
 	bool ejectable;
 	bool held;
 	uint64_t guest_bytes;			/* resident guest memory inside, as last surveyed */
+	bool guests_untold;			/* of a guest it is not known how much: there may be more */
 	struct remainder_list remainder;	/* why it cannot be emptied */
 };
 
@@ -440,6 +441,8 @@ const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_
 							  const struct snapshot_device *device);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
+/* Whether that is known: of one that was not surveyed, or lies in more DIMMs than are kept, it is not. */
+bool snapshot_guest_dimm_is_told(const struct snapshot_guest *guest, const struct snapshot_dimm *dimm);
 
 /*
  * Resident bytes that do not lie where they should: off the nodes of the last move; or, where there was none, off those

@@ -60,8 +60,10 @@ static void put_nodes(FILE *out, const struct snapshot *snapshot)
 static void put_dimms(FILE *out, const struct snapshot *snapshot)
 {
 	family(out, "ballast_dimm_guest_bytes", "gauge",
-	       "Resident guest memory inside a DIMM, as last surveyed.");
+	       "Resident guest memory inside a DIMM, as last surveyed; absent where it is not known of every guest.");
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
+		if (snapshot->dimms[i].guests_untold)
+			continue;
 		fputs("ballast_dimm_guest_bytes{dimm=\"", out);
 		put_label(out, snapshot->dimms[i].id);
 		fprintf(out, "\"} %" PRIu64 "\n", snapshot->dimms[i].guest_bytes);

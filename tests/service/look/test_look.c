@@ -241,6 +241,7 @@ static void test_guest(void)
 	snapshot = look_snapshot(rig.look);
 	CHECK_INT(snapshot_node(snapshot, 1)->guest_bytes, 300 * MIB);
 	CHECK_INT(snapshot_dimm(snapshot, FAKE_HOST_DIMM)->guest_bytes, 50 * MIB);
+	CHECK_TRUE(!snapshot_dimm(snapshot, FAKE_HOST_DIMM)->guests_untold);
 	CHECK_TRUE(look_agent(rig.look, FAKE_LIBVIRT_G1) != NULL);
 	CHECK_TRUE(look_agent(rig.look, FAKE_LIBVIRT_G2) == NULL);
 	finish();
@@ -306,6 +307,7 @@ static void test_survey_fails(void)
 	CHECK_INT(rig.error, -EIO);
 	/* It is another process now: what was seen of the one before does not count. */
 	CHECK_TRUE(!snapshot_guest(look_snapshot(rig.look), "g1")->surveyed);
+	CHECK_TRUE(snapshot_dimm(look_snapshot(rig.look), FAKE_HOST_DIMM)->guests_untold);
 	finish();
 }
 

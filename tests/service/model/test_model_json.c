@@ -415,6 +415,7 @@ static void guests_are_shown(void)
 	node->distances[2] = 10;
 	strcpy(dimm->id, "acpi-MP00");
 	dimm->node = 2;
+	dimm->guest_bytes = 300;
 
 	json = model_json_guest(snapshot, guest);
 	CHECK_STR(json_string_value(json_object_get(json, "name")), "g?");
@@ -451,6 +452,11 @@ static void guests_are_shown(void)
 	json_decref(json);
 	json = model_json_dimm(snapshot, dimm);
 	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "certain");
+	CHECK_INT(json_integer_value(json_object_get(json, "guest_bytes")), 300);
+	json_decref(json);
+	dimm->guests_untold = true;
+	json = model_json_dimm(snapshot, dimm);
+	CHECK_TRUE(json_is_null(json_object_get(json, "guest_bytes")));
 	json_decref(json);
 }
 

@@ -111,6 +111,32 @@ static void a_memory_device_has_a_place(void)
 	free(guest);
 }
 
+static void what_a_dimm_has_of_a_guest_is_known_or_not(void)
+{
+	struct snapshot_dimm dimm = {.node = 3, .range_count = 1};
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+
+	/* One that does not run has nothing. */
+	CHECK_TRUE(snapshot_guest_dimm_is_told(guest, &dimm));
+	guest->pid = 5;
+	CHECK_TRUE(!snapshot_guest_dimm_is_told(guest, &dimm));
+	/* Nothing on its node is nothing in it. */
+	guest->surveyed = true;
+	CHECK_TRUE(snapshot_guest_dimm_is_told(guest, &dimm));
+	dimm.node = -1;
+	CHECK_TRUE(!snapshot_guest_dimm_is_told(guest, &dimm));
+	dimm.node = 3;
+	guest->node_bytes[3] = 1;
+	CHECK_TRUE(!snapshot_guest_dimm_is_told(guest, &dimm));
+	guest->dimms_told = true;
+	CHECK_TRUE(snapshot_guest_dimm_is_told(guest, &dimm));
+	/* Nor has anybody anything in an empty slot. */
+	guest->dimms_told = false;
+	dimm.range_count = 0;
+	CHECK_TRUE(snapshot_guest_dimm_is_told(guest, &dimm));
+	free(guest);
+}
+
 static void cpus_are_counted(void)
 {
 	static const struct {
@@ -151,6 +177,7 @@ static const struct unit_case cases[] = {
 	{"arrays grow and are found", arrays_grow_and_are_found},
 	{"holds cover ranges and nodes", holds_cover_ranges_and_nodes},
 	{"a memory device has a place", a_memory_device_has_a_place},
+	{"what a DIMM has of a guest is known or not", what_a_dimm_has_of_a_guest_is_known_or_not},
 	{"CPUs are counted", cpus_are_counted},
 	{"names go both ways", names_go_both_ways},
 };
