@@ -2,6 +2,7 @@
 #include "guest_look.h"
 
 #include <string.h>
+#include <unistd.h>
 #include "node_set.h"
 
 static uint64_t mask_of_list(const char *list)
@@ -129,6 +130,14 @@ static void take_sizes(struct snapshot_guest *guest, const struct domain_xml *xm
 	}
 }
 
+static void take_backing(struct snapshot_guest *guest, const struct domain_xml *xml)
+{
+	guest->in_hugetlb = xml->backing.hugepages;
+	guest->in_file = xml->backing.source == DOMAIN_XML_SOURCE_FILE && !xml->backing.hugepages;
+	for (size_t i = 0; i < xml->device_count; i++)
+		guest->in_hugetlb |= xml->devices[i].page_bytes > (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 /* A device that was detached leaves one word, and the next survey the other. */
 static void join_hindrances(struct snapshot_guest *guest)
 {
@@ -154,6 +163,7 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	if (!xml)
 		return;
 	take_sizes(guest, xml, ret_has_excess);
+	take_backing(guest, xml);
 	guest->numatune_nodes = live ? numatune_mask(live) : 0;
 	guest->cpuset_given = live ? cpuset_mask(live) : 0;
 	guest->numatune_mode = NUMATUNE_MODE_NONE;
@@ -198,10 +208,14 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 }
 
 void guest_look_take_counters(struct snapshot_guest *guest, const uint64_t counted_bytes[SNAPSHOT_NODES_MAX],
-			      uint64_t now_ms)
+			      bool has_hugetlb, uint64_t now_ms)
 {
+	guest->hugetlb_counted = has_hugetlb;
 	/* Without counters at the time of the survey there is nothing to carry it on by. */
 	if (guest->surveyed && !guest->counted)
+		return;
+	/* What lacks the guest's own memory is no word about where that is. */
+	if (!guest->surveyed && (guest->in_file || (guest->in_hugetlb && !has_hugetlb)))
 		return;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		uint64_t base = guest->counted_bytes[node], now = counted_bytes[node], seen = guest->node_bytes[node];

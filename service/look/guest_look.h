@@ -22,10 +22,11 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 bool guest_look_needs_policies(const struct snapshot_guest *guest);
 /*
  * Between surveys: counted_bytes are its cgroup's counters now. Where it was never surveyed they stand for the survey,
- * which nothing else does.
+ * which nothing else does; they do not where they lack what the guest's memory is of: plain files, and hugetlb where its
+ * controller does not count it (has_hugetlb).
  */
 void guest_look_take_counters(struct snapshot_guest *guest, const uint64_t counted_bytes[SNAPSHOT_NODES_MAX],
-			      uint64_t now_ms);
+			      bool has_hugetlb, uint64_t now_ms);
 /*
  * It could not be surveyed. Where it is known roughly all the same, by counters or by an earlier survey, it stays that,
  * not told by DIMM, and is not to be moved: true. Else nothing is known of it: false.

@@ -71,6 +71,7 @@ static int read_guests(const struct sysroot *sysroot, struct snapshot *snapshot,
 		guest->pid = guests[i].pid;
 		guest->start_time = guests[i].start_time;
 		memcpy(guest->overview_bytes, bytes, sizeof(guest->overview_bytes));
+		guest->hugetlb_counted = has_hugetlb;
 		guest->overview_at_ms = 1;
 	}
 	return 0;

@@ -237,7 +237,8 @@ static void take_counters(struct look *look, struct snapshot *host)
 
 		if (!guest || guest->model.pid != seen->pid || guest->model.start_time != seen->start_time)
 			continue;
-		guest_look_take_counters(&guest->model, seen->overview_bytes, host->observed_at_ms);
+		guest_look_take_counters(&guest->model, seen->overview_bytes, seen->hugetlb_counted,
+					 host->observed_at_ms);
 		if (guest->model.surveyed && is_drifting(&guest->model) != guest->is_drift_told)
 			start_survey(look, NULL, guest);
 	}

@@ -320,6 +320,8 @@ struct snapshot_guest {
 	uint64_t overview_at_ms;			/* 0: there is none */
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];	/* the counters when it was surveyed */
 	bool counted;					/* they were there */
+	bool hugetlb_counted;				/* the counters now have huge pages too: there is their controller */
+	bool in_hugetlb, in_file;			/* by libvirt's XML, some of its memory: what counters do not always have */
 	char unsurveyed[96];				/* why the last survey failed; empty: it did not */
 	size_t backing_count;
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];

@@ -270,7 +270,7 @@ static void test_overview(void)
 	uint64_t counted[SNAPSHOT_NODES_MAX] = {[1] = 50 * MIB, [2] = 140 * MIB};
 
 	/* Never surveyed: better than nothing. */
-	guest_look_take_counters(guest, counted, 10);
+	guest_look_take_counters(guest, counted, false, 10);
 	CHECK_INT(guest->overview_bytes[2], 140 * MIB);
 	CHECK_INT(guest->node_bytes[2], 0);
 	survey->node_bytes[2] = survey->resident_bytes = 100 * MIB;
@@ -285,19 +285,19 @@ static void test_overview(void)
 	CHECK_INT(snapshot_guest_drift_bytes(guest), 0);
 	counted[1] = 56 * MIB;
 	counted[2] = 74 * MIB;
-	guest_look_take_counters(guest, counted, 30);
+	guest_look_take_counters(guest, counted, false, 30);
 	CHECK_INT(guest->overview_bytes[1], 26 * MIB);
 	CHECK_INT(guest->overview_bytes[2], 74 * MIB);
 	CHECK_INT(guest->node_bytes[2], 100 * MIB);
 	CHECK_INT(snapshot_guest_drift_bytes(guest), 26 * MIB);
 	/* QEMU gave more back than the guest had there. */
 	counted[1] = 0;
-	guest_look_take_counters(guest, counted, 40);
+	guest_look_take_counters(guest, counted, false, 40);
 	CHECK_INT(guest->overview_bytes[1], 0);
 	/* A survey without counters (hugetlb without its controller) is not carried on. */
 	survey->counted = false;
 	guest_look_take_survey(guest, survey, 50);
-	guest_look_take_counters(guest, counted, 60);
+	guest_look_take_counters(guest, counted, false, 60);
 	CHECK_INT(guest->overview_at_ms, 50);
 	guest_look_drop_survey(guest);
 	CHECK_INT(guest->overview_at_ms, 0);
@@ -314,13 +314,13 @@ static void test_failed_survey(void)
 	/* Nothing is known of it: nobody may act as if it had nothing. */
 	CHECK_TRUE(!guest_look_take_failed_survey(guest, "it hangs"));
 	CHECK_TRUE(!guest->unmovable);
-	guest_look_take_counters(guest, counted, 10);
+	guest_look_take_counters(guest, counted, false, 10);
 	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
 	CHECK_TRUE(guest->unmovable && !guest->surveyed);
 	CHECK_STR(guest->unsurveyed, "it hangs");
 	CHECK_INT(guest->node_bytes[3], 50 * MIB);
 	counted[3] = 60 * MIB;
-	guest_look_take_counters(guest, counted, 20);
+	guest_look_take_counters(guest, counted, false, 20);
 	CHECK_INT(guest->node_bytes[3], 60 * MIB);
 	survey->node_bytes[1] = survey->resident_bytes = 5 * MIB;
 	survey->dimm_count = 1;
@@ -342,6 +342,47 @@ static void test_failed_survey(void)
 	survey->dimm_count = 0;
 	guest_look_take_survey(guest, survey, 50);
 	CHECK_TRUE(!guest->dimms_told);
+	free(survey);
+	free(guest);
+}
+
+/* Counters that lack the guest's own memory say nothing of where it is. */
+static void test_counters_that_lack_it(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct domain_xml_device device = {.page_bytes = 2 * MIB};
+	struct domain_xml xml = {.backing.hugepages = true};
+	uint64_t counted[SNAPSHOT_NODES_MAX] = {[3] = 2 * MIB};
+	bool has_excess;
+
+	/* Never surveyed: of all that is in huge pages nothing is known, which is not that there is none. */
+	guest_look_take_domain(guest, &domain, &xml, NULL, &has_excess);
+	guest_look_take_counters(guest, counted, false, 10);
+	CHECK_INT(guest->overview_at_ms, 0);
+	CHECK_TRUE(!guest_look_take_failed_survey(guest, "it hangs"));
+	guest_look_take_counters(guest, counted, true, 20);
+	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
+	CHECK_INT(guest->node_bytes[3], 2 * MIB);
+	/* Nor do they stand for an earlier survey. */
+	survey->node_bytes[3] = survey->resident_bytes = 100 * MIB;
+	guest_look_take_survey(guest, survey, 30);
+	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
+	guest_look_take_counters(guest, counted, false, 40);
+	CHECK_INT(guest->node_bytes[3], 100 * MIB);
+	/* So it is with one device in huge pages, and with a plain file. */
+	xml.backing.hugepages = false;
+	guest_look_take_domain(guest, &domain, &xml, NULL, &has_excess);
+	CHECK_TRUE(!guest->in_hugetlb && !guest->in_file);
+	xml.devices = &device;
+	xml.device_count = 1;
+	guest_look_take_domain(guest, &domain, &xml, NULL, &has_excess);
+	CHECK_TRUE(guest->in_hugetlb);
+	xml.device_count = 0;
+	xml.backing.source = DOMAIN_XML_SOURCE_FILE;
+	guest_look_take_domain(guest, &domain, &xml, NULL, &has_excess);
+	guest_look_take_counters(guest, counted, true, 50);
+	CHECK_INT(guest->node_bytes[3], 100 * MIB);
 	free(survey);
 	free(guest);
 }
@@ -477,6 +518,7 @@ int main(void)
 		{"hindrances", test_hindrances},
 		{"overview", test_overview},
 		{"a survey that failed", test_failed_survey},
+		{"counters that lack it", test_counters_that_lack_it},
 		{"a survey", test_survey},
 		{"policies are kept", test_policies_are_kept},
 		{"sizes of memory regions", test_ram_sizes},
