@@ -110,9 +110,10 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 		if (plan_node_bit(block->node) && !is_in_dimm(snapshot, block))
 			scope.loose_bytes[block->node] += block->size_bytes;
 	}
+	/* What is offline gives its node nothing: another drain may have taken it. */
 	scope.whole_nodes = scope.nodes;
 	for (size_t i = 0; i < snapshot->block_count; i++)
-		if (!drain_scope_has(&scope, &snapshot->blocks[i]))
+		if (snapshot->blocks[i].state != BLOCK_STATE_OFFLINE && !drain_scope_has(&scope, &snapshot->blocks[i]))
 			scope.whole_nodes &= ~plan_node_bit(snapshot->blocks[i].node);
 	*ret_scope = scope;
 }

@@ -235,7 +235,7 @@ struct drain_scope {
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 	bool is_cut;			/* there are more of them: such a target is refused */
 	uint64_t nodes;			/* that have memory in it, or had before it went offline */
-	uint64_t whole_nodes;		/* all of whose memory is in it */
+	uint64_t whole_nodes;		/* all of whose memory is in it, but for what is offline already */
 	size_t blocks, online_blocks;
 	uint64_t online_bytes;
 	uint64_t loose_bytes[SNAPSHOT_NODES_MAX];	/* of those online, by node: in no DIMM that is all of that node */

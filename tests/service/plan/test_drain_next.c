@@ -309,6 +309,27 @@ static void what_comes_home_is_stored_again(void)
 	}
 }
 
+/* One DIMM after the other: with the last of them the node is gone, and whoever is stored as bound to it cannot start. */
+static void the_last_dimm_takes_the_node_along(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->numatune_mode = NUMATUNE_MODE_STRICT;
+	guest->stored_numatune_nodes = 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_check_code(&world, "");
+	for (uint64_t id = 56; id < 64; id++)
+		snapshot_block(world.snapshot, id)->state = BLOCK_STATE_OFFLINE;
+	world_check_code(&world, "consent_required");
+	world.wish.allow = 1 << CONSENT_STORED_XML;
+	expect_run(&world, "cordon move offline done");
+	world_done(&world);
+}
+
 static void an_unbound_guest_does_not_come_home(void)
 {
 	struct world world;
@@ -515,6 +536,7 @@ static const struct unit_case cases[] = {
 	{"what lies beside the DIMM stays", what_lies_beside_the_dimm_stays},
 	{"a range is reckoned with what may be in it", a_range_is_reckoned_with_what_may_be_in_it},
 	{"what comes home is stored again", what_comes_home_is_stored_again},
+	{"the last DIMM takes the node along", the_last_dimm_takes_the_node_along},
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
 	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},
