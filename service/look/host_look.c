@@ -150,6 +150,24 @@ static void judge_dimm(const struct snapshot *snapshot, const struct dimm *from,
 	}
 }
 
+static void take_ranges(const struct dimm *from, struct snapshot_dimm *dimm)
+{
+	uint64_t left_bytes = from->size_bytes;
+	char object[96];
+
+	for (size_t i = 0; i < from->range_count && i < SNAPSHOT_RANGES_MAX; i++) {
+		dimm->ranges[dimm->range_count++] = (struct snapshot_range){from->ranges[i].start, from->ranges[i].end};
+		left_bytes -= from->ranges[i].end - from->ranges[i].start;
+	}
+	dimm->ranges_cut = dimm->range_count < from->range_count;
+	if (!dimm->ranges_cut)
+		return;
+	snprintf(object, sizeof(object), "dimm %s", dimm->id);
+	remainder_list_add(&dimm->remainder, REMAINDER_INVALID, object, left_bytes, "drain ranges of it, one by one",
+			   "its memory lies in %zu pieces, of which %d are seen", from->range_count,
+			   SNAPSHOT_RANGES_MAX);
+}
+
 static int read_dimms(const struct sysroot *sysroot, const struct memory_block_list *blocks,
 		      struct snapshot *snapshot, struct failure *failure)
 {
@@ -173,9 +191,7 @@ static int read_dimms(const struct sysroot *sysroot, const struct memory_block_l
 		dimm->ejectable = from->can_eject;
 		/* One ACPI memory device is one unit to the firmware: what it ejects is exactly these ranges. */
 		dimm->interleaved = ANSWER_NO;
-		for (size_t j = 0; j < from->range_count && j < SNAPSHOT_RANGES_MAX; j++)
-			dimm->ranges[dimm->range_count++] =
-				(struct snapshot_range){from->ranges[j].start, from->ranges[j].end};
+		take_ranges(from, dimm);
 		switch (from->state) {
 		case DIMM_STATE_ABSENT:
 			dimm->state = SNAPSHOT_DIMM_ABSENT;

@@ -92,6 +92,7 @@ struct snapshot_dimm {
 	int node;
 	size_t range_count;
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
+	bool ranges_cut;			/* there are more of them: it cannot be drained by its name */
 	enum snapshot_dimm_state state;
 	enum answer movable;			/* can it ever be emptied? */
 	enum answer interleaved;

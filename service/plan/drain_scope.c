@@ -21,9 +21,10 @@ static void add_range(struct drain_scope *scope, uint64_t start, uint64_t end)
 		last->end = end;
 		return;
 	}
-	scope->is_cut = scope->range_count == SNAPSHOT_RANGES_MAX;
-	if (scope->is_cut)
+	if (scope->range_count == SNAPSHOT_RANGES_MAX) {
+		scope->is_cut = true;
 		return;
+	}
 	scope->ranges[scope->range_count++] = (struct snapshot_range){start, end};
 }
 
@@ -53,8 +54,10 @@ static void add_target(const struct plan_input *input, struct drain_scope *scope
 		dimm = snapshot_dimm(snapshot, wish->dimm);
 		for (size_t i = 0; dimm && i < dimm->range_count; i++)
 			add_range(scope, dimm->ranges[i].start, dimm->ranges[i].end);
-		if (dimm)
-			scope->nodes |= plan_node_bit(dimm->node);
+		if (!dimm)
+			return;
+		scope->is_cut |= dimm->ranges_cut;
+		scope->nodes |= plan_node_bit(dimm->node);
 		return;
 	case DRAIN_TARGET_NODE:
 		scope->nodes |= plan_node_bit(wish->node);

@@ -112,6 +112,40 @@ static void test_partly_movable(void)
 	CHECK_STR(dimm->remainder.items[0].detail, "1 of 8 blocks are online in a kernel zone");
 }
 
+/* In more pieces than are kept: told, so that nobody drains the first of them for the whole. */
+static void test_too_many_pieces(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	const struct snapshot_dimm *dimm;
+
+	fake_host_init(&tree);
+	for (unsigned pieces = 2; pieces <= SNAPSHOT_RANGES_MAX + 1; pieces++) {
+		unsigned id = FAKE_HOST_FIRST_BLOCK + FAKE_HOST_DIMM_BLOCKS + 2 * pieces;
+		CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+		struct failure failure = {0};
+		char path[128], target[64];
+
+		fixture_tree_add_block(&tree, id, 3, "online", "Movable");
+		snprintf(path, sizeof(path), "/sys/bus/acpi/devices/PNP0C80:00/physical_node%u", pieces + 10);
+		snprintf(target, sizeof(target), "../../system/memory/memory%u", id);
+		fixture_tree_link(&tree, path, target);
+		CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
+		dimm = snapshot_dimm(snapshot, FAKE_HOST_DIMM);
+		assert(dimm);
+		if (pieces <= SNAPSHOT_RANGES_MAX) {
+			CHECK_INT(dimm->range_count, pieces);
+			CHECK_TRUE(!dimm->ranges_cut);
+			CHECK_INT(dimm->remainder.count, 0);
+			continue;
+		}
+		CHECK_INT(dimm->range_count, SNAPSHOT_RANGES_MAX);
+		CHECK_TRUE(dimm->ranges_cut);
+		CHECK_INT(dimm->remainder.count, 1);
+		CHECK_INT(dimm->remainder.items[0].bytes, FAKE_HOST_BLOCK_BYTES);
+		CHECK_STR(dimm->remainder.items[0].detail, "its memory lies in 17 pieces, of which 16 are seen");
+	}
+}
+
 static void test_no_hotplug(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -153,6 +187,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"a host", test_host},
 		{"a DIMM that is movable in part", test_partly_movable},
+		{"a DIMM in too many pieces", test_too_many_pieces},
 		{"a kernel without memory hotplug", test_no_hotplug},
 		{"automatic NUMA balancing", test_balancing},
 		{"failures", test_failures},

@@ -473,6 +473,9 @@ static void what_cannot_be_emptied_is_refused(void)
 	strcpy(world.wish.drain_wish.dimm, "nothing");
 	world_check_code(&world, "unknown_dimm");
 	strcpy(world.wish.drain_wish.dimm, "acpi-MP00");
+	world.snapshot->dimms[0].ranges_cut = true;
+	world_check_code(&world, "invalid_target");
+	world.snapshot->dimms[0].ranges_cut = false;
 	world.snapshot->dimms[0].ejectable = false;
 	world_check_code(&world, "not_ejectable");
 	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
