@@ -522,7 +522,9 @@ int cli_status(struct cli *cli)
 	json_array_foreach(operations, index, entry)
 		open += !cli_text(entry, "ended_at")[0];
 	json_array_foreach(drains, index, entry)
-		held += strcmp(cli_text(entry, "state"), "released") != 0 && strcmp(cli_text(entry, "state"), "stopped") != 0;
+		held += strcmp(cli_text(entry, "state"), "released") != 0 &&
+			strcmp(cli_text(entry, "state"), "stopped") != 0 &&
+			strcmp(cli_text(entry, "state"), "deferred") != 0;
 	printf("%zu operations at work, %zu drains hold memory\n", open, held);
 	return CLI_EXIT_DONE;
 }

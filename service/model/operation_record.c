@@ -15,6 +15,7 @@ static const char *const drain_states[DRAIN_STATE_COUNT] = {
 	[DRAIN_STATE_DRAINING] = "draining", [DRAIN_STATE_HELD] = "held",
 	[DRAIN_STATE_STOPPED] = "stopped",   [DRAIN_STATE_UNDRAINING] = "undraining",
 	[DRAIN_STATE_RELEASED] = "released", [DRAIN_STATE_ATTENTION] = "attention",
+	[DRAIN_STATE_DEFERRED] = "deferred",
 };
 NAME_TABLE_DEFINE(drain_state, drain_states)
 

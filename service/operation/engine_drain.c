@@ -13,9 +13,14 @@
  *	   +------------------------------------------------------>^
  *
  * A stopped drain holds where what was done stays, and does not where all was undone.
+ *
+ * Where another drain holds what an undrain, or a drain that restores, would put back, the hold ends
+ * and the drain is deferred: it is released by the undrain or restore of another that puts the rest
+ * back, or by an undrain of its own that is asked for again.
  */
 #include "engine_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -211,9 +216,117 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 	engine_tell_drain(operation->engine, drain);
 }
 
-void engine_drain_set_end(struct drain_record *drain, const struct operation_record *record,
-			  enum operation_state state)
+static bool owes(const struct operation_record *record)
 {
+	for (size_t i = 0; i < record->step_count; i++)
+		/* An eject is past undoing. */
+		if (record->steps[i].step.kind == STEP_KIND_EJECT && record->steps[i].state == STEP_STATE_DONE)
+			return false;
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind != STEP_KIND_CORDON && undo_bar_is_due(&record->steps[i]) &&
+		    !record->steps[i].undo_failed)
+			return true;
+	return false;
+}
+
+bool engine_drain_owes(struct engine *engine, const struct drain_record *drain)
+{
+	const struct operation *operation = engine_find_or_load(engine, drain->operation);
+
+	return operation && owes(operation->record);
+}
+
+/* Does it hold anything, or is something of it left to be put back? */
+static bool stands(const struct drain_record *drain)
+{
+	return engine_drain_is_held(drain) || drain->state == DRAIN_STATE_DEFERRED;
+}
+
+bool engine_drain_stands_beside(const struct engine *engine, const struct drain_record *drain)
+{
+	for (size_t i = 0; i < engine->drain_count; i++)
+		if (engine->drains[i] != drain && stands(engine->drains[i]))
+			return true;
+	return false;
+}
+
+int engine_drain_others(struct engine *engine, const struct drain_record *drain,
+			struct plan_drain **ret_drains, size_t *ret_count)
+{
+	struct plan_drain *drains = calloc(engine->drain_count + 1, sizeof(*drains));
+	bool is_newer = true;
+	size_t count = 0;
+
+	if (!drains)
+		return -ENOMEM;
+	for (size_t i = engine->drain_count; i-- > 0;) {
+		const struct drain_record *other = engine->drains[i];
+		const struct operation *operation;
+
+		is_newer = is_newer && other != drain;
+		if (other == drain || !stands(other))
+			continue;
+		operation = engine_find_or_load(engine, other->operation);
+		if (!operation)
+			continue;
+		drains[count++] = (struct plan_drain){
+			.drain = other->id,
+			.operation = operation->record->id,
+			.steps = operation->record->steps,
+			.step_count = operation->record->step_count,
+			.is_held = engine_drain_is_held(other),
+			.is_newer = is_newer,
+		};
+	}
+	*ret_drains = drains;
+	*ret_count = count;
+	return 0;
+}
+
+int engine_drain_see_holds(const struct engine *engine, struct snapshot *snapshot)
+{
+	snapshot->hold_count = 0;
+	for (size_t i = 0; i < engine->drain_count; i++) {
+		struct snapshot_hold *hold =
+			engine_drain_is_held(engine->drains[i]) ? snapshot_add_hold(snapshot) : NULL;
+
+		if (hold)
+			*hold = engine->drains[i]->hold;
+		else if (engine_drain_is_held(engine->drains[i]))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->hold_count; i++) {
+		const struct drain_record *drain = engine_drain_find(engine, snapshot->holds[i].drain);
+
+		if (!drain || !engine_drain_is_held(drain))
+			return true;
+	}
+	return false;
+}
+
+static void release_deferred(struct engine *engine)
+{
+	for (size_t i = 0; i < engine->drain_count; i++) {
+		struct drain_record *drain = engine->drains[i];
+
+		if (drain->state != DRAIN_STATE_DEFERRED || engine_drain_owes(engine, drain))
+			continue;
+		drain->state = DRAIN_STATE_RELEASED;
+		engine_tell_drain(engine, drain);
+		engine_drain_put(engine, drain);
+	}
+}
+
+static void set_state(struct engine *engine, struct drain_record *drain, const struct operation_record *record,
+		      enum operation_state state)
+{
+	bool is_deferred = !engine_drain_is_held(drain) && engine_drain_owes(engine, drain);
+
 	if (record->wish.kind == OPERATION_KIND_UNDRAIN) {
 		if (state == OPERATION_STATE_SUCCEEDED) {
 			drain->state = DRAIN_STATE_RELEASED;
@@ -224,12 +337,15 @@ void engine_drain_set_end(struct drain_record *drain, const struct operation_rec
 			 * remainder says the rest.
 			 */
 			drain->state = engine_drain_is_held(drain) ? DRAIN_STATE_ATTENTION
+				       : is_deferred		   ? DRAIN_STATE_DEFERRED
 								   : DRAIN_STATE_RELEASED;
 		}
 		return;
 	}
 	if (state == OPERATION_STATE_SUCCEEDED) {
 		drain->state = DRAIN_STATE_HELD;
+	} else if (record->undo_wanted && is_deferred) {
+		drain->state = DRAIN_STATE_DEFERRED;
 	} else if ((record->undo_wanted && !record->undone) ||
 		   remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK)) {
 		drain->state = DRAIN_STATE_ATTENTION;
@@ -238,6 +354,13 @@ void engine_drain_set_end(struct drain_record *drain, const struct operation_rec
 		if (record->undone)
 			engine_drain_set_hold(drain, false);
 	}
+}
+
+void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
+			  const struct operation_record *record, enum operation_state state)
+{
+	set_state(engine, drain, record, state);
+	release_deferred(engine);
 }
 
 int engine_drain_put(struct engine *engine, const struct drain_record *drain)

@@ -65,6 +65,8 @@ enum operation_course {
 struct operation_undo_item {
 	struct operation *owner; /* borrowed, pinned */
 	size_t index;		 /* of the step */
+	struct operation *top;	 /* borrowed, pinned: the owner, or whose child the owner is */
+	size_t top_index;	 /* of the step there */
 };
 
 struct operation {
@@ -95,7 +97,7 @@ struct operation {
 	/* undo */
 	struct operation_undo_item *undo_items; /* owned */
 	size_t undo_count, undo_next;
-	unsigned undo_attempts, undo_failures;
+	unsigned undo_attempts, undo_failures, undo_deferred;
 	bool undo_of_step; /* the list is that of a running undo step, not of the operation */
 	bool undo_worked;
 	uint64_t undo_left_bytes; /* that did not work; 0: it does not say */
@@ -170,13 +172,29 @@ void engine_drain_set_hold(struct drain_record *drain, bool held);
 void engine_drain_set_stage(struct operation *operation, const struct step *step);
 /*
  * What an ended (or ending) operation means for its drain; also releases the hold where none may
- * stand.
+ * stand, and those whose last deferred step it has put back. The caller journals the first; the
+ * others are put here.
  */
-void engine_drain_set_end(struct drain_record *drain, const struct operation_record *record,
-			  enum operation_state state);
+void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
+			  const struct operation_record *record, enum operation_state state);
+/* Are steps of this drain's operation left to be undone, other than its cordon? */
+bool engine_drain_owes(struct engine *engine, const struct drain_record *drain);
+/*
+ * The others that stand, for planning to undo this one: malloc'ed, borrowing from operations that
+ * are loaded until the next turn. 0 or -ENOMEM.
+ */
+int engine_drain_others(struct engine *engine, const struct drain_record *drain,
+			struct plan_drain **ret_drains, size_t *ret_count);
+/* Is there any such? */
+bool engine_drain_stands_beside(const struct engine *engine, const struct drain_record *drain);
+/* The holds of the snapshot become those that stand now. 0 or -ENOMEM. */
+int engine_drain_see_holds(const struct engine *engine, struct snapshot *snapshot);
+/* Has a hold ended since that was seen? */
+bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot);
 int engine_drain_put(struct engine *engine, const struct drain_record *drain);
 
 /* ---- operation_run.c ---- */
+#define OPERATION_LOOK_TRIES 5
 void operation_run_turn(struct operation *operation);
 bool operation_run_has_turn(const struct operation *operation);
 /*
@@ -238,6 +256,8 @@ void operation_end_turn(struct operation *operation);
 /* ---- operation_undo.c ---- */
 /* Lists what is to be undone: all steps of the operation, last first. 0 or -ENOMEM. */
 int operation_undo_list_all(struct operation *operation);
+/* Is there no snapshot yet by which to see what other drains hold of it? After a few failures: false. */
+bool operation_undo_must_look(const struct operation *operation);
 /* Is any of its steps, as they stand, one that undoing would put back? */
 bool operation_undo_has_any(const struct operation_record *record);
 /* Of the subject's step that the running undo step names. 0, -ENOENT or -ENOMEM. */

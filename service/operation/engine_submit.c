@@ -139,7 +139,7 @@ static bool can_be_superseded(const struct operation *operation, const struct wi
 }
 
 static bool is_about(const struct operation *operation, const struct wish *wish,
-		     const struct snapshot_hold *cover)
+		     const struct snapshot_hold *cover, bool is_deferred)
 {
 	const struct operation_record *record = operation->record;
 
@@ -148,8 +148,13 @@ static bool is_about(const struct operation *operation, const struct wish *wish,
 	if (wish->guest[0])
 		return strcmp(record->wish.guest, wish->guest) == 0;
 	switch (wish->kind) {
-	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
+		/* Whatever else is undone just now may undo what this one has deferred. */
+		if (is_deferred && (record->wish.kind == OPERATION_KIND_UNDRAIN ||
+				    operation->course == OPERATION_COURSE_UNDO))
+			return true;
+		/* fall through */
+	case OPERATION_KIND_DRAIN:
 		return operation->drain &&
 		       engine_drain_covers_overlap(&operation->drain->hold, cover);
 	case OPERATION_KIND_CHECK:
@@ -169,12 +174,14 @@ static const struct operation *find_busy(struct engine *engine, const struct wis
 	struct operation_lock lock = {.kind = OPERATION_LOCK_GUEST};
 	struct snapshot_hold cover = {.node = -1};
 	const struct operation *holder;
-	bool supersedes = false;
+	const struct drain_record *drain =
+		wish->kind == OPERATION_KIND_UNDRAIN ? engine_drain_find(engine, wish->drain) : NULL;
+	bool is_deferred = drain && drain->state == DRAIN_STATE_DEFERRED, supersedes = false;
 
 	if (wish->kind == OPERATION_KIND_DRAIN || wish->kind == OPERATION_KIND_UNDRAIN)
 		engine_drain_cover(&wish->drain_wish, snapshot, &cover);
 	for (size_t i = 0; i < engine->operation_count; i++) {
-		if (!is_about(engine->operations[i], wish, &cover))
+		if (!is_about(engine->operations[i], wish, &cover, is_deferred))
 			continue;
 		if (!can_be_superseded(engine->operations[i], wish))
 			return engine->operations[i];
@@ -218,7 +225,9 @@ static void forget(struct operation *operation)
 	if (drain && operation->record->wish.kind == OPERATION_KIND_DRAIN) {
 		engine_drain_remove(engine, drain);
 	} else if (drain) {
-		drain->state = engine_drain_is_held(drain) ? DRAIN_STATE_HELD : DRAIN_STATE_STOPPED;
+		drain->state = engine_drain_is_held(drain)	   ? DRAIN_STATE_HELD
+			       : engine_drain_owes(engine, drain) ? DRAIN_STATE_DEFERRED
+								  : DRAIN_STATE_STOPPED;
 		drain->undrain_operation[0] = '\0';
 	}
 	engine_remove(engine, operation);
@@ -383,6 +392,8 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 	};
 	CLEANUP_FREE const struct wish **beside = operation_run_resizes_beside(engine, NULL, &input.beside_count);
 	CLEANUP(plan_freep) struct plan *plan = NULL;
+	CLEANUP_FREE struct plan_drain *others = NULL;
+	const struct drain_record *drain;
 	struct remainder_list blockers = {0};
 	struct failure failure = {0};
 	bool supersedes = false;
@@ -391,6 +402,13 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 	input.beside = beside;
 
 	if (submission->subject) {
+		drain = engine_drain_find(engine, record->wish.drain);
+		if (engine_drain_others(engine, drain, &others, &input.drain_count) < 0) {
+			conclude_failed(submission, ENGINE_SUBMIT_FAILED, ENOMEM, "no_memory",
+					record->target, "cannot plan", NULL, NULL);
+			return;
+		}
+		input.drains = others;
 		input.subject = submission->subject->record->steps;
 		input.subject_count = submission->subject->record->step_count;
 		input.subject_operation = submission->subject->record->id;

@@ -216,8 +216,9 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 		"operations) - "
 		/* An undrain needs the steps of its drain, and of the drain's children. */
 		JOURNAL_TEXT(JOURNAL_KEPT_OPERATIONS) " AND id NOT IN (SELECT operation FROM "
-						      "drains WHERE hold) AND parent NOT IN"
-						      " (SELECT operation FROM drains WHERE hold);"
+						      "drains WHERE hold OR state = 'deferred')"
+						      " AND parent NOT IN (SELECT operation FROM"
+						      " drains WHERE hold OR state = 'deferred');"
 						      "DELETE FROM steps WHERE operation NOT IN "
 						      "(SELECT id FROM operations);"
 						      "COMMIT",

@@ -130,7 +130,8 @@ static void write_end(struct operation *operation)
 	operation_run_await(operation, OPERATION_PHASE_ENDING);
 	journal_begin(journal);
 	if (operation->drain) {
-		engine_drain_set_end(operation->drain, record, operation->final_state);
+		engine_drain_set_end(operation->engine, operation->drain, record,
+				     operation->final_state);
 		engine_drain_put(operation->engine, operation->drain);
 	}
 	record->state = operation->final_state;

@@ -27,7 +27,6 @@
 
 /* A look that failed is tried again after so long, and so often. */
 #define OPERATION_RETRY_MS   1000
-#define OPERATION_LOOK_TRIES 5
 #define OPERATION_DOWN_TRIES 30
 /*
  * After the deadline a planner puts in order what it must with these few steps: each memory device of
@@ -281,6 +280,11 @@ static void begin(struct operation *operation)
 	}
 	if (!take_own_lock(operation))
 		return;
+	if (operation->course == OPERATION_COURSE_UNDO && operation_undo_must_look(operation)) {
+		operation_run_await(operation, OPERATION_PHASE_LOOKING);
+		engine->options.executor->look(engine->options.executor->user, record, looked, operation);
+		return;
+	}
 	if (operation->course == OPERATION_COURSE_UNDO) {
 		if (operation_undo_list_all(operation) < 0)
 			operation_run_park(operation, OPERATION_PHASE_READY,
@@ -389,10 +393,16 @@ static void decide(struct operation *operation)
 				       : record->deadline_ms,
 	};
 	CLEANUP_FREE const struct wish **beside = operation_run_resizes_beside(engine, operation, &input.beside_count);
+	CLEANUP_FREE struct plan_drain *others = NULL;
 	bool settles = operation->course == OPERATION_COURSE_SETTLE;
 
 	input.beside = beside;
 	operation->phase = OPERATION_PHASE_READY;
+	if (operation->course == OPERATION_COURSE_UNDO && operation->error) {
+		operation->look_failures++;
+		operation_run_park(operation, OPERATION_PHASE_READY, engine_now(engine) + OPERATION_RETRY_MS);
+		return;
+	}
 	if (engine->stopping || operation->course == OPERATION_COURSE_UNDO ||
 	    operation->course == OPERATION_COURSE_QUIT ||
 	    (record->state == OPERATION_STATE_PAUSED &&
@@ -422,6 +432,11 @@ static void decide(struct operation *operation)
 		input.deadline_ms = input.now_ms;
 	input.start_bytes = record->snapshot_before_bytes;
 	if (operation->subject) {
+		if (engine_drain_others(engine, operation->drain, &others, &input.drain_count) < 0) {
+			operation_run_park(operation, OPERATION_PHASE_READY, engine_now(engine) + OPERATION_RETRY_MS);
+			return;
+		}
+		input.drains = others;
 		input.subject = operation->subject->record->steps;
 		input.subject_count = operation->subject->record->step_count;
 		input.subject_operation = operation->subject->record->id;
@@ -452,6 +467,10 @@ static void decide(struct operation *operation)
 							    : OPERATION_STATE_SUCCEEDED);
 		break;
 	case DECISION_KIND_GIVE_UP:
+		/* What has to wait for another hold goes along with that, and would be missed if it has just gone. */
+		if (operation->subject && engine_drain_hold_went(engine, operation->snapshot) &&
+		    remainder_list_has(&decision.remainder, REMAINDER_HELD))
+			break;
 		record->remainder = decision.remainder;
 		operation_end_give_up(operation);
 		break;

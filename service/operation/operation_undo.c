@@ -54,7 +54,8 @@ bool operation_undo_has_any(const struct operation_record *record)
 	return false;
 }
 
-static int add_item(struct operation *operation, struct operation *owner, size_t index)
+static int add_item(struct operation *operation, struct operation *owner, size_t index, struct operation *top,
+		    size_t top_index)
 {
 	struct operation_undo_item *grown =
 		reallocarray(operation->undo_items, operation->undo_count + 1, sizeof(*grown));
@@ -62,8 +63,9 @@ static int add_item(struct operation *operation, struct operation *owner, size_t
 	if (!grown)
 		return -ENOMEM;
 	operation->undo_items = grown;
-	grown[operation->undo_count++] = (struct operation_undo_item){owner, index};
+	grown[operation->undo_count++] = (struct operation_undo_item){owner, index, top, top_index};
 	owner->pins++;
+	top->pins++;
 	return 0;
 }
 
@@ -78,23 +80,60 @@ static int add_step(struct operation *operation, struct operation *owner, size_t
 			? engine_find_or_load(operation->engine, step->child_operation)
 			: NULL;
 	for (size_t i = child ? child->record->step_count : 0; i-- > 0;)
-		if (is_undoable(&child->record->steps[i]) && add_item(operation, child, i) < 0)
+		if (is_undoable(&child->record->steps[i]) && add_item(operation, child, i, owner, index) < 0)
 			return -ENOMEM;
-	return add_item(operation, owner, index);
+	return add_item(operation, owner, index, owner, index);
 }
 
-static int add_all(struct operation *operation, struct operation *owner)
+/* The cordon, or all but that. */
+static int add_kind(struct operation *operation, struct operation *owner, bool cordon)
 {
 	for (size_t i = owner->record->step_count; i-- > 0;)
-		if (add_step(operation, owner, i) < 0)
+		if ((owner->record->steps[i].step.kind == STEP_KIND_CORDON) == cordon &&
+		    add_step(operation, owner, i) < 0)
 			return -ENOMEM;
 	return 0;
 }
 
+static int add_all(struct operation *operation, struct operation *owner)
+{
+	int r = add_kind(operation, owner, false);
+
+	return r < 0 ? r : add_kind(operation, owner, true);
+}
+
+static int add_deferred(struct operation *operation, const struct plan_drain *drains, size_t count, bool newer)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct operation *owner = drains[i].is_held || drains[i].is_newer != newer
+						  ? NULL
+						  : engine_find_or_load(operation->engine, drains[i].operation);
+
+		if (owner && add_kind(operation, owner, false) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* A drain's own steps, and those that earlier ones have deferred, in the order of an undrain. */
+static int add_drain(struct operation *operation)
+{
+	CLEANUP_FREE struct plan_drain *drains = NULL;
+	size_t count;
+
+	if (engine_drain_others(operation->engine, operation->drain, &drains, &count) < 0 ||
+	    add_deferred(operation, drains, count, true) < 0 || add_kind(operation, operation, false) < 0 ||
+	    add_deferred(operation, drains, count, false) < 0)
+		return -ENOMEM;
+	return add_kind(operation, operation, true);
+}
+
 void operation_undo_list_done(struct operation *operation)
 {
-	for (size_t i = 0; i < operation->undo_count; i++)
+	for (size_t i = 0; i < operation->undo_count; i++) {
 		operation->undo_items[i].owner->pins--;
+		operation->undo_items[i].top->pins--;
+	}
 	free(operation->undo_items);
 	operation->undo_items = NULL;
 	free(operation->undo_remainder);
@@ -106,16 +145,32 @@ static int list_begin(struct operation *operation, bool of_step)
 {
 	operation_undo_list_done(operation);
 	operation->undo_of_step = of_step;
-	operation->undo_attempts = operation->undo_failures = 0;
+	operation->undo_attempts = operation->undo_failures = operation->undo_deferred = 0;
 	operation->undo_remainder = calloc(1, sizeof(*operation->undo_remainder));
 	return operation->undo_remainder ? 0 : -ENOMEM;
+}
+
+/* Of a drain, by itself: what others hold stays as it is. */
+static bool is_restore(const struct operation *operation)
+{
+	return operation->drain && operation->record->wish.kind == OPERATION_KIND_DRAIN;
 }
 
 int operation_undo_list_all(struct operation *operation)
 {
 	if (list_begin(operation, false) < 0)
 		return -ENOMEM;
-	return add_all(operation, operation);
+	if (!is_restore(operation))
+		return add_all(operation, operation);
+	if (operation->snapshot && engine_drain_see_holds(operation->engine, operation->snapshot) < 0)
+		return -ENOMEM;
+	return add_drain(operation);
+}
+
+bool operation_undo_must_look(const struct operation *operation)
+{
+	return is_restore(operation) && !operation->snapshot && operation->look_failures < OPERATION_LOOK_TRIES &&
+	       engine_drain_stands_beside(operation->engine, operation->drain);
 }
 
 int operation_undo_list_step(struct operation *operation, const struct step *step)
@@ -149,6 +204,54 @@ static struct step_record *current_step(const struct operation *operation)
 	return &item->owner->record->steps[item->index];
 }
 
+/*
+ * How much of the current item has to wait, and for whom. An undrain's planner has decided that already, and says by the
+ * blocks of its step which of them may go back.
+ */
+static enum undo_bar judge(struct operation *operation, struct step *ret_part, struct remainder_list *left)
+{
+	struct operation_undo_item *item = current(operation);
+	const struct step_record *top = &item->top->record->steps[item->top_index];
+	const struct plan_drain *owner = NULL;
+	CLEANUP_FREE struct plan_drain *drains = NULL;
+	struct plan_input input = {
+		.wish = &operation->record->wish,
+		.snapshot = operation->snapshot,
+		.subject = operation->record->steps,
+		.subject_count = operation->record->step_count,
+		.subject_operation = operation->record->id,
+	};
+
+	*ret_part = top->step;
+	if (operation->undo_of_step) {
+		const struct step *undo = &operation_run_step(operation)->step;
+
+		if (undo->undo_n != top->n || undo->block_run_count == 0 ||
+		    (undo->block_run_count == top->step.block_run_count &&
+		     memcmp(undo->block_runs, top->step.block_runs,
+			    undo->block_run_count * sizeof(undo->block_runs[0])) == 0))
+			return UNDO_BAR_NONE;
+		ret_part->block_run_count = undo->block_run_count;
+		memcpy(ret_part->block_runs, undo->block_runs, sizeof(ret_part->block_runs));
+		return UNDO_BAR_PART;
+	}
+	if (!is_restore(operation) || !undo_bar_is_due(top) || top->step.kind == STEP_KIND_CORDON ||
+	    !engine_drain_stands_beside(operation->engine, operation->drain))
+		return UNDO_BAR_NONE;
+	if (!operation->snapshot ||
+	    engine_drain_others(operation->engine, operation->drain, &drains, &input.drain_count) < 0) {
+		if (left)
+			remainder_list_add(left, REMAINDER_HELD, operation->record->target, 0, NULL,
+					   "what other drains hold of it could not be seen");
+		return UNDO_BAR_ALL;
+	}
+	input.drains = drains;
+	for (size_t i = 0; i < input.drain_count; i++)
+		if (strcmp(drains[i].operation, item->top->record->id) == 0)
+			owner = &drains[i];
+	return undo_bar_judge(&input, owner, top, ret_part, owner ? NULL : left);
+}
+
 /* ---- the end of the list ---- */
 
 static void finish_step(struct operation *operation)
@@ -175,13 +278,20 @@ static void finish_all(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
 
-	record->undone = operation->undo_failures == 0;
+	/* What had to wait for another hold goes along with that, and would be missed if it has just gone. */
+	if (operation->undo_deferred && operation->snapshot && !operation->keeps_locks &&
+	    engine_drain_hold_went(operation->engine, operation->snapshot)) {
+		operation_run_ready(operation, OPERATION_PHASE_READY);
+		return;
+	}
+	record->undone = operation->undo_failures == 0 && operation->undo_deferred == 0;
 	remainder_list_append(&record->remainder, operation->undo_remainder);
 	if (operation->keeps_locks && !remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
 		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,
 				   "a kernel call of its undoing does not come back");
-	if (record->undone) {
-		record->progress.done_bytes = 0;
+	if (operation->undo_failures == 0) {
+		if (record->undone)
+			record->progress.done_bytes = 0;
 		operation_end_as(operation, operation->is_cancelled ? OPERATION_STATE_CANCELLED
 								    : OPERATION_STATE_FAILED);
 		return;
@@ -247,11 +357,24 @@ static void ahead_written(void *user, int error, const struct failure *failure)
 	operation_run_answered(user, OPERATION_PHASE_UNDO_WRITTEN_AHEAD, error, failure);
 }
 
+/* Told once for each step of its own: not for what its child did, nor for what another drain had deferred. */
+static void defer(struct operation *operation)
+{
+	struct operation_undo_item *item = current(operation);
+	struct step part;
+
+	if (item->top != operation || item->owner != operation)
+		return;
+	operation->undo_deferred++;
+	judge(operation, &part, operation->undo_remainder);
+}
+
 static void next(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
 	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
 	struct step_record *step;
+	struct step part;
 	int r;
 
 	if (operation->undo_next == operation->undo_count ||
@@ -268,6 +391,11 @@ static void next(struct operation *operation)
 		return;
 	}
 	step = current_step(operation);
+	if (judge(operation, &part, NULL) == UNDO_BAR_ALL) {
+		defer(operation);
+		operation->undo_next++;
+		return;
+	}
 	if (step->step.kind == STEP_KIND_CHILD) {
 		undo_child(operation, step);
 		write_result(operation);
@@ -287,6 +415,12 @@ static void next(struct operation *operation)
 	if (!operation_run_take_locks(operation, locks, operation_lock_of_step(&step->step, locks),
 				      true))
 		return;
+	if (!is_undoable(step)) {
+		/* Another operation that had the lock has put it back meanwhile. */
+		operation_run_release_step(operation);
+		operation->undo_next++;
+		return;
+	}
 	operation->undo_state_before =
 		step->state == STEP_STATE_UNDOING ? STEP_STATE_PARTIAL : step->state;
 	operation->undo_attempts = 0;
@@ -332,6 +466,7 @@ static void finished(void *token, const struct executor_outcome *outcome)
 static void undo(struct operation *operation)
 {
 	const struct executor *executor = operation->engine->options.executor;
+	struct step_record part = *current_step(operation);
 
 	if (operation->error) {
 		current_step(operation)->state = operation->undo_state_before;
@@ -347,18 +482,26 @@ static void undo(struct operation *operation)
 	operation->undo_attempts++;
 	engine_tell(operation->engine, operation);
 	operation_run_await(operation, OPERATION_PHASE_UNDOING);
-	executor->undo(executor->user, current(operation)->owner->record, current_step(operation),
-		       operation_step_progress, finished, operation);
+	if (part.step.block_run_count)
+		judge(operation, &part.step, NULL);
+	executor->undo(executor->user, current(operation)->owner->record, &part, operation_step_progress, finished,
+		       operation);
 }
 
 static void acted(struct operation *operation)
 {
 	struct step_record *step = current_step(operation);
 	uint64_t left = operation->undo_left_bytes;
+	struct step part;
 	char text[160];
 
 	if (operation->undo_worked) {
+		/* The rest of it is tried again with all of it: what is back already is left alone. */
 		step->state = STEP_STATE_UNDONE;
+		if (judge(operation, &part, NULL) == UNDO_BAR_PART) {
+			step->state = operation->undo_state_before;
+			defer(operation);
+		}
 		step->undo_failed = false;
 	} else if (operation->undo_attempts < UNDO_TRIES && !operation->keeps_locks) {
 		operation->error = 0;
@@ -367,7 +510,9 @@ static void acted(struct operation *operation)
 	} else {
 		step->state = operation->undo_state_before;
 		step->undo_failed = true;
-		operation->undo_failures++;
+		/* What another drain had deferred does not keep this one from being undone. */
+		if (current(operation)->top == operation || !is_restore(operation))
+			operation->undo_failures++;
 		remainder_list_add(
 			operation->undo_remainder, REMAINDER_UNDO_FAILED, operation->failure.object,
 			left && left < step->bytes_done ? left : step->bytes_done,

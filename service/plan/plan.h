@@ -41,6 +41,15 @@ void plan_limits_init(struct plan_limits *limits);
  */
 const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes);
 
+/* A drain beside the one that is undone: its hold stands, or steps of it are left to be undone. */
+struct plan_drain {
+	const char *drain, *operation;		/* borrowed: ids */
+	const struct step_record *steps;	/* borrowed: of its operation */
+	size_t step_count;
+	bool is_held;				/* false: deferred, its steps are undone along with others' */
+	bool is_newer;				/* than the one that is undone */
+};
+
 struct plan_input {
 	const struct wish *wish;
 	const struct snapshot *snapshot;
@@ -50,6 +59,8 @@ struct plan_input {
 	const struct step_record *subject;	/* undrain: the steps of the drain; else NULL */
 	size_t subject_count;
 	const char *subject_operation;		/* undrain: the id of the drain's operation; may be NULL */
+	const struct plan_drain *drains;	/* undrain: the others that stand, newest first; borrowed */
+	size_t drain_count;
 	uint64_t start_bytes;			/* resize: the guest's size when the operation began */
 	uint64_t now_ms;			/* wall clock, the same that history uses */
 	uint64_t deadline_ms;			/* 0: none */
@@ -77,6 +88,23 @@ void move_next(const struct plan_input *input, struct decision *ret_decision);
 void drain_next(const struct plan_input *input, struct decision *ret_decision);
 void undrain_next(const struct plan_input *input, struct decision *ret_decision);
 void check_next(const struct plan_input *input, struct decision *ret_decision);
+
+/* undo_bar.c: how much of a drain's step has to wait, because another drain holds what it would give back. */
+enum undo_bar {
+	UNDO_BAR_NONE,	/* all of it may be undone */
+	UNDO_BAR_PART,	/* only the blocks of *ret_step */
+	UNDO_BAR_ALL,
+};
+/* Is there anything to undo of a step in this state? */
+bool undo_bar_is_due(const struct step_record *record);
+/*
+ * owner: the drain whose step it is, one of input->drains or NULL for the wish's own, whose steps are the subject. *ret_step is
+ * the step, without its child, with the blocks that may go back; what may not is added to *left (NULL: is not told), with
+ * its bytes and the reason.
+ */
+enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *owner,
+			     const struct step_record *record, struct step *ret_step, struct remainder_list *left);
+
 /* By the wish's kind. */
 void plan_next(const struct plan_input *input, struct decision *ret_decision);
 

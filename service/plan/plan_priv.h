@@ -229,6 +229,9 @@ void move_remainder_unseen(struct mover *mover);
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);
 
+/* undo_bar.c: the undo step of this operation for step n of that one (NULL: ""); NULL: none yet. */
+const struct step_record *undo_bar_undo_of(const struct plan_input *input, const char *operation, unsigned n);
+
 /* drain_scope.c: what a drain's wish covers. */
 struct drain_scope {
 	size_t range_count;

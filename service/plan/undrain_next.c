@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Undrain: the drain's undoable steps in reverse order, each once, so that the cordon goes last.
+ *
+ * What another drain still holds stays as it is (undo_bar.c): the hold goes all the same, and the rest
+ * is deferred. So whatever earlier drains have deferred is undone here too, where nothing bars it any
+ * more: last first, and before the cordon goes, so that a hold stands until all is back.
+ *
  * What cannot be undone any more does not keep the hold: after an eject there are no blocks to
  * online until the DIMM is plugged in again, so only the cordon is lifted, guests stay where they
  * are, and the remainder says what is missing.
@@ -10,34 +15,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool may_need_undo(const struct step_record *record)
-{
-	if (!record->step.undoable)
-		return false;
-	switch (record->state) {
-	case STEP_STATE_RUNNING:
-	case STEP_STATE_DONE:
-	case STEP_STATE_PARTIAL:
-	case STEP_STATE_UNDOING:
-		return true;
-	case STEP_STATE_PENDING:
-	case STEP_STATE_FAILED:
-	case STEP_STATE_UNDONE:
-	case STEP_STATE_COUNT:
-		break;
-	}
-	return false;
-}
-
-static const struct step_record *undo_of(const struct plan_input *input, unsigned n)
-{
-	for (size_t i = input->history_count; i-- > 0;)
-		if (input->history[i].step.kind == STEP_KIND_UNDO &&
-		    input->history[i].step.undo_n == n)
-			return &input->history[i];
-	return NULL;
-}
-
 static bool is_absent(const struct plan_input *input, const char *dimm_id)
 {
 	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, dimm_id);
@@ -45,43 +22,95 @@ static bool is_absent(const struct plan_input *input, const char *dimm_id)
 	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
 }
 
-/* The DIMM that was ejected and has not come back; NULL: none. */
-static const char *missing_dimm(const struct plan_input *input)
+/* The DIMM that these steps ejected and that has not come back; NULL: none. */
+static const char *missing_dimm(const struct plan_input *input, const struct step_record *steps, size_t count)
 {
-	for (size_t i = 0; i < input->subject_count; i++) {
-		const struct step_record *record = &input->subject[i];
-
-		if (record->step.kind == STEP_KIND_EJECT &&
-		    (record->state == STEP_STATE_DONE || record->state == STEP_STATE_RUNNING) &&
-		    is_absent(input, record->step.dimm))
-			return record->step.dimm;
-	}
+	for (size_t i = 0; i < count; i++)
+		if (steps[i].step.kind == STEP_KIND_EJECT &&
+		    (steps[i].state == STEP_STATE_DONE || steps[i].state == STEP_STATE_RUNNING) &&
+		    is_absent(input, steps[i].step.dimm))
+			return steps[i].step.dimm;
 	return NULL;
 }
 
-static void undo_step(const struct plan_input *input, const struct step_record *record,
+static void undo_step(const struct step_record *record, const struct step *part, const char *operation,
 		      struct decision *decision)
 {
-	struct step step = record->step;
+	struct step step = *part;
 
 	/* Like its subject, so that locks and people see what it is about; the child is not run
 	 * again. */
 	step.kind = STEP_KIND_UNDO;
-	step.child = NULL;
 	step.undoable = false;
 	step.undo_n = record->n;
 	snprintf(step.text, sizeof(step.text), "%s", step_word(&record->step));
-	snprintf(step.undo_operation, sizeof(step.undo_operation), "%s",
-		 input->subject_operation ? input->subject_operation : "");
+	snprintf(step.undo_operation, sizeof(step.undo_operation), "%s", operation ? operation : "");
 	step.bytes = record->step.kind == STEP_KIND_CHILD ? record->bytes_done : 0;
 	plan_decide(decision, &step);
 }
 
-static void finish(const struct plan_input *input, const char *missing, struct decision *decision)
+/* The cordon, or all but that. drain: NULL for the wish's own. */
+static bool steps_next(const struct plan_input *input, const struct plan_drain *drain, bool cordon,
+		       struct decision *decision)
 {
+	const struct step_record *steps = drain ? drain->steps : input->subject;
+	const char *operation = drain ? drain->operation : input->subject_operation;
+	size_t count = drain ? drain->step_count : input->subject_count;
+	const char *missing = cordon ? NULL : missing_dimm(input, steps, count);
+	struct step part;
+
+	for (size_t i = missing ? 0 : count; i-- > 0;) {
+		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
+		    undo_bar_undo_of(input, operation, steps[i].n) ||
+		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL)
+			continue;
+		undo_step(&steps[i], &part, operation, decision);
+		return true;
+	}
+	return false;
+}
+
+static bool deferred_next(const struct plan_input *input, bool newer, struct decision *decision)
+{
+	for (size_t i = 0; i < input->drain_count; i++)
+		if (input->drains[i].is_newer == newer && !input->drains[i].is_held &&
+		    steps_next(input, &input->drains[i], false, decision))
+			return true;
+	return false;
+}
+
+/* What became of the steps of one drain; drain: NULL for the wish's own. */
+static void tell_steps(const struct plan_input *input, const struct plan_drain *drain, struct remainder_list *list)
+{
+	const struct step_record *steps = drain ? drain->steps : input->subject;
+	const char *operation = drain ? drain->operation : input->subject_operation;
+	size_t count = drain ? drain->step_count : input->subject_count;
+	char object[96], text[160];
+	struct step part;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
+
+		/* Another's steps that still wait are not this one's affair. */
+		if (!drain && undo_bar_is_due(&steps[i]))
+			undo_bar_judge(input, NULL, &steps[i], &part, list);
+		if (!undo || (undo->state != STEP_STATE_FAILED && undo->state != STEP_STATE_PARTIAL))
+			continue;
+		snprintf(object, sizeof(object), "step %u", steps[i].n);
+		if (undo->remainder.count)
+			remainder_list_append(list, &undo->remainder);
+		else
+			remainder_list_add(list, REMAINDER_UNDO_FAILED, object, undo->step.bytes, NULL,
+					   "could not be put back: %s %.100s", step_word(&steps[i].step),
+					   step_describe(&steps[i].step, text));
+	}
+}
+
+static void finish(const struct plan_input *input, struct decision *decision)
+{
+	const char *missing = missing_dimm(input, input->subject, input->subject_count);
 	char object[96];
 
-	decision->kind = DECISION_KIND_DONE;
 	if (missing) {
 		snprintf(object, sizeof(object), "dimm %s", missing);
 		remainder_list_add(&decision->remainder, REMAINDER_UNDO_FAILED, object, 0,
@@ -89,41 +118,16 @@ static void finish(const struct plan_input *input, const char *missing, struct d
 				   "it was ejected: its blocks cannot be onlined; the hold is "
 				   "released, guests stay");
 	}
-	for (size_t i = 0; i < input->subject_count; i++) {
-		const struct step_record *undo = undo_of(input, input->subject[i].n);
-		char text[160];
-
-		if (!undo ||
-		    (undo->state != STEP_STATE_FAILED && undo->state != STEP_STATE_PARTIAL))
-			continue;
-		snprintf(object, sizeof(object), "step %u", input->subject[i].n);
-		if (undo->remainder.count)
-			remainder_list_append(&decision->remainder, &undo->remainder);
-		else
-			remainder_list_add(&decision->remainder, REMAINDER_UNDO_FAILED, object,
-					   undo->step.bytes, NULL,
-					   "could not be put back: %s %.100s",
-					   step_word(&input->subject[i].step),
-					   step_describe(&input->subject[i].step, text));
-	}
-	if (decision->remainder.count)
-		decision->kind = DECISION_KIND_GIVE_UP;
+	tell_steps(input, NULL, &decision->remainder);
+	for (size_t i = 0; i < input->drain_count; i++)
+		tell_steps(input, &input->drains[i], &decision->remainder);
+	decision->kind = decision->remainder.count ? DECISION_KIND_GIVE_UP : DECISION_KIND_DONE;
 }
 
 void undrain_next(const struct plan_input *input, struct decision *ret_decision)
 {
-	const char *missing = missing_dimm(input);
-
 	memset(ret_decision, 0, sizeof(*ret_decision));
-	for (size_t i = input->subject_count; i-- > 0;) {
-		const struct step_record *record = &input->subject[i];
-
-		if (!may_need_undo(record) || undo_of(input, record->n))
-			continue;
-		if (missing && record->step.kind != STEP_KIND_CORDON)
-			continue;
-		undo_step(input, record, ret_decision);
-		return;
-	}
-	finish(input, missing, ret_decision);
+	if (!deferred_next(input, true, ret_decision) && !steps_next(input, NULL, false, ret_decision) &&
+	    !deferred_next(input, false, ret_decision) && !steps_next(input, NULL, true, ret_decision))
+		finish(input, ret_decision);
 }

@@ -484,6 +484,14 @@ static void restore_one(struct job_context *context, uint64_t id, enum memory_bl
 	context->result->bytes_done += block.size_bytes;
 }
 
+static bool has_block(const struct step *step, uint64_t id)
+{
+	for (size_t r = 0; r < step->block_run_count; r++)
+		if (id >= step->block_runs[r].first && id <= step->block_runs[r].last)
+			return true;
+	return false;
+}
+
 void block_job_undo(struct job_context *context)
 {
 	const json_t *runs = json_object_get(context->before, "blocks");
@@ -507,13 +515,17 @@ void block_job_undo(struct job_context *context)
 					 "cannot read what they were before");
 			return;
 		}
-		for (json_int_t id = first; id <= last && job_context_go(context); id++)
+		for (json_int_t id = first; id <= last && job_context_go(context); id++) {
+			/* Of what was done only a part may be put back, where others hold the rest. */
+			if (!has_block(&context->job->step, (uint64_t)id))
+				continue;
 			/* Going offline was somebody else's try, and a state that cannot be asked
 			 * for. */
 			restore_one(context, (uint64_t)id,
 				    state == MEMORY_BLOCK_STATE_OFFLINE ? MEMORY_BLOCK_STATE_OFFLINE
 									: MEMORY_BLOCK_STATE_ONLINE,
 				    (enum memory_zone)zone, log);
+		}
 	}
 	job_context_settle(context, "blocks", 0, context->result->bytes_done > 0);
 }

@@ -14,7 +14,7 @@ struct job_context;
 void block_job_before(struct job_context *context);
 void block_job_offline(struct job_context *context);
 void block_job_online(struct job_context *context);
-/* Of both: every recorded block into its old state and zone. */
+/* Of both: every recorded block that the step still names into its old state and zone. */
 void block_job_undo(struct job_context *context);
 
 #endif

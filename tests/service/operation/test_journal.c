@@ -435,6 +435,54 @@ static void test_older_schema(void)
 	teardown();
 }
 
+static bool has_operation(struct journal *journal, const char *id)
+{
+	CLEANUP(operation_record_freep) struct operation_record *loaded = NULL;
+
+	return journal_load_operation(journal, id, &loaded, NULL) == 0;
+}
+
+/* What is too old is dropped, but for the operations that a drain still has to undo. */
+static void test_what_is_kept(void)
+{
+	struct drain_record drain = {.state = DRAIN_STATE_DEFERRED, .created_at_ms = 5};
+	struct journal *journal;
+	sqlite3 *db;
+
+	setup();
+	journal = open_journal();
+	for (const char *id = "123"; *id; id++)
+		put_one(journal, (char[]){'o', 'p', '-', *id, '\0'});
+	snprintf(drain.id, sizeof(drain.id), "dr-1");
+	snprintf(drain.operation, sizeof(drain.operation), "op-1");
+	CHECK_INT(journal_put_drain(journal, &drain, on_written, NULL), 0);
+	journal_close(journal);
+	sqlite3_open(path, &db);
+	CHECK_INT(sqlite3_exec(db,
+			       "UPDATE operations SET ended_at_ms = 9;"
+			       "UPDATE operations SET parent = 'op-1' WHERE id = 'op-2'",
+			       NULL, NULL, NULL),
+		  SQLITE_OK);
+	for (int i = 0; i < 2; i++) {
+		/* One that is much younger than the three. */
+		journal = open_journal();
+		put_one(journal, i ? "op-6" : "op-5");
+		journal_close(journal);
+		CHECK_INT(sqlite3_exec(db, "UPDATE operations SET seq = seq + 100000 WHERE id IN ('op-5', 'op-6')",
+				       NULL, NULL, NULL),
+			  SQLITE_OK);
+		journal = open_journal();
+		CHECK_INT(has_operation(journal, "op-1"), !i);
+		CHECK_INT(has_operation(journal, "op-2"), !i);
+		CHECK_TRUE(!has_operation(journal, "op-3"));
+		drain.state = DRAIN_STATE_RELEASED;
+		CHECK_INT(journal_put_drain(journal, &drain, on_written, NULL), 0);
+		journal_close(journal);
+	}
+	sqlite3_close(db);
+	teardown();
+}
+
 static void test_refused_files(void)
 {
 	struct failure failure = {0};
@@ -505,6 +553,7 @@ int main(void)
 		{"a full disk is told until it is no longer full", test_full_disk},
 		{"closing finishes what was submitted, without callbacks", test_close_finishes},
 		{"an older schema is brought up to date", test_older_schema},
+		{"what is too old is dropped, but not what a drain has to undo", test_what_is_kept},
 		{"newer, foreign and linked files are refused and kept", test_refused_files},
 		{"damage after an unclean end is found", test_damage_after_unclean_end},
 	};

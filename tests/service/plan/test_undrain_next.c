@@ -83,6 +83,20 @@ static void a_failed_undo_does_not_keep_the_hold(void)
 	finished(&world);
 }
 
+/* Of the DIMM, as they are when it has been plugged in. */
+static void add_offline_blocks(struct world *world)
+{
+	for (uint64_t start = 6 * GIB; start < 7 * GIB; start += WORLD_BLOCK) {
+		struct snapshot_block *block = snapshot_add_block(world->snapshot);
+
+		block->id = start / WORLD_BLOCK;
+		block->start = start;
+		block->size_bytes = WORLD_BLOCK;
+		block->node = 3;
+		block->state = BLOCK_STATE_OFFLINE;
+	}
+}
+
 static void after_an_eject_only_the_hold_goes(void)
 {
 	struct world world;
@@ -97,8 +111,141 @@ static void after_an_eject_only_the_hold_goes(void)
 	/* Plugged in again: everything is undone. */
 	drained(&world, DRAIN_FINISH_EJECT);
 	world.snapshot->dimms[0].state = SNAPSHOT_DIMM_OFFLINE;
+	add_offline_blocks(&world);
 	CHECK_INT(world_next(&world)->step.undo_n, 3);
 	finished(&world);
+}
+
+/* Another drain holds [start, end) of the DIMM. */
+static struct snapshot_hold *hold_beside(struct world *world, uint64_t start, uint64_t end)
+{
+	struct snapshot_hold *hold = snapshot_add_hold(world->snapshot);
+
+	strcpy(hold->drain, "d2");
+	hold->node = -1;
+	hold->range_count = 1;
+	hold->ranges[0] = (struct snapshot_range){start, end};
+	return hold;
+}
+
+static const struct remainder *held(const struct world *world, const char *object)
+{
+	for (size_t i = 0; i < world->decision.remainder.count; i++)
+		if (world->decision.remainder.items[i].code == REMAINDER_HELD &&
+		    strcmp(world->decision.remainder.items[i].object, object) == 0)
+			return &world->decision.remainder.items[i];
+	return NULL;
+}
+
+static void what_another_holds_waits(void)
+{
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_OFFLINE);
+	hold_beside(&world, 6 * GIB + 2 * WORLD_BLOCK, 6 * GIB + 3 * WORLD_BLOCK);
+	/* All blocks but the third, which are two runs. */
+	CHECK_INT(world_next(&world)->step.undo_n, 3);
+	CHECK_INT(world.decision.step.block_run_count, 2);
+	CHECK_INT(world.decision.step.block_runs[0].last, 49);
+	CHECK_INT(world.decision.step.block_runs[1].first, 51);
+	CHECK_INT(world.decision.step.block_runs[1].last, 55);
+	world_record(&world, STEP_STATE_DONE, 0);
+	/* The guest lived in all of them. */
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_TRUE(held(&world, "step 3") != NULL && held(&world, "guest db1") != NULL);
+	CHECK_INT(held(&world, "step 3")->bytes, WORLD_BLOCK);
+	CHECK_INT(held(&world, "guest db1")->bytes, 300 * MIB);
+	finished(&world);
+}
+
+static void a_node_that_another_drains_takes_nobody_back(void)
+{
+	struct snapshot_hold *hold;
+	struct world world;
+
+	/* Its blocks are free, but pages that come to the node might land in what is held. */
+	drained(&world, DRAIN_FINISH_EMPTY);
+	hold = hold_beside(&world, 6 * GIB, 6 * GIB + WORLD_BLOCK);
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	/* Not where what is held is offline, and so can take no page. */
+	world.snapshot->blocks[48].state = BLOCK_STATE_OFFLINE;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	/* A hold on the whole node is one on what is plugged into it later. */
+	hold->node = 3;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	finished(&world);
+}
+
+/* What another drain did: moves db1 on, and takes one block of node 2. */
+static void fill_other(struct step_record steps[2])
+{
+	memset(steps, 0, 2 * sizeof(*steps));
+	for (unsigned i = 0; i < 2; i++) {
+		step_init(&steps[i].step, i ? STEP_KIND_OFFLINE_BLOCKS : STEP_KIND_CHILD);
+		steps[i].n = i + 1;
+		steps[i].state = STEP_STATE_DONE;
+		steps[i].step.undoable = true;
+	}
+	strcpy(steps[0].step.guest, "uuid-db1");
+	steps[0].step.node = 1;
+	steps[1].step.block_run_count = 1;
+	steps[1].step.block_runs[0].first = steps[1].step.block_runs[0].last = 47;
+}
+
+static void a_guest_that_was_moved_on_waits(void)
+{
+	struct step_record steps[2];
+	struct plan_drain other = {
+		.drain = "d2", .operation = "op-8", .steps = steps, .step_count = 2, .is_held = true, .is_newer = true};
+	struct world world;
+
+	fill_other(steps);
+	drained(&world, DRAIN_FINISH_EMPTY);
+	world.input.drains = &other;
+	world.input.drain_count = 1;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(held(&world, "guest db1") != NULL);
+	world.history_count = 0;
+	/* The earlier one's move is undone after this one's anyway. */
+	other.is_newer = false;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	other.is_newer = true;
+	steps[0].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	finished(&world);
+}
+
+static void what_others_have_deferred_goes_back_too(void)
+{
+	static const struct {
+		const char *operation;
+		unsigned n;
+	} order[] = {{"op-8", 2}, {"op-8", 1}, {"op-7", 2}, {"op-7", 1}}, later[] = {
+		{"op-7", 2}, {"op-8", 2}, {"op-8", 1}, {"op-7", 1}};
+	struct step_record steps[2];
+	struct plan_drain other = {.drain = "d2", .operation = "op-8", .steps = steps, .step_count = 2};
+	struct world world;
+
+	for (int newer = 0; newer < 2; newer++) {
+		fill_other(steps);
+		other.is_newer = newer;
+		drained(&world, DRAIN_FINISH_EMPTY);
+			world.input.drains = &other;
+		world.input.drain_count = 1;
+		for (size_t i = 0; i < 4; i++) {
+			CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+			CHECK_STR(world.decision.step.undo_operation, (newer ? order : later)[i].operation);
+			CHECK_INT(world.decision.step.undo_n, (newer ? order : later)[i].n);
+			world_record(&world, STEP_STATE_DONE, 0);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+		finished(&world);
+	}
 }
 
 static void an_unknown_drain_is_refused(void)
@@ -120,6 +267,10 @@ static const struct unit_case cases[] = {
 	{"only what was done is undone", only_what_was_done_is_undone},
 	{"a failed undo does not keep the hold", a_failed_undo_does_not_keep_the_hold},
 	{"after an eject only the hold goes", after_an_eject_only_the_hold_goes},
+	{"what another holds waits", what_another_holds_waits},
+	{"a node that another drains takes nobody back", a_node_that_another_drains_takes_nobody_back},
+	{"a guest that was moved on waits", a_guest_that_was_moved_on_waits},
+	{"what others have deferred goes back too", what_others_have_deferred_goes_back_too},
 	{"an unknown drain is refused", an_unknown_drain_is_refused},
 };
 

@@ -303,6 +303,24 @@ static void test_undo_of_a_part(void)
 	teardown(kernel);
 }
 
+/* Of which the step names only some by now. */
+static void test_undo_of_some(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	kernel->fixture.job.step.block_runs[0].first = 66;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 65, "offline", NULL);
+	check_state(kernel, 66, "online", "Movable");
+	check_state(kernel, 67, "online", "Movable");
+	CHECK_INT(kernel->writes, 2);
+	teardown(kernel);
+}
+
 static void test_online(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_ONLINE_BLOCKS);
@@ -390,6 +408,7 @@ int main(void)
 		{"all_busy", test_all_busy},
 		{"unknown_block", test_unknown_block},
 		{"undo_of_a_part", test_undo_of_a_part},
+		{"undo_of_some", test_undo_of_some},
 		{"online", test_online},
 		{"eject", test_eject},
 		{"eject_without_effect", test_eject_without_effect},

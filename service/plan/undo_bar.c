@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Drains overlap, and end in any order. What one of them took away is given back by it unless another
+ * still holds it; then it waits, and goes back along with the last of the holds that are in the way.
+ *
+ * A block waits alone. A guest waits until all blocks of the drain that moved it are free, because it
+ * lived there; while memory of its old node that is online is held, because its pages might land in
+ * that; and while a later drain's move of the same guest stands, because moves are undone last first.
+ */
+#include "plan_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool undo_bar_is_due(const struct step_record *record)
+{
+	if (!record->step.undoable)
+		return false;
+	switch (record->state) {
+	case STEP_STATE_RUNNING:
+	case STEP_STATE_DONE:
+	case STEP_STATE_PARTIAL:
+	case STEP_STATE_UNDOING:
+		return true;
+	case STEP_STATE_PENDING:
+	case STEP_STATE_FAILED:
+	case STEP_STATE_UNDONE:
+	case STEP_STATE_COUNT:
+		break;
+	}
+	return false;
+}
+
+const struct step_record *undo_bar_undo_of(const struct plan_input *input, const char *operation, unsigned n)
+{
+	for (size_t i = input->history_count; i-- > 0;)
+		if (input->history[i].step.kind == STEP_KIND_UNDO && input->history[i].step.undo_n == n &&
+		    strcmp(input->history[i].step.undo_operation, operation ? operation : "") == 0)
+			return &input->history[i];
+	return NULL;
+}
+
+static bool is_of_blocks(const struct step_record *record)
+{
+	return record->step.kind == STEP_KIND_OFFLINE_BLOCKS || record->step.kind == STEP_KIND_ONLINE_BLOCKS;
+}
+
+/* ---- blocks ---- */
+
+/* The hold of another drain under which the block is; NULL: none. */
+static const struct snapshot_hold *hold_of(const struct plan_input *input, const struct snapshot_block *block)
+{
+	for (size_t i = 0; i < input->snapshot->hold_count; i++) {
+		const struct snapshot_hold *hold = &input->snapshot->holds[i];
+
+		if (strcmp(hold->drain, input->wish->drain) == 0)
+			continue;
+		/* A whole node may have more ranges than a hold can name. */
+		if (hold->node >= 0 && hold->node == block->node)
+			return hold;
+		for (size_t j = 0; j < hold->range_count; j++)
+			if (hold->ranges[j].start < block->start + block->size_bytes &&
+			    block->start < hold->ranges[j].end)
+				return hold;
+	}
+	return NULL;
+}
+
+struct block_cut {
+	struct step *step; /* its runs become those that may go back */
+	uint64_t free, held, held_bytes, seen;
+	const struct snapshot_hold *holder; /* of the first that is held */
+};
+
+static void take_block(struct block_cut *cut, const struct snapshot_block *block)
+{
+	struct step *step = cut->step;
+	size_t run = step->block_run_count;
+
+	if (run && step->block_runs[run - 1].last + 1 == block->id) {
+		step->block_runs[run - 1].last = block->id;
+	} else if (run < STEP_BLOCK_RUNS_MAX) {
+		step->block_runs[run].first = step->block_runs[run].last = block->id;
+		step->block_run_count++;
+	} else {
+		/* No run more fits: it waits, too. */
+		return;
+	}
+	cut->free++;
+}
+
+/* Blocks that are not there just now are in no run. */
+static void cut_blocks(const struct plan_input *input, const struct step *step, struct block_cut *cut)
+{
+	cut->step->block_run_count = 0;
+	for (size_t r = 0; r < step->block_run_count; r++)
+		for (size_t i = 0; i < input->snapshot->block_count; i++) {
+			const struct snapshot_block *block = &input->snapshot->blocks[i];
+			const struct snapshot_hold *hold;
+
+			if (block->id < step->block_runs[r].first || block->id > step->block_runs[r].last)
+				continue;
+			cut->seen++;
+			hold = hold_of(input, block);
+			if (!hold) {
+				take_block(cut, block);
+				continue;
+			}
+			cut->held++;
+			cut->held_bytes += block->size_bytes;
+			cut->holder = cut->holder ? cut->holder : hold;
+		}
+}
+
+static uint64_t count_blocks(const struct step *step)
+{
+	uint64_t count = 0;
+
+	for (size_t r = 0; r < step->block_run_count; r++)
+		count += step->block_runs[r].last - step->block_runs[r].first + 1;
+	return count;
+}
+
+static enum undo_bar judge_blocks(const struct plan_input *input, const struct step_record *record,
+				  struct step *ret_step, struct remainder_list *left)
+{
+	struct block_cut cut = {.step = ret_step};
+	uint64_t count = count_blocks(&record->step);
+	char object[96];
+
+	cut_blocks(input, &record->step, &cut);
+	if (cut.free == count) {
+		*ret_step = record->step;
+		return UNDO_BAR_NONE;
+	}
+	snprintf(object, sizeof(object), "step %u", record->n);
+	if (left && cut.seen < count)
+		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0, "plug the DIMM in again",
+				   "%llu of its blocks are not there", (unsigned long long)(count - cut.seen));
+	if (left && cut.holder)
+		remainder_list_add(left, REMAINDER_HELD, object, cut.held_bytes, NULL,
+				   "drain %s holds %llu of its blocks", cut.holder->drain,
+				   (unsigned long long)cut.held);
+	return cut.free ? UNDO_BAR_PART : UNDO_BAR_ALL;
+}
+
+/* ---- guests ---- */
+
+struct owner {
+	const struct plan_drain *drain; /* NULL: the wish's own */
+	const struct step_record *steps;
+	size_t count;
+};
+
+static struct owner owner_of(const struct plan_input *input, const struct plan_drain *drain)
+{
+	return (struct owner){drain, drain ? drain->steps : input->subject,
+			      drain ? drain->step_count : input->subject_count};
+}
+
+/* Is a block that it took away not free, or not there? */
+static const char *blocked_by(const struct plan_input *input, const struct owner *owner)
+{
+	for (size_t i = 0; i < owner->count; i++) {
+		struct step step = {0};
+		struct block_cut cut = {.step = &step};
+
+		if (!is_of_blocks(&owner->steps[i]) || !undo_bar_is_due(&owner->steps[i]))
+			continue;
+		cut_blocks(input, &owner->steps[i].step, &cut);
+		if (cut.free != count_blocks(&owner->steps[i].step))
+			return cut.holder ? cut.holder->drain : "";
+	}
+	return NULL;
+}
+
+/* Nodes to which undoing the guest's moves, from this step on, takes it. */
+static uint64_t homes_of(const struct owner *owner, const struct step_record *record)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < owner->count; i++) {
+		const struct step_record *other = &owner->steps[i];
+		const struct wish *child = other->step.child;
+
+		if (other->n < record->n || other->step.kind != STEP_KIND_CHILD || !undo_bar_is_due(other) ||
+		    strcmp(other->step.guest, record->step.guest) != 0)
+			continue;
+		nodes |= plan_node_bit(other->step.node);
+		for (int node = 0; child && child->move.form == MOVE_FORM_MAP && node < SNAPSHOT_NODES_MAX; node++)
+			if (child->move.map[node] >= 0)
+				nodes |= plan_node_bit(node);
+	}
+	return nodes;
+}
+
+/* Another drain that holds one of the nodes, or memory of it in which pages might land. */
+static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
+{
+	for (size_t i = 0; i < input->snapshot->hold_count; i++)
+		if (strcmp(input->snapshot->holds[i].drain, input->wish->drain) != 0 &&
+		    (plan_node_bit(input->snapshot->holds[i].node) & nodes))
+			return input->snapshot->holds[i].drain;
+	for (size_t i = 0; i < input->snapshot->block_count; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+		const struct snapshot_hold *hold;
+
+		if (block->state == BLOCK_STATE_OFFLINE || !(plan_node_bit(block->node) & nodes))
+			continue;
+		hold = hold_of(input, block);
+		if (hold)
+			return hold->drain;
+	}
+	return NULL;
+}
+
+static bool has_moved(const struct plan_input *input, const struct owner *owner, const char *guest)
+{
+	const char *operation = owner->drain ? owner->drain->operation : input->subject_operation;
+
+	for (size_t i = 0; i < owner->count; i++)
+		if (owner->steps[i].step.kind == STEP_KIND_CHILD && strcmp(owner->steps[i].step.guest, guest) == 0 &&
+		    undo_bar_is_due(&owner->steps[i]) && !owner->steps[i].undo_failed &&
+		    !undo_bar_undo_of(input, operation, owner->steps[i].n))
+			return true;
+	return false;
+}
+
+/* A newer drain whose move of the guest stands. */
+static const char *moved_since_by(const struct plan_input *input, const struct owner *owner, const char *guest)
+{
+	struct owner own = owner_of(input, NULL);
+
+	for (size_t i = 0; i < input->drain_count && &input->drains[i] != owner->drain; i++) {
+		struct owner other = owner_of(input, &input->drains[i]);
+
+		if ((owner->drain || other.drain->is_newer) && has_moved(input, &other, guest))
+			return other.drain->drain;
+	}
+	if (owner->drain && !owner->drain->is_newer && has_moved(input, &own, guest))
+		return input->wish->drain;
+	return NULL;
+}
+
+static enum undo_bar judge_guest(const struct plan_input *input, const struct owner *owner,
+				 const struct step_record *record, struct remainder_list *left)
+{
+	const char *by = blocked_by(input, owner), *why = "holds memory that it lived in";
+	char object[96];
+
+	if (!by) {
+		why = "holds memory of the node that it goes back to";
+		by = home_held_by(input, homes_of(owner, record));
+	}
+	if (!by) {
+		why = "has moved it since";
+		by = moved_since_by(input, owner, record->step.guest);
+	}
+	if (!by)
+		return UNDO_BAR_NONE;
+	if (left && by[0]) {
+		snprintf(object, sizeof(object), "guest %s", record->step.guest_name);
+		remainder_list_add(left, REMAINDER_HELD, object, record->bytes_done, NULL, "drain %s %s", by, why);
+	}
+	return UNDO_BAR_ALL;
+}
+
+enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *drain,
+			     const struct step_record *record, struct step *ret_step, struct remainder_list *left)
+{
+	struct owner owner = owner_of(input, drain);
+
+	*ret_step = record->step;
+	ret_step->child = NULL;
+	/* A step of blocks has no child. */
+	if (is_of_blocks(record))
+		return judge_blocks(input, record, ret_step, left);
+	if (record->step.kind == STEP_KIND_CHILD)
+		return judge_guest(input, &owner, record, left);
+	return UNDO_BAR_NONE;
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "engine_rig.h"
+#include "unit.h"
+
+/*
+ * Drains that overlap, with the real planners: what one holds stays as it is while others end, in
+ * whatever order, and with the last of them the host is as it was at first.
+ */
+
+#define FIRST 32 /* block of the DIMM d1, all of node 2 */
+#define CUT   34 /* what stays of node 2 has room for those who live there */
+#define END   40
+
+static struct engine_rig rig;
+
+static void begin(void)
+{
+	engine_rig_init(&rig);
+	engine_rig_start(&rig);
+}
+
+static void end(void)
+{
+	CHECK_TRUE(!rig.world.overlap);
+	engine_rig_done(&rig);
+}
+
+static struct wish wish_of_node(int node, enum drain_finish finish)
+{
+	struct wish wish = engine_rig_drain_wish(finish);
+
+	wish.drain_wish.target = DRAIN_TARGET_NODE;
+	wish.drain_wish.dimm[0] = '\0';
+	wish.drain_wish.node = node;
+	return wish;
+}
+
+static struct wish wish_of_blocks(uint64_t first, uint64_t end)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	wish.drain_wish.dimm[0] = '\0';
+	wish.drain_wish.range = (struct snapshot_range){first * FAKE_BLOCK, end * FAKE_BLOCK};
+	return wish;
+}
+
+/* In the order in which they were submitted; NULL: there are not so many. */
+static const struct drain_record *drain_at(size_t index)
+{
+	const struct drain_record *drains[8];
+	size_t count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+
+	return index < count ? drains[count - 1 - index] : NULL;
+}
+
+static enum drain_state state_at(size_t index)
+{
+	return drain_at(index) ? drain_at(index)->state : DRAIN_STATE_COUNT;
+}
+
+static void drain(const struct wish *wish, enum operation_state expected)
+{
+	engine_rig_submit(&rig, wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, expected);
+}
+
+static void submit_undrain(size_t index)
+{
+	struct wish wish;
+
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain_at(index)->id);
+	engine_rig_submit(&rig, &wish);
+}
+
+static const struct operation_record *undrain(size_t index, enum operation_state expected)
+{
+	submit_undrain(index);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, expected);
+	return engine_rig_operation(&rig, rig.id);
+}
+
+static bool are_online(size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		if (!rig.world.state.online[i])
+			return false;
+	return true;
+}
+
+static bool are_offline(size_t first, size_t end)
+{
+	for (size_t i = first; i < end; i++)
+		if (rig.world.state.online[i])
+			return false;
+	return true;
+}
+
+static uint64_t bytes_on(int node)
+{
+	return rig.world.state.guests[0].node_bytes[node] + rig.world.state.guests[1].node_bytes[node];
+}
+
+static void check_all_back(void)
+{
+	CHECK_TRUE(engine_rig_is_initial(&rig));
+	CHECK_TRUE(!engine_rig_has_hold(&rig));
+	for (size_t i = 0; drain_at(i); i++)
+		CHECK_TRUE(state_at(i) == DRAIN_STATE_RELEASED || state_at(i) == DRAIN_STATE_STOPPED);
+}
+
+/* ---- both orders ---- */
+
+static void test_a_dimm_and_its_node(void)
+{
+	struct wish first = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), second = wish_of_node(2, DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record;
+
+	for (size_t order = 0; order < 2; order++) {
+		begin();
+		drain(&first, OPERATION_STATE_SUCCEEDED);
+		drain(&second, OPERATION_STATE_SUCCEEDED);
+		record = undrain(order, order ? OPERATION_STATE_SUCCEEDED : OPERATION_STATE_INCOMPLETE);
+		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+		CHECK_TRUE(engine_rig_has_hold(&rig));
+		CHECK_INT(state_at(order), order ? DRAIN_STATE_RELEASED : DRAIN_STATE_DEFERRED);
+		CHECK_INT(remainder_list_has(&record->remainder, REMAINDER_HELD), !order);
+		CHECK_INT(state_at(!order), DRAIN_STATE_HELD);
+		undrain(!order, OPERATION_STATE_SUCCEEDED);
+		check_all_back();
+		/* There is nothing left to be asked for. */
+		submit_undrain(order);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
+		end();
+	}
+}
+
+static void test_a_node_and_a_part_of_it(void)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE), part = wish_of_blocks(FIRST, CUT);
+
+	/* The node first: what the part does not hold is online again, and nobody lives there yet. */
+	begin();
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_TRUE(are_offline(FIRST, CUT) && are_online(CUT, END));
+	CHECK_INT(bytes_on(2), 0);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+
+	/* The part first, and undrained last: the node's own comes back, with its guests. */
+	begin();
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(bytes_on(2) > 0);
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(bytes_on(2), 0);
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(are_offline(FIRST, CUT) && are_online(CUT, END));
+	CHECK_TRUE(bytes_on(2) > 0);
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+
+	/* The part first, and undrained first. */
+	begin();
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+/* The second takes the guest on from where the first has brought it. */
+static void test_a_guest_moved_twice(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = wish_of_node(0, DRAIN_FINISH_EMPTY);
+
+	for (size_t order = 0; order < 2; order++) {
+		begin();
+		drain(&dimm, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(bytes_on(0) > 0);
+		drain(&node, OPERATION_STATE_SUCCEEDED);
+		CHECK_INT(bytes_on(0), 0);
+		undrain(order, order ? OPERATION_STATE_SUCCEEDED : OPERATION_STATE_INCOMPLETE);
+		CHECK_TRUE(order ? are_offline(FIRST, END) : are_online(FIRST, END));
+		CHECK_INT(bytes_on(2), 0);
+		CHECK_TRUE(order ? bytes_on(0) > 0 : bytes_on(0) == 0);
+		undrain(!order, OPERATION_STATE_SUCCEEDED);
+		check_all_back();
+		end();
+	}
+}
+
+/* ---- a drain that fails, under another's hold ---- */
+
+static void test_a_restore_leaves_what_another_took(void)
+{
+	struct wish part = wish_of_blocks(FIRST, CUT), node = wish_of_node(2, DRAIN_FINISH_OFFLINE);
+	struct fake_state before;
+
+	begin();
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	before = rig.world.state;
+	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+	rig.world.fail_kind_state = STEP_STATE_PARTIAL;
+	drain(&node, OPERATION_STATE_FAILED);
+	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->undone);
+	CHECK_TRUE(fake_state_is_equal(&rig.world.state, &before));
+	CHECK_INT(state_at(1), DRAIN_STATE_STOPPED);
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+static void check_restored_under_hold(void)
+{
+	const struct operation_record *record = engine_rig_operation(&rig, drain_at(1)->operation);
+
+	CHECK_INT(record->state, OPERATION_STATE_FAILED);
+	CHECK_TRUE(!record->undone && remainder_list_has(&record->remainder, REMAINDER_HELD));
+	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
+	CHECK_TRUE(!drain_at(1)->hold.drain[0]);
+	CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+}
+
+static void test_a_restore_waits_for_a_hold(void)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	drain(&dimm, OPERATION_STATE_FAILED);
+	check_restored_under_hold();
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	check_restored_under_hold();
+	/* Asked for itself it has to wait, too. */
+	undrain(1, OPERATION_STATE_FAILED);
+	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+/* The last hold may be that of a drain which fails while another is undrained. */
+static void test_a_restore_puts_back_what_waited_for_it(void)
+{
+	struct wish part = wish_of_blocks(FIRST, CUT), other = wish_of_blocks(CUT, END);
+
+	begin();
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	engine_rig_submit(&rig, &other);
+	engine_rig_run(&rig, rig.world.ticks + 4);
+	CHECK_TRUE(drain_at(1)->hold.drain[0]);
+	CHECK_INT(engine_pause(rig.engine, drain_at(1)->operation, NULL), 0);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_TRUE(are_online(FIRST, CUT));
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	CHECK_INT(engine_resume(rig.engine, drain_at(1)->operation, NULL), 0);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, drain_at(1)->operation)->state, OPERATION_STATE_FAILED);
+	CHECK_INT(state_at(0), DRAIN_STATE_RELEASED);
+	check_all_back();
+	end();
+}
+
+/* ---- killed ---- */
+
+struct scene {
+	const char *name;
+	struct wish first, second;
+	size_t order; /* the one that is undrained first */
+	enum step_kind fail_kind;
+};
+
+static bool has_ended(size_t index)
+{
+	return state_at(index) == DRAIN_STATE_RELEASED || state_at(index) == DRAIN_STATE_DEFERRED ||
+	       state_at(index) == DRAIN_STATE_STOPPED;
+}
+
+/* Nothing of what a finished drain holds is online or lived in. */
+static void check_holds(const struct scene *scene, unsigned number)
+{
+	for (size_t i = 0; drain_at(i); i++) {
+		const struct drain_record *record = drain_at(i);
+		bool is_kept = true;
+
+		if (record->state != DRAIN_STATE_HELD || record->wish.finish != DRAIN_FINISH_OFFLINE)
+			continue;
+		for (size_t j = 0; j < record->hold.range_count; j++)
+			is_kept = is_kept && are_offline(record->hold.ranges[j].start / FAKE_BLOCK,
+							 record->hold.ranges[j].end / FAKE_BLOCK);
+		if (!is_kept)
+			fprintf(stderr, "%s %u: drain %zu holds what is online\n", scene->name, number, i);
+		CHECK_TRUE(is_kept);
+	}
+}
+
+/* Does the action that is next in the scene; false: there is none left, or it died. */
+static bool act(const struct scene *scene)
+{
+	if (!drain_at(0))
+		engine_rig_submit(&rig, &scene->first);
+	else if (!drain_at(1))
+		engine_rig_submit(&rig, &scene->second);
+	else if (!has_ended(scene->order))
+		submit_undrain(scene->order);
+	else if (!has_ended(!scene->order))
+		submit_undrain(!scene->order);
+	else
+		return false;
+	if (!atomic_load(&rig.died))
+		engine_rig_run(&rig, 0);
+	return !atomic_load(&rig.died);
+}
+
+static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsigned number)
+{
+	bool died;
+
+	engine_rig_init(&rig);
+	rig.world.fail_kind = scene->fail_kind;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	engine_rig_start_mortal(&rig, how, number);
+	while (act(scene))
+		check_holds(scene, number);
+	died = atomic_load(&rig.died);
+	if (died) {
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		check_holds(scene, number);
+		while (act(scene))
+			check_holds(scene, number);
+	}
+	if (!engine_rig_is_initial(&rig))
+		fprintf(stderr, "%s, killed at write %u: not all is back\n", scene->name, number);
+	check_all_back();
+	end();
+	return died;
+}
+
+static void test_killed_at_every_write(void)
+{
+	const struct scene scenes[] = {
+		{"dimm, node", engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), wish_of_node(2, DRAIN_FINISH_OFFLINE), 0,
+		 STEP_KIND_COUNT},
+		{"node, part", wish_of_node(2, DRAIN_FINISH_OFFLINE), wish_of_blocks(FIRST, CUT), 0, STEP_KIND_COUNT},
+		{"part, node", wish_of_blocks(FIRST, CUT), wish_of_node(2, DRAIN_FINISH_OFFLINE), 1, STEP_KIND_COUNT},
+		{"moved twice", engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), wish_of_node(0, DRAIN_FINISH_EMPTY), 0,
+		 STEP_KIND_COUNT},
+		{"restore", wish_of_node(2, DRAIN_FINISH_CORDON), engine_rig_drain_wish(DRAIN_FINISH_EJECT), 0,
+		 STEP_KIND_EJECT},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
+		for (int how = 0; how < 2; how++) {
+			unsigned number = 1;
+
+			while (kill_at_write(&scenes[i], how ? JOURNAL_GATE_LOST : JOURNAL_GATE_UNANSWERED, number))
+				number++;
+			CHECK_TRUE(number > 40);
+		}
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a DIMM and its node, undrained in both orders", test_a_dimm_and_its_node},
+		{"a node and a part of it, in all orders", test_a_node_and_a_part_of_it},
+		{"a guest that both have moved, in both orders", test_a_guest_moved_twice},
+		{"a restore leaves what another has taken", test_a_restore_leaves_what_another_took},
+		{"a restore waits where another holds what it would give back", test_a_restore_waits_for_a_hold},
+		{"a restore puts back what has waited for it", test_a_restore_puts_back_what_waited_for_it},
+		{"killed at every write of the journal", test_killed_at_every_write},
+	};
+
+	return unit_main("engine_holds", cases, ARRAY_SIZE(cases));
+}
