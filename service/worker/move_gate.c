@@ -34,6 +34,7 @@ struct move_gate {
 	uint64_t moved_bytes;
 	uint64_t paid_until_us[SNAPSHOT_NODES_MAX][SNAPSHOT_NODES_MAX];
 	uint64_t compacted_at_us[SNAPSHOT_NODES_MAX];
+	unsigned compactions;
 };
 
 int move_gate_new(struct worker_control *control, const struct step *step, struct move_gate **ret_gate)
@@ -285,4 +286,21 @@ bool move_gate_may_compact(struct move_gate *gate, int node_id)
 		*last = now;
 	pthread_mutex_unlock(&gate->lock);
 	return may;
+}
+
+void move_gate_compacted(struct move_gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	gate->compactions++;
+	pthread_mutex_unlock(&gate->lock);
+}
+
+unsigned move_gate_compactions(struct move_gate *gate)
+{
+	unsigned compactions;
+
+	pthread_mutex_lock(&gate->lock);
+	compactions = gate->compactions;
+	pthread_mutex_unlock(&gate->lock);
+	return compactions;
 }

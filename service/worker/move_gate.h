@@ -65,5 +65,8 @@ bool move_gate_is_careful(struct move_gate *gate);
 
 /* True for one caller in some seconds: it may ask the kernel to compact that node, which is work for all of it. */
 bool move_gate_may_compact(struct move_gate *gate, int node_id);
+/* Notes that the kernel has done so, and how often it has. */
+void move_gate_compacted(struct move_gate *gate);
+unsigned move_gate_compactions(struct move_gate *gate);
 
 #endif

@@ -612,6 +612,7 @@ static void tell_facts(struct move_work *work)
 	struct job_context *context = work->context;
 	struct page_move_counts counts = move_crew_counts(work->crew);
 	struct pace_ease ease = move_gate_ease(move_crew_gate(work->crew));
+	unsigned compactions = move_gate_compactions(move_crew_gate(work->crew));
 	const struct {
 		const char *name;
 		uint64_t number;
@@ -624,6 +625,7 @@ static void tell_facts(struct move_work *work)
 		{"slowed_down", ease.slowed},
 		{"pages_read", counts.touched},
 		{"workers", thread_count(work)},
+		{"compactions", compactions},
 	};
 	uint64_t split_bytes = move_crew_split_bytes(work->crew);
 	json_t *values = job_context_values(context);
@@ -636,6 +638,8 @@ static void tell_facts(struct move_work *work)
 	job_context_detail(context, "%llu calls, %llu ms in them, longest %llu us",
 			   (unsigned long long)counts.calls, (unsigned long long)counts.call_ns / 1000000,
 			   (unsigned long long)counts.longest_call_ns / 1000);
+	if (compactions)
+		job_context_detail(context, "compactions of free memory there: %u", compactions);
 	if (ease.worst_us)
 		job_context_detail(context, "the guest's longest pause %llu us, slowed down %llu times",
 				   (unsigned long long)ease.worst_us, (unsigned long long)ease.slowed);

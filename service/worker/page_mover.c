@@ -175,6 +175,8 @@ static int compact(struct page_mover *mover, int node_id)
 	do {
 		rc = huge_room_compact(mover->options.sysroot, node_id, go_on, gate);
 	} while (rc == -EAGAIN && move_gate_pass(gate) == 0);
+	if (!rc)
+		move_gate_compacted(gate);
 	rc = move_gate_look(gate);
 	return rc == -EAGAIN ? 0 : rc;
 }

@@ -761,6 +761,7 @@ static void test_huge_pages_stay_whole(void)
 		struct kernel *kernel = setup_pages(STEP_KIND_MOVE_PAGES, 4096);
 		uint64_t flags = UINT64_C(1) << 15 | UINT64_C(1) << 22;
 		const struct remainder *remainder;
+		const char *detail;
 		json_t *warnings;
 		char text[8];
 
@@ -782,6 +783,9 @@ static void test_huge_pages_stay_whole(void)
 		/* The kernel is asked to compact where there is too little, and only there. */
 		job_fixture_read(&kernel->fixture, "/sys/devices/system/node/node3/compact", text, sizeof(text));
 		CHECK_STR(text, room < 8 ? "1" : "");
+		CHECK_INT(fact(kernel, "compactions"), room < 8);
+		detail = json_string_value(json_object_get(kernel->fixture.result.values, "detail"));
+		CHECK_INT(detail && strstr(detail, "compactions of free memory there: 1") != NULL, room < 8);
 		warnings = json_object_get(kernel->fixture.result.values, "warnings");
 		CHECK_INT(json_array_size(warnings), kernel->splits_pages);
 		if (kernel->splits_pages)
@@ -835,6 +839,8 @@ static void test_huge_pages_may_be_split(void)
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(count_on(kernel, 3), 4096);
+	/* This kernel cannot compact one node. */
+	CHECK_INT(fact(kernel, "compactions"), 0);
 	warnings = json_object_get(kernel->fixture.result.values, "warnings");
 	CHECK_INT(json_array_size(warnings), 1);
 	CHECK_INT(json_integer_value(json_object_get(json_array_get(warnings, 0), "bytes")), 8 << 21);
