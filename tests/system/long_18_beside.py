@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 18: guests that move beside each other, and a move that is cancelled while the kernel compacts for it."""
+"""Story 18: guests that move beside each other, and moves for which the kernel compacts: one that comes to its end by that,
+and one that is cancelled meanwhile."""
 
+import contextlib
 import os
 import sys
 import time
@@ -17,16 +19,21 @@ from testbed.story import main, story, wait_for  # noqa: E402
 
 MIB = 1 << 20
 RATE = 4 * MIB
+HUGE = 2 * MIB
+SPLITS = ("thp_split_page", "thp_migration_split")
+# Compactions of the kernel's own: for one who waits for a piece, which end with it, and those in the background.
+OF_ITSELF = ("compact_stall", "compact_daemon_migrate_scanned")
 
-# Every second small page of so many MiB of a node's memory is free, and the rest is in use: no huge page is to be had of it.
+# Of so many MiB of a node's memory one small page of so many is in use and the others are free: no huge page is to be had
+# of it, until those in use have been brought together.
 IN_PIECES = """
 import mmap, time
 area = mmap.mmap(-1, %d << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 area.madvise(mmap.MADV_NOHUGEPAGE)
 for at in range(0, len(area), 4096):
     area[at] = 1
-for at in range(0, len(area), 8192):
-    area.madvise(mmap.MADV_DONTNEED, at, 4096)
+for at in range(0, len(area), %d << 12):
+    area.madvise(mmap.MADV_DONTNEED, at, %d << 12)
 print("done", flush=True)
 time.sleep(3600)
 """
@@ -84,13 +91,67 @@ def rate_of_the_host(ballast, guests, tell):
          f"meanwhile {[gain // MIB for gain in gains]} MiB")
 
 
+@contextlib.contextmanager
+def in_pieces(host, node, of_pages, whole_mib):
+    """All of a node's free memory but so many MiB is in pieces, one page in use of each so many."""
+    mib = evidence.node_meminfo(host, node)["MemFree"] // MIB - whole_mib
+    program = IN_PIECES % (mib, of_pages, of_pages - 1)
+    holder = host.spawn(["numactl", "-m", str(node), "python3", "-c", program])
+    try:
+        wait_for(lambda: "done" in holder.out or not holder.running, 120, "memory in pieces")
+        check("done" in holder.out, f"memory in pieces: {holder}")
+        yield
+    finally:
+        holder.kill()
+        holder.wait(30)
+
+
+def compacted_for(ballast, guest, tell):
+    """Nearly all memory is free where it goes, and most of that in pieces: the mover has it compacted, and nothing is split."""
+    host, before = guest.host, evidence.Memory(guest)
+    huge = evidence.transparent_huge_bytes(guest)
+    check_at_least(huge, 128 * MIB, "memory in huge pages")
+    with in_pieces(host, 2, 16, 96):
+        check_at_least(evidence.node_meminfo(host, 2)["MemFree"], 3 * before.total_bytes, "free memory of node 2")
+        whole = evidence.whole_pieces(host, 2)
+        check_at_most(whole, huge // HUGE // 3, "huge pages for which node 2 has room as it is")
+        # Nobody promises that a compaction will do: the caller has to take the risk.
+        refused = ballast.ctl_json("move", guest.name, "--to", "2", check=False)
+        check_equal([(b["code"], b["consent"]) for b in refused["blockers"]], [("would_split", "split_huge_pages")],
+                    "why it is refused without the consent")
+        check_equal(evidence.Memory(guest).nodes, before.nodes, "nodes after the refusal")
+        counts = evidence.vmstat(host, *SPLITS, *OF_ITSELF, "compact_migrate_scanned")
+        operation = ballast.ctl_json("move", guest.name, "--to", "2", "--allow", "split_huge_pages", "--timeout", "300",
+                                     timeout=320)
+        gained = {key: count - counts[key] for key, count in evidence.vmstat(host, *counts).items()}
+        after, huge_after = evidence.Memory(guest), evidence.transparent_huge_bytes(guest)
+        check_equal((operation["state"], operation["remainder"]), ("succeeded", []), "how it ended")
+        details = [step["detail"] for step in operation["steps"] if step["kind"] == "move"]
+        check("compactions of free memory there: 1" in details[0], f"what the step tells: {details}")
+        check("would_split" not in [warning["code"] for warning in operation["warnings"]], f"{operation['warnings']}")
+        check_equal(after.off(2), 0, f"bytes off node 2: {after.nodes}")
+        check_at_least(after.total_bytes, before.total_bytes, "bytes of the guest")
+        check_at_least(huge_after, huge, "memory in huge pages after the move")
+        check_equal([gained[key] for key in SPLITS], [0, 0], "huge pages split")
+        # Of itself the kernel made no room, or for few of them.
+        check_equal(gained["compact_daemon_migrate_scanned"], 0, "pages looked at by a compaction in the background")
+        check_at_most(whole + gained["compact_stall"], huge // HUGE // 2,
+                      f"huge pages for which there was room, or the kernel made some: {gained}")
+        check_at_least(gained["compact_migrate_scanned"], 1, "pages that were compacted")
+    check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors")
+    tell(f"{huge // HUGE} huge pages came through whole to where there was room for {whole}: {details}, {gained}")
+
+
 def cancelled_in_compaction(ballast, guest, tell):
     """The kernel compacts the destination for huge pages, which takes seconds: a cancel is answered at once, with the truth."""
+    ballast.ctl("move", guest.name, "--to", "1", "--timeout", "240", timeout=260)
+    # Room for the first of the guest's pages, and half of the memory to be gone through.
+    with in_pieces(guest.host, 2, 2, 96):
+        cancel_in_compaction(ballast, guest, tell)
+
+
+def cancel_in_compaction(ballast, guest, tell):
     host = guest.host
-    # All of it but for what the first of the guest's pages take.
-    pieces = evidence.node_meminfo(host, 2)["MemFree"] // MIB - 96
-    holder = host.spawn("exec numactl -m 2 python3 -c '" + IN_PIECES % pieces + "' >/tmp/in-pieces 2>&1")
-    wait_for(lambda: "done" in host.run(["cat", "/tmp/in-pieces"], check=False).out, 120, "memory in pieces")
     before = evidence.Memory(guest)
     # A child of a worker is about such a write.
     watcher = host.spawn(["python3", "-c", CANCEL_IN_CHILD, ballast.program, "/tmp/identity"])
@@ -115,12 +176,11 @@ def cancelled_in_compaction(ballast, guest, tell):
     # What the guest's kernel touches meanwhile is no part of it.
     check_at_most(abs(left - stayed), MIB, f"bytes told beside those that stayed, of {before.nodes}: {after.nodes}, {left}")
     check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors")
-    holder.kill()
     tell(f"cancelled while node 2 was compacted, all of it ended {seconds:.1f} s after the word: "
          f"{after.nodes}, {operation['remainder']}")
 
 
-@story(18, "guests that move at once share the host's rate, and a cancel is heard while the kernel compacts", limit_s=500)
+@story(18, "guests that move at once share the host's rate, and memory is compacted for huge pages", limit_s=700)
 def beside(tell):
     with booted_host(dimms=[]) as host:
         host.write("/proc/sys/kernel/numa_balancing", "0")
@@ -138,9 +198,14 @@ def beside(tell):
         ballast.stop()
         ballast.configure({"limits": {"reserve": "64MiB"}})
         host.transparent_huge_pages("always", "always")
+        # Else the kernel puts together in the background what is in pieces (mm/compaction.c kcompactd), and what was split
+        # (mm/khugepaged.c).
+        host.write("/proc/sys/vm/compaction_proactiveness", "0")
+        host.write("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "4000000")
         huge.start()
         huge.pattern_start(160, pace_us=2000)
         ballast.start()
+        cases.run(compacted_for, ballast, huge, tell)
         cases.run(cancelled_in_compaction, ballast, huge, tell)
         cases.end()
 

@@ -239,6 +239,13 @@ def node_meminfo(host, node):
     return found
 
 
+def whole_pieces(host, node):
+    """How many aligned pieces of 2 MiB are free on a node: what transparent huge pages can go to without a compaction."""
+    lines = [line.split() for line in host.read("/proc/buddyinfo").splitlines()]
+    # "Node 2, zone Normal" and the free pieces of each order, the 9th of 2 MiB and the 10th of 4.
+    return sum(int(words[4 + 9]) + 2 * int(words[4 + 10]) for words in lines if words[1] == f"{node},")
+
+
 def pools(host, size_kib=2048):
     """{node: (total, free)} of all nodes' pools of huge pages."""
     text = host.out("cd /sys/devices/system/node && grep -H '' "
