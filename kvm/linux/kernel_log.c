@@ -67,6 +67,18 @@ bool kernel_log_page_is_pinned(const struct kernel_log_page *page)
 	       page->references > page->mappings + (page->is_anonymous ? 1 : 2);
 }
 
+bool kernel_log_parse_eject_refused(const char *line, uint64_t *ret_block)
+{
+	uint64_t block;
+	int end = 0;
+
+	if (sscanf(line, "memory memory%" SCNu64 ": Offline %n", &block, &end) != 1 || end == 0 ||
+	    (strcmp(line + end, "failed.") != 0 && strcmp(line + end, "disabled.") != 0))
+		return false;
+	*ret_block = block;
+	return true;
+}
+
 int kernel_log_new(const struct sysroot *sysroot, struct kernel_log **ret_log)
 {
 	CLEANUP(kernel_log_freep) struct kernel_log *log = calloc(1, sizeof(*log));
@@ -128,22 +140,45 @@ static bool take_line(struct kernel_log *log, char *line, size_t size)
 	return true;
 }
 
-int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page)
+/* The text of the next record. 1, 0 for nothing there, -errno. */
+static int next_text(struct kernel_log *log, char *text, size_t size)
 {
 	for (;;) {
-		char line[1024];
-
-		while (take_line(log, line, sizeof(line))) {
+		while (take_line(log, text, size)) {
 			/* "priority,sequence,time,flags;text"; continuation lines begin with a
 			 * blank. */
-			const char *text = strchr(line, ';');
+			const char *start = strchr(text, ';');
 
-			if (line[0] != ' ' && text && kernel_log_parse_page(text + 1, page))
-				return 1;
+			if (text[0] == ' ' || !start)
+				continue;
+			memmove(text, start + 1, strlen(start + 1) + 1);
+			return 1;
 		}
 		int filled = fill(log);
 
 		if (filled <= 0)
 			return filled;
 	}
+}
+
+int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page)
+{
+	char text[1024];
+	int got;
+
+	do
+		got = next_text(log, text, sizeof(text));
+	while (got > 0 && !kernel_log_parse_page(text, page));
+	return got;
+}
+
+int kernel_log_next_eject_refused(struct kernel_log *log, uint64_t *ret_block)
+{
+	char text[1024];
+	int got;
+
+	do
+		got = next_text(log, text, sizeof(text));
+	while (got > 0 && !kernel_log_parse_eject_refused(text, ret_block));
+	return got;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The kernel's own words about a page that would not leave, from /dev/kmsg.
+ * The kernel's own words about a page that would not leave, or a device that is not ejected, from /dev/kmsg.
  */
 #ifndef BALLAST_KVM_KERNEL_LOG_H
 #define BALLAST_KVM_KERNEL_LOG_H
@@ -34,6 +34,12 @@ bool kernel_log_page_is_pinned(const struct kernel_log_page *page);
  */
 bool kernel_log_parse_page(const char *line, struct kernel_log_page *page);
 
+/*
+ * The block for whose sake the kernel gave up an eject before anything was taken away ("memory memory65: Offline
+ * failed.", drivers/acpi/scan.c acpi_scan_try_to_offline). False where the line is of another kind.
+ */
+bool kernel_log_parse_eject_refused(const char *line, uint64_t *ret_block);
+
 struct kernel_log;
 
 /* Opens /dev/kmsg at its end: only what comes after is read. */
@@ -44,5 +50,7 @@ CLEANUP_DEFINE(struct kernel_log *, kernel_log_free)
 /* Reads what is there without waiting. 1 where *page was changed, 0 where nothing (more) is there,
  * -errno. */
 int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page);
+/* The same, of kernel_log_parse_eject_refused(). What lies between is lost for the other. */
+int kernel_log_next_eject_refused(struct kernel_log *log, uint64_t *ret_block);
 
 #endif

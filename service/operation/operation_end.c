@@ -7,9 +7,20 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /* A final state that the journal refused is written again after so long. */
 #define END_RETRY_MS 1000
+
+/* Was it asked for once more? Then the later try says what there is to say. */
+static bool is_tried_again(const struct operation_record *record, size_t eject)
+{
+	for (size_t i = eject + 1; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_EJECT &&
+		    strcmp(record->steps[i].step.dimm, record->steps[eject].step.dimm) == 0)
+			return true;
+	return false;
+}
 
 bool operation_end_is_past_return(const struct operation_record *record)
 {
@@ -17,6 +28,7 @@ bool operation_end_is_past_return(const struct operation_record *record)
 		const struct step_record *step = &record->steps[i];
 
 		if (step->step.kind == STEP_KIND_EJECT && !step->step.undoable &&
+		    !is_tried_again(record, i) &&
 		    (step->state == STEP_STATE_RUNNING || step->state == STEP_STATE_DONE ||
 		     step->state == STEP_STATE_PARTIAL))
 			return true;

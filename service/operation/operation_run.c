@@ -333,8 +333,8 @@ static void look_failed(struct operation *operation)
 }
 
 /*
- * An eject is done or it is not: one that was interrupted is judged by whether the DIMM is still
- * there.
+ * An eject of which nobody said what became of it is done where the DIMM is gone. Where it is still there the kernel may
+ * be about to take it: that stays so, and nothing is put back under its hands.
  */
 static void judge_ejects(struct operation *operation)
 {
@@ -347,12 +347,11 @@ static void judge_ejects(struct operation *operation)
 		if (step->step.kind != STEP_KIND_EJECT || step->state != STEP_STATE_PARTIAL)
 			continue;
 		dimm = snapshot_dimm(operation->snapshot, step->step.dimm);
-		step->state = STEP_STATE_FAILED;
-		if (!dimm || dimm->state == SNAPSHOT_DIMM_EJECTED ||
-		    dimm->state == SNAPSHOT_DIMM_ABSENT) {
-			step->state = STEP_STATE_DONE;
-			step->remainder.count = 0;
-		}
+		if (dimm && dimm->state != SNAPSHOT_DIMM_EJECTED &&
+		    dimm->state != SNAPSHOT_DIMM_ABSENT)
+			continue;
+		step->state = STEP_STATE_DONE;
+		step->remainder.count = 0;
 		journal_put_step(operation->engine->options.journal, record, step, NULL, NULL);
 	}
 }

@@ -2,16 +2,15 @@
 #include "eject_job.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include "clock.h"
 #include "dimm.h"
 #include "job_context.h"
+#include "kernel_log.h"
 #include "memory_block.h"
 
-/* The kernel takes the blocks away and calls the firmware in a worker of its own; a second is
- * usual. */
-#define WAIT_MS	 10000
 #define EVERY_US 50000
 /* Below the grace that the pool leaves to one that it has told to end. */
 #define AFTER_CANCEL_MS 1500
@@ -51,32 +50,52 @@ static bool is_gone(const struct job_context *context, const struct dimm *dimm)
 /* A cancel does not stop what the kernel has taken up: a while longer, to say what became of it. */
 static bool wait_more(struct job_context *context, uint64_t *until)
 {
-	bool is_cancelled = context->stop == WORKER_CONTROL_CANCELLED;
 	uint64_t now = monotonic_ms();
 
-	if (now >= *until)
-		return false;
-	if (is_cancelled) {
-		poll(NULL, 0, EVERY_US / 1000);
-		return true;
-	}
 	if (job_context_wait(context, EVERY_US))
 		return true;
-	if (*until > now + AFTER_CANCEL_MS)
+	if (*until == 0)
 		*until = now + AFTER_CANCEL_MS;
-	return context->stop == WORKER_CONTROL_CANCELLED;
+	if (context->stop != WORKER_CONTROL_CANCELLED || now >= *until)
+		return false;
+	poll(NULL, 0, EVERY_US / 1000);
+	return true;
 }
 
-static void wait_gone(struct job_context *context, const struct dimm *dimm, const char *object)
+/* Has the kernel given up, with nothing taken away? */
+static bool is_refused(struct kernel_log *log, const struct dimm *dimm, uint64_t *ret_block)
 {
-	uint64_t until = monotonic_ms() + WAIT_MS;
+	while (log && kernel_log_next_eject_refused(log, ret_block) > 0)
+		for (size_t i = 0; i < dimm->block_count; i++)
+			if (dimm->blocks[i] == *ret_block)
+				return true;
+	return false;
+}
+
+/*
+ * The kernel takes the blocks away and calls the firmware in a worker of its own, which may have to wait for the lock of
+ * all hotplug first. A second is usual, but nothing takes it back: so it is waited for as long as there is time, and
+ * only the kernel's own word says that it will not come any more.
+ */
+static void wait_gone(struct job_context *context, const struct dimm *dimm, struct kernel_log *log,
+		      const char *object)
+{
+	struct remainder_list *list = &context->result->remainder;
+	uint64_t until = 0, block;
 
 	while (!is_gone(context, dimm)) {
-		if (!wait_more(context, &until)) {
-			remainder_list_add(&context->result->remainder, REMAINDER_EJECT_FAILED,
-					   object, dimm->size_bytes, NULL,
-					   "it is still there; the kernel's log may say why");
+		if (is_refused(log, dimm, &block)) {
+			context->stop = WORKER_CONTROL_GO;
+			remainder_list_add(list, REMAINDER_EJECT_FAILED, object, dimm->size_bytes, NULL,
+					   "the kernel gave it up: block %" PRIu64 " did not stay offline", block);
 			job_context_settle(context, object, 0, false);
+			return;
+		}
+		if (!wait_more(context, &until)) {
+			remainder_list_add(list, REMAINDER_EJECT_FAILED, object, dimm->size_bytes, NULL,
+					   "it is still there, and may go at any time: the eject was begun and "
+					   "nothing takes it back");
+			context->result->outcome = WORKER_OUTCOME_PARTIAL;
 			return;
 		}
 	}
@@ -90,8 +109,12 @@ static void eject(struct job_context *context, const struct dimm *dimm, const ch
 	enum dimm_eject_result outcome = DIMM_EJECT_ABSENT;
 	struct failure failure = {0};
 	struct remainder_list *list = &context->result->remainder;
-	int rc = dimm_eject(context->sysroot, dimm, &outcome, &failure);
+	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
+	int rc;
 
+	/* From before the write; without it there is no word, only the device itself. */
+	kernel_log_new(context->sysroot, &log);
+	rc = dimm_eject(context->sysroot, dimm, &outcome, &failure);
 	if (rc) {
 		job_context_fail(context, rc, object, "cannot eject it");
 		remainder_list_add(list, REMAINDER_EJECT_FAILED, object, dimm->size_bytes, NULL,
@@ -100,7 +123,7 @@ static void eject(struct job_context *context, const struct dimm *dimm, const ch
 	}
 	switch (outcome) {
 	case DIMM_EJECT_REQUESTED:
-		wait_gone(context, dimm, object);
+		wait_gone(context, dimm, log, object);
 		return;
 	case DIMM_EJECT_NOT_OFFLINE:
 		remainder_list_add(list, REMAINDER_BLOCK_BUSY,

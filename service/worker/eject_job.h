@@ -7,7 +7,10 @@
 
 struct job_context;
 
-/* Refuses where a block is not offline; then waits until the device and its blocks are gone. */
+/*
+ * Refuses where a block is not offline; then waits until the device and its blocks are gone. FAILED: nothing was asked of
+ * the kernel, or it has said that it gave up. PARTIAL: it was asked, and has not said what becomes of it within the time.
+ */
 void eject_job_run(struct job_context *context);
 /* Says whether the DIMM is there: that is all that can be done. */
 void eject_job_undo(struct job_context *context);

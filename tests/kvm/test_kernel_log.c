@@ -63,9 +63,31 @@ static void test_read(void)
 	CHECK_INT(kernel_log_next_page(log, &page), 0);
 }
 
+static void test_eject_refused(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
+	uint64_t block = 0;
+
+	CHECK_TRUE(!kernel_log_parse_eject_refused("memory memory65: Offline", &block));
+	CHECK_TRUE(!kernel_log_parse_eject_refused("cpu cpu3: Offline failed.", &block));
+	CHECK_TRUE(!kernel_log_parse_eject_refused("memory memory65: Offline failed. Or not", &block));
+	CHECK_TRUE(kernel_log_parse_eject_refused("memory memory65: Offline disabled.", &block));
+	CHECK_INT(block, 65);
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, "/dev/kmsg", "4,1,1,-;memory memory1: Offline failed.\n");
+	CHECK_INT(kernel_log_new(tree.sysroot, &log), 0);
+	CHECK_INT(kernel_log_next_eject_refused(log, &block), 0);
+	fixture_tree_append(&tree, "/dev/kmsg",
+			    "6,2,2,-;eth0: up\n4,3,3,-;memory memory66: Offline failed.\n SUBSYSTEM=memory\n");
+	CHECK_INT(kernel_log_next_eject_refused(log, &block), 1);
+	CHECK_INT(block, 66);
+	CHECK_INT(kernel_log_next_eject_refused(log, &block), 0);
+}
+
 int main(void)
 {
-	static const struct unit_case cases[] = {{"parse", test_parse}, {"read", test_read}};
+	static const struct unit_case cases[] = {{"parse", test_parse}, {"read", test_read}, {"eject_refused", test_eject_refused}};
 
 	return unit_main("kernel_log", cases, ARRAY_SIZE(cases));
 }

@@ -244,7 +244,8 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 
 	for (size_t i = 0; i < snapshot->hold_count; i++)
 		held = held || strcmp(snapshot->holds[i].drain, input->wish->drain) == 0;
-	if (is_late(input)) {
+	if (is_late(input) && !(snapshot->dimms[0].state == SNAPSHOT_DIMM_EJECTED &&
+				input->wish->drain_wish.finish == DRAIN_FINISH_EJECT)) {
 		give_up(input, decision, REMAINDER_DEADLINE);
 		return;
 	}

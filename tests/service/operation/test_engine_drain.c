@@ -26,10 +26,24 @@ static void end(void)
 	engine_rig_done(&rig);
 }
 
+/* An eject that may still come is not crossed by an undo: what was done stays, held. */
+static bool awaits_eject(const struct operation_record *record)
+{
+	const struct step_record *last = record->step_count ? &record->steps[record->step_count - 1] : NULL;
+
+	return last && last->step.kind == STEP_KIND_EJECT && last->state == STEP_STATE_PARTIAL;
+}
+
 static void check_done_or_undone(void)
 {
 	const struct operation_record *record = engine_rig_top(&rig);
 
+	if (awaits_eject(record)) {
+		CHECK_INT(record->state, OPERATION_STATE_INCOMPLETE);
+		CHECK_TRUE(!record->undone && engine_rig_has_hold(&rig));
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+		return;
+	}
 	CHECK_TRUE(record->state == OPERATION_STATE_SUCCEEDED || record->undone);
 	if (record->state != OPERATION_STATE_SUCCEEDED &&
 	    record->state != OPERATION_STATE_CANCELLED)
@@ -255,6 +269,33 @@ static void test_progress_of_blocks(void)
 	CHECK_INT(progress->eta_s, 0);
 	CHECK_INT(progress->done_bytes, guests + 8 * FAKE_BLOCK);
 	end();
+}
+
+/* The kernel takes its time, longer than the drain has. It cannot be stopped, and goes in the end. */
+static void test_eject_without_a_word(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	for (int goes = 0; goes < 2; goes++) {
+		const struct operation_record *record;
+
+		begin();
+		rig.world.hang_kind = STEP_KIND_EJECT;
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_cancel(rig.engine, rig.id, true, NULL), -EOPNOTSUPP);
+		engine_rig_advance(&rig, 61000);
+		/* Before it is looked at again, or after all is over. */
+		rig.world.state.ejected = goes;
+		engine_rig_run(&rig, 0);
+		record = engine_rig_top(&rig);
+		CHECK_TRUE(record->deadline_exceeded && !record->undone);
+		CHECK_INT(record->state, goes ? OPERATION_STATE_SUCCEEDED : OPERATION_STATE_INCOMPLETE);
+		CHECK_INT(engine_rig_drain_state(&rig), goes ? DRAIN_STATE_HELD : DRAIN_STATE_STOPPED);
+		CHECK_TRUE(engine_rig_has_hold(&rig));
+		CHECK_TRUE(fake_world_is_drained(&rig.world, goes));
+		end();
+	}
 }
 
 /* ---- killed ---- */
@@ -599,6 +640,7 @@ int main(void)
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},
 		{"progress is told of blocks as of memory", test_progress_of_blocks},
+		{"an eject that nobody can stop is not crossed by an undo", test_eject_without_a_word},
 		{"killed at every write of the journal", test_killed_at_every_write},
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},

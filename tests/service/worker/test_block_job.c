@@ -16,7 +16,7 @@ struct kernel {
 	unsigned writes;
 	char order[256]; /* of the writes: "64 65 " */
 	int comes_back; /* this block is onlined by somebody else while the next is written; 0: none */
-	bool is_eject_ignored;
+	bool is_eject_ignored, is_eject_refused;
 	unsigned looks; /* at the flags of pages */
 };
 
@@ -67,7 +67,11 @@ static int on_write(void *user, const char *path, const char *text)
 	if (sscanf(path, "/sys/devices/system/memory/memory%u/state", &id) == 1)
 		return write_block(kernel, id, text);
 	if (strstr(path, "/eject")) {
-		if (kernel->is_eject_ignored)
+		if (kernel->is_eject_refused)
+			fixture_tree_append(&kernel->fixture.tree, "/dev/kmsg",
+					    "4,7,7,-;memory memory64000: Offline failed.\n"
+					    "4,8,8,-;memory memory65: Offline failed.\n");
+		if (kernel->is_eject_ignored || kernel->is_eject_refused)
 			return 0;
 		fixture_tree_write(&kernel->fixture.tree, "/sys/bus/acpi/devices/PNP0C80:00/status",
 				   "0\n");
@@ -390,8 +394,31 @@ static void test_eject_without_effect(void)
 	kernel->is_eject_ignored = true;
 	kernel->fixture.job.deadline_ms = 60;
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
-	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	/* It may still come. */
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
 	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_FAILED) != NULL);
+	kernel->fixture.job.deadline_ms = 0;
+	kernel->fixture.control.is_cancelled = true;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	/* Not even asked for. */
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
+	teardown(kernel);
+}
+
+/* The kernel's own word ends the waiting: it will not come. */
+static void test_eject_refused(void)
+{
+	struct kernel *kernel = setup_dimm();
+	const struct remainder *left;
+
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	fixture_tree_write(&kernel->fixture.tree, "/dev/kmsg", "4,1,1,-;memory memory64: Offline failed.\n");
+	kernel->is_eject_refused = true;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
+	left = job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_FAILED);
+	CHECK_TRUE(left && strstr(left->detail, "block 65 ") != NULL);
 	teardown(kernel);
 }
 
@@ -412,6 +439,7 @@ int main(void)
 		{"online", test_online},
 		{"eject", test_eject},
 		{"eject_without_effect", test_eject_without_effect},
+		{"eject_refused", test_eject_refused},
 	};
 
 	return unit_main("block_job", cases, sizeof(cases) / sizeof(cases[0]));
