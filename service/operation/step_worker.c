@@ -203,8 +203,12 @@ static void on_result(void *user, const struct worker_result *result)
 		/* It may have done any part of it: only the next look can say. */
 		outcome->state = STEP_STATE_PARTIAL;
 		break;
-	case WORKER_OUTCOME_FAILED:
 	case WORKER_OUTCOME_CANCELLED:
+		/* So has one that was killed after a cancel, which is the pool's word and no worker's. */
+		outcome->state = result->bytes_done || failure_is_set(&result->failure) ? STEP_STATE_PARTIAL
+											: STEP_STATE_FAILED;
+		break;
+	case WORKER_OUTCOME_FAILED:
 	case WORKER_OUTCOME_COUNT:
 		outcome->state = result->bytes_done ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
 		break;

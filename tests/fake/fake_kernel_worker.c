@@ -157,13 +157,14 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 		} while (start->type != WORKER_MESSAGE_CANCEL);
 		result->outcome = WORKER_OUTCOME_CANCELLED;
 		result->bytes_done = 0;
-	} else if (strcmp(script, "wait") == 0) {
+	} else if (strcmp(script, "wait") == 0 || strcmp(script, "give way") == 0) {
 		struct worker_message *progress = calloc(1, sizeof(*progress));
+		bool says_nothing = strcmp(script, "wait") != 0;
 
 		if (!progress)
 			return 4;
 		progress->type = WORKER_MESSAGE_PROGRESS;
-		progress->done_bytes = 1;
+		progress->done_bytes = says_nothing ? 0 : 1;
 		progress->total_bytes = 2;
 		send_all(channel, progress);
 		free(progress);
@@ -172,6 +173,8 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 			if (receive(channel, start) != 1)
 				return 5;
 		} while (start->type != WORKER_MESSAGE_CANCEL);
+		if (says_nothing)
+			return 3;
 		result->outcome = WORKER_OUTCOME_CANCELLED;
 		result->bytes_done = 0;
 	} else {

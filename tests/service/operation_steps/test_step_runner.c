@@ -1507,6 +1507,17 @@ static void test_worker_cancelled(void)
 	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
 	check_remainder(REMAINDER_CANCELLED);
 	finish();
+	/* What ends without a word may have done anything. */
+	start(false);
+	worker_step("give way");
+	begin();
+	while (rig.progresses == 0)
+		turn();
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
+	check_remainder(REMAINDER_CANCELLED);
+	finish();
 }
 
 static void test_worker_gives_way(void)
