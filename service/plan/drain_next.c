@@ -13,6 +13,7 @@
  */
 #include "plan_priv.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -170,20 +171,51 @@ static bool rest_fits(const struct drainer *drainer)
 	return room >= drainer->guest_bytes;
 }
 
+/* How often it was tried to take this block offline; *ret_last is the latest of them, or NULL. */
+static size_t offlines_of(const struct plan_input *input, uint64_t block, const struct step_record **ret_last)
+{
+	size_t tries = 0;
+
+	*ret_last = NULL;
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+		bool has = false;
+
+		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE)
+			continue;
+		for (size_t r = 0; r < record->step.block_run_count; r++)
+			has = has || (record->step.block_runs[r].first <= block &&
+				      block <= record->step.block_runs[r].last);
+		if (!has)
+			continue;
+		tries++;
+		*ret_last = record;
+	}
+	return tries;
+}
+
+/* Again only after guests that were in the way have been moved since. */
+static bool may_offline(const struct plan_input *input, const struct snapshot_block *block)
+{
+	const struct step_record *last;
+	size_t tries = offlines_of(input, block->id, &last);
+
+	if (tries == 0)
+		return true;
+	for (last++; last < input->history + input->history_count; last++)
+		if (last->step.kind == STEP_KIND_CHILD && last->state != STEP_STATE_UNDONE && last->bytes_done > 0)
+			return tries < OFFLINES_MAX;
+	return false;
+}
+
+/* As many blocks as a step can name; the next step has the next. */
 static bool offline_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
-	const struct step_record *last = plan_last(input, STEP_KIND_OFFLINE_BLOCKS);
 	const struct snapshot *snapshot = input->snapshot;
-	size_t tried = plan_count(input, STEP_KIND_OFFLINE_BLOCKS);
 	struct step step;
 
-	if (!drainer->scope.online_blocks || tried >= OFFLINES_MAX || !rest_fits(drainer))
-		return false;
-	/* Again only after guests that were in the way have been moved since. */
-	if (last && !(input->history_count &&
-		      input->history[input->history_count - 1].step.kind == STEP_KIND_CHILD &&
-		      input->history[input->history_count - 1].bytes_done > 0))
+	if (!drainer->scope.online_blocks || !rest_fits(drainer))
 		return false;
 	plan_step_init(&step, STEP_KIND_OFFLINE_BLOCKS, NULL);
 	memcpy(step.dimm, drainer->wish->dimm, sizeof(step.dimm));
@@ -195,7 +227,8 @@ static bool offline_next(struct drainer *drainer)
 		const struct snapshot_block *block = &snapshot->blocks[i];
 		size_t run = step.block_run_count;
 
-		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
+		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block) ||
+		    !may_offline(input, block))
 			continue;
 		if (run && step.block_runs[run - 1].last + 1 == block->id) {
 			step.block_runs[run - 1].last = block->id;
@@ -207,7 +240,7 @@ static bool offline_next(struct drainer *drainer)
 		}
 		step.bytes += block->size_bytes;
 	}
-	return emit(drainer, &step);
+	return step.block_run_count && emit(drainer, &step);
 }
 
 /* A guest that was bound to the node alone, of which a part stays, goes back there. */
@@ -321,11 +354,48 @@ static bool eject_next(struct drainer *drainer)
 	return emit(drainer, &step);
 }
 
+/* Of a block that went offline since, or was tried once more. */
+static bool is_stale(const struct plan_input *input, const struct step_record *record, const struct remainder *entry)
+{
+	const struct snapshot_block *block;
+	const struct step_record *last;
+	uint64_t id;
+
+	if (sscanf(entry->object, "block %" SCNu64, &id) != 1)
+		return false;
+	block = snapshot_block(input->snapshot, id);
+	offlines_of(input, id, &last);
+	return !block || block->state == BLOCK_STATE_OFFLINE || last != record;
+}
+
+/* What the attempts told of the blocks that are still online. */
+static void tell_attempts(struct drainer *drainer, uint64_t *rest)
+{
+	const struct plan_input *input = drainer->input;
+
+	for (size_t i = input->history_count; i-- > 0;) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE)
+			continue;
+		for (size_t n = 0; n < record->remainder.count; n++)
+			if (!is_stale(input, record, &record->remainder.items[n]))
+				plan_take_entry(&drainer->decision->remainder, &record->remainder.items[n], rest);
+	}
+}
+
+static bool is_told(const struct remainder_list *list, const char *object)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].object, object) == 0)
+			return true;
+	return false;
+}
+
 /* Why what is online, or what guests have, did not go; the sum is exactly that. */
 static void give_up(struct drainer *drainer, bool blocks)
 {
 	const struct plan_input *input = drainer->input;
-	const struct step_record *offline = plan_last(input, STEP_KIND_OFFLINE_BLOCKS);
 	struct remainder_list *list = &drainer->decision->remainder;
 	uint64_t rest = blocks ? drainer->scope.online_bytes : drainer->guest_bytes;
 	char object[96];
@@ -354,21 +424,25 @@ static void give_up(struct drainer *drainer, bool blocks)
 			remainder_list_add(list, plan_unexplained(last, &why), object, left, NULL, "%s", why);
 		rest -= bytes;
 	}
-	if (blocks && offline)
-		plan_take_remainder(list, &offline->remainder, &rest);
+	if (blocks)
+		tell_attempts(drainer, &rest);
 	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
 		const struct snapshot_block *block = &input->snapshot->blocks[i];
 		uint64_t bytes = plan_min(block->size_bytes, rest);
+		const struct step_record *last;
 
 		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
 			continue;
-		snprintf(object, sizeof(object), "block %llu", (unsigned long long)block->id);
+		snprintf(object, sizeof(object), "block %" PRIu64, block->id);
+		if (is_told(list, object))
+			continue;
 		if (plan_is_late(input))
 			remainder_list_add(list, REMAINDER_DEADLINE, object, bytes, NULL,
 					   "time ran out");
 		else
 			remainder_list_add(list, REMAINDER_BLOCK_BUSY, object, bytes, NULL,
-					   offline ? "it did not go offline"
+					   offlines_of(input, block->id, &last)
+						   ? "it did not go offline"
 						   : "it was not tried: guests are still there");
 		rest -= bytes;
 	}

@@ -377,6 +377,72 @@ static void guests_that_come_back_are_moved_once_more(void)
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 3 * WORLD_BLOCK);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_PINNED);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_BLOCK_BUSY);
+	CHECK_STR(world.decision.remainder.items[1].object, "block 54");
+	world_done(&world);
+}
+
+/* The decided step leaves this block online, for this reason. */
+static void record_offline_but(struct world *world, uint64_t left, enum remainder_code code)
+{
+	const struct step step = world->decision.step;
+	struct step_record *record = world_record(world, STEP_STATE_PARTIAL, WORLD_BLOCK);
+	char object[32];
+
+	for (size_t r = 0; r < step.block_run_count; r++)
+		for (uint64_t id = step.block_runs[r].first; id <= step.block_runs[r].last; id++)
+			if (id != left)
+				snapshot_block(world->snapshot, id)->state = BLOCK_STATE_OFFLINE;
+	snprintf(object, sizeof(object), "block %llu", (unsigned long long)left);
+	remainder_list_add(&record->remainder, code, object, WORLD_BLOCK, NULL, "so it is");
+}
+
+static void more_blocks_than_a_step_can_name_are_tried_too(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	/* Every second block of a range: 40 runs. */
+	world_init(&world);
+	for (uint64_t id = 100; id < 180; id += 2)
+		*snapshot_add_block(world.snapshot) = (struct snapshot_block){.id = id,
+									      .start = id * WORLD_BLOCK,
+									      .size_bytes = WORLD_BLOCK,
+									      .node = 3,
+									      .zone = BLOCK_ZONE_MOVABLE};
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->dimm_count = 0;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world.wish.drain_wish.range = (struct snapshot_range){100 * WORLD_BLOCK, 180 * WORLD_BLOCK};
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_run_count, STEP_BLOCK_RUNS_MAX);
+	record_offline_but(&world, 100, REMAINDER_PINNED);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_run_count, 8);
+	CHECK_INT(world.decision.step.block_runs[0].first, 164);
+	record_offline_but(&world, 178, REMAINDER_KERNEL_MEMORY);
+	/* Nothing was in the way that has gone since: each block is told once, with what the last attempt at it said. */
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 2 * WORLD_BLOCK);
+	CHECK_STR(world.decision.remainder.items[0].object, "block 178");
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_KERNEL_MEMORY);
+	CHECK_STR(world.decision.remainder.items[1].object, "block 100");
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_PINNED);
+	/* A guest has come back. */
+	guest->node_bytes[3] = 4 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_run_count, 2);
+	record_offline_but(&world, 178, REMAINDER_BLOCK_BUSY);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BLOCK_BUSY);
 	world_done(&world);
 }
 
@@ -542,6 +608,7 @@ static const struct unit_case cases[] = {
 	{"the last DIMM takes the node along", the_last_dimm_takes_the_node_along},
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
+	{"more blocks than a step can name are tried too", more_blocks_than_a_step_can_name_are_tried_too},
 	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},
 	{"an eject that fails is told", an_eject_that_fails_is_told},
 	{"an eject that comes too late is told", an_eject_that_comes_too_late_is_told},
