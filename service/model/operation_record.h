@@ -78,7 +78,7 @@ struct step_record *operation_record_add_step(struct operation_record *record, c
 enum drain_state {
 	DRAIN_STATE_DRAINING, DRAIN_STATE_HELD, DRAIN_STATE_STOPPED, DRAIN_STATE_UNDRAINING, DRAIN_STATE_RELEASED,
 	DRAIN_STATE_ATTENTION,
-	DRAIN_STATE_DEFERRED,		/* its hold is gone; what others hold of it goes back along with theirs */
+	DRAIN_STATE_DEFERRED,		/* its hold is gone; what others hold of it, or is not plugged in, is still to go back */
 	DRAIN_STATE_COUNT
 };
 NAME_TABLE_DECLARE(drain_state);

@@ -14,8 +14,8 @@
  *
  * A stopped drain holds where what was done stays, and does not where all was undone.
  *
- * Where another drain holds what an undrain, or a drain that restores, would put back, the hold ends
- * and the drain is deferred: it is released by the undrain or restore of another that puts the rest
+ * Where another drain holds what an undrain, or a drain that restores, would put back, or where the
+ * DIMM is out, the hold ends and the drain is deferred: it is released by the undrain or restore of another that puts the rest
  * back, or by an undrain of its own that is asked for again.
  */
 #include "engine_priv.h"
@@ -218,10 +218,6 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 
 static bool owes(const struct operation_record *record)
 {
-	for (size_t i = 0; i < record->step_count; i++)
-		/* An eject is past undoing. */
-		if (record->steps[i].step.kind == STEP_KIND_EJECT && record->steps[i].state == STEP_STATE_DONE)
-			return false;
 	for (size_t i = 0; i < record->step_count; i++)
 		if (record->steps[i].step.kind != STEP_KIND_CORDON && undo_bar_is_due(&record->steps[i]) &&
 		    !record->steps[i].undo_failed)

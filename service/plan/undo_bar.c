@@ -45,6 +45,18 @@ static bool is_of_blocks(const struct step_record *record)
 	return record->step.kind == STEP_KIND_OFFLINE_BLOCKS || record->step.kind == STEP_KIND_ONLINE_BLOCKS;
 }
 
+struct owner {
+	const struct plan_drain *drain; /* NULL: the wish's own */
+	const struct step_record *steps;
+	size_t count;
+};
+
+static struct owner owner_of(const struct plan_input *input, const struct plan_drain *drain)
+{
+	return (struct owner){drain, drain ? drain->steps : input->subject,
+			      drain ? drain->step_count : input->subject_count};
+}
+
 /* ---- blocks ---- */
 
 /* The hold of another drain under which the block is; NULL: none. */
@@ -121,8 +133,30 @@ static uint64_t count_blocks(const struct step *step)
 	return count;
 }
 
-static enum undo_bar judge_blocks(const struct plan_input *input, const struct step_record *record,
-				  struct step *ret_step, struct remainder_list *left)
+static bool is_absent(const struct plan_input *input, const char *dimm_id)
+{
+	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, dimm_id);
+
+	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
+}
+
+/* What somebody has to plug in again: a DIMM where it is known which, else what the step took away. */
+static void name_missing(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
+			 char object[96])
+{
+	const char *dimm = is_absent(input, record->step.dimm) ? record->step.dimm : "";
+
+	for (size_t i = 0; i < owner->count && !dimm[0]; i++)
+		if (owner->steps[i].step.kind == STEP_KIND_EJECT && is_absent(input, owner->steps[i].step.dimm))
+			dimm = owner->steps[i].step.dimm;
+	if (dimm[0])
+		snprintf(object, 96, "dimm %s", dimm);
+	else
+		snprintf(object, 96, "step %u", record->n);
+}
+
+static enum undo_bar judge_blocks(const struct plan_input *input, const struct owner *owner,
+				  const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
 	struct block_cut cut = {.step = ret_step};
 	uint64_t count = count_blocks(&record->step);
@@ -133,10 +167,14 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct s
 		*ret_step = record->step;
 		return UNDO_BAR_NONE;
 	}
+	if (left && cut.seen < count) {
+		name_missing(input, owner, record, object);
+		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0,
+				   "plug the DIMM in again, then undrain once more",
+				   "%llu blocks are not there and cannot be onlined; guests stay until they can",
+				   (unsigned long long)(count - cut.seen));
+	}
 	snprintf(object, sizeof(object), "step %u", record->n);
-	if (left && cut.seen < count)
-		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0, "plug the DIMM in again",
-				   "%llu of its blocks are not there", (unsigned long long)(count - cut.seen));
 	if (left && cut.holder)
 		remainder_list_add(left, REMAINDER_HELD, object, cut.held_bytes, NULL,
 				   "drain %s holds %llu of its blocks", cut.holder->drain,
@@ -145,18 +183,6 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct s
 }
 
 /* ---- guests ---- */
-
-struct owner {
-	const struct plan_drain *drain; /* NULL: the wish's own */
-	const struct step_record *steps;
-	size_t count;
-};
-
-static struct owner owner_of(const struct plan_input *input, const struct plan_drain *drain)
-{
-	return (struct owner){drain, drain ? drain->steps : input->subject,
-			      drain ? drain->step_count : input->subject_count};
-}
 
 /* Is a block that it took away not free, or not there? */
 static const char *blocked_by(const struct plan_input *input, const struct owner *owner)
@@ -274,7 +300,7 @@ enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_d
 	ret_step->child = NULL;
 	/* A step of blocks has no child. */
 	if (is_of_blocks(record))
-		return judge_blocks(input, record, ret_step, left);
+		return judge_blocks(input, &owner, record, ret_step, left);
 	if (record->step.kind == STEP_KIND_CHILD)
 		return judge_guest(input, &owner, record, left);
 	return UNDO_BAR_NONE;

@@ -6,32 +6,14 @@
  * is deferred. So whatever earlier drains have deferred is undone here too, where nothing bars it any
  * more: last first, and before the cordon goes, so that a hold stands until all is back.
  *
- * What cannot be undone any more does not keep the hold: after an eject there are no blocks to
- * online until the DIMM is plugged in again, so only the cordon is lifted, guests stay where they
- * are, and the remainder says what is missing.
+ * A DIMM that is out just now is waited for likewise: there are no blocks to online, and guests stay
+ * where they are, but the hold goes, and after the DIMM was plugged in again another undrain of the
+ * same drain does the rest.
  */
 #include "plan_priv.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static bool is_absent(const struct plan_input *input, const char *dimm_id)
-{
-	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, dimm_id);
-
-	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
-}
-
-/* The DIMM that these steps ejected and that has not come back; NULL: none. */
-static const char *missing_dimm(const struct plan_input *input, const struct step_record *steps, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (steps[i].step.kind == STEP_KIND_EJECT &&
-		    (steps[i].state == STEP_STATE_DONE || steps[i].state == STEP_STATE_RUNNING) &&
-		    is_absent(input, steps[i].step.dimm))
-			return steps[i].step.dimm;
-	return NULL;
-}
 
 static void undo_step(const struct step_record *record, const struct step *part, const char *operation,
 		      struct decision *decision)
@@ -56,10 +38,9 @@ static bool steps_next(const struct plan_input *input, const struct plan_drain *
 	const struct step_record *steps = drain ? drain->steps : input->subject;
 	const char *operation = drain ? drain->operation : input->subject_operation;
 	size_t count = drain ? drain->step_count : input->subject_count;
-	const char *missing = cordon ? NULL : missing_dimm(input, steps, count);
 	struct step part;
 
-	for (size_t i = missing ? 0 : count; i-- > 0;) {
+	for (size_t i = count; i-- > 0;) {
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
 		    undo_bar_undo_of(input, operation, steps[i].n) ||
 		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL)
@@ -108,16 +89,6 @@ static void tell_steps(const struct plan_input *input, const struct plan_drain *
 
 static void finish(const struct plan_input *input, struct decision *decision)
 {
-	const char *missing = missing_dimm(input, input->subject, input->subject_count);
-	char object[96];
-
-	if (missing) {
-		snprintf(object, sizeof(object), "dimm %s", missing);
-		remainder_list_add(&decision->remainder, REMAINDER_UNDO_FAILED, object, 0,
-				   "plug the DIMM in again",
-				   "it was ejected: its blocks cannot be onlined; the hold is "
-				   "released, guests stay");
-	}
 	tell_steps(input, NULL, &decision->remainder);
 	for (size_t i = 0; i < input->drain_count; i++)
 		tell_steps(input, &input->drains[i], &decision->remainder);

@@ -284,6 +284,101 @@ static void test_a_restore_puts_back_what_waited_for_it(void)
 	end();
 }
 
+/* ---- the DIMM is out ---- */
+
+static void plug(void)
+{
+	rig.world.state.ejected = false;
+}
+
+static void test_undrained_while_the_dimm_is_out(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	const struct operation_record *record;
+
+	begin();
+	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	record = undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_INT(record->remainder.count, 1);
+	CHECK_STR(record->remainder.items[0].object, "dimm d1");
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_TRUE(!engine_rig_has_hold(&rig) && fake_world_is_drained(&rig.world, true));
+	/* Again, and still out. */
+	undrain(0, OPERATION_STATE_FAILED);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	plug();
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+/* The drain that ejects is not the one that took the memory offline. */
+static void test_ejected_by_another(void)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	plug();
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+
+	/* It has nothing to put back itself, and what the first owes does not go with its hold. */
+	begin();
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	plug();
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+static void test_killed_while_the_dimm_is_out(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	unsigned number = 1;
+	bool died;
+
+	do {
+		unsigned long before;
+
+		begin();
+		drain(&dimm, OPERATION_STATE_SUCCEEDED);
+		before = atomic_load(&rig.writes);
+		atomic_store(&rig.die_how, number % 2 ? JOURNAL_GATE_LOST : JOURNAL_GATE_UNANSWERED);
+		atomic_store(&rig.die_at, before + number);
+		for (int i = 0; i < 2 && !atomic_load(&rig.died); i++) {
+			submit_undrain(0);
+			if (!atomic_load(&rig.died))
+				engine_rig_run(&rig, 0);
+			if (!atomic_load(&rig.died))
+				plug();
+		}
+		died = atomic_load(&rig.died);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		plug();
+		for (int i = 0; i < 2 && state_at(0) != DRAIN_STATE_RELEASED; i++) {
+			submit_undrain(0);
+			engine_rig_run(&rig, 0);
+		}
+		check_all_back();
+		end();
+		number++;
+	} while (died);
+	CHECK_TRUE(number > 12);
+}
+
 /* ---- killed ---- */
 
 struct scene {
@@ -393,6 +488,9 @@ int main(void)
 		{"a restore leaves what another has taken", test_a_restore_leaves_what_another_took},
 		{"a restore waits where another holds what it would give back", test_a_restore_waits_for_a_hold},
 		{"a restore puts back what has waited for it", test_a_restore_puts_back_what_waited_for_it},
+		{"undrained while the DIMM is out, and again when it is back", test_undrained_while_the_dimm_is_out},
+		{"the DIMM was ejected by another drain", test_ejected_by_another},
+		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
 	};
 

@@ -105,7 +105,9 @@ static void after_an_eject_only_the_hold_goes(void)
 	CHECK_INT(world_next(&world)->step.undo_n, 1);
 	world_record(&world, STEP_STATE_DONE, 0);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
-	CHECK_STR(world.decision.remainder.items[0].way_out, "plug the DIMM in again");
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP00");
+	CHECK_STR(world.decision.remainder.items[0].way_out, "plug the DIMM in again, then undrain once more");
 	finished(&world);
 
 	/* Plugged in again: everything is undone. */
