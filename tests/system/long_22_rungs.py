@@ -15,8 +15,13 @@ from testbed.story import Cases, booted_host, check, check_equal, main, story, w
 
 MIB = 1 << 20
 BASE_MIB, PLUGGED_MIB = 512, 512
+WORK_MIB = 480
 POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 LOG = "/run/hook.log"
+# A disk that is slow to read, as a disk is: what is fetched back from there is missed.
+DISK = "/run/testbed/swap"
+DISK_XML = f"""<disk type='file' device='disk'><driver name='qemu' type='raw' cache='unsafe'/><source file='{DISK}'/>
+<target dev='vda' bus='virtio'/><iotune><read_iops_sec>1000</read_iops_sec></iotune></disk>"""
 
 
 def climbed(operation):
@@ -35,7 +40,8 @@ def in_words(operation):
 class Scene:
     def __init__(self, host, tell):
         self.tell = tell
-        self.guest = Guest(host, "g1", BASE_MIB, nodes="1", virtio_mem=[VirtioMem(PLUGGED_MIB)])
+        host.run(["truncate", "-s", "512M", DISK])
+        self.guest = Guest(host, "g1", BASE_MIB, nodes="1", virtio_mem=[VirtioMem(PLUGGED_MIB)], extra_devices=DISK_XML)
         self.guest.start()
         self.ballast = Ballast(host, {"limits": {"reserve": "256MiB"}})
         self.ballast.start()
@@ -206,13 +212,56 @@ def memory_is_reclaimed(scene):
     guest.run("rm /run/idle/file")
 
 
-@story(22, "hooks, room for huge pages in use, reclaim: a shrink that asking alone would not finish", limit_s=900)
+def waited_s(guest):
+    """How long some of the guest's work has waited for memory since it booted: its kernel's word."""
+    return int(guest.read("/proc/pressure/memory").split("total=")[1].split()[0]) / 1e6
+
+
+def shrunk_beside_work(scene, words):
+    """A shrink below what the guest works with, and how many rounds that got on in a second."""
+    guest = scene.guest
+    scene.grow()
+    guest.pattern_rounds(2, "held")
+    guest.pattern_reset_pause("held")
+    before, waited, began = guest.pattern_status("held"), waited_s(guest), time.monotonic()
+    operation = scene.shrink(timeout=60)
+    seconds, waited, after = time.monotonic() - began, waited_s(guest) - waited, guest.pattern_status("held")
+    scene.tell(f"{words}: {scene.plugged() // MIB} MiB stay plugged; of {seconds:.0f} s some work waited for memory {waited:.1f} s; "
+               f"{after['rounds'] - before['rounds']} rounds of {WORK_MIB} MiB, the longest pause "
+               f"{after['longest_pause_us'] / 1000:.0f} ms")
+    check(after["rounds"] > before["rounds"] and after["longest_pause_us"] < seconds * 1e6 / 2, "its work has got on")
+    check_equal(after["errors"], 0, "pattern errors")
+    return operation, (after["rounds"] - before["rounds"]) / seconds
+
+
+def pressure_ends_reclaim(scene):
+    """What the guest works with all the time is missed when it is taken: reclaim ends by that, and the work gets on."""
+    guest = scene.guest
+    scene.grow()
+    guest.run("swapoff /dev/zram0", check=False)
+    guest.run("mkswap /dev/vda && swapon /dev/vda")
+    guest.pattern_start(WORK_MIB, name="held", timeout=240)
+    limited, rate = shrunk_beside_work(scene, "with the limit of pressure")
+    ends = {part["code"] for step in limited["steps"] if step["kind"] == "reclaim" for part in step["remainder"]}
+    check_equal(limited["state"], "incomplete", "a shrink below what the guest works with")
+    check("guest_pressure" in ends, f"how reclaim ended: {ends}")
+    check("guest_pressure" in codes(limited), f"pressure is a reason: {limited['remainder']}")
+    # The limit is what ended it, and spared the work.
+    scene.tell_agent(["reclaim_pressure_percent = 100"])
+    unlimited, without = shrunk_beside_work(scene, "without it")
+    check(climbed(unlimited).get("reclaim", 0) > 2 * climbed(limited).get("reclaim", 0), "more is reclaimed without the limit")
+    check(rate > without, f"rounds in a second beside a limited reclaim, {rate:.1f}, and beside one without a limit, {without:.1f}")
+    guest.pattern_stop("held")
+    scene.tell_agent([])
+
+
+@story(22, "hooks, room for huge pages in use, reclaim: a shrink that asking alone would not finish", limit_s=1200)
 def rungs(tell):
     wanted = os.environ.get("BALLAST_CASE", "")
     with booted_host() as host:
         scene, cases = Scene(host, tell), Cases(tell)
         for case in (huge_pages_in_use, room_for_huge_pages, free_huge_pages_in_blocks, surplus_huge_pages,
-                     a_hook_lets_go, a_hook_that_hangs, memory_is_reclaimed):
+                     a_hook_lets_go, a_hook_that_hangs, memory_is_reclaimed, pressure_ends_reclaim):
             if wanted not in case.__name__:
                 continue
             began = time.monotonic()
