@@ -260,6 +260,46 @@ static void test_a_restore_waits_for_a_hold(void)
 	end();
 }
 
+/* Killed at that write; true where it is left in the middle of restoring. */
+static bool is_killed_restoring(unsigned number)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	begin();
+	drain(&node, OPERATION_STATE_SUCCEEDED);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	atomic_store(&rig.die_how, JOURNAL_GATE_UNANSWERED);
+	atomic_store(&rig.die_at, atomic_load(&rig.writes) + number);
+	engine_rig_submit(&rig, &dimm);
+	if (!atomic_load(&rig.died))
+		engine_rig_run(&rig, 0);
+	engine_rig_kill(&rig);
+	rig.world.fail_look = rig.world.looks + 1;
+	engine_rig_start(&rig);
+	return engine_rig_top(&rig)->state == OPERATION_STATE_CANCELLING;
+}
+
+/* After a restart it first looks who holds what; it keeps trying. */
+static void test_a_restore_that_cannot_look(void)
+{
+	unsigned number = 1;
+
+	while (!is_killed_restoring(number) && number < 200) {
+		end();
+		number++;
+	}
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_CANCELLING);
+	CHECK_INT(rig.world.looks, rig.world.fail_look);
+	engine_rig_advance(&rig, 1100);
+	engine_rig_run(&rig, 0);
+	check_restored_under_hold();
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
 /* The last hold may be that of a drain which fails while another is undrained. */
 static void test_a_restore_puts_back_what_waited_for_it(void)
 {
@@ -338,6 +378,42 @@ static void test_ejected_by_another(void)
 	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
 	plug();
 	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	end();
+}
+
+/* Both come to what a third has deferred, and each of its steps is undone once. */
+static void test_two_undrains_meet(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	struct wish nodes[] = {wish_of_node(0, DRAIN_FINISH_CORDON), wish_of_node(1, DRAIN_FINISH_CORDON)};
+	unsigned undos, alone;
+
+	begin();
+	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	plug();
+	undos = rig.world.undos;
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	alone = rig.world.undos - undos;
+	end();
+
+	begin();
+	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	for (int i = 0; i < 2; i++)
+		drain(&nodes[i], OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	plug();
+	undos = rig.world.undos;
+	for (size_t i = 1; i < 3; i++) {
+		submit_undrain(i);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	}
+	/* Whose own it is has to wait for them. */
+	submit_undrain(0);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(rig.world.undos - undos, alone);
 	check_all_back();
 	end();
 }
@@ -487,9 +563,11 @@ int main(void)
 		{"a guest that both have moved, in both orders", test_a_guest_moved_twice},
 		{"a restore leaves what another has taken", test_a_restore_leaves_what_another_took},
 		{"a restore waits where another holds what it would give back", test_a_restore_waits_for_a_hold},
+		{"a restore that cannot look at first", test_a_restore_that_cannot_look},
 		{"a restore puts back what has waited for it", test_a_restore_puts_back_what_waited_for_it},
 		{"undrained while the DIMM is out, and again when it is back", test_undrained_while_the_dimm_is_out},
 		{"the DIMM was ejected by another drain", test_ejected_by_another},
+		{"two undrains meet over what a third has deferred", test_two_undrains_meet},
 		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
 	};
