@@ -171,7 +171,10 @@ static bool rest_fits(const struct drainer *drainer)
 	return room >= drainer->guest_bytes;
 }
 
-/* How often it was tried to take this block offline; *ret_last is the latest of them, or NULL. */
+/*
+ * How often it was tried to take this block offline, but for what a restart cut off; *ret_last is the latest of them, or
+ * NULL.
+ */
 static size_t offlines_of(const struct plan_input *input, uint64_t block, const struct step_record **ret_last)
 {
 	size_t tries = 0;
@@ -181,7 +184,8 @@ static size_t offlines_of(const struct plan_input *input, uint64_t block, const 
 		const struct step_record *record = &input->history[i];
 		bool has = false;
 
-		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE)
+		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE ||
+		    plan_was_cut(record))
 			continue;
 		for (size_t r = 0; r < record->step.block_run_count; r++)
 			has = has || (record->step.block_runs[r].first <= block &&
@@ -332,8 +336,7 @@ static const struct snapshot_dimm *dimm_to_eject(const struct drainer *drainer)
 			 * says only that it had not begun. */
 			tried = tried || (input->history[j].step.kind == STEP_KIND_EJECT &&
 					  strcmp(input->history[j].step.dimm, dimm->id) == 0 &&
-					  !remainder_list_has(&input->history[j].remainder,
-							      REMAINDER_RESTARTED));
+					  !plan_was_cut(&input->history[j]));
 		if (!tried)
 			return dimm;
 	}

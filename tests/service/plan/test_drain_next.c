@@ -446,6 +446,26 @@ static void more_blocks_than_a_step_can_name_are_tried_too(void)
 	world_done(&world);
 }
 
+static void what_a_restart_cut_off_is_tried_again(void)
+{
+	struct step_record *record;
+	struct world world;
+
+	world_init(&world);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_RESTARTED, "dimm acpi-MP00", 0, NULL, "restarted");
+	snapshot_block(world.snapshot, 48)->state = BLOCK_STATE_OFFLINE;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_runs[0].first, 49);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
 static void a_child_that_gains_nothing_is_not_repeated(void)
 {
 	struct world world;
@@ -609,6 +629,7 @@ static const struct unit_case cases[] = {
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
 	{"more blocks than a step can name are tried too", more_blocks_than_a_step_can_name_are_tried_too},
+	{"what a restart cut off is tried again", what_a_restart_cut_off_is_tried_again},
 	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},
 	{"an eject that fails is told", an_eject_that_fails_is_told},
 	{"an eject that comes too late is told", an_eject_that_comes_too_late_is_told},
