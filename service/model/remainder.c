@@ -19,7 +19,7 @@ static const struct {
 		 "1 GiB pages lie in the memory that should leave; they make unplug fail at once.",
 		 "free the 1 GiB pages"},
 	[REMAINDER_PINNED] = {"pinned", "Pages are pinned and cannot be migrated.",
-			      "stop what pins it in the guest, or have it let go"},
+			      "stop what pins it, or have it let go"},
 	[REMAINDER_KERNEL_ZONE] =
 		{"kernel_zone",
 		 "Memory was onlined into a zone in which the guest's kernel keeps its own data.",
@@ -137,7 +137,7 @@ static const struct {
 				   "The block spans zones or nodes and can never go offline.",
 				   "choose another DIMM or boot with movable_node"},
 	[REMAINDER_BLOCK_BUSY] = {"block_busy", "The block did not go offline.",
-				  "see who holds it with ballastctl holders"},
+				  "ask again later; ballastctl holders tells which guests lie there"},
 	[REMAINDER_HOST_PROCESS] = {"host_process", "A process of the host holds memory there.",
 				    "stop it, or have it let go of that memory"},
 	[REMAINDER_GUEST_MEMORY] = {"guest_memory", "A guest's memory lies there.",

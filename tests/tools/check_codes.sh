@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Every code that the API can give, every kind of step and every consent stands in docs/ARCHITECTURE.md, and every code
-# in its tables is one that the sources have.
+# in its tables is one that the sources have. Of a remainder the meaning and the usual way out stand there as the API tells
+# them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 document=docs/ARCHITECTURE.md
@@ -44,6 +45,20 @@ if [ "$(rows '^## 8\. ')" != "$(count "$remainders")" ]; then
 fi
 if [ "$(sed -n '/^A request that is refused/,/^## /p' "$document" | grep -cE '^\| `')" != "$(count "$problems")" ]; then
 	echo "not ok codes: $document has another number of refusals than service/rest/problem.c"
+	failed=1
+fi
+# A row as the document has it, of [REMAINDER_...] = {"name", "meaning", "way out"}, whose texts may be cut in pieces.
+told() {
+	tr '\n\t' '  ' <service/model/remainder.c | sed -E 's/" +"//g' |
+		grep -oE '\[REMAINDER_[A-Z0-9_]+\] *= *\{ *"[^"]*", *"[^"]*", *"[^"]*"' |
+		sed -E 's/^[^{]*\{ *"([^"]*)", *"([^"]*)", *"([^"]*)"$/| `\1` | \2 | \3 |/; s/\|  \|$/| - |/' | grep -v '`none`'
+}
+if [ "$(told | wc -l)" != "$(count "$remainders")" ]; then
+	echo "not ok codes: the meanings in service/model/remainder.c could not be read"
+	failed=1
+fi
+if ! diff <(told | sort) <(sed -n '/^## 8\. /,/^\(## \|A request\)/p' "$document" | grep -E '^\| `' | sort) >&2; then
+	echo "not ok codes: $document tells other meanings or ways out than service/model/remainder.c"
 	failed=1
 fi
 [ $failed = 0 ] && echo "ok codes: $(count "$remainders") reasons, $(count "$problems") refusals, $(count "$steps") steps and $(count "$consents") consents are documented"

@@ -29,7 +29,7 @@ static void same_entries_grow(void)
 	CHECK_INT(list.count, 2);
 	CHECK_INT(list.items[0].bytes, 100);
 	CHECK_INT(list.items[0].consent, -1);
-	CHECK_STR(list.items[0].way_out, "stop what pins it in the guest, or have it let go");
+	CHECK_STR(list.items[0].way_out, "stop what pins it, or have it let go");
 	CHECK_STR(list.items[1].way_out, "wait");
 	CHECK_TRUE(remainder_list_has(&list, REMAINDER_PINNED));
 	CHECK_TRUE(!remainder_list_has(&list, REMAINDER_VETOED));
