@@ -407,7 +407,8 @@ static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
 			 able(libvirt_is_up ? with_memory : 0, "libvirt is not there"), "move",
 			 able(libvirt_is_up && count > 1 ? with_memory : 0,
 			      libvirt_is_up ? "only one node has memory" : "libvirt is not there"),
-			 "drain", able(movable, "no node has movable memory; boot with movable_node"));
+			 "drain", able(movable, "no node has movable memory; "
+			      "how zones are cut is decided at boot (movable_node, kernelcore=)"));
 }
 
 static json_t *backend_host(void *user)

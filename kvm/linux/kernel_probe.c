@@ -327,7 +327,7 @@ static void probe_blocks(const struct sysroot *sysroot, struct kernel_probe *pro
 		movable += list.blocks[i].can_be_movable;
 	kernel_probe_note(probe, KERNEL_FEATURE_MOVABLE_MEMORY, movable ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
 	     movable ? "%zu blocks are or can be movable"
-		     : "%zu blocks are or can be movable; boot with movable_node",
+		     : "%zu blocks are or can be movable; how zones are cut is decided at boot (movable_node, kernelcore=)",
 	     movable);
 }
 

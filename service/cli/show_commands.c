@@ -479,7 +479,7 @@ int cli_operation(struct cli *cli)
 	return CLI_EXIT_DONE;
 }
 
-/* "move yes: nodes 0,1 | drain no: no node has movable memory; boot with movable_node". */
+/* "move yes: nodes 0,1 | drain no: no node has movable memory; how zones ...". */
 static void print_able(const json_t *host, const char *what, bool last)
 {
 	const json_t *able = json_object_get(json_object_get(host, "can"), what);
