@@ -189,8 +189,11 @@ static int read_dimms(const struct sysroot *sysroot, const struct memory_block_l
 		dimm->kind = DIMM_KIND_ACPI;
 		dimm->node = from->node_id;
 		dimm->ejectable = from->can_eject;
-		/* One ACPI memory device is one unit to the firmware: what it ejects is exactly these ranges. */
-		dimm->interleaved = ANSWER_NO;
+		/*
+		 * One ACPI memory device is one unit to the firmware, which ejects exactly these ranges. Over how many slots
+		 * of the board they are spread it does not say.
+		 */
+		dimm->interleaved = ANSWER_UNKNOWN;
 		take_ranges(from, dimm);
 		switch (from->state) {
 		case DIMM_STATE_ABSENT:

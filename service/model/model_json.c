@@ -235,7 +235,7 @@ static const char *dimm_confidence(const struct snapshot_dimm *dimm)
 	switch (dimm->kind) {
 	case DIMM_KIND_ACPI:
 	case DIMM_KIND_DAX:
-		return "certain";
+		return dimm->interleaved == ANSWER_UNKNOWN ? "low" : "certain";
 	case DIMM_KIND_SMBIOS:
 		return dimm->interleaved == ANSWER_UNKNOWN ? "low" : "likely";
 	case DIMM_KIND_COUNT:

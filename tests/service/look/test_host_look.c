@@ -46,6 +46,7 @@ static void test_host(void)
 	CHECK_INT(dimm->state, SNAPSHOT_DIMM_ONLINE);
 	CHECK_INT(dimm->movable, ANSWER_YES);
 	CHECK_TRUE(dimm->ejectable);
+	CHECK_INT(dimm->interleaved, ANSWER_UNKNOWN);
 	CHECK_INT(dimm->node, 3);
 	CHECK_INT(dimm->range_count, 1);
 	CHECK_INT(dimm->ranges[0].start, FAKE_HOST_DIMM_START);

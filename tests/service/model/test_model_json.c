@@ -455,8 +455,10 @@ static void guests_are_shown(void)
 	CHECK_INT(json_integer_value(json_object_get(json, "guest_bytes")), 300);
 	json_decref(json);
 	dimm->guests_untold = true;
+	dimm->interleaved = ANSWER_UNKNOWN;
 	json = model_json_dimm(snapshot, dimm);
 	CHECK_TRUE(json_is_null(json_object_get(json, "guest_bytes")));
+	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "low");
 	json_decref(json);
 }
 
