@@ -119,13 +119,14 @@ def pacing(tell):
     with booted_host(nodes=nodes, dimms=[]) as host:
         host.write("/proc/sys/kernel/numa_balancing", "0")
         host.transparent_huge_pages("never", "never")
-        guest = Guest(host, "g1", 512, nodes="1", cpus=str(OWN))
+        guest = Guest(host, "g1", 832, nodes="1", cpus=str(OWN))
         guest.start()
         ballast = Ballast(host, {"limits": {"reserve": "64MiB"}})
         ballast.start()
         ballast.wait_agent(guest.name)
-        # What is much to move and nobody touches meanwhile, and what its writer touches.
-        guest.pattern_start(192, name="cold", once=True)
+        # What nobody touches meanwhile, so much that a move takes as long as several of the guest's pauses are apart, and
+        # what its writer touches.
+        guest.pattern_start(512, name="cold", once=True)
         guest.pattern_start(48, pace_us=2000)
         tell(f"a guest with {evidence.Memory(guest).total_bytes / MIB:.0f} MiB, on CPU {OWN}")
         cases = Cases(tell)
