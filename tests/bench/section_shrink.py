@@ -154,6 +154,9 @@ def _play(bench, scene):
         theirs = _by_libvirt(plain, scene.target_mib)
         promised = _promised(bench, ours, scene.target_mib)
         mine = _by_ballast(bench, ours, scene.target_mib)
+        # Of guests that have died under the emulation nothing can be said.
+        for guest in (ours, plain):
+            guest.read("/proc/uptime")
     gone = mine.wanted - mine.left
     report.line(f"{scene.name:<30} plain libvirt {theirs}")
     report.line(f"{'':<30} ballast       {mine}")
