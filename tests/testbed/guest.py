@@ -29,6 +29,8 @@ COMMAND_PORT = "org.testbed.command.0"
 AGENT_PORT = "org.ballast.agent.0"
 MODULES = ("virtio_pci", "virtio_console", "virtio_mem", "virtio_balloon", "virtio_blk")
 AGENT = "guest-agent/ballast-agent"
+# What libvirt's part of a start may take: it waits for QEMU to answer.
+START_S = 80
 START_TRIES = 8
 NO_VCPU_MEMORY = re.compile(r"(KVM_\w+|kvm_\w+) failed.*: Cannot allocate memory")
 
@@ -220,12 +222,18 @@ class Guest:
         """
         for tries in range(START_TRIES):
             try:
-                self.host.virsh("start", self.name, timeout=timeout)
+                self.host.virsh("start", self.name, timeout=min(timeout, START_S))
                 return
             except CommandFailed as error:
+                self._note_hang(error)
                 if not NO_VCPU_MEMORY.search(error.result.err) or tries == START_TRIES - 1:
                     raise
                 time.sleep(0.5)
+
+    def _note_hang(self, error):
+        """Where libvirt's start of it did not come to an end, and no ballastd was there that could be the cause."""
+        if error.result.rc is None and not self.host.run("pidof ballastd", check=False).out.strip():
+            self.ended = f"guest {self.name}: its QEMU hung as libvirt started it"
 
     def wait_boot(self, timeout=120):
         """Waits until a guest that was started, or is rebooting, answers commands."""
