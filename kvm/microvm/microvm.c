@@ -69,6 +69,8 @@ struct microvm {
 	_Atomic uint64_t pages;
 	_Atomic uint64_t longest_pause_ns;
 	_Atomic uint64_t first_exit_ns;
+	_Atomic uint64_t interruptions;
+	_Atomic uint64_t cpu_ns;
 };
 
 static void put32(uint8_t *to, uint32_t value)
@@ -394,6 +396,15 @@ static void take_ticks(const sigset_t *tick)
 		;
 }
 
+static void count_interruption(struct microvm *vm)
+{
+	struct timespec cpu = {0};
+
+	vm->interruptions++;
+	if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu) == 0)
+		vm->cpu_ns = (uint64_t)cpu.tv_sec * 1000000000 + (uint64_t)cpu.tv_nsec;
+}
+
 static void count_page(struct microvm *vm, uint64_t began, uint64_t *last)
 {
 	uint64_t now = monotonic_ns();
@@ -447,6 +458,7 @@ static int run_loop(struct microvm *vm, unsigned time_ms, const sigset_t *tick,
 		if (ioctl(vm->cpu, KVM_RUN, 0) < 0) {
 			if (errno == EINTR) {
 				take_ticks(tick);
+				count_interruption(vm);
 				continue;
 			}
 			if (errno == EAGAIN)
@@ -512,6 +524,8 @@ void microvm_read_stats(struct microvm *vm, struct microvm_stats *ret_stats)
 		.pages = pages,
 		.longest_pause_ns = vm->longest_pause_ns,
 		.first_exit_ns = vm->first_exit_ns,
+		.interruptions = vm->interruptions,
+		.cpu_ns = vm->cpu_ns,
 	};
 }
 

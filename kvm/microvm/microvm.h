@@ -74,6 +74,9 @@ struct microvm_stats {
 	uint64_t pages;		   /* written */
 	uint64_t longest_pause_ns; /* between two exits of the vCPU */
 	uint64_t first_exit_ns;	   /* from the start of microvm_run() to its first exit */
+	/* As of the last timer signal, one each 10 ms while its thread has a CPU: */
+	uint64_t interruptions; /* how often such a signal ended a stay in the guest */
+	uint64_t cpu_ns;	/* what its thread ran, since the thread began */
 };
 
 /* A snapshot; may be called while it runs. reset_pause starts a new longest pause, to measure one

@@ -92,6 +92,8 @@ struct proof {
 	uint64_t quiet_pause_us;
 	uint64_t pair_ms; /* of the small guest's one pair */
 	uint64_t torn_words;
+	/* Where it did not get on: what its vCPU's thread had in the time in which it wrote no page. */
+	uint64_t stuck_interruptions, stuck_cpu_ms;
 	/* The vCPU thread's, read after it was joined. */
 	enum microvm_end end;
 	int error;
@@ -284,21 +286,23 @@ static bool is_whole(struct proof *proof)
 /* Waits until the guest has looked at every page once more. False: it does not get on, or is stopped. */
 static bool wait_pass(struct proof *proof)
 {
-	uint64_t until = monotonic_ms() + STUCK_MS, target, last;
-	struct microvm_stats stats;
+	uint64_t until = monotonic_ms() + STUCK_MS, target;
+	struct microvm_stats last, stats;
 
-	microvm_read_stats(proof->vm, &stats);
-	last = stats.pages;
+	microvm_read_stats(proof->vm, &last);
 	/* One more, for the page that it was in the middle of. */
-	target = last + proof->bytes / 4096 + 1;
+	target = last.pages + proof->bytes / 4096 + 1;
 	do {
 		microvm_read_stats(proof->vm, &stats);
 		if (stats.pages >= target)
 			return true;
-		if (stats.pages != last)
+		if (stats.pages != last.pages) {
 			until = monotonic_ms() + STUCK_MS;
-		last = stats.pages;
+			last = stats;
+		}
 	} while (monotonic_ms() < until && job_context_wait(proof->context, POLL_US));
+	proof->stuck_interruptions = stats.interruptions - last.interruptions;
+	proof->stuck_cpu_ms = (stats.cpu_ns - last.cpu_ns) / 1000000;
 	return false;
 }
 
@@ -475,7 +479,10 @@ static void judge(struct proof *proof, int rc)
 	} else if (proof->end == MICROVM_END_NO_PROGRESS || rc == -ETIME) {
 		job_context_fail(context, ETIME, "microVM", "cannot run it");
 		failure_set_cause(&context->result->failure,
-				  "KVM of this host does not let a guest make progress");
+				  "KVM of this host does not let a guest make progress: no page written in %u s, in which "
+				  "its vCPU ran %llu ms and was interrupted %llu times",
+				  STUCK_MS / 1000, (unsigned long long)proof->stuck_cpu_ms,
+				  (unsigned long long)proof->stuck_interruptions);
 	} else if (rc) {
 		job_context_fail(context, rc, "microVM", "cannot move its memory");
 	} else {

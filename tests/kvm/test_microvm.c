@@ -67,6 +67,9 @@ static void test_pattern(void)
 		       (unsigned long long)stats.longest_pause_ns / 1000,
 		       (unsigned long long)stats.first_exit_ns / 1000);
 		CHECK_TRUE(stats.pages > 0);
+		/* 300 ms are many ticks. */
+		CHECK_TRUE(stats.interruptions > 0);
+		CHECK_TRUE(stats.cpu_ns > 0 && stats.cpu_ns < UINT64_C(60) * 1000000000);
 		CHECK_INT(microvm_verify(vm, &torn), 0);
 		CHECK_INT(torn, 0);
 		/* It goes on where it stood. */

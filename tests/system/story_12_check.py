@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from ballast import Ballast  # noqa: E402
 from testbed import evidence  # noqa: E402
 from testbed.guest import Guest  # noqa: E402
-from testbed.story import booted_host, check, check_at_least, check_equal, main, story, wait_for  # noqa: E402
+from testbed.story import MachineDied, booted_host, check, check_at_least, check_equal, main, story, wait_for  # noqa: E402
 from testbed.virtual_host import Node  # noqa: E402
 
 MIB = 1 << 20
@@ -84,6 +84,10 @@ def _checked(host, ballast, tell):
          + ballast.ctl("operation", identity).out.rstrip())
     operation = ballast.operation(identity)
     facts = operation["result"]["facts"]
+    # What any guest does under this emulation now and then, the microVM does too, and Ballast tells it.
+    for one in operation["remainder"]:
+        if "does not let a guest make progress" in one["detail"]:
+            raise MachineDied(f"{one['object']}: {one['detail']}")
     check_equal((operation["kind"], operation["state"]), ("check", "succeeded"), f"the operation: {operation['remainder']}")
     every = sorted((a, b) for a in NODES for b in NODES if a != b)
     proofs = {(fact["backing"], fact["page_bytes"]): fact for fact in facts if "backing" in fact}
