@@ -64,8 +64,8 @@ def throughput(guest, action):
 
 
 class Bench:
-    def __init__(self, host, report, rounds):
-        self.host, self.report, self.rounds = host, report, rounds
+    def __init__(self, host, report, rounds, scene=""):
+        self.host, self.report, self.rounds, self.scene = host, report, rounds, scene
         self.ballast = None
 
     def start(self):
