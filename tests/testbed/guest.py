@@ -29,6 +29,9 @@ COMMAND_PORT = "org.testbed.command.0"
 AGENT_PORT = "org.ballast.agent.0"
 MODULES = ("virtio_pci", "virtio_console", "virtio_mem", "virtio_balloon", "virtio_blk")
 AGENT = "guest-agent/ballast-agent"
+# Small, and it wakes no other CPU. SeaBIOS counts them by an INIT and a SIPI to all but itself, and under the emulation these
+# have reached the virtual host's own CPUs now and then: they stood in real mode at 0x10000, SeaBIOS's vector, and all hung.
+FIRMWARE = "/usr/share/qemu/qboot.rom"
 # What libvirt's part of a start may take: it waits for QEMU to answer.
 START_S = 80
 START_TRIES = 8
@@ -505,6 +508,7 @@ class Guest:
 <vcpu placement='static'{f" cpuset='{self.cpus}'" if self.cpus else ""}{now}>{vcpus}</vcpu>
 {f"<numatune>{tune}</numatune>" if tune else ""}
 <os><type arch='x86_64' machine='{self.machine}'>hvm</type>
+<loader readonly='yes' type='rom'>{FIRMWARE}</loader>
 <kernel>{self.host.guest_kernel}</kernel><initrd>{image}</initrd><cmdline>{escape(arguments)}</cmdline></os>
 <features><acpi/><apic/></features>
 <cpu mode='host-passthrough'><numa>{cells}</numa></cpu>
