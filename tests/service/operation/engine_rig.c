@@ -91,6 +91,12 @@ void engine_rig_start(struct engine_rig *rig)
 	assert(r == 0);
 }
 
+void engine_rig_begin(struct engine_rig *rig)
+{
+	engine_rig_init(rig);
+	engine_rig_start(rig);
+}
+
 void engine_rig_kill(struct engine_rig *rig)
 {
 	uint64_t count;
@@ -132,6 +138,7 @@ void engine_rig_done(struct engine_rig *rig)
 {
 	char path[128];
 
+	CHECK_TRUE(!rig->world.overlap);
 	if (rig->engine)
 		engine_rig_kill(rig);
 	fake_world_done(&rig->world);

@@ -40,9 +40,12 @@ struct engine_rig {
 };
 
 void engine_rig_init(struct engine_rig *rig);
+/* Checks too that no two calls with one token were seen. */
 void engine_rig_done(struct engine_rig *rig);
 /* Opens journal and engine and recovers. */
 void engine_rig_start(struct engine_rig *rig);
+/* engine_rig_init() and engine_rig_start(): what needs nothing set between them. */
+void engine_rig_begin(struct engine_rig *rig);
 /* As kill -9 would: what is not durable is lost, what is half done stays so. */
 void engine_rig_kill(struct engine_rig *rig);
 /* The same as engine_rig_start(), and dies at that write of the journal (from 1). */

@@ -11,18 +11,6 @@
 
 static struct engine_rig rig;
 
-static void begin(void)
-{
-	engine_rig_init(&rig);
-	engine_rig_start(&rig);
-}
-
-static void end(void)
-{
-	CHECK_TRUE(!rig.world.overlap);
-	engine_rig_done(&rig);
-}
-
 /* ---- cancelled, paused, out of time ---- */
 
 static void test_resize(void)
@@ -30,7 +18,7 @@ static void test_resize(void)
 	struct wish wish = engine_rig_resize_wish(0, 320 * FAKE_MIB);
 	const struct operation_record *record;
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &wish);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
 	engine_rig_run(&rig, 0);
@@ -42,7 +30,7 @@ static void test_resize(void)
 	CHECK_INT(record->progress.done_bytes, record->progress.total_bytes);
 	engine_rig_submit(&rig, &wish);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_resize_cancelled_at_every_tick(void)
@@ -57,7 +45,7 @@ static void test_resize_cancelled_at_every_tick(void)
 			const struct fake_guest *guest = &rig.world.state.guests[0];
 			int r;
 
-			begin();
+			engine_rig_begin(&rig);
 			engine_rig_submit(&rig, &wish);
 			if (++tick > 1)
 				engine_rig_run(&rig, tick);
@@ -71,7 +59,7 @@ static void test_resize_cancelled_at_every_tick(void)
 			CHECK_TRUE(!guest->lease);
 			if (undo && r == 0)
 				CHECK_TRUE(engine_rig_is_initial(&rig));
-			end();
+			engine_rig_done(&rig);
 		} while (ticks >= tick);
 	}
 }
@@ -82,7 +70,7 @@ static void test_deadline_of_a_resize(void)
 	const struct fake_guest *guest = &rig.world.state.guests[0];
 
 	/* Stuck half way: what is done stays, and the request with it. */
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.state.guests[0].stuck_above = 448 * FAKE_MIB;
 	rig.world.hang_start = 3;
 	engine_rig_submit(&rig, &wish);
@@ -103,9 +91,9 @@ static void test_deadline_of_a_resize(void)
 	CHECK_INT(engine_rig_top(&rig)->steps[2].state, STEP_STATE_PARTIAL);
 	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->steps[2].remainder, REMAINDER_DEADLINE));
 	CHECK_TRUE(!remainder_list_has(&engine_rig_top(&rig)->steps[2].remainder, REMAINDER_CANCELLED));
-	end();
+	engine_rig_done(&rig);
 
-	begin();
+	engine_rig_begin(&rig);
 	wish.on_timeout = ON_TIMEOUT_RESTORE;
 	rig.world.hang_start = 2;
 	engine_rig_submit(&rig, &wish);
@@ -115,9 +103,9 @@ static void test_deadline_of_a_resize(void)
 	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
 	CHECK_STR(engine_rig_top(&rig)->error.code, "deadline_exceeded");
 	CHECK_TRUE(engine_rig_top(&rig)->undone && engine_rig_is_initial(&rig));
-	end();
+	engine_rig_done(&rig);
 
-	begin();
+	engine_rig_begin(&rig);
 	wish.on_timeout = ON_TIMEOUT_CONTINUE;
 	rig.world.hang_start = 2;
 	engine_rig_submit(&rig, &wish);
@@ -126,7 +114,7 @@ static void test_deadline_of_a_resize(void)
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
 	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_deadline_of_a_drain(void)
@@ -136,7 +124,7 @@ static void test_deadline_of_a_drain(void)
 	/* The sixth is the eject, and nobody knows what becomes of that: nothing is undone under its hands. */
 	for (unsigned hang = 1; hang <= 6; hang++) {
 		for (int killed = 0; killed < 2; killed++) {
-			begin();
+			engine_rig_begin(&rig);
 			rig.world.hang_start = hang;
 			engine_rig_submit(&rig, &wish);
 			engine_rig_run(&rig, 0);
@@ -156,7 +144,7 @@ static void test_deadline_of_a_drain(void)
 			CHECK_INT(engine_rig_top(&rig)->state,
 				  hang < 6 ? OPERATION_STATE_FAILED : OPERATION_STATE_INCOMPLETE);
 			CHECK_STR(engine_rig_top(&rig)->error.code, hang < 6 ? "deadline_exceeded" : "");
-			end();
+			engine_rig_done(&rig);
 		}
 	}
 }
@@ -165,7 +153,7 @@ static void test_not_before(void)
 {
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
 
-	begin();
+	engine_rig_begin(&rig);
 	wish.drain_wish.not_before_ms = rig.world.now_ms + 600000;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -175,7 +163,7 @@ static void test_not_before(void)
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
 	CHECK_TRUE(engine_rig_has_hold(&rig));
-	end();
+	engine_rig_done(&rig);
 }
 
 /* ---- who may begin ---- */
@@ -187,7 +175,7 @@ static void test_busy_and_superseded(void)
 		    move = engine_rig_move_wish(0, 1), other = engine_rig_move_wish(1, 1);
 	char older[OPERATION_ID_SIZE], newer[OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &first);
 	snprintf(older, sizeof(older), "%s", rig.id);
 	engine_rig_run(&rig, 8);
@@ -208,7 +196,7 @@ static void test_busy_and_superseded(void)
 	CHECK_INT(rig.world.state.guests[0].current_bytes, 640 * FAKE_MIB);
 	CHECK_INT(rig.world.state.guests[1].node_bytes[1], 384 * FAKE_MIB);
 	CHECK_TRUE(engine_guest_operation(rig.engine, first.guest) == NULL);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* What helps a request of plain libvirt is in nobody's way, and takes nobody's place. */
@@ -219,7 +207,7 @@ static void test_help_gives_way(void)
 	char older[OPERATION_ID_SIZE];
 
 	resize.on_timeout = ON_TIMEOUT_CONTINUE;
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit_with(&rig, &help);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
 	snprintf(older, sizeof(older), "%s", rig.id);
@@ -230,8 +218,8 @@ static void test_help_gives_way(void)
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_operation(&rig, older)->state, OPERATION_STATE_CANCELLED);
 	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, OPERATION_STATE_SUCCEEDED);
-	end();
-	begin();
+	engine_rig_done(&rig);
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &resize);
 	snprintf(older, sizeof(older), "%s", rig.id);
 	engine_rig_run(&rig, 8);
@@ -240,7 +228,7 @@ static void test_help_gives_way(void)
 	CHECK_STR(engine_rig_operation(&rig, older)->superseded_by, "");
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_operation(&rig, older)->state, OPERATION_STATE_SUCCEEDED);
-	end();
+	engine_rig_done(&rig);
 }
 
 static unsigned threads_of(const char *id)
@@ -259,7 +247,7 @@ static void test_moves_beside_each_other(void)
 	struct wish wishes[] = {engine_rig_move_wish(0, 1), engine_rig_move_wish(1, 1), engine_rig_move_wish(0, 0)};
 	char ids[3][OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	for (unsigned i = 0; i < 2; i++) {
 		engine_rig_submit(&rig, &wishes[i]);
 		snprintf(ids[i], sizeof(ids[i]), "%s", rig.id);
@@ -271,7 +259,7 @@ static void test_moves_beside_each_other(void)
 	snprintf(ids[2], sizeof(ids[2]), "%s", rig.id);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(threads_of(ids[2]), 1);
-	end();
+	engine_rig_done(&rig);
 }
 
 static unsigned resizes_beside(const char *id)
@@ -291,7 +279,7 @@ static void test_resizes_beside_each_other(void)
 		    third = engine_rig_resize_wish(0, 320 * FAKE_MIB);
 	char ids[2][OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &first);
 	snprintf(ids[0], sizeof(ids[0]), "%s", rig.id);
 	engine_rig_submit(&rig, &second);
@@ -302,7 +290,7 @@ static void test_resizes_beside_each_other(void)
 	engine_rig_submit(&rig, &third);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(resizes_beside(rig.id), 0);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* What is paused leaves its processors to the others. */
@@ -311,7 +299,7 @@ static void test_move_beside_a_paused_one(void)
 	struct wish first = engine_rig_move_wish(0, 1), second = engine_rig_move_wish(1, 1);
 	char paused[OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &first);
 	snprintf(paused, sizeof(paused), "%s", rig.id);
 	while (!threads_of(paused))
@@ -323,14 +311,14 @@ static void test_move_beside_a_paused_one(void)
 	CHECK_INT(engine_resume(rig.engine, paused, NULL), 0);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_operation(&rig, paused)->state, OPERATION_STATE_SUCCEEDED);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_two_drains(void)
 {
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = dimm;
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &dimm);
 	engine_rig_run(&rig, 10);
 	node.drain_wish.target = DRAIN_TARGET_NODE;
@@ -343,7 +331,7 @@ static void test_two_drains(void)
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
 	engine_rig_run(&rig, 0);
 	engine_rig_check_truthful(&rig, false, "first of two", 0);
-	end();
+	engine_rig_done(&rig);
 }
 
 /*
@@ -357,7 +345,7 @@ static void test_drain_waits_for_a_guest(void)
 	const struct operation_record *child;
 	char resizes[OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.hang_start = 2;
 	engine_rig_submit(&rig, &resize);
 	snprintf(resizes, sizeof(resizes), "%s", rig.id);
@@ -377,7 +365,7 @@ static void test_drain_waits_for_a_guest(void)
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
 	engine_rig_run(&rig, 0);
 	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_keys_and_plans(void)
@@ -390,7 +378,7 @@ static void test_keys_and_plans(void)
 					       .expect_plan = "7f2c"};
 	char id[OPERATION_ID_SIZE], digest[17];
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit_with(&rig, &submission);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_PLAN_CHANGED);
 	CHECK_INT(rig.plan_steps, 1);
@@ -427,7 +415,7 @@ static void test_keys_and_plans(void)
 	wish.resize.target_bytes = 640 * FAKE_MIB;
 	engine_rig_submit_with(&rig, &submission);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void on_dry_run(void *user, const struct engine_answer *answer)
@@ -458,7 +446,7 @@ static void test_dry_run_and_observe(void)
 	engine_dry_run(rig.engine, &wish, on_dry_run, NULL);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_REFUSED);
 	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_top(&rig));
-	end();
+	engine_rig_done(&rig);
 }
 
 /* ---- the disk, the kernel, the look ---- */
@@ -468,7 +456,7 @@ static void test_stuck_in_the_kernel(void)
 	struct wish wish = engine_rig_move_wish(0, 1),
 		    other = engine_rig_resize_wish(0, 640 * FAKE_MIB);
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.stick_start = 2;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -477,9 +465,9 @@ static void test_stuck_in_the_kernel(void)
 	CHECK_STR(engine_rig_top(&rig)->error.code, "kernel_stuck");
 	engine_rig_submit(&rig, &other);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
-	end();
+	engine_rig_done(&rig);
 	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.stick_start = 2;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -487,7 +475,7 @@ static void test_stuck_in_the_kernel(void)
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
 	engine_rig_submit(&rig, &wish);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_stuck_in_an_undo(void)
@@ -495,7 +483,7 @@ static void test_stuck_in_an_undo(void)
 	const struct operation_lock hotplug = {.kind = OPERATION_LOCK_HOTPLUG};
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.fail_kind = STEP_KIND_EJECT;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
 	rig.world.stick_undo = 1;
@@ -506,7 +494,7 @@ static void test_stuck_in_an_undo(void)
 	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_KERNEL_STUCK));
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
 	CHECK_TRUE(operation_lock_holder(&rig.engine->locks, &hotplug) != NULL);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* What is seen from the start goes on only when it is let. */
@@ -518,7 +506,7 @@ static void test_waits(void)
 	unsigned starts;
 	char id[OPERATION_ID_SIZE];
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 12);
 	CHECK_TRUE(engine_rig_has_hold(&rig));
@@ -545,14 +533,14 @@ static void test_waits(void)
 	engine_rig_run(&rig, 0);
 	CHECK_TRUE(rig.world.starts > starts);
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_look_fails(void)
 {
 	struct wish wish = engine_rig_move_wish(0, 1);
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.fail_look = 3;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -560,7 +548,7 @@ static void test_look_fails(void)
 	engine_rig_advance(&rig, 1100);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_memory_is_bounded(void)
@@ -569,7 +557,7 @@ static void test_memory_is_bounded(void)
 	struct wish wish;
 	char first[OPERATION_ID_SIZE] = "";
 
-	begin();
+	engine_rig_begin(&rig);
 	for (unsigned i = 0; i < 150; i++) {
 		wish = engine_rig_resize_wish(0, (i % 2 ? 512 : 640) * FAKE_MIB);
 		engine_rig_submit(&rig, &wish);
@@ -582,7 +570,7 @@ static void test_memory_is_bounded(void)
 	CHECK_STR(records[0]->id, rig.id);
 	CHECK_TRUE(engine_operation(rig.engine, first) == NULL);
 	CHECK_INT(engine_cancel(rig.engine, first, false, NULL), -EALREADY);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_locks(void)

@@ -14,18 +14,6 @@
 
 static struct engine_rig rig;
 
-static void begin(void)
-{
-	engine_rig_init(&rig);
-	engine_rig_start(&rig);
-}
-
-static void end(void)
-{
-	CHECK_TRUE(!rig.world.overlap);
-	engine_rig_done(&rig);
-}
-
 /* An eject that may still come is not crossed by an undo: what was done stays, held. */
 static bool awaits_eject(const struct operation_record *record)
 {
@@ -58,7 +46,7 @@ static void test_drain_and_undrain(void)
 	const struct operation_record *record, *child;
 
 	for (int inside = 0; inside < 2; inside++) {
-		begin();
+		engine_rig_begin(&rig);
 		rig.world.answers_inside = inside;
 		engine_rig_submit(&rig, &wish);
 		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
@@ -88,7 +76,7 @@ static void test_drain_and_undrain(void)
 		engine_rig_check_undrained(&rig);
 		/* As GET /v1/drains tells it: the progress is that of the way back. */
 		CHECK_STR(rig.told_with, rig.id);
-		end();
+		engine_rig_done(&rig);
 	}
 }
 
@@ -96,7 +84,7 @@ static void test_drain_survives_restart(void)
 {
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
 	engine_rig_check_truthful(&rig, true, "eject", 0);
@@ -104,16 +92,16 @@ static void test_drain_survives_restart(void)
 	engine_rig_start(&rig);
 	engine_rig_run(&rig, 0);
 	engine_rig_check_truthful(&rig, true, "eject, restarted", 0);
-	end();
+	engine_rig_done(&rig);
 	/* And an undrain of what a daemon before this one drained. */
 	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
 	engine_rig_kill(&rig);
 	engine_rig_start(&rig);
 	engine_rig_check_undrained(&rig);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_steps_that_fail_once(void)
@@ -123,7 +111,7 @@ static void test_steps_that_fail_once(void)
 
 	do {
 		for (int how = 0; how < 3; how++) {
-			begin();
+			engine_rig_begin(&rig);
 			rig.world.fail_start = how == 0 ? number + 1 : 0;
 			rig.world.part_start = how == 1 ? number + 1 : 0;
 			rig.world.fail_prepare = how == 2 ? number + 1 : 0;
@@ -132,7 +120,7 @@ static void test_steps_that_fail_once(void)
 			engine_rig_check_truthful(&rig, true, "fails once", number);
 			check_done_or_undone();
 			starts = rig.world.starts > starts ? rig.world.starts : starts;
-			end();
+			engine_rig_done(&rig);
 		}
 	} while (++number <= starts);
 	CHECK_TRUE(number > 5);
@@ -147,7 +135,7 @@ static void test_steps_that_always_fail(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		for (int part = 0; part < 2; part++) {
-			begin();
+			engine_rig_begin(&rig);
 			rig.world.fail_kind = kinds[i];
 			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
 			wish.on_timeout = ON_TIMEOUT_DEFAULT;
@@ -155,9 +143,9 @@ static void test_steps_that_always_fail(void)
 			engine_rig_run(&rig, 0);
 			engine_rig_check_truthful(&rig, true, "always fails", (unsigned)kinds[i]);
 			check_done_or_undone();
-			end();
+			engine_rig_done(&rig);
 
-			begin();
+			engine_rig_begin(&rig);
 			rig.world.fail_kind = kinds[i];
 			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
 			wish.on_timeout = ON_TIMEOUT_STOP;
@@ -172,7 +160,7 @@ static void test_steps_that_always_fail(void)
 				CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
 				engine_rig_check_undrained(&rig);
 			}
-			end();
+			engine_rig_done(&rig);
 		}
 }
 
@@ -180,7 +168,7 @@ static void test_undo_that_fails(void)
 {
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.fail_kind = STEP_KIND_EJECT;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
 	rig.world.fail_undos_from = 1;
@@ -198,7 +186,7 @@ static void test_undo_that_fails(void)
 	CHECK_TRUE(!engine_rig_is_initial(&rig));
 	rig.world.fail_undos_from = 0;
 	engine_rig_check_undrained(&rig);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* ---- slow ---- */
@@ -209,7 +197,7 @@ static void test_offline_takes_its_time(void)
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
 
 	for (int is_paused = 0; is_paused < 2; is_paused++) {
-		begin();
+		engine_rig_begin(&rig);
 		rig.limits.block_timeout_ms = 1000;
 		rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
 		engine_rig_submit(&rig, &wish);
@@ -225,9 +213,9 @@ static void test_offline_takes_its_time(void)
 		engine_rig_run(&rig, 0);
 		engine_rig_check_truthful(&rig, false, "slow offline", (unsigned)is_paused);
 		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
-		end();
+		engine_rig_done(&rig);
 	}
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -235,7 +223,7 @@ static void test_offline_takes_its_time(void)
 	engine_rig_run(&rig, 0);
 	engine_rig_check_truthful(&rig, false, "offline beyond the deadline", 0);
 	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded && engine_rig_top(&rig)->undone);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* Of all that goes, memory and blocks, with a rate and an end of what is at work. */
@@ -245,7 +233,7 @@ static void test_progress_of_blocks(void)
 	uint64_t guests = 640 * FAKE_MIB;
 	const struct operation_progress *progress;
 
-	begin();
+	engine_rig_begin(&rig);
 	rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
@@ -268,7 +256,7 @@ static void test_progress_of_blocks(void)
 	engine_rig_run(&rig, 0);
 	CHECK_INT(progress->eta_s, 0);
 	CHECK_INT(progress->done_bytes, guests + 8 * FAKE_BLOCK);
-	end();
+	engine_rig_done(&rig);
 }
 
 /* The kernel takes its time, longer than the drain has. It cannot be stopped, and goes in the end. */
@@ -279,7 +267,7 @@ static void test_eject_without_a_word(void)
 	for (int goes = 0; goes < 2; goes++) {
 		const struct operation_record *record;
 
-		begin();
+		engine_rig_begin(&rig);
 		rig.world.hang_kind = STEP_KIND_EJECT;
 		engine_rig_submit(&rig, &wish);
 		engine_rig_run(&rig, 0);
@@ -294,7 +282,7 @@ static void test_eject_without_a_word(void)
 		CHECK_INT(engine_rig_drain_state(&rig), goes ? DRAIN_STATE_HELD : DRAIN_STATE_STOPPED);
 		CHECK_TRUE(engine_rig_has_hold(&rig));
 		CHECK_TRUE(fake_world_is_drained(&rig.world, goes));
-		end();
+		engine_rig_done(&rig);
 	}
 }
 
@@ -366,7 +354,7 @@ static bool kill_at_write(const struct scene *scene, const struct wish *wish, en
 	play(scene, wish);
 	died = engine_rig_start_again(&rig, again, id);
 	check_after_kill(scene, id, number);
-	end();
+	engine_rig_done(&rig);
 	return died;
 }
 
@@ -427,7 +415,7 @@ static void test_killed_at_every_tick(void)
 			engine_rig_kill(&rig);
 			engine_rig_start(&rig);
 			check_after_kill(&scenes[i], id, tick);
-			end();
+			engine_rig_done(&rig);
 		} while (ticks >= tick);
 		CHECK_TRUE(tick > 20);
 	}
@@ -444,7 +432,7 @@ static void test_killed_in_an_undrain(void)
 		unsigned long before;
 		struct wish undrain;
 
-		begin();
+		engine_rig_begin(&rig);
 		engine_rig_submit(&rig, &wish);
 		snprintf(drain, sizeof(drain), "%s", rig.drain);
 		engine_rig_run(&rig, 0);
@@ -465,7 +453,7 @@ static void test_killed_in_an_undrain(void)
 		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
 		CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
 		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
-		end();
+		engine_rig_done(&rig);
 		number++;
 	} while (died);
 	CHECK_TRUE(number > 10);
@@ -484,7 +472,7 @@ static void test_stopped_at_every_tick(void)
 	do {
 		int idle = 0;
 
-		begin();
+		engine_rig_begin(&rig);
 		engine_rig_submit(&rig, &wish);
 		engine_rig_run(&rig, ++tick);
 		ticks = rig.world.ticks;
@@ -498,7 +486,7 @@ static void test_stopped_at_every_tick(void)
 		engine_rig_run(&rig, 0);
 		engine_rig_check_truthful(&rig, true, "stopped", tick);
 		check_done_or_undone();
-		end();
+		engine_rig_done(&rig);
 	} while (ticks >= tick);
 	CHECK_TRUE(tick > 20);
 }
@@ -516,7 +504,7 @@ static void test_cancelled_at_every_tick(void)
 		do {
 			int r;
 
-			begin();
+			engine_rig_begin(&rig);
 			engine_rig_submit(&rig, &wish);
 			if (++tick > 1)
 				engine_rig_run(&rig, tick);
@@ -538,13 +526,13 @@ static void test_cancelled_at_every_tick(void)
 				CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
 			}
 			CHECK_INT(engine_cancel(rig.engine, rig.id, undo, NULL), -EALREADY);
-			end();
+			engine_rig_done(&rig);
 		} while (ticks >= tick);
 		CHECK_TRUE(tick > 20);
 	}
-	begin();
+	engine_rig_begin(&rig);
 	CHECK_INT(engine_cancel(rig.engine, "op-none", false, NULL), -ENOENT);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_pause(void)
@@ -555,7 +543,7 @@ static void test_pause(void)
 	do {
 		unsigned starts;
 
-		begin();
+		engine_rig_begin(&rig);
 		engine_rig_submit(&rig, &wish);
 		engine_rig_run(&rig, ++tick);
 		ticks = rig.world.ticks;
@@ -576,10 +564,10 @@ static void test_pause(void)
 		engine_rig_run(&rig, 0);
 		engine_rig_check_truthful(&rig, true, "pause", tick);
 		check_done_or_undone();
-		end();
+		engine_rig_done(&rig);
 	} while (ticks >= tick);
 	/* Time runs on while it is paused. */
-	begin();
+	engine_rig_begin(&rig);
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 20);
 	CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
@@ -588,7 +576,7 @@ static void test_pause(void)
 	engine_rig_run(&rig, 0);
 	engine_rig_check_truthful(&rig, true, "paused too long", 0);
 	CHECK_TRUE(engine_rig_top(&rig)->undone);
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_disk_refuses(void)
@@ -599,14 +587,14 @@ static void test_disk_refuses(void)
 		for (unsigned from = 1;; from++) {
 			bool reached;
 
-			begin();
+			engine_rig_begin(&rig);
 			atomic_store(&rig.refuse_to, from + length - 1);
 			atomic_store(&rig.refuse_from, from);
 			engine_rig_submit(&rig, &wish);
 			if (from == 1) {
 				CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
 				CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_top(&rig));
-				end();
+				engine_rig_done(&rig);
 				continue;
 			}
 			engine_rig_run(&rig, 0);
@@ -621,7 +609,7 @@ static void test_disk_refuses(void)
 			engine_rig_start(&rig);
 			engine_rig_run(&rig, 0);
 			engine_rig_check_truthful(&rig, true, "full disk, restarted", from);
-			end();
+			engine_rig_done(&rig);
 			if (!reached)
 				break;
 		}

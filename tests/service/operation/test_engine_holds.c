@@ -17,18 +17,6 @@
 
 static struct engine_rig rig;
 
-static void begin(void)
-{
-	engine_rig_init(&rig);
-	engine_rig_start(&rig);
-}
-
-static void end(void)
-{
-	CHECK_TRUE(!rig.world.overlap);
-	engine_rig_done(&rig);
-}
-
 static struct wish wish_of_node(int node, enum drain_finish finish)
 {
 	struct wish wish = engine_rig_drain_wish(finish);
@@ -69,6 +57,13 @@ static void drain(const struct wish *wish, enum operation_state expected)
 	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, expected);
+}
+
+static void begin_drained(const struct wish *first, const struct wish *second)
+{
+	engine_rig_begin(&rig);
+	drain(first, OPERATION_STATE_SUCCEEDED);
+	drain(second, OPERATION_STATE_SUCCEEDED);
 }
 
 static void submit_undrain(size_t index)
@@ -126,9 +121,7 @@ static void test_a_dimm_and_its_node(void)
 	const struct operation_record *record;
 
 	for (size_t order = 0; order < 2; order++) {
-		begin();
-		drain(&first, OPERATION_STATE_SUCCEEDED);
-		drain(&second, OPERATION_STATE_SUCCEEDED);
+		begin_drained(&first, &second);
 		record = undrain(order, order ? OPERATION_STATE_SUCCEEDED : OPERATION_STATE_INCOMPLETE);
 		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
 		CHECK_TRUE(engine_rig_has_hold(&rig));
@@ -140,7 +133,7 @@ static void test_a_dimm_and_its_node(void)
 		/* There is nothing left to be asked for. */
 		submit_undrain(order);
 		CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
-		end();
+		engine_rig_done(&rig);
 	}
 }
 
@@ -149,19 +142,17 @@ static void test_a_node_and_a_part_of_it(void)
 	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE), part = wish_of_blocks(FIRST, CUT);
 
 	/* The node first: what the part does not hold is online again, and nobody lives there yet. */
-	begin();
-	drain(&node, OPERATION_STATE_SUCCEEDED);
-	drain(&part, OPERATION_STATE_SUCCEEDED);
+	begin_drained(&node, &part);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_TRUE(are_offline(FIRST, CUT) && are_online(CUT, END));
 	CHECK_INT(bytes_on(2), 0);
 	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 
 	/* The part first, and undrained last: the node's own comes back, with its guests. */
-	begin();
+	engine_rig_begin(&rig);
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	CHECK_TRUE(bytes_on(2) > 0);
 	drain(&node, OPERATION_STATE_SUCCEEDED);
@@ -171,17 +162,15 @@ static void test_a_node_and_a_part_of_it(void)
 	CHECK_TRUE(bytes_on(2) > 0);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 
 	/* The part first, and undrained first. */
-	begin();
-	drain(&part, OPERATION_STATE_SUCCEEDED);
-	drain(&node, OPERATION_STATE_SUCCEEDED);
+	begin_drained(&part, &node);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* The second takes the guest on from where the first has brought it. */
@@ -190,7 +179,7 @@ static void test_a_guest_moved_twice(void)
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = wish_of_node(0, DRAIN_FINISH_EMPTY);
 
 	for (size_t order = 0; order < 2; order++) {
-		begin();
+		engine_rig_begin(&rig);
 		drain(&dimm, OPERATION_STATE_SUCCEEDED);
 		CHECK_TRUE(bytes_on(0) > 0);
 		drain(&node, OPERATION_STATE_SUCCEEDED);
@@ -201,7 +190,7 @@ static void test_a_guest_moved_twice(void)
 		CHECK_TRUE(order ? bytes_on(0) > 0 : bytes_on(0) == 0);
 		undrain(!order, OPERATION_STATE_SUCCEEDED);
 		check_all_back();
-		end();
+		engine_rig_done(&rig);
 	}
 }
 
@@ -212,7 +201,7 @@ static void test_a_restore_leaves_what_another_took(void)
 	struct wish part = wish_of_blocks(FIRST, CUT), node = wish_of_node(2, DRAIN_FINISH_OFFLINE);
 	struct fake_state before;
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	before = rig.world.state;
 	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
@@ -223,7 +212,7 @@ static void test_a_restore_leaves_what_another_took(void)
 	CHECK_INT(state_at(1), DRAIN_STATE_STOPPED);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 static void check_restored_under_hold(void)
@@ -242,7 +231,7 @@ static void test_a_restore_waits_for_a_hold(void)
 {
 	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&node, OPERATION_STATE_SUCCEEDED);
 	rig.world.fail_kind = STEP_KIND_EJECT;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
@@ -257,7 +246,7 @@ static void test_a_restore_waits_for_a_hold(void)
 	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* Killed at that write; true where it is left in the middle of restoring. */
@@ -265,7 +254,7 @@ static bool is_killed_restoring(unsigned number)
 {
 	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&node, OPERATION_STATE_SUCCEEDED);
 	rig.world.fail_kind = STEP_KIND_EJECT;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
@@ -286,7 +275,7 @@ static void test_a_restore_that_cannot_look(void)
 	unsigned number = 1;
 
 	while (!is_killed_restoring(number) && number < 200) {
-		end();
+		engine_rig_done(&rig);
 		number++;
 	}
 	engine_rig_run(&rig, 0);
@@ -297,7 +286,7 @@ static void test_a_restore_that_cannot_look(void)
 	check_restored_under_hold();
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* The last hold may be that of a drain which fails while another is undrained. */
@@ -305,7 +294,7 @@ static void test_a_restore_puts_back_what_waited_for_it(void)
 {
 	struct wish part = wish_of_blocks(FIRST, CUT), other = wish_of_blocks(CUT, END);
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	engine_rig_submit(&rig, &other);
 	engine_rig_run(&rig, rig.world.ticks + 4);
@@ -321,7 +310,7 @@ static void test_a_restore_puts_back_what_waited_for_it(void)
 	CHECK_INT(engine_rig_operation(&rig, drain_at(1)->operation)->state, OPERATION_STATE_FAILED);
 	CHECK_INT(state_at(0), DRAIN_STATE_RELEASED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* ---- the DIMM is out ---- */
@@ -336,7 +325,7 @@ static void test_undrained_while_the_dimm_is_out(void)
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 	const struct operation_record *record;
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
 	record = undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_INT(record->remainder.count, 1);
@@ -351,7 +340,7 @@ static void test_undrained_while_the_dimm_is_out(void)
 	plug();
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* The drain that ejects is not the one that took the memory offline. */
@@ -359,27 +348,23 @@ static void test_ejected_by_another(void)
 {
 	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	begin();
-	drain(&node, OPERATION_STATE_SUCCEEDED);
-	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	begin_drained(&node, &dimm);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
 	plug();
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 
 	/* It has nothing to put back itself, and what the first owes does not go with its hold. */
-	begin();
-	drain(&node, OPERATION_STATE_SUCCEEDED);
-	drain(&dimm, OPERATION_STATE_SUCCEEDED);
+	begin_drained(&node, &dimm);
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
 	plug();
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 /* Both come to what a third has deferred, and each of its steps is undone once. */
@@ -389,16 +374,16 @@ static void test_two_undrains_meet(void)
 	struct wish nodes[] = {wish_of_node(0, DRAIN_FINISH_CORDON), wish_of_node(1, DRAIN_FINISH_CORDON)};
 	unsigned undos, alone;
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	plug();
 	undos = rig.world.undos;
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	alone = rig.world.undos - undos;
-	end();
+	engine_rig_done(&rig);
 
-	begin();
+	engine_rig_begin(&rig);
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
 	for (int i = 0; i < 2; i++)
 		drain(&nodes[i], OPERATION_STATE_SUCCEEDED);
@@ -415,7 +400,7 @@ static void test_two_undrains_meet(void)
 	engine_rig_run(&rig, 0);
 	CHECK_INT(rig.world.undos - undos, alone);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 }
 
 static void test_killed_while_the_dimm_is_out(void)
@@ -427,7 +412,7 @@ static void test_killed_while_the_dimm_is_out(void)
 	do {
 		unsigned long before;
 
-		begin();
+		engine_rig_begin(&rig);
 		drain(&dimm, OPERATION_STATE_SUCCEEDED);
 		before = atomic_load(&rig.writes);
 		atomic_store(&rig.die_how, number % 2 ? JOURNAL_GATE_LOST : JOURNAL_GATE_UNANSWERED);
@@ -449,7 +434,7 @@ static void test_killed_while_the_dimm_is_out(void)
 			engine_rig_run(&rig, 0);
 		}
 		check_all_back();
-		end();
+		engine_rig_done(&rig);
 		number++;
 	} while (died);
 	CHECK_TRUE(number > 12);
@@ -528,7 +513,7 @@ static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsi
 	if (!engine_rig_is_initial(&rig))
 		fprintf(stderr, "%s, killed at write %u: not all is back\n", scene->name, number);
 	check_all_back();
-	end();
+	engine_rig_done(&rig);
 	return died;
 }
 
