@@ -190,14 +190,20 @@ static void add_second_dimm(struct world *world)
 	snapshot_node(world->snapshot, 3)->free_bytes += GIB;
 }
 
+/* The guest is bound to node 3, with what it has in the first of them. */
+static struct snapshot_guest *begin_with_two_dimms(struct world *world)
+{
+	world_init(world);
+	add_second_dimm(world);
+	return bound_guest(world, "db1", 300 * MIB);
+}
+
 static void what_is_bound_to_the_node_comes_home(void)
 {
 	struct world world;
 	struct snapshot_guest *guest, *other;
 
-	world_init(&world);
-	add_second_dimm(&world);
-	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest = begin_with_two_dimms(&world);
 	guest->dimm_bytes[0].bytes = 200 * MIB;
 	other = bound_guest(&world, "other", 50 * MIB);
 	strcpy(other->dimm_bytes[0].id, "acpi-MP01");
@@ -220,10 +226,8 @@ static void what_lies_beside_the_dimm_stays(void)
 	struct world world;
 	struct snapshot_guest *guest;
 
-	world_init(&world);
-	add_second_dimm(&world);
+	guest = begin_with_two_dimms(&world);
 	world.snapshot->dimm_count--;
-	guest = bound_guest(&world, "db1", 300 * MIB);
 	guest->dimm_count = 0;
 	/* It would fit nowhere. */
 	guest->allowed_nodes = 1 << 3;
@@ -233,10 +237,8 @@ static void what_lies_beside_the_dimm_stays(void)
 	CHECK_INT(guest->node_bytes[3], 300 * MIB);
 	/* Until a survey has said so it may be there. */
 	world_done(&world);
-	world_init(&world);
-	add_second_dimm(&world);
+	guest = begin_with_two_dimms(&world);
 	world.snapshot->dimm_count--;
-	guest = bound_guest(&world, "db1", 300 * MIB);
 	guest->dimm_count = 0;
 	guest->dimms_told = false;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
@@ -262,10 +264,8 @@ static void a_range_is_reckoned_with_what_may_be_in_it(void)
 		struct failure failure;
 		struct world world;
 
-		world_init(&world);
-		add_second_dimm(&world);
+		guest = begin_with_two_dimms(&world);
 		world.snapshot->dimm_count--;
-		guest = bound_guest(&world, "db1", 300 * MIB);
 		guest->dimm_bytes[0].bytes = 200 * MIB;
 		/* It fits nowhere, and is told with its bytes. */
 		guest->allowed_nodes = 1 << 3;
@@ -289,9 +289,7 @@ static void what_comes_home_is_stored_again(void)
 	for (int is_held = 0; is_held < 2; is_held++) {
 		struct snapshot_guest *guest;
 
-		world_init(&world);
-		add_second_dimm(&world);
-		guest = bound_guest(&world, "db1", 300 * MIB);
+		guest = begin_with_two_dimms(&world);
 		guest->persistent = true;
 		guest->stored_numatune_nodes = 1 << 3;
 		world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
@@ -315,9 +313,7 @@ static void the_last_dimm_takes_the_node_along(void)
 	struct world world;
 	struct snapshot_guest *guest;
 
-	world_init(&world);
-	add_second_dimm(&world);
-	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest = begin_with_two_dimms(&world);
 	guest->numatune_mode = NUMATUNE_MODE_STRICT;
 	guest->stored_numatune_nodes = 1 << 3;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
@@ -335,9 +331,7 @@ static void an_unbound_guest_does_not_come_home(void)
 	struct world world;
 	struct snapshot_guest *guest;
 
-	world_init(&world);
-	add_second_dimm(&world);
-	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest = begin_with_two_dimms(&world);
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->cpuset_mems = 0;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
