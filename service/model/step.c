@@ -88,6 +88,12 @@ bool step_brings_home(const struct step *step)
 	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_HOME) == 0;
 }
 
+bool step_is_of_same_blocks(const struct step *a, const struct step *b)
+{
+	return a->block_run_count == b->block_run_count &&
+	       memcmp(a->block_runs, b->block_runs, a->block_run_count * sizeof(a->block_runs[0])) == 0;
+}
+
 uint32_t step_timeout_ms(const struct step *step)
 {
 	return step->kind == STEP_KIND_OFFLINE_BLOCKS ? 0 : step->timeout_ms;

@@ -111,6 +111,9 @@ int step_copy(const struct step *step, struct step *ret_copy);
 #define STEP_TEXT_HOME "home"
 bool step_brings_home(const struct step *step);
 
+/* Of the same blocks, as they are named; also where neither names any. */
+bool step_is_of_same_blocks(const struct step *a, const struct step *b);
+
 /* How long all of the step may take, in milliseconds. 0: as long as its operation has. */
 uint32_t step_timeout_ms(const struct step *step);
 

@@ -227,9 +227,7 @@ static enum undo_bar judge(struct operation *operation, struct step *ret_part, s
 		const struct step *undo = &operation_run_step(operation)->step;
 
 		if (undo->undo_n != top->n || undo->block_run_count == 0 ||
-		    (undo->block_run_count == top->step.block_run_count &&
-		     memcmp(undo->block_runs, top->step.block_runs,
-			    undo->block_run_count * sizeof(undo->block_runs[0])) == 0))
+		    step_is_of_same_blocks(undo, &top->step))
 			return UNDO_BAR_NONE;
 		ret_part->block_run_count = undo->block_run_count;
 		memcpy(ret_part->block_runs, undo->block_runs, sizeof(ret_part->block_runs));

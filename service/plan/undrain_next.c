@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Undrain: the drain's undoable steps in reverse order, each once, so that the cordon goes last.
+ * Undrain: the drain's undoable steps in reverse order, each once, so that the cordon goes last. Of a step of blocks that is
+ * each part that may go back: the rest may follow it when another hold has gone meanwhile.
  *
  * What another drain still holds stays as it is (undo_bar.c): the hold goes all the same, and the rest
  * is deferred. So whatever earlier drains have deferred is undone here too, where nothing bars it any
@@ -41,9 +42,11 @@ static bool steps_next(const struct plan_input *input, const struct plan_drain *
 	struct step part;
 
 	for (size_t i = count; i-- > 0;) {
+		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
+
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
-		    undo_bar_undo_of(input, operation, steps[i].n) ||
-		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL)
+		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL ||
+		    (undo && step_is_of_same_blocks(&undo->step, &part)))
 			continue;
 		undo_step(&steps[i], &part, operation, decision);
 		return true;

@@ -403,6 +403,25 @@ static void test_two_undrains_meet(void)
 	engine_rig_done(&rig);
 }
 
+/* What a third has deferred lies under both: each puts back what the other does not hold. */
+static void test_two_undrains_share_a_step(void)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE);
+	struct wish first = wish_of_blocks(FIRST, CUT), second = wish_of_blocks(CUT, END);
+
+	begin_drained(&node, &first);
+	drain(&second, OPERATION_STATE_SUCCEEDED);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	for (size_t i = 1; i < 3; i++) {
+		submit_undrain(i);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	}
+	engine_rig_run(&rig, 0);
+	check_all_back();
+	engine_rig_done(&rig);
+}
+
 static void test_killed_while_the_dimm_is_out(void)
 {
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
@@ -553,6 +572,7 @@ int main(void)
 		{"undrained while the DIMM is out, and again when it is back", test_undrained_while_the_dimm_is_out},
 		{"the DIMM was ejected by another drain", test_ejected_by_another},
 		{"two undrains meet over what a third has deferred", test_two_undrains_meet},
+		{"what two undrains put back of one step", test_two_undrains_share_a_step},
 		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
 	};
