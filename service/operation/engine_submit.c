@@ -178,7 +178,10 @@ static const struct operation *find_busy(struct engine *engine, const struct wis
 		wish->kind == OPERATION_KIND_UNDRAIN ? engine_drain_find(engine, wish->drain) : NULL;
 	bool is_deferred = drain && drain->state == DRAIN_STATE_DEFERRED, supersedes = false;
 
-	if (wish->kind == OPERATION_KIND_DRAIN || wish->kind == OPERATION_KIND_UNDRAIN)
+	/* What is undone may be out just now, and then the host does not show where it lay. */
+	if (drain)
+		cover = drain->hold;
+	else if (wish->kind == OPERATION_KIND_DRAIN)
 		engine_drain_cover(&wish->drain_wish, snapshot, &cover);
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		if (!is_about(engine->operations[i], wish, &cover, is_deferred))

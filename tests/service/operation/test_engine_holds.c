@@ -403,6 +403,20 @@ static void test_two_undrains_meet(void)
 	engine_rig_done(&rig);
 }
 
+/* The DIMM is out, and what lay in it is still of both. */
+static void test_undrains_of_a_dimm_that_is_out(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT), node = wish_of_node(2, DRAIN_FINISH_CORDON);
+
+	begin_drained(&node, &dimm);
+	submit_undrain(1);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	submit_undrain(0);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_rig_run(&rig, 0);
+	engine_rig_done(&rig);
+}
+
 /* What a third has deferred lies under both: each puts back what the other does not hold. */
 static void test_two_undrains_share_a_step(void)
 {
@@ -572,6 +586,7 @@ int main(void)
 		{"undrained while the DIMM is out, and again when it is back", test_undrained_while_the_dimm_is_out},
 		{"the DIMM was ejected by another drain", test_ejected_by_another},
 		{"two undrains meet over what a third has deferred", test_two_undrains_meet},
+		{"undrains of a DIMM that is out", test_undrains_of_a_dimm_that_is_out},
 		{"what two undrains put back of one step", test_two_undrains_share_a_step},
 		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
