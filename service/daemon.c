@@ -112,19 +112,9 @@ static void say(const char *priority, const struct failure *failure, const char 
 static void add_holds(void *user, struct snapshot *snapshot)
 {
 	struct daemon *daemon = user;
-	const struct drain_record *drains[256];
-	size_t count = daemon->engine ? engine_drains(daemon->engine, drains, ARRAY_SIZE(drains)) : 0;
 
-	for (size_t i = 0; i < count; i++) {
-		struct snapshot_hold *hold;
-
-		/* What a drain covers stays written down when its hold has ended. */
-		if (!drains[i]->hold.drain[0])
-			continue;
-		hold = snapshot_add_hold(snapshot);
-		if (hold)
-			*hold = drains[i]->hold;
-	}
+	if (daemon->engine && engine_see_holds(daemon->engine, snapshot) < 0)
+		say("<4>", NULL, "no memory to see all that drains hold");
 }
 
 static void on_look_changed(void *user, enum look_change change, const char *uuid)

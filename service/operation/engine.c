@@ -532,6 +532,23 @@ size_t engine_drains(const struct engine *engine, const struct drain_record **re
 	return filled;
 }
 
+int engine_see_holds(const struct engine *engine, struct snapshot *snapshot)
+{
+	snapshot->hold_count = 0;
+	for (size_t i = engine->drain_count; i-- > 0;) {
+		struct snapshot_hold *hold;
+
+		/* What a drain covers stays written down when its hold has ended. */
+		if (!engine_drain_is_held(engine->drains[i]))
+			continue;
+		hold = snapshot_add_hold(snapshot);
+		if (!hold)
+			return -ENOMEM;
+		*hold = engine->drains[i]->hold;
+	}
+	return 0;
+}
+
 const struct drain_record *engine_drain(const struct engine *engine, const char *id)
 {
 	return engine_drain_find(engine, id);

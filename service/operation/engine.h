@@ -112,6 +112,8 @@ const struct operation_record *engine_operation(const struct engine *engine, con
 size_t engine_drains(const struct engine *engine, const struct drain_record **ret_drains, size_t count);
 /* Its hold stands where hold.drain is not empty; what it covers is told from the start, held or not. */
 const struct drain_record *engine_drain(const struct engine *engine, const char *id);
+/* The holds of the snapshot become those that stand now. 0 or -ENOMEM. */
+int engine_see_holds(const struct engine *engine, struct snapshot *snapshot);
 /* Which open operation works on this guest, or NULL. */
 const struct operation_record *engine_guest_operation(const struct engine *engine, const char *uuid);
 

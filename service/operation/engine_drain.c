@@ -279,21 +279,6 @@ int engine_drain_others(struct engine *engine, const struct drain_record *drain,
 	return 0;
 }
 
-int engine_drain_see_holds(const struct engine *engine, struct snapshot *snapshot)
-{
-	snapshot->hold_count = 0;
-	for (size_t i = 0; i < engine->drain_count; i++) {
-		struct snapshot_hold *hold =
-			engine_drain_is_held(engine->drains[i]) ? snapshot_add_hold(snapshot) : NULL;
-
-		if (hold)
-			*hold = engine->drains[i]->hold;
-		else if (engine_drain_is_held(engine->drains[i]))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < snapshot->hold_count; i++) {

@@ -187,8 +187,6 @@ int engine_drain_others(struct engine *engine, const struct drain_record *drain,
 			struct plan_drain **ret_drains, size_t *ret_count);
 /* Is there any such? */
 bool engine_drain_stands_beside(const struct engine *engine, const struct drain_record *drain);
-/* The holds of the snapshot become those that stand now. 0 or -ENOMEM. */
-int engine_drain_see_holds(const struct engine *engine, struct snapshot *snapshot);
 /* Has a hold ended since that was seen? */
 bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot);
 int engine_drain_put(struct engine *engine, const struct drain_record *drain);

@@ -162,7 +162,7 @@ int operation_undo_list_all(struct operation *operation)
 		return -ENOMEM;
 	if (!is_restore(operation))
 		return add_all(operation, operation);
-	if (operation->snapshot && engine_drain_see_holds(operation->engine, operation->snapshot) < 0)
+	if (operation->snapshot && engine_see_holds(operation->engine, operation->snapshot) < 0)
 		return -ENOMEM;
 	return add_drain(operation);
 }

@@ -157,19 +157,9 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 
 static void see_holds(struct fake_world *world, struct snapshot *snapshot)
 {
-	const struct drain_record *drains[16];
-	size_t count = engine_drains(world->engine, drains, ARRAY_SIZE(drains));
-
-	for (size_t i = 0; i < count; i++) {
-		struct snapshot_hold *hold;
-
-		if (drains[i]->hold.drain[0] == '\0')
-			continue;
-		hold = snapshot_add_hold(snapshot);
-		*hold = drains[i]->hold;
-		snapshot_node(snapshot, 2)->held = true;
-		snapshot->dimms[0].held = true;
-	}
+	assert(engine_see_holds(world->engine, snapshot) == 0);
+	if (snapshot->hold_count)
+		snapshot_node(snapshot, 2)->held = snapshot->dimms[0].held = true;
 }
 
 static const struct snapshot *see(struct fake_world *world)
