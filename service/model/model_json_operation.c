@@ -225,11 +225,7 @@ static uint64_t blocks_of(const struct step_record *record)
 		if (told)
 			return blocks;
 	}
-	if (record->state == STEP_STATE_DONE)
-		for (size_t i = 0; i < record->step.block_run_count; i++)
-			blocks += record->step.block_runs[i].last -
-				  record->step.block_runs[i].first + 1;
-	return blocks;
+	return record->state == STEP_STATE_DONE ? step_block_count(&record->step) : 0;
 }
 
 static json_t *drain_result(const struct operation_record *record)

@@ -88,6 +88,38 @@ bool step_brings_home(const struct step *step)
 	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_HOME) == 0;
 }
 
+bool step_add_block(struct step *step, uint64_t id)
+{
+	size_t run = step->block_run_count;
+
+	if (run && step->block_runs[run - 1].last + 1 == id) {
+		step->block_runs[run - 1].last = id;
+		return true;
+	}
+	if (run == STEP_BLOCK_RUNS_MAX)
+		return false;
+	step->block_runs[run].first = step->block_runs[run].last = id;
+	step->block_run_count++;
+	return true;
+}
+
+bool step_has_block(const struct step *step, uint64_t id)
+{
+	for (size_t i = 0; i < step->block_run_count; i++)
+		if (step->block_runs[i].first <= id && id <= step->block_runs[i].last)
+			return true;
+	return false;
+}
+
+uint64_t step_block_count(const struct step *step)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < step->block_run_count; i++)
+		count += step->block_runs[i].last - step->block_runs[i].first + 1;
+	return count;
+}
+
 bool step_is_of_same_blocks(const struct step *a, const struct step *b)
 {
 	return a->block_run_count == b->block_run_count &&

@@ -111,6 +111,10 @@ int step_copy(const struct step *step, struct step *ret_copy);
 #define STEP_TEXT_HOME "home"
 bool step_brings_home(const struct step *step);
 
+/* One block more, behind those that there are: ids come ascending. False where no run more fits. */
+bool step_add_block(struct step *step, uint64_t id);
+bool step_has_block(const struct step *step, uint64_t id);
+uint64_t step_block_count(const struct step *step);
 /* Of the same blocks, as they are named; also where neither names any. */
 bool step_is_of_same_blocks(const struct step *a, const struct step *b);
 

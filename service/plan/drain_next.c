@@ -182,15 +182,9 @@ static size_t offlines_of(const struct plan_input *input, uint64_t block, const 
 	*ret_last = NULL;
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *record = &input->history[i];
-		bool has = false;
 
 		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE ||
-		    plan_was_cut(record))
-			continue;
-		for (size_t r = 0; r < record->step.block_run_count; r++)
-			has = has || (record->step.block_runs[r].first <= block &&
-				      block <= record->step.block_runs[r].last);
-		if (!has)
+		    plan_was_cut(record) || !step_has_block(&record->step, block))
 			continue;
 		tries++;
 		*ret_last = record;
@@ -229,19 +223,12 @@ static bool offline_next(struct drainer *drainer)
 	step.undoable = true;
 	for (size_t i = 0; i < snapshot->block_count; i++) {
 		const struct snapshot_block *block = &snapshot->blocks[i];
-		size_t run = step.block_run_count;
 
 		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block) ||
 		    !may_offline(input, block))
 			continue;
-		if (run && step.block_runs[run - 1].last + 1 == block->id) {
-			step.block_runs[run - 1].last = block->id;
-		} else if (run < STEP_BLOCK_RUNS_MAX) {
-			step.block_runs[run].first = step.block_runs[run].last = block->id;
-			step.block_run_count++;
-		} else {
+		if (!step_add_block(&step, block->id))
 			break;
-		}
 		step.bytes += block->size_bytes;
 	}
 	return step.block_run_count && emit(drainer, &step);

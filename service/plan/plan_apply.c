@@ -366,27 +366,23 @@ static void refresh_node(struct snapshot *snapshot, int node_id)
 
 static void apply_blocks(struct snapshot *snapshot, const struct step *step, bool online)
 {
-	for (size_t i = 0; i < step->block_run_count; i++) {
-		for (size_t j = 0; j < snapshot->block_count; j++) {
-			struct snapshot_block *block = &snapshot->blocks[j];
-			struct snapshot_node *node = snapshot_node(snapshot, block->node);
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		struct snapshot_block *block = &snapshot->blocks[i];
+		struct snapshot_node *node = snapshot_node(snapshot, block->node);
 
-			if (block->id < step->block_runs[i].first ||
-			    block->id > step->block_runs[i].last ||
-			    (block->state == BLOCK_STATE_ONLINE) == online)
-				continue;
-			block->state = online ? BLOCK_STATE_ONLINE : BLOCK_STATE_OFFLINE;
-			if (!node)
-				continue;
-			if (online) {
-				node->total_bytes += block->size_bytes;
-				node->free_bytes += block->size_bytes;
-			} else {
-				node->total_bytes -= plan_min(node->total_bytes, block->size_bytes);
-				node->free_bytes -= plan_min(node->free_bytes, block->size_bytes);
-			}
-			refresh_node(snapshot, node->id);
+		if (!step_has_block(step, block->id) || (block->state == BLOCK_STATE_ONLINE) == online)
+			continue;
+		block->state = online ? BLOCK_STATE_ONLINE : BLOCK_STATE_OFFLINE;
+		if (!node)
+			continue;
+		if (online) {
+			node->total_bytes += block->size_bytes;
+			node->free_bytes += block->size_bytes;
+		} else {
+			node->total_bytes -= plan_min(node->total_bytes, block->size_bytes);
+			node->free_bytes -= plan_min(node->free_bytes, block->size_bytes);
 		}
+		refresh_node(snapshot, node->id);
 	}
 }
 

@@ -84,53 +84,27 @@ struct block_cut {
 	const struct snapshot_hold *holder; /* of the first that is held */
 };
 
-static void take_block(struct block_cut *cut, const struct snapshot_block *block)
-{
-	struct step *step = cut->step;
-	size_t run = step->block_run_count;
-
-	if (run && step->block_runs[run - 1].last + 1 == block->id) {
-		step->block_runs[run - 1].last = block->id;
-	} else if (run < STEP_BLOCK_RUNS_MAX) {
-		step->block_runs[run].first = step->block_runs[run].last = block->id;
-		step->block_run_count++;
-	} else {
-		/* No run more fits: it waits, too. */
-		return;
-	}
-	cut->free++;
-}
-
 /* Blocks that are not there just now are in no run. */
 static void cut_blocks(const struct plan_input *input, const struct step *step, struct block_cut *cut)
 {
 	cut->step->block_run_count = 0;
-	for (size_t r = 0; r < step->block_run_count; r++)
-		for (size_t i = 0; i < input->snapshot->block_count; i++) {
-			const struct snapshot_block *block = &input->snapshot->blocks[i];
-			const struct snapshot_hold *hold;
+	for (size_t i = 0; i < input->snapshot->block_count; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+		const struct snapshot_hold *hold;
 
-			if (block->id < step->block_runs[r].first || block->id > step->block_runs[r].last)
-				continue;
-			cut->seen++;
-			hold = hold_of(input, block);
-			if (!hold) {
-				take_block(cut, block);
-				continue;
-			}
-			cut->held++;
-			cut->held_bytes += block->size_bytes;
-			cut->holder = cut->holder ? cut->holder : hold;
+		if (!step_has_block(step, block->id))
+			continue;
+		cut->seen++;
+		hold = hold_of(input, block);
+		if (!hold) {
+			/* Where no run more fits it waits, too. */
+			cut->free += step_add_block(cut->step, block->id);
+			continue;
 		}
-}
-
-static uint64_t count_blocks(const struct step *step)
-{
-	uint64_t count = 0;
-
-	for (size_t r = 0; r < step->block_run_count; r++)
-		count += step->block_runs[r].last - step->block_runs[r].first + 1;
-	return count;
+		cut->held++;
+		cut->held_bytes += block->size_bytes;
+		cut->holder = cut->holder ? cut->holder : hold;
+	}
 }
 
 static bool is_absent(const struct plan_input *input, const char *dimm_id)
@@ -159,7 +133,7 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct o
 				  const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
 	struct block_cut cut = {.step = ret_step};
-	uint64_t count = count_blocks(&record->step);
+	uint64_t count = step_block_count(&record->step);
 	char object[96];
 
 	cut_blocks(input, &record->step, &cut);
@@ -194,7 +168,7 @@ static const char *blocked_by(const struct plan_input *input, const struct owner
 		if (!is_of_blocks(&owner->steps[i]) || !undo_bar_is_due(&owner->steps[i]))
 			continue;
 		cut_blocks(input, &owner->steps[i].step, &cut);
-		if (cut.free != count_blocks(&owner->steps[i].step))
+		if (cut.free != step_block_count(&owner->steps[i].step))
 			return cut.holder ? cut.holder->drain : "";
 	}
 	return NULL;

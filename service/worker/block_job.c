@@ -484,14 +484,6 @@ static void restore_one(struct job_context *context, uint64_t id, enum memory_bl
 	context->result->bytes_done += block.size_bytes;
 }
 
-static bool has_block(const struct step *step, uint64_t id)
-{
-	for (size_t r = 0; r < step->block_run_count; r++)
-		if (id >= step->block_runs[r].first && id <= step->block_runs[r].last)
-			return true;
-	return false;
-}
-
 void block_job_undo(struct job_context *context)
 {
 	const json_t *runs = json_object_get(context->before, "blocks");
@@ -517,7 +509,7 @@ void block_job_undo(struct job_context *context)
 		}
 		for (json_int_t id = first; id <= last && job_context_go(context); id++) {
 			/* Of what was done only a part may be put back, where others hold the rest. */
-			if (!has_block(&context->job->step, (uint64_t)id))
+			if (!step_has_block(&context->job->step, (uint64_t)id))
 				continue;
 			/* Going offline was somebody else's try, and a state that cannot be asked
 			 * for. */

@@ -123,8 +123,39 @@ static void targets_are_told(void)
 	CHECK_STR(wish_target(&wish, text), "host");
 }
 
+static void blocks_are_kept_in_runs(void)
+{
+	struct step step, other;
+
+	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(step_block_count(&step), 0);
+	CHECK_TRUE(!step_has_block(&step, 0));
+	for (uint64_t id = 64; id < 72; id++)
+		CHECK_TRUE(step_add_block(&step, id));
+	CHECK_TRUE(step_add_block(&step, 80));
+	check_text(&step, "blocks 64-71,80");
+	CHECK_INT(step_block_count(&step), 9);
+	CHECK_TRUE(step_has_block(&step, 64) && step_has_block(&step, 71) && step_has_block(&step, 80));
+	CHECK_TRUE(!step_has_block(&step, 63) && !step_has_block(&step, 72) && !step_has_block(&step, 81));
+	other = step;
+	CHECK_TRUE(step_is_of_same_blocks(&step, &other));
+	other.block_runs[1].last++;
+	CHECK_TRUE(!step_is_of_same_blocks(&step, &other));
+	other.block_run_count--;
+	CHECK_TRUE(!step_is_of_same_blocks(&step, &other));
+
+	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
+	for (uint64_t i = 0; i < STEP_BLOCK_RUNS_MAX; i++)
+		CHECK_TRUE(step_add_block(&step, i * 2));
+	/* Only what goes on with the last run. */
+	CHECK_TRUE(!step_add_block(&step, STEP_BLOCK_RUNS_MAX * 2));
+	CHECK_TRUE(step_add_block(&step, STEP_BLOCK_RUNS_MAX * 2 - 1));
+	CHECK_INT(step_block_count(&step), STEP_BLOCK_RUNS_MAX + 1);
+}
+
 static const struct unit_case cases[] = {
 	{"steps are described", steps_are_described},
+	{"blocks are kept in runs", blocks_are_kept_in_runs},
 	{"every kind has a name and a text", every_kind_has_a_name_and_a_text},
 	{"records own their steps", records_own_their_steps},
 	{"targets are told", targets_are_told},

@@ -190,14 +190,6 @@ static struct fake_guest *guest_of(struct fake_world *world, const struct step *
 	return NULL;
 }
 
-static bool step_has_block(const struct step *step, size_t block)
-{
-	for (size_t i = 0; i < step->block_run_count; i++)
-		if (block >= step->block_runs[i].first && block <= step->block_runs[i].last)
-			return true;
-	return false;
-}
-
 /* Half of a step leaves something between: every second byte or block. */
 static uint64_t move(struct fake_guest *guest, const struct step *step, bool half)
 {
