@@ -234,6 +234,11 @@ struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char 
 	return NULL;
 }
 
+bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm)
+{
+	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
+}
+
 struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid)
 {
 	for (size_t i = 0; i < snapshot->guest_count; i++)

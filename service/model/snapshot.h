@@ -414,6 +414,9 @@ struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char 
 struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid);
 struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t id);
 
+/* Nothing of it is plugged in just now; also where there is none (NULL). */
+bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm);
+
 /* How many CPUs the node's list names; 0 where it has none, or its list was too long to keep. */
 unsigned snapshot_node_cpu_count(const struct snapshot_node *node);
 /* The CPUs of a set of nodes, as a list, cut at a whole node where size is too small; empty where none of them has any. */

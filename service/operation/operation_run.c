@@ -342,13 +342,9 @@ static void judge_ejects(struct operation *operation)
 
 	for (size_t i = 0; i < record->step_count; i++) {
 		struct step_record *step = &record->steps[i];
-		const struct snapshot_dimm *dimm;
 
-		if (step->step.kind != STEP_KIND_EJECT || step->state != STEP_STATE_PARTIAL)
-			continue;
-		dimm = snapshot_dimm(operation->snapshot, step->step.dimm);
-		if (dimm && dimm->state != SNAPSHOT_DIMM_EJECTED &&
-		    dimm->state != SNAPSHOT_DIMM_ABSENT)
+		if (step->step.kind != STEP_KIND_EJECT || step->state != STEP_STATE_PARTIAL ||
+		    !snapshot_dimm_is_out(snapshot_dimm(operation->snapshot, step->step.dimm)))
 			continue;
 		step->state = STEP_STATE_DONE;
 		step->remainder.count = 0;

@@ -315,8 +315,7 @@ static const struct snapshot_dimm *dimm_to_eject(const struct drainer *drainer)
 		const struct snapshot_dimm *dimm = &input->snapshot->dimms[i];
 		bool tried = false;
 
-		if (!drain_scope_has_dimm(drainer->wish, dimm) ||
-		    dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT)
+		if (!drain_scope_has_dimm(drainer->wish, dimm) || snapshot_dimm_is_out(dimm))
 			continue;
 		for (size_t j = 0; j < input->history_count; j++)
 			/* One that a restart cut off was not refused: the DIMM that is still there

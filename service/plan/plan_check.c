@@ -617,8 +617,7 @@ static bool check_target(struct check *check, const struct drain_scope *scope, c
 		      "list the nodes with ballastctl nodes", "there is no such node");
 		return false;
 	}
-	if (wish->target == DRAIN_TARGET_DIMM &&
-	    (dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT)) {
+	if (wish->target == DRAIN_TARGET_DIMM && snapshot_dimm_is_out(dimm)) {
 		block(check, "invalid_target", REMAINDER_INVALID, object, 0, "",
 		      "it is not there any more");
 		return false;
@@ -709,8 +708,7 @@ static void check_eject(struct check *check, const struct drain_scope *scope)
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
 		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
 
-		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable ||
-		    dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT)
+		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable || snapshot_dimm_is_out(dimm))
 			continue;
 		snprintf(object, sizeof(object), "dimm %s", dimm->id);
 		block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0, NULL,

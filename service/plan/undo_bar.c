@@ -107,21 +107,19 @@ static void cut_blocks(const struct plan_input *input, const struct step *step, 
 	}
 }
 
-static bool is_absent(const struct plan_input *input, const char *dimm_id)
+static bool is_out(const struct plan_input *input, const char *dimm)
 {
-	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, dimm_id);
-
-	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
+	return snapshot_dimm_is_out(snapshot_dimm(input->snapshot, dimm));
 }
 
 /* What somebody has to plug in again: a DIMM where it is known which, else what the step took away. */
 static void name_missing(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
 			 char object[96])
 {
-	const char *dimm = is_absent(input, record->step.dimm) ? record->step.dimm : "";
+	const char *dimm = is_out(input, record->step.dimm) ? record->step.dimm : "";
 
 	for (size_t i = 0; i < owner->count && !dimm[0]; i++)
-		if (owner->steps[i].step.kind == STEP_KIND_EJECT && is_absent(input, owner->steps[i].step.dimm))
+		if (owner->steps[i].step.kind == STEP_KIND_EJECT && is_out(input, owner->steps[i].step.dimm))
 			dimm = owner->steps[i].step.dimm;
 	if (dimm[0])
 		snprintf(object, 96, "dimm %s", dimm);
