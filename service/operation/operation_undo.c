@@ -494,12 +494,15 @@ static void acted(struct operation *operation)
 	char text[160];
 
 	if (operation->undo_worked) {
-		/* The rest of it is tried again with all of it: what is back already is left alone. */
-		step->state = STEP_STATE_UNDONE;
-		if (judge(operation, &part, NULL) == UNDO_BAR_PART) {
-			step->state = operation->undo_state_before;
+		/*
+		 * The rest of it is tried again with all of it: what is back already is left alone. Asked while it is
+		 * being undone: nothing is due of a step that was.
+		 */
+		bool is_part = judge(operation, &part, NULL) == UNDO_BAR_PART;
+
+		step->state = is_part ? operation->undo_state_before : STEP_STATE_UNDONE;
+		if (is_part)
 			defer(operation);
-		}
 		step->undo_failed = false;
 	} else if (operation->undo_attempts < UNDO_TRIES && !operation->keeps_locks) {
 		operation->error = 0;

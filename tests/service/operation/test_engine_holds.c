@@ -436,6 +436,24 @@ static void test_two_undrains_share_a_step(void)
 	engine_rig_done(&rig);
 }
 
+/* Blocks that were online under another's hold when the drain took them: those wait for it, the others go back. */
+static void test_a_restore_puts_back_a_part_of_a_step(void)
+{
+	struct wish part = wish_of_blocks(CUT, END), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+
+	part.drain_wish.finish = DRAIN_FINISH_CORDON;
+	engine_rig_begin(&rig);
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	drain(&dimm, OPERATION_STATE_FAILED);
+	CHECK_TRUE(are_online(FIRST, CUT) && are_offline(CUT, END));
+	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	engine_rig_done(&rig);
+}
+
 static void test_killed_while_the_dimm_is_out(void)
 {
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
@@ -588,6 +606,7 @@ int main(void)
 		{"two undrains meet over what a third has deferred", test_two_undrains_meet},
 		{"undrains of a DIMM that is out", test_undrains_of_a_dimm_that_is_out},
 		{"what two undrains put back of one step", test_two_undrains_share_a_step},
+		{"a restore puts back a part of a step", test_a_restore_puts_back_a_part_of_a_step},
 		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
 	};
