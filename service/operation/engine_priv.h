@@ -98,6 +98,7 @@ struct operation {
 	struct operation_undo_item *undo_items; /* owned */
 	size_t undo_count, undo_next;
 	unsigned undo_attempts, undo_failures, undo_deferred;
+	bool undo_waits;   /* something of the list, be it of another drain, has to wait for another hold */
 	bool undo_of_step; /* the list is that of a running undo step, not of the operation */
 	bool undo_worked;
 	uint64_t undo_left_bytes; /* that did not work; 0: it does not say */

@@ -146,6 +146,7 @@ static int list_begin(struct operation *operation, bool of_step)
 	operation_undo_list_done(operation);
 	operation->undo_of_step = of_step;
 	operation->undo_attempts = operation->undo_failures = operation->undo_deferred = 0;
+	operation->undo_waits = false;
 	operation->undo_remainder = calloc(1, sizeof(*operation->undo_remainder));
 	return operation->undo_remainder ? 0 : -ENOMEM;
 }
@@ -277,7 +278,7 @@ static void finish_all(struct operation *operation)
 	struct operation_record *record = operation->record;
 
 	/* What had to wait for another hold goes along with that, and would be missed if it has just gone. */
-	if (operation->undo_deferred && operation->snapshot && !operation->keeps_locks &&
+	if (operation->undo_waits && operation->snapshot && !operation->keeps_locks &&
 	    engine_drain_hold_went(operation->engine, operation->snapshot)) {
 		operation_run_ready(operation, OPERATION_PHASE_READY);
 		return;
@@ -361,6 +362,7 @@ static void defer(struct operation *operation)
 	struct operation_undo_item *item = current(operation);
 	struct step part;
 
+	operation->undo_waits = true;
 	if (item->top != operation || item->owner != operation)
 		return;
 	operation->undo_deferred++;

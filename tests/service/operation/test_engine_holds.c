@@ -454,6 +454,40 @@ static void test_a_restore_puts_back_a_part_of_a_step(void)
 	engine_rig_done(&rig);
 }
 
+/* What a third has deferred lies under a restore and an undrain, whatever the one has come to when the other begins. */
+static void test_a_restore_shares_a_step(void)
+{
+	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE);
+	struct wish first = wish_of_blocks(FIRST, CUT), second = wish_of_blocks(CUT, END);
+	struct failure failure;
+	char id[OPERATION_ID_SIZE];
+
+	for (unsigned ticks = 0; ticks < 60; ticks++) {
+		begin_drained(&node, &second);
+		undrain(0, OPERATION_STATE_INCOMPLETE);
+		CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+		rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+		rig.world.fail_kind_state = STEP_STATE_PARTIAL;
+		engine_rig_submit(&rig, &first);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		snprintf(id, sizeof(id), "%s", rig.id);
+		if (ticks % 2) {
+			engine_rig_run(&rig, rig.world.ticks + ticks / 2 + 1);
+			/* Late in the loop it has failed, and restores by itself. */
+			(void)engine_cancel(rig.engine, id, true, &failure);
+			submit_undrain(1);
+		} else {
+			submit_undrain(1);
+			engine_rig_run(&rig, rig.world.ticks + ticks / 2 + 1);
+			(void)engine_cancel(rig.engine, id, true, &failure);
+		}
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		engine_rig_run(&rig, 0);
+		check_all_back();
+		engine_rig_done(&rig);
+	}
+}
+
 static void test_killed_while_the_dimm_is_out(void)
 {
 	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
@@ -607,6 +641,7 @@ int main(void)
 		{"undrains of a DIMM that is out", test_undrains_of_a_dimm_that_is_out},
 		{"what two undrains put back of one step", test_two_undrains_share_a_step},
 		{"a restore puts back a part of a step", test_a_restore_puts_back_a_part_of_a_step},
+		{"what a restore and an undrain put back of one step", test_a_restore_shares_a_step},
 		{"killed at every write of an undrain while the DIMM is out", test_killed_while_the_dimm_is_out},
 		{"killed at every write of the journal", test_killed_at_every_write},
 	};
