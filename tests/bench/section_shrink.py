@@ -155,12 +155,12 @@ def _play(bench, scene):
         promised = _promised(bench, ours, scene.target_mib)
         mine = _by_ballast(bench, ours, scene.target_mib)
         # Of guests that have died under the emulation nothing can be said.
-        for guest in (ours, plain):
-            guest.read("/proc/uptime")
+        left_to = {guest: guest.meminfo('MemAvailable') for guest in (ours, plain)}
     gone = mine.wanted - mine.left
     report.line(f"{scene.name:<30} plain libvirt {theirs}")
     report.line(f"{'':<30} ballast       {mine}")
-    report.line(f"{'':<30} foreseen {promised // MIB} MiB, gone {gone // MIB} MiB")
+    report.line(f"{'':<30} foreseen {promised // MIB} MiB, gone {gone // MIB} MiB; available to the guest then "
+                f"{left_to[ours] // MIB} MiB, by plain libvirt {left_to[plain] // MIB} MiB")
     report.number(f"{scene.name}: seconds", mine.seconds, "s", plain=theirs.seconds, left=mine.left,
                   plain_left=theirs.left, promised=promised)
     if scene.fill is _nothing or not theirs.left:
