@@ -248,7 +248,9 @@ bool operation_end_continues(const struct operation_record *record);
 /* No step can help any more: ends it, or undoes it where the wish says so. */
 void operation_end_give_up(struct operation *operation);
 void operation_end_as(struct operation *operation, enum operation_state state);
-/* What ends before it has begun: nothing was changed. */
+/* Has it any step beyond a drain's cordon? */
+bool operation_end_has_begun(const struct operation_record *record);
+/* What ends before it has begun: nothing was changed, and a cordon is released. */
 void operation_end_unbegun(struct operation *operation);
 void operation_end_turn(struct operation *operation);
 

@@ -99,6 +99,14 @@ static bool is_in_vain(const struct operation_record *record)
 	return record->wish.kind == OPERATION_KIND_MOVE && !has_gained(record) && operation_undo_has_any(record);
 }
 
+bool operation_end_has_begun(const struct operation_record *record)
+{
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind != STEP_KIND_CORDON)
+			return true;
+	return false;
+}
+
 /* ---- the end ---- */
 
 static void set_error(struct operation_record *record)
@@ -141,6 +149,8 @@ static void write_end(struct operation *operation)
 
 	operation_run_await(operation, OPERATION_PHASE_ENDING);
 	journal_begin(journal);
+	for (size_t i = 0; i < record->step_count && !operation_end_has_begun(record); i++)
+		journal_put_step(journal, record, &record->steps[i], NULL, NULL);
 	if (operation->drain) {
 		engine_drain_set_end(operation->engine, operation->drain, record,
 				     operation->final_state);
@@ -226,11 +236,24 @@ void operation_end_give_up(struct operation *operation)
 					    : OPERATION_STATE_FAILED);
 }
 
+/* Of a drain that only has that. */
+static void release_cordon(struct operation *operation)
+{
+	struct operation_record *record = operation->record;
+
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].state == STEP_STATE_DONE)
+			record->steps[i].state = STEP_STATE_UNDONE;
+	if (operation->drain && record->wish.kind == OPERATION_KIND_DRAIN)
+		engine_drain_set_hold(operation->drain, false);
+}
+
 /* What ends before it has begun: nothing was changed, so there is nothing to look at. */
 void operation_end_unbegun(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
 
+	release_cordon(operation);
 	if (operation->is_cancelled) {
 		record->undone = record->undo_wanted;
 		operation_end_as(operation, OPERATION_STATE_CANCELLED);

@@ -242,6 +242,15 @@ static void looked(void *token, int error, const struct snapshot *snapshot,
 	operation_run_answered(operation, OPERATION_PHASE_LOOKED, error, failure);
 }
 
+/* Announced for a later time, until then only its cordon stands. */
+static bool is_announced(const struct operation *operation)
+{
+	const struct operation_record *record = operation->record;
+
+	return record->wish.kind == OPERATION_KIND_DRAIN &&
+	       record->wish.drain_wish.not_before_ms > engine_now(operation->engine) && !operation_end_has_begun(record);
+}
+
 static void begin(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
@@ -252,7 +261,7 @@ static void begin(struct operation *operation)
 		operation_run_park(operation, OPERATION_PHASE_READY, 0);
 		return;
 	}
-	if (operation->course != OPERATION_COURSE_FORWARD && record->step_count == 0 &&
+	if (operation->course != OPERATION_COURSE_FORWARD && !operation_end_has_begun(record) &&
 	    (!operation->has_own_lock || operation->is_cancelled)) {
 		operation_end_unbegun(operation);
 		return;
@@ -271,8 +280,7 @@ static void begin(struct operation *operation)
 			operation_run_park(operation, OPERATION_PHASE_READY, 0);
 			return;
 		}
-		if (record->wish.kind == OPERATION_KIND_DRAIN &&
-		    record->wish.drain_wish.not_before_ms > now) {
+		if (is_announced(operation) && operation->drain && engine_drain_is_held(operation->drain)) {
 			operation_run_park(operation, OPERATION_PHASE_READY,
 					   record->wish.drain_wish.not_before_ms);
 			return;
@@ -369,6 +377,27 @@ static bool goes_on(struct operation *operation)
 	return true;
 }
 
+/*
+ * Is a drain that only has its cordon to end so? It begins by what is true now: what was found when it was asked for may be
+ * days old, and what came there in between nobody has agreed to.
+ */
+static bool is_refused(struct operation *operation, const struct plan_input *input)
+{
+	struct operation_record *record = operation->record;
+	struct remainder_list blockers;
+	struct failure failure;
+
+	if (record->wish.kind != OPERATION_KIND_DRAIN || operation->course != OPERATION_COURSE_FORWARD ||
+	    operation_end_has_begun(record) || !operation->drain || !engine_drain_is_held(operation->drain))
+		return false;
+	if (plan_check(input, &blockers, &failure) == 0)
+		return false;
+	record->remainder = blockers;
+	record->error = failure;
+	operation_end_unbegun(operation);
+	return true;
+}
+
 static void decide(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
@@ -421,7 +450,7 @@ static void decide(struct operation *operation)
 	}
 	if (guest)
 		record->snapshot_after_bytes = guest->current_bytes;
-	if (record->state == OPERATION_STATE_PENDING)
+	if (record->state == OPERATION_STATE_PENDING && !is_announced(operation))
 		operation_run_enter(operation, OPERATION_STATE_RUNNING);
 	if (settles && (input.deadline_ms == 0 || input.deadline_ms > input.now_ms))
 		input.deadline_ms = input.now_ms;
@@ -436,6 +465,8 @@ static void decide(struct operation *operation)
 		input.subject_count = operation->subject->record->step_count;
 		input.subject_operation = operation->subject->record->id;
 	}
+	if (is_refused(operation, &input))
+		return;
 	plan_next(&input, &decision);
 	if (decision.warnings.count > 0)
 		record->warnings = decision.warnings;

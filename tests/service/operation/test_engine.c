@@ -149,23 +149,6 @@ static void test_deadline_of_a_drain(void)
 	}
 }
 
-static void test_not_before(void)
-{
-	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
-
-	engine_rig_begin(&rig);
-	wish.drain_wish.not_before_ms = rig.world.now_ms + 600000;
-	engine_rig_submit(&rig, &wish);
-	engine_rig_run(&rig, 0);
-	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PENDING);
-	CHECK_TRUE(!engine_rig_has_hold(&rig));
-	engine_rig_advance(&rig, 601000);
-	engine_rig_run(&rig, 0);
-	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
-	CHECK_TRUE(engine_rig_has_hold(&rig));
-	engine_rig_done(&rig);
-}
-
 /* ---- who may begin ---- */
 
 static void test_busy_and_superseded(void)
@@ -613,7 +596,6 @@ int main(void)
 		{"a resize cancelled at every tick", test_resize_cancelled_at_every_tick},
 		{"the deadline of a resize: stop, restore, continue", test_deadline_of_a_resize},
 		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
-		{"not before its time", test_not_before},
 		{"busy guests, and a newer resize", test_busy_and_superseded},
 		{"help gives way", test_help_gives_way},
 		{"moves beside each other", test_moves_beside_each_other},

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "engine_priv.h"
+#include "engine_rig.h"
+#include "unit.h"
+
+/* Drains that have not begun: announced for later, or found impossible when it is their turn. With the real planners. */
+
+#define ANNOUNCED_MS UINT64_C(600000)
+
+static struct engine_rig rig;
+
+static void announce(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	wish.drain_wish.not_before_ms = rig.world.now_ms + ANNOUNCED_MS;
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	engine_rig_run(&rig, 0);
+}
+
+static void restart(void)
+{
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+}
+
+/* Nothing has begun, but nothing new is placed there. */
+static void check_waits(void)
+{
+	const struct operation_record *record = engine_rig_top(&rig);
+
+	CHECK_INT(record->state, OPERATION_STATE_PENDING);
+	CHECK_INT(record->step_count, 1);
+	CHECK_INT(record->steps[0].step.kind, STEP_KIND_CORDON);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_DRAINING);
+	CHECK_TRUE(engine_rig_has_hold(&rig) && engine_rig_is_initial(&rig));
+}
+
+static void check_unbegun(enum operation_state state, bool undone)
+{
+	const struct operation_record *record = engine_rig_top(&rig);
+
+	CHECK_INT(record->state, state);
+	CHECK_INT(record->undone, undone);
+	CHECK_INT(record->step_count, 1);
+	CHECK_INT(record->steps[0].state, STEP_STATE_UNDONE);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+	CHECK_TRUE(!engine_rig_has_hold(&rig));
+	CHECK_INT(rig.world.starts, 0);
+}
+
+/* Guests have grown: no node has room for what is to leave. */
+static void take_room(void)
+{
+	rig.world.state.guests[1].node_bytes[0] = rig.world.state.guests[1].node_bytes[1] = 15 * FAKE_BLOCK;
+}
+
+static void check_no_room(void)
+{
+	const struct operation_record *record = engine_rig_top(&rig);
+
+	check_unbegun(OPERATION_STATE_FAILED, true);
+	CHECK_STR(record->error.code, "no_room");
+	CHECK_TRUE(record->error.way_out[0] != '\0');
+	CHECK_TRUE(remainder_list_has(&record->remainder, REMAINDER_NO_ROOM));
+}
+
+static void test_cordoned_from_now(void)
+{
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		engine_rig_begin(&rig);
+		announce();
+		check_waits();
+		if (is_restarted) {
+			restart();
+			check_waits();
+		}
+		engine_rig_advance(&rig, ANNOUNCED_MS / 2);
+		engine_rig_run(&rig, 0);
+		check_waits();
+		engine_rig_advance(&rig, ANNOUNCED_MS / 2 + 1000);
+		engine_rig_run(&rig, 0);
+		engine_rig_check_truthful(&rig, false, "announced", (unsigned)is_restarted);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+		engine_rig_done(&rig);
+	}
+}
+
+static void test_checked_when_it_begins(void)
+{
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		engine_rig_begin(&rig);
+		announce();
+		take_room();
+		engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+		engine_rig_run(&rig, 0);
+		if (is_restarted)
+			restart();
+		check_no_room();
+		engine_rig_done(&rig);
+	}
+}
+
+/* Its turn comes only with the next daemon. */
+static void test_checked_after_a_restart(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	unsigned long before;
+
+	engine_rig_begin(&rig);
+	rig.waits = true;
+	engine_wait(rig.engine, true);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->step_count, 0);
+	engine_rig_kill(&rig);
+	take_room();
+	rig.waits = false;
+	engine_rig_start(&rig);
+	before = atomic_load(&rig.writes);
+	engine_rig_run(&rig, 0);
+	check_no_room();
+	/* It takes the cordon and ends, whatever write it dies at. */
+	for (unsigned number = 1; number <= atomic_load(&rig.writes) - before + 1; number++) {
+		char id[OPERATION_ID_SIZE];
+
+		engine_rig_done(&rig);
+		engine_rig_init(&rig);
+		engine_rig_start(&rig);
+		engine_wait(rig.engine, true);
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		engine_rig_kill(&rig);
+		take_room();
+		engine_rig_start_mortal(&rig, JOURNAL_GATE_LOST, number);
+		engine_rig_run(&rig, 0);
+		engine_rig_start_again(&rig, 0, id);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+		CHECK_TRUE(engine_rig_top(&rig)->undone && engine_rig_top(&rig)->remainder.count > 0);
+		CHECK_TRUE(!engine_rig_has_hold(&rig));
+		CHECK_INT(rig.world.starts, 0);
+	}
+	engine_rig_done(&rig);
+}
+
+static void test_cancelled_before_it_begins(void)
+{
+	for (int undo = 0; undo < 2; undo++)
+		for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+			engine_rig_begin(&rig);
+			announce();
+			CHECK_INT(engine_cancel(rig.engine, rig.id, undo, NULL), 0);
+			engine_rig_run(&rig, 0);
+			if (is_restarted)
+				restart();
+			check_unbegun(OPERATION_STATE_CANCELLED, undo);
+			CHECK_TRUE(engine_rig_is_initial(&rig));
+			engine_rig_done(&rig);
+		}
+}
+
+/* The daemon was down for as long as the drain had. */
+static void test_missed(void)
+{
+	engine_rig_begin(&rig);
+	announce();
+	engine_rig_kill(&rig);
+	rig.world.now_ms += 100 * ANNOUNCED_MS;
+	engine_rig_start(&rig);
+	engine_tick(rig.engine);
+	engine_rig_run(&rig, 0);
+	check_unbegun(OPERATION_STATE_FAILED, true);
+	CHECK_STR(engine_rig_top(&rig)->error.code, "deadline_exceeded");
+	engine_rig_done(&rig);
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"an announced drain is cordoned from now on and begins in its time", test_cordoned_from_now},
+		{"what came meanwhile ends it unbegun, with the reason", test_checked_when_it_begins},
+		{"also where its turn comes after a restart", test_checked_after_a_restart},
+		{"cancelled before it has begun it leaves no hold", test_cancelled_before_it_begins},
+		{"nor where its time is over before anybody could begin it", test_missed},
+	};
+
+	return unit_main("engine_announced", cases, ARRAY_SIZE(cases));
+}
