@@ -12,7 +12,7 @@ _ballastctl() {
 	local commands="status nodes dimms blocks guests guest policy resize move drain undrain drains holders operations
 		operation pause resume cancel events check attach-agent"
 	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells --cell
-		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --allow --reason --undo
+		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --not-before --allow --reason --undo
 		--minimum --maximum --request-limit --online-policy --zone-repair --priority --allowed-nodes --version --help"
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" candidates="" i
 
@@ -37,7 +37,7 @@ _ballastctl() {
 	--zone-repair) candidates="yes no unset" ;;
 	--order) candidates="cold-first hot-first any" ;;
 	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift" ;;
-	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --reason | --minimum | --request-limit | \
+	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --not-before | --reason | --minimum | --request-limit | \
 		--maximum | --priority | --allowed-nodes) return ;;
 	*)
 		if [[ $word == -* ]]; then

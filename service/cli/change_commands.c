@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "begin_time.h"
 #include "cleanup.h"
 #include "cli.h"
 #include "size_text.h"
@@ -277,6 +278,26 @@ int cli_move(struct cli *cli)
 	return cli_change(cli, "PATCH", path, body, what);
 }
 
+/* 0, or an exit code after having said why. */
+static int add_not_before(struct cli *cli, json_t *body)
+{
+	char text[32];
+	struct tm tm;
+	time_t begin;
+	int r = cli->not_before ? begin_time_parse(cli->not_before, time(NULL), &begin) : 0;
+
+	if (r == -ERANGE)
+		return cli_usage("--not-before %s: it is over, or more than a year away", cli->not_before);
+	if (r < 0)
+		return cli_usage("--not-before %s: write +2h, 2030-01-31 22:00 or 2030-01-31T22:00:00Z", cli->not_before);
+	if (!cli->not_before)
+		return 0;
+	gmtime_r(&begin, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	json_object_set_new(body, "not_before", json_string(text));
+	return 0;
+}
+
 int cli_drain(struct cli *cli)
 {
 	json_t *target, *body;
@@ -308,7 +329,9 @@ int cli_drain(struct cli *cli)
 			 cli->reason ? cli->reason : "asked for with ballastctl");
 	if (cli->persist)
 		json_object_set_new(body, "persist", json_true());
-	r = cli_add_common(cli, body);
+	r = add_not_before(cli, body);
+	if (r == 0)
+		r = cli_add_common(cli, body);
 	if (r) {
 		json_decref(body);
 		return r;

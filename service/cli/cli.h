@@ -30,7 +30,7 @@ struct cli {
 	struct api_client *client;
 	const char *socket, *url;
 	bool json, detach, dry_run, fresh, is_terminal;
-	const char *expect_plan, *timeout, *on_timeout;
+	const char *expect_plan, *timeout, *on_timeout, *not_before;
 	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *stall_budget, *order, *undo;
 	bool offline, eject, near_cpus, cpus, persist, lazy;
 	const char *minimum, *maximum, *request_limit, *online_policy, *zone_repair, *priority, *allowed_nodes;

@@ -25,7 +25,7 @@ static const struct {
 	{"policy", cli_policy, "G [--minimum S] [--maximum S] [--request-limit S] [--online-policy W] [--zone-repair W] [--priority P] [--allowed-nodes N]", "show or set a guest's policy"},
 	{"resize", cli_resize, "G SIZE | --cell N=SIZE ...  [--range START-END ...]", "grow or shrink a guest to SIZE, base included"},
 	{"move", cli_move, "G --to NODES | --map A:B,... | --cells C:N,... | --near-cpus", "move a guest's memory between nodes"},
-	{"drain", cli_drain, "--dimm D | --node N | --range START-END  [--finish F | --offline | --eject]", "empty a DIMM, a node or a range"},
+	{"drain", cli_drain, "--dimm D | --node N | --range START-END  [--finish F | --offline | --eject] [--not-before T]", "empty a DIMM, a node or a range"},
 	{"undrain", cli_undrain, "DRAIN", "give it back: everything as it was"},
 	{"drains", cli_drains, "", "drains and what they hold"},
 	{"holders", cli_holders, "--dimm D | --node N | --range START-END", "who holds memory there"},
@@ -43,7 +43,7 @@ enum {
 	OPTION_SOCKET = 256, OPTION_URL, OPTION_JSON, OPTION_FRESH, OPTION_DETACH, OPTION_DRY_RUN, OPTION_EXPECT_PLAN,
 	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_CELL, OPTION_NEAR_CPUS, OPTION_CPUS,
 	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
-	OPTION_OFFLINE, OPTION_EJECT, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
+	OPTION_OFFLINE, OPTION_EJECT, OPTION_NOT_BEFORE, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
 	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_VERSION,
 };
 
@@ -74,6 +74,7 @@ static const struct option options[] = {
 	{"finish", required_argument, NULL, OPTION_FINISH},
 	{"offline", no_argument, NULL, OPTION_OFFLINE},
 	{"eject", no_argument, NULL, OPTION_EJECT},
+	{"not-before", required_argument, NULL, OPTION_NOT_BEFORE},
 	{"allow", required_argument, NULL, OPTION_ALLOW},
 	{"reason", required_argument, NULL, OPTION_REASON},
 	{"undo", required_argument, NULL, OPTION_UNDO},
@@ -102,6 +103,7 @@ static void print_help(void)
 	     "  --on-timeout W       stop, restore or continue\n"
 	     "  --allow A,B          consents, as a refusal names them\n"
 	     "  --persist            change the stored XML too\n"
+	     "  --not-before T       drain: cordon it now, begin then: +2h, or 2030-01-31 22:00\n"
 	     "  --cpus, --lazy       move: its vCPUs too; let pages follow the vCPUs that touch them\n"
 	     "  --budget S           move: bytes a second, for each pair of nodes; resize: share of the guest's time, 20%\n"
 	     "  --stall-budget T     move: longest pause that the guest may feel, such as 10ms\n"
@@ -180,6 +182,7 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_FINISH: cli->finish = optarg; return true;
 	case OPTION_OFFLINE: cli->offline = true; return true;
 	case OPTION_EJECT: cli->eject = true; return true;
+	case OPTION_NOT_BEFORE: cli->not_before = optarg; return true;
 	case OPTION_ALLOW: cli->allow = optarg; return true;
 	case OPTION_REASON: cli->reason = optarg; return true;
 	case OPTION_UNDO: cli->undo = optarg; return true;

@@ -432,6 +432,27 @@ static void test_end_of_a_move(void)
 	finish("move db1: succeeded, 512 MiB moved, 0 B left, longest kernel call 14.0 ms  (4.1 s)\n");
 }
 
+static void test_announced_drain(void)
+{
+	char at[32], request[256];
+	struct exchange script = {request, "202 Accepted", NULL, "{\"operation\":{\"id\":\"op-1\"}}"};
+	time_t begin = time(NULL) + 30 * 86400;
+	struct tm tm;
+
+	gmtime_r(&begin, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	snprintf(request, sizeof(request),
+		 "POST /v1/drains\n{\"target\":{\"node\":3},\"finish\":\"offline\",\"reason\":\"asked for with "
+		 "ballastctl\",\"not_before\":\"%s\"}",
+		 at);
+	start(&script, 1);
+	rig.cli.detach = true;
+	rig.cli.node = "3";
+	rig.cli.not_before = at;
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_DONE);
+	finish("op-1\n");
+}
+
 static void test_end_of_a_drain(void)
 {
 	static const struct exchange told = {
@@ -708,6 +729,11 @@ static void test_usage(void)
 	rig.cli.offline = rig.cli.eject = false;
 	rig.cli.timeout = "soon";
 	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.timeout = NULL;
+	rig.cli.not_before = "tomorrow";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.not_before = "2001-01-31 22:00";
+	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_USAGE);
 	rig.cli.undo = "perhaps";
 	CHECK_INT(command(cli_cancel, 1, ARGUMENTS("op")), CLI_EXIT_USAGE);
 	finish(NULL);
@@ -753,6 +779,7 @@ int main(void)
 		{"an attached agent", test_attached_agent},
 		{"a resize that somebody else's took the place of", test_superseded_resize},
 		{"end of a move", test_end_of_a_move},
+		{"a drain that is announced", test_announced_drain},
 		{"end of a drain", test_end_of_a_drain},
 		{"exit codes", test_exits},
 		{"already so, and detached", test_already_and_detach},
