@@ -92,6 +92,51 @@ static bool may_try(const struct plan_input *input, const struct snapshot_guest 
 	return tries < TRIES_MAX && (last->bytes_done > 0 || since_offline(input, last));
 }
 
+/*
+ * Is the guest not to be touched, be it by this child or (NULL) by the kernel? It may have come after the drain was asked for.
+ * What cannot be moved of one that was tried is in its step's remainder, so then only the consents count.
+ */
+static bool is_refused(const struct drainer *drainer, const struct snapshot_guest *guest, const struct wish *child,
+		       struct remainder_list *ret_why)
+{
+	const struct step_record *last;
+	struct remainder_list blockers, why = {0};
+	size_t tries = tries_of(drainer->input, guest->uuid, &last);
+
+	if (plan_check_child(drainer->input, &drainer->scope, guest, child, &blockers) == 0)
+		return false;
+	for (size_t i = 0; i < blockers.count; i++)
+		if (!tries || blockers.items[i].consent >= 0)
+			remainder_list_add_copy(&why, &blockers.items[i]);
+	*ret_why = why;
+	return why.count > 0;
+}
+
+/* The same of a guest that has so many bytes in the scope. */
+static bool is_left_alone(const struct drainer *drainer, const struct snapshot_guest *guest, uint64_t bytes,
+			  struct remainder_list *ret_why)
+{
+	struct step step;
+	struct wish child;
+	bool fits = drain_scope_child(drainer->input, &drainer->scope, guest, bytes, NULL, &step, &child);
+
+	return is_refused(drainer, guest, fits ? &child : NULL, ret_why);
+}
+
+static bool leaves_any_alone(const struct drainer *drainer)
+{
+	const struct snapshot *snapshot = drainer->input->snapshot;
+	struct remainder_list why;
+
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		uint64_t bytes = drain_scope_guest_bytes(drainer->input, &drainer->scope, &snapshot->guests[i]);
+
+		if (bytes && is_left_alone(drainer, &snapshot->guests[i], bytes, &why))
+			return true;
+	}
+	return false;
+}
+
 static bool child_step(struct drainer *drainer, struct step *step, const struct wish *child)
 {
 	step->child = malloc(sizeof(*step->child));
@@ -112,6 +157,7 @@ static bool guest_next(struct drainer *drainer)
 	const struct snapshot *snapshot = input->snapshot;
 	struct step step, best_step;
 	struct wish child, best_child;
+	struct remainder_list why;
 	uint64_t best = 0;
 
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
@@ -119,7 +165,8 @@ static bool guest_next(struct drainer *drainer)
 		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);
 
 		if (bytes <= best || !may_try(input, guest) ||
-		    !drain_scope_child(input, &drainer->scope, guest, bytes, NULL, &step, &child))
+		    !drain_scope_child(input, &drainer->scope, guest, bytes, NULL, &step, &child) ||
+		    is_refused(drainer, guest, &child, &why))
 			continue;
 		best = bytes;
 		best_step = step;
@@ -213,7 +260,7 @@ static bool offline_next(struct drainer *drainer)
 	const struct snapshot *snapshot = input->snapshot;
 	struct step step;
 
-	if (!drainer->scope.online_blocks || !rest_fits(drainer))
+	if (!drainer->scope.online_blocks || !rest_fits(drainer) || leaves_any_alone(drainer))
 		return false;
 	plan_step_init(&step, STEP_KIND_OFFLINE_BLOCKS, NULL);
 	memcpy(step.dimm, drainer->wish->dimm, sizeof(step.dimm));
@@ -381,6 +428,17 @@ static bool is_told(const struct remainder_list *list, const char *object)
 	return false;
 }
 
+/* Each of the reasons, with the bytes once. */
+static void tell_refusal(struct remainder_list *list, const struct remainder_list *refusal, uint64_t bytes)
+{
+	for (size_t i = 0; i < refusal->count; i++) {
+		struct remainder entry = refusal->items[i];
+
+		entry.bytes = i == 0 ? bytes : 0;
+		remainder_list_add_copy(list, &entry);
+	}
+}
+
 /* Why what is online, or what guests have, did not go; the sum is exactly that. */
 static void give_up(struct drainer *drainer, bool blocks)
 {
@@ -396,6 +454,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 					  rest),
 			 left = bytes;
 		const struct step_record *last;
+		struct remainder_list refusal;
 		const char *why;
 
 		if (!bytes)
@@ -403,6 +462,10 @@ static void give_up(struct drainer *drainer, bool blocks)
 		plan_guest_object(guest, object);
 		if (tries_of(input, guest->uuid, &last))
 			plan_take_remainder(list, &last->remainder, &left);
+		if (left && is_left_alone(drainer, guest, bytes, &refusal)) {
+			tell_refusal(list, &refusal, left);
+			left = 0;
+		}
 		if (left && plan_is_late(input))
 			remainder_list_add(list, REMAINDER_DEADLINE, object, left, NULL,
 					   "time ran out");

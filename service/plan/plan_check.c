@@ -833,6 +833,33 @@ static void check_guests(struct check *check, const struct drain_scope *scope)
 	}
 }
 
+int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
+		     const struct snapshot_guest *guest, const struct wish *child, struct remainder_list *ret_blockers)
+{
+	struct remainder_list blockers = {0}, all = {0};
+	struct failure failure = {0};
+	struct plan_input child_input = *input;
+	struct check check = {.input = input, .blockers = &all, .failure = &failure, .action = "cannot move"};
+
+	if (child) {
+		child_input.wish = child;
+		child_input.history_count = 0;
+		check.input = &child_input;
+		check_move_of(&check, guest, false);
+		check.input = input;
+		check_remote(&check, guest, child);
+		check_stored(&check, guest, scope);
+	} else {
+		check_movable(&check, guest, drain_scope_guest_bytes(input, scope, guest));
+	}
+	/* Without that consent the move itself leaves whatever it would have to split. */
+	for (size_t i = 0; i < all.count; i++)
+		if (all.items[i].code != REMAINDER_WOULD_SPLIT)
+			remainder_list_add_copy(&blockers, &all.items[i]);
+	*ret_blockers = blockers;
+	return blockers.count ? -EPERM : 0;
+}
+
 static void check_drain(struct check *check)
 {
 	const struct wish_drain *wish = &check->input->wish->drain_wish;

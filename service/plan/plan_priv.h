@@ -258,6 +258,12 @@ uint64_t drain_scope_destinations(const struct plan_input *input, const struct d
 bool drain_scope_child(const struct plan_input *input, const struct drain_scope *scope,
 		       const struct snapshot_guest *guest, uint64_t bytes, uint64_t *taken, struct step *ret_step,
 		       struct wish *ret_child);
+/*
+ * plan_check.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has there? By the
+ * same rules as when the drain was asked for, but for room. 0, or -EPERM with the blockers.
+ */
+int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
+		     const struct snapshot_guest *guest, const struct wish *child, struct remainder_list *ret_blockers);
 bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_dimm *dimm);
 
 #endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+/* Guests that come into a drain's target when it has begun: what nobody has agreed to is not done to them. */
+
+static struct snapshot_guest *dimm_guest(struct world *world, const char *name, uint64_t bytes)
+{
+	struct snapshot_guest *guest = world_add_guest(world, name, 3, bytes);
+
+	guest->dimms_told = true;
+	guest->dimm_count = 1;
+	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+	guest->dimm_bytes[0].bytes = bytes;
+	return guest;
+}
+
+/* One guest, and the cordon stands. */
+static void begin(struct world *world, enum drain_finish finish)
+{
+	world_init(world);
+	dimm_guest(world, "db1", 300 * MIB);
+	world_wish_drain_dimm(world, finish);
+	world_check_code(world, "");
+	CHECK_INT(world_next(world)->step.kind, STEP_KIND_CORDON);
+	world_perform(world);
+}
+
+static void expect_rest(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+static const struct remainder *told_of(const struct world *world, const char *object)
+{
+	const struct remainder_list *list = &world->decision.remainder;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].object, object) == 0)
+			return &list->items[i];
+	return NULL;
+}
+
+static void a_late_guest_is_not_moved_without_its_consent(void)
+{
+	for (int is_allowed = 0; is_allowed < 2; is_allowed++) {
+		const struct remainder *told;
+		struct snapshot_guest *late;
+		struct world world;
+
+		begin(&world, DRAIN_FINISH_OFFLINE);
+		late = dimm_guest(&world, "late", 400 * MIB);
+		late->locked = true;
+		if (is_allowed) {
+			world.wish.allow = 1 << CONSENT_LOCKED_GUESTS;
+			expect_rest(&world, "move move offline done");
+			CHECK_STR(world.history[1].step.guest_name, "late");
+			world_done(&world);
+			continue;
+		}
+		/* The others go; no block does, because the kernel would take the guest's pages along. */
+		expect_rest(&world, "move give_up");
+		CHECK_STR(world.history[1].step.guest_name, "db1");
+		told = told_of(&world, "guest late");
+		CHECK_TRUE(told && told->code == REMAINDER_CONSENT_REQUIRED && told->consent == CONSENT_LOCKED_GUESTS);
+		CHECK_INT(told->bytes, 400 * MIB);
+		CHECK_TRUE(told->way_out[0] != '\0');
+		CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+		CHECK_INT(late->node_bytes[3], 400 * MIB);
+		world_done(&world);
+	}
+}
+
+static void each_consent_counts(void)
+{
+	for (int consent = 0; consent < 3; consent++) {
+		static const enum consent asked[] = {CONSENT_GIGANTIC_PAGES, CONSENT_REMOTE_MEMORY, CONSENT_STORED_XML};
+		struct snapshot_guest *late;
+		struct world world;
+
+		begin(&world, DRAIN_FINISH_OFFLINE);
+		late = dimm_guest(&world, "late", 100 * MIB);
+		if (consent == 0) {
+			late->backings[0].kind = BACKING_KIND_HUGETLB;
+			late->backings[0].page_bytes = GIB;
+			late->node_bytes[3] = late->backings[0].bytes = GIB;
+			snapshot_node(world.snapshot, 1)->free_bytes = 4 * GIB;
+		} else if (consent == 1) {
+			late->cpus_pinned = true;
+			late->cpu_nodes = 1 << 3;
+		} else {
+			late->numatune_mode = NUMATUNE_MODE_STRICT;
+			late->stored_numatune_nodes = 1 << 3;
+		}
+		expect_rest(&world, "move give_up");
+		CHECK_STR(world.history[1].step.guest_name, "db1");
+		CHECK_TRUE(told_of(&world, "guest late") && told_of(&world, "guest late")->consent == (int)asked[consent]);
+		CHECK_TRUE(late->node_bytes[3] > 0);
+		world_done(&world);
+	}
+}
+
+static void a_late_guest_that_cannot_move_is_told(void)
+{
+	struct snapshot_guest *late;
+	struct world world;
+
+	begin(&world, DRAIN_FINISH_EMPTY);
+	late = dimm_guest(&world, "late", 100 * MIB);
+	late->encrypted = true;
+	expect_rest(&world, "move give_up");
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_ENCRYPTED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 100 * MIB);
+	world_done(&world);
+}
+
+/* Nor does the kernel take along what fits on no single node. */
+static void what_fits_nowhere_needs_its_consent_too(void)
+{
+	struct snapshot_guest *late;
+	struct world world;
+
+	begin(&world, DRAIN_FINISH_OFFLINE);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	late = dimm_guest(&world, "late", 100 * MIB);
+	late->locked = true;
+	late->allowed_nodes = 1 << 3;
+	expect_rest(&world, "give_up");
+	CHECK_TRUE(told_of(&world, "guest late") && told_of(&world, "guest late")->consent == CONSENT_LOCKED_GUESTS);
+	late->locked = false;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	world_done(&world);
+}
+
+/* What stays of a guest that was moved may all be pinned: that its step has told, and the blocks beside it go. */
+static void what_was_tried_is_not_judged_anew(void)
+{
+	struct step_record *record;
+	struct snapshot_guest *guest;
+	struct world world;
+
+	begin(&world, DRAIN_FINISH_OFFLINE);
+	guest = snapshot_guest(world.snapshot, "db1");
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	record = world_record(&world, STEP_STATE_PARTIAL, 0);
+	remainder_list_add(&record->remainder, REMAINDER_USERFAULTFD, "guest db1", 300 * MIB, NULL, "so it is");
+	guest->userfaultfd = true;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	guest->realtime = true;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	world_done(&world);
+}
+
+static const struct unit_case cases[] = {
+	{"a late guest is not moved without its consent", a_late_guest_is_not_moved_without_its_consent},
+	{"each consent counts", each_consent_counts},
+	{"a late guest that cannot move is told", a_late_guest_that_cannot_move_is_told},
+	{"what fits nowhere needs its consent too", what_fits_nowhere_needs_its_consent_too},
+	{"what was tried is not judged anew", what_was_tried_is_not_judged_anew},
+};
+
+int main(void)
+{
+	return unit_main("drain_consents", cases, sizeof(cases) / sizeof(cases[0]));
+}
