@@ -2,9 +2,9 @@
 /*
  * Drain:
  *
- *   cordon -> one child move for each guest, largest first -> offline -> bring home -> eject
- *                    ^                                          |
- *                    +---- once more, where guests came back <--+
+ *   cordon -> one child move for each guest, largest first -> pools -> offline -> bring home -> eject
+ *                    ^                                                   |
+ *                    +-------- once more, where guests came back <-------+
  *
  * Guests leave first, to nodes that the plan chose and that have room; what is left for the kernel
  * to move when the blocks go offline is then little, and lands in the cpuset of the worker, which
@@ -260,7 +260,7 @@ static bool offline_next(struct drainer *drainer)
 	const struct snapshot *snapshot = input->snapshot;
 	struct step step;
 
-	if (!drainer->scope.online_blocks || !rest_fits(drainer) || leaves_any_alone(drainer))
+	if (!drainer->scope.online_blocks || !rest_fits(drainer) || leaves_any_alone(drainer) || drain_pool_failed(input))
 		return false;
 	plan_step_init(&step, STEP_KIND_OFFLINE_BLOCKS, NULL);
 	memcpy(step.dimm, drainer->wish->dimm, sizeof(step.dimm));
@@ -278,7 +278,8 @@ static bool offline_next(struct drainer *drainer)
 			break;
 		step.bytes += block->size_bytes;
 	}
-	return step.block_run_count && emit(drainer, &step);
+	return step.block_run_count &&
+	       (drain_pool_next(input, &drainer->scope, drainer->decision) || emit(drainer, &step));
 }
 
 /* A guest that was bound to the node alone, of which a part stays, goes back there. */
@@ -476,8 +477,10 @@ static void give_up(struct drainer *drainer, bool blocks)
 			remainder_list_add(list, plan_unexplained(last, &why), object, left, NULL, "%s", why);
 		rest -= bytes;
 	}
-	if (blocks)
+	if (blocks) {
+		drain_pool_tell(input, &drainer->scope, list, &rest);
 		tell_attempts(drainer, &rest);
+	}
 	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
 		const struct snapshot_block *block = &input->snapshot->blocks[i];
 		uint64_t bytes = plan_min(block->size_bytes, rest);

@@ -195,13 +195,21 @@ static uint64_t room_bytes(const struct pools *pools, int node)
 	return plan_room(pools->mover->input, node, 0) / pools->page * pools->page;
 }
 
+/* Another drain than the one that this move belongs to holds it: no page of a pool is made there. */
+static bool is_held(const struct pools *pools, int node)
+{
+	const struct plan_input *input = pools->mover->input;
+
+	return snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1;
+}
+
 static bool room_next(struct pools *pools)
 {
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		/* Tried in full, whatever is free: the kernel knows best. */
 		uint64_t make = lacks(pools, node, comes_bytes(pools, node));
 
-		if (make && !tried(pools, node, room_mark))
+		if (make && !is_held(pools, node) && !tried(pools, node, room_mark))
 			return emit_pool(pools, node, make, true, room_mark);
 	}
 	return false;
@@ -214,7 +222,7 @@ static bool growth_next(struct pools *pools)
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
 		uint64_t make;
 
-		if (!(mover->goal.destinations >> node & 1) || tried(pools, node, growth_mark))
+		if (!(mover->goal.destinations >> node & 1) || is_held(pools, node) || tried(pools, node, growth_mark))
 			continue;
 		make = plan_min(lacks_for_growth(pools, node, growth_bytes(pools, mover->guest->node_bytes[node])),
 				room_bytes(pools, node));

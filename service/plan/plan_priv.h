@@ -258,6 +258,13 @@ uint64_t drain_scope_destinations(const struct plan_input *input, const struct d
 bool drain_scope_child(const struct plan_input *input, const struct drain_scope *scope,
 		       const struct snapshot_guest *guest, uint64_t bytes, uint64_t *taken, struct step *ret_step,
 		       struct wish *ret_child);
+/* drain_pool.c. True where the step of a pool was decided that no block must go without. */
+bool drain_pool_next(const struct plan_input *input, const struct drain_scope *scope, struct decision *decision);
+/* Is there a pool that could not be looked at, or whose pages do not go? */
+bool drain_pool_failed(const struct plan_input *input);
+/* What pools keep of the target; at most *rest, which shrinks by it. */
+void drain_pool_tell(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *list,
+		     uint64_t *rest);
 /*
  * plan_check.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has there? By the
  * same rules as when the drain was asked for, but for room. 0, or -EPERM with the blockers.

@@ -5,7 +5,8 @@
  *
  * A block waits alone. A guest waits until all blocks of the drain that moved it are free, because it
  * lived there; while memory of its old node that is online is held, because its pages might land in
- * that; and while a later drain's move of the same guest stands, because moves are undone last first.
+ * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
+ * waits for the same but the last.
  */
 #include "plan_priv.h"
 
@@ -263,6 +264,26 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 	return UNDO_BAR_ALL;
 }
 
+/* Its pages come from blocks that are back, and none is made on a node that another holds. */
+static enum undo_bar judge_pool(const struct plan_input *input, const struct owner *owner,
+				const struct step_record *record, struct remainder_list *left)
+{
+	const char *by = blocked_by(input, owner);
+	char object[96];
+
+	if (!by)
+		by = home_held_by(input, plan_node_bit(record->step.node));
+	if (!by)
+		return UNDO_BAR_NONE;
+	if (left && by[0]) {
+		snprintf(object, sizeof(object), "step %u", record->n);
+		remainder_list_add(left, REMAINDER_HELD, object, 0, NULL,
+				   "drain %s holds memory of node %d, whose pool of huge pages waits", by,
+				   record->step.node);
+	}
+	return UNDO_BAR_ALL;
+}
+
 enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *drain,
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
@@ -275,5 +296,7 @@ enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_d
 		return judge_blocks(input, &owner, record, ret_step, left);
 	if (record->step.kind == STEP_KIND_CHILD)
 		return judge_guest(input, &owner, record, left);
+	if (record->step.kind == STEP_KIND_HOST_POOL)
+		return judge_pool(input, &owner, record, left);
 	return UNDO_BAR_NONE;
 }

@@ -47,6 +47,10 @@ void engine_rig_init(struct engine_rig *rig)
 {
 	memset(rig, 0, sizeof(*rig));
 	fake_world_init(&rig->world);
+#ifdef RIG_HAS_POOL
+	/* It reaches into each of the DIMM's blocks. */
+	rig->world.state.pool_bytes[2] = FAKE_BLOCK;
+#endif
 	rig->initial = rig->world.state;
 	plan_limits_init(&rig->limits);
 	rig->limits.reserve_bytes = 256 * FAKE_MIB;

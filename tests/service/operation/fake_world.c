@@ -243,6 +243,19 @@ static void resize(struct fake_guest *guest, uint64_t requested_bytes, bool kick
 	}
 }
 
+/* A pool has no page where there is no memory: at most an eighth of the DIMM's blocks that are online. */
+static bool cut_pool(struct fake_world *world)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < FAKE_BLOCKS; i++)
+		most += node_of(i) == 2 && world->state.online[i] ? FAKE_BLOCK / 8 : 0;
+	if (world->state.pool_bytes[2] <= most)
+		return false;
+	world->state.pool_bytes[2] = most;
+	return true;
+}
+
 static void apply(struct fake_world *world, const struct step *step, bool half,
 		  struct executor_outcome *outcome)
 {
@@ -319,6 +332,7 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 				outcome->bytes_done += FAKE_BLOCK;
 			world->state.online[i] = step->kind == STEP_KIND_ONLINE_BLOCKS;
 		}
+		cut_pool(world);
 		break;
 	case STEP_KIND_EJECT:
 		if (!half)
@@ -372,13 +386,15 @@ static char *values_before(struct fake_world *world, const struct step *step)
 	return text;
 }
 
-static void put_back(struct fake_world *world, const struct step *step, const char *before,
+/* False where it does not come back. */
+static bool put_back(struct fake_world *world, const struct step *step, const char *before,
 		     bool half)
 {
 	struct fake_guest *guest = guest_of(world, step);
 	json_t *json = json_loads(before, 0, NULL);
 	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, huge, pool, cpus;
 	const char *online;
+	bool is_back = true;
 	int mode, lease;
 	bool every_second = true;
 
@@ -415,6 +431,7 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 		world->state.pool_bytes[step->node] =
 			half ? (world->state.pool_bytes[step->node] + (uint64_t)pool) / 2
 			     : (uint64_t)pool;
+		is_back = !cut_pool(world);
 		break;
 	case STEP_KIND_NUMATUNE:
 		guest->numatune_nodes = half ? guest->numatune_nodes : (uint64_t)numatune;
@@ -461,6 +478,7 @@ static void put_back(struct fake_world *world, const struct step *step, const ch
 		break;
 	}
 	json_decref(json);
+	return is_back;
 }
 
 /* ---- the executor ---- */
@@ -682,7 +700,11 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 	} else if (++action->ticks == 1) {
 		put_back(world, &action->step, action->before, true);
 	} else {
-		put_back(world, &action->step, action->before, false);
+		if (!put_back(world, &action->step, action->before, false)) {
+			outcome.state = STEP_STATE_FAILED;
+			remainder_list_add(&outcome.remainder, REMAINDER_NO_ROOM, "node 2", 0, NULL,
+					   "there is no memory for its pool");
+		}
 		finish(action, &outcome);
 	}
 }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "plan_world.h"
+#include "unit.h"
+
+/* Pools of huge pages on the nodes of a drain: kept before the first block goes, put back with the last. */
+
+#define PAGE (2 * MIB)
+
+static struct snapshot_pool *add_pool(struct world *world, int node, uint64_t pages, uint64_t free)
+{
+	struct snapshot_node *at = snapshot_node(world->snapshot, node);
+
+	for (size_t i = 0; i < at->pool_count; i++)
+		if (at->pools[i].page_bytes == PAGE) {
+			at->pools[i] = (struct snapshot_pool){.page_bytes = PAGE, .total = pages, .free = free};
+			return &at->pools[i];
+		}
+	at->pools[at->pool_count] = (struct snapshot_pool){.page_bytes = PAGE, .total = pages, .free = free};
+	return &at->pools[at->pool_count++];
+}
+
+static void expect_run(struct world *world, const char *expected)
+{
+	char text[512];
+
+	CHECK_STR(world_run(world, text), expected);
+}
+
+/* Memory of node 3 that is in no DIMM. */
+static void add_other_block(struct world *world)
+{
+	struct snapshot_block *block = snapshot_add_block(world->snapshot);
+
+	*block = (struct snapshot_block){.id = 56,
+					 .start = 7 * GIB,
+					 .size_bytes = WORLD_BLOCK,
+					 .node = 3,
+					 .zone = BLOCK_ZONE_MOVABLE};
+}
+
+static void free_pages_leave_before_the_blocks(void)
+{
+	static const struct {
+		uint64_t pages, free, surplus;
+		bool is_part;
+		uint64_t target;
+	} table[] = {
+		{32, 32, 0, false, 0},
+		{32, 20, 0, false, 12},
+		/* Of these the kernel takes what it likes; and of a part of a node nobody knows which are in it. */
+		{32, 20, 4, false, 28},
+		{32, 20, 0, true, 32},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct world world;
+		const struct step *step;
+
+		world_init(&world);
+		add_pool(&world, 3, table[i].pages, table[i].free)->surplus = table[i].surplus;
+		add_pool(&world, 1, 8, 8);
+		if (table[i].is_part)
+			add_other_block(&world);
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+		expect_run(&world, "cordon host_pool offline eject done");
+		step = &world.history[1].step;
+		CHECK_INT(step->kind, STEP_KIND_HOST_POOL);
+		CHECK_INT(step->node, 3);
+		CHECK_INT(step->page_bytes, PAGE);
+		CHECK_INT(step->target_bytes, table[i].target * PAGE);
+		CHECK_TRUE(step->undoable);
+		world_done(&world);
+	}
+}
+
+static void what_only_leaves_guests_leaves_pools(void)
+{
+	struct world world;
+
+	world_init(&world);
+	add_pool(&world, 3, 32, 32);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	expect_run(&world, "cordon done");
+	world_done(&world);
+}
+
+static void reserved_pages_are_told(void)
+{
+	struct step_record *record;
+	struct world world;
+
+	world_init(&world);
+	add_pool(&world, 3, 32, 32)->reserved = 40;
+	add_pool(&world, 1, 8, 8)->reserved = 40;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_HOST_POOL);
+	record = world_record(&world, STEP_STATE_PARTIAL, PAGE);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_HUGE_PAGE_POOL);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 64 * MIB);
+	CHECK_STR(world.decision.remainder.items[0].object, "node 3, pool of 2 MiB pages");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	/* Some are free beyond what is promised: it is not that. */
+	add_pool(&world, 1, 9, 9)->reserved = 40;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(!remainder_list_has(&world.decision.remainder, REMAINDER_HUGE_PAGE_POOL));
+	record->state = STEP_STATE_FAILED;
+	world_done(&world);
+}
+
+/* Nothing goes that could not be put back. */
+static void without_its_pool_no_block_goes(void)
+{
+	struct step_record *record;
+	struct world world;
+
+	world_init(&world);
+	add_pool(&world, 3, 32, 32);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_HUGE_PAGE_POOL, "pool", 64 * MIB, NULL, "so it is");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_HUGE_PAGE_POOL);
+	CHECK_STR(world.decision.remainder.items[0].object, "pool");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	/* A restart is no refusal: what the pool was is kept. */
+	record->state = STEP_STATE_PARTIAL;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	world_done(&world);
+}
+
+/* Not while another drain holds memory of its node, nor before the blocks are back. */
+static void a_pool_waits_for_other_holds(void)
+{
+	struct snapshot_hold *hold;
+	struct world world;
+	char text[512];
+
+	world_init(&world);
+	add_other_block(&world);
+	add_pool(&world, 3, 32, 32);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	CHECK_STR(world_run(&world, text), "cordon host_pool offline done");
+	world.input.subject = world.history;
+	world.input.subject_count = world.history_count;
+	world.input.subject_operation = "op-7";
+	world.history = NULL;
+	world.history_count = 0;
+	world.wish.kind = OPERATION_KIND_UNDRAIN;
+	hold = snapshot_add_hold(world.snapshot);
+	*hold = (struct snapshot_hold){.drain = "d2", .node = -1, .range_count = 1};
+	hold->ranges[0] = (struct snapshot_range){7 * GIB, 7 * GIB + WORLD_BLOCK};
+	CHECK_INT(world_next(&world)->step.undo_n, 3);
+	world_record(&world, STEP_STATE_DONE, 0);
+	((struct step_record *)world.input.subject)[2].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	((struct step_record *)world.input.subject)[0].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_HELD));
+	world.snapshot->hold_count = 0;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	world_record(&world, STEP_STATE_DONE, 0);
+	((struct step_record *)world.input.subject)[1].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	for (size_t i = 0; i < world.input.subject_count; i++)
+		step_record_done((struct step_record *)&world.input.subject[i]);
+	free((void *)world.input.subject);
+	world_done(&world);
+}
+
+/* A move that runs when its destination is cordoned makes no more pages there. */
+static void no_move_makes_pages_under_a_hold(void)
+{
+	for (int is_held = 0; is_held < 3; is_held++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		world_init(&world);
+		guest = world_add_guest(&world, "db1", 0, 128 * MIB);
+		guest->backings[0].kind = BACKING_KIND_HUGETLB;
+		guest->backings[0].page_bytes = PAGE;
+		add_pool(&world, 0, 64, 0);
+		add_pool(&world, 3, 0, 0);
+		world_wish_move(&world, "db1", 1 << 3);
+		if (is_held)
+			*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "d2", .node = 3};
+		/* One that belongs to that drain brings the guest home. */
+		if (is_held == 2)
+			strcpy(world.wish.drain, "d2");
+		bool makes = false;
+
+		for (int i = 0; i < 12 && world_next(&world)->kind == DECISION_KIND_STEP; i++) {
+			makes = makes || (world.decision.step.kind == STEP_KIND_HOST_POOL &&
+					  world.decision.step.node == 3);
+			world_perform(&world);
+		}
+		CHECK_INT(makes, is_held != 1);
+		world_done(&world);
+	}
+}
+
+static const struct unit_case cases[] = {
+	{"free pages leave before the blocks", free_pages_leave_before_the_blocks},
+	{"what only leaves guests leaves pools", what_only_leaves_guests_leaves_pools},
+	{"reserved pages are told", reserved_pages_are_told},
+	{"without its pool no block goes", without_its_pool_no_block_goes},
+	{"a pool waits for other holds", a_pool_waits_for_other_holds},
+	{"no move makes pages under a hold", no_move_makes_pages_under_a_hold},
+};
+
+int main(void)
+{
+	return unit_main("drain_pool", cases, sizeof(cases) / sizeof(cases[0]));
+}
