@@ -598,6 +598,8 @@ static void on_looked_at_host(void *user, int error, const struct failure *failu
 	daemon->looking = false;
 	if (error)
 		say("<4>", failure, "cannot look at the host");
+	else
+		engine_see(daemon->engine, look_snapshot(daemon->look));
 	placement_keeper_check(daemon->keeper, "");
 }
 
@@ -705,6 +707,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 	const struct config *config = daemon->config;
 	char journal[CONFIG_PATH_SIZE + 32], lock[CONFIG_PATH_SIZE + 32], worker[CONFIG_PATH_SIZE];
 	uint64_t watchdog_us;
+	char boot_id[64];
 	int r;
 
 	if (geteuid() != 0) {
@@ -766,10 +769,13 @@ static int start(struct daemon *daemon, struct failure *failure)
 	if (!daemon->runner || !daemon->keeper || !daemon->audit || !daemon->learn || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
 	    event_add(daemon->terminate, NULL) < 0 || event_add(daemon->interrupt, NULL) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
+	/* Without it a reboot goes unseen, and nothing else. */
+	if (sysroot_read_text(daemon->sysroot, boot_id, sizeof(boot_id), "/proc/sys/kernel/random/boot_id") < 0)
+		boot_id[0] = '\0';
 	r = engine_new(&(struct engine_options){.base = daemon->base, .journal = daemon->journal,
 						.executor = step_runner_executor(daemon->runner),
 						.limits = &daemon->limits, .observe = config->observe, .now_ms = time_of_day,
-						.changed = on_engine_changed, .user = daemon},
+						.boot_id = boot_id, .changed = on_engine_changed, .user = daemon},
 		       &daemon->engine, failure);
 	if (r < 0)
 		return r;

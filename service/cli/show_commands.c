@@ -370,10 +370,16 @@ int cli_guest(struct cli *cli)
 
 static void drain_row(struct text_table *table, const json_t *drain)
 {
+	char size[24];
+
 	text_table_add(table, cli_text(drain, "id"));
 	text_table_add(table, cli_text(drain, "target_text"));
 	text_table_add(table, cli_text(drain, "finish"));
-	text_table_add(table, cli_text(drain, "state"));
+	if (cli_u64(drain, "online_bytes"))
+		text_table_addf(table, "%s: %s online", cli_text(drain, "state"),
+				cli_size(drain, "online_bytes", size));
+	else
+		text_table_add(table, cli_text(drain, "state"));
 	text_table_add(table, cli_text(drain, "stage"));
 	text_table_add(table, cli_text(drain, "operation"));
 	text_table_add(table, cli_text(drain, "reason"));

@@ -89,6 +89,8 @@ enum drain_stage {
 };
 NAME_TABLE_DECLARE(drain_stage);
 
+#define DRAIN_BOOT_ID_SIZE 40	/* a UUID as text (/proc/sys/kernel/random/boot_id) */
+
 struct drain_record {
 	char id[OPERATION_ID_SIZE];
 	char operation[OPERATION_ID_SIZE];	/* the drain operation */
@@ -99,6 +101,10 @@ struct drain_record {
 	enum drain_stage stage;
 	uint64_t created_at_ms, revision;
 	struct snapshot_hold hold;
+	/* The kernel's, under which its memory was last seen offline as the drain left it; empty: never. */
+	char boot_id[DRAIN_BOOT_ID_SIZE];
+	/* Of that memory, online again after a reboot: then the state is attention. 0 otherwise. */
+	uint64_t online_bytes;
 };
 
 /* The id of the operation whose progress is the drain's: of its last undrain, where there was one. */

@@ -331,6 +331,7 @@ int engine_new(const struct engine_options *options, struct engine **ret_engine,
 	if (!engine)
 		return failure_set(failure, ENOMEM, "engine", "cannot start");
 	engine->options = *options;
+	snprintf(engine->boot_id, sizeof(engine->boot_id), "%s", options->boot_id ? options->boot_id : "");
 	engine->wake = event_new(options->base, -1, EV_PERSIST, take_turns, engine);
 	engine->timer = event_new(options->base, -1, 0, on_timer, engine);
 	engine->journal_event = event_new(options->base, journal_fd(options->journal),

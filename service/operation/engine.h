@@ -32,6 +32,7 @@ struct engine_options {
 	const struct plan_limits *limits;	/* borrowed */
 	bool observe;			/* plan everything, change nothing */
 	uint64_t (*now_ms)(void *user);	/* wall clock; a test gives its own */
+	const char *boot_id;		/* of the running kernel, copied; NULL: not known, then no reboot is seen */
 	/*
 	 * Called after every change; for events and metrics. The records are borrowed for the call, and operation is
 	 * NULL where a drain's has left memory. It may read the engine, not change it.
@@ -51,6 +52,13 @@ struct engine *engine_free(struct engine *engine);
  * ends with that reason.
  */
 int engine_recover(struct engine *engine, struct failure *failure);
+
+/*
+ * Tells the engine what was seen of the host, for drains that have outlived a reboot: one whose memory is offline as it
+ * was left is held as before, any other says attention with the bytes that are online, until they are offline again. A
+ * snapshot without blocks says nothing.
+ */
+void engine_see(struct engine *engine, const struct snapshot *snapshot);
 
 /*
  * While it waits no operation but a check takes a step: all of them and their holds can be seen, and new ones be

@@ -14,6 +14,9 @@
  *
  * A stopped drain holds where what was done stays, and does not where all was undone.
  *
+ * A reboot of the host brings memory back online that a drain has left offline: held is then attention, and held again when
+ * somebody has taken it offline (engine_see()). The hold stands either way.
+ *
  * Where another drain holds what an undrain, or a drain that restores, would put back, or where the
  * DIMM is out, the hold ends and the drain is deferred: it is released by the undrain or restore of another that puts the rest
  * back, or by an undrain of its own that is asked for again.
@@ -325,6 +328,7 @@ static void set_state(struct engine *engine, struct drain_record *drain, const s
 	}
 	if (state == OPERATION_STATE_SUCCEEDED) {
 		drain->state = DRAIN_STATE_HELD;
+		memcpy(drain->boot_id, engine->boot_id, sizeof(drain->boot_id));
 	} else if (record->undo_wanted && is_deferred) {
 		drain->state = DRAIN_STATE_DEFERRED;
 	} else if ((record->undo_wanted && !record->undone) ||
@@ -342,6 +346,54 @@ void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
 {
 	set_state(engine, drain, record, state);
 	release_deferred(engine);
+}
+
+/* ---- after a reboot ---- */
+
+/* Has it left its memory offline, as far as is known? */
+static bool left_offline(const struct drain_record *drain)
+{
+	if (drain->wish.finish != DRAIN_FINISH_OFFLINE && drain->wish.finish != DRAIN_FINISH_EJECT)
+		return false;
+	return drain->state == DRAIN_STATE_HELD || (drain->state == DRAIN_STATE_ATTENTION && drain->online_bytes > 0);
+}
+
+static uint64_t held_online_bytes(const struct drain_record *drain, const struct snapshot *snapshot)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *block = &snapshot->blocks[i];
+		bool is_covered = drain->hold.node >= 0 && drain->hold.node == block->node;
+
+		for (size_t j = 0; j < drain->hold.range_count; j++)
+			is_covered = is_covered || (drain->hold.ranges[j].start < block->start + block->size_bytes &&
+						    block->start < drain->hold.ranges[j].end);
+		if (is_covered && block->state != BLOCK_STATE_OFFLINE)
+			bytes += block->size_bytes;
+	}
+	return bytes;
+}
+
+void engine_see(struct engine *engine, const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < engine->drain_count && engine->boot_id[0] && snapshot->block_count > 0; i++) {
+		struct drain_record *drain = engine->drains[i];
+		uint64_t bytes;
+
+		if (!left_offline(drain) || strcmp(drain->boot_id, engine->boot_id) == 0)
+			continue;
+		bytes = held_online_bytes(drain, snapshot);
+		if (bytes && bytes == drain->online_bytes)
+			continue;
+		drain->state = bytes ? DRAIN_STATE_ATTENTION : DRAIN_STATE_HELD;
+		drain->online_bytes = bytes;
+		/* From now on it is this boot in which it is held. */
+		if (!bytes)
+			memcpy(drain->boot_id, engine->boot_id, sizeof(drain->boot_id));
+		engine_tell_drain(engine, drain);
+		engine_drain_put(engine, drain);
+	}
 }
 
 int engine_drain_put(struct engine *engine, const struct drain_record *drain)

@@ -122,6 +122,7 @@ struct engine {
 	size_t drain_count;
 	struct submission *submissions; /* owned; those that wait for a look */
 	struct operation_lock_table locks;
+	char boot_id[DRAIN_BOOT_ID_SIZE]; /* empty: not known */
 	bool in_turn;
 	bool waiting; /* engine_wait() */
 	bool stopping;

@@ -154,6 +154,8 @@ int journal_row_drain(const struct drain_record *drain, struct journal_row *ret_
 	cell_number(&row, (uint64_t)(int64_t)drain->hold.node);
 	cell_text(&row, drain->hold.dimm);
 	cell_json(&row, ranges);
+	cell_text(&row, drain->boot_id);
+	cell_number(&row, drain->online_bytes);
 	r = row_finish(&row);
 	if (r == 0)
 		*ret_row = row;

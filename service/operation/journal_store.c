@@ -11,7 +11,7 @@
 #define JOURNAL_TEXT_OF(number) #number
 #define JOURNAL_TEXT(number)	JOURNAL_TEXT_OF(number)
 
-#define JOURNAL_SCHEMA_VERSION 2
+#define JOURNAL_SCHEMA_VERSION 3
 /*
  * Ended operations beyond these are dropped when the journal is opened: a year of a busy host, some
  * 100 MiB.
@@ -49,7 +49,8 @@ static const char schema[] =
 	" undrain_operation TEXT NOT NULL, wish TEXT NOT NULL, target TEXT NOT NULL,"
 	" state TEXT NOT NULL, stage TEXT NOT NULL, created_at_ms INTEGER NOT NULL,"
 	" revision INTEGER NOT NULL, hold INTEGER NOT NULL, hold_node INTEGER NOT NULL,"
-	" hold_dimm TEXT NOT NULL, hold_ranges TEXT NOT NULL) STRICT;"
+	" hold_dimm TEXT NOT NULL, hold_ranges TEXT NOT NULL, boot_id TEXT NOT NULL DEFAULT '',"
+	" online_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
 	"PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) ";";
 
 static const char *const table_inserts[JOURNAL_TABLE_COUNT] = {
@@ -160,15 +161,23 @@ static int store_check_integrity(struct journal_store *store, struct failure *fa
 	return r;
 }
 
-/* Version 1 knew no forecast. */
-static int store_upgrade(struct journal_store *store, struct failure *failure)
+/* Version 1 knew no forecast, and version 2 no boots. */
+static int store_upgrade(struct journal_store *store, int64_t version, struct failure *failure)
 {
-	return store_exec(store,
-			  "BEGIN IMMEDIATE;"
-			  "ALTER TABLE operations ADD COLUMN forecast_bytes INTEGER NOT NULL DEFAULT 0;"
-			  "PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) ";"
-											"COMMIT",
-			  failure, "cannot bring the schema up to date");
+	static const char *const changes[JOURNAL_SCHEMA_VERSION] = {
+		[1] = "ALTER TABLE operations ADD COLUMN forecast_bytes INTEGER NOT NULL DEFAULT 0;",
+		[2] = "ALTER TABLE drains ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';"
+		      "ALTER TABLE drains ADD COLUMN online_bytes INTEGER NOT NULL DEFAULT 0;",
+	};
+	static const char action[] = "cannot bring the schema up to date";
+	int r = store_exec(store, "BEGIN IMMEDIATE", failure, action);
+
+	for (; r == 0 && version < JOURNAL_SCHEMA_VERSION; version++)
+		r = store_exec(store, changes[version], failure, action);
+	if (r == 0)
+		r = store_exec(store, "PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) "; COMMIT", failure,
+			       action);
+	return r;
 }
 
 static int store_prepare_schema(struct journal_store *store, bool unclean, struct failure *failure)
@@ -196,8 +205,8 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 		failure_set_way_out(failure, "start that version, or move the file away");
 		return r;
 	}
-	if (version == 1) {
-		r = store_upgrade(store, failure);
+	if (version > 0 && version < JOURNAL_SCHEMA_VERSION) {
+		r = store_upgrade(store, version, failure);
 		if (r < 0)
 			return r;
 	}

@@ -392,6 +392,8 @@ static void load_drain_row(struct cell_reader *reader, struct drain_record *drai
 		drain->hold.range_count = i + 1;
 	}
 	json_decref(ranges);
+	read_string(reader, drain->boot_id, sizeof(drain->boot_id));
+	drain->online_bytes = read_number(reader);
 }
 
 int journal_store_load_drains(struct journal_store *store, struct drain_record **ret_drains,

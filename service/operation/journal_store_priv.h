@@ -28,8 +28,8 @@
 
 #define JOURNAL_DRAIN_COLUMNS                                                                     \
 	"id, operation, undrain_operation, wish, target, state, stage, created_at_ms, revision, " \
-	"hold, hold_node, hold_dimm, hold_ranges"
-#define JOURNAL_DRAIN_COLUMN_COUNT 13
+	"hold, hold_node, hold_dimm, hold_ranges, boot_id, online_bytes"
+#define JOURNAL_DRAIN_COLUMN_COUNT 15
 
 struct journal_store {
 	sqlite3 *db;				    /* owned */

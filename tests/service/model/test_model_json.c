@@ -377,8 +377,10 @@ static void drains_tell_what_went(void)
 	json_decref(json);
 	drain.wish.target = DRAIN_TARGET_NODE;
 	drain.wish.node = 3;
+	drain.online_bytes = 4096;
 	json = model_json_drain(&drain, NULL);
 	check_json(json_incref(json_object_get(json, "target")), "{\"node\":3}");
+	CHECK_INT(json_integer_value(json_object_get(json, "online_bytes")), 4096);
 	json_decref(json);
 }
 

@@ -52,6 +52,7 @@ void engine_rig_init(struct engine_rig *rig)
 	rig->world.state.pool_bytes[2] = FAKE_BLOCK;
 #endif
 	rig->initial = rig->world.state;
+	rig->boot_id = "boot-1";
 	plan_limits_init(&rig->limits);
 	rig->limits.reserve_bytes = 256 * FAKE_MIB;
 	rig->base = event_base_new();
@@ -75,6 +76,7 @@ void engine_rig_start(struct engine_rig *rig)
 		.limits = &rig->limits,
 		.observe = rig->observe,
 		.now_ms = fake_world_now,
+		.boot_id = rig->boot_id,
 		.changed = on_changed,
 		.user = &rig->world,
 	};

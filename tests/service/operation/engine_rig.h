@@ -22,6 +22,7 @@ struct engine_rig {
 	char folder[64], path[96];
 	bool observe;
 	bool waits; /* engine_wait() before recovery */
+	const char *boot_id; /* of the kernel under the next start */
 	int died_fd;
 	/* the gate: the journal's thread reads these */
 	atomic_ulong die_at; /* 0: never */

@@ -162,7 +162,7 @@ static void see_holds(struct fake_world *world, struct snapshot *snapshot)
 		snapshot_node(snapshot, 2)->held = snapshot->dimms[0].held = true;
 }
 
-static const struct snapshot *see(struct fake_world *world)
+const struct snapshot *fake_world_see(struct fake_world *world)
 {
 	struct snapshot *snapshot = snapshot_new();
 
@@ -515,7 +515,7 @@ static void answer_look(struct fake_world *world, executor_looked_fn *looked, vo
 		looked(token, -EIO, NULL, &failure);
 		return;
 	}
-	looked(token, 0, see(world), NULL);
+	looked(token, 0, fake_world_see(world), NULL);
 }
 
 static void answer_prepare(struct fake_world *world, const struct step *step,

@@ -81,6 +81,8 @@ struct fake_world {
 void fake_world_init(struct fake_world *world);
 void fake_world_done(struct fake_world *world);
 uint64_t fake_world_now(void *user);
+/* What a look finds now; borrowed until the next. */
+const struct snapshot *fake_world_see(struct fake_world *world);
 /* One thing happens. False: nothing is to happen. */
 bool fake_world_tick(struct fake_world *world);
 /* What hangs tells that it has done so much by now. */

@@ -236,6 +236,8 @@ static void test_drain(void)
 	drain.wish.finish = DRAIN_FINISH_EJECT;
 	snprintf(drain.wish.reason, sizeof(drain.wish.reason), "errors");
 	snprintf(drain.hold.drain, sizeof(drain.hold.drain), "dr-1");
+	snprintf(drain.boot_id, sizeof(drain.boot_id), "6c0e3d1c-12f5-4c0a-9b46-3f2a6a3ad3f0");
+	drain.online_bytes = 4096;
 	drain.hold.node = -1;
 	snprintf(drain.hold.dimm, sizeof(drain.hold.dimm), "d1");
 	drain.hold.range_count = 1;
@@ -255,6 +257,8 @@ static void test_drain(void)
 	CHECK_STR(list[0].wish.reason, "errors");
 	CHECK_INT(list[0].state, DRAIN_STATE_HELD);
 	CHECK_INT(list[0].stage, DRAIN_STAGE_OFFLINE);
+	CHECK_STR(list[0].boot_id, "6c0e3d1c-12f5-4c0a-9b46-3f2a6a3ad3f0");
+	CHECK_INT(list[0].online_bytes, 4096);
 	free(list);
 	drain.hold.drain[0] = '\0';
 	drain.state = DRAIN_STATE_RELEASED;
@@ -407,9 +411,10 @@ static void check_refused(int expected)
 	CHECK_TRUE(failure.cause[0] != '\0');
 }
 
-/* One of version 1 knows no forecast; its operations do not get lost over that. */
-static void test_older_schema(void)
+static void check_older_schema(const char *changes)
 {
+	struct drain_record drain = {.state = DRAIN_STATE_HELD, .created_at_ms = 5}, *drains = NULL;
+	size_t count = 0;
 	CLEANUP(operation_record_freep) struct operation_record *loaded = NULL;
 	struct failure failure = {0};
 	struct journal *journal;
@@ -418,21 +423,41 @@ static void test_older_schema(void)
 	setup();
 	journal = open_journal();
 	put_one(journal, "op-1");
+	snprintf(drain.id, sizeof(drain.id), "dr-1");
+	snprintf(drain.boot_id, sizeof(drain.boot_id), "boot");
+	drain.online_bytes = 4096;
+	CHECK_INT(journal_put_drain(journal, &drain, NULL, NULL), 0);
 	journal_close(journal);
 	sqlite3_open(path, &db);
-	CHECK_INT(sqlite3_exec(db, "ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1", NULL,
-			       NULL, NULL),
-		  SQLITE_OK);
+	CHECK_INT(sqlite3_exec(db, changes, NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
 	for (int i = 0; i < 2; i++) {
 		loaded = operation_record_free(loaded);
 		journal = open_journal();
 		CHECK_INT(journal_load_operation(journal, "op-1", &loaded, &failure), 0);
 		CHECK_TRUE(loaded && loaded->snapshot_forecast_bytes == 0);
+		CHECK_INT(journal_load_drains(journal, &drains, &count, &failure), 0);
+		CHECK_INT(count, 1);
+		CHECK_STR(drains[0].boot_id, "");
+		CHECK_INT(drains[0].online_bytes, 0);
+		free(drains);
 		put_one(journal, "op-2");
 		journal_close(journal);
 	}
 	teardown();
+}
+
+/* One of version 1 knows no forecast, of version 2 no boots; nothing gets lost over that. */
+static void test_older_schemas(void)
+{
+	static const char *const changes[] = {
+		"ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes; PRAGMA user_version = 2",
+		"ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
+		"ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		check_older_schema(changes[i]);
 }
 
 static bool has_operation(struct journal *journal, const char *id)
@@ -495,7 +520,7 @@ static void test_refused_files(void)
 	setup();
 	journal_close(open_journal());
 	sqlite3_open(path, &db);
-	sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL);
 	sqlite3_close(db);
 	check_refused(-EPROTONOSUPPORT);
 	stream = fopen(path, "w");
@@ -552,7 +577,7 @@ int main(void)
 		{"a key is used once, and a refused group changes nothing", test_key_is_unique},
 		{"a full disk is told until it is no longer full", test_full_disk},
 		{"closing finishes what was submitted, without callbacks", test_close_finishes},
-		{"an older schema is brought up to date", test_older_schema},
+		{"an older schema is brought up to date", test_older_schemas},
 		{"what is too old is dropped, but not what a drain has to undo", test_what_is_kept},
 		{"newer, foreign and linked files are refused and kept", test_refused_files},
 		{"damage after an unclean end is found", test_damage_after_unclean_end},
