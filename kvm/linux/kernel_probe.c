@@ -46,6 +46,7 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_SAFE_COPY] = "safe_copy",
 	[KERNEL_FEATURE_KERNEL_LOG] = "kernel_log",
 	[KERNEL_FEATURE_KVM] = "kvm",
+	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "firmware_slots",
 };
 NAME_TABLE_DEFINE(kernel_feature, feature_names)
 
@@ -86,6 +87,7 @@ static const char *const meanings[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_SAFE_COPY] = "moving broken memory does not stop the host",
 	[KERNEL_FEATURE_KERNEL_LOG] = "the page that kept a block online can be named",
 	[KERNEL_FEATURE_KVM] = "a guest of our own can prove that a move harms nothing",
+	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "which slots of the board have which addresses is told (SMBIOS)",
 };
 
 const char *kernel_feature_meaning(enum kernel_feature feature)
@@ -410,4 +412,5 @@ void kernel_probe_run(const struct sysroot *sysroot, struct kernel_probe *ret_pr
 	probe_blocks(sysroot, ret_probe);
 	probe_hugepages(sysroot, ret_probe);
 	probe_safe_copy(sysroot, ret_probe);
+	kernel_probe_firmware(sysroot, ret_probe);
 }

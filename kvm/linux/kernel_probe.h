@@ -42,6 +42,7 @@ enum kernel_feature {
 	KERNEL_FEATURE_SAFE_COPY,  /* the migration copy survives an uncorrected memory error */
 	KERNEL_FEATURE_KERNEL_LOG, /* /dev/kmsg can be read */
 	KERNEL_FEATURE_KVM,	   /* /dev/kvm opens */
+	KERNEL_FEATURE_FIRMWARE_SLOTS, /* the SMBIOS table says which addresses slots have */
 	KERNEL_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(kernel_feature);

@@ -21,4 +21,7 @@ long kernel_probe_move(void *page, const int *node_id, int *status);
 void kernel_probe_pages(const struct sysroot *sysroot, struct kernel_probe *probe,
 			const struct node_set *nodes);
 
+/* kernel_probe_firmware.c: what the firmware's tables tell. */
+void kernel_probe_firmware(const struct sysroot *sysroot, struct kernel_probe *probe);
+
 #endif

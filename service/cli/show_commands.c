@@ -136,6 +136,22 @@ static void block_runs(const json_t *blocks, char *text, size_t size)
 	}
 }
 
+/* "A1,B1", as far as it fits, and how many more there are. */
+static void slot_names(const json_t *dimm, char *text, size_t size)
+{
+	const json_t *slots = json_object_get(dimm, "slots");
+	size_t count = json_array_size(slots), used = 0, named = 0;
+	uint64_t more = cli_u64(dimm, "slots_unlisted");
+
+	text[0] = '\0';
+	for (; named < count && used < 40; named++)
+		used += (size_t)snprintf(text + used, size - used, "%s%.64s", named ? "," : "",
+					 cli_text(json_array_get(slots, named), "locator"));
+	more += count - named;
+	if (more)
+		snprintf(text + used, size - used, " and %" PRIu64 " more", more);
+}
+
 static void dimm_row(struct text_table *table, const json_t *dimm)
 {
 	char size[24], blocks[256];
@@ -151,7 +167,9 @@ static void dimm_row(struct text_table *table, const json_t *dimm)
 	text_table_add(table, blocks);
 	text_table_add(table, cli_text(dimm, "state"));
 	text_table_add(table, cli_text(dimm, "movable"));
-	text_table_add(table, cli_text(dimm, "interleaved"));
+	text_table_addf(table, "%s (%s)", cli_text(dimm, "interleaved"), cli_text(dimm, "confidence"));
+	slot_names(dimm, blocks, sizeof(blocks));
+	text_table_add(table, blocks);
 	text_table_add(table, json_is_true(json_object_get(dimm, "ejectable")) ? "yes" : "no");
 	text_table_add(table, json_is_integer(json_object_get(dimm, "guest_bytes")) ? cli_size(dimm, "guest_bytes", size)
 										     : NULL);
@@ -160,9 +178,9 @@ static void dimm_row(struct text_table *table, const json_t *dimm)
 int cli_dimms(struct cli *cli)
 {
 	static const char *const titles[] = {"DIMM",	 "KIND",	">NODE",       ">SIZE",	   "BLOCKS",
-					     "STATE",	 "MOVABLE",	"INTERLEAVED", "EJECTABLE", ">GUESTS"};
+					     "STATE",	 "MOVABLE",	"INTERLEAVED", "SLOTS",	    "EJECTABLE", ">GUESTS"};
 
-	return show_list(cli, "/v1/dimms", titles, 10, dimm_row);
+	return show_list(cli, "/v1/dimms", titles, ARRAY_SIZE(titles), dimm_row);
 }
 
 static void block_row(struct text_table *table, const json_t *block)

@@ -5,7 +5,7 @@
 #include <string.h>
 #include "buddy_info.h"
 #include "cleanup.h"
-#include "dimm.h"
+#include "host_dimms.h"
 #include "hugepage_pool.h"
 #include "memory_block.h"
 #include "memory_zone.h"
@@ -116,104 +116,6 @@ static int read_nodes(const struct sysroot *sysroot, struct snapshot *snapshot, 
 	return r;
 }
 
-/* Whether a DIMM can ever be emptied, judged by the zones of its blocks. */
-static void judge_dimm(const struct snapshot *snapshot, const struct dimm *from, struct snapshot_dimm *dimm)
-{
-	size_t movable = 0, fixed = 0;
-	uint64_t fixed_bytes = 0;
-
-	/* An empty slot: nobody knows what will be plugged into it. */
-	if (from->state == DIMM_STATE_ABSENT) {
-		dimm->movable = ANSWER_UNKNOWN;
-		return;
-	}
-
-	for (size_t i = 0; i < from->block_count; i++) {
-		const struct snapshot_block *block = snapshot_block(snapshot, from->blocks[i]);
-
-		if (!block)
-			continue;
-		if (block->state == BLOCK_STATE_OFFLINE || block->zone == BLOCK_ZONE_MOVABLE) {
-			movable++;
-		} else {
-			fixed++;
-			fixed_bytes += block->size_bytes;
-		}
-	}
-	dimm->movable = fixed == 0 ? ANSWER_YES : movable == 0 ? ANSWER_NO : ANSWER_PARTLY;
-	if (fixed) {
-		char object[96];
-
-		snprintf(object, sizeof(object), "dimm %s", dimm->id);
-		remainder_list_add(&dimm->remainder, REMAINDER_KERNEL_MEMORY, object, fixed_bytes, NULL,
-				   "%zu of %zu blocks are online in a kernel zone", fixed, fixed + movable);
-	}
-}
-
-static void take_ranges(const struct dimm *from, struct snapshot_dimm *dimm)
-{
-	uint64_t left_bytes = from->size_bytes;
-	char object[96];
-
-	for (size_t i = 0; i < from->range_count && i < SNAPSHOT_RANGES_MAX; i++) {
-		dimm->ranges[dimm->range_count++] = (struct snapshot_range){from->ranges[i].start, from->ranges[i].end};
-		left_bytes -= from->ranges[i].end - from->ranges[i].start;
-	}
-	dimm->ranges_cut = dimm->range_count < from->range_count;
-	if (!dimm->ranges_cut)
-		return;
-	snprintf(object, sizeof(object), "dimm %s", dimm->id);
-	remainder_list_add(&dimm->remainder, REMAINDER_INVALID, object, left_bytes, "drain ranges of it, one by one",
-			   "its memory lies in %zu pieces, of which %d are seen", from->range_count,
-			   SNAPSHOT_RANGES_MAX);
-}
-
-static int read_dimms(const struct sysroot *sysroot, const struct memory_block_list *blocks,
-		      struct snapshot *snapshot, struct failure *failure)
-{
-	struct dimm_list list = {0};
-	int r = dimm_list_read(sysroot, blocks, &list);
-
-	if (r < 0)
-		return failure_set(failure, r, "/sys/bus/acpi/devices", "cannot read the memory devices");
-	for (size_t i = 0; i < list.count; i++) {
-		const struct dimm *from = &list.dimms[i];
-		struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
-
-		if (!dimm) {
-			r = failure_set(failure, ENOMEM, "host", "cannot read the memory devices");
-			break;
-		}
-		snprintf(dimm->id, sizeof(dimm->id), "%s", from->id);
-		snprintf(dimm->locator, sizeof(dimm->locator), "%.63s", from->path);
-		dimm->kind = DIMM_KIND_ACPI;
-		dimm->node = from->node_id;
-		dimm->ejectable = from->can_eject;
-		/*
-		 * One ACPI memory device is one unit to the firmware, which ejects exactly these ranges. Over how many slots
-		 * of the board they are spread it does not say.
-		 */
-		dimm->interleaved = ANSWER_UNKNOWN;
-		take_ranges(from, dimm);
-		switch (from->state) {
-		case DIMM_STATE_ABSENT:
-			dimm->state = SNAPSHOT_DIMM_ABSENT;
-			break;
-		case DIMM_STATE_OFFLINE:
-			dimm->state = SNAPSHOT_DIMM_OFFLINE;
-			break;
-		case DIMM_STATE_PARTLY:
-		case DIMM_STATE_ONLINE:
-		case DIMM_STATE_COUNT:
-			dimm->state = SNAPSHOT_DIMM_ONLINE;
-			break;
-		}
-		judge_dimm(snapshot, from, dimm);
-	}
-	dimm_list_done(&list);
-	return r;
-}
-
 /* Without it nothing is known to be in pieces, and nobody is warned. */
 static void read_pieces(const struct sysroot *sysroot, struct snapshot *snapshot)
 {
@@ -251,7 +153,7 @@ static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot,
 			.zone = zone_to_model(from->zone),
 		};
 	}
-	return read_dimms(sysroot, &blocks, snapshot, failure);
+	return host_dimms_read(sysroot, &blocks, snapshot, failure);
 }
 
 int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, struct snapshot *snapshot,

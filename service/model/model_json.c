@@ -229,19 +229,21 @@ static bool in_ranges(const struct snapshot_block *block, const struct snapshot_
 	return false;
 }
 
-/* How far the tie between the name on the board and the physical range may be trusted. */
-static const char *dimm_confidence(const struct snapshot_dimm *dimm)
+static json_t *slots_json(const struct snapshot_dimm *dimm)
 {
-	switch (dimm->kind) {
-	case DIMM_KIND_ACPI:
-	case DIMM_KIND_DAX:
-		return dimm->interleaved == ANSWER_UNKNOWN ? "low" : "certain";
-	case DIMM_KIND_SMBIOS:
-		return dimm->interleaved == ANSWER_UNKNOWN ? "low" : "likely";
-	case DIMM_KIND_COUNT:
-		break;
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < dimm->slot_count; i++) {
+		const struct snapshot_slot *slot = &dimm->slots[i];
+		json_t *json = json_object();
+
+		model_json_put(&json, "locator", model_json_text(slot->locator));
+		model_json_put(&json, "bank", model_json_text(slot->bank));
+		model_json_put(&json, "part", model_json_text(slot->part));
+		model_json_put(&json, "size_bytes", slot->size_bytes ? model_json_u64(slot->size_bytes) : json_null());
+		model_json_append(&array, json);
 	}
-	return "low";
+	return array;
 }
 
 json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm)
@@ -267,7 +269,9 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	model_json_put(&json, "ejectable", json_boolean(dimm->ejectable));
 	model_json_put(&json, "remainder", model_json_remainders(&dimm->remainder));
 	model_json_put(&json, "interleaved", json_string(answer_name(dimm->interleaved)));
-	model_json_put(&json, "confidence", json_string(dimm_confidence(dimm)));
+	model_json_put(&json, "confidence", json_string(confidence_name(dimm->confidence)));
+	model_json_put(&json, "slots", slots_json(dimm));
+	model_json_put(&json, "slots_unlisted", model_json_u64(dimm->slots_unlisted));
 	model_json_put(&json, "guest_bytes", dimm->guests_untold ? json_null() : model_json_u64(dimm->guest_bytes));
 	/* null: no error counters have been read. */
 	model_json_put(&json, "corrected_errors", json_null());

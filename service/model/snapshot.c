@@ -41,6 +41,11 @@ static const char *const answers[ANSWER_COUNT] = {
 };
 NAME_TABLE_DEFINE(answer, answers)
 
+static const char *const confidences[CONFIDENCE_COUNT] = {
+	[CONFIDENCE_LOW] = "low", [CONFIDENCE_LIKELY] = "likely", [CONFIDENCE_CERTAIN] = "certain",
+};
+NAME_TABLE_DEFINE(confidence, confidences)
+
 static const char *const backing_kinds[BACKING_KIND_COUNT] = {
 	[BACKING_KIND_ANON] = "anon",
 	[BACKING_KIND_MEMFD] = "memfd",
@@ -301,6 +306,23 @@ void snapshot_cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, cha
 		}
 		used += (size_t)length;
 	}
+}
+
+void snapshot_dimm_slot_names(const struct snapshot_dimm *dimm, char *text, size_t size)
+{
+	const size_t rest_size = sizeof(" and 99999 more");
+	size_t used = 0, named = 0, count = dimm->slot_count + dimm->slots_unlisted;
+
+	text[0] = '\0';
+	for (; named < dimm->slot_count; named++) {
+		const char *locator = dimm->slots[named].locator;
+
+		if (used + strlen(locator) + 2 + rest_size > size)
+			break;
+		used += (size_t)snprintf(text + used, size - used, "%s%s", named ? ", " : "", locator[0] ? locator : "?");
+	}
+	if (named < count)
+		snprintf(text + used, size - used, "%s%zu more", named ? " and " : "", count - named);
 }
 
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm)

@@ -23,7 +23,8 @@
 #define SNAPSHOT_RANGES_MAX	  16
 #define SNAPSHOT_BACKINGS_MAX	  8
 #define SNAPSHOT_SHARERS_MAX	  4	/* processes that are named; all are counted */
-#define SNAPSHOT_GUEST_DIMMS_MAX  16	/* DIMMs in which one guest's pages are told apart */
+#define SNAPSHOT_GUEST_DIMMS_MAX  32	/* DIMMs in which one guest's pages are told apart */
+#define SNAPSHOT_SLOTS_MAX	  32	/* of one DIMM (a set of them) that are named; all are counted */
 #define SNAPSHOT_UNITS_MAX	  64	/* of one memory device: 8 GiB in the smallest blocks that a guest has */
 #define SNAPSHOT_UNIT_LEAST_BYTES ((uint64_t)128 << 20)	/* the smallest memory block of a guest's kernel (x86) */
 #define SNAPSHOT_NAME_SIZE	  64
@@ -81,8 +82,19 @@ NAME_TABLE_DECLARE(snapshot_dimm_state);
 enum answer { ANSWER_NO, ANSWER_YES, ANSWER_PARTLY, ANSWER_UNKNOWN, ANSWER_COUNT };
 NAME_TABLE_DECLARE(answer);
 
+enum confidence { CONFIDENCE_LOW, CONFIDENCE_LIKELY, CONFIDENCE_CERTAIN, CONFIDENCE_COUNT };
+NAME_TABLE_DECLARE(confidence);
+
 struct snapshot_range {
 	uint64_t start, end;	/* host-physical unless said otherwise, end exclusive */
+};
+
+/* A slot of the board with what is in it. Texts are the firmware's; empty: not told. */
+struct snapshot_slot {
+	char locator[SNAPSHOT_NAME_SIZE];
+	char bank[SNAPSHOT_NAME_SIZE];
+	char part[SNAPSHOT_NAME_SIZE];
+	uint64_t size_bytes;			/* 0: not told */
 };
 
 struct snapshot_dimm {
@@ -95,7 +107,11 @@ struct snapshot_dimm {
 	bool ranges_cut;			/* there are more of them: it cannot be drained by its name */
 	enum snapshot_dimm_state state;
 	enum answer movable;			/* can it ever be emptied? */
-	enum answer interleaved;
+	enum answer interleaved;		/* are its addresses spread over several slots? */
+	enum confidence confidence;		/* of that answer, and of which slots they are */
+	size_t slot_count;			/* 0: not told */
+	struct snapshot_slot slots[SNAPSHOT_SLOTS_MAX];
+	size_t slots_unlisted;			/* beyond those */
 	bool ejectable;
 	bool held;
 	uint64_t guest_bytes;			/* resident guest memory inside, as last surveyed */
@@ -445,6 +461,8 @@ uint64_t snapshot_unit_count(uint64_t address, uint64_t size_bytes, uint64_t uni
 /* What the last survey told of the device by unit; NULL: nothing. */
 const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,
 							  const struct snapshot_device *device);
+/* "A1, B1 and 14 more", as fits into size; empty where its slots are not told. */
+void snapshot_dimm_slot_names(const struct snapshot_dimm *dimm, char *text, size_t size);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
 /* Whether that is known: of one that was not surveyed, or lies in more DIMMs than are kept, it is not. */

@@ -924,6 +924,20 @@ int plan_check(const struct plan_input *input, struct remainder_list *ret_blocke
 	return blockers.count ? -EPERM : 0;
 }
 
+/* More than one slot of the board: nobody shall pull the one whose name he knows. */
+static void warn_of_slots(const struct snapshot_dimm *dimm, const char *object, struct remainder_list *warnings)
+{
+	char names[80];
+
+	if (dimm->slot_count < 2 && (dimm->slot_count == 0 || dimm->interleaved != ANSWER_YES))
+		return;
+	snapshot_dimm_slot_names(dimm, names, sizeof(names));
+	remainder_list_add(warnings, REMAINDER_INTERLEAVED, object, 0, "pull none of them before all of it is drained",
+			   dimm->interleaved == ANSWER_YES ? "its addresses are interleaved over slots %s (%s)"
+							   : "its addresses are those of slots %s (%s)",
+			   names, confidence_name(dimm->confidence));
+}
+
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -939,11 +953,8 @@ void plan_check_warnings(const struct plan_input *input, struct remainder_list *
 		return;
 	drain_scope_find(input, &scope);
 	dimm = snapshot_dimm(snapshot, input->wish->drain_wish.dimm);
-	if (dimm && dimm->interleaved == ANSWER_YES)
-		remainder_list_add(warnings, REMAINDER_INTERLEAVED,
-				   wish_target(input->wish, object), 0,
-				   "nothing: the set leaves as a whole",
-				   "it is interleaved with others: the whole set is drained");
+	if (dimm)
+		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "fixture_tree.h"
 #include "kernel_probe.h"
+#include "smbios_table.h"
 
 static void test_fixture(void)
 {
@@ -34,9 +35,30 @@ static void test_fixture(void)
 	CHECK_INT(probe.entries[KERNEL_FEATURE_KVM].state, KERNEL_PROBE_NO);
 	CHECK_STR(probe.entries[KERNEL_FEATURE_KVM].detail, "/dev/kvm: No such file or directory");
 	CHECK_INT(probe.entries[KERNEL_FEATURE_NUMA_NODES].state, KERNEL_PROBE_UNKNOWN);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_FIRMWARE_SLOTS].state, KERNEL_PROBE_NO);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_FIRMWARE_SLOTS].detail, "SMBIOS: No such file or directory");
 	fixture_tree_write(&tree, "/proc/kallsyms", "0 T copy_page\n");
 	kernel_probe_run(tree.sysroot, &probe);
 	CHECK_INT(probe.entries[KERNEL_FEATURE_SAFE_COPY].state, KERNEL_PROBE_NO);
+}
+
+static void test_firmware(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct smbios_table table;
+	struct kernel_probe probe;
+	const struct kernel_probe_entry *slots = &probe.entries[KERNEL_FEATURE_FIRMWARE_SLOTS];
+
+	fixture_tree_init(&tree);
+	smbios_table_in_turn(&table);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/dmi/tables/DMI", table.bytes, table.size);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(slots->state, KERNEL_PROBE_YES);
+	CHECK_STR(slots->detail, "4 of 5 slots populated, in 2 sets; addresses by slot");
+	fixture_tree_write_bytes(&tree, "/sys/firmware/dmi/tables/DMI", table.bytes, table.size / 2);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(slots->state, KERNEL_PROBE_NO);
+	CHECK_STR(slots->detail, "the SMBIOS table is malformed");
 }
 
 /* Whatever this kernel is: every feature has a name, and nothing breaks. */
@@ -82,6 +104,7 @@ static void test_cpuset_not_tried(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {{"fixture", test_fixture},
+		{"tables of the firmware", test_firmware},
 						 {"this_kernel", test_this_kernel},
 						 {"cpuset_not_tried", test_cpuset_not_tried}};
 

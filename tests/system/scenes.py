@@ -74,9 +74,15 @@ def scene_1_see(stage):
     check_equal(evidence.guest_policies(stage.db), {"bind:3"}, "policy of db1 by the kernel")
     check_equal(ballast.guest("peer1")["agent"]["state"], "none", "agent of peer1")
     dimms = ballast.get("/v1/dimms?fresh=true")["items"]
-    present = [d for d in dimms if d["state"] != "absent"]
-    check_equal(len(present), 1, "DIMMs present")
-    dimm = present[0]
+    present = {d["kind"]: d for d in dimms if d["state"] != "absent"}
+    check_equal([d["kind"] for d in dimms if d["state"] != "absent"], ["acpi", "smbios"], "DIMMs present")
+    # QEMU tells of its boot memory as one slot, and of memory devices nothing.
+    slot, boot = present["smbios"], evidence.boot_memory(host)
+    check_equal([(s["locator"], s["size_bytes"]) for s in slot["slots"]], [("DIMM 0", boot)], "slot of the boot memory")
+    check_equal((slot["interleaved"], slot["confidence"]), ("no", "certain"), "whether the boot memory is interleaved")
+    check_equal((slot["movable"] != "yes", slot["ejectable"]), (True, False), "whether the boot memory can leave")
+    dimm = present["acpi"]
+    check_equal((dimm["slots"], dimm["interleaved"], dimm["confidence"]), ([], "unknown", "low"), "slots of the DIMM")
     check_equal(dimm["blocks"], host.dimm_blocks("dimm1"), "blocks of the DIMM")
     check_equal((dimm["node"], dimm["state"], dimm["movable"]), (3, "online", "yes"), "the DIMM")
     first, last = evidence.dimm_range(host, "dimm1")

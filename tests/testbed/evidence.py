@@ -215,6 +215,11 @@ def dimm_range(host, dimm):
     raise LookupError(f"no DIMM {dimm}")
 
 
+def boot_memory(host):
+    """Bytes that the host was started with, by the hardware: no memory device among them."""
+    return host.qmp.execute("query-memory-size-summary")["base-memory"]
+
+
 def lsmem_lists(host, span):
     """Whether lsmem lists any byte of (first, last)."""
     return any(start <= span[1] and span[0] <= end for start, end, _ in lsmem(host))

@@ -452,15 +452,23 @@ static void guests_are_shown(void)
 	check_json(json_incref(json_object_get(json, "dimms")), "[\"acpi-MP00\"]");
 	check_json(json_incref(json_object_get(json, "distances")), "[10]");
 	json_decref(json);
+	dimm->interleaved = ANSWER_YES;
+	dimm->confidence = CONFIDENCE_LIKELY;
+	dimm->slot_count = 2;
+	dimm->slots_unlisted = 1;
+	dimm->slots[0] = (struct snapshot_slot){"A1", "BANK 1", "P-4G", 4096};
 	json = model_json_dimm(snapshot, dimm);
-	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "certain");
+	CHECK_STR(json_string_value(json_object_get(json, "interleaved")), "yes");
+	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "likely");
+	check_json(json_incref(json_object_get(json, "slots")),
+		   "[{\"bank\":\"BANK 1\",\"locator\":\"A1\",\"part\":\"P-4G\",\"size_bytes\":4096},"
+		   "{\"bank\":\"\",\"locator\":\"\",\"part\":\"\",\"size_bytes\":null}]");
+	CHECK_INT(json_integer_value(json_object_get(json, "slots_unlisted")), 1);
 	CHECK_INT(json_integer_value(json_object_get(json, "guest_bytes")), 300);
 	json_decref(json);
 	dimm->guests_untold = true;
-	dimm->interleaved = ANSWER_UNKNOWN;
 	json = model_json_dimm(snapshot, dimm);
 	CHECK_TRUE(json_is_null(json_object_get(json, "guest_bytes")));
-	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "low");
 	json_decref(json);
 }
 

@@ -246,6 +246,68 @@ static void what_lies_beside_the_dimm_stays(void)
 	world_done(&world);
 }
 
+/* Two DIMMs share the block at their border, and a survey counts it in the first of them: a drain of the other moves it too. */
+static void a_block_at_a_border_leaves_with_either(void)
+{
+	struct remainder_list blockers;
+	struct snapshot_guest *guest;
+	struct failure failure;
+	struct world world;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	world.snapshot->dimms[1].ranges[0].start -= WORLD_BLOCK;
+	guest = bound_guest(&world, "db1", 200 * MIB);
+	guest->allowed_nodes = 1 << 3;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	strcpy(world.wish.drain_wish.dimm, "acpi-MP01");
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_INT(blockers.count, 1);
+	CHECK_INT(blockers.items[0].bytes, WORLD_BLOCK);
+	world_done(&world);
+}
+
+static void slots_are_warned_of(void)
+{
+	static const struct {
+		enum answer interleaved;
+		size_t count, unlisted;
+		const char *detail;	/* NULL: no warning */
+	} table[] = {
+		{ANSWER_UNKNOWN, 0, 0, NULL},
+		{ANSWER_NO, 1, 0, NULL},
+		{ANSWER_NO, 2, 0, "its addresses are those of slots A1, B1 (likely)"},
+		{ANSWER_UNKNOWN, 2, 30, "its addresses are those of slots A1, B1 and 30 more (likely)"},
+		{ANSWER_YES, 2, 0, "its addresses are interleaved over slots A1, B1 (likely)"},
+		{ANSWER_YES, 1, 0, "its addresses are interleaved over slots A1 (likely)"},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct snapshot_dimm *dimm;
+		struct world world;
+		struct plan *plan;
+
+		world_init(&world);
+		dimm = &world.snapshot->dimms[0];
+		dimm->interleaved = table[i].interleaved;
+		dimm->confidence = CONFIDENCE_LIKELY;
+		dimm->slot_count = table[i].count;
+		dimm->slots_unlisted = table[i].unlisted;
+		strcpy(dimm->slots[0].locator, "A1");
+		strcpy(dimm->slots[1].locator, "B1");
+		world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+		plan = plan_dry_run(&world.input);
+		assert(plan);
+		CHECK_INT(plan->warnings.count, table[i].detail ? 1 : 0);
+		if (table[i].detail) {
+			CHECK_INT(plan->warnings.items[0].code, REMAINDER_INTERLEAVED);
+			CHECK_STR(plan->warnings.items[0].detail, table[i].detail);
+		}
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 /* 300 MiB on a node, of them 200 in its DIMM, the rest beside it: how much of that a range may have. */
 static void a_range_is_reckoned_with_what_may_be_in_it(void)
 {
@@ -620,6 +682,8 @@ static const struct unit_case cases[] = {
 	{"what is bound to the node comes home", what_is_bound_to_the_node_comes_home},
 	{"what lies beside the DIMM stays", what_lies_beside_the_dimm_stays},
 	{"a range is reckoned with what may be in it", a_range_is_reckoned_with_what_may_be_in_it},
+	{"a block at a border leaves with either", a_block_at_a_border_leaves_with_either},
+	{"slots are warned of", slots_are_warned_of},
 	{"what comes home is stored again", what_comes_home_is_stored_again},
 	{"the last DIMM takes the node along", the_last_dimm_takes_the_node_along},
 	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include "kernel_probe_priv.h"
+#include "slot_set.h"
+#include "smbios.h"
+#include "sysroot.h"
+
+static void probe_slots(const struct sysroot *sysroot, struct kernel_probe *probe)
+{
+	CLEANUP(smbios_done) struct smbios smbios = {0};
+	CLEANUP(slot_set_list_done) struct slot_set_list sets = {0};
+	size_t populated = 0;
+	int r = smbios_read(sysroot, &smbios);
+
+	if (r == 0)
+		r = slot_set_list_find(&smbios, &sets);
+	if (r == -EBADMSG) {
+		kernel_probe_note(probe, KERNEL_FEATURE_FIRMWARE_SLOTS, KERNEL_PROBE_NO, "the SMBIOS table is malformed");
+		return;
+	}
+	if (r < 0) {
+		kernel_probe_note(probe, KERNEL_FEATURE_FIRMWARE_SLOTS, KERNEL_PROBE_NO, "SMBIOS: %s", strerror(-r));
+		return;
+	}
+	for (size_t i = 0; i < smbios.slot_count; i++)
+		populated += smbios.slots[i].is_populated;
+	kernel_probe_note(probe, KERNEL_FEATURE_FIRMWARE_SLOTS, sets.count ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
+			  "%zu of %zu slots populated, in %zu sets; addresses by %s", populated, smbios.slot_count, sets.count,
+			  smbios.slot_range_count ? "slot" : smbios.array_range_count ? "array alone" : "nothing");
+}
+
+void kernel_probe_firmware(const struct sysroot *sysroot, struct kernel_probe *probe)
+{
+	probe_slots(sysroot, probe);
+}
