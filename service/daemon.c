@@ -414,9 +414,10 @@ static json_t *backend_host(void *user)
 	uname(&kernel);
 	libvirt = up ? json_pack("{s:s}", "state", "up") :
 		       json_pack("{s:s, s:s}", "state", "down", "reason", failure_format(&failure, text, sizeof(text)));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
+	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
 			 "mode", daemon->config->observe ? "observe" : "act", "kernel", kernel.release, "libvirt", libvirt,
-			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "limits", "reserve_bytes",
+			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "memory_controllers",
+			 model_json_controllers(snapshot), "limits", "reserve_bytes",
 			 (json_int_t)snapshot->reserve_bytes, "stall_us", (int)daemon->limits.stall_us, "bytes_per_s",
 			 (json_int_t)daemon->limits.bytes_per_s, "revision", (json_int_t)snapshot->revision,
 			 "observed_at", model_json_time(snapshot->observed_at_ms));

@@ -47,6 +47,7 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_KERNEL_LOG] = "kernel_log",
 	[KERNEL_FEATURE_KVM] = "kvm",
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "firmware_slots",
+	[KERNEL_FEATURE_ERROR_COUNTS] = "error_counts",
 };
 NAME_TABLE_DEFINE(kernel_feature, feature_names)
 
@@ -88,6 +89,7 @@ static const char *const meanings[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_KERNEL_LOG] = "the page that kept a block online can be named",
 	[KERNEL_FEATURE_KVM] = "a guest of our own can prove that a move harms nothing",
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "which slots of the board have which addresses is told (SMBIOS)",
+	[KERNEL_FEATURE_ERROR_COUNTS] = "memory errors are counted (EDAC)",
 };
 
 const char *kernel_feature_meaning(enum kernel_feature feature)

@@ -43,6 +43,7 @@ enum kernel_feature {
 	KERNEL_FEATURE_KERNEL_LOG, /* /dev/kmsg can be read */
 	KERNEL_FEATURE_KVM,	   /* /dev/kvm opens */
 	KERNEL_FEATURE_FIRMWARE_SLOTS, /* the SMBIOS table says which addresses slots have */
+	KERNEL_FEATURE_ERROR_COUNTS,   /* an EDAC driver counts memory errors */
 	KERNEL_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(kernel_feature);

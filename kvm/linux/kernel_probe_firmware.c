@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <string.h>
+#include "edac.h"
 #include "kernel_probe_priv.h"
 #include "slot_set.h"
 #include "smbios.h"
@@ -30,7 +31,20 @@ static void probe_slots(const struct sysroot *sysroot, struct kernel_probe *prob
 			  smbios.slot_range_count ? "slot" : smbios.array_range_count ? "array alone" : "nothing");
 }
 
+static void probe_errors(const struct sysroot *sysroot, struct kernel_probe *probe)
+{
+	CLEANUP(edac_done) struct edac edac = {0};
+	int r = edac_read(sysroot, &edac);
+
+	if (r < 0)
+		kernel_probe_note(probe, KERNEL_FEATURE_ERROR_COUNTS, KERNEL_PROBE_NO, "EDAC: %s", strerror(-r));
+	else
+		kernel_probe_note(probe, KERNEL_FEATURE_ERROR_COUNTS, KERNEL_PROBE_YES, "%zu controllers, %zu counts below them",
+				  edac.controller_count, edac.dimm_count);
+}
+
 void kernel_probe_firmware(const struct sysroot *sysroot, struct kernel_probe *probe)
 {
 	probe_slots(sysroot, probe);
+	probe_errors(sysroot, probe);
 }

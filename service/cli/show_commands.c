@@ -152,6 +152,23 @@ static void slot_names(const json_t *dimm, char *text, size_t size)
 		snprintf(text + used, size - used, " and %" PRIu64 " more", more);
 }
 
+/* Corrected and uncorrected, "?" for what is not told. */
+static void add_errors(struct text_table *table, const json_t *dimm)
+{
+	static const char *const keys[] = {"corrected_errors", "uncorrected_errors"};
+	char counts[2][24];
+
+	for (int i = 0; i < 2; i++)
+		if (json_is_integer(json_object_get(dimm, keys[i])))
+			snprintf(counts[i], sizeof(counts[i]), "%" PRIu64, cli_u64(dimm, keys[i]));
+		else
+			strcpy(counts[i], "?");
+	if (counts[0][0] == '?' && counts[1][0] == '?')
+		text_table_add(table, NULL);
+	else
+		text_table_addf(table, "%s/%s", counts[0], counts[1]);
+}
+
 static void dimm_row(struct text_table *table, const json_t *dimm)
 {
 	char size[24], blocks[256];
@@ -170,6 +187,7 @@ static void dimm_row(struct text_table *table, const json_t *dimm)
 	text_table_addf(table, "%s (%s)", cli_text(dimm, "interleaved"), cli_text(dimm, "confidence"));
 	slot_names(dimm, blocks, sizeof(blocks));
 	text_table_add(table, blocks);
+	add_errors(table, dimm);
 	text_table_add(table, json_is_true(json_object_get(dimm, "ejectable")) ? "yes" : "no");
 	text_table_add(table, json_is_integer(json_object_get(dimm, "guest_bytes")) ? cli_size(dimm, "guest_bytes", size)
 										     : NULL);
@@ -178,7 +196,7 @@ static void dimm_row(struct text_table *table, const json_t *dimm)
 int cli_dimms(struct cli *cli)
 {
 	static const char *const titles[] = {"DIMM",	 "KIND",	">NODE",       ">SIZE",	   "BLOCKS",
-					     "STATE",	 "MOVABLE",	"INTERLEAVED", "SLOTS",	    "EJECTABLE", ">GUESTS"};
+					     "STATE",	 "MOVABLE",	"INTERLEAVED", "SLOTS",	    ">ERRORS", "EJECTABLE", ">GUESTS"};
 
 	return show_list(cli, "/v1/dimms", titles, ARRAY_SIZE(titles), dimm_row);
 }
@@ -517,6 +535,18 @@ static void print_able(const json_t *host, const char *what, bool last)
 	fputs(last ? "\n" : " | ", stdout);
 }
 
+/* Of errors in slots that are known the list of DIMMs tells. */
+static void print_errors(const json_t *controller)
+{
+	uint64_t corrected = cli_u64(controller, "unplaced_corrected_errors");
+	uint64_t uncorrected = cli_u64(controller, "unplaced_uncorrected_errors");
+
+	if (corrected || uncorrected)
+		printf("memory controller %s (%s): %" PRIu64 " corrected and %" PRIu64
+		       " uncorrected errors, in which DIMM is not known\n",
+		       cli_text(controller, "id"), cli_text(controller, "name"), corrected, uncorrected);
+}
+
 int cli_status(struct cli *cli)
 {
 	CLEANUP_JSON json_t *host = NULL, *operations = NULL, *drains = NULL;
@@ -538,6 +568,8 @@ int cli_status(struct cli *cli)
 	print_able(host, "resize", false);
 	print_able(host, "move", false);
 	print_able(host, "drain", true);
+	json_array_foreach(json_object_get(host, "memory_controllers"), index, entry)
+		print_errors(entry);
 	r = get_list(cli, "/v1/operations", &operations);
 	if (r == 0)
 		r = get_list(cli, "/v1/drains", &drains);

@@ -2,10 +2,12 @@
 #include "host_dimms.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cleanup.h"
 #include "dimm.h"
+#include "edac.h"
 #include "slot_set.h"
 #include "smbios.h"
 #include "sysroot.h"
@@ -17,6 +19,8 @@ struct inventory {
 	struct dimm_list devices;
 	struct smbios smbios;
 	struct slot_set_list sets;
+	struct edac edac;
+	int64_t *slot_of_counts;	/* owned; of each edac.dimms: its slot, or -1 */
 };
 
 static bool has_block(const struct physical_range *ranges, size_t count, const struct snapshot_block *block)
@@ -102,6 +106,31 @@ static enum confidence confidence_to_model(enum slot_set_confidence confidence)
 	return CONFIDENCE_LOW;
 }
 
+/* Several counters may be one slot's, such as those of its ranks. -1: none is, or one of them does not tell. */
+static void count_errors(const struct inventory *inventory, size_t slot, int64_t *ret_corrected, int64_t *ret_uncorrected)
+{
+	bool is_counted = false, is_told = true;
+
+	*ret_corrected = *ret_uncorrected = 0;
+	for (size_t i = 0; i < inventory->edac.dimm_count; i++) {
+		if (inventory->slot_of_counts[i] != (int64_t)slot)
+			continue;
+		is_counted = true;
+		is_told &= inventory->edac.dimms[i].uncorrected_told;
+		*ret_corrected += (int64_t)inventory->edac.dimms[i].corrected;
+		*ret_uncorrected += (int64_t)inventory->edac.dimms[i].uncorrected;
+	}
+	if (!is_counted)
+		*ret_corrected = -1;
+	if (!is_counted || !is_told)
+		*ret_uncorrected = -1;
+}
+
+static void add_count(int64_t *sum, int64_t count)
+{
+	*sum = *sum < 0 || count < 0 ? -1 : *sum + count;
+}
+
 /* Adds a set's slots, and its answer to those of the sets before: one that is interleaved makes all of it so. */
 static void take_set(const struct inventory *inventory, const struct slot_set *set, struct snapshot_dimm *dimm)
 {
@@ -109,10 +138,16 @@ static void take_set(const struct inventory *inventory, const struct slot_set *s
 	enum confidence confidence = confidence_to_model(set->confidence);
 	bool is_first = dimm->slot_count == 0;
 
+	if (is_first)
+		dimm->corrected_errors = dimm->uncorrected_errors = 0;
 	for (size_t i = 0; i < set->slot_count; i++) {
 		const struct smbios_slot *from = &inventory->smbios.slots[set->slots[i]];
 		struct snapshot_slot *slot = &dimm->slots[dimm->slot_count];
+		int64_t corrected, uncorrected;
 
+		count_errors(inventory, set->slots[i], &corrected, &uncorrected);
+		add_count(&dimm->corrected_errors, corrected);
+		add_count(&dimm->uncorrected_errors, uncorrected);
 		if (dimm->slot_count == SNAPSHOT_SLOTS_MAX) {
 			dimm->slots_unlisted++;
 			continue;
@@ -122,6 +157,8 @@ static void take_set(const struct inventory *inventory, const struct slot_set *s
 		snprintf(slot->bank, sizeof(slot->bank), "%s", from->bank);
 		snprintf(slot->part, sizeof(slot->part), "%s", from->part);
 		slot->size_bytes = from->size_bytes;
+		slot->corrected_errors = corrected;
+		slot->uncorrected_errors = uncorrected;
 	}
 	if (is_first || interleaved == ANSWER_YES || (interleaved == ANSWER_UNKNOWN && dimm->interleaved == ANSWER_NO))
 		dimm->interleaved = interleaved;
@@ -173,6 +210,7 @@ static int add_devices(const struct inventory *inventory)
 		 * they are spread only a set can tell.
 		 */
 		dimm->interleaved = ANSWER_UNKNOWN;
+		dimm->corrected_errors = dimm->uncorrected_errors = -1;
 		for (size_t j = 0; j < inventory->sets.count; j++) {
 			const struct slot_set *set = &inventory->sets.sets[j];
 
@@ -299,8 +337,53 @@ static int read_slots(const struct sysroot *sysroot, struct inventory *inventory
 	return r == -ENOMEM ? r : 0;
 }
 
+/* What a controller has counted and no slot has. The files are read one after the other: a count may be behind. */
+static int add_controllers(const struct inventory *inventory)
+{
+	for (size_t i = 0; i < inventory->edac.controller_count; i++) {
+		const struct edac_controller *from = &inventory->edac.controllers[i];
+		struct snapshot_controller *controller = snapshot_add_controller(inventory->snapshot);
+		uint64_t corrected = 0, uncorrected = 0;
+
+		if (!controller)
+			return -ENOMEM;
+		for (size_t j = 0; j < inventory->edac.dimm_count; j++) {
+			const struct edac_dimm *dimm = &inventory->edac.dimms[j];
+
+			if (dimm->controller != i || inventory->slot_of_counts[j] < 0)
+				continue;
+			corrected += dimm->corrected;
+			uncorrected += dimm->uncorrected;
+		}
+		snprintf(controller->id, sizeof(controller->id), "mc%" PRId64, from->number);
+		snprintf(controller->name, sizeof(controller->name), "%s", from->name);
+		controller->corrected_errors = from->corrected;
+		controller->uncorrected_errors = from->uncorrected;
+		controller->unplaced_corrected = from->corrected > corrected ? from->corrected - corrected : 0;
+		controller->unplaced_uncorrected = from->uncorrected > uncorrected ? from->uncorrected - uncorrected : 0;
+	}
+	return 0;
+}
+
+/* Most hosts count nothing: then nothing is told. */
+static int read_errors(const struct sysroot *sysroot, struct inventory *inventory)
+{
+	int r = edac_read(sysroot, &inventory->edac);
+
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	inventory->slot_of_counts = calloc(inventory->edac.dimm_count + 1, sizeof(*inventory->slot_of_counts));
+	if (!inventory->slot_of_counts)
+		return -ENOMEM;
+	for (size_t i = 0; i < inventory->edac.dimm_count; i++)
+		inventory->slot_of_counts[i] = edac_dimm_slot(&inventory->edac.dimms[i], &inventory->smbios);
+	return 0;
+}
+
 static void inventory_done(struct inventory *inventory)
 {
+	free(inventory->slot_of_counts);
+	edac_done(&inventory->edac);
 	dimm_list_done(&inventory->devices);
 	slot_set_list_done(&inventory->sets);
 	smbios_done(&inventory->smbios);
@@ -315,6 +398,10 @@ int host_dimms_read(const struct sysroot *sysroot, const struct memory_block_lis
 	if (r < 0)
 		return failure_set(failure, r, "/sys/bus/acpi/devices", "cannot read the memory devices");
 	r = read_slots(sysroot, &inventory);
+	if (r == 0)
+		r = read_errors(sysroot, &inventory);
+	if (r == 0)
+		r = add_controllers(&inventory);
 	if (r == 0)
 		r = add_devices(&inventory);
 	/* With more DIMMs than a survey tells apart there would be no survey at all. */

@@ -229,6 +229,31 @@ static bool in_ranges(const struct snapshot_block *block, const struct snapshot_
 	return false;
 }
 
+static void put_errors(json_t **json, int64_t corrected, int64_t uncorrected)
+{
+	model_json_put(json, "corrected_errors", corrected < 0 ? json_null() : json_integer(corrected));
+	model_json_put(json, "uncorrected_errors", uncorrected < 0 ? json_null() : json_integer(uncorrected));
+}
+
+json_t *model_json_controllers(const struct snapshot *snapshot)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < snapshot->controller_count; i++) {
+		const struct snapshot_controller *controller = &snapshot->controllers[i];
+		json_t *json = json_object();
+
+		model_json_put(&json, "id", model_json_text(controller->id));
+		model_json_put(&json, "name", model_json_text(controller->name));
+		model_json_put(&json, "corrected_errors", model_json_u64(controller->corrected_errors));
+		model_json_put(&json, "uncorrected_errors", model_json_u64(controller->uncorrected_errors));
+		model_json_put(&json, "unplaced_corrected_errors", model_json_u64(controller->unplaced_corrected));
+		model_json_put(&json, "unplaced_uncorrected_errors", model_json_u64(controller->unplaced_uncorrected));
+		model_json_append(&array, json);
+	}
+	return array;
+}
+
 static json_t *slots_json(const struct snapshot_dimm *dimm)
 {
 	json_t *array = json_array();
@@ -241,6 +266,7 @@ static json_t *slots_json(const struct snapshot_dimm *dimm)
 		model_json_put(&json, "bank", model_json_text(slot->bank));
 		model_json_put(&json, "part", model_json_text(slot->part));
 		model_json_put(&json, "size_bytes", slot->size_bytes ? model_json_u64(slot->size_bytes) : json_null());
+		put_errors(&json, slot->corrected_errors, slot->uncorrected_errors);
 		model_json_append(&array, json);
 	}
 	return array;
@@ -273,9 +299,7 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	model_json_put(&json, "slots", slots_json(dimm));
 	model_json_put(&json, "slots_unlisted", model_json_u64(dimm->slots_unlisted));
 	model_json_put(&json, "guest_bytes", dimm->guests_untold ? json_null() : model_json_u64(dimm->guest_bytes));
-	/* null: no error counters have been read. */
-	model_json_put(&json, "corrected_errors", json_null());
-	model_json_put(&json, "uncorrected_errors", json_null());
+	put_errors(&json, dimm->corrected_errors, dimm->uncorrected_errors);
 	put_observation(&json, snapshot);
 	return json;
 }

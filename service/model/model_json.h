@@ -46,6 +46,8 @@ json_t *model_json_operation(const struct operation_record *record);
 json_t *model_json_drain(const struct drain_record *drain, const struct operation_record *operation);
 json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node);
 json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm);
+/* The memory controllers, for the host: errors are theirs also where no DIMM is known for them. */
+json_t *model_json_controllers(const struct snapshot *snapshot);
 /* device: the alias of the memory device that it belongs to, "": not known. */
 json_t *model_json_guest_block(const struct snapshot_guest_block *block, const char *device);
 json_t *model_json_block(const struct snapshot_block *block);

@@ -137,6 +137,7 @@ struct snapshot *snapshot_free(struct snapshot *snapshot)
 	free(snapshot->nodes);
 	free(snapshot->blocks);
 	free(snapshot->dimms);
+	free(snapshot->controllers);
 	free(snapshot->guests);
 	free(snapshot->holds);
 	free(snapshot);
@@ -147,12 +148,15 @@ void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from)
 {
 	free(snapshot->blocks);
 	free(snapshot->dimms);
+	free(snapshot->controllers);
 	snapshot->block_bytes = from->block_bytes;
 	snapshot->block_count = from->block_count;
 	snapshot->dimm_count = from->dimm_count;
 	snapshot->blocks = TAKE_PTR(from->blocks);
 	snapshot->dimms = TAKE_PTR(from->dimms);
-	from->block_count = from->dimm_count = 0;
+	snapshot->controller_count = from->controller_count;
+	snapshot->controllers = TAKE_PTR(from->controllers);
+	from->block_count = from->dimm_count = from->controller_count = 0;
 }
 
 static void *copy_array(const void *from, size_t count, size_t size, bool *ok)
@@ -181,6 +185,8 @@ struct snapshot *snapshot_copy(const struct snapshot *snapshot)
 	copy->blocks =
 		copy_array(snapshot->blocks, snapshot->block_count, sizeof(*copy->blocks), &ok);
 	copy->dimms = copy_array(snapshot->dimms, snapshot->dimm_count, sizeof(*copy->dimms), &ok);
+	copy->controllers =
+		copy_array(snapshot->controllers, snapshot->controller_count, sizeof(*copy->controllers), &ok);
 	copy->guests =
 		copy_array(snapshot->guests, snapshot->guest_count, sizeof(*copy->guests), &ok);
 	copy->holds = copy_array(snapshot->holds, snapshot->hold_count, sizeof(*copy->holds), &ok);
@@ -220,6 +226,7 @@ static void *grow(void *array, size_t *count, size_t size)
 SNAPSHOT_DEFINE_ADD(node, nodes, node_count)
 SNAPSHOT_DEFINE_ADD(block, blocks, block_count)
 SNAPSHOT_DEFINE_ADD(dimm, dimms, dimm_count)
+SNAPSHOT_DEFINE_ADD(controller, controllers, controller_count)
 SNAPSHOT_DEFINE_ADD(guest, guests, guest_count)
 SNAPSHOT_DEFINE_ADD(hold, holds, hold_count)
 

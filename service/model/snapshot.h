@@ -95,6 +95,15 @@ struct snapshot_slot {
 	char bank[SNAPSHOT_NAME_SIZE];
 	char part[SNAPSHOT_NAME_SIZE];
 	uint64_t size_bytes;			/* 0: not told */
+	int64_t corrected_errors, uncorrected_errors;	/* as counted since boot, or a reset; -1: not told */
+};
+
+/* A memory controller, and the errors that it has counted. */
+struct snapshot_controller {
+	char id[16];				/* the kernel's, "mc0" */
+	char name[SNAPSHOT_NAME_SIZE];		/* its driver's word; empty: not told */
+	uint64_t corrected_errors, uncorrected_errors;
+	uint64_t unplaced_corrected, unplaced_uncorrected;	/* of these: in no slot that is known */
 };
 
 struct snapshot_dimm {
@@ -112,6 +121,7 @@ struct snapshot_dimm {
 	size_t slot_count;			/* 0: not told */
 	struct snapshot_slot slots[SNAPSHOT_SLOTS_MAX];
 	size_t slots_unlisted;			/* beyond those */
+	int64_t corrected_errors, uncorrected_errors;	/* of all its slots; -1: of one of them not told */
 	bool ejectable;
 	bool held;
 	uint64_t guest_bytes;			/* resident guest memory inside, as last surveyed */
@@ -401,10 +411,11 @@ struct snapshot {
 	uint64_t reserve_bytes;			/* of the whole host: stays free */
 	uint64_t measured_bytes_per_s;		/* of the last moves; 0: not measured yet */
 	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
-	size_t node_count, block_count, dimm_count, guest_count, hold_count;
+	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */
 	struct snapshot_dimm *dimms;		/* owned */
+	struct snapshot_controller *controllers;	/* owned */
 	struct snapshot_guest *guests;		/* owned */
 	struct snapshot_hold *holds;		/* owned */
 };
@@ -412,7 +423,7 @@ struct snapshot {
 /* NULL where memory is short. */
 struct snapshot *snapshot_new(void);
 struct snapshot *snapshot_copy(const struct snapshot *snapshot);
-/* Hands over what from has of blocks and DIMMs, for what there was; from has none then. */
+/* Hands over what from has of blocks, DIMMs and controllers, for what there was; from has none then. */
 void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from);
 struct snapshot *snapshot_free(struct snapshot *snapshot);
 CLEANUP_DEFINE(struct snapshot *, snapshot_free)
@@ -421,6 +432,7 @@ CLEANUP_DEFINE(struct snapshot *, snapshot_free)
 struct snapshot_node *snapshot_add_node(struct snapshot *snapshot);
 struct snapshot_block *snapshot_add_block(struct snapshot *snapshot);
 struct snapshot_dimm *snapshot_add_dimm(struct snapshot *snapshot);
+struct snapshot_controller *snapshot_add_controller(struct snapshot *snapshot);
 struct snapshot_guest *snapshot_add_guest(struct snapshot *snapshot);
 struct snapshot_hold *snapshot_add_hold(struct snapshot *snapshot);
 

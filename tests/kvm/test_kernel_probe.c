@@ -59,6 +59,12 @@ static void test_firmware(void)
 	kernel_probe_run(tree.sysroot, &probe);
 	CHECK_INT(slots->state, KERNEL_PROBE_NO);
 	CHECK_STR(slots->detail, "the SMBIOS table is malformed");
+	CHECK_INT(probe.entries[KERNEL_FEATURE_ERROR_COUNTS].state, KERNEL_PROBE_NO);
+	fixture_tree_write(&tree, "/sys/devices/system/edac/mc/mc0/ce_count", "0\n");
+	fixture_tree_write(&tree, "/sys/devices/system/edac/mc/mc0/ue_count", "0\n");
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_ERROR_COUNTS].state, KERNEL_PROBE_YES);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_ERROR_COUNTS].detail, "1 controllers, 0 counts below them");
 }
 
 /* Whatever this kernel is: every feature has a name, and nothing breaks. */

@@ -162,6 +162,82 @@ static void test_border(void)
 	CHECK_INT(find(snapshot, "smbios-0002")->ranges[0].start, 128 * MIB);
 }
 
+static void put_count(struct fixture_tree *tree, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/edac/mc/mc0/%s", file);
+	fixture_tree_write(tree, path, "%s\n", text);
+}
+
+/* Two ranks of 1A, none of 2B, and 3A by bank and locator; one error nobody knows the place of. */
+static void test_errors(void)
+{
+	static const char *const counts[][4] = {{"rank0", "1A", "2", "0"},
+						{"rank1", "1A", "3", "1"},
+						{"rank2", "BANK 2 3A", "0", "0"},
+						{"rank3", "9Z", "4", "0"}};
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	CLEANUP(snapshot_freep) struct snapshot *copy = NULL, *nodes = snapshot_new();
+	const struct snapshot_dimm *dimm;
+	struct smbios_table table;
+
+	fake_host_init(&tree);
+	put_count(&tree, "mc_name", "a driver");
+	put_count(&tree, "ce_count", "10");
+	put_count(&tree, "ue_count", "1");
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		static const char *const files[] = {"dimm_label", "dimm_ce_count", "dimm_ue_count"};
+
+		for (size_t file = 0; file < 3; file++) {
+			char path[64];
+
+			snprintf(path, sizeof(path), "%s/%s", counts[i][0], files[file]);
+			put_count(&tree, path, counts[i][file + 1]);
+		}
+	}
+	smbios_table_in_turn(&table);
+	look(&tree, &table, snapshot);
+	dimm = find(snapshot, "smbios-1A-set");
+	CHECK_INT(dimm->slots[0].corrected_errors, 5);
+	CHECK_INT(dimm->slots[0].uncorrected_errors, 1);
+	CHECK_INT(dimm->slots[1].corrected_errors, -1);
+	CHECK_INT(dimm->slots[1].uncorrected_errors, -1);
+	/* Of the set there may be more. */
+	CHECK_INT(dimm->corrected_errors, -1);
+	CHECK_INT(dimm->uncorrected_errors, -1);
+	dimm = find(snapshot, FAKE_HOST_DIMM);
+	CHECK_INT(dimm->corrected_errors, 0);
+	CHECK_INT(dimm->uncorrected_errors, 0);
+	/* It goes with the blocks, and into a copy. */
+	snapshot_take_blocks(nodes, snapshot);
+	CHECK_INT(snapshot->controller_count, 0);
+	copy = snapshot_copy(nodes);
+	assert(copy && copy->controller_count == 1);
+	CHECK_STR(copy->controllers[0].id, "mc0");
+	CHECK_STR(copy->controllers[0].name, "a driver");
+	CHECK_INT(copy->controllers[0].corrected_errors, 10);
+	CHECK_INT(copy->controllers[0].unplaced_corrected, 5);
+	CHECK_INT(copy->controllers[0].uncorrected_errors, 1);
+	CHECK_INT(copy->controllers[0].unplaced_uncorrected, 0);
+}
+
+static void test_no_counts(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct smbios_table table;
+
+	fake_host_init(&tree);
+	smbios_table_qemu(&table);
+	look(&tree, &table, snapshot);
+	CHECK_INT(snapshot->controller_count, 0);
+	CHECK_INT(find(snapshot, FAKE_HOST_DIMM)->corrected_errors, -1);
+	CHECK_INT(find(snapshot, "smbios-DIMM_0")->corrected_errors, -1);
+	CHECK_INT(find(snapshot, "smbios-DIMM_0")->uncorrected_errors, -1);
+}
+
 static void test_bad_table(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -185,6 +261,8 @@ int main(void)
 		{"a device over two sets", test_device_over_sets},
 		{"a block at a border", test_border},
 		{"a table that is cut", test_bad_table},
+		{"memory errors", test_errors},
+		{"no counts of errors", test_no_counts},
 	};
 
 	return unit_main("service/look/host_dimms", cases, sizeof(cases) / sizeof(cases[0]));

@@ -456,13 +456,23 @@ static void guests_are_shown(void)
 	dimm->confidence = CONFIDENCE_LIKELY;
 	dimm->slot_count = 2;
 	dimm->slots_unlisted = 1;
-	dimm->slots[0] = (struct snapshot_slot){"A1", "BANK 1", "P-4G", 4096};
+	dimm->slots[0] = (struct snapshot_slot){"A1", "BANK 1", "P-4G", 4096, 3, -1};
+	dimm->corrected_errors = 3;
+	dimm->uncorrected_errors = -1;
 	json = model_json_dimm(snapshot, dimm);
 	CHECK_STR(json_string_value(json_object_get(json, "interleaved")), "yes");
 	CHECK_STR(json_string_value(json_object_get(json, "confidence")), "likely");
 	check_json(json_incref(json_object_get(json, "slots")),
-		   "[{\"bank\":\"BANK 1\",\"locator\":\"A1\",\"part\":\"P-4G\",\"size_bytes\":4096},"
-		   "{\"bank\":\"\",\"locator\":\"\",\"part\":\"\",\"size_bytes\":null}]");
+		   "[{\"bank\":\"BANK 1\",\"corrected_errors\":3,\"locator\":\"A1\",\"part\":\"P-4G\",\"size_bytes\":4096,"
+		   "\"uncorrected_errors\":null},"
+		   "{\"bank\":\"\",\"corrected_errors\":0,\"locator\":\"\",\"part\":\"\",\"size_bytes\":null,"
+		   "\"uncorrected_errors\":0}]");
+	CHECK_INT(json_integer_value(json_object_get(json, "corrected_errors")), 3);
+	CHECK_TRUE(json_is_null(json_object_get(json, "uncorrected_errors")));
+	*snapshot_add_controller(snapshot) = (struct snapshot_controller){"mc0", "a driver", 5, 1, 2, 1};
+	check_json(model_json_controllers(snapshot),
+		   "[{\"corrected_errors\":5,\"id\":\"mc0\",\"name\":\"a driver\",\"uncorrected_errors\":1,"
+		   "\"unplaced_corrected_errors\":2,\"unplaced_uncorrected_errors\":1}]");
 	CHECK_INT(json_integer_value(json_object_get(json, "slots_unlisted")), 1);
 	CHECK_INT(json_integer_value(json_object_get(json, "guest_bytes")), 300);
 	json_decref(json);
