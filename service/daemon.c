@@ -35,6 +35,7 @@
 #include "kernel_probe.h"
 #include "look.h"
 #include "model_json.h"
+#include "movability.h"
 #include "node_set.h"
 #include "online_keeper.h"
 #include "placement_keeper.h"
@@ -380,8 +381,11 @@ static json_t *probes_json(const struct kernel_probe *probe)
 
 static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
 {
+	struct movability movability = {0};
 	uint64_t with_memory = 0, movable = 0;
+	const char *way_out;
 	unsigned count = 0;
+	char reason[256];
 
 	for (size_t i = 0; i < snapshot->node_count; i++) {
 		const struct snapshot_node *node = &snapshot->nodes[i];
@@ -393,12 +397,16 @@ static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
 		if (node->movable_bytes)
 			movable |= UINT64_C(1) << node->id;
 	}
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		movability_add(&movability, &snapshot->blocks[i]);
+	way_out = movability_way_out(snapshot, &movability);
+	snprintf(reason, sizeof(reason), "no node has movable memory; %s",
+		 way_out ? way_out : "how zones are cut is decided at boot (movable_node, kernelcore=)");
 	return json_pack("{s:o, s:o, s:o}", "resize",
 			 able(libvirt_is_up ? with_memory : 0, "libvirt is not there"), "move",
 			 able(libvirt_is_up && count > 1 ? with_memory : 0,
 			      libvirt_is_up ? "only one node has memory" : "libvirt is not there"),
-			 "drain", able(movable, "no node has movable memory; "
-			      "how zones are cut is decided at boot (movable_node, kernelcore=)"));
+			 "drain", able(movable, reason));
 }
 
 static json_t *backend_host(void *user)

@@ -48,6 +48,7 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_KVM] = "kvm",
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "firmware_slots",
 	[KERNEL_FEATURE_ERROR_COUNTS] = "error_counts",
+	[KERNEL_FEATURE_HOTPLUG_RANGES] = "hotplug_ranges",
 };
 NAME_TABLE_DEFINE(kernel_feature, feature_names)
 
@@ -90,6 +91,7 @@ static const char *const meanings[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_KVM] = "a guest of our own can prove that a move harms nothing",
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "which slots of the board have which addresses is told (SMBIOS)",
 	[KERNEL_FEATURE_ERROR_COUNTS] = "memory errors are counted (EDAC)",
+	[KERNEL_FEATURE_HOTPLUG_RANGES] = "booted with movable_node, memory that the firmware so marks is movable (SRAT)",
 };
 
 const char *kernel_feature_meaning(enum kernel_feature feature)

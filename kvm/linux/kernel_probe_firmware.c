@@ -5,6 +5,7 @@
 #include "kernel_probe_priv.h"
 #include "slot_set.h"
 #include "smbios.h"
+#include "srat.h"
 #include "sysroot.h"
 
 static void probe_slots(const struct sysroot *sysroot, struct kernel_probe *probe)
@@ -43,8 +44,26 @@ static void probe_errors(const struct sysroot *sysroot, struct kernel_probe *pro
 				  edac.controller_count, edac.dimm_count);
 }
 
+static void probe_hotplug(const struct sysroot *sysroot, struct kernel_probe *probe)
+{
+	CLEANUP(srat_done) struct srat srat = {0};
+	size_t marked = 0;
+	int r = srat_read(sysroot, &srat);
+
+	if (r < 0) {
+		kernel_probe_note(probe, KERNEL_FEATURE_HOTPLUG_RANGES, KERNEL_PROBE_NO, "%s",
+				  r == -EBADMSG ? "the SRAT is malformed" : strerror(-r));
+		return;
+	}
+	for (size_t i = 0; i < srat.count; i++)
+		marked += srat.ranges[i].is_hotpluggable;
+	kernel_probe_note(probe, KERNEL_FEATURE_HOTPLUG_RANGES, marked ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
+			  "%zu of %zu ranges of memory are marked hot-pluggable", marked, srat.count);
+}
+
 void kernel_probe_firmware(const struct sysroot *sysroot, struct kernel_probe *probe)
 {
 	probe_slots(sysroot, probe);
 	probe_errors(sysroot, probe);
+	probe_hotplug(sysroot, probe);
 }

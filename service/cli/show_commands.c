@@ -102,7 +102,7 @@ static void node_row(struct text_table *table, const json_t *node)
 	text_table_add(table, cli_size(node, "total_bytes", size));
 	text_table_add(table, cli_size(node, "free_bytes", size));
 	text_table_add(table, cli_size(node, "guest_bytes", size));
-	text_table_add(table, cli_size(node, "movable_bytes", size));
+	text_table_addf(table, "%s (%s)", cli_size(node, "movable_bytes", size), cli_text(node, "movable"));
 	text_table_add(table, pools);
 	text_table_add(table, cli_nodes(json_object_get(node, "distances"), distances, sizeof(distances)));
 	text_table_add(table, dimms);

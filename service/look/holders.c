@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest_look.h"
+#include "movability.h"
 
 struct search {
 	holders_fn *found;
@@ -72,14 +73,17 @@ static void add_kernel_blocks(const struct snapshot *snapshot, const struct snap
 		if (block->state != BLOCK_STATE_ONLINE || block->zone == BLOCK_ZONE_MOVABLE)
 			continue;
 		for (size_t r = 0; r < count; r++) {
+			struct movability movability = {0};
+
 			if (block->start >= ranges[r].end || block->start + block->size_bytes <= ranges[r].start)
 				continue;
 			if (block->node >= 0)
 				snprintf(object, sizeof(object), "blocks of node %d", block->node);
 			else
 				snprintf(object, sizeof(object), "blocks of several nodes");
-			remainder_list_add(list, REMAINDER_KERNEL_MEMORY, object, block->size_bytes, NULL,
-					   "online in a kernel zone");
+			movability_add(&movability, block);
+			remainder_list_add(list, REMAINDER_KERNEL_MEMORY, object, block->size_bytes,
+					   movability_way_out(snapshot, &movability), "online in a kernel zone");
 			break;
 		}
 	}

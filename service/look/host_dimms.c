@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "dimm.h"
 #include "edac.h"
+#include "movability.h"
 #include "slot_set.h"
 #include "smbios.h"
 #include "sysroot.h"
@@ -31,32 +32,19 @@ static bool has_block(const struct physical_range *ranges, size_t count, const s
 	return false;
 }
 
-/* Whether a DIMM can ever be emptied, judged by the zones of its blocks. */
 static void judge_zones(const struct inventory *inventory, const struct physical_range *ranges, size_t count,
 			struct snapshot_dimm *dimm)
 {
-	size_t movable = 0, fixed = 0;
-	uint64_t fixed_bytes = 0;
+	struct movability movability = {0};
 	char object[96];
 
-	for (size_t i = 0; i < inventory->snapshot->block_count; i++) {
-		const struct snapshot_block *block = &inventory->snapshot->blocks[i];
-
-		if (!has_block(ranges, count, block))
-			continue;
-		if (block->state == BLOCK_STATE_OFFLINE || block->zone == BLOCK_ZONE_MOVABLE) {
-			movable++;
-		} else {
-			fixed++;
-			fixed_bytes += block->size_bytes;
-		}
-	}
-	dimm->movable = fixed == 0 ? ANSWER_YES : movable == 0 ? ANSWER_NO : ANSWER_PARTLY;
-	if (!fixed)
-		return;
+	for (size_t i = 0; i < inventory->snapshot->block_count; i++)
+		if (has_block(ranges, count, &inventory->snapshot->blocks[i]))
+			movability_add(&movability, &inventory->snapshot->blocks[i]);
+	/* A device without a block has nothing that could stay. */
+	dimm->movable = movability.blocks ? movability_answer(&movability) : ANSWER_YES;
 	snprintf(object, sizeof(object), "dimm %s", dimm->id);
-	remainder_list_add(&dimm->remainder, REMAINDER_KERNEL_MEMORY, object, fixed_bytes, NULL,
-			   "%zu of %zu blocks are online in a kernel zone", fixed, fixed + movable);
+	movability_remain(&movability, inventory->snapshot, object, &dimm->remainder);
 }
 
 static void take_ranges(const struct physical_range *ranges, size_t count, struct snapshot_dimm *dimm)

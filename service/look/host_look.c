@@ -10,7 +10,11 @@
 #include "memory_block.h"
 #include "memory_zone.h"
 #include "numa_node.h"
+#include "srat.h"
 #include "sysroot.h"
+
+/* x86 takes 2 KiB, other architectures 4; the boot loader may add to it. */
+#define COMMAND_LINE_MAX 65536
 
 static enum block_zone zone_to_model(enum memory_zone zone)
 {
@@ -127,6 +131,43 @@ static void read_pieces(const struct sysroot *sysroot, struct snapshot *snapshot
 		snapshot->nodes[i].fragmented_bytes = small[snapshot->nodes[i].id];
 }
 
+/* A word of the kernel's command line, alone. Negative: that cannot be told. */
+static int find_boot_word(const struct sysroot *sysroot, const char *wanted)
+{
+	CLEANUP_FREE char *line = NULL;
+	char *save = NULL;
+	int r = sysroot_read_all(sysroot, COMMAND_LINE_MAX, &line, NULL, "/proc/cmdline");
+
+	if (r < 0)
+		return r;
+	for (char *word = strtok_r(line, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
+		if (strcmp(word, wanted) == 0)
+			return 1;
+	return 0;
+}
+
+/*
+ * What the firmware calls hot-pluggable, and whether the kernel was booted to heed it. A host without the table has
+ * nothing that is called so. What cannot be read leaves it untold: then nobody is advised wrongly.
+ */
+static void read_boot(const struct sysroot *sysroot, struct snapshot *snapshot)
+{
+	CLEANUP(srat_done) struct srat srat = {0};
+	int r = srat_read(sysroot, &srat), movable_node = find_boot_word(sysroot, "movable_node");
+
+	if (r == -ENOENT && sysroot_exists(sysroot, "/sys/firmware/acpi/tables"))
+		r = 0;
+	if (r < 0 || movable_node < 0)
+		return;
+	snapshot->hotplug_told = true;
+	snapshot->movable_node = movable_node;
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		struct snapshot_block *block = &snapshot->blocks[i];
+
+		block->hotpluggable = srat_is_hotpluggable(&srat, block->start, block->start + block->size_bytes);
+	}
+}
+
 static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot, struct failure *failure)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list blocks = {0};
@@ -153,6 +194,7 @@ static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot,
 			.zone = zone_to_model(from->zone),
 		};
 	}
+	read_boot(sysroot, snapshot);
 	return host_dimms_read(sysroot, &blocks, snapshot, failure);
 }
 

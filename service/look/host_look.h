@@ -14,9 +14,9 @@ struct sysroot;
 enum host_look_extent { HOST_LOOK_NODES, HOST_LOOK_ALL };
 
 /*
- * Fills the nodes of an empty snapshot, with HOST_LOOK_ALL also blocks, dimms and block_bytes. Reads files below /sys and
- * /proc only, which a memory hotplug under way can delay: not for the loop's thread. Returns 0 or -errno with failure;
- * -ERANGE for a host with node ids beyond the model.
+ * Fills the nodes of an empty snapshot, with HOST_LOOK_ALL also blocks, how they were booted, DIMMs and controllers.
+ * Reads files below /sys and /proc only, which a memory hotplug under way can delay: not for the loop's thread. Returns 0
+ * or -errno with failure; -ERANGE for a host with node ids beyond the model.
  */
 int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, struct snapshot *snapshot,
 		   struct failure *failure);

@@ -5,12 +5,16 @@
  */
 #include "model_json.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include "model_json_priv.h"
+#include "movability.h"
+
+#define GIGANTIC_BYTES (UINT64_C(1) << 30)
 
 static void *allocate_or_end(size_t size)
 {
@@ -160,6 +164,26 @@ static const char *node_state(const struct snapshot_node *node)
 	return node->has_memory ? "online" : "no_memory";
 }
 
+/* Whether the node can ever be emptied, and what stands against it. */
+static void put_movability(json_t **json, const struct snapshot *snapshot, const struct snapshot_node *node)
+{
+	struct movability movability = movability_of_node(snapshot, node->id);
+	struct remainder_list list = {0};
+	char object[32];
+
+	snprintf(object, sizeof(object), "node %d", node->id);
+	movability_remain(&movability, snapshot, object, &list);
+	for (size_t i = 0; i < node->pool_count; i++)
+		if (node->pools[i].page_bytes >= GIGANTIC_BYTES && node->pools[i].total)
+			remainder_list_add(&list, REMAINDER_GIGANTIC_PAGES, object,
+					   node->pools[i].page_bytes * node->pools[i].total,
+					   "free them, or have free ones on other nodes and allow gigantic_pages",
+					   "%" PRIu64 " huge pages of 1 GiB, %" PRIu64 " of them free",
+					   node->pools[i].total, node->pools[i].free);
+	model_json_put(json, "movable", json_string(answer_name(movability_answer(&movability))));
+	model_json_put(json, "remainder", model_json_remainders(&list));
+}
+
 json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node)
 {
 	json_t *json = json_object(), *distances = json_array(), *dimms = json_array(),
@@ -197,6 +221,7 @@ json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_n
 	model_json_put(&json, "free_bytes", model_json_u64(node->free_bytes));
 	model_json_put(&json, "guest_bytes", model_json_u64(node->guest_bytes));
 	model_json_put(&json, "movable_bytes", model_json_u64(node->movable_bytes));
+	put_movability(&json, snapshot, node);
 	model_json_put(&json, "hugepages", pools_json(node));
 	model_json_put(&json, "distances", distances);
 	model_json_put(&json, "dimms", dimms);

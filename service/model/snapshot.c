@@ -150,6 +150,8 @@ void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from)
 	free(snapshot->dimms);
 	free(snapshot->controllers);
 	snapshot->block_bytes = from->block_bytes;
+	snapshot->hotplug_told = from->hotplug_told;
+	snapshot->movable_node = from->movable_node;
 	snapshot->block_count = from->block_count;
 	snapshot->dimm_count = from->dimm_count;
 	snapshot->blocks = TAKE_PTR(from->blocks);

@@ -68,6 +68,7 @@ struct snapshot_block {
 	int node;			/* -1 where it has none (offline and unlinked) */
 	enum block_state state;
 	enum block_zone zone;		/* of an online block: its zone; of an offline one: the zone it may go to first */
+	bool hotpluggable;		/* the firmware calls all of it so */
 };
 
 enum dimm_kind { DIMM_KIND_ACPI, DIMM_KIND_SMBIOS, DIMM_KIND_DAX, DIMM_KIND_COUNT };
@@ -411,6 +412,8 @@ struct snapshot {
 	uint64_t reserve_bytes;			/* of the whole host: stays free */
 	uint64_t measured_bytes_per_s;		/* of the last moves; 0: not measured yet */
 	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
+	bool hotplug_told;			/* what the firmware calls hot-pluggable is known, and the next as well */
+	bool movable_node;			/* the kernel was booted so */
 	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */
@@ -423,7 +426,10 @@ struct snapshot {
 /* NULL where memory is short. */
 struct snapshot *snapshot_new(void);
 struct snapshot *snapshot_copy(const struct snapshot *snapshot);
-/* Hands over what from has of blocks, DIMMs and controllers, for what there was; from has none then. */
+/*
+ * Hands over what from has of blocks (and how they were booted), DIMMs and controllers, for what there was; from has none
+ * then.
+ */
 void snapshot_take_blocks(struct snapshot *snapshot, struct snapshot *from);
 struct snapshot *snapshot_free(struct snapshot *snapshot);
 CLEANUP_DEFINE(struct snapshot *, snapshot_free)

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "movability.h"
 #include "size_text.h"
 
 struct check {
@@ -661,7 +662,9 @@ static void check_blocks(struct check *check, const struct drain_scope *scope)
 
 	for (size_t i = 0; i < snapshot->block_count;) {
 		const struct snapshot_block *first = &snapshot->blocks[i];
-		uint64_t bytes = 0, last = first->id;
+		struct movability movability = {0};
+		uint64_t last = first->id;
+		const char *way_out;
 		size_t next = i;
 		char object[96];
 
@@ -672,21 +675,23 @@ static void check_blocks(struct check *check, const struct drain_scope *scope)
 		}
 		while (next < snapshot->block_count && snapshot->blocks[next].zone == first->zone &&
 		       snapshot->blocks[next].state == first->state &&
+		       snapshot->blocks[next].hotpluggable == first->hotpluggable &&
 		       snapshot->blocks[next].id == first->id + (next - i) &&
 		       drain_scope_has(scope, &snapshot->blocks[next])) {
-			bytes += snapshot->blocks[next].size_bytes;
+			movability_add(&movability, &snapshot->blocks[next]);
 			last = snapshot->blocks[next++].id;
 		}
+		way_out = movability_way_out(snapshot, &movability);
 		if (last == first->id)
 			snprintf(object, sizeof(object), "block %" PRIu64, last);
 		else
 			snprintf(object, sizeof(object), "blocks %" PRIu64 "-%" PRIu64, first->id,
 				 last);
 		if (first->zone == BLOCK_ZONE_NONE)
-			block(check, "not_movable", REMAINDER_NOT_MOVABLE, object, bytes, NULL,
+			block(check, "not_movable", REMAINDER_NOT_MOVABLE, object, movability.fixed_bytes, NULL,
 			      "they span zones or nodes and can never go offline");
 		else
-			block(check, "kernel_memory", REMAINDER_KERNEL_MEMORY, object, bytes, NULL,
+			block(check, "kernel_memory", REMAINDER_KERNEL_MEMORY, object, movability.fixed_bytes, way_out,
 			      "in zone %s, where the kernel keeps its own memory",
 			      block_zone_name(first->zone));
 		i = next;

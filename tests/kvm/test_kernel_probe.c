@@ -5,6 +5,7 @@
 #include "fixture_tree.h"
 #include "kernel_probe.h"
 #include "smbios_table.h"
+#include "srat_table.h"
 
 static void test_fixture(void)
 {
@@ -46,6 +47,7 @@ static void test_firmware(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
 	struct smbios_table table;
+	struct srat_table srat;
 	struct kernel_probe probe;
 	const struct kernel_probe_entry *slots = &probe.entries[KERNEL_FEATURE_FIRMWARE_SLOTS];
 
@@ -65,6 +67,15 @@ static void test_firmware(void)
 	kernel_probe_run(tree.sysroot, &probe);
 	CHECK_INT(probe.entries[KERNEL_FEATURE_ERROR_COUNTS].state, KERNEL_PROBE_YES);
 	CHECK_STR(probe.entries[KERNEL_FEATURE_ERROR_COUNTS].detail, "1 controllers, 0 counts below them");
+	CHECK_INT(probe.entries[KERNEL_FEATURE_HOTPLUG_RANGES].state, KERNEL_PROBE_NO);
+	srat_table_qemu(&srat);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", srat.bytes, srat.size);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(probe.entries[KERNEL_FEATURE_HOTPLUG_RANGES].state, KERNEL_PROBE_YES);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_HOTPLUG_RANGES].detail, "1 of 3 ranges of memory are marked hot-pluggable");
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", srat.bytes, srat.size - 1);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_STR(probe.entries[KERNEL_FEATURE_HOTPLUG_RANGES].detail, "the SRAT is malformed");
 }
 
 /* Whatever this kernel is: every feature has a name, and nothing breaks. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "fake_host.h"
+#include "srat_table.h"
 #include "unit.h"
 
 static void test_host(void)
@@ -147,6 +148,73 @@ static void test_too_many_pieces(void)
 	}
 }
 
+/* What an administrator would change: by the firmware's table and the kernel's command line. */
+static void test_boot(void)
+{
+	static const struct {
+		const char *command_line;	/* NULL: cannot be read */
+		int table;			/* 0: no firmware that could tell, 1: none of it marked, 2: boot memory marked, 3: cut */
+		bool told, movable_node, hotpluggable;
+	} cases[] = {
+		{"quiet movable_node\n", 0, false, false, false}, {"quiet movable_node\n", 1, true, true, false},
+		{"movable_node=1 a.movable_node\n", 1, true, false, false}, {"\n", 2, true, false, true},
+		{"movable_node", 2, true, true, true},		  {NULL, 2, false, false, false},
+		{"movable_node\n", 3, false, false, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		CLEANUP(fixture_tree_done) struct fixture_tree tree;
+		CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new(), *nodes = snapshot_new();
+		struct failure failure = {0};
+		struct srat_table table;
+
+		fake_host_init(&tree);
+		if (cases[i].command_line)
+			fixture_tree_write(&tree, "/proc/cmdline", "%s", cases[i].command_line);
+		if (cases[i].table)
+			fixture_tree_write(&tree, "/sys/firmware/acpi/tables/DSDT", "-");
+		srat_table_init(&table, 3);
+		srat_table_memory(&table, 0, 0, 8 * FAKE_HOST_BLOCK_BYTES - 4096, SRAT_TABLE_ENABLED | SRAT_TABLE_HOTPLUGGABLE);
+		srat_table_end(&table);
+		if (cases[i].table > 1)
+			fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", table.bytes,
+						 table.size - (cases[i].table == 3));
+		CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
+		CHECK_INT(snapshot->hotplug_told, cases[i].told);
+		CHECK_INT(snapshot->movable_node, cases[i].movable_node);
+		CHECK_INT(snapshot_block(snapshot, 0)->hotpluggable, cases[i].hotpluggable);
+		/* It ends inside this one. */
+		CHECK_TRUE(!snapshot_block(snapshot, 7)->hotpluggable);
+		snapshot_take_blocks(nodes, snapshot);
+		CHECK_INT(nodes->hotplug_told, cases[i].told);
+		CHECK_INT(nodes->movable_node, cases[i].movable_node);
+	}
+}
+
+/* The DIMM says what would help it. */
+static void test_way_out(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct failure failure = {0};
+	const struct snapshot_dimm *dimm;
+	struct srat_table table;
+
+	fake_host_init(&tree);
+	fixture_tree_write(&tree, "/proc/cmdline", "movable_node\n");
+	fixture_tree_write(&tree, "/sys/devices/system/memory/memory64/valid_zones", "Normal\n");
+	srat_table_init(&table, 3);
+	srat_table_memory(&table, 3, FAKE_HOST_DIMM_START, 1 << 30, SRAT_TABLE_ENABLED | SRAT_TABLE_HOTPLUGGABLE);
+	srat_table_end(&table);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", table.bytes, table.size);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_ALL, snapshot, &failure), 0);
+	dimm = snapshot_dimm(snapshot, FAKE_HOST_DIMM);
+	assert(dimm && dimm->remainder.count == 1);
+	CHECK_STR(dimm->remainder.items[0].way_out,
+		  "booted with movable_node, and it is hot-pluggable: online it as movable; but where the kernel itself lies "
+		  "nothing becomes movable");
+}
+
 static void test_no_hotplug(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -189,6 +257,8 @@ int main(void)
 		{"a host", test_host},
 		{"a DIMM that is movable in part", test_partly_movable},
 		{"a DIMM in too many pieces", test_too_many_pieces},
+		{"how it was booted", test_boot},
+		{"what would help a DIMM", test_way_out},
 		{"a kernel without memory hotplug", test_no_hotplug},
 		{"automatic NUMA balancing", test_balancing},
 		{"failures", test_failures},

@@ -415,6 +415,11 @@ static void guests_are_shown(void)
 	guest->agent.memory_total_bytes = UINT64_MAX;
 	node->id = 2;
 	node->distances[2] = 10;
+	node->pool_count = 2;
+	node->pools[0] = (struct snapshot_pool){.page_bytes = 2 << 20, .total = 5};
+	node->pools[1] = (struct snapshot_pool){.page_bytes = 1 << 30, .total = 3, .free = 1};
+	*snapshot_add_block(snapshot) = (struct snapshot_block){.node = 2, .size_bytes = 4096, .zone = BLOCK_ZONE_NORMAL};
+	snapshot->hotplug_told = true;
 	strcpy(dimm->id, "acpi-MP00");
 	dimm->node = 2;
 	dimm->guest_bytes = 300;
@@ -450,6 +455,14 @@ static void guests_are_shown(void)
 	check_json(json_incref(json_object_get(json, "guests")),
 		   "[{\"bytes\":700,\"id\":\"u1\",\"name\":\"g?\"}]");
 	check_json(json_incref(json_object_get(json, "dimms")), "[\"acpi-MP00\"]");
+	CHECK_STR(json_string_value(json_object_get(json, "movable")), "no");
+	check_json(json_incref(json_object_get(json, "remainder")),
+		   "[{\"bytes\":4096,\"code\":\"kernel_memory\",\"consent\":null,"
+		   "\"detail\":\"1 of 1 blocks are online in a kernel zone\",\"object\":\"node 2\","
+		   "\"way_out\":\"boot with kernelcore=; movable_node does not help, for the firmware does not call it "
+		   "hot-pluggable (SRAT)\"},{\"bytes\":3221225472,\"code\":\"gigantic_pages\",\"consent\":null,"
+		   "\"detail\":\"3 huge pages of 1 GiB, 1 of them free\",\"object\":\"node 2\",\"way_out\":\"free them, or "
+		   "have free ones on other nodes and allow gigantic_pages\"}]");
 	check_json(json_incref(json_object_get(json, "distances")), "[10]");
 	json_decref(json);
 	dimm->interleaved = ANSWER_YES;

@@ -633,6 +633,17 @@ static void what_cannot_be_emptied_is_refused(void)
 	/* The host may be booted with it already. */
 	CHECK_STR(blockers.items[0].way_out,
 		  "drain other memory; how zones are cut is decided at boot (movable_node, kernelcore=)");
+	/* Unless that is known, and what the firmware says; those of which it says something else are told apart. */
+	world.snapshot->hotplug_told = true;
+	snapshot_block(world.snapshot, 23)->hotpluggable = true;
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_INT(blockers.count, 2);
+	CHECK_STR(blockers.items[0].object, "blocks 16-22");
+	CHECK_STR(blockers.items[0].way_out, "boot with kernelcore=; movable_node does not help, for the firmware does not call "
+					     "it hot-pluggable (SRAT)");
+	CHECK_STR(blockers.items[1].object, "block 23");
+	CHECK_STR(blockers.items[1].way_out, "boot with movable_node: the firmware calls it hot-pluggable (SRAT); of no use on "
+					     "the node where the kernel itself lies");
 	snapshot_block(world.snapshot, 16)->zone = BLOCK_ZONE_NONE;
 	world_check_code(&world, "not_movable");
 	world.wish.drain_wish.finish = DRAIN_FINISH_CORDON;

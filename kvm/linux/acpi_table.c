@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "acpi_table.h"
+
+#include <errno.h>
+#include <string.h>
+#include "sysroot.h"
+
+/* The largest, of a host with thousands of CPUs, are some 100 KiB. */
+#define TABLE_SIZE_MAX (4u << 20)
+
+uint64_t acpi_table_field(const uint8_t *structure, size_t length, size_t offset, size_t size)
+{
+	uint64_t value = 0;
+
+	if (offset + size > length)
+		return 0;
+	for (size_t i = 0; i < size; i++)
+		value |= (uint64_t)structure[offset + i] << (8 * i);
+	return value;
+}
+
+int acpi_table_open(const void *data, size_t size, const char *signature, struct acpi_table *ret_table)
+{
+	struct acpi_table table = {.data = data};
+	uint8_t sum = 0;
+
+	if (size < ACPI_TABLE_HEADER_BYTES || memcmp(data, signature, 4) != 0)
+		return -EBADMSG;
+	table.size = acpi_table_field(table.data, size, 4, 4);
+	table.revision = table.data[8];
+	if (table.size < ACPI_TABLE_HEADER_BYTES || table.size > size)
+		return -EBADMSG;
+	for (size_t i = 0; i < table.size; i++)
+		sum = (uint8_t)(sum + table.data[i]);
+	if (sum != 0)
+		return -EBADMSG;
+	*ret_table = table;
+	return 0;
+}
+
+int acpi_table_read(const struct sysroot *sysroot, const char *name, char **ret_data, size_t *ret_size)
+{
+	return sysroot_read_all(sysroot, TABLE_SIZE_MAX, ret_data, ret_size, "/sys/firmware/acpi/tables/%s", name);
+}
+
+int acpi_table_next(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure)
+{
+	size_t left = table->size > *offset ? table->size - *offset : 0;
+	const uint8_t *at = table->data + *offset;
+
+	if (left == 0)
+		return 0;
+	if (left < 2 || at[1] < 2 || at[1] > left)
+		return -EBADMSG;
+	*ret_structure = (struct acpi_structure){.data = at, .length = at[1], .type = at[0]};
+	*offset += at[1];
+	return 1;
+}
