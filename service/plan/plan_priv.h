@@ -266,7 +266,7 @@ bool drain_pool_failed(const struct plan_input *input);
 void drain_pool_tell(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *list,
 		     uint64_t *rest);
 /*
- * plan_check.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has there? By the
+ * plan_check_drain.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has there? By the
  * same rules as when the drain was asked for, but for room. 0, or -EPERM with the blockers.
  */
 int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,

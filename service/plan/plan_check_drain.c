@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Can a drain be begun? The target is looked at first: what can never go offline, or be ejected;
+ * then every guest in it, one after the other, as the drain itself would move it.
+ */
+#include "plan_check_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "movability.h"
+#include "size_text.h"
+
+static bool same_target(const struct snapshot_hold *hold, const struct wish_drain *wish)
+{
+	switch (wish->target) {
+	case DRAIN_TARGET_DIMM:
+		return strcmp(hold->dimm, wish->dimm) == 0;
+	case DRAIN_TARGET_NODE:
+		return hold->node == wish->node;
+	case DRAIN_TARGET_RANGE:
+		return hold->node < 0 && !hold->dimm[0] && hold->range_count == 1 &&
+		       hold->ranges[0].start == wish->range.start && hold->ranges[0].end == wish->range.end;
+	case DRAIN_TARGET_COUNT:
+		break;
+	}
+	return false;
+}
+
+/* False where there is nothing to look at any closer. */
+static bool check_target(struct plan_check *check, const struct drain_scope *scope, const char *object)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	const struct snapshot *snapshot = check->input->snapshot;
+	const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, wish->dimm);
+
+	if (wish->target == DRAIN_TARGET_DIMM && !dimm) {
+		plan_check_block(check, "unknown_dimm", REMAINDER_UNKNOWN_TARGET, object, 0,
+				 "list them with ballastctl dimms", "there is no such DIMM");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_NODE && !snapshot_node(snapshot, wish->node)) {
+		plan_check_block(check, "unknown_node", REMAINDER_UNKNOWN_TARGET, object, 0,
+				 "list the nodes with ballastctl nodes", "there is no such node");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_DIMM && snapshot_dimm_is_out(dimm)) {
+		plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0, "", "it is not there any more");
+		return false;
+	}
+	if (wish->target == DRAIN_TARGET_RANGE) {
+		uint64_t unit = snapshot->block_bytes;
+
+		if (wish->range.start >= wish->range.end) {
+			plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+					 "give a start below the end", "the range is empty");
+			return false;
+		}
+		if (unit && (wish->range.start % unit || wish->range.end % unit))
+			plan_check_block(check, "not_block_multiple", REMAINDER_INVALID, object, 0,
+					 "give bounds of whole blocks",
+					 "its bounds are no multiples of the block size 0x%" PRIx64, unit);
+	}
+	if (!scope->blocks) {
+		plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0, "", "there is no memory in it");
+		return false;
+	}
+	/* What is left out would stay, and the drain would be called done. */
+	if (scope->is_cut)
+		plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0,
+				 "drain its DIMMs or ranges one by one", "its memory lies in more than %d pieces",
+				 SNAPSHOT_RANGES_MAX);
+	for (size_t i = 0; i < snapshot->hold_count; i++)
+		if (strcmp(snapshot->holds[i].drain, check->input->wish->drain) != 0 &&
+		    same_target(&snapshot->holds[i], wish))
+			plan_check_block(check, "target_held", REMAINDER_HELD, object, 0, "undrain that one first",
+					 "drain %s holds it already", snapshot->holds[i].drain);
+	return true;
+}
+
+/* Blocks that can never go offline, as runs. */
+static void check_blocks(struct plan_check *check, const struct drain_scope *scope)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+
+	for (size_t i = 0; i < snapshot->block_count;) {
+		const struct snapshot_block *first = &snapshot->blocks[i];
+		struct movability movability = {0};
+		uint64_t last = first->id;
+		const char *way_out;
+		size_t next = i;
+		char object[96];
+
+		if (first->state == BLOCK_STATE_OFFLINE || first->zone == BLOCK_ZONE_MOVABLE ||
+		    !drain_scope_has(scope, first)) {
+			i++;
+			continue;
+		}
+		while (next < snapshot->block_count && snapshot->blocks[next].zone == first->zone &&
+		       snapshot->blocks[next].state == first->state &&
+		       snapshot->blocks[next].hotpluggable == first->hotpluggable &&
+		       snapshot->blocks[next].id == first->id + (next - i) &&
+		       drain_scope_has(scope, &snapshot->blocks[next])) {
+			movability_add(&movability, &snapshot->blocks[next]);
+			last = snapshot->blocks[next++].id;
+		}
+		way_out = movability_way_out(snapshot, &movability);
+		if (last == first->id)
+			snprintf(object, sizeof(object), "block %" PRIu64, last);
+		else
+			snprintf(object, sizeof(object), "blocks %" PRIu64 "-%" PRIu64, first->id, last);
+		if (first->zone == BLOCK_ZONE_NONE)
+			plan_check_block(check, "not_movable", REMAINDER_NOT_MOVABLE, object, movability.fixed_bytes, NULL,
+					 "they span zones or nodes and can never go offline");
+		else
+			plan_check_block(check, "kernel_memory", REMAINDER_KERNEL_MEMORY, object, movability.fixed_bytes, way_out,
+					 "in zone %s, where the kernel keeps its own memory",
+					 block_zone_name(first->zone));
+		i = next;
+	}
+}
+
+static void check_eject(struct plan_check *check, const struct drain_scope *scope)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	const struct snapshot *snapshot = check->input->snapshot;
+	char object[96];
+
+	if (wish->target == DRAIN_TARGET_RANGE) {
+		plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE,
+				 wish_target(check->input->wish, object), 0, "drain the DIMM by its name",
+				 "a range is no device that could be ejected");
+		return;
+	}
+	for (size_t i = 0; i < snapshot->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
+
+		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable || snapshot_dimm_is_out(dimm))
+			continue;
+		snprintf(object, sizeof(object), "dimm %s", dimm->id);
+		plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0, NULL,
+				 "the firmware offers no eject for it");
+	}
+	/* A node whose memory is no device at all. */
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *seen = &snapshot->blocks[i];
+		bool inside = false;
+
+		if (!drain_scope_has(scope, seen))
+			continue;
+		for (size_t d = 0; d < snapshot->dimm_count; d++)
+			for (size_t r = 0; r < snapshot->dimms[d].range_count; r++)
+				inside = inside ||
+					 (snapshot->dimms[d].ranges[r].start < seen->start + seen->size_bytes &&
+					  seen->start < snapshot->dimms[d].ranges[r].end);
+		if (inside)
+			continue;
+		plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE,
+				 wish_target(check->input->wish, object), 0, NULL,
+				 "block %" PRIu64 " belongs to no device that could be ejected", seen->id);
+		return;
+	}
+}
+
+/* Farther from the vCPUs than it was, and the vCPUs cannot follow. */
+static void check_remote(struct plan_check *check, const struct snapshot_guest *guest, const struct wish *child)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	char object[96];
+
+	if (!guest->cpus_pinned || !guest->cpu_nodes)
+		return;
+	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
+		uint8_t before, after;
+
+		if (child->move.map[from] < 0)
+			continue;
+		before = plan_cpu_distance(snapshot, guest, from);
+		after = plan_cpu_distance(snapshot, guest, child->move.map[from]);
+		if (after > before)
+			plan_check_ask(check, CONSENT_REMOTE_MEMORY, REMAINDER_CONSENT_REQUIRED,
+				       plan_guest_object(guest, object), guest->node_bytes[from],
+				       "its memory would be at distance %u from its pinned vCPUs instead of "
+				       "%u",
+				       after, before);
+	}
+}
+
+static void check_stored(struct plan_check *check, const struct snapshot_guest *guest, const struct drain_scope *scope)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	char object[96], nodes[32];
+	uint64_t gone = guest->stored_numatune_nodes & scope->whole_nodes;
+
+	if (!gone || wish->persist || wish->finish == DRAIN_FINISH_EMPTY ||
+	    (guest->numatune_mode != NUMATUNE_MODE_STRICT && guest->numatune_mode != NUMATUNE_MODE_RESTRICTIVE))
+		return;
+	plan_check_ask(check, CONSENT_STORED_XML, REMAINDER_STORED_XML, plan_guest_object(guest, object), 0,
+		       "stored XML still says node %s, which will have no memory: it could not start again "
+		       "(--persist changes it)",
+		       plan_nodes_text(gone, nodes));
+}
+
+/* Every guest out, one after the other, as the drain itself would do it. */
+static void check_guests(struct plan_check *check, const struct drain_scope *scope)
+{
+	const struct plan_input *input = check->input;
+	const struct snapshot *snapshot = input->snapshot;
+	uint64_t taken[SNAPSHOT_NODES_MAX] = {0}, done_below = UINT64_MAX;
+	size_t at = 0;
+
+	/* Largest first, of equal ones in their order: done_below and at are where the last one
+	 * stood. */
+	for (;;) {
+		const struct snapshot_guest *next = NULL;
+		uint64_t bytes = 0;
+		size_t index = 0;
+		struct plan_input child_input = *input;
+		struct wish child;
+		struct step step;
+		uint64_t room[SNAPSHOT_NODES_MAX];
+		char object[96], rooms[112], size[SIZE_TEXT_SIZE];
+
+		for (size_t i = 0; i < snapshot->guest_count; i++) {
+			uint64_t has = drain_scope_guest_bytes(input, scope, &snapshot->guests[i]);
+
+			if (has <= bytes || has > done_below || (has == done_below && i < at))
+				continue;
+			next = &snapshot->guests[i];
+			bytes = has;
+			index = i;
+		}
+		if (!next)
+			return;
+		done_below = bytes;
+		at = index + 1;
+		plan_guest_object(next, object);
+		if (!drain_scope_child(input, scope, next, bytes, taken, &step, &child)) {
+			plan_check_movable(check, next, bytes);
+			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+				room[node] = plan_guest_room(input, next, node, scope->whole_nodes);
+			plan_check_rooms_text(room, drain_scope_destinations(input, scope, next), rooms);
+			plan_check_block(
+				check, "no_room", REMAINDER_NO_ROOM, object, bytes,
+				next->cpuset_limit
+					? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes"
+					: NULL,
+				"it needs %s; beyond the reserve and guests before it: %s",
+				size_text_format(bytes, size), rooms);
+			continue;
+		}
+		child_input.wish = &child;
+		child_input.history_count = 0;
+		check->input = &child_input;
+		plan_check_move_of(check, next, false);
+		check->input = input;
+		check_remote(check, next, &child);
+		check_stored(check, next, scope);
+	}
+}
+
+int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
+		     const struct snapshot_guest *guest, const struct wish *child, struct remainder_list *ret_blockers)
+{
+	struct remainder_list blockers = {0}, all = {0};
+	struct failure failure = {0};
+	struct plan_input child_input = *input;
+	struct plan_check check = {.input = input, .blockers = &all, .failure = &failure, .action = "cannot move"};
+
+	if (child) {
+		child_input.wish = child;
+		child_input.history_count = 0;
+		check.input = &child_input;
+		plan_check_move_of(&check, guest, false);
+		check.input = input;
+		check_remote(&check, guest, child);
+		check_stored(&check, guest, scope);
+	} else {
+		plan_check_movable(&check, guest, drain_scope_guest_bytes(input, scope, guest));
+	}
+	/* Without that consent the move itself leaves whatever it would have to split. */
+	for (size_t i = 0; i < all.count; i++)
+		if (all.items[i].code != REMAINDER_WOULD_SPLIT)
+			remainder_list_add_copy(&blockers, &all.items[i]);
+	*ret_blockers = blockers;
+	return blockers.count ? -EPERM : 0;
+}
+
+void plan_check_drain(struct plan_check *check)
+{
+	const struct wish_drain *wish = &check->input->wish->drain_wish;
+	struct drain_scope scope;
+	char object[96];
+
+	drain_scope_find(check->input, &scope);
+	if (!check_target(check, &scope, wish_target(check->input->wish, object)) ||
+	    wish->finish == DRAIN_FINISH_CORDON)
+		return;
+	if (wish->finish != DRAIN_FINISH_EMPTY)
+		check_blocks(check, &scope);
+	if (wish->finish == DRAIN_FINISH_EJECT)
+		check_eject(check, &scope);
+	check_guests(check, &scope);
+}
+
+/* More than one slot of the board: nobody shall pull the one whose name he knows. */
+static void warn_of_slots(const struct snapshot_dimm *dimm, const char *object, struct remainder_list *warnings)
+{
+	char names[80];
+
+	if (dimm->slot_count < 2 && (dimm->slot_count == 0 || dimm->interleaved != ANSWER_YES))
+		return;
+	snapshot_dimm_slot_names(dimm, names, sizeof(names));
+	remainder_list_add(warnings, REMAINDER_INTERLEAVED, object, 0, "pull none of them before all of it is drained",
+			   dimm->interleaved == ANSWER_YES ? "its addresses are interleaved over slots %s (%s)"
+							   : "its addresses are those of slots %s (%s)",
+			   names, confidence_name(dimm->confidence));
+}
+
+void plan_check_drain_warnings(const struct plan_input *input, struct remainder_list *warnings)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	const struct snapshot_dimm *dimm;
+	struct drain_scope scope;
+	char object[96], nodes[32];
+
+	drain_scope_find(input, &scope);
+	dimm = snapshot_dimm(snapshot, input->wish->drain_wish.dimm);
+	if (dimm)
+		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &snapshot->guests[i];
+
+		if (!drain_scope_guest_bytes(input, &scope, guest) || input->wish->drain_wish.persist ||
+		    !(guest->stored_numatune_nodes & scope.nodes))
+			continue;
+		remainder_list_add(warnings, REMAINDER_STORED_XML, plan_guest_object(guest, object), 0, NULL,
+				   "stored XML still says node %s (--persist changes it)",
+				   plan_nodes_text(guest->stored_numatune_nodes & scope.nodes, nodes));
+	}
+}
