@@ -6,27 +6,14 @@
 #include <stdbool.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "page_kind.h"
 #include "sysroot.h"
 
-/* Bits of include/uapi/linux/kernel-page-flags.h and, from 26 on, of its neighbours: they never
- * change. */
-#define FLAG_LRU	(UINT64_C(1) << 5)
-#define FLAG_SLAB	(UINT64_C(1) << 7)
-#define FLAG_WRITEBACK	(UINT64_C(1) << 8)
-#define FLAG_BUDDY	(UINT64_C(1) << 10)
-#define FLAG_MMAP	(UINT64_C(1) << 11)
-#define FLAG_ANON	(UINT64_C(1) << 12)
-#define FLAG_SWAPBACKED (UINT64_C(1) << 14)
-#define FLAG_TAIL	(UINT64_C(1) << 16)
-#define FLAG_HUGE	(UINT64_C(1) << 17)
-#define FLAG_NOPAGE	(UINT64_C(1) << 20)
-#define FLAG_THP	(UINT64_C(1) << 22)
-#define FLAG_OFFLINE	(UINT64_C(1) << 23)
-#define FLAG_PGTABLE	(UINT64_C(1) << 26)
-
-#define FLAGS_EMPTY   (FLAG_BUDDY | FLAG_NOPAGE | FLAG_OFFLINE)
+#define FLAGS_EMPTY   (PAGE_KIND_FLAG_BUDDY | PAGE_KIND_FLAG_NOPAGE | PAGE_KIND_FLAG_OFFLINE)
 /* Of what the kernel can migrate. A page on its way to the list of its kind has the others. */
-#define FLAGS_MOVABLE (FLAG_LRU | FLAG_MMAP | FLAG_ANON | FLAG_SWAPBACKED | FLAG_HUGE | FLAG_THP)
+#define FLAGS_MOVABLE                                                                                         \
+	(PAGE_KIND_FLAG_LRU | PAGE_KIND_FLAG_MMAP | PAGE_KIND_FLAG_ANON | PAGE_KIND_FLAG_SWAPBACKED |         \
+	 PAGE_KIND_FLAG_HUGE | PAGE_KIND_FLAG_THP)
 
 #define CHUNK 2048
 
@@ -46,7 +33,7 @@ static void end_piece(struct block_census *census, struct piece *piece)
 
 static void count_piece(struct piece *piece, uint64_t flags)
 {
-	if (!(flags & FLAG_TAIL))
+	if (!(flags & PAGE_KIND_FLAG_TAIL))
 		piece->head_is_held = !(flags & (FLAGS_EMPTY | FLAGS_MOVABLE));
 	/* The rest of a movable compound page has no flags of its own that would say so. */
 	piece->is_held |= piece->head_is_held && !(flags & (FLAGS_EMPTY | FLAGS_MOVABLE));
@@ -59,9 +46,9 @@ static void count_piece(struct piece *piece, uint64_t flags)
  */
 static void count_gigantic(struct block_census *census, uint32_t *huge_run, uint32_t run_most, uint64_t flags)
 {
-	if (!(flags & FLAG_HUGE))
+	if (!(flags & PAGE_KIND_FLAG_HUGE))
 		*huge_run = 0;
-	else if (!(flags & FLAG_TAIL))
+	else if (!(flags & PAGE_KIND_FLAG_TAIL))
 		*huge_run = 1;
 	else
 		++*huge_run;
@@ -71,17 +58,14 @@ static void count_gigantic(struct block_census *census, uint32_t *huge_run, uint
 		census->gigantic++;
 }
 
-static void count(struct block_census *census, uint64_t flags)
+static void count(struct block_census *census, enum page_kind kind)
 {
 	census->pages++;
-	if (flags & FLAGS_EMPTY)
-		census->empty++;
-	else if (flags & FLAG_HUGE)
-		*(flags & FLAG_MMAP ? &census->huge_used : &census->huge_free) += 1;
-	else if (flags & (FLAG_SLAB | FLAG_PGTABLE))
-		census->kernel++;
-	else if (flags & FLAG_WRITEBACK)
-		census->writeback++;
+	census->empty += page_kind_is_empty(kind);
+	census->huge_used += kind == PAGE_KIND_HUGE_USED;
+	census->huge_free += kind == PAGE_KIND_HUGE_FREE;
+	census->kernel += kind == PAGE_KIND_SLAB || kind == PAGE_KIND_PAGE_TABLE;
+	census->writeback += kind == PAGE_KIND_WRITEBACK;
 }
 
 int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t size_bytes,
@@ -91,6 +75,7 @@ int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t si
 	uint64_t pfn = start / page_bytes, left = size_bytes / page_bytes;
 	uint64_t piece_pages = BLOCK_CENSUS_PIECE_BYTES / page_bytes;
 	struct block_census census = {0};
+	struct page_kind_run kinds = {0};
 	struct piece piece = {0};
 	uint32_t huge_run = 0;
 	CLEANUP_CLOSE int fd = sysroot_open(sysroot, O_RDONLY, "/proc/kpageflags");
@@ -99,26 +84,20 @@ int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t si
 		return fd;
 	while (left > 0) {
 		size_t want = left < CHUNK ? (size_t)left : CHUNK;
-		ssize_t got =
-			pread(fd, flags, want * sizeof(flags[0]), (off_t)(pfn * sizeof(flags[0])));
+		size_t entries;
+		int rc = page_kind_read_entries(fd, pfn, flags, want, &entries);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			return -ENOENT;
-		size_t entries = (size_t)got / sizeof(flags[0]);
-
+		if (rc)
+			return rc;
 		for (size_t i = 0; i < entries; i++) {
-			count(&census, flags[i]);
+			count(&census, page_kind_next(&kinds, flags[i]));
 			count_piece(&piece, flags[i]);
 			count_gigantic(&census, &huge_run, (uint32_t)piece_pages, flags[i]);
 			if ((pfn + i + 1) % piece_pages == 0)
 				end_piece(&census, &piece);
 		}
-		if (entries == 0)
-			return -EIO;
+		if (entries < want)
+			return -ENOENT;
 		pfn += entries;
 		left -= entries;
 	}
