@@ -431,22 +431,12 @@ static json_t *backend_host(void *user)
 			 "observed_at", model_json_time(snapshot->observed_at_ms));
 }
 
-static void on_holders(void *user, int error, const struct failure *failure, const struct remainder_list *list)
-{
-	struct answer_to answer = *(struct answer_to *)user;
-
-	free(user);
-	answer.done(answer.user, error, failure, list);
-}
-
-static void backend_holders(void *user, const struct snapshot_range *ranges, size_t count, rest_done_fn *done,
+static void backend_holders(void *user, const struct snapshot_range *ranges, size_t count, rest_holders_fn *done,
 			    void *done_user)
 {
 	struct daemon *daemon = user;
-	struct answer_to *answer = answer_new(daemon, NULL, done, done_user);
 
-	if (answer)
-		holders_find(daemon->look, daemon->pool, ranges, count, on_holders, answer);
+	holders_find(daemon->look, daemon->pool, ranges, count, done, done_user);
 }
 
 static void backend_guest_blocks(void *user, const char *guest, uint64_t first_block, size_t count,

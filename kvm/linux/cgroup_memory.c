@@ -145,6 +145,16 @@ int cgroup_memory_open(const struct sysroot *sysroot, const char *path)
 	return sysroot_open(sysroot, O_PATH | O_DIRECTORY, "%s%s", mount, below(path));
 }
 
+int cgroup_memory_read_processes(const struct sysroot *sysroot, const char *path, size_t limit, char **ret_text)
+{
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
+
+	if (error < 0)
+		return error;
+	return sysroot_read_all(sysroot, limit, ret_text, NULL, "%s%s/cgroup.procs", mount, below(path));
+}
+
 static int read_mems(const struct sysroot *sysroot, const char *path, const char *file,
 		     struct node_set *ret_mems)
 {

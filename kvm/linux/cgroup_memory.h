@@ -33,6 +33,9 @@ int cgroup_memory_list_tree(const struct sysroot *sysroot, const char *path,
 /* The directory of a group, for who watches it or asks for its inode. A descriptor (O_PATH) or -errno. */
 int cgroup_memory_open(const struct sysroot *sysroot, const char *path);
 
+/* cgroup.procs: numbers of processes, one a line; at most limit bytes (-EOVERFLOW beyond). The caller frees *ret_text. */
+int cgroup_memory_read_processes(const struct sysroot *sysroot, const char *path, size_t limit, char **ret_text);
+
 /* cpuset.mems as written (empty: inherited) and in effect. -ENOENT without the cpuset controller
  * there. */
 int cgroup_memory_read_mems(const struct sysroot *sysroot, const char *path,

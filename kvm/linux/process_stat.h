@@ -11,9 +11,11 @@
 struct sysroot;
 
 struct process_stat {
+	char name[16];			    /* field 2, cut as the kernel cuts it */
 	char state;			    /* field 3 */
 	uint64_t user_ticks, kernel_ticks; /* fields 14 and 15: clock ticks, guest's time in the former */
 	uint64_t start_time;		    /* field 22: clock ticks after boot */
+	uint64_t resident_bytes;	    /* field 24, without hugetlb; 0 for a thread of the kernel */
 };
 
 /* thread 0: of the process as a whole. -ESRCH where there is none; -EBADMSG; another -errno. */

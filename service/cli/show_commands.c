@@ -428,6 +428,19 @@ int cli_drains(struct cli *cli)
 	return show_list(cli, "/v1/drains", titles, 7, drain_row);
 }
 
+static void print_holders(const json_t *body)
+{
+	char size[24], unused[24], offline[24];
+
+	if (json_array_size(json_object_get(body, "items")) == 0)
+		puts("Nobody: nothing there is in use.");
+	else
+		cli_print_remainders(json_object_get(body, "items"), "", false);
+	if (json_is_integer(json_object_get(body, "size_bytes")))
+		printf("%s in all, of it %s free and %s offline\n", cli_size(body, "size_bytes", size),
+		       cli_size(body, "free_bytes", unused), cli_size(body, "offline_bytes", offline));
+}
+
 int cli_holders(struct cli *cli)
 {
 	CLEANUP_JSON json_t *body = NULL;
@@ -452,10 +465,8 @@ int cli_holders(struct cli *cli)
 		return r;
 	if (cli->json)
 		cli_print_json(body);
-	else if (json_array_size(json_object_get(body, "items")) == 0)
-		puts("Nobody: no guest's memory and no kernel zone lies there.");
 	else
-		cli_print_remainders(json_object_get(body, "items"), "", false);
+		print_holders(body);
 	return CLI_EXIT_DONE;
 }
 

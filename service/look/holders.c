@@ -1,23 +1,258 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One worker a guest walks its page table, one more counts the pages of the ranges (worker_holders.h). When all of them
+ * have answered, the guests' bytes are taken off the pages' and the rest is told:
+ *
+ *   pages by cgroup and kind  -  guests by page table  =  processes, groups, the kernel
+ */
 #include "holders.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "guest_look.h"
 #include "movability.h"
+#include "size_text.h"
+#include "worker_holders.h"
+
+#define DEADLINE_MS 60000
+/* A terabyte of pages is looked at in some 20 s. */
+#define PAGES_DEADLINE_MS 300000
+
+#define MOVED_ALONG "the kernel moves it when the block goes offline, unless it is pinned"
+
+struct share {
+	char name[SNAPSHOT_NAME_SIZE];
+	char cgroup[CGROUP_MEMORY_PATH_SIZE];
+	int pid;
+	uint64_t left; /* not found among the pages so far */
+	uint32_t kinds; /* that its backings make, of 1u << kind */
+};
+
+static const enum page_kind kind_of_backing[BACKING_KIND_COUNT] = {
+	[BACKING_KIND_ANON] = PAGE_KIND_ANON,
+	[BACKING_KIND_MEMFD] = PAGE_KIND_SHMEM,
+	[BACKING_KIND_FILE] = PAGE_KIND_FILE,
+	[BACKING_KIND_HUGETLB] = PAGE_KIND_HUGE_USED,
+};
+
+#define HUGE   (1u << PAGE_KIND_HUGE_USED)
+#define SHARED (1u << PAGE_KIND_SHMEM)
+#define OWNED  (1u << PAGE_KIND_ANON | 1u << PAGE_KIND_SHMEM | 1u << PAGE_KIND_FILE | 1u << PAGE_KIND_WRITEBACK)
 
 struct search {
 	holders_fn *found;
 	void *user;
 	unsigned pending;
-	struct remainder_list list;
+	struct holder_report report;
+	struct worker_holders pages;
+	const char *kernel_way_out; /* static; NULL: the code's own */
+	size_t share_count;
+	struct share *shares; /* owned; room for every guest */
 };
 
 struct survey {
 	struct search *search;
 	char name[SNAPSHOT_NAME_SIZE];
+	int pid;
 };
+
+/* One that cannot be seen does not hide the others, and is not taken for one that has nothing there. */
+static void tell_unseen(struct search *search, const char *object, const struct failure *failure)
+{
+	char why[160] = "no answer";
+
+	if (failure_is_set(failure))
+		failure_format(failure, why, sizeof(why));
+	remainder_list_add(&search->report.list, REMAINDER_NOT_SURVEYED, object, 0, NULL, "not surveyed: %s", why);
+}
+
+/* Of one kind; returns how much it was. */
+static uint64_t take(uint64_t *bytes, uint64_t want)
+{
+	uint64_t taken = *bytes < want ? *bytes : want;
+
+	*bytes -= taken;
+	return taken;
+}
+
+static bool is_below(const char *path, const char *group)
+{
+	size_t length = strlen(group);
+
+	return length && strncmp(path, group, length) == 0 && (!path[length] || (path[length] == '/' && length > 1));
+}
+
+static void take_kinds(struct share *share, uint64_t kinds[PAGE_KIND_COUNT], uint32_t which)
+{
+	for (int kind = 0; kind < PAGE_KIND_COUNT; kind++)
+		if (which & 1u << kind)
+			share->left -= take(&kinds[kind], share->left);
+}
+
+static void take_from_own(struct share *share, struct worker_holders *pages, uint32_t which)
+{
+	for (size_t i = 0; i < pages->count; i++)
+		if (is_below(pages->groups[i].owner.path, share->cgroup))
+			take_kinds(share, pages->groups[i].kinds, which);
+}
+
+/*
+ * Hugetlb is charged to no group. Shared memory is charged to whoever touched it first: what the guest's own group does
+ * not have is another's that maps it too, and may be with any of them. What its own group has of other kinds comes last:
+ * a private copy of a file, or a page on its way to swap.
+ */
+static void take_share(struct share *share, struct worker_holders *pages)
+{
+	take_from_own(share, pages, share->kinds);
+	take_kinds(share, pages->movable, share->kinds & HUGE);
+	take_kinds(share, pages->kernel, share->kinds & HUGE);
+	for (size_t i = 0; i < pages->count; i++)
+		take_kinds(share, pages->groups[i].kinds, share->kinds & SHARED);
+	take_kinds(share, pages->rest, share->kinds & SHARED);
+	take_from_own(share, pages, OWNED);
+}
+
+/* "200 MiB anonymous, 3 MiB file"; returns the sum. */
+static uint64_t describe(const uint64_t kinds[PAGE_KIND_COUNT], char *text, size_t size)
+{
+	uint64_t sum = 0;
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int kind = 0; kind < PAGE_KIND_COUNT; kind++) {
+		char bytes[SIZE_TEXT_SIZE];
+
+		if (!kinds[kind] || used >= size)
+			continue;
+		used += (size_t)snprintf(text + used, size - used, "%s%s %s", sum ? ", " : "",
+					 size_text_format(kinds[kind], bytes), page_kind_name((enum page_kind)kind));
+		sum += kinds[kind];
+	}
+	return sum;
+}
+
+/* The end of a long path says more than its beginning. */
+static const char *end_of(const char *path, size_t size)
+{
+	size_t length = strlen(path);
+
+	return length < size ? path : path + length - size + 1;
+}
+
+static void tell_group(struct search *search, const struct worker_holder *group)
+{
+	const struct cgroup_owner *owner = &group->owner;
+	char object[96], kinds[96];
+	uint64_t bytes = describe(group->kinds, kinds, sizeof(kinds));
+	struct remainder_list *list = &search->report.list;
+
+	if (!bytes)
+		return;
+	for (size_t i = 0; i < search->share_count; i++) {
+		const struct share *share = &search->shares[i];
+
+		if (!is_below(owner->path, share->cgroup) || strcmp(share->cgroup, "/") == 0)
+			continue;
+		snprintf(object, sizeof(object), "process %d", share->pid);
+		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG,
+				   "what QEMU of guest %s has beside its memory: %s", share->name, kinds);
+		return;
+	}
+	if (!owner->inode) {
+		remainder_list_add(list, REMAINDER_HOST_PROCESS, "no cgroup", bytes, MOVED_ALONG, "%s", kinds);
+	} else if (owner->process_count == 1) {
+		snprintf(object, sizeof(object), "process %d (%s)", (int)owner->pid, owner->name);
+		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "cgroup %s: %s",
+				   end_of(owner->path, 80), kinds);
+	} else if (owner->path[0]) {
+		snprintf(object, sizeof(object), "cgroup %s", end_of(owner->path, sizeof(object) - 8));
+		if (owner->process_count)
+			remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG,
+					   "%zu processes, the largest %d (%s): %s", owner->process_count,
+					   (int)owner->pid, owner->name, kinds);
+		else
+			remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "no process: %s",
+					   kinds);
+	} else {
+		snprintf(object, sizeof(object), "cgroup of inode %" PRIu64, owner->inode);
+		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "%s", kinds);
+	}
+}
+
+static void tell_rest(struct search *search)
+{
+	char kinds[96];
+	uint64_t bytes = describe(search->pages.rest, kinds, sizeof(kinds));
+
+	if (bytes)
+		remainder_list_add(&search->report.list, REMAINDER_HOST_PROCESS, "other cgroups", bytes, MOVED_ALONG,
+				   "%" PRIu64 " of them: %s", search->pages.rest_count, kinds);
+}
+
+static void tell_kernel(struct search *search)
+{
+	static const struct {
+		enum page_kind kind;
+		const char *object, *detail;
+	} rows[] = {
+		{PAGE_KIND_SLAB, "slab", "small objects of the kernel"},
+		{PAGE_KIND_PAGE_TABLE, "page tables", "of processes"},
+	};
+	const struct worker_holders *pages = &search->pages;
+	struct remainder_list *list = &search->report.list;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t bytes = pages->kernel[rows[i].kind] + pages->movable[rows[i].kind];
+
+		if (bytes)
+			remainder_list_add(list, REMAINDER_KERNEL_MEMORY, rows[i].object, bytes,
+					   search->kernel_way_out, "%s", rows[i].detail);
+	}
+	if (pages->kernel[PAGE_KIND_OTHER])
+		remainder_list_add(list, REMAINDER_KERNEL_MEMORY, "kernel zone", pages->kernel[PAGE_KIND_OTHER],
+				   search->kernel_way_out, "the kernel's own, or ready on a processor's list");
+	if (pages->movable[PAGE_KIND_OTHER])
+		remainder_list_add(list, REMAINDER_UNKNOWN_PAGES, "movable zone", pages->movable[PAGE_KIND_OTHER], NULL,
+				   "the kernel tells no kind of them");
+}
+
+static void tell_pools(struct search *search)
+{
+	const struct worker_holders *pages = &search->pages;
+	uint64_t used = pages->kernel[PAGE_KIND_HUGE_USED] + pages->movable[PAGE_KIND_HUGE_USED];
+	uint64_t unused = pages->kernel[PAGE_KIND_HUGE_FREE] + pages->movable[PAGE_KIND_HUGE_FREE];
+	uint64_t poisoned = pages->kernel[PAGE_KIND_POISONED] + pages->movable[PAGE_KIND_POISONED];
+
+	if (used)
+		remainder_list_add(&search->report.list, REMAINDER_HUGE_PAGE_POOL, "huge pages", used,
+				   "stop what maps them: HugetlbPages in /proc/PID/status", "in use, by no guest");
+	if (unused)
+		remainder_list_add(&search->report.list, REMAINDER_HUGE_PAGE_POOL, "huge pages", unused, NULL,
+				   "of a pool, not mapped");
+	if (poisoned)
+		remainder_list_add(&search->report.list, REMAINDER_POISONED, "pages", poisoned, NULL,
+				   "out of use after a memory error");
+}
+
+static void tell_pages(struct search *search)
+{
+	struct holder_report *report = &search->report;
+	struct worker_holders *pages = &search->pages;
+
+	for (int kind = 0; kind < PAGE_KIND_COUNT; kind++)
+		report->size_bytes += pages->kernel[kind] + pages->movable[kind];
+	report->free_bytes = pages->kernel[PAGE_KIND_FREE] + pages->movable[PAGE_KIND_FREE];
+	report->offline_bytes = pages->kernel[PAGE_KIND_OFFLINE] + pages->movable[PAGE_KIND_OFFLINE];
+	for (size_t i = 0; i < search->share_count; i++)
+		take_share(&search->shares[i], pages);
+	for (size_t i = 0; i < pages->count; i++)
+		tell_group(search, &pages->groups[i]);
+	tell_rest(search);
+	tell_kernel(search);
+	tell_pools(search);
+}
 
 static void step(struct search *search)
 {
@@ -25,68 +260,169 @@ static void step(struct search *search)
 
 	if (--search->pending > 0)
 		return;
-	search->found(search->user, 0, &failure, &search->list);
+	if (search->report.is_counted)
+		tell_pages(search);
+	search->found(search->user, 0, &failure, &search->report);
+	free(search->shares);
 	free(search);
 }
 
-/* One that cannot be seen does not hide the others, and is not taken for one that has nothing there. */
-static void tell_unseen(struct search *search, const char *name, const struct failure *failure)
+static void on_pages(void *user, const struct worker_result *result)
 {
-	char object[96], why[160] = "the survey gave no answer";
+	struct search *search = user;
+	struct failure failure = result->failure;
 
-	snprintf(object, sizeof(object), "guest %s", name);
-	if (failure_is_set(failure))
-		failure_format(failure, why, sizeof(why));
-	remainder_list_add(&search->list, REMAINDER_NOT_SURVEYED, object, 0, NULL, "not surveyed: %s", why);
+	if (result->outcome == WORKER_OUTCOME_DONE && result->values &&
+	    worker_holders_parse(result->values, &search->pages, &failure) == 0)
+		search->report.is_counted = true;
+	else
+		tell_unseen(search, "pages", &failure);
+	step(search);
+}
+
+static void add_share(struct survey *survey, const struct worker_survey *seen)
+{
+	struct search *search = survey->search;
+	struct share *share = &search->shares[search->share_count];
+	uint64_t bytes = 0;
+	char object[96];
+
+	for (size_t i = 0; i < seen->dimm_count; i++)
+		bytes += seen->dimms[i].bytes;
+	/* A guest without memory there may still have its QEMU's. */
+	search->share_count++;
+	memcpy(share->name, survey->name, sizeof(share->name));
+	memcpy(share->cgroup, seen->cgroup, sizeof(share->cgroup));
+	share->pid = survey->pid;
+	share->left = bytes;
+	for (size_t i = 0; i < seen->backing_count; i++)
+		share->kinds |= 1u << kind_of_backing[seen->backings[i].kind];
+	if (!bytes)
+		return;
+	snprintf(object, sizeof(object), "guest %s", survey->name);
+	remainder_list_add(&search->report.list, REMAINDER_GUEST_MEMORY, object, bytes, NULL, "resident by its page table");
 }
 
 static void on_survey(void *user, const struct worker_result *result)
 {
 	struct survey *survey = user;
 	struct search *search = survey->search;
-	struct worker_survey seen;
+	struct worker_survey *seen = calloc(1, sizeof(*seen));
 	struct failure failure = {0};
 	char object[96];
 
 	snprintf(object, sizeof(object), "guest %s", survey->name);
-	if (result->outcome == WORKER_OUTCOME_DONE && result->values &&
-	    worker_survey_parse(result->values, &seen, &failure) == 0) {
-		for (size_t i = 0; i < seen.dimm_count; i++)
-			if (seen.dimms[i].bytes)
-				remainder_list_add(&search->list, REMAINDER_GUEST_MEMORY, object, seen.dimms[i].bytes,
-						   NULL, "resident by its page table");
-	} else if (!remainder_list_has(&result->remainder, REMAINDER_GUEST_GONE)) {
-		tell_unseen(search, survey->name, failure_is_set(&failure) ? &failure : &result->failure);
-	}
+	if (!seen)
+		failure_set(&failure, ENOMEM, object, "cannot survey");
+	if (seen && result->outcome == WORKER_OUTCOME_DONE && result->values &&
+	    worker_survey_parse(result->values, seen, &failure) == 0)
+		add_share(survey, seen);
+	else if (!remainder_list_has(&result->remainder, REMAINDER_GUEST_GONE))
+		tell_unseen(search, object, failure_is_set(&failure) ? &failure : &result->failure);
+	free(seen);
 	free(survey);
 	step(search);
 }
 
-/* The blocks of the ranges that lie in a zone of the kernel: nothing empties those. */
-static void add_kernel_blocks(const struct snapshot *snapshot, const struct snapshot_range *ranges, size_t count,
-			      struct remainder_list *list)
+/* To the last of the entries with that id that has room. -E2BIG: there is no room; -ENOMEM. */
+static int add_range(struct worker_job *job, const char *id, uint64_t start, uint64_t end)
 {
-	for (size_t b = 0; b < snapshot->block_count; b++) {
-		const struct snapshot_block *block = &snapshot->blocks[b];
-		char object[96];
+	size_t i = job->dimm_count;
 
-		if (block->state != BLOCK_STATE_ONLINE || block->zone == BLOCK_ZONE_MOVABLE)
-			continue;
-		for (size_t r = 0; r < count; r++) {
-			struct movability movability = {0};
+	if (start >= end)
+		return 0;
+	while (i > 0 && (strcmp(job->dimms[i - 1].id, id) != 0 || job->dimms[i - 1].range_count == SNAPSHOT_RANGES_MAX))
+		i--;
+	if (i == 0) {
+		void *larger;
 
-			if (block->start >= ranges[r].end || block->start + block->size_bytes <= ranges[r].start)
-				continue;
-			if (block->node >= 0)
-				snprintf(object, sizeof(object), "blocks of node %d", block->node);
-			else
-				snprintf(object, sizeof(object), "blocks of several nodes");
-			movability_add(&movability, block);
-			remainder_list_add(list, REMAINDER_KERNEL_MEMORY, object, block->size_bytes,
-					   movability_way_out(snapshot, &movability), "online in a kernel zone");
-			break;
-		}
+		if (job->dimm_count == WORKER_DIMMS_MAX)
+			return -E2BIG;
+		larger = reallocarray(job->dimms, job->dimm_count + 1, sizeof(*job->dimms));
+		if (!larger)
+			return -ENOMEM;
+		job->dimms = larger;
+		i = ++job->dimm_count;
+		memset(&job->dimms[i - 1], 0, sizeof(job->dimms[i - 1]));
+		snprintf(job->dimms[i - 1].id, sizeof(job->dimms[i - 1].id), "%s", id);
 	}
+	job->dimms[i - 1].ranges[job->dimms[i - 1].range_count++] = (struct snapshot_range){start, end};
+	return 0;
+}
+
+/* What lies in online blocks of the kernel's zones, and what does not. Blocks stand in the order of their addresses. */
+static int split_by_zone(const struct snapshot *snapshot, const struct snapshot_range *range, struct worker_job *job,
+			 struct movability *movability)
+{
+	uint64_t at = range->start, kernel_from = range->start;
+	int rc = 0;
+
+	for (size_t b = 0; !rc && b < snapshot->block_count; b++) {
+		const struct snapshot_block *block = &snapshot->blocks[b];
+		uint64_t start = block->start > range->start ? block->start : range->start;
+		uint64_t end = block->start + block->size_bytes < range->end ? block->start + block->size_bytes : range->end;
+
+		if (start >= end || start < at || block->state != BLOCK_STATE_ONLINE || block->zone == BLOCK_ZONE_MOVABLE)
+			continue;
+		movability_add(movability, block);
+		if (start > at) {
+			rc = add_range(job, "kernel", kernel_from, at);
+			if (!rc)
+				rc = add_range(job, WORKER_HOLDERS_MOVABLE, at, start);
+			kernel_from = start;
+		}
+		at = end;
+	}
+	if (!rc)
+		rc = add_range(job, "kernel", kernel_from, at);
+	return rc ? rc : add_range(job, WORKER_HOLDERS_MOVABLE, at, range->end);
+}
+
+static void count_pages(struct search *search, struct worker_pool *pool, const struct snapshot *snapshot,
+			const struct snapshot_range *ranges, size_t count)
+{
+	struct worker_job job = {.kind = WORKER_JOB_HOLDERS, .deadline_ms = PAGES_DEADLINE_MS};
+	struct movability movability = {0};
+	struct failure failure = {0};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = split_by_zone(snapshot, &ranges[i], &job, &movability);
+	search->kernel_way_out = movability_way_out(snapshot, &movability);
+	if (rc)
+		failure_set(&failure, -rc, "pages", "cannot count so many pieces");
+	else
+		rc = worker_pool_start(pool, &job, NULL, on_pages, search, NULL, &failure);
+	worker_job_done(&job);
+	if (rc)
+		tell_unseen(search, "pages", &failure);
+	else
+		search->pending++;
+}
+
+static int start_survey(struct search *search, struct worker_pool *pool, const struct snapshot_guest *guest,
+			const struct snapshot_range *ranges, size_t count, struct failure *failure)
+{
+	struct worker_job job = {.kind = WORKER_JOB_SURVEY, .deadline_ms = DEADLINE_MS};
+	struct survey *survey = calloc(1, sizeof(*survey));
+	int rc = survey ? 0 : -ENOMEM;
+
+	job.process = (struct worker_process){guest->pid, guest->start_time};
+	guest_look_ram_sizes(guest, &job);
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = add_range(&job, "range", ranges[i].start, ranges[i].end);
+	if (rc) {
+		failure_set(failure, -rc, guest->name, "cannot survey");
+	} else {
+		survey->search = search;
+		survey->pid = guest->pid;
+		memcpy(survey->name, guest->name, sizeof(survey->name));
+		rc = worker_pool_start(pool, &job, NULL, on_survey, survey, NULL, failure);
+	}
+	worker_job_done(&job);
+	if (rc)
+		free(survey);
+	return rc;
 }
 
 void holders_find(struct look *look, struct worker_pool *pool, const struct snapshot_range *ranges, size_t count,
@@ -96,47 +432,30 @@ void holders_find(struct look *look, struct worker_pool *pool, const struct snap
 	struct search *search = calloc(1, sizeof(*search));
 	struct failure failure = {0};
 
-	if (!search) {
+	if (search)
+		search->shares = calloc(snapshot->guest_count + 1, sizeof(*search->shares));
+	if (!search || !search->shares) {
+		free(search);
 		failure_set(&failure, ENOMEM, "ballastd", "cannot look for holders");
 		found(user, -ENOMEM, &failure, NULL);
 		return;
 	}
-	*search = (struct search){.found = found, .user = user, .pending = 1};
-	add_kernel_blocks(snapshot, ranges, count, &search->list);
+	search->found = found;
+	search->user = user;
+	search->pending = 1;
+	count_pages(search, pool, snapshot, ranges, count);
 	for (size_t g = 0; g < snapshot->guest_count; g++) {
 		const struct snapshot_guest *guest = &snapshot->guests[g];
-		struct worker_job job = {.kind = WORKER_JOB_SURVEY, .deadline_ms = 60000};
-		struct survey *survey;
-		int r;
+		char object[96];
 
 		if (guest->pid <= 0)
 			continue;
-		survey = calloc(1, sizeof(*survey));
-		job.dimms = calloc(1, sizeof(*job.dimms));
-		if (!survey || !job.dimms) {
-			free(survey);
-			worker_job_done(&job);
-			failure_set(&failure, ENOMEM, guest->name, "cannot survey");
-			tell_unseen(search, guest->name, &failure);
-			continue;
-		}
-		step_init(&job.step, STEP_KIND_MOVE_PAGES);
-		job.process = (struct worker_process){guest->pid, guest->start_time};
-		guest_look_ram_sizes(guest, &job);
-		job.dimm_count = 1;
-		snprintf(job.dimms[0].id, SNAPSHOT_NAME_SIZE, "range");
-		for (size_t r2 = 0; r2 < count && r2 < SNAPSHOT_RANGES_MAX; r2++)
-			job.dimms[0].ranges[job.dimms[0].range_count++] = ranges[r2];
-		survey->search = search;
-		memcpy(survey->name, guest->name, sizeof(survey->name));
-		r = worker_pool_start(pool, &job, NULL, on_survey, survey, NULL, &failure);
-		worker_job_done(&job);
-		if (r < 0) {
-			tell_unseen(search, guest->name, &failure);
-			free(survey);
-			continue;
-		}
-		search->pending++;
+		failure_clear(&failure);
+		snprintf(object, sizeof(object), "guest %s", guest->name);
+		if (start_survey(search, pool, guest, ranges, count, &failure))
+			tell_unseen(search, object, &failure);
+		else
+			search->pending++;
 	}
 	step(search);
 }

@@ -24,6 +24,8 @@
  */
 void model_json_end_without_memory(void);
 
+/* Bytes that are no UTF-8 (a cut text, a path, a name of a guest's) become ?: jansson refuses them. NULL without memory. */
+json_t *model_json_text(const char *text);
 json_t *model_json_time(uint64_t wall_ms);			/* JSON null for 0 */
 json_t *model_json_nodes(uint64_t mask);			/* [0,2] */
 json_t *model_json_remainder(const struct remainder *remainder);

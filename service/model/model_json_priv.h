@@ -17,8 +17,6 @@ void model_json_append(json_t **array, json_t *value);
 
 /* JSON integers end at 2^63-1: what a guest claims beyond that is shown as that. */
 json_t *model_json_u64(uint64_t value);
-/* Bytes that are no UTF-8 (a cut text, a guest's own name) become '?': jansson refuses them. */
-json_t *model_json_text(const char *text);
 /* JSON null for an empty text. */
 json_t *model_json_text_or_null(const char *text);
 

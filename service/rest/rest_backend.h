@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "engine.h"
 #include "failure.h"
+#include "holder_report.h"
 #include "journal.h"
 #include "remainder.h"
 #include "snapshot.h"
@@ -29,6 +30,9 @@ struct rest_guest_policy {
 typedef void rest_guest_blocks_fn(void *user, int error, const struct failure *failure,
 				  const struct snapshot_guest_block *blocks, size_t count, uint64_t next_block);
 
+/* As rest_done_fn. report: borrowed for the call; NULL with an error. */
+typedef void rest_holders_fn(void *user, int error, const struct failure *failure, const struct holder_report *report);
+
 struct rest_backend {
 	void *user;
 	struct engine *engine;		/* borrowed */
@@ -41,8 +45,9 @@ struct rest_backend {
 	bool (*libvirt_up)(void *user, struct failure *failure);
 	/* The object of GET /v1/host; a new reference. */
 	json_t *(*host)(void *user);
-	/* Who holds [start, end) of host-physical memory: the answer's list. */
-	void (*holders)(void *user, const struct snapshot_range *ranges, size_t count, rest_done_fn *done, void *done_user);
+	/* Who holds these ranges of host-physical memory, which stand in order and do not overlap. */
+	void (*holders)(void *user, const struct snapshot_range *ranges, size_t count, rest_holders_fn *done,
+			void *done_user);
 	/* At most count blocks of a guest's memory devices, from this number on, and what is in them, as its agent says. */
 	void (*guest_blocks)(void *user, const char *guest, uint64_t first_block, size_t count, rest_guest_blocks_fn *done,
 			     void *done_user);

@@ -181,19 +181,32 @@ static void get_blocks(struct rest_call *call)
 						       .list = list});
 }
 
-static void on_holders(void *user, int error, const struct failure *failure,
-		       const struct remainder_list *holders)
+static json_t *counted(const struct holder_report *report, uint64_t bytes)
 {
-	static const struct remainder_list nobody;
+	return report->is_counted ? json_integer((json_int_t)bytes) : json_null();
+}
+
+static void on_holders(void *user, int error, const struct failure *failure, const struct holder_report *report)
+{
 	struct rest_call *call = user;
+	const struct snapshot_dimm *dimm;
+	struct remainder_list list;
 	json_t *json;
 
-	if (!rest_call_goes_on(call, error, failure, holders))
+	if (!rest_call_goes_on(call, error, failure, NULL))
 		return;
+	list = report->list;
+	dimm = query_has(&call->query, QUERY_KEY_DIMM) ? snapshot_dimm(rest_call_snapshot(call), call->query.dimm) : NULL;
+	if (dimm && dimm->ranges_cut)
+		remainder_list_add(&list, REMAINDER_NOT_SURVEYED, "dimm", 0, "ask for the rest with start= and end=",
+				   "it has more than %d pieces: only the first were looked at", SNAPSHOT_RANGES_MAX);
 	/* A remainder list is bounded, so it is always one page. */
 	json = json_object();
-	json_object_set_new(json, "items", model_json_remainders(holders ? holders : &nobody));
+	json_object_set_new(json, "items", model_json_remainders(&list));
 	json_object_set_new(json, "next", json_null());
+	json_object_set_new(json, "size_bytes", counted(report, report->size_bytes));
+	json_object_set_new(json, "free_bytes", counted(report, report->free_bytes));
+	json_object_set_new(json, "offline_bytes", counted(report, report->offline_bytes));
 	rest_call_reply_object(call, rest_call_stamp(call, json));
 }
 

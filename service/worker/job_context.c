@@ -47,7 +47,7 @@ const char *job_context_guest(const struct job_context *context, char text[96])
 {
 	const struct worker_job *job = context->job;
 
-	if (job->kind != WORKER_JOB_SURVEY && job->step.guest_name[0])
+	if (worker_job_has_step(job) && job->step.guest_name[0])
 		snprintf(text, 96, "guest %s", job->step.guest_name);
 	else
 		snprintf(text, 96, "process %d", job->process.pid);

@@ -131,12 +131,13 @@ static int read_cpuset(const struct job_context *context, struct worker_survey *
 	struct node_set mems = {0}, limit = {0};
 	int rc = cgroup_memory_read_path(context->sysroot, context->job->process.pid, path);
 
-	if (!rc)
-		rc = cgroup_memory_read_effective_mems(context->sysroot, path, &mems);
 	if (!rc) {
-		cgroup_memory_guest_path(path);
-		rc = cgroup_memory_read_limit(context->sysroot, path, &limit);
+		memcpy(survey->cgroup, path, sizeof(survey->cgroup));
+		cgroup_memory_guest_path(survey->cgroup);
+		rc = cgroup_memory_read_effective_mems(context->sysroot, path, &mems);
 	}
+	if (!rc)
+		rc = cgroup_memory_read_limit(context->sysroot, survey->cgroup, &limit);
 	if (rc && rc != -ENOENT && rc != -ENODEV)
 		return rc;
 	survey->cpuset_mems = node_mask_from_set(&mems);

@@ -6,6 +6,7 @@
 #include "block_job.h"
 #include "cpuset_job.h"
 #include "eject_job.h"
+#include "holder_job.h"
 #include "job_context.h"
 #include "lazy_job.h"
 #include "move_job.h"
@@ -83,6 +84,7 @@ static void run_step(struct job_context *context)
 		undo(context, job);
 		break;
 	case WORKER_JOB_SURVEY:
+	case WORKER_JOB_HOLDERS:
 	case WORKER_JOB_COUNT:
 		break;
 	}
@@ -99,6 +101,8 @@ void worker_jobs_run(struct job_context *context)
 	worker_control_set_deadline(context->control, context->job->deadline_ms);
 	if (context->job->kind == WORKER_JOB_SURVEY)
 		survey_job_run(context);
+	else if (context->job->kind == WORKER_JOB_HOLDERS)
+		holder_job_run(context);
 	else
 		run_step(context);
 	worker_cgroup_leave(context->sysroot, &group);

@@ -12,6 +12,7 @@ static const char *const job_kind_names[WORKER_JOB_COUNT] = {
 	[WORKER_JOB_STEP] = "step",
 	[WORKER_JOB_UNDO] = "undo",
 	[WORKER_JOB_BEFORE] = "before",
+	[WORKER_JOB_HOLDERS] = "holders",
 };
 NAME_TABLE_DEFINE(worker_job_kind, job_kind_names)
 
@@ -31,14 +32,6 @@ static const char *const type_names[WORKER_MESSAGE_TYPE_COUNT] = {
 NAME_TABLE_DEFINE(worker_message_type, type_names)
 
 #define RAM_MAX (SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX)
-
-/* Text that is not UTF-8 (a path, a kernel line) must not lose the message that carries it. */
-static json_t *json_text(const char *text)
-{
-	json_t *json = json_string(text);
-
-	return json ? json : json_string("(not printable)");
-}
 
 static json_t *json_number(uint64_t number)
 {
@@ -129,9 +122,9 @@ void worker_job_done(struct worker_job *job)
 	step_done(&job->step);
 }
 
-static bool job_has_step(const struct worker_job *job)
+bool worker_job_has_step(const struct worker_job *job)
 {
-	return job->kind != WORKER_JOB_SURVEY;
+	return job->kind != WORKER_JOB_SURVEY && job->kind != WORKER_JOB_HOLDERS;
 }
 
 json_t *worker_job_to_json(const struct worker_job *job)
@@ -154,7 +147,7 @@ json_t *worker_job_to_json(const struct worker_job *job)
 							json_number(job->dimms[i].ranges[r].start),
 							json_number(job->dimms[i].ranges[r].end)));
 		json_array_append_new(dimms,
-				      json_pack("{s:o, s:o}", "id", json_text(job->dimms[i].id),
+				      json_pack("{s:o, s:o}", "id", model_json_text(job->dimms[i].id),
 						"ranges", ranges));
 	}
 	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "kind",
@@ -162,8 +155,8 @@ json_t *worker_job_to_json(const struct worker_job *job)
 			 "start_time", json_number(job->process.start_time), "ram", ram, "dimms",
 			 dimms, "cpuset_nodes", model_json_nodes(job->cpuset_nodes), "deadline_ms",
 			 json_number(job->deadline_ms), "step",
-			 job_has_step(job) ? model_json_step(&job->step) : json_null(), "before",
-			 job->before ? json_text(job->before) : json_null(), "policies_known",
+			 worker_job_has_step(job) ? model_json_step(&job->step) : json_null(), "before",
+			 job->before ? model_json_text(job->before) : json_null(), "policies_known",
 			 (int)job->policies_known);
 	/* An entry lost to a short memory must not pass for a shorter list. */
 	if (json && (json_array_size(ram) != job->ram_size_count ||
@@ -295,12 +288,12 @@ static int parse_job(const json_t *json, struct worker_job *job, struct failure 
 				 "deadline_ms");
 	if (rc)
 		return rc;
-	if (job_has_step(job)) {
+	if (worker_job_has_step(job)) {
 		rc = model_json_step_parse(step, &job->step, failure);
 		if (rc)
 			return rc;
 	} else if (!json_is_null(step)) {
-		return refuse(failure, "step", "a survey has none");
+		return refuse(failure, "step", "this job has none");
 	}
 	if (json_is_null(before))
 		return 0;
@@ -332,9 +325,9 @@ static json_t *failure_to_json(const struct failure *failure)
 	if (!failure_is_set(failure))
 		return json_null();
 	return json_pack("{s:i, s:o, s:o, s:o, s:o, s:o}", "error", failure->error, "code",
-			 json_text(failure->code), "object", json_text(failure->object), "action",
-			 json_text(failure->action), "cause", json_text(failure->cause), "way_out",
-			 json_text(failure->way_out));
+			 model_json_text(failure->code), "object", model_json_text(failure->object), "action",
+			 model_json_text(failure->action), "cause", model_json_text(failure->cause), "way_out",
+			 model_json_text(failure->way_out));
 }
 
 static int failure_parse(const json_t *json, struct failure *ret, struct failure *failure)
@@ -432,7 +425,7 @@ static json_t *message_body(const struct worker_message *message)
 	case WORKER_MESSAGE_PROGRESS:
 		return json_pack("{s:o, s:o, s:o}", "done_bytes", json_number(message->done_bytes),
 				 "total_bytes", json_number(message->total_bytes), "detail",
-				 json_text(message->detail));
+				 model_json_text(message->detail));
 	case WORKER_MESSAGE_RESULT:
 		return json_pack("{s:o}", "result", result_to_json(&message->result));
 	case WORKER_MESSAGE_PAUSE:
@@ -596,7 +589,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 	for (size_t i = 0; i < survey->sharer_count; i++)
 		append_row(&sharers,
 			   json_pack("{s:i, s:o, s:o, s:o}", "pid", survey->sharers[i].pid, "name",
-				     json_text(survey->sharers[i].name), "mapped_bytes",
+				     model_json_text(survey->sharers[i].name), "mapped_bytes",
 				     json_number(survey->sharers[i].mapped_bytes), "pinned_bytes",
 				     json_number(survey->sharers[i].pinned_bytes)));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
@@ -615,10 +608,10 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 				     model_json_nodes(survey->backings[i].policy_nodes),
 				     "has_own_policy", (int)survey->backings[i].has_own_policy));
 	for (size_t i = 0; i < survey->dimm_count; i++)
-		append_row(&dimms, json_pack("{s:o, s:o}", "id", json_text(survey->dimms[i].id),
+		append_row(&dimms, json_pack("{s:o, s:o}", "id", model_json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -636,7 +629,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
 			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
 			 (int)survey->loose, "has_policies", (int)survey->has_policies, "residencies",
-			 residencies);
+			 residencies, "cgroup", model_json_text(survey->cgroup));
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -799,13 +792,14 @@ static int survey_parse_residencies(const json_t *residencies, struct worker_sur
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
-		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted, *residencies;
+		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted, *residencies,
+		*cgroup;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, balancing, loose, has_policies, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -814,7 +808,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
 		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose, "has_policies",
-		    &has_policies, "residencies", &residencies);
+		    &has_policies, "residencies", &residencies, "cgroup", &cgroup);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -869,6 +863,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		rc = take_nodes(limit, &survey->cpuset_limit, failure, "cpuset_limit");
 	if (!rc)
 		rc = take_nodes(cpus, &survey->cpu_nodes, failure, "cpu_nodes");
+	if (!rc)
+		rc = take_text(cgroup, survey->cgroup, sizeof(survey->cgroup), failure, "cgroup");
 	return rc ? rc : survey_parse_dimms(dimms, survey, failure);
 }
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "cgroup_memory.h"
 #include "failure.h"
 #include "name_table.h"
 #include "remainder.h"
@@ -30,6 +31,7 @@ enum worker_job_kind {
 	WORKER_JOB_STEP,	/* a step of one of the worker's kinds: step */
 	WORKER_JOB_UNDO,	/* undo of such a step: step and before */
 	WORKER_JOB_BEFORE,	/* the values that a step will replace */
+	WORKER_JOB_HOLDERS,	/* who holds the pages of dimms: worker_holders.h */
 	WORKER_JOB_COUNT
 };
 NAME_TABLE_DECLARE(worker_job_kind);
@@ -52,7 +54,7 @@ struct worker_job {
 	/* of a memory device: its guest-physical start, 0 not known, and what it is plugged by. Else 0 */
 	uint64_t ram_addresses[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
 	uint64_t ram_blocks[SNAPSHOT_CELLS_MAX + SNAPSHOT_DEVICES_MAX];
-	size_t dimm_count;			/* survey: count bytes inside these too */
+	size_t dimm_count;			/* survey: count bytes inside these too; holders: look at these */
 	struct {
 		char id[SNAPSHOT_NAME_SIZE];
 		size_t range_count;
@@ -60,12 +62,13 @@ struct worker_job {
 	} *dimms;				/* owned */
 	bool policies_known;			/* survey: they need not be read again */
 	uint64_t cpuset_nodes;			/* run the job from this memory placement; 0: as it is */
-	struct step step;			/* STEP, UNDO, BEFORE */
+	struct step step;			/* of those that worker_job_has_step() */
 	char *before;				/* owned, JSON text; UNDO */
 	uint64_t deadline_ms;			/* from the start of the job, 0: none */
 };
 
 void worker_job_done(struct worker_job *job);
+bool worker_job_has_step(const struct worker_job *job);
 json_t *worker_job_to_json(const struct worker_job *job);
 int worker_job_parse(const json_t *json, struct worker_job *ret_job, struct failure *failure);
 
@@ -105,6 +108,7 @@ struct worker_survey {
 	enum policy_mode policy_mode;
 	uint64_t policy_nodes;
 	uint64_t cpuset_mems, cpuset_limit;
+	char cgroup[CGROUP_MEMORY_PATH_SIZE];	/* the guest's own, as cgroup_memory_guest_path(); empty: none */
 	uint64_t cpu_nodes;
 	bool vfio, userfaultfd, locked, encrypted;
 	bool balancing;				/* some of its policies let AutoNUMA move what they bind */

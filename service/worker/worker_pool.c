@@ -491,7 +491,7 @@ int worker_pool_start(struct worker_pool *pool, const struct worker_job *job,
 	worker->pool = pool;
 	worker->spawn.pidfd = -1;
 	worker->spawn.channel_fd = -1;
-	worker->step = job->kind == WORKER_JOB_SURVEY ? STEP_KIND_COUNT : job->step.kind;
+	worker->step = worker_job_has_step(job) ? job->step.kind : STEP_KIND_COUNT;
 	worker->deadline_ms = job->deadline_ms;
 	worker->on_progress = progress;
 	worker->on_result = result;

@@ -2,9 +2,10 @@
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
  * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed, and one with 667 has
- * ended; the memory of one with 668 is bound loosely. Other jobs do what the text of their step says, or else all of it.
+ * ended; the memory of one with 668 is bound loosely. Of pages it finds what holders() says. Other jobs do what the text of their step says, or else all of it.
  * The guest's cgroups are those in the file that FAKE_KERNEL_GROUPS names: [{path, inode, mems}].
  */
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 #include "fake_kernel_worker.h"
 #include "worker_channel.h"
+#include "worker_holders.h"
 #include "worker_spawn.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -58,6 +60,10 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 		survey->loose = job->process.start_time == 668;
 		survey->cpuset_mems = 11;
 		survey->cpu_nodes = 3;
+		snprintf(survey->cgroup, sizeof(survey->cgroup), "/machine/g1");
+		survey->backing_count = 1;
+		survey->backings[0] = (struct snapshot_backing){.kind = BACKING_KIND_MEMFD, .page_bytes = 4096,
+								.bytes = 300 * MIB};
 		survey->dimm_count = job->dimm_count < 64 ? job->dimm_count : 64;
 		for (size_t i = 0; i < survey->dimm_count; i++) {
 			memcpy(survey->dimms[i].id, job->dimms[i].id, sizeof(survey->dimms[i].id));
@@ -66,6 +72,65 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 		answer->result.values = worker_survey_to_json(survey);
 	}
 	free(survey);
+}
+
+static void add_group(struct worker_holders *pages, uint64_t inode, const char *path, int pid, size_t processes,
+		      enum page_kind kind, uint64_t bytes)
+{
+	struct worker_holder *group = &pages->groups[pages->count++];
+
+	group->owner.inode = inode;
+	snprintf(group->owner.path, sizeof(group->owner.path), "%s", path);
+	group->owner.pid = pid;
+	snprintf(group->owner.name, sizeof(group->owner.name), "program");
+	group->owner.process_count = processes;
+	group->kinds[kind] = bytes;
+	pages->movable[kind] += bytes;
+}
+
+/*
+ * By the start of the first range: at 0 there is no answer. At 8 GiB the guest's group has 45 MiB shared and 3 MiB
+ * anonymous, others have more. Of the kernel's there is a little in every range.
+ */
+static void holders(const struct worker_job *job, struct worker_message *answer)
+{
+	struct worker_holders *pages = calloc(1, sizeof(*pages));
+
+	if (!pages)
+		return;
+	if (job->dimm_count == 0 || job->dimms[0].ranges[0].start == 0) {
+		answer->result.outcome = WORKER_OUTCOME_FAILED;
+		failure_set(&answer->result.failure, ENOENT, "pages", "cannot see who holds them");
+		free(pages);
+		return;
+	}
+	for (size_t i = 0; i < job->dimm_count; i++)
+		for (size_t r = 0; r < job->dimms[i].range_count; r++) {
+			uint64_t bytes = job->dimms[i].ranges[r].end - job->dimms[i].ranges[r].start;
+
+			if (strcmp(job->dimms[i].id, WORKER_HOLDERS_MOVABLE) != 0) {
+				pages->kernel[PAGE_KIND_SLAB] += 4 * MIB;
+				pages->kernel[PAGE_KIND_FREE] += bytes - 4 * MIB;
+				continue;
+			}
+			pages->movable[PAGE_KIND_OTHER] += MIB;
+			pages->movable[PAGE_KIND_POISONED] += 4096;
+			pages->movable[PAGE_KIND_OFFLINE] += bytes - MIB - 4096;
+		}
+	if (job->dimms[0].ranges[0].start == UINT64_C(0x200000000)) {
+		add_group(pages, 5, "/machine/g1/libvirt", 4711, 1, PAGE_KIND_SHMEM, 45 * MIB);
+		pages->groups[0].kinds[PAGE_KIND_ANON] = 3 * MIB;
+		pages->movable[PAGE_KIND_ANON] = 3 * MIB;
+		add_group(pages, 6, "/machine/g10", 80, 1, PAGE_KIND_ANON, 7 * MIB);
+		add_group(pages, 7, "/system/store", 90, 12, PAGE_KIND_SHMEM, 9 * MIB);
+		add_group(pages, 0, "", 0, 0, PAGE_KIND_FILE, 2 * MIB);
+		pages->rest_count = 30;
+		pages->rest[PAGE_KIND_FILE] = 8 * MIB;
+		pages->movable[PAGE_KIND_FILE] += 8 * MIB;
+		pages->movable[PAGE_KIND_OFFLINE] -= (45 + 3 + 7 + 9 + 2 + 8) * MIB;
+	}
+	answer->result.values = worker_holders_to_json(pages);
+	free(pages);
 }
 
 static json_t *read_groups(void)
@@ -115,6 +180,8 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 	result->bytes_done = start->job.step.bytes;
 	if (start->job.kind == WORKER_JOB_SURVEY) {
 		survey(&start->job, answer);
+	} else if (start->job.kind == WORKER_JOB_HOLDERS) {
+		holders(&start->job, answer);
 	} else if (start->job.kind == WORKER_JOB_BEFORE &&
 		   start->job.step.kind == STEP_KIND_CPUSET) {
 		result->values = json_pack("{s:o*}", "groups", read_groups());

@@ -623,7 +623,10 @@ static void test_holders(void)
 		{"GET /v1/holders?start=0x100000000&end=0x140000000", "200 OK", NULL,
 		 "{\"items\":[]}"},
 		{"GET /v1/holders?start=0x1000&end=0x2000", "200 OK", NULL, "{\"items\":[]}"},
-		{"GET /v1/holders?dimm=a%26b", "200 OK", NULL, "{\"items\":[]}"},
+		{"GET /v1/holders?dimm=a%26b", "200 OK", NULL,
+		 "{\"items\":[{\"code\":\"host_process\",\"object\":\"process 7 (db)\",\"bytes\":2097152,"
+		 "\"detail\":\"cgroup /x: 2 MiB anonymous\",\"way_out\":\"stop it\"}],"
+		 "\"size_bytes\":8388608,\"free_bytes\":6291456,\"offline_bytes\":0}"},
 	};
 
 	start(script, 3);
@@ -636,7 +639,10 @@ static void test_holders(void)
 	rig.cli.range = NULL;
 	rig.cli.dimm = "a&b";
 	CHECK_INT(command(cli_holders, 0, NULL), CLI_EXIT_DONE);
-	finish(NULL);
+	finish("Nobody: nothing there is in use.\nNobody: nothing there is in use.\n"
+	       "ballastctl: --range 2000-1000: write START-END in hexadecimal\nTry: ballastctl --help\n"
+	       "2 MiB  host_process  process 7 (db): cgroup /x: 2 MiB anonymous  stop it\n"
+	       "8 MiB in all, of it 6 MiB free and 0 B offline\n");
 }
 
 /* One command, one JSON text; and what has no dry run is not done for one. */

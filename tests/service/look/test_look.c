@@ -35,7 +35,7 @@ static struct {
 	unsigned done, watched, found;
 	int error;
 	struct failure failure;
-	struct remainder_list holders;
+	struct holder_report holders;
 	unsigned reports;
 } rig;
 
@@ -550,12 +550,12 @@ static void test_freed_while_looking(void)
 }
 
 static void on_found(void *user, int error, const struct failure *failure,
-		     const struct remainder_list *list)
+		     const struct holder_report *report)
 {
 	rig.found++;
 	rig.error = error;
 	rig.failure = *failure;
-	rig.holders = *list;
+	rig.holders = *report;
 }
 
 static void find(uint64_t start, uint64_t end)
@@ -569,37 +569,104 @@ static void find(uint64_t start, uint64_t end)
 	CHECK_INT(rig.found, before + 1);
 }
 
+static const struct remainder *holder(enum remainder_code code, const char *object)
+{
+	for (size_t i = 0; i < rig.holders.list.count; i++)
+		if (rig.holders.list.items[i].code == code && strcmp(rig.holders.list.items[i].object, object) == 0)
+			return &rig.holders.list.items[i];
+	return NULL;
+}
+
+static void check_holder(enum remainder_code code, const char *object, uint64_t bytes, const char *detail)
+{
+	const struct remainder *found = holder(code, object);
+
+	CHECK_TRUE(found != NULL);
+	if (!found)
+		return;
+	CHECK_INT(found->bytes, bytes);
+	CHECK_STR(found->detail, detail);
+}
+
+/* 50 MiB of the guest are in the DIMM: 45 of its group's shared memory, and 5 that another has touched first. */
 static void test_holders(void)
 {
 	start_with_guest();
 	refresh(NULL, 0);
 	find(FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.error, 0);
-	CHECK_INT(rig.holders.count, 1);
-	CHECK_INT(rig.holders.items[0].code, REMAINDER_GUEST_MEMORY);
-	CHECK_STR(rig.holders.items[0].object, "guest g1");
-	CHECK_INT(rig.holders.items[0].bytes, 50 * MIB);
-	/* Three blocks in the kernel's zones, of which the range cuts two. */
-	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES + 1);
-	CHECK_TRUE(remainder_list_has(&rig.holders, REMAINDER_KERNEL_MEMORY));
-	CHECK_INT(rig.holders.items[0].bytes, 2 * FAKE_HOST_BLOCK_BYTES);
+	CHECK_TRUE(rig.holders.is_counted);
+	CHECK_INT(rig.holders.size_bytes, FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(rig.holders.free_bytes, 0);
+	CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+	check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
+	check_holder(REMAINDER_HOST_PROCESS, "process 4711", 3 * MIB,
+		     "what QEMU of guest g1 has beside its memory: 3 MiB anonymous");
+	/* Its name begins as the guest's does. */
+	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB, "cgroup /machine/g10: 7 MiB anonymous");
+	check_holder(REMAINDER_HOST_PROCESS, "cgroup /system/store", 4 * MIB,
+		     "12 processes, the largest 90 (program): 4 MiB shared");
+	check_holder(REMAINDER_HOST_PROCESS, "no cgroup", 2 * MIB, "2 MiB file");
+	check_holder(REMAINDER_HOST_PROCESS, "other cgroups", 8 * MIB, "30 of them: 8 MiB file");
+	check_holder(REMAINDER_UNKNOWN_PAGES, "movable zone", MIB, "the kernel tells no kind of them");
+	check_holder(REMAINDER_POISONED, "pages", 4096, "out of use after a memory error");
+	/* Two blocks of the kernel's zones, cut; of their bytes only those that the kernel has are its. */
+	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES + 8 * MIB);
+	check_holder(REMAINDER_KERNEL_MEMORY, "slab", 4 * MIB, "small objects of the kernel");
+	CHECK_INT(rig.holders.free_bytes, FAKE_HOST_BLOCK_BYTES + 4 * MIB);
+	CHECK_INT(rig.holders.offline_bytes, 0);
+	/* One range, over the end of the kernel's blocks. */
+	find(7 * FAKE_HOST_BLOCK_BYTES, 9 * FAKE_HOST_BLOCK_BYTES);
+	check_holder(REMAINDER_KERNEL_MEMORY, "slab", 4 * MIB, "small objects of the kernel");
+	CHECK_INT(rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES - MIB - 4096);
 	fake_host_add_process(&rig.tree, 4711, 666, "g1", FAKE_LIBVIRT_G1);
 	refresh(NULL, 0);
 	/* It cannot be surveyed: told, beside what is known of the range. */
 	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.error, 0);
-	CHECK_INT(rig.holders.count, 2);
-	CHECK_INT(rig.holders.items[0].code, REMAINDER_KERNEL_MEMORY);
-	CHECK_INT(rig.holders.items[1].code, REMAINDER_NOT_SURVEYED);
-	CHECK_STR(rig.holders.items[1].object, "guest g1");
-	CHECK_INT(rig.holders.items[1].bytes, 0);
-	CHECK_TRUE(strstr(rig.holders.items[1].detail, "cannot survey") != NULL);
+	CHECK_INT(rig.holders.list.count, 2);
+	CHECK_TRUE(holder(REMAINDER_KERNEL_MEMORY, "slab") != NULL);
+	check_holder(REMAINDER_NOT_SURVEYED, "guest g1", 0, "not surveyed: process: cannot survey: No such process");
+	/* Nor can the pages. */
+	find(0, FAKE_HOST_BLOCK_BYTES);
+	CHECK_TRUE(!rig.holders.is_counted);
+	check_holder(REMAINDER_NOT_SURVEYED, "pages", 0,
+		     "not surveyed: pages: cannot see who holds them: No such file or directory");
 	/* One that has ended holds nothing. */
 	fake_host_add_process(&rig.tree, 4711, 667, "g1", FAKE_LIBVIRT_G1);
 	refresh(NULL, 0);
-	find(FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES);
+	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.error, 0);
-	CHECK_INT(rig.holders.count, 0);
+	CHECK_INT(rig.holders.list.count, 1);
+	finish();
+}
+
+/* Every other 16 MiB: more pieces than one entry of a job has. Then more than there are entries. */
+static void test_holders_of_many_ranges(void)
+{
+	enum { MANY = WORKER_DIMMS_MAX * SNAPSHOT_RANGES_MAX + 1 };
+	static struct snapshot_range ranges[MANY];
+
+	start_with_guest();
+	refresh(NULL, 0);
+	for (size_t i = 0; i < MANY; i++)
+		ranges[i] = (struct snapshot_range){(UINT64_C(1) << 40) + i * 32 * MIB, (UINT64_C(1) << 40) + i * 32 * MIB + 16 * MIB};
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned before = rig.found;
+
+		holders_find(rig.look, rig.pool, ranges, round ? MANY : 40, on_found, NULL);
+		while (rig.found == before)
+			turn();
+		if (round == 0) {
+			CHECK_INT(rig.holders.size_bytes, 40 * 16 * MIB);
+			check_holder(REMAINDER_UNKNOWN_PAGES, "movable zone", 40 * MIB, "the kernel tells no kind of them");
+			continue;
+		}
+		CHECK_TRUE(!rig.holders.is_counted);
+		check_holder(REMAINDER_NOT_SURVEYED, "pages", 0,
+			     "not surveyed: pages: cannot count so many pieces: Argument list too long");
+		CHECK_TRUE(holder(REMAINDER_NOT_SURVEYED, "guest g1") != NULL);
+	}
 	finish();
 }
 
@@ -766,6 +833,7 @@ int main(void)
 		{"an agent", test_agent},
 		{"freed while it looks", test_freed_while_looking},
 		{"holders", test_holders},
+		{"holders of many ranges", test_holders_of_many_ranges},
 		{"freed in the middle", test_free_in_the_middle},
 		{"managed, and a rate", test_managed_and_rate},
 		{"one cannot be surveyed", test_one_cannot_be_surveyed},

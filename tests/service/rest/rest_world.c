@@ -48,14 +48,15 @@ static json_t *host(void *user)
 }
 
 static void holders(void *user, const struct snapshot_range *ranges, size_t count,
-		    rest_done_fn *done, void *done_user)
+		    rest_holders_fn *done, void *done_user)
 {
 	struct rest_world *world = user;
-	struct remainder_list list = {0};
+	struct holder_report report = {
+		.is_counted = !world->holders_untold, .size_bytes = 8192, .free_bytes = 3072, .offline_bytes = 1024};
 
 	world->holders_asked = count ? ranges[0] : (struct snapshot_range){0};
-	remainder_list_add(&list, REMAINDER_HOST_PROCESS, "process 12", 4096, NULL, "dpdk");
-	done(done_user, 0, NULL, &list);
+	remainder_list_add(&report.list, REMAINDER_HOST_PROCESS, "process 12", 4096, NULL, "dpdk");
+	done(done_user, 0, NULL, &report);
 }
 
 /* Blocks 32 to 39, the kernel in the last. */

@@ -52,6 +52,7 @@ struct rest_world {
 	unsigned refresh_count, attach_count, policy_count;
 	struct rest_guest_policy policy;
 	struct snapshot_range holders_asked;
+	bool holders_untold;
 };
 
 void rest_world_setup(struct rest_world *world);

@@ -148,6 +148,18 @@ static void test_lists_and_pages(void)
 	rest_world_request(&world, "GET", "/v1/holders?node=1", NULL, NULL, &reply);
 	CHECK_INT(world.holders_asked.start, 1 << 30);
 	CHECK_INT(world.holders_asked.end, UINT64_C(2) << 30);
+	CHECK_INT(json_integer_value(json_object_get(reply.json, "size_bytes")), 8192);
+	CHECK_INT(json_integer_value(json_object_get(reply.json, "free_bytes")), 3072);
+	CHECK_INT(json_integer_value(json_object_get(reply.json, "offline_bytes")), 1024);
+	reply_done(&reply);
+	/* A DIMM of more pieces than are known of it, whose pages cannot be counted. */
+	world.holders_untold = true;
+	world.snapshot->dimms[0].ranges_cut = true;
+	snprintf(target, sizeof(target), "/v1/holders?dimm=%s", world.snapshot->dimms[0].id);
+	rest_world_request(&world, "GET", target, NULL, NULL, &reply);
+	CHECK_TRUE(json_is_null(json_object_get(reply.json, "size_bytes")));
+	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "items"), 1), "code")),
+		  "not_surveyed");
 	reply_done(&reply);
 	expect(&world, "GET", "/v1/holders", NULL, NULL, 400, "invalid_query");
 	expect(&world, "GET", "/v1/holders?node=1&dimm=x", NULL, NULL, 400, "invalid_query");

@@ -612,6 +612,22 @@ uint64_t fault_world_bytes_on(const struct fault_world *world, const int8_t *nod
 	return bytes;
 }
 
+uint64_t fault_world_add_holder(struct fault_world *world)
+{
+	struct stat status = {0};
+	char path[128];
+
+	fixture_tree_write(&world->fixture.tree, "/sys/fs/cgroup/holder/cgroup.procs", "%d\n", (int)getpid());
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)getpid());
+	fixture_tree_write(&world->fixture.tree, path, "%d (holder) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 %d 0 9\n",
+			   (int)getpid(), JOB_FIXTURE_START_TIME);
+	snprintf(path, sizeof(path), "/proc/%d/fd/31", (int)getpid());
+	fixture_tree_link(&world->fixture.tree, path, "anon_inode:kvm-vm");
+	snprintf(path, sizeof(path), "%s/sys/fs/cgroup/holder", world->fixture.tree.root);
+	assert(stat(path, &status) == 0);
+	return status.st_ino;
+}
+
 void fault_world_add_userfaultfd(struct fault_world *world)
 {
 	char path[64];

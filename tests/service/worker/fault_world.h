@@ -69,6 +69,8 @@ bool fault_world_is_initial(const struct fault_world *world);
 /* Where a page is, mapped or not, or FAULT_WORLD_ABSENT. */
 int fault_world_node(const struct fault_state *state, size_t page);
 uint64_t fault_world_bytes_on(const struct fault_world *world, const int8_t *nodes, int part, int node);
+/* A group with one process, ours, which has a virtual machine. Returns the inode of its directory. */
+uint64_t fault_world_add_holder(struct fault_world *world);
 void fault_world_add_userfaultfd(struct fault_world *world);
 /* Another process has its number. */
 void fault_world_reuse_pid(struct fault_world *world, bool is_other);

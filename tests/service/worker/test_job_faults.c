@@ -391,6 +391,7 @@ static bool play(const struct scene *scene, enum worker_job_kind kind, const str
 	has_fired = fault_gate_fired() != NULL;
 	switch (kind) {
 	case WORKER_JOB_SURVEY:
+	case WORKER_JOB_HOLDERS:
 	case WORKER_JOB_BEFORE:
 		check_reasons();
 		TRUE(result->outcome != WORKER_OUTCOME_DONE ||
@@ -566,23 +567,56 @@ static void test_lazy(void)
 			run_scene(&scenes[i]);
 }
 
-static void test_survey(void)
+/* Jobs that only look: all that they say is as if nothing had failed, or they say that it has. */
+static void play_look(enum worker_job_kind kind)
 {
 	json_t *reference;
 
 	lies = runs = 0;
-	now.scene = "survey";
+	now.scene = worker_job_kind_name(kind);
 	now.way = &ways[0];
-	fault_world_init(&world, FAULT_MEMORY_SMALL);
-	job_fixture_run(&world.fixture, WORKER_JOB_SURVEY);
+	job_fixture_run(&world.fixture, kind);
 	CHECK_INT(world.fixture.result.outcome, WORKER_OUTCOME_DONE);
 	reference = json_incref(world.fixture.result.values);
 	forget_result();
-	play_all(NULL, WORKER_JOB_SURVEY, reference);
+	play_all(NULL, kind, reference);
 	json_decref(reference);
 	fault_world_done(&world);
-	printf("  survey: %u runs\n", runs);
+	printf("  %s: %u runs\n", worker_job_kind_name(kind), runs);
 	CHECK_INT(lies, 0);
+}
+
+static void test_survey(void)
+{
+	fault_world_init(&world, FAULT_MEMORY_SMALL);
+	play_look(WORKER_JOB_SURVEY);
+}
+
+/* 71 groups: the table of them grows once. One of them is there, with a process. */
+static void test_holders(void)
+{
+	struct worker_job *job = &world.fixture.job;
+	uint64_t flags[110], inodes[110];
+	const json_t *groups;
+	uint64_t holder;
+
+	fault_world_init(&world, FAULT_MEMORY_SMALL);
+	holder = fault_world_add_holder(&world);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		flags[i] = UINT64_C(1) << 12;
+		inodes[i] = i < 40 ? holder : 1000000000 + i;
+	}
+	fixture_tree_write_at(&world.fixture.tree, "/proc/kpageflags", 0, flags, sizeof(flags));
+	fixture_tree_write_at(&world.fixture.tree, "/proc/kpagecgroup", 0, inodes, sizeof(inodes));
+	job->dimm_count = 1;
+	job->dimms = calloc(1, sizeof(*job->dimms));
+	job->dimms[0].range_count = 1;
+	job->dimms[0].ranges[0].end = 100 * 4096;
+	job_fixture_run(&world.fixture, WORKER_JOB_HOLDERS);
+	groups = json_object_get(world.fixture.result.values, "groups");
+	CHECK_TRUE(json_is_true(json_object_get(json_array_get(groups, 0), "is_guest")));
+	forget_result();
+	play_look(WORKER_JOB_HOLDERS);
 }
 
 /* A guest that must not be touched is not, whatever fails in finding that out. */
@@ -628,6 +662,7 @@ int main(void)
 		{"move", test_move},
 		{"lazy", test_lazy},
 		{"survey", test_survey},
+		{"holders", test_holders},
 		{"a guest that must not be touched", test_hands_off},
 	};
 

@@ -108,6 +108,7 @@ static void test_policy_and_cpuset(void)
 	CHECK_INT(survey->policy_mode, POLICY_MODE_BIND);
 	CHECK_INT(survey->cpuset_mems, 1 << 2);
 	CHECK_INT(survey->cpuset_limit, 1 << 1 | 1 << 2);
+	CHECK_STR(survey->cgroup, "/machine.slice/g1.scope");
 	CHECK_TRUE(!survey->loose);
 	CHECK_TRUE(survey->has_policies);
 	free(survey);

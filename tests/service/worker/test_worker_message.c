@@ -92,6 +92,11 @@ static void test_survey_job_has_no_step(void)
 	copy = round_trip(message);
 	CHECK_INT(copy->job.kind, WORKER_JOB_SURVEY);
 	release(copy);
+	message->job.kind = WORKER_JOB_HOLDERS;
+	copy = round_trip(message);
+	CHECK_INT(copy->job.kind, WORKER_JOB_HOLDERS);
+	CHECK_TRUE(!worker_job_has_step(&copy->job));
+	release(copy);
 	release(message);
 }
 
@@ -139,7 +144,7 @@ static void test_small_messages(void)
 	message->total_bytes = 2;
 	strcpy(message->detail, "node 3 \xff");
 	copy = round_trip(message);
-	CHECK_STR(copy->detail, "(not printable)");
+	CHECK_STR(copy->detail, "node 3 ?");
 	release(copy);
 	for (int type = WORKER_MESSAGE_PAUSE; type <= WORKER_MESSAGE_HELLO; type++) {
 		memset(message, 0, sizeof(*message));
