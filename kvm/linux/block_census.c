@@ -66,6 +66,7 @@ static void count(struct block_census *census, enum page_kind kind)
 	census->huge_free += kind == PAGE_KIND_HUGE_FREE;
 	census->kernel += kind == PAGE_KIND_SLAB || kind == PAGE_KIND_PAGE_TABLE;
 	census->writeback += kind == PAGE_KIND_WRITEBACK;
+	census->poisoned += kind == PAGE_KIND_POISONED;
 }
 
 int block_census_read(const struct sysroot *sysroot, uint64_t start, uint64_t size_bytes,

@@ -19,6 +19,7 @@ struct block_census {
 	uint32_t gigantic; /* of these: in pages larger than a piece (1 GiB), which stay where they are */
 	uint32_t kernel; /* slab and page tables */
 	uint32_t writeback;
+	uint32_t poisoned; /* out of use after a memory error; keeps no block */
 	/*
 	 * In pieces of BLOCK_CENSUS_PIECE_BYTES that have a page which neither a process nor the page
 	 * cache nor a pool has: what a driver that takes piece by piece cannot get. A page that a

@@ -6,6 +6,8 @@
  * with its reason ^                                                                  |
  *        +------- the kept ones in reverse order, while a round got any ----+
  *
+ * One with a page that has been under writeback for long is kept without a try.
+ *
  * The write blocks until the kernel has emptied the block. A signal ends it (the deadline's, or
  * that of a cancel), and the kernel then puts the block back online by itself (mm/memory_hotplug.c
  * offline_pages).
@@ -19,10 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "block_census.h"
+#include "block_holder.h"
 #include "clock.h"
 #include "job_context.h"
 #include "kernel_log.h"
 #include "memory_block.h"
+#include "page_writeback.h"
 #include "worker_cgroup.h"
 
 #define ROUNDS_MAX	 3
@@ -30,6 +34,8 @@
 #define BLOCKS_MAX	 65536 /* of a step: 8 TiB in the smallest blocks */
 /* A page that is only taken for a moment has been let go of by then. */
 #define BETWEEN_ROUNDS_US 100000
+/* A device that works has written a page by then. */
+#define WRITEBACK_WATCH_MS 2000
 
 struct block_work {
 	uint64_t id;
@@ -37,7 +43,8 @@ struct block_work {
 	uint64_t load; /* pages in use, for the order */
 	bool is_offline;
 	enum remainder_code code; /* why it stays; NONE: not tried */
-	char reason[160];
+	char reason[192];
+	struct page_writeback writeback; /* pages that were being written when it was first looked at, and still are */
 };
 
 struct block_list {
@@ -71,6 +78,13 @@ static void stays(struct block_work *block, enum remainder_code code, const char
 	va_start(arguments, reason);
 	vsnprintf(block->reason, sizeof(block->reason), reason, arguments);
 	va_end(arguments);
+}
+
+static void free_blocks(struct block_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		page_writeback_done(&list->blocks[i].writeback);
+	free(list->blocks);
 }
 
 /* The blocks of the step, in its order. Blocks that do not exist are told at once. */
@@ -144,6 +158,17 @@ static void sort_by_load(struct job_context *context, struct block_list *list)
 		if (block_census_read(context->sysroot, block->start, block->size_bytes, &census))
 			return;
 		block->load = census.pages - census.empty;
+		if (census.writeback) {
+			int rc = page_writeback_read(context->sysroot, block->start, block->size_bytes, &block->writeback);
+
+			if (rc)
+				job_context_detail(context, "%s: its pages under writeback cannot be watched: %s",
+						   block_object(block->id, object), strerror(-rc));
+		}
+		if (census.poisoned)
+			job_context_warn(context, REMAINDER_POISONED, block_object(block->id, object),
+					 census.poisoned * (block->size_bytes / census.pages),
+					 "%u pages are out of use after a memory error", census.poisoned);
 	}
 	qsort(list->blocks, list->count, sizeof(*list->blocks), compare_load);
 }
@@ -166,23 +191,33 @@ static bool read_log(struct kernel_log *log, const struct block_work *block,
 	return is_found;
 }
 
-static void explain_busy(struct block_work *block, struct kernel_log *log, const char *how)
+static void explain_busy(const struct sysroot *sysroot, struct block_work *block, struct kernel_log *log, const char *how)
 {
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	struct kernel_log_page page;
+	struct block_holder holder;
 
 	if (!read_log(log, block, &page)) {
-		stays(block, REMAINDER_BLOCK_BUSY, "%s", how);
-	} else if (page.is_unmovable) {
-		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own",
-		      how, page.pfn);
-	} else if (kernel_log_page_is_pinned(&page)) {
-		stays(block, REMAINDER_PINNED,
-		      "%s: page %#" PRIx64 " has %d references and %d mappings", how, page.pfn,
-		      page.references, page.mappings);
-	} else {
-		stays(block, REMAINDER_BLOCK_BUSY, "%s: page %#" PRIx64 " would not move", how,
-		      page.pfn);
+		block_holder_find(sysroot, block->start, block->size_bytes, &holder);
+		stays(block, REMAINDER_BLOCK_BUSY, "%s%s%s", how, holder.text[0] ? ": most of it is " : "", holder.text);
+		return;
 	}
+	block_holder_find(sysroot, page.pfn * page_bytes, page_bytes, &holder);
+	if (page.is_unmovable)
+		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own%s%s", how, page.pfn,
+		      holder.text[0] ? ", " : "", holder.text);
+	else if (kernel_log_page_is_pinned(&page))
+		stays(block, holder.is_process ? REMAINDER_HOST_PROCESS : REMAINDER_PINNED,
+		      "%s: page %#" PRIx64 " has %d references and %d mappings%s%s", how, page.pfn, page.references,
+		      page.mappings, holder.text[0] ? ", " : "", holder.text);
+	else
+		stays(block, holder.is_process ? REMAINDER_HOST_PROCESS : REMAINDER_BLOCK_BUSY,
+		      "%s: page %#" PRIx64 " would not move%s%s", how, page.pfn, holder.text[0] ? ", " : "", holder.text);
+}
+
+static uint32_t writeback_watch_ms(const struct job_context *context)
+{
+	return context->writeback_watch_ms ? context->writeback_watch_ms : WRITEBACK_WATCH_MS;
 }
 
 static uint32_t block_timeout(const struct job_context *context)
@@ -233,11 +268,11 @@ static void offline_one(struct job_context *context, struct block_work *block,
 		if (!job_context_go(context))
 			break;
 		snprintf(how, sizeof(how), "not within %u ms", timeout_ms);
-		explain_busy(block, log, how);
+		explain_busy(context->sysroot, block, log, how);
 		break;
 	case MEMORY_BLOCK_OFFLINE_BUSY:
 	case MEMORY_BLOCK_OFFLINE_COUNT:
-		explain_busy(block, log, "the kernel gave up");
+		explain_busy(context->sysroot, block, log, "the kernel gave up");
 		break;
 	}
 }
@@ -249,6 +284,32 @@ static uint64_t offline_bytes(const struct block_list *list)
 	for (size_t i = 0; i < list->count; i++)
 		bytes += list->blocks[i].is_offline ? list->blocks[i].size_bytes : 0;
 	return bytes;
+}
+
+/* An offline would wait for the device, which no signal ends. Asked again at each try: it may have answered. */
+static bool is_written(const struct job_context *context, struct block_work *block)
+{
+	if (!block->writeback.count)
+		return false;
+	page_writeback_review(context->sysroot, &block->writeback);
+	if (!block->writeback.count)
+		return false;
+	stays(block, REMAINDER_WRITEBACK, "%zu pages, the first %#" PRIx64 ", under writeback for %u ms: not tried",
+	      block->writeback.count, block->writeback.pfns[0], writeback_watch_ms(context));
+	return true;
+}
+
+/* Gives what is being written the time to be done. */
+static void await_writeback(struct job_context *context, const struct block_list *list)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		count += list->blocks[i].writeback.count > 0;
+	if (!count)
+		return;
+	worker_control_progress(context->control, 0, list->bytes, "waits for writeback in %zu blocks", count);
+	job_context_wait(context, UINT64_C(1000) * writeback_watch_ms(context));
 }
 
 /* True where another round can help: one got a block, and one that may go is still there. */
@@ -268,7 +329,8 @@ static bool offline_round(struct job_context *context, struct block_list *list, 
 			return false;
 		worker_control_progress(context->control, offline_bytes(list), list->bytes, "%s",
 					block_object(block->id, object));
-		offline_one(context, block, log);
+		if (!is_written(context, block))
+			offline_one(context, block, log);
 		is_any_offline |= block->is_offline;
 		is_any_left |= !block->is_offline;
 	}
@@ -327,7 +389,7 @@ void block_job_offline(struct job_context *context)
 	int rc = list_blocks(context, &list);
 
 	if (rc) {
-		free(list.blocks);
+		free_blocks(&list);
 		job_context_fail(context, rc, "blocks", "cannot look at them");
 		return;
 	}
@@ -341,6 +403,7 @@ void block_job_offline(struct job_context *context)
 	}
 	kernel_log_new(context->sysroot, &log);
 	sort_by_load(context, &list);
+	await_writeback(context, &list);
 	for (unsigned round = 0; round < ROUNDS_MAX; round++)
 		if (!offline_round(context, &list, round, log) ||
 		    (round + 1 < ROUNDS_MAX && !job_context_wait(context, BETWEEN_ROUNDS_US)))
@@ -349,7 +412,7 @@ void block_job_offline(struct job_context *context)
 	worker_cgroup_leave(context->sysroot, &group);
 	tell_states(context, &list);
 	tell_total(context, &list, offline_bytes(&list));
-	free(list.blocks);
+	free_blocks(&list);
 }
 
 /* True where the block is online, in the zone. Else why not is told, with the code given. */
@@ -396,7 +459,7 @@ void block_job_online(struct job_context *context)
 	int rc = list_blocks(context, &list);
 
 	if (rc) {
-		free(list.blocks);
+		free_blocks(&list);
 		job_context_fail(context, rc, "blocks", "cannot look at them");
 		return;
 	}
@@ -408,7 +471,7 @@ void block_job_online(struct job_context *context)
 					i + 1, list.count);
 	}
 	tell_total(context, &list, done);
-	free(list.blocks);
+	free_blocks(&list);
 }
 
 void block_job_before(struct job_context *context)

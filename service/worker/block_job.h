@@ -3,7 +3,8 @@
  * STEP_KIND_OFFLINE_BLOCKS and STEP_KIND_ONLINE_BLOCKS: memory blocks of the host.
  *
  * Offline: emptiest first, each with the step's timeout_ms as its own deadline, from a cpuset of the step's nodes, and
- * again up to three times while others succeed. The values say "blocks_offline": how many of its blocks are, in the end.
+ * again up to three times while others succeed. A block that has a page which is being written when it is first looked at,
+ * and two seconds later and at each try still is, is not tried. One that stays is told with who holds it. The values say "blocks_offline": how many of its blocks are, in the end.
  */
 #ifndef BALLAST_SERVICE_BLOCK_JOB_H
 #define BALLAST_SERVICE_BLOCK_JOB_H

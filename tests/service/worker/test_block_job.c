@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "block_job.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "job_fixture.h"
 
 #define BLOCK_BYTES (16 << 20)
@@ -18,6 +20,9 @@ struct kernel {
 	int comes_back; /* this block is onlined by somebody else while the next is written; 0: none */
 	bool is_eject_ignored, is_eject_refused;
 	unsigned looks; /* at the flags of pages */
+	uint64_t busy_pfn; /* the page that it names in its log where a block is busy; 0: none */
+	unsigned references;
+	unsigned written_until; /* look at which a page is under writeback no more; 0: never */
 };
 
 static void set_block(struct kernel *kernel, unsigned id, const char *state, const char *zones)
@@ -28,6 +33,19 @@ static void set_block(struct kernel *kernel, unsigned id, const char *state, con
 	fixture_tree_write(&kernel->fixture.tree, path, "%s\n", state);
 	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/valid_zones", id);
 	fixture_tree_write(&kernel->fixture.tree, path, "%s\n", zones);
+}
+
+static void complain(struct kernel *kernel)
+{
+	char lines[256];
+
+	if (!kernel->busy_pfn)
+		return;
+	snprintf(lines, sizeof(lines),
+		 "4,1,1,-;migrating pfn %" PRIx64 " failed ret:1\n"
+		 "4,2,2,-;page:0 refcount:%u mapcount:1 mapping:0 index:0x0 pfn:%#" PRIx64 "\n",
+		 kernel->busy_pfn, kernel->references, kernel->busy_pfn);
+	fixture_tree_append(&kernel->fixture.tree, "/dev/kmsg", lines);
 }
 
 static int write_block(struct kernel *kernel, unsigned id, const char *text)
@@ -49,8 +67,10 @@ static int write_block(struct kernel *kernel, unsigned id, const char *text)
 		return -EINTR;
 	}
 	if (strcmp(text, "offline") == 0) {
-		if (kernel->busy[id]-- > 0)
+		if (kernel->busy[id]-- > 0) {
+			complain(kernel);
 			return -EBUSY;
+		}
 		set_block(kernel, id, "offline", "Movable Normal");
 	} else {
 		set_block(kernel, id, "online",
@@ -217,6 +237,149 @@ static void test_cancel_while_it_looks(void)
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_CANCELLED);
 	CHECK_INT(kernel->looks, 2);
 	CHECK_INT(kernel->writes, 0);
+	teardown(kernel);
+}
+
+static void put_page(struct kernel *kernel, uint64_t pfn, uint64_t flags, uint64_t inode)
+{
+	fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpageflags", pfn * 8, &flags, 8);
+	fixture_tree_write_at(&kernel->fixture.tree, "/proc/kpagecgroup", pfn * 8, &inode, 8);
+}
+
+#define BIT(n)	   (UINT64_C(1) << (n))
+#define ANON	   (BIT(5) | BIT(12))
+#define FIRST(id)  ((id)*UINT64_C(4096))
+#define PAST_BLOCKS FIRST(68)
+
+/* A cgroup with one process; returns its inode. */
+static uint64_t add_holder(struct kernel *kernel)
+{
+	struct fixture_tree *tree = &kernel->fixture.tree;
+	struct stat status = {0};
+	char path[128];
+
+	fixture_tree_write(tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	fixture_tree_write(tree, "/sys/fs/cgroup/db/cgroup.procs", "80\n");
+	fixture_tree_write(tree, "/proc/80/stat",
+			   "80 (db) S 1 1 1 0 -1 4194560 0 0 0 0 1 2 3 4 20 0 3 0 77 999 5 0\n");
+	snprintf(path, sizeof(path), "%s/sys/fs/cgroup/db", tree->root);
+	CHECK_INT(stat(path, &status), 0);
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	return status.st_ino;
+}
+
+static void check_stays(struct kernel *kernel, enum remainder_code code, const char *detail)
+{
+	const struct remainder *left;
+
+	kernel->busy[66] = 99;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	left = job_fixture_remainder(&kernel->fixture, code);
+	CHECK_TRUE(left != NULL);
+	if (!left)
+		return;
+	CHECK_STR(left->object, "block 66");
+	CHECK_INT(left->bytes, BLOCK_BYTES);
+	CHECK_STR(left->detail, detail);
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "online", "Movable");
+}
+
+static void test_holder_is_named(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	uint64_t pfn = FIRST(66) + 7, inode = add_holder(kernel);
+
+	fixture_tree_write(&kernel->fixture.tree, "/dev/kmsg", "4,0,0,-;up\n");
+	/* No page in the log: who has most of this block, not of its neighbours. */
+	put_page(kernel, FIRST(66) - 1, ANON, 4242);
+	put_page(kernel, FIRST(66) + 4096, ANON, 4242);
+	put_page(kernel, pfn, ANON, inode);
+	check_stays(kernel, REMAINDER_BLOCK_BUSY, "the kernel gave up: most of it is of process 80 (db) of cgroup /db");
+	/* The page, which is another's than most of the block. */
+	put_page(kernel, pfn + 1, ANON, 4242);
+	put_page(kernel, pfn + 2, ANON, 4242);
+	kernel->busy_pfn = pfn;
+	kernel->references = 5;
+	check_stays(kernel, REMAINDER_HOST_PROCESS,
+		    "the kernel gave up: page 0x42007 has 5 references and 1 mappings, of process 80 (db) of cgroup /db");
+	kernel->references = 2;
+	check_stays(kernel, REMAINDER_HOST_PROCESS,
+		    "the kernel gave up: page 0x42007 would not move, of process 80 (db) of cgroup /db");
+	/* A guest's is pinned, and not a process' of the host. */
+	fixture_tree_link(&kernel->fixture.tree, "/proc/80/fd/9", "anon_inode:kvm-vm");
+	kernel->references = 5;
+	check_stays(kernel, REMAINDER_PINNED,
+		    "the kernel gave up: page 0x42007 has 5 references and 1 mappings, of process 80 (db) of cgroup /db");
+	put_page(kernel, pfn, BIT(7), 0);
+	check_stays(kernel, REMAINDER_PINNED,
+		    "the kernel gave up: page 0x42007 has 5 references and 1 mappings, of the kernel's slab");
+	/* A kernel that shows no flags. */
+	fixture_tree_remove(&kernel->fixture.tree, "/proc/kpageflags");
+	check_stays(kernel, REMAINDER_PINNED, "the kernel gave up: page 0x42007 has 5 references and 1 mappings");
+	teardown(kernel);
+}
+
+/* The flags are looked at once for each block, once more for one with writeback, and then at each try. */
+static void write_ends(void *user, const char *path)
+{
+	struct kernel *kernel = user;
+
+	if (strcmp(path, "/proc/kpageflags") == 0 && ++kernel->looks == kernel->written_until)
+		put_page(kernel, FIRST(66) + 9, BIT(5), 0);
+}
+
+static void test_writeback(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct sysroot_hooks hooks = {.on_write = on_write, .on_open = write_ends, .user = kernel};
+	const struct remainder *left;
+
+	sysroot_set_hooks(kernel->fixture.tree.sysroot, &hooks);
+	kernel->fixture.context.writeback_watch_ms = 1;
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	put_page(kernel, FIRST(66) + 9, BIT(5) | BIT(8), 0);
+	put_page(kernel, FIRST(66) + 12, BIT(5) | BIT(8), 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_STR(kernel->order, "64 65 67 ");
+	left = job_fixture_remainder(&kernel->fixture, REMAINDER_WRITEBACK);
+	CHECK_TRUE(left != NULL);
+	if (left)
+		CHECK_STR(left->detail, "2 pages, the first 0x42009, under writeback for 1 ms: not tried");
+	/* It is done while it is waited for: four looks at blocks, one at the pages, then the first try. */
+	put_page(kernel, FIRST(66) + 12, BIT(5), 0);
+	for (unsigned again = 0; again < 2; again++) {
+		for (unsigned id = 64; id < 68; id++)
+			set_block(kernel, id, "online", "Movable");
+		put_page(kernel, FIRST(66) + 9, BIT(5) | BIT(8), 0);
+		kernel->order[0] = '\0';
+		kernel->looks = 0;
+		/* The second time not before the second round. */
+		kernel->written_until = again ? 7 : 6;
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+		CHECK_STR(kernel->order, again ? "64 65 67 66 " : "64 65 66 67 ");
+		CHECK_INT(kernel->looks, again ? 7 : 6);
+	}
+	teardown(kernel);
+}
+
+static void test_poisoned(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const json_t *warning;
+
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	put_page(kernel, FIRST(65) + 3, BIT(19), 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	warning = json_array_get(json_object_get(kernel->fixture.result.values, "warnings"), 0);
+	CHECK_STR(json_string_value(json_object_get(warning, "code")), "poisoned");
+	CHECK_STR(json_string_value(json_object_get(warning, "object")), "block 65");
+	CHECK_INT(json_integer_value(json_object_get(warning, "bytes")), 4096);
 	teardown(kernel);
 }
 
@@ -429,6 +592,9 @@ int main(void)
 		{"comes_back", test_comes_back},
 		{"emptiest_first", test_emptiest_first},
 		{"cancel_while_it_looks", test_cancel_while_it_looks},
+		{"holder_is_named", test_holder_is_named},
+		{"writeback", test_writeback},
+		{"poisoned", test_poisoned},
 		{"busy_then_goes", test_busy_then_goes},
 		{"stays_busy", test_stays_busy},
 		{"cancel", test_cancel},
