@@ -113,7 +113,7 @@ int cgroup_owner_find(const struct sysroot *sysroot, struct cgroup_owner *owners
 const char *cgroup_owner_describe(const struct cgroup_owner *owner, char *text, size_t size)
 {
 	if (!owner->path[0])
-		snprintf(text, size, "a cgroup that is gone (inode %" PRIu64 ")", owner->inode);
+		snprintf(text, size, "cgroup of inode %" PRIu64 ", which is not found", owner->inode);
 	else if (owner->process_count == 1)
 		snprintf(text, size, "process %d (%s) of cgroup %s", (int)owner->pid, owner->name, owner->path);
 	else if (owner->process_count)

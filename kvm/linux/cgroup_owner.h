@@ -15,7 +15,7 @@ struct sysroot;
 
 struct cgroup_owner {
 	uint64_t inode;
-	char path[CGROUP_MEMORY_PATH_SIZE]; /* empty: there is none of that inode (any more) */
+	char path[CGROUP_MEMORY_PATH_SIZE]; /* empty: there is none of that inode (any more), or none in sight */
 	size_t process_count;		    /* in the group itself, threads of the kernel left out */
 	/* Of these the one with most resident memory; pid 0: there is none. It need not be the one whose page it is. */
 	pid_t pid;

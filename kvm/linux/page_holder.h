@@ -28,7 +28,8 @@ typedef int page_holder_go_fn(void *user, uint64_t done_bytes);
 /*
  * Adds the bytes of a range, in whole pages, by kind to kinds, and those that are somebody's (page_kind_is_owned()) by
  * cgroup to the holder. Frames that the kernel has nothing of are offline. The pages are looked at one after the other
- * while the machine goes on. Some 20 ms for a GiB. 0 or -errno, with what had been counted by then.
+ * while the machine goes on: 0.1 s for a GiB where it was measured, in a virtual machine. 0 or -errno, with what had been
+ * counted by then.
  */
 int page_holder_count(struct page_holder *holder, const struct physical_range *range, uint64_t kinds[PAGE_KIND_COUNT],
 		      page_holder_go_fn *go, void *user);

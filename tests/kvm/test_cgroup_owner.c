@@ -59,7 +59,7 @@ static void test_find(void)
 	CHECK_STR(cgroup_owner_describe(&owners[2], text, sizeof(text)),
 		  "cgroup /a/b, 3 processes, the largest 12 (qemu-system-x86)");
 	CHECK_TRUE(owners[2].is_guest);
-	CHECK_STR(cgroup_owner_describe(&owners[3], text, sizeof(text)), "a cgroup that is gone (inode 1)");
+	CHECK_STR(cgroup_owner_describe(&owners[3], text, sizeof(text)), "cgroup of inode 1, which is not found");
 	/* No inode is no group. */
 	CHECK_STR(owners[4].path, "");
 	fixture_tree_done(&tree);

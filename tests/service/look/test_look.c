@@ -632,6 +632,15 @@ static void test_holders(void)
 	CHECK_TRUE(!rig.holders.is_counted);
 	check_holder(REMAINDER_NOT_SURVEYED, "pages", 0,
 		     "not surveyed: pages: cannot see who holds them: No such file or directory");
+	/* Hugetlb is not of its cgroup: all that the group has is QEMU's. */
+	fake_host_add_process(&rig.tree, 4711, 669, "g1", FAKE_LIBVIRT_G1);
+	refresh(NULL, 0);
+	find(FAKE_HOST_DIMM_START + 4 * FAKE_HOST_BLOCK_BYTES, FAKE_HOST_DIMM_START + 5 * FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+	check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
+	check_holder(REMAINDER_HOST_PROCESS, "process 4711", 45 * MIB,
+		     "what QEMU of guest g1 has beside its memory: 45 MiB shared");
+	check_holder(REMAINDER_HUGE_PAGE_POOL, "huge pages", 10 * MIB, "in use, by no guest");
 	/* One that has ended holds nothing. */
 	fake_host_add_process(&rig.tree, 4711, 667, "g1", FAKE_LIBVIRT_G1);
 	refresh(NULL, 0);
