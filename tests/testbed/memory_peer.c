@@ -13,6 +13,7 @@
  *   balance PID NODE RANGE        binds it to a node and lets AutoNUMA mark it all the same
  *   pin PID KIB RANGE             so much of it as io_uring buffers until its input ends
  *   hold PID KIB RANGE            so much of it in a pipe until its input ends
+ *   keep NODE MIB                 so much memory of its own on a node, a MiB of it in a pipe, until its input ends
  *
  * RANGE is START-END in hexadecimal: addresses in the process PID, of whole mappings of one file.
  * The answer is one line of JSON. What lasts prints a first line when it has begun.
@@ -520,21 +521,44 @@ static int pin(int pid, const char *kib, const char *text)
 	return 0;
 }
 
+/* The pipe has the very pages from then on. */
+static void put_into_pipe(void *memory, uint64_t bytes)
+{
+	struct iovec vector = {.iov_base = memory, .iov_len = bytes};
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) < PIPE_BYTES)
+		die("pipe");
+	if (vmsplice(ends[1], &vector, 1, 0) != (ssize_t)bytes)
+		die("vmsplice");
+}
+
 static int hold(int pid, const char *kib, const char *text)
 {
 	struct file file = open_file(pid, parse_range(text), PROT_READ);
 	uint64_t bytes = strtoull(kib, NULL, 10) << 10;
-	struct iovec vector = {.iov_base = find_data(&file, bytes), .iov_len = bytes};
-	int ends[2];
 
 	if (bytes > PIPE_BYTES) {
 		errno = EINVAL;
 		die(kib);
 	}
-	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) < PIPE_BYTES)
-		die("pipe");
-	if (vmsplice(ends[1], &vector, 1, 0) != (ssize_t)bytes)
-		die("vmsplice");
+	put_into_pipe(find_data(&file, bytes), bytes);
+	say_held(bytes);
+	return 0;
+}
+
+static int keep(const char *node, const char *mib)
+{
+	uint64_t bytes = strtoull(mib, NULL, 10) << 20;
+	unsigned long nodes = 1ul << strtoul(node, NULL, 10);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		die("mmap");
+	if (syscall(SYS_mbind, memory, bytes, MPOL_BIND, &nodes, sizeof(nodes) * 8, 0) < 0)
+		die("mbind");
+	memset(memory, 1, bytes);
+	put_into_pipe(memory, PIPE_BYTES);
 	say_held(bytes);
 	return 0;
 }
@@ -561,7 +585,9 @@ int main(int argc, char **argv)
 		return pin(pid, argv[3], argv[4]);
 	if (argc == 5 && strcmp(argv[1], "hold") == 0)
 		return hold(pid, argv[3], argv[4]);
+	if (argc == 4 && strcmp(argv[1], "keep") == 0)
+		return keep(argv[2], argv[3]);
 	fprintf(stderr, "usage: memory_peer (survey | file | places | scatter | find | read | fill | balance | pin | "
-			"hold) PID ...\n");
+			"hold) PID ... | keep NODE MIB\n");
 	return 2;
 }

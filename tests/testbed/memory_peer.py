@@ -105,3 +105,24 @@ class Peer:
             self.process.close_stdin()
             self.said = json.loads(self.process.wait(60).out.splitlines()[-1])
         return self.said
+
+
+class Keeper:
+    """A process of the host's own, in a cgroup of its own, with memory on a node. One MiB of it cannot leave."""
+
+    GROUP = "/holder"
+
+    def __init__(self, host, node, mib):
+        program = paths.built("tests/testbed/memory_peer")
+        # Pages are charged to the nearest group that the memory controller is on for.
+        host.run(f"mkdir -p /sys/fs/cgroup{self.GROUP}; echo +memory >/sys/fs/cgroup/cgroup.subtree_control")
+        self.process = host.spawn(f"echo $$ >/sys/fs/cgroup{self.GROUP}/cgroup.procs; exec {program} keep {node} {mib}",
+                                  stdin=True)
+        wait_for(lambda: "\n" in self.process.out or not self.process.running, 60, "memory_peer keep")
+        if "\n" not in self.process.out:
+            raise StoryFailed(f"memory_peer keep: {self.process.err}")
+        self.pid = int(host.out(f"cat /sys/fs/cgroup{self.GROUP}/cgroup.procs"))
+
+    def end(self):
+        self.process.close_stdin()
+        self.process.wait(60)

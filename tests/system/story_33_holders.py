@@ -1,0 +1,89 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Story 33: who holds a DIMM is told to the byte; a process that keeps a block is named, and so is kernel memory."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from ballast import Ballast  # noqa: E402
+from testbed import evidence  # noqa: E402
+from testbed.guest import Guest  # noqa: E402
+from testbed.memory_peer import Keeper  # noqa: E402
+from testbed.story import booted_host, check, check_at_least, check_at_most, check_equal, main, story  # noqa: E402
+
+MIB = 1 << 20
+KEPT_MIB = 40
+# What changes between two looks at a host that does next to nothing.
+NOISE_BYTES = 4 * MIB
+
+
+def holders(ballast, *what):
+    """The answer, after its sum was checked: every byte is somebody's, free or offline."""
+    answer = ballast.ctl_json("holders", *what)
+    told = sum(item["bytes"] for item in answer["items"])
+    check_at_most(abs(told + answer["free_bytes"] + answer["offline_bytes"] - answer["size_bytes"]), NOISE_BYTES,
+                  f"bytes that {answer} tells twice or not at all")
+    return answer
+
+
+def of(answer, code, word=""):
+    return [item for item in answer["items"] if item["code"] == code and word in item["object"]]
+
+
+@story(33, "who holds a DIMM: guests, a process by its number, the kernel; and who keeps a block that refuses", limit_s=300)
+def who_holds(tell):
+    with booted_host() as host:
+        guest = Guest(host, "db1", 128, nodes="3")
+        guest.start()
+        ballast = Ballast(host, {"limits": {"reserve": "256MiB", "block_timeout_ms": 1500}})
+        ballast.start()
+        ballast.wait_agent("db1")
+        dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
+        keeper = Keeper(host, 3, KEPT_MIB)
+
+        answer = holders(ballast, "--dimm", dimm)
+        for item in answer["items"]:
+            tell(f"    {item['bytes'] / MIB:.1f} MiB {item['code']} {item['object']}: {item['detail']}")
+        check_equal(answer["size_bytes"], 1024 * MIB, "bytes of the DIMM")
+        there = evidence.guest_bytes_by_node(guest)[3]
+        check_at_most(abs(of(answer, "guest_memory", "db1")[0]["bytes"] - there), NOISE_BYTES,
+                      "bytes of db1, told and by its page table")
+        kept = of(answer, "host_process", f"process {keeper.pid} (memory_peer)")
+        check_equal(len(kept), 1, f"entries of the process {keeper.pid}")
+        check_at_most(abs(kept[0]["bytes"] - KEPT_MIB * MIB), MIB, "bytes of the process")
+        check(Keeper.GROUP in kept[0]["detail"], f"its cgroup is told: {kept[0]}")
+        check(not of(answer, "kernel_memory"), "no memory of the kernel's in movable blocks")
+
+        drain = ballast.ctl_json("drain", "--dimm", dimm, "--offline", "--allow", "stored_xml,remote_memory",
+                                 "--timeout", "90", timeout=150, check=False)
+        for item in drain["remainder"]:
+            tell(f"    {drain['state']}: {item['code']} {item['object']}: {item['detail']}")
+        named = [item for item in drain["remainder"] if item["code"] == "host_process"]
+        check_at_least(len(named), 1, f"blocks that a process keeps: {drain['remainder']}")
+        for item in named:
+            check(f"process {keeper.pid} (memory_peer) of cgroup {Keeper.GROUP}" in item["detail"], f"who it is: {item}")
+        keeper.end()
+
+        # Kernel memory: a block of its own zone, in which the kernel is made to allocate.
+        for held in ballast.get("/v1/drains")["items"]:
+            if held["state"] not in ("released", "stopped"):
+                ballast.ctl("undrain", held["id"], timeout=120)
+        block = host.dimm_blocks("dimm1")[-1]
+        state = f"/sys/devices/system/memory/memory{block}/state"
+        host.run(f"echo offline >{state} && echo online_kernel >{state}")
+        host.run("mkdir /run/many && cd /run/many && numactl --membind=3 sh -c 'seq 8000 | xargs touch'")
+        size = int(host.read("/sys/devices/system/memory/block_size_bytes"), 16)
+        answer = holders(ballast, "--range", f"{block * size:x}-{(block + 1) * size:x}")
+        for item in answer["items"]:
+            tell(f"    {item['bytes'] / MIB:.1f} MiB {item['code']} {item['object']}: {item['detail']}")
+        check_at_least(of(answer, "kernel_memory", "slab")[0]["bytes"], MIB, "bytes of slab in the kernel's block")
+        check_at_most(sum(item["bytes"] for item in of(answer, "kernel_memory")), size // 2, "bytes of the kernel there")
+        plan = ballast.ctl("drain", "--dimm", dimm, "--offline", "--dry-run", check=False)
+        check("kernel_memory" in plan.out + plan.err, f"the drain is refused for it: {plan.out}{plan.err}")
+
+
+if __name__ == "__main__":
+    main()
