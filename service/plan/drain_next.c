@@ -11,7 +11,7 @@
  * is the same nodes. Memory can be moved within a node only by offlining it from under its owner,
  * so a guest bound to a node of which only a part goes is moved away and brought back after.
  */
-#include "plan_priv.h"
+#include "drain_layout.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +27,7 @@ struct drainer {
 	struct decision *decision;
 	struct drain_scope scope;
 	uint64_t guest_bytes; /* of all guests, in the scope */
+	uint64_t rest_bytes;  /* the same, and what the host itself has there */
 };
 
 static bool emit(struct drainer *drainer, const struct step *step)
@@ -112,13 +113,14 @@ static bool is_refused(const struct drainer *drainer, const struct snapshot_gues
 	return why.count > 0;
 }
 
-/* The same of a guest that has so many bytes in the scope. */
-static bool is_left_alone(const struct drainer *drainer, const struct snapshot_guest *guest, uint64_t bytes,
+/* The same of a guest that has something in the scope, by the child that the layout has for it. */
+static bool is_left_alone(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
 			  struct remainder_list *ret_why)
 {
+	const struct snapshot_guest *guest = &drainer->input->snapshot->guests[index];
 	struct step step;
 	struct wish child;
-	bool fits = drain_scope_child(drainer->input, &drainer->scope, guest, bytes, NULL, &step, &child);
+	bool fits = drain_layout_child(layout, index, &step, &child);
 
 	return is_refused(drainer, guest, fits ? &child : NULL, ret_why);
 }
@@ -126,46 +128,54 @@ static bool is_left_alone(const struct drainer *drainer, const struct snapshot_g
 static bool leaves_any_alone(const struct drainer *drainer)
 {
 	const struct snapshot *snapshot = drainer->input->snapshot;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
 	struct remainder_list why;
 
-	for (size_t i = 0; i < snapshot->guest_count; i++) {
-		uint64_t bytes = drain_scope_guest_bytes(drainer->input, &drainer->scope, &snapshot->guests[i]);
-
-		if (bytes && is_left_alone(drainer, &snapshot->guests[i], bytes, &why))
+	/* Without memory nobody can tell: no block is touched. */
+	if (drain_layout_find(drainer->input, &drainer->scope, &layout) < 0)
+		return true;
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (drain_scope_guest_bytes(drainer->input, &drainer->scope, &snapshot->guests[i]) &&
+		    is_left_alone(drainer, &layout, i, &why))
 			return true;
-	}
 	return false;
+}
+
+static bool memory_is_short(struct drainer *drainer)
+{
+	drainer->decision->kind = DECISION_KIND_GIVE_UP;
+	remainder_list_add(&drainer->decision->remainder, REMAINDER_INVALID, "ballastd", 0, "ask again",
+			   "memory is short");
+	return true;
 }
 
 static bool child_step(struct drainer *drainer, struct step *step, const struct wish *child)
 {
 	step->child = malloc(sizeof(*step->child));
-	if (!step->child) {
-		drainer->decision->kind = DECISION_KIND_GIVE_UP;
-		remainder_list_add(&drainer->decision->remainder, REMAINDER_INVALID, "ballastd", 0,
-				   "ask again", "memory is short");
-		return true;
-	}
+	if (!step->child)
+		return memory_is_short(drainer);
 	*step->child = *child;
 	return emit(drainer, step);
 }
 
-/* The largest guest that may be tried and fits somewhere. */
+/* The largest guest that may be tried and has a place. */
 static bool guest_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 	const struct snapshot *snapshot = input->snapshot;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
 	struct step step, best_step;
 	struct wish child, best_child;
 	struct remainder_list why;
 	uint64_t best = 0;
 
+	if (drain_layout_find(input, &drainer->scope, &layout) < 0)
+		return memory_is_short(drainer);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);
 
-		if (bytes <= best || !may_try(input, guest) ||
-		    !drain_scope_child(input, &drainer->scope, guest, bytes, NULL, &step, &child) ||
+		if (bytes <= best || !may_try(input, guest) || !drain_layout_child(&layout, i, &step, &child) ||
 		    is_refused(drainer, guest, &child, &why))
 			continue;
 		best = bytes;
@@ -175,47 +185,67 @@ static bool guest_next(struct drainer *drainer)
 	return best && child_step(drainer, &best_step, &best_child);
 }
 
-/* Where what the kernel itself still has to move shall go: where the guests went, else the nearest
- * node with room. */
-static uint64_t planned_nodes(const struct drainer *drainer)
+static uint64_t room_on(const struct drainer *drainer, uint64_t nodes)
 {
-	const struct plan_input *input = drainer->input;
-	uint64_t nodes = 0, candidates;
-	int from = plan_first_node(drainer->scope.nodes), best = -1;
+	uint64_t room = 0;
 
-	for (size_t i = 0; i < input->history_count; i++)
-		if (input->history[i].step.kind == STEP_KIND_CHILD &&
-		    !step_brings_home(&input->history[i].step))
-			nodes |= input->history[i].step.nodes;
-	candidates = plan_memory_nodes(input->snapshot) &
-		     ~snapshot_held_nodes(input->snapshot, NULL) & ~drainer->scope.nodes;
-	nodes &= candidates;
-	if (nodes)
-		return nodes;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		if (!(candidates >> node & 1))
-			continue;
-		if (best < 0 ||
-		    plan_distance(input->snapshot, from, node) <
-			    plan_distance(input->snapshot, from, best) ||
-		    (plan_distance(input->snapshot, from, node) ==
-			     plan_distance(input->snapshot, from, best) &&
-		     plan_room(input, node, drainer->scope.whole_nodes) >
-			     plan_room(input, best, drainer->scope.whole_nodes)))
-			best = node;
-	}
-	return plan_node_bit(best);
+	for (; nodes; nodes &= nodes - 1)
+		room += plan_room(drainer->input, plan_first_node(nodes), drainer->scope.whole_nodes);
+	return room;
 }
 
-/* May the kernel take along what the moves left? Only where the planned nodes have room for it. */
+/* The nearest of the nodes, of equally near ones that with most room; -1: there is none. */
+static int nearest(const struct drainer *drainer, uint64_t nodes)
+{
+	const struct snapshot *snapshot = drainer->input->snapshot;
+	int from = plan_first_node(drainer->scope.nodes), best = -1;
+
+	for (; nodes; nodes &= nodes - 1) {
+		int node = plan_first_node(nodes);
+		uint8_t distance = plan_distance(snapshot, from, node);
+
+		if (best < 0 || distance < plan_distance(snapshot, from, best) ||
+		    (distance == plan_distance(snapshot, from, best) &&
+		     room_on(drainer, plan_node_bit(node)) > room_on(drainer, plan_node_bit(best))))
+			best = node;
+	}
+	return best;
+}
+
+/* Where the guests went, and what is left of them is to go; else the nearest node with room. */
+static uint64_t guest_nodes(const struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+	uint64_t nodes = 0, candidates = drain_scope_free_nodes(input, &drainer->scope);
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_CHILD && !step_brings_home(&input->history[i].step))
+			nodes |= input->history[i].step.nodes;
+	nodes &= candidates;
+	return nodes ? nodes : plan_node_bit(nearest(drainer, candidates));
+}
+
+/* Where what the kernel itself still has to move shall go: there, and to the nearest others as far as that has no room. */
+static uint64_t planned_nodes(const struct drainer *drainer)
+{
+	uint64_t nodes = guest_nodes(drainer);
+	uint64_t candidates = drain_scope_free_nodes(drainer->input, &drainer->scope) & ~nodes;
+
+	while (candidates && room_on(drainer, nodes) < drainer->rest_bytes) {
+		int next = nearest(drainer, candidates);
+
+		candidates &= ~plan_node_bit(next);
+		if (room_on(drainer, plan_node_bit(next)))
+			nodes |= plan_node_bit(next);
+	}
+	return nodes;
+}
+
+/* May the kernel take along what the moves left, and what is no guest's? It scatters no guest over nodes to make it fit. */
 static bool rest_fits(const struct drainer *drainer)
 {
-	uint64_t nodes = planned_nodes(drainer), room = 0;
-
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (nodes >> node & 1)
-			room += plan_room(drainer->input, node, drainer->scope.whole_nodes);
-	return room >= drainer->guest_bytes;
+	return room_on(drainer, guest_nodes(drainer)) >= drainer->guest_bytes &&
+	       room_on(drainer, planned_nodes(drainer)) >= drainer->rest_bytes;
 }
 
 /*
@@ -446,6 +476,8 @@ static void give_up(struct drainer *drainer, bool blocks)
 	const struct plan_input *input = drainer->input;
 	struct remainder_list *list = &drainer->decision->remainder;
 	uint64_t rest = blocks ? drainer->scope.online_bytes : drainer->guest_bytes;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
+	bool is_planned = drain_layout_find(input, &drainer->scope, &layout) == 0;
 	char object[96];
 
 	drainer->decision->kind = DECISION_KIND_GIVE_UP;
@@ -463,7 +495,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 		plan_guest_object(guest, object);
 		if (tries_of(input, guest->uuid, &last))
 			plan_take_remainder(list, &last->remainder, &left);
-		if (left && is_left_alone(drainer, guest, bytes, &refusal)) {
+		if (left && is_planned && is_left_alone(drainer, &layout, i, &refusal)) {
 			tell_refusal(list, &refusal, left);
 			left = 0;
 		}
@@ -494,11 +526,12 @@ static void give_up(struct drainer *drainer, bool blocks)
 		if (plan_is_late(input))
 			remainder_list_add(list, REMAINDER_DEADLINE, object, bytes, NULL,
 					   "time ran out");
-		else
+		else if (offlines_of(input, block->id, &last) || drainer->guest_bytes)
 			remainder_list_add(list, REMAINDER_BLOCK_BUSY, object, bytes, NULL,
-					   offlines_of(input, block->id, &last)
-						   ? "it did not go offline"
-						   : "it was not tried: guests are still there");
+					   last ? "it did not go offline" : "it was not tried: guests are still there");
+		else
+			remainder_list_add(list, REMAINDER_NO_ROOM, object, bytes, NULL,
+					   "it was not tried: other nodes have no room for what the host has there");
 		rest -= bytes;
 	}
 }
@@ -583,6 +616,9 @@ void drain_next(const struct plan_input *input, struct decision *ret_decision)
 	for (size_t i = 0; i < input->snapshot->guest_count; i++)
 		drainer.guest_bytes +=
 			drain_scope_guest_bytes(input, &drainer.scope, &input->snapshot->guests[i]);
+	drainer.rest_bytes = drainer.guest_bytes;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		drainer.rest_bytes += drain_scope_host_bytes(input, &drainer.scope, node);
 	if (!late && cordon_next(&drainer))
 		return;
 	if (cordon_failed(input) || (late && !plan_count(input, STEP_KIND_CORDON))) {

@@ -6,7 +6,6 @@
  */
 #include "plan_priv.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void add_range(struct drain_scope *scope, uint64_t start, uint64_t end)
@@ -110,6 +109,8 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 			continue;
 		scope.online_blocks++;
 		scope.online_bytes += block->size_bytes;
+		if (plan_node_bit(block->node))
+			scope.node_bytes[block->node] += block->size_bytes;
 		if (plan_node_bit(block->node) && !is_in_dimm(snapshot, block))
 			scope.loose_bytes[block->node] += block->size_bytes;
 	}
@@ -177,96 +178,53 @@ uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct dr
 	return bytes;
 }
 
+bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain_scope *scope,
+			      const struct snapshot_guest *guest, int node)
+{
+	/* Of a node that is only partly in the scope nothing needs to go if nothing is in that part. */
+	return scope->nodes >> node & 1 && guest->node_bytes[node] &&
+	       (scope->whole_nodes >> node & 1 || partial_bytes(input, scope, guest, node));
+}
+
+/* What is used of a node, but for guests' memory and for free huge pages. */
+static uint64_t other_bytes(const struct snapshot *snapshot, const struct snapshot_node *node)
+{
+	uint64_t known = node->free_bytes;
+
+	for (size_t i = 0; i < node->pool_count; i++)
+		known += node->pools[i].free * node->pools[i].page_bytes;
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		known += snapshot->guests[i].node_bytes[node->id];
+	return node->total_bytes - plan_min(node->total_bytes, known);
+}
+
+uint64_t drain_scope_host_bytes(const struct plan_input *input, const struct drain_scope *scope, int node_id)
+{
+	const struct snapshot_node *node = snapshot_node(input->snapshot, node_id);
+	uint64_t online = node ? scope->node_bytes[node_id] : 0, others;
+
+	if (!online || input->wish->drain_wish.finish < DRAIN_FINISH_OFFLINE)
+		return 0;
+	others = other_bytes(input->snapshot, node);
+	/* Of a node that is only partly in the scope nobody tells where it lies: its share by size. */
+	if (!(scope->whole_nodes >> node_id & 1))
+		others = (uint64_t)((double)others * ((double)online / (double)node->total_bytes));
+	return plan_min(others, online);
+}
+
+uint64_t drain_scope_free_nodes(const struct plan_input *input, const struct drain_scope *scope)
+{
+	return plan_memory_nodes(input->snapshot) & ~snapshot_held_nodes(input->snapshot, NULL) & ~scope->nodes;
+}
+
 uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
 				  const struct snapshot_guest *guest)
 {
-	uint64_t nodes = plan_memory_nodes(input->snapshot) & ~snapshot_held_nodes(input->snapshot, NULL) &
-			 ~scope->nodes;
+	uint64_t nodes = drain_scope_free_nodes(input, scope);
 
 	if (guest->allowed_nodes)
 		nodes &= guest->allowed_nodes;
 	if (guest->cpuset_limit)
 		nodes &= guest->cpuset_limit;
 	return nodes;
-}
-
-/* The nearest node with room, never one that is held; of equally near ones that with most room. -1:
- * none. */
-static int child_destination(const struct plan_input *input, const struct drain_scope *scope,
-			     const struct snapshot_guest *guest, int from, const uint64_t *taken)
-{
-	const struct snapshot *snapshot = input->snapshot;
-	uint64_t nodes = drain_scope_destinations(input, scope, guest);
-	uint64_t best_room = 0;
-	uint8_t best_distance = 0;
-	int best = -1;
-
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		uint8_t distance = plan_distance(snapshot, from, node);
-		uint64_t room;
-
-		if (!(nodes >> node & 1))
-			continue;
-		room = plan_guest_room(input, guest, node, scope->whole_nodes);
-		if (taken)
-			room -= plan_min(room, taken[node]);
-		if (room < guest->node_bytes[from])
-			continue;
-		if (best < 0 || distance < best_distance ||
-		    (distance == best_distance && room > best_room)) {
-			best = node;
-			best_room = room;
-			best_distance = distance;
-		}
-	}
-	return best;
-}
-
-bool drain_scope_child(const struct plan_input *input, const struct drain_scope *scope,
-		       const struct snapshot_guest *guest, uint64_t bytes, uint64_t *taken,
-		       struct step *ret_step, struct wish *ret_child)
-{
-	uint64_t promised[SNAPSHOT_NODES_MAX] = {0};
-	struct step step;
-
-	if (taken)
-		memcpy(promised, taken, sizeof(promised));
-	plan_step_init(&step, STEP_KIND_CHILD, guest);
-	wish_init(ret_child, OPERATION_KIND_MOVE);
-	memcpy(ret_child->guest, guest->uuid, sizeof(ret_child->guest));
-	memcpy(ret_child->drain, input->wish->drain, sizeof(ret_child->drain));
-	ret_child->allow = input->wish->allow;
-	ret_child->move.form = MOVE_FORM_MAP;
-	ret_child->move.persist = input->wish->drain_wish.persist;
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		int to;
-
-		/* Of a node that is only partly in the scope nothing needs to go if nothing is in
-		 * that part. */
-		if (!(scope->nodes >> node & 1) || !guest->node_bytes[node] ||
-		    (!(scope->whole_nodes >> node & 1) &&
-		     !partial_bytes(input, scope, guest, node)))
-			continue;
-		to = child_destination(input, scope, guest, node, promised);
-		if (to < 0)
-			return false;
-		promised[to] += guest->node_bytes[node];
-		ret_child->move.map[node] = (int8_t)to;
-		step.nodes |= plan_node_bit(to);
-		step.bytes += guest->node_bytes[node];
-		step.node = node;
-		snprintf(step.text, sizeof(step.text), "dist %u",
-			 plan_distance(input->snapshot, node, to));
-	}
-	if (!step.nodes || !bytes)
-		return false;
-	/* Whether the guest was bound to where it leaves: then it is brought back to what stays of
-	 * that node. */
-	step.mode = guest->policy_mode;
-	step.undoable = true;
-	step.stall_ms = (input->limits->stall_us + 999) / 1000;
-	if (taken)
-		memcpy(taken, promised, sizeof(promised));
-	*ret_step = step;
-	return true;
 }

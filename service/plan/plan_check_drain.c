@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include "drain_layout.h"
 #include "movability.h"
 #include "size_text.h"
 
@@ -202,62 +204,105 @@ static void check_stored(struct plan_check *check, const struct snapshot_guest *
 		       plan_nodes_text(gone, nodes));
 }
 
-/* Every guest out, one after the other, as the drain itself would do it. */
-static void check_guests(struct plan_check *check, const struct drain_scope *scope)
+/* A guest that has no place: what it needs, what there is, and what is missing where. */
+static void tell_no_room(struct plan_check *check, const struct drain_layout *layout, size_t index, uint64_t bytes)
+{
+	const struct snapshot_guest *guest = &check->input->snapshot->guests[index];
+	const struct drain_place_fate *fate = drain_layout_unplaced(layout, index);
+	char object[96], rooms[112], needs[SIZE_TEXT_SIZE], missing[SIZE_TEXT_SIZE], lacks[48] = "";
+	uint64_t room[SNAPSHOT_NODES_MAX];
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		room[node] = drain_layout_room(layout, guest, node);
+	plan_check_rooms_text(room, drain_scope_destinations(check->input, layout->scope, guest), rooms);
+	if (fate->is_split)
+		snprintf(lacks, sizeof(lacks), ", on one node");
+	else if (fate->missing_node >= 0)
+		snprintf(lacks, sizeof(lacks), ", and node %d lacks %s for it", fate->missing_node,
+			 size_text_format(fate->missing_bytes, missing));
+	plan_check_block(
+		check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), bytes,
+		guest->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes" : NULL,
+		"it needs %s%s; beyond the reserve and all others: %s", size_text_format(bytes, needs), lacks, rooms);
+}
+
+/* As the drain itself would move it. */
+static void check_guest(struct plan_check *check, const struct drain_layout *layout, size_t index, uint64_t bytes)
 {
 	const struct plan_input *input = check->input;
-	const struct snapshot *snapshot = input->snapshot;
-	uint64_t taken[SNAPSHOT_NODES_MAX] = {0}, done_below = UINT64_MAX;
-	size_t at = 0;
+	const struct snapshot_guest *guest = &input->snapshot->guests[index];
+	struct plan_input child_input = *input;
+	struct wish child;
+	struct step step;
 
-	/* Largest first, of equal ones in their order: done_below and at are where the last one
-	 * stood. */
-	for (;;) {
-		const struct snapshot_guest *next = NULL;
-		uint64_t bytes = 0;
-		size_t index = 0;
-		struct plan_input child_input = *input;
-		struct wish child;
-		struct step step;
-		uint64_t room[SNAPSHOT_NODES_MAX];
-		char object[96], rooms[112], size[SIZE_TEXT_SIZE];
-
-		for (size_t i = 0; i < snapshot->guest_count; i++) {
-			uint64_t has = drain_scope_guest_bytes(input, scope, &snapshot->guests[i]);
-
-			if (has <= bytes || has > done_below || (has == done_below && i < at))
-				continue;
-			next = &snapshot->guests[i];
-			bytes = has;
-			index = i;
-		}
-		if (!next)
-			return;
-		done_below = bytes;
-		at = index + 1;
-		plan_guest_object(next, object);
-		if (!drain_scope_child(input, scope, next, bytes, taken, &step, &child)) {
-			plan_check_movable(check, next, bytes);
-			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-				room[node] = plan_guest_room(input, next, node, scope->whole_nodes);
-			plan_check_rooms_text(room, drain_scope_destinations(input, scope, next), rooms);
-			plan_check_block(
-				check, "no_room", REMAINDER_NO_ROOM, object, bytes,
-				next->cpuset_limit
-					? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes"
-					: NULL,
-				"it needs %s; beyond the reserve and guests before it: %s",
-				size_text_format(bytes, size), rooms);
-			continue;
-		}
-		child_input.wish = &child;
-		child_input.history_count = 0;
-		check->input = &child_input;
-		plan_check_move_of(check, next, false);
-		check->input = input;
-		check_remote(check, next, &child);
-		check_stored(check, next, scope);
+	if (!drain_layout_child(layout, index, &step, &child)) {
+		plan_check_movable(check, guest, bytes);
+		tell_no_room(check, layout, index, bytes);
+		return;
 	}
+	child_input.wish = &child;
+	child_input.history_count = 0;
+	check->input = &child_input;
+	plan_check_move_of(check, guest, false);
+	check->input = input;
+	check_remote(check, guest, &child);
+	check_stored(check, guest, layout->scope);
+}
+
+/* What no guest has goes along with the blocks, and must have room as well. */
+static void check_host(struct plan_check *check, const struct drain_layout *layout)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	uint64_t nodes = drain_scope_free_nodes(check->input, layout->scope);
+
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		uint64_t missing = drain_layout_host_missing(layout, snapshot->nodes[i].id), room[SNAPSHOT_NODES_MAX];
+		char object[96], rooms[112], bytes[SIZE_TEXT_SIZE];
+
+		if (!missing)
+			continue;
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+			room[node] = plan_room(check->input, node, layout->scope->whole_nodes);
+		plan_check_rooms_text(room, nodes, rooms);
+		snprintf(object, sizeof(object), "node %d", snapshot->nodes[i].id);
+		size_text_format(drain_scope_host_bytes(check->input, layout->scope, snapshot->nodes[i].id), bytes);
+		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, missing, NULL,
+				 "processes and page cache have %s there; beyond the reserve, for guests and that: %s",
+				 bytes, rooms);
+	}
+}
+
+struct guest_size {
+	uint64_t bytes;
+	size_t index;
+};
+
+/* Largest first, as they go; of equal ones in their order. */
+static int compare_sizes(const void *left, const void *right)
+{
+	const struct guest_size *a = left, *b = right;
+
+	if (a->bytes != b->bytes)
+		return a->bytes > b->bytes ? -1 : 1;
+	return a->index < b->index ? -1 : a->index > b->index;
+}
+
+/* False where memory is short. */
+static bool check_guests(struct plan_check *check, const struct drain_scope *scope)
+{
+	const struct snapshot *snapshot = check->input->snapshot;
+	CLEANUP_FREE struct guest_size *sizes = calloc(snapshot->guest_count + 1, sizeof(*sizes));
+	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
+
+	if (!sizes || drain_layout_find(check->input, scope, &layout) < 0)
+		return false;
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		sizes[i] = (struct guest_size){drain_scope_guest_bytes(check->input, scope, &snapshot->guests[i]), i};
+	qsort(sizes, snapshot->guest_count, sizeof(*sizes), compare_sizes);
+	for (size_t i = 0; i < snapshot->guest_count && sizes[i].bytes; i++)
+		check_guest(check, &layout, sizes[i].index, sizes[i].bytes);
+	check_host(check, &layout);
+	return true;
 }
 
 int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
@@ -301,7 +346,29 @@ void plan_check_drain(struct plan_check *check)
 		check_blocks(check, &scope);
 	if (wish->finish == DRAIN_FINISH_EJECT)
 		check_eject(check, &scope);
-	check_guests(check, &scope);
+	if (!check_guests(check, &scope))
+		plan_check_block(check, "no_memory", REMAINDER_INVALID, "ballastd", 0, "ask again", "memory is short");
+}
+
+/* Cells that are apart now, and will not be. */
+static void warn_of_merged(const struct plan_input *input, const struct drain_scope *scope,
+			   struct remainder_list *warnings)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
+	char object[96];
+
+	/* The check beside it has told that memory is short. */
+	if (drain_layout_find(input, scope, &layout) < 0)
+		return;
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		int node = drain_layout_merged(&layout, i);
+
+		if (node >= 0)
+			remainder_list_add(warnings, REMAINDER_NO_ROOM, plan_guest_object(&snapshot->guests[i], object),
+					   0, NULL, "its cells come together on node %d: no other has room for them",
+					   node);
+	}
 }
 
 /* More than one slot of the board: nobody shall pull the one whose name he knows. */
@@ -329,6 +396,8 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 	dimm = snapshot_dimm(snapshot, input->wish->drain_wish.dimm);
 	if (dimm)
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
+	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON)
+		warn_of_merged(input, &scope, warnings);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 

@@ -241,6 +241,7 @@ struct drain_scope {
 	uint64_t whole_nodes;		/* all of whose memory is in it, but for what is offline already */
 	size_t blocks, online_blocks;
 	uint64_t online_bytes;
+	uint64_t node_bytes[SNAPSHOT_NODES_MAX];	/* the same by node */
 	uint64_t loose_bytes[SNAPSHOT_NODES_MAX];	/* of those online, by node: in no DIMM that is all of that node */
 };
 void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope);
@@ -248,16 +249,19 @@ bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_bloc
 /* Resident bytes of the guest inside, exactly where it can be told, else not less than they are. */
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest);
-/* Nodes that a guest may go to out of the scope, whether or not there is room. */
+/* Must the guest leave this node? Then with all that it has there. */
+bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain_scope *scope,
+			      const struct snapshot_guest *guest, int node);
+/*
+ * What host processes, the page cache and the kernel have of the node's part of the scope, which the kernel has to move
+ * when it goes offline: all that is used and is neither a guest's nor a free huge page. 0 where nothing goes offline.
+ */
+uint64_t drain_scope_host_bytes(const struct plan_input *input, const struct drain_scope *scope, int node);
+/* Nodes with memory, out of the scope and under no hold. */
+uint64_t drain_scope_free_nodes(const struct plan_input *input, const struct drain_scope *scope);
+/* Those of them that this guest may have, whether or not there is room. */
 uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
 				  const struct snapshot_guest *guest);
-/*
- * The child move that takes the guest out of the scope. taken: room already promised to others, by node; may be NULL.
- * false: it fits nowhere.
- */
-bool drain_scope_child(const struct plan_input *input, const struct drain_scope *scope,
-		       const struct snapshot_guest *guest, uint64_t bytes, uint64_t *taken, struct step *ret_step,
-		       struct wish *ret_child);
 /* drain_pool.c. True where the step of a pool was decided that no block must go without. */
 bool drain_pool_next(const struct plan_input *input, const struct drain_scope *scope, struct decision *decision);
 /* Is there a pool that could not be looked at, or whose pages do not go? */
@@ -266,8 +270,8 @@ bool drain_pool_failed(const struct plan_input *input);
 void drain_pool_tell(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *list,
 		     uint64_t *rest);
 /*
- * plan_check_drain.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has there? By the
- * same rules as when the drain was asked for, but for room. 0, or -EPERM with the blockers.
+ * plan_check_drain.c: may a drain move this guest out by this child, or (NULL) have the kernel take along what it has
+ * there? By the same rules as when the drain was asked for, but for room. 0, or -EPERM with the blockers.
  */
 int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
 		     const struct snapshot_guest *guest, const struct wish *child, struct remainder_list *ret_blockers);

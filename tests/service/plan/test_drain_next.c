@@ -683,6 +683,149 @@ static void what_cannot_be_emptied_is_refused(void)
 	world_done(&world);
 }
 
+/* Room that only one of them can use is left to that one, although the other is larger and would have it nearer. */
+static void guests_are_placed_together(void)
+{
+	struct world world;
+
+	world_init(&world);
+	bound_guest(&world, "large", 400 * MIB);
+	bound_guest(&world, "small", 300 * MIB)->allowed_nodes = 1 << 1 | 1 << 3;
+	snapshot_node(world.snapshot, 1)->free_bytes = 700 * MIB;
+	snapshot_node(world.snapshot, 0)->free_bytes = 300 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_check_code(&world, "");
+	expect_run(&world, "cordon move move offline done");
+	CHECK_STR(world.history[1].step.guest_name, "large");
+	CHECK_INT(world.history[1].step.child->move.map[3], 2);
+	CHECK_INT(world.history[2].step.child->move.map[3], 1);
+	world_done(&world);
+}
+
+static void what_fits_no_single_node_is_told_so(void)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+	struct world world;
+
+	/* Beyond the reserve each has 466 MiB. */
+	world_init(&world);
+	bound_guest(&world, "db1", 600 * MIB);
+	for (int node = 0; node < 3; node++)
+		snapshot_node(world.snapshot, node)->free_bytes = 700 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_TRUE(strstr(failure.cause, "it needs 600 MiB, on one node; ") != NULL);
+	/* In pieces it would not fit either. */
+	snapshot_guest(world.snapshot, "db1")->allowed_nodes = 1 << 1 | 1 << 3;
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_TRUE(strstr(failure.cause, "and node 1 lacks ") != NULL);
+	world_done(&world);
+}
+
+static struct snapshot_guest *two_cells(struct world *world)
+{
+	struct snapshot_guest *guest = world_add_guest(world, "db1", 3, 300 * MIB);
+
+	guest->cell_count = 2;
+	guest->cells[1].id = 1;
+	guest->node_bytes[1] = 300 * MIB;
+	guest->resident_bytes = 600 * MIB;
+	/* A stray page is no cell. */
+	guest->node_bytes[2] = 4096;
+	return guest;
+}
+
+/* Node 1 is nearest, but the other cell is there. */
+static void cells_keep_apart(void)
+{
+	for (int tight = 0; tight < 2; tight++) {
+		struct plan *plan;
+		struct world world;
+		bool told = false;
+
+		world_init(&world);
+		two_cells(&world);
+		if (tight)
+			for (int node = 0; node < 3; node += 2)
+				snapshot_node(world.snapshot, node)->free_bytes = 300 * MIB;
+		world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+		plan = plan_dry_run(&world.input);
+		assert(plan);
+		CHECK_INT(plan->blockers.count, 0);
+		CHECK_INT(plan->steps[1].child->move.map[3] == 1, tight);
+		for (size_t i = 0; i < plan->warnings.count; i++)
+			told = told || strstr(plan->warnings.items[i].detail, "cells come together on node 1") != NULL;
+		CHECK_INT(told, tight);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
+/* What processes and the page cache have in the target must go somewhere too. */
+static void what_the_host_has_there_needs_room(void)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+	struct world world;
+
+	world_init(&world);
+	bound_guest(&world, "db1", 200 * MIB);
+	snapshot_node(world.snapshot, 3)->free_bytes -= 700 * MIB;
+	/* A pool's free pages are nobody's. */
+	snapshot_node(world.snapshot, 3)->pools[0].free = snapshot_node(world.snapshot, 3)->pools[0].total = 50;
+	snapshot_node(world.snapshot, 3)->free_bytes -= 100 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	for (int node = 0; node < 3; node++)
+		snapshot_node(world.snapshot, node)->free_bytes = world_share(&world, node, 1 << 3) + 300 * MIB;
+	world_check_code(&world, "");
+	expect_run(&world, "cordon move host_pool offline done");
+	/* It fits on no single node beside the guest. */
+	CHECK_INT(world.history[3].step.nodes, 1 << 0 | 1 << 1 | 1 << 2);
+	world_done(&world);
+
+	world_init(&world);
+	bound_guest(&world, "db1", 200 * MIB);
+	snapshot_node(world.snapshot, 3)->free_bytes -= 800 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	for (int node = 0; node < 3; node++)
+		snapshot_node(world.snapshot, node)->free_bytes = world_share(&world, node, 1 << 3) + 300 * MIB;
+	CHECK_INT(plan_check(&world.input, &blockers, &failure), -EPERM);
+	CHECK_INT(blockers.count, 1);
+	CHECK_STR(blockers.items[0].object, "node 3");
+	CHECK_STR(failure.code, "no_room");
+	/* 800 MiB and a guest of 200, for 900 MiB and what the shares are rounded by. */
+	CHECK_TRUE(blockers.items[0].bytes <= 100 * MIB && blockers.items[0].bytes >= 96 * MIB);
+	CHECK_TRUE(strstr(failure.cause, "have 800 MiB there") != NULL);
+	/* Begun all the same: nothing is forced out. */
+	expect_run(&world, "cordon move give_up");
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	/* Nothing of it needs to go where no block goes offline. */
+	world.wish.drain_wish.finish = DRAIN_FINISH_EMPTY;
+	world_check_code(&world, "");
+	world_done(&world);
+}
+
+/* Of a node that is only partly drained its share. */
+static void what_the_host_has_on_half_a_node_counts_by_half(void)
+{
+	struct remainder_list blockers;
+	struct failure failure;
+	struct world world;
+
+	world_init(&world);
+	add_second_dimm(&world);
+	snapshot_node(world.snapshot, 3)->free_bytes -= 1000 * MIB;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	for (int node = 0; node < 3; node++)
+		snapshot_node(world.snapshot, node)->free_bytes = 0;
+	plan_check(&world.input, &blockers, &failure);
+	CHECK_INT(blockers.count, 1);
+	CHECK_INT(blockers.items[0].bytes, 500 * MIB);
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
 	{"a whole node is drained and ejected", a_whole_node_is_drained_and_ejected},
 	{"finishes are obeyed", finishes_are_obeyed},
@@ -705,6 +848,11 @@ static const struct unit_case cases[] = {
 	{"an eject that fails is told", an_eject_that_fails_is_told},
 	{"an eject that comes too late is told", an_eject_that_comes_too_late_is_told},
 	{"a drain that begins too late holds nothing", a_drain_that_begins_too_late_holds_nothing},
+	{"guests are placed together", guests_are_placed_together},
+	{"what fits no single node is told so", what_fits_no_single_node_is_told_so},
+	{"cells keep apart", cells_keep_apart},
+	{"what the host has there needs room", what_the_host_has_there_needs_room},
+	{"what the host has on half a node counts by half", what_the_host_has_on_half_a_node_counts_by_half},
 	{"what cannot be emptied is refused", what_cannot_be_emptied_is_refused},
 };
 
