@@ -25,11 +25,7 @@
 #define STEP_SETTLE_MS 30000
 /* An executor keeps a step's own time; this ends one that does not. */
 #define STEP_GRACE_MS 2000
-/*
- * No plan is that long, and no planner asks so often for what failed: one that goes in circles is
- * stopped.
- */
-#define STEP_COUNT_MAX	       512
+/* No planner asks so often for what failed: one that goes in circles is stopped. */
 #define STEP_SAME_FAILURES_MAX 3
 /* Shorter spans make a rate that nobody can read. */
 #define STEP_RATE_MS 250
@@ -40,6 +36,18 @@ static void drop_step(struct operation *operation)
 	operation->record->step_count--;
 }
 
+/* No plan is that long. */
+static bool has_all_steps(const struct operation *operation)
+{
+	const struct operation_record *record = operation->record;
+	struct plan_input input = {.snapshot = operation->snapshot,
+				   .history = record->steps,
+				   .history_count = record->step_count,
+				   .subject_count = operation->subject ? operation->subject->record->step_count : 0};
+
+	return record->step_count >= plan_steps_max(&input);
+}
+
 /* A planner that asks three times running for what failed is told that it has failed. */
 static bool is_going_in_circles(struct operation *operation, const struct step *step)
 {
@@ -47,7 +55,7 @@ static bool is_going_in_circles(struct operation *operation, const struct step *
 	char wanted[160], last[160];
 	unsigned failures = 0;
 
-	if (record->step_count >= STEP_COUNT_MAX)
+	if (has_all_steps(operation))
 		return true;
 	step_describe(step, wanted);
 	for (size_t i = record->step_count; i-- > 0; failures++) {

@@ -308,7 +308,7 @@ static bool simulate(struct plan *plan, struct plan_input input, struct simulati
 		input.history = simulation->history;
 		input.history_count = simulation->history_count;
 		plan_next(&input, decision);
-		if (decision->kind != DECISION_KIND_STEP || plan->step_count == PLAN_STEPS_MAX)
+		if (decision->kind != DECISION_KIND_STEP || plan->step_count >= plan_steps_max(&input))
 			break;
 		grown = reallocarray(simulation->history, simulation->history_count + 1,
 				     sizeof(*grown));

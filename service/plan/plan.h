@@ -16,7 +16,12 @@
 #include "step.h"
 #include "wish.h"
 
-#define PLAN_STEPS_MAX 512	/* more steps than any operation needs: a bound for simulations, and for the engine */
+/*
+ * More steps than any operation needs, so that one which has so many goes in circles: a bound for simulations, and for the
+ * engine. A drain, and what undoes it, has more for each guest that there is or that it has moved.
+ */
+#define PLAN_STEPS_MAX 512
+#define PLAN_STEPS_PER_GUEST 8
 
 struct plan_limits {
 	uint64_t reserve_bytes;			/* stays free on the host */
@@ -68,6 +73,9 @@ struct plan_input {
 	size_t beside_count;
 	unsigned threads_beside;		/* of other operations that move pages just now: one at least for each */
 };
+
+/* Of this operation, as it stands: by snapshot, history and subject. */
+size_t plan_steps_max(const struct plan_input *input);
 
 enum decision_kind {
 	DECISION_KIND_STEP,	/* run step */

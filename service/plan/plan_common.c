@@ -315,6 +315,36 @@ bool plan_is_late(const struct plan_input *input)
 	return input->deadline_ms && input->now_ms >= input->deadline_ms;
 }
 
+/* Guests that children of this operation have moved, each once. */
+static size_t moved_guests(const struct plan_input *input)
+{
+	size_t guests = 0;
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step *step = &input->history[i].step;
+		bool is_first = step->kind == STEP_KIND_CHILD;
+
+		for (size_t j = 0; is_first && j < i; j++)
+			is_first = input->history[j].step.kind != STEP_KIND_CHILD ||
+				   strcmp(input->history[j].step.guest, step->guest) != 0;
+		guests += is_first;
+	}
+	return guests;
+}
+
+size_t plan_steps_max(const struct plan_input *input)
+{
+	size_t guests = input->snapshot->guest_count, moved;
+	/* An undrain has one for each step of the drain, and may ask for it again. */
+	size_t most = PLAN_STEPS_MAX + 2 * input->subject_count;
+
+	if (input->history_count < most + PLAN_STEPS_PER_GUEST * guests)
+		return most + PLAN_STEPS_PER_GUEST * guests;
+	/* Guests may have gone since. */
+	moved = moved_guests(input);
+	return most + PLAN_STEPS_PER_GUEST * (moved > guests ? moved : guests);
+}
+
 void plan_step_init(struct step *step, enum step_kind kind, const struct snapshot_guest *guest)
 {
 	step_init(step, kind);

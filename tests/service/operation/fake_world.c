@@ -153,6 +153,13 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		snprintf(guest->agent.online_policy, sizeof(guest->agent.online_policy),
 			 "auto-movable");
 	}
+	for (size_t i = 0; i < world->idle_guests; i++) {
+		struct snapshot_guest *guest = snapshot_add_guest(snapshot);
+
+		snprintf(guest->uuid, sizeof(guest->uuid), "33333333-0000-0000-0000-%012x", (unsigned)i);
+		snprintf(guest->name, sizeof(guest->name), "idle%zu", i);
+		guest->state = GUEST_STATE_SHUT_OFF;
+	}
 }
 
 static void see_holds(struct fake_world *world, struct snapshot *snapshot)

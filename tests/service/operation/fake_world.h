@@ -65,6 +65,7 @@ struct fake_world {
 	unsigned ticks; /* in the whole life */
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
+	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
 	bool answers_inside; /* looks and prepares answer in the call itself */
 	/* numbers from 1; 0: never */

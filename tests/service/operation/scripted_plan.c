@@ -242,6 +242,10 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 	bool held = false;
 	struct step *step;
 
+	if (strcmp(input->wish->drain_wish.reason, "in circles") == 0) {
+		take(decision, STEP_KIND_CORDON, NULL);
+		return;
+	}
 	for (size_t i = 0; i < snapshot->hold_count; i++)
 		held = held || strcmp(snapshot->holds[i].drain, input->wish->drain) == 0;
 	if (is_late(input) && !(snapshot->dimms[0].state == SNAPSHOT_DIMM_EJECTED &&

@@ -149,6 +149,24 @@ static void test_deadline_of_a_drain(void)
 	}
 }
 
+/* A plan without end is stopped, but with many guests not before each of them can have had its steps. */
+static void test_plan_without_end(void)
+{
+	for (size_t more = 0; more <= 60; more += 60) {
+		struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+		engine_rig_begin(&rig);
+		rig.world.idle_guests = more;
+		snprintf(wish.drain_wish.reason, sizeof(wish.drain_wish.reason), "in circles");
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		CHECK_TRUE(operation_state_is_final(engine_rig_top(&rig)->state));
+		CHECK_INT(engine_rig_top(&rig)->step_count,
+			  PLAN_STEPS_MAX + PLAN_STEPS_PER_GUEST * (FAKE_GUESTS + more));
+		engine_rig_done(&rig);
+	}
+}
+
 /* ---- who may begin ---- */
 
 static void test_busy_and_superseded(void)
@@ -596,6 +614,7 @@ int main(void)
 		{"a resize cancelled at every tick", test_resize_cancelled_at_every_tick},
 		{"the deadline of a resize: stop, restore, continue", test_deadline_of_a_resize},
 		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
+		{"a plan without end", test_plan_without_end},
 		{"busy guests, and a newer resize", test_busy_and_superseded},
 		{"help gives way", test_help_gives_way},
 		{"moves beside each other", test_moves_beside_each_other},

@@ -807,6 +807,46 @@ static void what_the_host_has_there_needs_room(void)
 	world_done(&world);
 }
 
+/* Many small guests, of which some have gone by the end: none of that is going in circles. */
+static void six_hundred_guests_are_drained(void)
+{
+	struct plan_input undrain;
+	struct world world;
+	struct plan *plan;
+
+	world_init(&world);
+	for (int i = 0; i < 600; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "g%d", i);
+		bound_guest(&world, name, MIB + 4096 * (uint64_t)(i % 7));
+	}
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	plan = plan_dry_run(&world.input);
+	assert(plan);
+	CHECK_INT(plan->step_count, 603);
+	CHECK_INT(plan->steps[602].kind, STEP_KIND_EJECT);
+	CHECK_INT(plan->forecast.count, 0);
+	plan_free(plan);
+	for (int i = 0; i < 601; i++) {
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		CHECK_TRUE(world.history_count < plan_steps_max(&world.input));
+		world_perform(&world);
+	}
+	world.snapshot->guest_count = 1;
+	CHECK_TRUE(world.history_count < plan_steps_max(&world.input));
+	/* To undo it takes a step for each of its own. */
+	undrain = world.input;
+	undrain.subject_count = world.history_count;
+	undrain.history_count = 0;
+	CHECK_TRUE(plan_steps_max(&undrain) > world.history_count);
+	/* One guest that is moved again and again is. */
+	for (size_t i = 0; i < world.history_count; i++)
+		strcpy(world.history[i].step.guest, "uuid-g0");
+	CHECK_TRUE(world.history_count >= plan_steps_max(&world.input));
+	world_done(&world);
+}
+
 /* Of a node that is only partly drained its share. */
 static void what_the_host_has_on_half_a_node_counts_by_half(void)
 {
@@ -852,6 +892,7 @@ static const struct unit_case cases[] = {
 	{"what fits no single node is told so", what_fits_no_single_node_is_told_so},
 	{"cells keep apart", cells_keep_apart},
 	{"what the host has there needs room", what_the_host_has_there_needs_room},
+	{"six hundred guests are drained", six_hundred_guests_are_drained},
 	{"what the host has on half a node counts by half", what_the_host_has_on_half_a_node_counts_by_half},
 	{"what cannot be emptied is refused", what_cannot_be_emptied_is_refused},
 };
