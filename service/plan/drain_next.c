@@ -488,6 +488,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 			 left = bytes;
 		const struct step_record *last;
 		struct remainder_list refusal;
+		enum remainder_code code;
 		const char *why;
 
 		if (!bytes)
@@ -499,6 +500,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 			tell_refusal(list, &refusal, left);
 			left = 0;
 		}
+		code = plan_unexplained(last, &why);
 		if (left && plan_is_late(input))
 			remainder_list_add(list, REMAINDER_DEADLINE, object, left, NULL,
 					   "time ran out");
@@ -506,7 +508,7 @@ static void give_up(struct drainer *drainer, bool blocks)
 			remainder_list_add(list, REMAINDER_NO_ROOM, object, left, NULL,
 					   "no node that it may use has room for it");
 		else if (left)
-			remainder_list_add(list, plan_unexplained(last, &why), object, left, NULL, "%s", why);
+			remainder_list_add(list, code, object, left, NULL, "%s", why);
 		rest -= bytes;
 	}
 	if (blocks) {

@@ -290,7 +290,8 @@ static void tell_rest(struct mover *mover, const struct step_record *last, uint6
 			     rest);
 		return;
 	}
-	tell_by_node(mover, plan_unexplained(last, &why), why, rest);
+	code = plan_unexplained(last, &why);
+	tell_by_node(mover, code, why, rest);
 }
 
 bool move_remainder_is_cut(const struct step_record *record)

@@ -540,6 +540,8 @@ static void a_child_that_gains_nothing_is_not_repeated(void)
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 300 * MIB);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VFIO_PINNED);
 	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_CAME_MEANWHILE);
+	CHECK_STR(world.decision.remainder.items[1].detail,
+		  "it has come there, or back there, since the last pass over it");
 	record->remainder.count = 0;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_TRIED);

@@ -240,6 +240,7 @@ static void passes_go_on_as_long_as_they_gain(void)
 	record->remainder.count = 0;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_TRIED);
+	CHECK_TRUE(strstr(world.decision.remainder.items[0].detail, "no pass over it came to its end") != NULL);
 	world_done(&world);
 }
 
