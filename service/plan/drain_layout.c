@@ -140,6 +140,8 @@ int drain_layout_find(const struct plan_input *input, const struct drain_scope *
 		problem->demand_count = layout.demand_count;
 		r = drain_place(problem, &layout.placed);
 	}
+	for (size_t i = 0; i < layout.placed.flow_count; i++)
+		layout.comes[layout.placed.flows[i].node] += layout.placed.flows[i].bytes;
 	if (r < 0)
 		drain_layout_done(&layout);
 	else
@@ -176,10 +178,7 @@ uint64_t drain_layout_room(const struct drain_layout *layout, const struct snaps
 {
 	uint64_t room = plan_guest_room(layout->input, guest, node, layout->scope->whole_nodes);
 
-	for (size_t i = 0; i < layout->placed.flow_count; i++)
-		if (layout->placed.flows[i].node == node)
-			room -= plan_min(room, layout->placed.flows[i].bytes);
-	return room;
+	return room - plan_min(room, layout->comes[node]);
 }
 
 uint64_t drain_layout_host_missing(const struct drain_layout *layout, int node)

@@ -19,6 +19,7 @@ struct drain_layout {
 	size_t *firsts; /* owned: a guest's first demand, by its place in the snapshot; after the last guest the end of
 			   all */
 	struct drain_place_result placed; /* owned */
+	uint64_t comes[SNAPSHOT_NODES_MAX]; /* the sum of that, by node */
 };
 
 /* 0, or -ENOMEM with *ret_layout empty. A layout is to be given to drain_layout_done(). */
