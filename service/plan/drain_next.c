@@ -28,6 +28,7 @@ struct drainer {
 	struct drain_scope scope;
 	uint64_t guest_bytes; /* of all guests, in the scope */
 	uint64_t rest_bytes;  /* the same, and what the host itself has there */
+	bool is_stuck;	      /* a guest was never moved, because it has no place */
 };
 
 static bool emit(struct drainer *drainer, const struct step *step)
@@ -175,6 +176,12 @@ static bool guest_next(struct drainer *drainer)
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);
 
+		if (bytes && drain_layout_unplaced(&layout, i)) {
+			const struct step_record *last;
+
+			drainer->is_stuck = drainer->is_stuck || !tries_of(input, guest->uuid, &last);
+			continue;
+		}
 		if (bytes <= best || !may_try(input, guest) || !drain_layout_child(&layout, i, &step, &child) ||
 		    is_refused(drainer, guest, &child, &why))
 			continue;
@@ -241,10 +248,14 @@ static uint64_t planned_nodes(const struct drainer *drainer)
 	return nodes;
 }
 
-/* May the kernel take along what the moves left, and what is no guest's? It scatters no guest over nodes to make it fit. */
+/*
+ * May the kernel take along what the moves left, and what is no guest's? It is not to bring a whole guest to where its policy
+ * forbids it, nor to scatter it over nodes.
+ */
 static bool rest_fits(const struct drainer *drainer)
 {
-	return room_on(drainer, guest_nodes(drainer)) >= drainer->guest_bytes &&
+	return !drainer->is_stuck &&
+	       room_on(drainer, guest_nodes(drainer)) >= drainer->guest_bytes &&
 	       room_on(drainer, planned_nodes(drainer)) >= drainer->rest_bytes;
 }
 

@@ -849,6 +849,46 @@ static void six_hundred_guests_are_drained(void)
 	world_done(&world);
 }
 
+/* What is free in a pool is a place for a guest in such pages, and for no other. */
+static void free_huge_pages_are_places(void)
+{
+	for (int is_huge = 0; is_huge < 2; is_huge++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		world_init(&world);
+		guest = bound_guest(&world, "db1", 200 * MIB);
+		if (is_huge)
+			guest->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, 2 * MIB, 200 * MIB, 0};
+		for (int node = 0; node < 3; node++)
+			snapshot_node(world.snapshot, node)->free_bytes = world_share(&world, node, 1 << 3) + 151 * MIB;
+		snapshot_node(world.snapshot, 0)->pools[0].free = snapshot_node(world.snapshot, 0)->pools[0].total = 25;
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		world_check_code(&world, is_huge ? "" : "no_room");
+		expect_run(&world, is_huge ? "cordon move done" : "cordon give_up");
+		if (is_huge)
+			CHECK_INT(world.history[1].step.child->move.map[3], 0);
+		world_done(&world);
+	}
+}
+
+/* Begun all the same: there is room, but not where the guest may be. */
+static void no_guest_is_forced_to_where_it_may_not_be(void)
+{
+	struct world world;
+
+	world_init(&world);
+	bound_guest(&world, "db1", 100 * MIB)->allowed_nodes = 1 << 3;
+	bound_guest(&world, "db2", 100 * MIB);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_check_code(&world, "no_room");
+	expect_run(&world, "cordon move give_up");
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NO_ROOM);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 100 * MIB);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	world_done(&world);
+}
+
 /* Of a node that is only partly drained its share. */
 static void what_the_host_has_on_half_a_node_counts_by_half(void)
 {
@@ -895,6 +935,8 @@ static const struct unit_case cases[] = {
 	{"cells keep apart", cells_keep_apart},
 	{"what the host has there needs room", what_the_host_has_there_needs_room},
 	{"six hundred guests are drained", six_hundred_guests_are_drained},
+	{"free huge pages are places", free_huge_pages_are_places},
+	{"no guest is forced to where it may not be", no_guest_is_forced_to_where_it_may_not_be},
 	{"what the host has on half a node counts by half", what_the_host_has_on_half_a_node_counts_by_half},
 	{"what cannot be emptied is refused", what_cannot_be_emptied_is_refused},
 };
