@@ -14,6 +14,7 @@ from testbed.guest import Guest  # noqa: E402
 from testbed.story import ALL_CASES, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
 
 MIB = 1 << 20
+POOL_PAGES = 32
 STAGES = ("cordon", "move", "offline", "eject") if ALL_CASES else ("move", "eject")
 
 # Reads the daemon's own event stream and kills it the moment the drain enters a stage.
@@ -35,6 +36,7 @@ def state_of_host(host, guest):
         "nodes": sorted(evidence.guest_bytes_by_node(guest)),
         "policy": evidence.guest_policies(guest),
         "cpusets": evidence.cpusets(guest),
+        "pools": evidence.pools(host),
     }
 
 
@@ -54,6 +56,7 @@ def crash(tell):
         ballast.wait_agent("db1")
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
         guest.pattern_start(64, pace_us=1000)
+        check_equal(evidence.set_hugepages(host, 3, POOL_PAGES), POOL_PAGES, "huge pages on node 3")
         before = state_of_host(host, guest)
         tell(f"db1 writes on {evidence.mib_by_node(guest)}")
         for stage in STAGES:
@@ -87,11 +90,12 @@ def crash(tell):
                 break
             if operation["undo"] != "done":
                 check_equal({state for state, _ in after["blocks"].values()}, {"offline"}, "states of the DIMM's blocks")
+                check_equal(after["pools"].get(3, (0, 0)), (0, 0), "huge pages (total, free) on node 3, offline")
                 identity = ballast.get("/v1/drains")["items"][0]["id"]
                 ballast.ctl("undrain", identity, timeout=240)
                 check_equal(state_of_host(host, guest), before, f"the host after undrain, killed in {stage}")
                 check_equal(ballast.get("/v1/drains")["items"][0]["state"], "released", "state of the drain")
-                tell("undrained: blocks, zones, residency, policy and cpusets are as before")
+                tell("undrained: blocks, zones, residency, policy, cpusets and pools of huge pages are as before")
         check_equal(ballast.process.running, True, "ballastd lives")
 
 
