@@ -20,9 +20,8 @@ KEPT_MIB = 40
 NOISE_BYTES = 4 * MIB
 
 
-def holders(ballast, *what):
+def summed(answer):
     """The answer, after its sum was checked: every byte is somebody's, free or offline."""
-    answer = ballast.ctl_json("holders", *what)
     told = sum(item["bytes"] for item in answer["items"])
     check_at_most(abs(told + answer["free_bytes"] + answer["offline_bytes"] - answer["size_bytes"]), NOISE_BYTES,
                   f"bytes that {answer} tells twice or not at all")
@@ -40,11 +39,10 @@ def who_holds(tell):
         guest.start()
         ballast = Ballast(host, {"limits": {"reserve": "256MiB", "block_timeout_ms": 1500}})
         ballast.start()
-        ballast.wait_agent("db1")
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
         keeper = Keeper(host, 3, KEPT_MIB)
 
-        answer = holders(ballast, "--dimm", dimm)
+        answer = summed(ballast.ctl_json("holders", "--dimm", dimm))
         for item in answer["items"]:
             tell(f"    {item['bytes'] / MIB:.1f} MiB {item['code']} {item['object']}: {item['detail']}")
         check_equal(answer["size_bytes"], 1024 * MIB, "bytes of the DIMM")
@@ -76,10 +74,11 @@ def who_holds(tell):
         host.run(f"echo offline >{state} && echo online_kernel >{state}")
         host.run("mkdir /run/many && cd /run/many && numactl --membind=3 sh -c 'seq 8000 | xargs touch'")
         size = int(host.read("/sys/devices/system/memory/block_size_bytes"), 16)
-        answer = holders(ballast, "--range", f"{block * size:x}-{(block + 1) * size:x}")
+        answer = summed(ballast.get(f"/v1/holders?start={block * size}&end={(block + 1) * size}&fresh=true"))
         for item in answer["items"]:
             tell(f"    {item['bytes'] / MIB:.1f} MiB {item['code']} {item['object']}: {item['detail']}")
         check_at_least(of(answer, "kernel_memory", "slab")[0]["bytes"], MIB, "bytes of slab in the kernel's block")
+        check(not of(answer, "unknown_pages"), f"in a zone of the kernel nothing is of no kind: {answer['items']}")
         check_at_most(sum(item["bytes"] for item in of(answer, "kernel_memory")), size // 2, "bytes of the kernel there")
         plan = ballast.ctl("drain", "--dimm", dimm, "--offline", "--dry-run", check=False)
         check("kernel_memory" in plan.out + plan.err, f"the drain is refused for it: {plan.out}{plan.err}")
