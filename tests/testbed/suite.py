@@ -75,7 +75,7 @@ def timed(*arguments):
 
 
 def units(totals):
-    """All tests that the build declares; fuzz corpus replays are among them."""
+    """All tests that the build declares, where meson itself would run them; fuzz corpus replays are among them."""
     listed = json.loads(subprocess.run(["meson", "introspect", "--tests", paths.BUILD], check=True,
                                        stdout=subprocess.PIPE).stdout)
     fuzz = [test for test in listed if any("fuzz" in suite for suite in test["suite"])]
@@ -85,7 +85,7 @@ def units(totals):
         heading(title)
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
             jobs = [(test, pool.submit(timed, test["name"], test["cmd"], max(120, 4 * test["timeout"]),
-                                       test.get("env"), test.get("workdir"))) for test in tests]
+                                       test.get("env"), test.get("workdir") or paths.BUILD)) for test in tests]
             for test, job in jobs:
                 report(totals, test["name"], *job.result())
 
