@@ -481,6 +481,17 @@ static void tell_refusal(struct remainder_list *list, const struct remainder_lis
 	}
 }
 
+static const char *why_not_tried(const struct drainer *drainer, enum remainder_code *ret_code)
+{
+	*ret_code = REMAINDER_BLOCK_BUSY;
+	if (drain_pool_failed(drainer->input))
+		return "it was not tried: a pool of huge pages could not be taken care of first";
+	if (drainer->guest_bytes)
+		return "it was not tried: guests are still there";
+	*ret_code = REMAINDER_NO_ROOM;
+	return "it was not tried: other nodes have no room for what the host has there";
+}
+
 /* Why what is online, or what guests have, did not go; the sum is exactly that. */
 static void give_up(struct drainer *drainer, bool blocks)
 {
@@ -529,22 +540,22 @@ static void give_up(struct drainer *drainer, bool blocks)
 	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
 		const struct snapshot_block *block = &input->snapshot->blocks[i];
 		uint64_t bytes = plan_min(block->size_bytes, rest);
+		enum remainder_code code = REMAINDER_BLOCK_BUSY;
 		const struct step_record *last;
+		const char *why = "it did not go offline";
 
 		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
 			continue;
 		snprintf(object, sizeof(object), "block %" PRIu64, block->id);
 		if (is_told(list, object))
 			continue;
+		if (!offlines_of(input, block->id, &last))
+			why = why_not_tried(drainer, &code);
 		if (plan_is_late(input))
 			remainder_list_add(list, REMAINDER_DEADLINE, object, bytes, NULL,
 					   "time ran out");
-		else if (offlines_of(input, block->id, &last) || drainer->guest_bytes)
-			remainder_list_add(list, REMAINDER_BLOCK_BUSY, object, bytes, NULL,
-					   last ? "it did not go offline" : "it was not tried: guests are still there");
 		else
-			remainder_list_add(list, REMAINDER_NO_ROOM, object, bytes, NULL,
-					   "it was not tried: other nodes have no room for what the host has there");
+			remainder_list_add(list, code, object, bytes, NULL, "%s", why);
 		rest -= bytes;
 	}
 }

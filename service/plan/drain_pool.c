@@ -62,15 +62,25 @@ bool drain_pool_next(const struct plan_input *input, const struct drain_scope *s
 	return false;
 }
 
+/* NULL: it has not failed, or not in the end. */
+static const struct step_record *failed_step_of(const struct plan_input *input, int node, uint64_t page_bytes)
+{
+	const struct step_record *record = step_of(input, node, page_bytes);
+
+	return record && record->state == STEP_STATE_FAILED ? record : NULL;
+}
+
+static bool is_failure(const struct plan_input *input, const struct step_record *record)
+{
+	return record->step.kind == STEP_KIND_HOST_POOL &&
+	       failed_step_of(input, record->step.node, record->step.page_bytes) == record;
+}
+
 bool drain_pool_failed(const struct plan_input *input)
 {
-	for (size_t i = 0; i < input->history_count; i++) {
-		const struct step *step = &input->history[i].step;
-
-		if (step->kind == STEP_KIND_HOST_POOL &&
-		    step_of(input, step->node, step->page_bytes)->state == STEP_STATE_FAILED)
+	for (size_t i = 0; i < input->history_count; i++)
+		if (is_failure(input, &input->history[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -86,12 +96,30 @@ static bool is_reserved(const struct snapshot *snapshot, const struct snapshot_p
 	return pool->free && free <= pool->reserved;
 }
 
+/* What cannot be looked at has a reason, and no bytes. */
+static void tell_failure(const struct step_record *record, struct remainder_list *list, uint64_t *rest)
+{
+	for (size_t i = 0; i < record->remainder.count; i++)
+		if (record->remainder.items[i].bytes)
+			plan_take_entry(list, &record->remainder.items[i], rest);
+		else
+			remainder_list_add_copy(list, &record->remainder.items[i]);
+}
+
+/* The step has found the same pages. */
+static bool is_told(const struct plan_input *input, int node, uint64_t page_bytes)
+{
+	const struct step_record *record = failed_step_of(input, node, page_bytes);
+
+	return record && remainder_list_bytes(&record->remainder);
+}
+
 void drain_pool_tell(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *list,
 		     uint64_t *rest)
 {
 	for (size_t i = 0; i < input->history_count; i++)
-		if (input->history[i].step.kind == STEP_KIND_HOST_POOL && input->history[i].state == STEP_STATE_FAILED)
-			plan_take_remainder(list, &input->history[i].remainder, rest);
+		if (is_failure(input, &input->history[i]))
+			tell_failure(&input->history[i], list, rest);
 	for (size_t i = 0; i < input->snapshot->node_count; i++) {
 		const struct snapshot_node *node = &input->snapshot->nodes[i];
 
@@ -100,7 +128,7 @@ void drain_pool_tell(const struct plan_input *input, const struct drain_scope *s
 			uint64_t bytes = plan_min(pool->free * pool->page_bytes, *rest);
 			char object[96], size[SIZE_TEXT_SIZE];
 
-			if (!bytes || !is_reserved(input->snapshot, pool))
+			if (!bytes || !is_reserved(input->snapshot, pool) || is_told(input, node->id, pool->page_bytes))
 				continue;
 			snprintf(object, sizeof(object), "node %d, pool of %s pages", node->id,
 				 size_text_format(pool->page_bytes, size));

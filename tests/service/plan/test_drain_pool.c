@@ -117,10 +117,11 @@ static void reserved_pages_are_told(void)
 static void without_its_pool_no_block_goes(void)
 {
 	struct step_record *record;
+	struct snapshot_pool *pool;
 	struct world world;
 
 	world_init(&world);
-	add_pool(&world, 3, 32, 32);
+	pool = add_pool(&world, 3, 32, 32);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	world_next(&world);
 	world_perform(&world);
@@ -131,9 +132,43 @@ static void without_its_pool_no_block_goes(void)
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_HUGE_PAGE_POOL);
 	CHECK_STR(world.decision.remainder.items[0].object, "pool");
 	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	CHECK_INT(world.decision.remainder.items[1].code, REMAINDER_BLOCK_BUSY);
+	CHECK_STR(world.decision.remainder.items[1].detail,
+		  "it was not tried: a pool of huge pages could not be taken care of first");
+	/* It has found those that are reserved itself: told once. */
+	pool->reserved = 40;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_STR(world.decision.remainder.items[0].object, "pool");
+	CHECK_STR(world.decision.remainder.items[1].object, "block 48");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
 	/* A restart is no refusal: what the pool was is kept. */
 	record->state = STEP_STATE_PARTIAL;
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	/* One that was undone does not count. */
+	record->state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_HOST_POOL);
+	world_done(&world);
+}
+
+/* Then nobody knows how many pages it is about. */
+static void a_pool_that_cannot_be_read_is_told(void)
+{
+	struct step_record *record;
+	struct world world;
+
+	world_init(&world);
+	add_pool(&world, 3, 32, 32)->reserved = 40;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world_next(&world);
+	world_perform(&world);
+	world_next(&world);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	remainder_list_add(&record->remainder, REMAINDER_INVALID, "host", 0, NULL, "cannot read it");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_STR(world.decision.remainder.items[0].detail, "cannot read it");
+	CHECK_STR(world.decision.remainder.items[1].object, "node 3, pool of 2 MiB pages");
+	CHECK_INT(world.decision.remainder.items[1].bytes, 64 * MIB);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
 	world_done(&world);
 }
 
@@ -213,6 +248,7 @@ static const struct unit_case cases[] = {
 	{"what only leaves guests leaves pools", what_only_leaves_guests_leaves_pools},
 	{"reserved pages are told", reserved_pages_are_told},
 	{"without its pool no block goes", without_its_pool_no_block_goes},
+	{"a pool that cannot be read is told", a_pool_that_cannot_be_read_is_told},
 	{"a pool waits for other holds", a_pool_waits_for_other_holds},
 	{"no move makes pages under a hold", no_move_makes_pages_under_a_hold},
 };
