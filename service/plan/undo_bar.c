@@ -6,7 +6,7 @@
  * A block waits alone. A guest waits until all blocks of the drain that moved it are free, because it
  * lived there; while memory of its old node that is online is held, because its pages might land in
  * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
- * waits for the same but the last.
+ * waits for the same: undone it is as large as its step found it, which for a later one is less.
  */
 #include "plan_priv.h"
 
@@ -213,30 +213,39 @@ static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
 	return NULL;
 }
 
-static bool has_moved(const struct plan_input *input, const struct owner *owner, const char *guest)
+/* Of the same guest, or of the same pool. */
+static bool is_of_same(const struct step *a, const struct step *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	return a->kind == STEP_KIND_HOST_POOL ? a->node == b->node && a->page_bytes == b->page_bytes
+					      : strcmp(a->guest, b->guest) == 0;
+}
+
+static bool has_such(const struct plan_input *input, const struct owner *owner, const struct step *step)
 {
 	const char *operation = owner->drain ? owner->drain->operation : input->subject_operation;
 
 	for (size_t i = 0; i < owner->count; i++)
-		if (owner->steps[i].step.kind == STEP_KIND_CHILD && strcmp(owner->steps[i].step.guest, guest) == 0 &&
-		    undo_bar_is_due(&owner->steps[i]) && !owner->steps[i].undo_failed &&
+		if (is_of_same(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
+		    !owner->steps[i].undo_failed &&
 		    !undo_bar_undo_of(input, operation, owner->steps[i].n))
 			return true;
 	return false;
 }
 
-/* A newer drain whose move of the guest stands. */
-static const char *moved_since_by(const struct plan_input *input, const struct owner *owner, const char *guest)
+/* A newer drain whose move of the guest, or step of the pool, stands. */
+static const char *changed_since_by(const struct plan_input *input, const struct owner *owner, const struct step *step)
 {
 	struct owner own = owner_of(input, NULL);
 
 	for (size_t i = 0; i < input->drain_count && &input->drains[i] != owner->drain; i++) {
 		struct owner other = owner_of(input, &input->drains[i]);
 
-		if ((owner->drain || other.drain->is_newer) && has_moved(input, &other, guest))
+		if ((owner->drain || other.drain->is_newer) && has_such(input, &other, step))
 			return other.drain->drain;
 	}
-	if (owner->drain && !owner->drain->is_newer && has_moved(input, &own, guest))
+	if (owner->drain && !owner->drain->is_newer && has_such(input, &own, step))
 		return input->wish->drain;
 	return NULL;
 }
@@ -253,7 +262,7 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 	}
 	if (!by) {
 		why = "has moved it since";
-		by = moved_since_by(input, owner, record->step.guest);
+		by = changed_since_by(input, owner, &record->step);
 	}
 	if (!by)
 		return UNDO_BAR_NONE;
@@ -264,7 +273,7 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 	return UNDO_BAR_ALL;
 }
 
-/* Its pages come from blocks that are back, and none is made on a node that another holds. */
+/* Its pages come from blocks that are back, none is made on a node that another holds, and steps are undone last first. */
 static enum undo_bar judge_pool(const struct plan_input *input, const struct owner *owner,
 				const struct step_record *record, struct remainder_list *left)
 {
@@ -274,12 +283,14 @@ static enum undo_bar judge_pool(const struct plan_input *input, const struct own
 	if (!by)
 		by = home_held_by(input, plan_node_bit(record->step.node));
 	if (!by)
+		by = changed_since_by(input, owner, &record->step);
+	if (!by)
 		return UNDO_BAR_NONE;
 	if (left && by[0]) {
 		snprintf(object, sizeof(object), "step %u", record->n);
 		remainder_list_add(left, REMAINDER_HELD, object, 0, NULL,
-				   "drain %s holds memory of node %d, whose pool of huge pages waits", by,
-				   record->step.node);
+				   "drain %s holds memory of node %d, or took some of it later: its pool of huge pages waits",
+				   by, record->step.node);
 	}
 	return UNDO_BAR_ALL;
 }

@@ -212,6 +212,56 @@ static void a_pool_waits_for_other_holds(void)
 	world_done(&world);
 }
 
+/* The later drain has found the pool smaller, and would make it so again. */
+static void pools_are_undone_last_first(void)
+{
+	struct step_record later = {.n = 2, .state = STEP_STATE_DONE};
+	struct plan_drain other = {
+		.drain = "d2", .operation = "op-8", .steps = &later, .step_count = 1, .is_held = true, .is_newer = true};
+	struct step_record *subject;
+	struct world world;
+	char text[512];
+
+	step_init(&later.step, STEP_KIND_HOST_POOL);
+	later.step.node = 3;
+	later.step.page_bytes = PAGE;
+	later.step.undoable = true;
+	world_init(&world);
+	add_other_block(&world);
+	add_pool(&world, 3, 32, 32);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	CHECK_STR(world_run(&world, text), "cordon host_pool offline done");
+	world.input.subject = subject = world.history;
+	world.input.subject_count = world.history_count;
+	world.input.subject_operation = "op-7";
+	world.history = NULL;
+	world.history_count = 0;
+	world.wish.kind = OPERATION_KIND_UNDRAIN;
+	world.input.drains = &other;
+	world.input.drain_count = 1;
+	subject[2].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	/* Of another pool it is no matter. */
+	later.step.page_bytes = GIB;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	later.step.page_bytes = PAGE;
+	later.step.node = 1;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	later.step.node = 3;
+	other.is_newer = false;
+	CHECK_INT(world_next(&world)->step.undo_n, 2);
+	/* With the later one goes what this one had to leave, after it. */
+	other.is_held = false;
+	world_record(&world, STEP_STATE_DONE, 0);
+	subject[1].state = STEP_STATE_UNDONE;
+	CHECK_STR(world_next(&world)->step.undo_operation, "op-8");
+	CHECK_INT(world.decision.step.undo_n, 2);
+	for (size_t i = 0; i < world.input.subject_count; i++)
+		step_record_done(&subject[i]);
+	free(subject);
+	world_done(&world);
+}
+
 /* A move that runs when its destination is cordoned makes no more pages there. */
 static void no_move_makes_pages_under_a_hold(void)
 {
@@ -250,6 +300,7 @@ static const struct unit_case cases[] = {
 	{"without its pool no block goes", without_its_pool_no_block_goes},
 	{"a pool that cannot be read is told", a_pool_that_cannot_be_read_is_told},
 	{"a pool waits for other holds", a_pool_waits_for_other_holds},
+	{"pools are undone last first", pools_are_undone_last_first},
 	{"no move makes pages under a hold", no_move_makes_pages_under_a_hold},
 };
 
