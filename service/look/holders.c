@@ -91,27 +91,38 @@ static void take_kinds(struct share *share, uint64_t kinds[PAGE_KIND_COUNT], uin
 			share->left -= take(&kinds[kind], share->left);
 }
 
-static void take_from_own(struct share *share, struct worker_holders *pages, uint32_t which)
+/* False where none of its groups stands alone. */
+static bool take_from_own(struct share *share, struct worker_holders *pages, uint32_t which)
 {
-	for (size_t i = 0; i < pages->count; i++)
-		if (is_below(pages->groups[i].owner.path, share->cgroup))
-			take_kinds(share, pages->groups[i].kinds, which);
+	bool is_any = false;
+
+	for (size_t i = 0; i < pages->count; i++) {
+		if (!is_below(pages->groups[i].owner.path, share->cgroup))
+			continue;
+		take_kinds(share, pages->groups[i].kinds, which);
+		is_any = true;
+	}
+	return is_any;
 }
 
 /*
  * Hugetlb is charged to no group. Shared memory is charged to whoever touched it first: what the guest's own group does
  * not have is another's that maps it too, and may be with any of them. What its own group has of other kinds comes last:
- * a private copy of a file, or a page on its way to swap.
+ * a private copy of a file, or a page on its way to swap. Where there are many groups its own may be in their sum.
  */
 static void take_share(struct share *share, struct worker_holders *pages)
 {
-	take_from_own(share, pages, share->kinds);
+	bool stands_alone = take_from_own(share, pages, share->kinds);
+
+	take_kinds(share, pages->rest, stands_alone ? share->kinds & ~SHARED : share->kinds);
 	take_kinds(share, pages->movable, share->kinds & HUGE);
 	take_kinds(share, pages->kernel, share->kinds & HUGE);
 	for (size_t i = 0; i < pages->count; i++)
 		take_kinds(share, pages->groups[i].kinds, share->kinds & SHARED);
 	take_kinds(share, pages->rest, share->kinds & SHARED);
 	take_from_own(share, pages, OWNED);
+	if (!stands_alone)
+		take_kinds(share, pages->rest, OWNED);
 }
 
 /* "200 MiB anonymous, 3 MiB file"; returns the sum. */

@@ -2,8 +2,8 @@
 /*
  * A worker without a kernel. A survey finds 300 MiB of the guest on node 1 and 50 MiB in the first
  * DIMM it is asked about; a guest whose start time is 666 cannot be surveyed, and one with 667 has
- * ended; the memory of one with 668 is bound loosely, and that of one with 669
- * is hugetlb. Of pages it finds what holders() says. Other jobs do what the text of their step says, or else all of it.
+ * ended; the memory of one with 668 is bound loosely, that of one with 669
+ * is hugetlb, and that of one with 670 anonymous. Of pages it finds what holders() says. Other jobs do what the text of their step says, or else all of it.
  * The guest's cgroups are those in the file that FAKE_KERNEL_GROUPS names: [{path, inode, mems}].
  */
 #include <errno.h>
@@ -63,8 +63,9 @@ static void survey(const struct worker_job *job, struct worker_message *answer)
 		survey->cpu_nodes = 3;
 		snprintf(survey->cgroup, sizeof(survey->cgroup), "/machine/g1");
 		survey->backing_count = 1;
-		survey->backings[0] = (struct snapshot_backing){.kind = job->process.start_time == 669 ? BACKING_KIND_HUGETLB
-												       : BACKING_KIND_MEMFD,
+		survey->backings[0] = (struct snapshot_backing){.kind = job->process.start_time == 669   ? BACKING_KIND_HUGETLB
+									: job->process.start_time == 670 ? BACKING_KIND_ANON
+													 : BACKING_KIND_MEMFD,
 								.page_bytes = 4096,
 								.bytes = 300 * MIB};
 		survey->dimm_count = job->dimm_count < 64 ? job->dimm_count : 64;
@@ -93,7 +94,8 @@ static void add_group(struct worker_holders *pages, uint64_t inode, const char *
 
 /*
  * By the start of the first range: at 0 there is no answer. At 8 GiB the guest's group has 45 MiB shared and 3 MiB
- * anonymous, others have more; at 8.5 GiB its group has 45 MiB shared, and 60 MiB are hugetlb. Of the kernel's there is a little in every range.
+ * anonymous, others have more; at 8.5 GiB its group has 45 MiB shared, and 60 MiB are hugetlb; at 8.75 GiB
+ * it is one of many. Of the kernel's there is a little in every range.
  */
 static void holders(const struct worker_job *job, struct worker_message *answer)
 {
@@ -136,6 +138,15 @@ static void holders(const struct worker_job *job, struct worker_message *answer)
 		add_group(pages, 5, "/machine/g1/libvirt", 4711, 1, PAGE_KIND_SHMEM, 45 * MIB);
 		pages->movable[PAGE_KIND_HUGE_USED] = 60 * MIB;
 		pages->movable[PAGE_KIND_OFFLINE] -= (45 + 60) * MIB;
+	}
+	if (job->dimms[0].ranges[0].start == UINT64_C(0x230000000)) {
+		add_group(pages, 7, "/system/store", 90, 12, PAGE_KIND_SHMEM, 10 * MIB);
+		pages->rest_count = 30;
+		pages->rest[PAGE_KIND_ANON] = 54 * MIB;
+		pages->rest[PAGE_KIND_SHMEM] = 50 * MIB;
+		pages->movable[PAGE_KIND_ANON] += 54 * MIB;
+		pages->movable[PAGE_KIND_SHMEM] += 50 * MIB;
+		pages->movable[PAGE_KIND_OFFLINE] -= (10 + 54 + 50) * MIB;
 	}
 	answer->result.values = worker_holders_to_json(pages);
 	free(pages);

@@ -650,6 +650,33 @@ static void test_holders(void)
 	finish();
 }
 
+/* Its group is not one of those that stand alone: what it has is taken off their sum, and nobody else's. */
+static void test_holders_of_many_groups(void)
+{
+	static const struct {
+		uint64_t start_time;
+		const char *rest;
+		uint64_t rest_bytes;
+	} table[] = {
+		{0, "30 of them: 54 MiB anonymous", 54 * MIB},
+		{670, "30 of them: 4 MiB anonymous, 50 MiB shared", 54 * MIB},
+	};
+
+	start_with_guest();
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (table[i].start_time)
+			fake_host_add_process(&rig.tree, 4711, table[i].start_time, "g1", FAKE_LIBVIRT_G1);
+		refresh(NULL, 0);
+		find(FAKE_HOST_DIMM_START + 6 * FAKE_HOST_BLOCK_BYTES, FAKE_HOST_DIMM_START + 7 * FAKE_HOST_BLOCK_BYTES);
+		CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+		check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
+		check_holder(REMAINDER_HOST_PROCESS, "cgroup /system/store", 10 * MIB,
+			     "12 processes, the largest 90 (program): 10 MiB shared");
+		check_holder(REMAINDER_HOST_PROCESS, "other cgroups", table[i].rest_bytes, table[i].rest);
+	}
+	finish();
+}
+
 /* Every other 16 MiB: more pieces than one entry of a job has. Then more than there are entries. */
 static void test_holders_of_many_ranges(void)
 {
@@ -842,6 +869,7 @@ int main(void)
 		{"an agent", test_agent},
 		{"freed while it looks", test_freed_while_looking},
 		{"holders", test_holders},
+		{"holders of many groups", test_holders_of_many_groups},
 		{"holders of many ranges", test_holders_of_many_ranges},
 		{"freed in the middle", test_free_in_the_middle},
 		{"managed, and a rate", test_managed_and_rate},
