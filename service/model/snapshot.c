@@ -465,18 +465,13 @@ static bool is_excepted(const struct snapshot_hold *hold, const char *except_dra
 	return except_drain && strcmp(hold->drain, except_drain) == 0;
 }
 
-bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end,
-		      const char *except_drain)
+bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block)
 {
-	for (size_t i = 0; i < snapshot->hold_count; i++) {
-		const struct snapshot_hold *hold = &snapshot->holds[i];
-
-		if (is_excepted(hold, except_drain))
-			continue;
-		for (size_t j = 0; j < hold->range_count; j++)
-			if (hold->ranges[j].start < end && start < hold->ranges[j].end)
-				return true;
-	}
+	if (hold->node >= 0 && hold->node == block->node)
+		return true;
+	for (size_t i = 0; i < hold->range_count; i++)
+		if (hold->ranges[i].start < block->start + block->size_bytes && block->start < hold->ranges[i].end)
+			return true;
 	return false;
 }
 
@@ -499,14 +494,9 @@ uint64_t snapshot_held_nodes(const struct snapshot *snapshot, const char *except
 		dimm = hold->dimm[0] ? snapshot_dimm(snapshot, hold->dimm) : NULL;
 		if (dimm)
 			nodes |= node_bit(dimm->node);
-		for (size_t b = 0; b < snapshot->block_count; b++) {
-			const struct snapshot_block *block = &snapshot->blocks[b];
-
-			for (size_t j = 0; j < hold->range_count; j++)
-				if (hold->ranges[j].start < block->start + block->size_bytes &&
-				    block->start < hold->ranges[j].end)
-					nodes |= node_bit(block->node);
-		}
+		for (size_t b = 0; b < snapshot->block_count; b++)
+			if (snapshot_hold_has(hold, &snapshot->blocks[b]))
+				nodes |= node_bit(snapshot->blocks[b].node);
 	}
 	return nodes;
 }

@@ -494,8 +494,8 @@ uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 /* Resident bytes by node, by the newer of survey and overview; borrowed from the guest. */
 const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest);
 
-/* Is any byte of [start, end) under a hold other than that of except_drain (NULL: any)? */
-bool snapshot_is_held(const struct snapshot *snapshot, uint64_t start, uint64_t end, const char *except_drain);
+/* Also what came to a whole node later: it may have more ranges than a hold can name. */
+bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block);
 /* Nodes wholly or partly under a hold of another drain: nothing new goes there. */
 uint64_t snapshot_held_nodes(const struct snapshot *snapshot, const char *except_drain);
 

@@ -364,12 +364,8 @@ static uint64_t held_online_bytes(const struct drain_record *drain, const struct
 
 	for (size_t i = 0; i < snapshot->block_count; i++) {
 		const struct snapshot_block *block = &snapshot->blocks[i];
-		bool is_covered = drain->hold.node >= 0 && drain->hold.node == block->node;
 
-		for (size_t j = 0; j < drain->hold.range_count; j++)
-			is_covered = is_covered || (drain->hold.ranges[j].start < block->start + block->size_bytes &&
-						    block->start < drain->hold.ranges[j].end);
-		if (is_covered && block->state != BLOCK_STATE_OFFLINE)
+		if (snapshot_hold_has(&drain->hold, block) && block->state != BLOCK_STATE_OFFLINE)
 			bytes += block->size_bytes;
 	}
 	return bytes;

@@ -66,15 +66,8 @@ static const struct snapshot_hold *hold_of(const struct plan_input *input, const
 	for (size_t i = 0; i < input->snapshot->hold_count; i++) {
 		const struct snapshot_hold *hold = &input->snapshot->holds[i];
 
-		if (strcmp(hold->drain, input->wish->drain) == 0)
-			continue;
-		/* A whole node may have more ranges than a hold can name. */
-		if (hold->node >= 0 && hold->node == block->node)
+		if (strcmp(hold->drain, input->wish->drain) != 0 && snapshot_hold_has(hold, block))
 			return hold;
-		for (size_t j = 0; j < hold->range_count; j++)
-			if (hold->ranges[j].start < block->start + block->size_bytes &&
-			    block->start < hold->ranges[j].end)
-				return hold;
 	}
 	return NULL;
 }
