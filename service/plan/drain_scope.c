@@ -228,3 +228,10 @@ uint64_t drain_scope_destinations(const struct plan_input *input, const struct d
 		nodes &= guest->cpuset_limit;
 	return nodes;
 }
+
+bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_dimm *dimm)
+{
+	if (wish->target == DRAIN_TARGET_DIMM)
+		return strcmp(dimm->id, wish->dimm) == 0;
+	return wish->target == DRAIN_TARGET_NODE && dimm->node == wish->node;
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guests of a drain: out of its scope one by one, by child moves, and home again.
+ */
+#include "drain_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Moves of one guest: the first, one for what slipped, one after others came back. */
+#define TRIES_MAX 3
+
+size_t drain_tries(const struct plan_input *input, const char *guest,
+		       const struct step_record **ret_last)
+{
+	size_t tries = 0;
+
+	*ret_last = NULL;
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
+		    strcmp(record->step.guest, guest) != 0 || step_brings_home(&record->step))
+			continue;
+		tries++;
+		*ret_last = record;
+	}
+	return tries;
+}
+
+/* Is the last move of this guest older than the last attempt to offline? Then it has come back, or
+ * slipped. */
+static bool since_offline(const struct plan_input *input, const struct step_record *last)
+{
+	const struct step_record *offline = plan_last(input, STEP_KIND_OFFLINE_BLOCKS);
+
+	return offline && offline > last;
+}
+
+static bool may_try(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	const struct step_record *last;
+	size_t tries = drain_tries(input, guest->uuid, &last);
+
+	if (tries == 0)
+		return true;
+	return tries < TRIES_MAX && (last->bytes_done > 0 || since_offline(input, last));
+}
+
+/*
+ * Is the guest not to be touched, be it by this child or (NULL) by the kernel? It may have come after the drain was asked for.
+ * What cannot be moved of one that was tried is in its step's remainder, so then only the consents count.
+ */
+static bool is_refused(const struct drainer *drainer, const struct snapshot_guest *guest, const struct wish *child,
+		       struct remainder_list *ret_why)
+{
+	const struct step_record *last;
+	struct remainder_list blockers, why = {0};
+	size_t tries = drain_tries(drainer->input, guest->uuid, &last);
+
+	if (plan_check_child(drainer->input, &drainer->scope, guest, child, &blockers) == 0)
+		return false;
+	for (size_t i = 0; i < blockers.count; i++)
+		if (!tries || blockers.items[i].consent >= 0)
+			remainder_list_add_copy(&why, &blockers.items[i]);
+	*ret_why = why;
+	return why.count > 0;
+}
+
+bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
+			  struct remainder_list *ret_why)
+{
+	const struct snapshot_guest *guest = &drainer->input->snapshot->guests[index];
+	struct step step;
+	struct wish child;
+	bool fits = drain_layout_child(layout, index, &step, &child);
+
+	return is_refused(drainer, guest, fits ? &child : NULL, ret_why);
+}
+
+bool drain_leaves_any_alone(const struct drainer *drainer)
+{
+	const struct snapshot *snapshot = drainer->input->snapshot;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
+	struct remainder_list why;
+
+	/* Without memory nobody can tell: no block is touched. */
+	if (drain_layout_find(drainer->input, &drainer->scope, &layout) < 0)
+		return true;
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (drain_scope_guest_bytes(drainer->input, &drainer->scope, &snapshot->guests[i]) &&
+		    drain_leaves_alone(drainer, &layout, i, &why))
+			return true;
+	return false;
+}
+
+static bool memory_is_short(struct drainer *drainer)
+{
+	drainer->decision->kind = DECISION_KIND_GIVE_UP;
+	remainder_list_add(&drainer->decision->remainder, REMAINDER_INVALID, "ballastd", 0, "ask again",
+			   "memory is short");
+	return true;
+}
+
+static bool child_step(struct drainer *drainer, struct step *step, const struct wish *child)
+{
+	step->child = malloc(sizeof(*step->child));
+	if (!step->child)
+		return memory_is_short(drainer);
+	*step->child = *child;
+	return drain_emit(drainer, step);
+}
+
+bool drain_guest_next(struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+	const struct snapshot *snapshot = input->snapshot;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
+	struct step step, best_step;
+	struct wish child, best_child;
+	struct remainder_list why;
+	uint64_t best = 0;
+
+	if (drain_layout_find(input, &drainer->scope, &layout) < 0)
+		return memory_is_short(drainer);
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &snapshot->guests[i];
+		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);
+
+		if (bytes && drain_layout_unplaced(&layout, i)) {
+			const struct step_record *last;
+
+			drainer->is_stuck = drainer->is_stuck || !drain_tries(input, guest->uuid, &last);
+			continue;
+		}
+		if (bytes <= best || !may_try(input, guest) || !drain_layout_child(&layout, i, &step, &child) ||
+		    is_refused(drainer, guest, &child, &why))
+			continue;
+		best = bytes;
+		best_step = step;
+		best_child = child;
+	}
+	return best && child_step(drainer, &best_step, &best_child);
+}
+
+bool drain_home_next(struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+	struct wish child;
+	struct step step;
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *away = &input->history[i];
+		const struct snapshot_guest *guest;
+		int node = away->step.node, from;
+		bool back = false;
+
+		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE ||
+		    step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
+		    !away->bytes_done || drainer->scope.whole_nodes >> node & 1)
+			continue;
+		for (size_t j = 0; j < input->history_count; j++)
+			back = back ||
+			       (step_brings_home(&input->history[j].step) &&
+				strcmp(input->history[j].step.guest, away->step.guest) == 0);
+		guest = snapshot_guest(input->snapshot, away->step.guest);
+		const struct snapshot_node *home = snapshot_node(input->snapshot, node);
+
+		/* A home without memory left (its last DIMM is out) is none, nor is one that
+		 * another drain has begun to empty or that the guest's policy forbids. */
+		if (back || !guest || !plan_guest_runs(guest) || !home || !home->total_bytes ||
+		    plan_node_count(away->step.nodes) != 1 ||
+		    snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1 ||
+		    (guest->allowed_nodes && !(guest->allowed_nodes >> node & 1)))
+			continue;
+		from = plan_first_node(away->step.nodes);
+		/* More than that node in its policy: it was not bound to the drained node alone,
+		 * and may stay. */
+		if (guest->policy_nodes != away->step.nodes || !guest->node_bytes[from])
+			continue;
+		if (plan_guest_room(input, guest, node, 0) < guest->node_bytes[from]) {
+			char object[96];
+
+			remainder_list_add(
+				&drainer->decision->warnings, REMAINDER_NO_ROOM,
+				plan_guest_object(guest, object), guest->node_bytes[from], NULL,
+				"what stays of node %d has no room to bring it back", node);
+			continue;
+		}
+		plan_step_init(&step, STEP_KIND_CHILD, guest);
+		wish_init(&child, OPERATION_KIND_MOVE);
+		memcpy(child.guest, guest->uuid, sizeof(child.guest));
+		memcpy(child.drain, input->wish->drain, sizeof(child.drain));
+		child.allow = input->wish->allow;
+		child.move.form = MOVE_FORM_MAP;
+		child.move.map[from] = (int8_t)node;
+		/* What the way out wrote into the stored XML goes back with it. */
+		child.move.persist = drainer->wish->persist;
+		step.node = from;
+		step.nodes = plan_node_bit(node);
+		step.bytes = guest->node_bytes[from];
+		step.undoable = true;
+		step.stall_ms = (input->limits->stall_us + 999) / 1000;
+		memcpy(step.text, STEP_TEXT_HOME, sizeof(STEP_TEXT_HOME));
+		return child_step(drainer, &step, &child);
+	}
+	return false;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of the drain planner share: which guests leave and come home (drain_children.c), which blocks go
+ * offline (drain_offline.c), and why something stayed (drain_remainder.c). drain_next.c has their order.
+ */
+#ifndef BALLAST_SERVICE_DRAIN_PRIV_H
+#define BALLAST_SERVICE_DRAIN_PRIV_H
+
+#include "drain_layout.h"
+
+struct drainer {
+	const struct plan_input *input;
+	const struct wish_drain *wish;
+	struct decision *decision;
+	struct drain_scope scope;
+	uint64_t guest_bytes; /* of all guests, in the scope */
+	uint64_t rest_bytes;  /* the same, and what the host itself has there */
+	bool is_stuck;	      /* a guest was never moved, because it has no place */
+};
+
+/* The step is what is decided. Always true, as the others below are where they have decided something. */
+bool drain_emit(struct drainer *drainer, const struct step *step);
+
+/* The move of the largest guest that may be tried and has a place. */
+bool drain_guest_next(struct drainer *drainer);
+/* The move that brings a guest home that was bound to a node alone of which a part stays. */
+bool drain_home_next(struct drainer *drainer);
+/* How many moves of this guest out of the scope there were; *ret_last is the latest of them, or NULL. */
+size_t drain_tries(const struct plan_input *input, const char *guest, const struct step_record **ret_last);
+/* Is a guest that has something in the scope not to be touched? By the child that the layout has for it. */
+bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
+			struct remainder_list *ret_why);
+/* Is there any such guest? */
+bool drain_leaves_any_alone(const struct drainer *drainer);
+
+/* As many blocks as a step can name; the next step has the next. */
+bool drain_offline_next(struct drainer *drainer);
+/*
+ * How often it was tried to take this block offline, but for what a restart cut off; *ret_last is the latest of them, or
+ * NULL.
+ */
+size_t drain_offlines(const struct plan_input *input, uint64_t block, const struct step_record **ret_last);
+
+/* Why what is online (with blocks), or what guests have, did not go; the sum is exactly that. */
+void drain_give_up(struct drainer *drainer, bool blocks);
+
+#endif

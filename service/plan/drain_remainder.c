@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a drain that gives up says of every byte that stayed.
+ */
+#include "drain_priv.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Of a block that went offline since, or was tried once more. */
+static bool is_stale(const struct plan_input *input, const struct step_record *record, const struct remainder *entry)
+{
+	const struct snapshot_block *block;
+	const struct step_record *last;
+	uint64_t id;
+
+	if (sscanf(entry->object, "block %" SCNu64, &id) != 1)
+		return false;
+	block = snapshot_block(input->snapshot, id);
+	drain_offlines(input, id, &last);
+	return !block || block->state == BLOCK_STATE_OFFLINE || last != record;
+}
+
+/* What the attempts told of the blocks that are still online. */
+static void tell_attempts(struct drainer *drainer, uint64_t *rest)
+{
+	const struct plan_input *input = drainer->input;
+
+	for (size_t i = input->history_count; i-- > 0;) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE)
+			continue;
+		for (size_t n = 0; n < record->remainder.count; n++)
+			if (!is_stale(input, record, &record->remainder.items[n]))
+				plan_take_entry(&drainer->decision->remainder, &record->remainder.items[n], rest);
+	}
+}
+
+static bool is_told(const struct remainder_list *list, const char *object)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].object, object) == 0)
+			return true;
+	return false;
+}
+
+/* Each of the reasons, with the bytes once. */
+static void tell_refusal(struct remainder_list *list, const struct remainder_list *refusal, uint64_t bytes)
+{
+	for (size_t i = 0; i < refusal->count; i++) {
+		struct remainder entry = refusal->items[i];
+
+		entry.bytes = i == 0 ? bytes : 0;
+		remainder_list_add_copy(list, &entry);
+	}
+}
+
+static const char *why_not_tried(const struct drainer *drainer, enum remainder_code *ret_code)
+{
+	*ret_code = REMAINDER_BLOCK_BUSY;
+	if (drain_pool_failed(drainer->input))
+		return "it was not tried: a pool of huge pages could not be taken care of first";
+	if (drainer->guest_bytes)
+		return "it was not tried: guests are still there";
+	*ret_code = REMAINDER_NO_ROOM;
+	return "it was not tried: other nodes have no room for what the host has there";
+}
+
+void drain_give_up(struct drainer *drainer, bool blocks)
+{
+	const struct plan_input *input = drainer->input;
+	struct remainder_list *list = &drainer->decision->remainder;
+	uint64_t rest = blocks ? drainer->scope.online_bytes : drainer->guest_bytes;
+	CLEANUP(drain_layout_done) struct drain_layout layout;
+	bool is_planned = drain_layout_find(input, &drainer->scope, &layout) == 0;
+	char object[96];
+
+	drainer->decision->kind = DECISION_KIND_GIVE_UP;
+	for (size_t i = 0; i < input->snapshot->guest_count && rest; i++) {
+		const struct snapshot_guest *guest = &input->snapshot->guests[i];
+		uint64_t bytes = plan_min(drain_scope_guest_bytes(input, &drainer->scope, guest),
+					  rest),
+			 left = bytes;
+		const struct step_record *last;
+		struct remainder_list refusal;
+		enum remainder_code code;
+		const char *why;
+
+		if (!bytes)
+			continue;
+		plan_guest_object(guest, object);
+		if (drain_tries(input, guest->uuid, &last))
+			plan_take_remainder(list, &last->remainder, &left);
+		if (left && is_planned && drain_leaves_alone(drainer, &layout, i, &refusal)) {
+			tell_refusal(list, &refusal, left);
+			left = 0;
+		}
+		code = plan_unexplained(last, &why);
+		if (left && plan_is_late(input))
+			remainder_list_add(list, REMAINDER_DEADLINE, object, left, NULL,
+					   "time ran out");
+		else if (left && !last)
+			remainder_list_add(list, REMAINDER_NO_ROOM, object, left, NULL,
+					   "no node that it may use has room for it");
+		else if (left)
+			remainder_list_add(list, code, object, left, NULL, "%s", why);
+		rest -= bytes;
+	}
+	if (blocks) {
+		drain_pool_tell(input, &drainer->scope, list, &rest);
+		tell_attempts(drainer, &rest);
+	}
+	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+		uint64_t bytes = plan_min(block->size_bytes, rest);
+		enum remainder_code code = REMAINDER_BLOCK_BUSY;
+		const struct step_record *last;
+		const char *why = "it did not go offline";
+
+		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
+			continue;
+		snprintf(object, sizeof(object), "block %" PRIu64, block->id);
+		if (is_told(list, object))
+			continue;
+		if (!drain_offlines(input, block->id, &last))
+			why = why_not_tried(drainer, &code);
+		if (plan_is_late(input))
+			remainder_list_add(list, REMAINDER_DEADLINE, object, bytes, NULL,
+					   "time ran out");
+		else
+			remainder_list_add(list, code, object, bytes, NULL, "%s", why);
+		rest -= bytes;
+	}
+}
