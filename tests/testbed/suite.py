@@ -151,7 +151,8 @@ def fuzz_long(totals):
     heading("fuzzing")
     build = os.path.join(paths.PROJECT, "build-fuzz")
     commands = [] if os.path.exists(os.path.join(build, "build.ninja")) else \
-        [["meson", "setup", build, "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false"]]
+        [["meson", "setup", build, "-Dfuzz=true", "-Db_sanitize=address,undefined", "-Db_lundef=false",
+          "-Dc_args=-fsanitize=fuzzer-no-link"]]
     for command in commands + [["ninja", "-C", build]]:
         passed, failures, output = run_counted("fuzz build", command, 1800, {"CC": "clang"})
         if failures:
@@ -161,10 +162,14 @@ def fuzz_long(totals):
         name = os.path.basename(program)
         if not os.access(program, os.X_OK) or os.path.isdir(program):
             continue
-        corpus = os.path.join(paths.PROJECT, "tests", "fuzz", "corpus", name.removeprefix("fuzz_"))
+        target = name.removeprefix("fuzz_")
+        # Kept in the tree, or written by the build.
+        seeds = glob.glob(os.path.join(paths.PROJECT, "tests", "fuzz", "corpus", target, "*")) or \
+            glob.glob(os.path.join(build, "tests", "fuzz", target + "_*"))
         with tempfile.TemporaryDirectory(prefix="ballast-fuzz.") as found:
-            command = [program, f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={build}/", found]
-            report(totals, name, *timed(name, command + [corpus] * os.path.isdir(corpus), FUZZ_SECONDS + 300))
+            command = [program, f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={build}/",
+                       "-seed_inputs=" + ",".join(seeds), found]
+            report(totals, name, *timed(name, command, FUZZ_SECONDS + 300))
 
 
 def main():
