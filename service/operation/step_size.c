@@ -27,6 +27,8 @@
 /* libvirtd starts again within seconds, and is connected to again within 30 (connection.h, backoff_maximum_ms). */
 #define WAIT_FALLBACK_MS 60000u
 #define WAIT_LEAST_MS	 10000u
+/* As many times longer than else stands a size still that is put back: the guest's driver is first to notice that it is. */
+#define UNDO_PATIENCE 6u
 
 enum size_phase { SIZE_PHASE_WAITING, SIZE_PHASE_LOOKING, SIZE_PHASE_ASKING, SIZE_PHASE_WATCHING };
 
@@ -111,6 +113,9 @@ static bool is_overruled(struct step_run *run, const struct snapshot_guest *gues
 		return false;
 	if (requested == run->target_bytes)
 		run->is_seen = true;
+	/* When the undo began the step's own request may not have been seen yet. */
+	if (run->undoing && requested == run->step.target_bytes)
+		return false;
 	return requested != run->target_bytes && (run->is_seen || (run->is_tried && requested != run->asked_bytes));
 }
 
@@ -212,7 +217,7 @@ static bool watch_size(struct step_run *run)
 		wait_to_ask(run);
 		return true;
 	}
-	if (now >= run->changed_at_ms + step_size_flat_ms(run)) {
+	if (now >= run->changed_at_ms + step_size_flat_ms(run) * (run->undoing ? UNDO_PATIENCE : 1)) {
 		watch_ended(run, STEP_STATE_PARTIAL, true, "the size has stopped changing");
 		return true;
 	}

@@ -330,11 +330,16 @@ static void run(void)
 	wait_finished();
 }
 
-static void undo(void)
+static void begin_undo(void)
 {
 	rig.finished = 0;
 	rig.executor->undo(rig.executor->user, rig.operation, &rig.record, on_progress, on_finished,
 			   &rig);
+}
+
+static void undo(void)
+{
+	begin_undo();
 	wait_finished();
 }
 
@@ -356,10 +361,10 @@ static void request(uint64_t mib)
 	prepare();
 }
 
-/* Until the request has been taken and is being watched. */
-static void wait_requested(void)
+/* Until the request, the first or a later one, has been taken and is being watched. */
+static void wait_requested(unsigned count)
 {
-	fake_libvirt_wait("update", 1);
+	fake_libvirt_wait("update", count);
 	for (unsigned i = 0; i < 50; i++)
 		event_base_loop(rig.base, EVLOOP_NONBLOCK);
 	CHECK_INT(rig.finished, 0);
@@ -390,21 +395,87 @@ static void test_size_reached(void)
 	finish();
 }
 
+static void later(unsigned seconds)
+{
+	monotonic_ahead_s = seconds;
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	for (unsigned i = 0; i < 50; i++)
+		event_base_loop(rig.base, EVLOOP_NONBLOCK);
+}
+
+static void wait_seen(uint64_t mib)
+{
+	const struct snapshot_device *device;
+
+	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
+	do {
+		turn();
+		device = &snapshot_guest(look_snapshot(rig.look), "g1")->devices[0];
+	} while (device->current_bytes != mib * MIB || device->requested_bytes != mib * MIB);
+}
+
+/* A size that was reached is put back, by a driver that has not begun to. */
+static void begin_late_undo(bool seen)
+{
+	start(false);
+	rig.domain->follows = true;
+	request(768);
+	run();
+	rig.domain->follows = false;
+	if (seen)
+		wait_seen(768);
+	else
+		set_current(768);
+	begin_undo();
+	wait_requested(2);
+}
+
+static void test_size_is_put_back_late(void)
+{
+	begin_late_undo(true);
+	later(8);
+	CHECK_INT(rig.finished, 0);
+	set_current(256);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	finish();
+}
+
+static void test_size_never_put_back(void)
+{
+	begin_late_undo(true);
+	later(31);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	finish();
+}
+
+/* What the step itself has asked for is nobody else's request. */
+static void test_size_put_back_before_it_was_seen(void)
+{
+	begin_late_undo(false);
+	set_current(256);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.outcome.detail, "");
+	finish();
+}
+
 static void test_size_in_parts_then_flat(void)
 {
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	set_current(512);
 	while (rig.progresses == 0)
 		turn();
-	ahead_s = 4;
+	monotonic_ahead_s = 4;
 	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
 	for (unsigned i = 0; i < 50; i++)
 		event_base_loop(rig.base, EVLOOP_NONBLOCK);
 	CHECK_INT(rig.finished, 0);
-	ahead_s = 6;
+	monotonic_ahead_s = 6;
 	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
 	wait_finished();
 	CHECK_INT(rig.outcome.state, STEP_STATE_PARTIAL);
@@ -419,8 +490,8 @@ static void test_flat_from_the_start(void)
 	start(false);
 	request(128);
 	begin();
-	wait_requested();
-	ahead_s = 6;
+	wait_requested(1);
+	monotonic_ahead_s = 6;
 	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
 	wait_finished();
 	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
@@ -434,8 +505,8 @@ static void test_size_timeout(void)
 	request(128);
 	rig.record.step.timeout_ms = 2500;
 	begin();
-	wait_requested();
-	ahead_s = 3;
+	wait_requested(1);
+	monotonic_ahead_s = 3;
 	fake_libvirt_emit(CONNECTION_EVENT_RESUMED, FAKE_LIBVIRT_G1, 0);
 	wait_finished();
 	CHECK_STR(rig.outcome.detail, "its time is over");
@@ -448,7 +519,7 @@ static void test_size_guest_gone(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	fake_libvirt_lock();
 	rig.domain->exists = false;
 	fake_libvirt_unlock();
@@ -470,7 +541,7 @@ static void test_size_rebooted(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	set_current(512);
 	fake_libvirt_emit(CONNECTION_EVENT_REBOOTED, FAKE_LIBVIRT_G1, 0);
 	wait_finished();
@@ -525,7 +596,7 @@ static void test_libvirt_comes_back(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	fake_libvirt_set_reachable(false);
 	while (look_libvirt_is_up(rig.look, NULL))
 		turn();
@@ -597,7 +668,7 @@ static void test_superseded(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	ask_elsewhere(512);
 	wait_finished();
 	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
@@ -639,7 +710,7 @@ static void test_superseded_by_the_old_size(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	set_current(512);
 	while (snapshot_guest(look_snapshot(rig.look), "g1")->devices[0].requested_bytes != 768 * MIB)
 		turn();
@@ -666,7 +737,7 @@ static void test_size_and_migration(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	set_job(true);
 	/* Frozen is not flat. */
 	ahead_s = monotonic_ahead_s = 20;
@@ -857,7 +928,7 @@ static void test_size_cancelled(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	rig.executor->cancel(rig.executor->user, &rig);
 	wait_finished();
 	CHECK_STR(rig.outcome.detail, "cancelled");
@@ -1713,7 +1784,7 @@ static void test_freed_while_watching(void)
 	start(false);
 	request(768);
 	begin();
-	wait_requested();
+	wait_requested(1);
 	rig.pool = worker_pool_free(rig.pool);
 	rig.look = look_free(rig.look);
 	CHECK_INT(rig.finished, 0);
@@ -1724,6 +1795,9 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"a size is reached", test_size_reached},
+		{"a size is put back late", test_size_is_put_back_late},
+		{"a size is never put back", test_size_never_put_back},
+		{"a size is put back before it was seen", test_size_put_back_before_it_was_seen},
 		{"a size comes in parts, then no more", test_size_in_parts_then_flat},
 		{"a size that never changes", test_flat_from_the_start},
 		{"a size and its time", test_size_timeout},
