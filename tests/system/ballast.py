@@ -53,6 +53,7 @@ class Ballast:
         self.program = os.path.join(paths.BUILD, "service/cli/ballastctl")
         self.environment = environment or {}
         self.process = None
+        self.configuration = configuration
         self.configure(configuration)
 
     def configure(self, configuration):
@@ -74,6 +75,11 @@ class Ballast:
         self.process = self.host.spawn(f"exec {command} >>{self.host.RESULTS}/{self.log_name} 2>&1")
         if wait:
             wait_for(self.is_up, timeout, "ballastd with libvirt")
+
+    def start_anew(self):
+        """After the host has lost its power: its configuration is gone as well."""
+        self.configure(self.configuration)
+        self.start()
 
     def is_up(self):
         result = self.ctl("status", "--json", check=False)

@@ -262,6 +262,17 @@ class VirtualHost:
             self._remove(self.directory)
             self.directory = None
 
+    def lose_power(self, keep):
+        """Power is cut in the middle of whatever is done, and comes back. Of what was written inside, only the directory
+        `keep` of results outlives it, as it was at that moment."""
+        self._qemu.kill()
+        self._qemu.wait()
+        with tempfile.TemporaryDirectory(prefix="ballast-kept.") as kept:
+            shutil.copytree(os.path.join(self.results, keep), os.path.join(kept, keep))
+            self.stop()
+            self.start()
+            shutil.copytree(os.path.join(kept, keep), os.path.join(self.results, keep))
+
     @staticmethod
     def _remove(directory):
         """Removes a host's directory, unless the view of the root file system is somehow mounted here too."""

@@ -1,0 +1,178 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Story 35: holds of drains that overlap, whose DIMM was pulled and plugged in again, and whose host lost its power.
+
+BALLAST_CASES="name name" runs only these cases.
+"""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+
+from ballast import Ballast  # noqa: E402
+from testbed import evidence  # noqa: E402
+from testbed.guest import Guest  # noqa: E402
+from testbed.story import Cases, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
+from testbed.virtual_host import Dimm  # noqa: E402
+
+MIB = 1 << 20
+STATE = "state"
+
+
+class Scene:
+    """A DIMM on node 3, and db1 bound to it."""
+
+    def __init__(self, host, tell):
+        self.host, self.tell = host, tell
+        self.ballast = Ballast(host, {"daemon": {"state_directory": f"{host.RESULTS}/{STATE}"},
+                                      "limits": {"reserve": "256MiB", "bytes_per_s": "48MiB"}})
+        self.ballast.start()
+        self.guest = None
+
+    def clear(self):
+        """What a case that failed has left would be in the next one's way."""
+        for drain in self.drains():
+            if drain["state"] == "draining":
+                self.ballast.ctl("cancel", drain["operation"], "--undo", "yes", timeout=240, check=False)
+            elif drain["state"] not in ("released", "stopped"):
+                self.ballast.ctl("undrain", drain["id"], timeout=240, check=False)
+
+    def begin(self):
+        """db1 runs on node 3, which is online, and nothing is held; returns the state of the host."""
+        if self.guest is None:
+            self.guest = Guest(self.host, "db1", 256, nodes="3")
+            self.guest.start()
+            self.ballast.wait_agent("db1")
+            self.guest.pattern_start(48, pace_us=1000)
+        check_equal({d["state"] for d in self.drains()} - {"released", "stopped"}, set(), "drains that stand")
+        return self.state()
+
+    def state(self):
+        """What a drain changes, by evidence that is not Ballast's own."""
+        return {"blocks": {n: (b["state"], b["zones"]) for n, b in evidence.blocks(self.host).items()
+                           if n in self.host.dimm_blocks("dimm1")},
+                "nodes": sorted(evidence.guest_bytes_by_node(self.guest)),
+                "policy": evidence.guest_policies(self.guest), "cpusets": evidence.cpusets(self.guest)}
+
+    def check_given_back(self, before):
+        check_equal(self.state(), before, "the host after the last undrain")
+        check_equal(self.guest.pattern_rounds(1)["errors"], 0, "pattern errors in db1")
+
+    def dimm(self):
+        return next(d["id"] for d in self.ballast.get("/v1/dimms?fresh=true")["items"] if d["node"] == 3)
+
+    def drains(self):
+        return self.ballast.get("/v1/drains")["items"]
+
+    def drain_of(self, operation):
+        return next(d for d in self.drains() if d["operation"] == operation)
+
+    def drain(self, *words):
+        """Begins one; returns its operation."""
+        return self.ballast.ctl("drain", *words, "--allow", "stored_xml,remote_memory", "--timeout", "180",
+                                "--detach").out.strip()
+
+    def undrain(self, operation, state):
+        identity = self.drain_of(operation)["id"]
+        self.ballast.ctl("undrain", identity, timeout=240, check=False)
+        check_equal(self.ballast.get(f"/v1/drains/{identity}")["state"], state, f"state of {identity}, undrained")
+
+
+def two_of_one(scene):
+    """A DIMM, and then its whole node; the first of them ends first."""
+    before = scene.begin()
+    first = scene.drain("--dimm", scene.dimm(), "--finish", "offline")
+    refused = scene.ballast.ctl("drain", "--node", "3", "--finish", "offline", "--allow", "stored_xml,remote_memory", check=False)
+    check(refused.rc != 0 and first in refused.err, f"another one while the first is at work is refused by its name: {refused}")
+    check_equal(scene.ballast.wait_operation(first, 240)["state"], "succeeded", "state of the first drain")
+    second = scene.drain("--node", "3", "--finish", "offline")
+    check_equal(scene.ballast.wait_operation(second, 60)["state"], "succeeded", "state of the second drain")
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"offline"}, "blocks that two drains hold")
+    scene.undrain(first, "deferred")
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"offline"}, "blocks that the second drain holds")
+    check(3 not in evidence.guest_bytes_by_node(scene.guest), "db1 stays away from a node without memory")
+    scene.undrain(second, "released")
+    check_equal(scene.drain_of(first)["state"], "released", "state of the first drain")
+    scene.check_given_back(before)
+    scene.tell("two drains of the same memory: it comes back with the last of them")
+
+
+def plugged_again(scene):
+    """Pulled, and another put into its place."""
+    before = scene.begin()
+    operation = scene.drain("--dimm", scene.dimm(), "--eject")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    evidence.wait_dimm_deleted(scene.host, "dimm1")
+    scene.undrain(operation, "deferred")
+    check(3 not in evidence.guest_bytes_by_node(scene.guest), "db1 stays away from a node without memory")
+    scene.host.plug_dimm(Dimm("dimm1", 3), online=False)
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"offline"}, "blocks of a new DIMM")
+    scene.undrain(operation, "released")
+    scene.check_given_back(before)
+    scene.tell("pulled, another one plugged in, undrained: its blocks are online, and db1 is back on them")
+
+
+def power_lost_when_held(scene):
+    """The kernel that comes up brings the memory online that a drain holds."""
+    scene.begin()
+    operation = scene.drain("--dimm", scene.dimm(), "--finish", "offline")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    check_equal(scene.drain_of(operation)["state"], "held", "state before the power was lost")
+    lose_power(scene)
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the host has booted")
+    seen = wait_for(lambda: next((d for d in scene.drains() if d["state"] == "attention"), None), 60,
+                    "the drain to say attention")
+    check_equal((seen["operation"], seen["online_bytes"]), (operation, 1024 * MIB), "the drain, and what is online")
+    guest = Guest(scene.host, "web1", 256, nodes="1")
+    guest.start()
+    scene.ballast.wait_agent("web1")
+    refused = scene.ballast.ctl("move", "web1", "--to", "3", check=False)
+    check(refused.rc != 0 and "held" in refused.out + refused.err, f"a move to a held node is refused: {refused.out}{refused.err}")
+    scene.undrain(operation, "released")
+    scene.ballast.ctl("move", "web1", "--to", "3")
+    check_equal(sorted(evidence.guest_bytes_by_node(guest)), [3], "nodes of web1, moved when the hold was gone")
+    guest.destroy()
+    scene.tell("power lost under a hold: the drain says that 1 GiB is online again, holds it, and can be given back")
+
+
+def power_lost_in_a_move(scene):
+    scene.begin()
+    operation = scene.drain("--dimm", scene.dimm(), "--finish", "offline")
+    wait_for(lambda: scene.drain_of(operation)["stage"] == "move", 60, "the drain to move db1")
+    lose_power(scene)
+    ended = scene.ballast.wait_operation(operation, 240)
+    drain = scene.drain_of(operation)
+    scene.tell(f"power lost in a move: {ended['state']}, drain {drain['state']}, {ended['remainder']}")
+    check(ended["state"] in ("succeeded", "failed", "incomplete", "cancelled"), f"a named end: {ended['state']}")
+    states = evidence.dimm_states(scene.host, "dimm1")
+    check_equal(states, {"offline"} if ended["state"] == "succeeded" else {"online"}, f"blocks of a drain that {ended['state']}")
+    if drain["state"] not in ("released", "stopped"):
+        scene.undrain(operation, "released")
+        check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the undrain")
+
+
+def lose_power(scene):
+    scene.host.lose_power(STATE)
+    scene.guest = None
+    scene.ballast.start_anew()
+
+
+CASES = (two_of_one, plugged_again, power_lost_when_held, power_lost_in_a_move)
+
+
+@story(35, "holds of drains that overlap, of a DIMM that is plugged in again, and over a loss of power", limit_s=900)
+def holds(tell):
+    chosen = os.environ.get("BALLAST_CASES", "").split()
+    with booted_host() as host:
+        scene, cases = Scene(host, tell), Cases(tell)
+        for case in CASES:
+            if not chosen or case.__name__ in chosen:
+                if not cases.run(case, scene):
+                    scene.clear()
+        cases.end()
+
+
+if __name__ == "__main__":
+    main()
