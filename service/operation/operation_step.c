@@ -151,7 +151,8 @@ static int create_child(struct operation *operation, struct step_record *step)
 	record->created_at_ms = engine_now(engine);
 	record->progress.total_bytes = step->step.bytes;
 	record->progress.eta_s = UINT32_MAX;
-	record->deadline_ms = parent->deadline_ms;
+	/* One that goes on past its own time does so by its children. */
+	record->deadline_ms = operation_end_continues(parent) ? 0 : parent->deadline_ms;
 	if (record->wish.timeout_s || step->step.timeout_ms) {
 		uint64_t timeout_ms = record->wish.timeout_s
 					      ? (uint64_t)record->wish.timeout_s * 1000

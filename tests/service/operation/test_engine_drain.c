@@ -226,6 +226,27 @@ static void test_offline_takes_its_time(void)
 	engine_rig_done(&rig);
 }
 
+/* A guest that was on its way when the time was over still gets there, and so do the others. */
+static void test_goes_on_past_its_time(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	engine_rig_begin(&rig);
+	rig.world.hang_kind = STEP_KIND_MOVE_PAGES;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 61000);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_DRAINING);
+	fake_world_unhang(&rig.world);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "continues", 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+	engine_rig_done(&rig);
+}
+
 /* Of all that goes, memory and blocks, with a rate and an end of what is at work. */
 static void test_progress_of_blocks(void)
 {
@@ -627,6 +648,7 @@ int main(void)
 		 test_steps_that_always_fail},
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},
+		{"a drain that continues past its time ends complete", test_goes_on_past_its_time},
 		{"progress is told of blocks as of memory", test_progress_of_blocks},
 		{"an eject that nobody can stop is not crossed by an undo", test_eject_without_a_word},
 		{"killed at every write of the journal", test_killed_at_every_write},
