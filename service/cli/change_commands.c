@@ -13,10 +13,34 @@
 #include "cli.h"
 #include "size_text.h"
 
+/* What --timeout says; 0: nothing. 0, or an exit code after having said why. */
+static int timeout_seconds(const struct cli *cli, uint64_t *ret_seconds)
+{
+	char number[24];
+	size_t length = cli->timeout ? strlen(cli->timeout) : 0;
+	uint64_t seconds = 0;
+	unsigned factor = 1;
+
+	snprintf(number, sizeof(number), "%s", cli->timeout ? cli->timeout : "");
+	if (length && length < sizeof(number)) {
+		factor = number[length - 1] == 'm' ? 60 : number[length - 1] == 'h' ? 3600 : 1;
+		if (number[length - 1] == 's' || factor > 1)
+			number[length - 1] = '\0';
+	}
+	if (cli->timeout &&
+	    (size_text_parse_number(number, 10, &seconds) < 0 || seconds == 0 || seconds > 30 * 86400u))
+		return cli_usage("--timeout %s: write seconds, or 5m, or 2h", cli->timeout);
+	*ret_seconds = seconds * factor;
+	return 0;
+}
+
 int cli_add_common(struct cli *cli, json_t *body)
 {
 	uint64_t seconds;
+	int r = timeout_seconds(cli, &seconds);
 
+	if (r)
+		return r;
 	if (cli->allow) {
 		json_t *allow = json_array();
 		CLEANUP_FREE char *copy = strdup(cli->allow);
@@ -27,21 +51,8 @@ int cli_add_common(struct cli *cli, json_t *body)
 				json_array_append_new(allow, json_string(word));
 		json_object_set_new(body, "allow", allow);
 	}
-	if (cli->timeout) {
-		char number[24];
-		size_t length = strlen(cli->timeout);
-		unsigned factor = 1;
-
-		snprintf(number, sizeof(number), "%s", cli->timeout);
-		if (length && length < sizeof(number)) {
-			factor = number[length - 1] == 'm' ? 60 : number[length - 1] == 'h' ? 3600 : 1;
-			if (number[length - 1] == 's' || factor > 1)
-				number[length - 1] = '\0';
-		}
-		if (size_text_parse_number(number, 10, &seconds) < 0 || seconds == 0 || seconds > 30 * 86400u)
-			return cli_usage("--timeout %s: write seconds, or 5m, or 2h", cli->timeout);
-		json_object_set_new(body, "timeout_s", json_integer((json_int_t)(seconds * factor)));
-	}
+	if (seconds)
+		json_object_set_new(body, "timeout_s", json_integer((json_int_t)seconds));
 	if (cli->on_timeout)
 		json_object_set_new(body, "on_timeout", json_string(cli->on_timeout));
 	return 0;
@@ -341,11 +352,18 @@ int cli_drain(struct cli *cli)
 
 int cli_undrain(struct cli *cli)
 {
-	char path[CLI_ESCAPED_SIZE + 32], escaped[CLI_ESCAPED_SIZE], what[128];
+	char path[CLI_ESCAPED_SIZE + 64], escaped[CLI_ESCAPED_SIZE], what[128], query[32] = "";
+	uint64_t seconds;
+	int r;
 
 	if (cli->argc != 1)
 		return cli_usage("undrain takes the id of one drain: ballastctl drains lists them");
-	snprintf(path, sizeof(path), "/v1/drains/%s", cli_escape(cli->argv[0], escaped, sizeof(escaped)));
+	r = timeout_seconds(cli, &seconds);
+	if (r)
+		return r;
+	if (seconds)
+		snprintf(query, sizeof(query), "?timeout_s=%" PRIu64, seconds);
+	snprintf(path, sizeof(path), "/v1/drains/%s%s", cli_escape(cli->argv[0], escaped, sizeof(escaped)), query);
 	snprintf(what, sizeof(what), "undrain %.64s", cli->argv[0]);
 	return cli_change(cli, "DELETE", path, NULL, what);
 }

@@ -504,10 +504,11 @@ int cli_change(struct cli *cli, const char *method, const char *path, json_t *bo
 	struct api_reply reply;
 	struct failure failure = {0};
 	char target[2 * CLI_ESCAPED_SIZE + 64], escaped[CLI_ESCAPED_SIZE];
+	const char *joint = strchr(path, '?') ? "&" : "?";
 	const json_t *operation;
 	int r;
 
-	snprintf(target, sizeof(target), "%s%s%s%s", path, cli->dry_run || cli->expect_plan ? "?" : "",
+	snprintf(target, sizeof(target), "%s%s%s%s", path, cli->dry_run || cli->expect_plan ? joint : "",
 		 cli->dry_run	     ? "dry_run=true" :
 		 cli->expect_plan ? "expect_plan=" :
 				    "",

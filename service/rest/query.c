@@ -5,6 +5,7 @@
 #include <string.h>
 #include "http_head.h"
 #include "size_text.h"
+#include "wish_body.h"
 
 static const char *const key_names[QUERY_KEY_COUNT] = {
 	[QUERY_KEY_FRESH] = "fresh",
@@ -17,6 +18,7 @@ static const char *const key_names[QUERY_KEY_COUNT] = {
 	[QUERY_KEY_NODE] = "node",
 	[QUERY_KEY_START] = "start",
 	[QUERY_KEY_END] = "end",
+	[QUERY_KEY_TIMEOUT] = "timeout_s",
 };
 NAME_TABLE_DEFINE(query_key, key_names)
 
@@ -99,6 +101,11 @@ static int set_value(struct query *query, enum query_key key, const char *value,
 	case QUERY_KEY_END:
 		*ret_expected = "a physical address";
 		return parse_number(value, 1, INT64_MAX, &query->end);
+	case QUERY_KEY_TIMEOUT:
+		*ret_expected = "seconds, of a week at most";
+		error = parse_number(value, 1, WISH_BODY_TIMEOUT_MAX_S, &number);
+		query->timeout_s = (uint32_t)number;
+		return error;
 	case QUERY_KEY_COUNT:
 		break;
 	}

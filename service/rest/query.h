@@ -22,6 +22,7 @@ enum query_key {
 	QUERY_KEY_NODE,
 	QUERY_KEY_START,
 	QUERY_KEY_END,
+	QUERY_KEY_TIMEOUT,
 	QUERY_KEY_COUNT
 };
 NAME_TABLE_DECLARE(query_key);
@@ -42,6 +43,7 @@ struct query {
 	char dimm[SNAPSHOT_NAME_SIZE];
 	int node;
 	uint64_t start, end;
+	uint32_t timeout_s; /* 0: none given */
 };
 
 /* Parses text (without '?'), taking only the keys in takes. 0, or -EINVAL with a sentence in

@@ -515,6 +515,22 @@ static void test_exits(void)
 	}
 }
 
+/* What it has no body for. */
+static void test_time_of_an_undrain(void)
+{
+	static const struct exchange script[] = {
+		{"DELETE /v1/drains/dr-1?timeout_s=600", "200 OK", NULL, "{}"},
+		{"DELETE /v1/drains/dr-1?timeout_s=600&expect_plan=7f2c", "200 OK", NULL, "{}"},
+	};
+
+	start(script, 2);
+	rig.cli.timeout = "10m";
+	CHECK_INT(command(cli_undrain, 1, ARGUMENTS("dr-1")), CLI_EXIT_DONE);
+	rig.cli.expect_plan = "7f2c";
+	CHECK_INT(command(cli_undrain, 1, ARGUMENTS("dr-1")), CLI_EXIT_DONE);
+	finish("undrain dr-1: nothing to do, it is so already\nundrain dr-1: nothing to do, it is so already\n");
+}
+
 static void test_already_and_detach(void)
 {
 	static const struct exchange script[] = {
@@ -788,6 +804,7 @@ int main(void)
 		{"a drain that is announced", test_announced_drain},
 		{"end of a drain", test_end_of_a_drain},
 		{"exit codes", test_exits},
+		{"an undrain has the time that it was given", test_time_of_an_undrain},
 		{"already so, and detached", test_already_and_detach},
 		{"how a move goes about it", test_move_manner},
 		{"interrupted", test_interrupted},

@@ -30,6 +30,7 @@ struct engine {
 	void *held_user;
 	/* what was asked for */
 	unsigned submit_count, dry_run_count, undrain_count, cancel_count;
+	uint32_t undrain_timeout_s;
 	struct wish wish;
 	char actor[64], key[128], body_hash[65], expect_plan[20];
 	bool undo;

@@ -84,6 +84,9 @@ static void test_query(void)
 	CHECK_INT(query.wait_s, QUERY_WAIT_MAX_S);
 	CHECK_INT(query_parse("expect_plan=7f2c", QUERY_TAKES(EXPECT_PLAN), &query, detail), 0);
 	CHECK_STR(query.expect_plan, "7f2c");
+	CHECK_INT(query.timeout_s, 0);
+	CHECK_INT(query_parse("timeout_s=604800", QUERY_TAKES(TIMEOUT), &query, detail), 0);
+	CHECK_INT(query.timeout_s, 604800);
 	static const char *const bad[] = {"dryrun=true",    "dry_run=1",
 					  "dry_run",	    "dry_run=true&dry_run=true",
 					  "dry_run=true&",  "&dry_run=true",
@@ -92,6 +95,7 @@ static void test_query(void)
 					  "node=1x",	    "page_size=0",
 					  "expect_plan=XY", "expect_plan=7",
 					  "wait=1s",	    "start=0x",
+					  "timeout_s=0",    "timeout_s=604801",
 					  "page=",	    "expect_plan=12345678123456781"};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

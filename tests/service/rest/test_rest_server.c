@@ -537,6 +537,12 @@ static void test_dry_run(void)
 	expect(&world, "DELETE", "/v1/drains/drain-1?expect_plan=7f2c", NULL, NULL, 202, NULL);
 	CHECK_STR(world.engine.expect_plan, "7f2c");
 	CHECK_INT(world.engine.wish.kind, OPERATION_KIND_UNDRAIN);
+	expect(&world, "DELETE", "/v1/drains/drain-1?expect_plan=7f2c&timeout_s=90", NULL, NULL, 202, NULL);
+	CHECK_INT(world.engine.wish.timeout_s, 90);
+	expect(&world, "DELETE", "/v1/drains/drain-1?timeout_s=900", NULL, NULL, 202, NULL);
+	CHECK_INT(world.engine.undrain_timeout_s, 900);
+	expect(&world, "DELETE", "/v1/drains/drain-1", NULL, NULL, 202, NULL);
+	CHECK_INT(world.engine.undrain_timeout_s, 0);
 	rest_world_teardown(&world);
 }
 
