@@ -500,6 +500,7 @@ static void decide(struct operation *operation)
 		record->remainder = decision.remainder;
 		operation_end_give_up(operation);
 		break;
+	case DECISION_KIND_WAIT:
 	case DECISION_KIND_COUNT:
 		break;
 	}

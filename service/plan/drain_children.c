@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guests of a drain: out of its scope one by one, by child moves, and home again.
+ * The guests of a drain: out of its scope by child moves, the largest first and a few beside each other, and home again.
  */
 #include "drain_priv.h"
 
@@ -108,6 +108,7 @@ static bool child_step(struct drainer *drainer, struct step *step, const struct 
 	if (!step->child)
 		return memory_is_short(drainer);
 	*step->child = *child;
+	drainer->decision->beside = drain_may_begin(drainer->input, 2);
 	return drain_emit(drainer, step);
 }
 
@@ -115,12 +116,14 @@ bool drain_guest_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 	const struct snapshot *snapshot = input->snapshot;
-	CLEANUP(drain_layout_done) struct drain_layout layout;
+	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
 	struct step step, best_step;
 	struct wish child, best_child;
 	struct remainder_list why;
 	uint64_t best = 0;
 
+	if (!drain_may_begin(input, 1))
+		return false;
 	if (drain_layout_find(input, &drainer->scope, &layout) < 0)
 		return memory_is_short(drainer);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
@@ -133,8 +136,8 @@ bool drain_guest_next(struct drainer *drainer)
 			drainer->is_stuck = drainer->is_stuck || !drain_tries(input, guest->uuid, &last);
 			continue;
 		}
-		if (bytes <= best || !may_try(input, guest) || !drain_layout_child(&layout, i, &step, &child) ||
-		    is_refused(drainer, guest, &child, &why))
+		if (bytes <= best || !may_try(input, guest) || !drain_may_run_beside(input, guest) ||
+		    !drain_layout_child(&layout, i, &step, &child) || is_refused(drainer, guest, &child, &why))
 			continue;
 		best = bytes;
 		best_step = step;
@@ -149,14 +152,14 @@ bool drain_home_next(struct drainer *drainer)
 	struct wish child;
 	struct step step;
 
-	for (size_t i = 0; i < input->history_count; i++) {
+	for (size_t i = 0; i < input->history_count && drain_may_begin(input, 1); i++) {
 		const struct step_record *away = &input->history[i];
 		const struct snapshot_guest *guest;
 		int node = away->step.node, from;
 		bool back = false;
 
 		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE ||
-		    step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
+		    away->state == STEP_STATE_RUNNING || step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
 		    !away->bytes_done || drainer->scope.whole_nodes >> node & 1)
 			continue;
 		for (size_t j = 0; j < input->history_count; j++)
@@ -169,6 +172,7 @@ bool drain_home_next(struct drainer *drainer)
 		/* A home without memory left (its last DIMM is out) is none, nor is one that
 		 * another drain has begun to empty or that the guest's policy forbids. */
 		if (back || !guest || !plan_guest_runs(guest) || !home || !home->total_bytes ||
+		    !drain_may_run_beside(input, guest) ||
 		    plan_node_count(away->step.nodes) != 1 ||
 		    snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1 ||
 		    (guest->allowed_nodes && !(guest->allowed_nodes >> node & 1)))

@@ -10,6 +10,9 @@
  * to move when the blocks go offline is then little, and lands in the cpuset of the worker, which
  * is the same nodes. Memory can be moved within a node only by offlining it from under its owner,
  * so a guest bound to a node of which only a part goes is moved away and brought back after.
+ *
+ * Moves of different guests run beside each other, those out of the scope and those home. All else waits
+ * until they have ended.
  */
 #include "drain_priv.h"
 
@@ -146,14 +149,33 @@ static void tell_cordon(struct drainer *drainer)
 					  : "time ran out before anything was begun");
 }
 
-void drain_next(const struct plan_input *input, struct decision *ret_decision)
+/* What may begin beside the moves that run; else they are waited for. */
+static void beside_next(struct drainer *drainer)
 {
+	if (drain_guest_next(drainer))
+		return;
+	if (drainer->wish->finish >= DRAIN_FINISH_OFFLINE && !drainer->scope.online_blocks && drain_home_next(drainer))
+		return;
+	drainer->decision->kind = DECISION_KIND_WAIT;
+}
+
+void drain_next(const struct plan_input *seen, struct decision *ret_decision)
+{
+	CLEANUP(snapshot_freep) struct snapshot *foreseen = NULL;
+	struct plan_input ahead = *seen;
+	const struct plan_input *input = &ahead;
 	struct drainer drainer = {
 		.input = input, .wish = &input->wish->drain_wish, .decision = ret_decision};
-	bool late = plan_is_late(input);
+	bool late = plan_is_late(input), runs = drain_running(input) > 0;
 
 	memset(ret_decision, 0, sizeof(*ret_decision));
-	ret_decision->kind = DECISION_KIND_COUNT;
+	ret_decision->kind = runs ? DECISION_KIND_WAIT : DECISION_KIND_COUNT;
+	if (runs) {
+		foreseen = !late && drain_may_begin(seen, 1) ? drain_foresee(seen) : NULL;
+		if (!foreseen)
+			return;
+		ahead.snapshot = foreseen;
+	}
 	drain_scope_find(input, &drainer.scope);
 	for (size_t i = 0; i < input->snapshot->guest_count; i++)
 		drainer.guest_bytes +=
@@ -161,6 +183,10 @@ void drain_next(const struct plan_input *input, struct decision *ret_decision)
 	drainer.rest_bytes = drainer.guest_bytes;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		drainer.rest_bytes += drain_scope_host_bytes(input, &drainer.scope, node);
+	if (runs) {
+		beside_next(&drainer);
+		return;
+	}
 	if (!late && cordon_next(&drainer))
 		return;
 	if (cordon_failed(input) || (late && !plan_count(input, STEP_KIND_CORDON))) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the drain planner share: which guests leave and come home (drain_children.c), which blocks go
- * offline (drain_offline.c), and why something stayed (drain_remainder.c). drain_next.c has their order.
+ * What the parts of the drain planner share: which guests leave and come home (drain_children.c), what is under way
+ * meanwhile (drain_running.c), which blocks go offline (drain_offline.c), and why something stayed (drain_remainder.c).
+ * drain_next.c has their order.
  */
 #ifndef BALLAST_SERVICE_DRAIN_PRIV_H
 #define BALLAST_SERVICE_DRAIN_PRIV_H
@@ -32,6 +33,18 @@ bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout
 			struct remainder_list *ret_why);
 /* Is there any such guest? */
 bool drain_leaves_any_alone(const struct drainer *drainer);
+
+/* Children that run. */
+size_t drain_running(const struct plan_input *input);
+/* May so many more moves begin? */
+bool drain_may_begin(const struct plan_input *input, size_t more);
+/* May this guest be moved while those run? */
+bool drain_may_run_beside(const struct plan_input *input, const struct snapshot_guest *guest);
+/*
+ * A copy of the snapshot in which all that runs has come to its end, so that the room which was promised to it is taken.
+ * NULL where memory is short.
+ */
+struct snapshot *drain_foresee(const struct plan_input *input);
 
 /* As many blocks as a step can name; the next step has the next. */
 bool drain_offline_next(struct drainer *drainer);

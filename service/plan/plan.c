@@ -28,6 +28,7 @@ void plan_limits_init(struct plan_limits *limits)
 		.online_ratio_percent = 301,
 		.resize_timeout_s = 120,
 		.drain_timeout_factor = 2,
+		.drain_moves = 2,
 		/* One thread, 4 KiB pages: the slowest of what was measured. */
 		.assumed_bytes_per_s = 100 * SIZE_TEXT_MIB,
 	};

@@ -34,6 +34,7 @@ struct plan_limits {
 	uint32_t online_ratio_percent;		/* auto-movable ratio for guests; 301 is the kernel's own default */
 	uint32_t resize_timeout_s;
 	uint32_t drain_timeout_factor;		/* times the plan's estimate */
+	uint32_t drain_moves;			/* guests that a drain moves at the same time; 0: one */
 	uint64_t assumed_bytes_per_s;		/* for estimates before anything was measured */
 };
 
@@ -79,6 +80,7 @@ size_t plan_steps_max(const struct plan_input *input);
 
 enum decision_kind {
 	DECISION_KIND_STEP,	/* run step */
+	DECISION_KIND_WAIT,	/* nothing else may begin until one of the children that run has ended */
 	DECISION_KIND_DONE,	/* the wish is true; remainder is empty */
 	DECISION_KIND_GIVE_UP,	/* no step is left that could help; remainder says why for every byte */
 	DECISION_KIND_COUNT
@@ -87,6 +89,7 @@ enum decision_kind {
 struct decision {
 	enum decision_kind kind;
 	struct step step;		/* valid with STEP; the caller releases it with step_done() */
+	bool beside;			/* a child that others may run beside: ask again as soon as it has begun */
 	struct remainder_list remainder;
 	struct remainder_list warnings;	/* said beside a plan or a result; nothing failed */
 };

@@ -4,7 +4,8 @@
  * Whatever happens: the operation ends, no step is repeated when nothing has changed since, what
  * stayed is explained to the byte, nothing is placed on a node under a hold or beyond the reserve,
  * a move gives back what it took of the guest's size and of the host's pools, or says so, and a dry
- * run is the run in which everything works.
+ * run is the run in which everything works. That a drain's moves run beside each other, and end in any order, changes
+ * nothing of that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -507,9 +508,145 @@ static void a_dry_run_is_the_run_that_works(void)
 	printf("%u of %u wishes could be begun\n", ran, WALKS);
 }
 
+/* ---- moves beside each other ---- */
+
+static size_t running(const struct world *world)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < world->history_count; i++)
+		count += world->history[i].state == STEP_STATE_RUNNING;
+	return count;
+}
+
+static struct step_record *random_running(struct world *world, uint64_t *state)
+{
+	uint64_t skip = below(state, running(world));
+
+	for (size_t i = 0; i < world->history_count; i++)
+		if (world->history[i].state == STEP_STATE_RUNNING && skip-- == 0)
+			return &world->history[i];
+	return NULL;
+}
+
+/* Half of what there is of the guest on the nodes that it leaves. */
+static void come_half_way(struct world *world, struct step_record *record)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, record->step.guest);
+	const int8_t *map = record->step.child->move.map;
+
+	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
+		uint64_t bytes = map[from] >= 0 ? guest->node_bytes[from] / (4 * MIB) * (2 * MIB) : 0;
+		struct snapshot_node *to = bytes ? snapshot_node(world->snapshot, map[from]) : NULL;
+
+		if (!to || plan_guest_huge_page(guest))
+			continue;
+		guest->node_bytes[from] -= bytes;
+		guest->node_bytes[to->id] += bytes;
+		snapshot_node(world->snapshot, from)->free_bytes += bytes;
+		CHECK_TRUE(to->free_bytes >= bytes);
+		to->free_bytes -= bytes;
+		record->bytes_done += bytes;
+	}
+}
+
+/* All of it comes, or what has come is all. Room that was promised is there, and the reserve stays. */
+static void end_one(struct world *world, uint64_t *state, unsigned failures_percent)
+{
+	struct step_record *record = random_running(world, state), ended;
+
+	record->state = record->bytes_done ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+	if (chance(state, failures_percent))
+		return;
+	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
+		int to = record->step.child->move.map[from];
+		uint64_t before = to >= 0 ? snapshot_node(world->snapshot, to)->free_bytes : 0;
+
+		if (to < 0)
+			continue;
+		plan_apply(world->snapshot, &record->step, 1000, &ended);
+		step_record_done(&ended);
+		check_reserve(world, to, before);
+		break;
+	}
+	record->state = STEP_STATE_DONE;
+	record->bytes_done = record->step.bytes;
+}
+
+static void check_beside(const struct world *world)
+{
+	const struct step *step = &world->decision.step;
+
+	if (!running(world))
+		return;
+	CHECK_INT(step->kind, STEP_KIND_CHILD);
+	CHECK_TRUE(running(world) < world->limits.drain_moves);
+	for (size_t i = 0; i < world->history_count; i++)
+		if (world->history[i].state == STEP_STATE_RUNNING)
+			CHECK_TRUE(strcmp(world->history[i].step.guest, step->guest) != 0);
+}
+
+/* Returns how often a move began beside another. */
+static unsigned walk_beside(struct world *world, uint64_t *state, unsigned failures_percent, bool checked)
+{
+	unsigned beside = 0;
+
+	for (size_t turns = 0; turns < 2 * STEPS_MAX; turns++) {
+		world_next(world);
+		if (world->decision.kind == DECISION_KIND_WAIT) {
+			CHECK_TRUE(running(world) > 0);
+			if (chance(state, 50))
+				come_half_way(world, random_running(world, state));
+			else
+				end_one(world, state, failures_percent);
+			continue;
+		}
+		if (world->decision.kind != DECISION_KIND_STEP) {
+			CHECK_INT(running(world), 0);
+			check_explained(world);
+			return beside;
+		}
+		check_beside(world);
+		if (checked)
+			check_placement(world);
+		beside += running(world) > 0;
+		if (world->decision.step.kind == STEP_KIND_CHILD)
+			world_record(world, STEP_STATE_RUNNING, 0);
+		else if (chance(state, failures_percent))
+			perform_partly(world, state);
+		else
+			world_perform(world);
+	}
+	CHECK_STR("it does not end", wish_target(&world->wish, (char[96]){0}));
+	return beside;
+}
+
+static void moves_run_beside_each_other(void)
+{
+	uint64_t state = UINT64_C(521288629546311691);
+	unsigned beside = 0;
+
+	for (unsigned i = 0; i < WALKS / 2; i++) {
+		struct remainder_list blockers;
+		struct failure failure;
+		struct world world;
+
+		random_world(&world, &state);
+		world_wish_drain_dimm(&world, (enum drain_finish)below(&state, DRAIN_FINISH_COUNT));
+		world.wish.allow = UINT32_MAX;
+		world.limits.drain_moves = 1 + (uint32_t)below(&state, 4);
+		beside += walk_beside(&world, &state, i % 2 ? 40 : 0,
+				      plan_check(&world.input, &blockers, &failure) == 0);
+		world_done(&world);
+	}
+	CHECK_TRUE(beside > WALKS / 40);
+	printf("%u times a move began beside another\n", beside);
+}
+
 static const struct unit_case cases[] = {
 	{"whatever happens it ends", whatever_happens_it_ends},
 	{"a dry run is the run that works", a_dry_run_is_the_run_that_works},
+	{"moves run beside each other", moves_run_beside_each_other},
 };
 
 int main(void)
