@@ -56,6 +56,7 @@ static const struct key keys[] = {
 	BYTES("limits", "bytes_per_s", bytes_per_s, "rate of moves from one node to another, 0 for no limit"),
 	NUMBER("limits", "online_ratio_percent", online_ratio_percent, 100, 1000,
 	       "movable memory of a guest for its kernel memory, in per cent"),
+	NUMBER("limits", "drain_moves", drain_moves, 1, 64, "guests that a drain moves at the same time"),
 	NUMBER("timeouts", "resize_s", resize_s, 1, 86400, "for a resize that names none"),
 	NUMBER("timeouts", "drain_factor", drain_factor, 1, 100, "for a drain that names none: times the plan's estimate"),
 };
@@ -89,6 +90,7 @@ void config_init(struct config *config)
 		.stall_us = limits.stall_us,
 		.bytes_per_s = limits.bytes_per_s,
 		.online_ratio_percent = limits.online_ratio_percent,
+		.drain_moves = limits.drain_moves,
 		.resize_s = limits.resize_timeout_s,
 		.drain_factor = limits.drain_timeout_factor,
 	};
@@ -105,6 +107,7 @@ void config_limits(const struct config *config, struct plan_limits *ret_limits)
 	ret_limits->stall_us = config->stall_us;
 	ret_limits->bytes_per_s = config->bytes_per_s;
 	ret_limits->online_ratio_percent = config->online_ratio_percent;
+	ret_limits->drain_moves = config->drain_moves;
 	ret_limits->resize_timeout_s = config->resize_s;
 	ret_limits->drain_timeout_factor = config->drain_factor;
 }

@@ -36,6 +36,7 @@ struct config {
 	uint32_t stall_us;
 	uint64_t bytes_per_s;
 	uint32_t online_ratio_percent;
+	uint32_t drain_moves;			/* guests of one drain at the same time */
 	/* [timeouts] */
 	uint32_t resize_s;
 	uint32_t drain_factor;

@@ -111,6 +111,7 @@ struct operation *engine_add(struct engine *engine, struct operation_record *rec
 	operation->phase = operation_state_is_final(record->state) ? OPERATION_PHASE_ENDED
 								   : OPERATION_PHASE_READY;
 	operation->final_state = record->state;
+	operation->step_index = record->step_count ? record->step_count - 1 : 0;
 	if (newest) {
 		grown[engine->operation_count++] = operation;
 	} else {
@@ -270,8 +271,7 @@ static void tick_operation(struct operation *operation, uint64_t now)
 	}
 	if (operation->cut_at_ms && operation->cut_at_ms <= now) {
 		operation->cut_at_ms = 0;
-		if (!operation->cancel_asked && operation->phase == OPERATION_PHASE_ACTING &&
-		    !operation->child) {
+		if (!operation->cancel_asked && operation->phase == OPERATION_PHASE_ACTING) {
 			operation->cancel_asked = true;
 			operation->engine->options.executor->cancel(
 				operation->engine->options.executor->user, operation);
@@ -400,7 +400,7 @@ void engine_stop(struct engine *engine, void (*idle)(void *user), void *user)
 	engine->idle_user = user;
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
-		bool runs = (operation->phase == OPERATION_PHASE_ACTING && !operation->child) ||
+		bool runs = operation->phase == OPERATION_PHASE_ACTING ||
 			    operation->phase == OPERATION_PHASE_UNDOING;
 
 		if (runs && !operation->cancel_asked) {
@@ -471,15 +471,15 @@ static void set_paused(struct operation *operation, bool paused)
 	const struct executor *executor = operation->engine->options.executor;
 
 	operation_run_enter(operation, paused ? OPERATION_STATE_PAUSED : OPERATION_STATE_RUNNING);
-	if (operation->child) {
-		enum operation_state state = operation->child->record->state;
+	for (struct operation *child = NULL; (child = operation_child_next(operation, child));) {
+		enum operation_state state = child->record->state;
 
 		if (paused ? state == OPERATION_STATE_RUNNING || state == OPERATION_STATE_PENDING
 			   : state == OPERATION_STATE_PAUSED)
-			set_paused(operation->child, paused);
-	} else if (operation->phase == OPERATION_PHASE_ACTING) {
-		executor->pause(executor->user, operation, paused);
+			set_paused(child, paused);
 	}
+	if (operation->phase == OPERATION_PHASE_ACTING)
+		executor->pause(executor->user, operation, paused);
 	if (!paused && operation->phase == OPERATION_PHASE_PARKED &&
 	    operation->parked_phase == OPERATION_PHASE_READY)
 		operation_run_ready(operation, OPERATION_PHASE_READY);

@@ -7,6 +7,7 @@
  *	engine_drain.c		drains as resources, and their holds
  *	operation_run.c		one operation's life: look, decide
  *	operation_step.c	one step of it: lock, prepare, journal, act, journal
+ *	operation_child.c	steps that are operations of their own: several may run beside each other
  *	operation_end.c		what is true when nothing more can be done, and telling it
  *	operation_undo.c	its steps put back, last first
  *	operation_recovery.c	what the journal holds unfinished, taken up again
@@ -30,7 +31,8 @@ enum operation_phase {
 	OPERATION_PHASE_LOOKING,	/* for the executor */
 	OPERATION_PHASE_PREPARING,	/* for the executor */
 	OPERATION_PHASE_WRITING_AHEAD,	/* for the journal */
-	OPERATION_PHASE_ACTING,		/* for the executor or a child */
+	OPERATION_PHASE_ACTING,		/* for the executor */
+	OPERATION_PHASE_WAITING_CHILD,	/* for the end of a child */
 	OPERATION_PHASE_WRITING_RESULT, /* for the journal */
 	OPERATION_PHASE_UNDO_AHEAD,	/* for the journal */
 	OPERATION_PHASE_UNDOING,	/* for the executor */
@@ -74,7 +76,7 @@ struct operation {
 	struct operation_record *record; /* owned */
 	struct drain_record *drain;	 /* borrowed from the engine; a drain's or an undrain's */
 	struct operation *parent;	 /* borrowed; a child that runs */
-	struct operation *child;	 /* borrowed; while the running step is a child */
+	size_t step_index;		 /* of the step that it is at: its last, or one whose child has ended */
 	enum operation_phase phase;
 	enum operation_phase parked_phase; /* what it goes on with when it is parked no longer */
 	enum operation_course course;
@@ -83,6 +85,7 @@ struct operation {
 	bool is_resumed;   /* taken up from the journal */
 	bool is_cancelled; /* by a caller: ends cancelled and not failed */
 	bool cancel_asked; /* of the executor, for the step that runs */
+	bool asks_again;   /* a further child may begin beside the one that begins now */
 	enum operation_course step_course; /* the one on which the last step was taken */
 	unsigned pins;			   /* other operations that hold a pointer to this one */
 	unsigned settle_steps, look_failures;
@@ -214,6 +217,7 @@ void operation_run_deadline(struct operation *operation);
 bool operation_run_take_locks(struct operation *operation, const struct operation_lock *locks,
 			      size_t count, bool for_step);
 void operation_run_release_step(struct operation *operation);
+/* The one that it is at. */
 struct step_record *operation_run_step(const struct operation *operation);
 /* Threads that copy pages just now, of all operations but this one (NULL: of all). */
 unsigned operation_run_threads_beside(const struct engine *engine, const struct operation *except);
@@ -237,10 +241,31 @@ void operation_step_take(struct operation *operation, const struct step *step);
 void operation_step_turn(struct operation *operation);
 /* Begins what the running undo step names. */
 void operation_step_undo(struct operation *operation);
-void operation_step_child_ended(struct operation *parent, const struct operation *child);
 /* An executor_progress_fn; the token is the operation. */
 void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
 			     const char *detail);
+
+/* ---- operation_child.c ---- */
+/* Makes the child of a step, not begun yet, and names it there. 0 or -errno. */
+int operation_child_create(struct operation *operation, struct step_record *step);
+/* Both are in the journal: it runs. */
+void operation_child_begin(struct operation *operation, const struct step_record *step);
+/* The next of the operation's children that run; NULL: there is none after that one (NULL: none at all). */
+struct operation *operation_child_next(const struct operation *operation, const struct operation *after);
+/* The step of the parent that this child is, while it runs. */
+struct step_record *operation_child_step(const struct operation *child);
+/* Has one ended whose result is not in the journal yet? */
+bool operation_child_has_ended(const struct operation *operation);
+/* The same, or does one run? Then the operation can neither end nor be undone. */
+bool operation_child_is_awaited(const struct operation *operation);
+/* Turns to the step of one that has ended. False: there is none. */
+bool operation_child_collect(struct operation *operation);
+/* Until one of them has ended. */
+void operation_child_wait(struct operation *operation);
+/* Those that are begun turn to this course. */
+void operation_child_divert_all(struct operation *operation, enum operation_course course);
+/* It is over: its parent's step says so. */
+void operation_child_ended(struct operation *child);
 
 /* ---- operation_end.c ---- */
 bool operation_end_is_past_return(const struct operation_record *record);

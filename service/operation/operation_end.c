@@ -184,7 +184,6 @@ void operation_end_as(struct operation *operation, enum operation_state state)
 static void on_end_written(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
-	struct operation *parent = operation->parent;
 
 	/*
 	 * Told even where it cannot be written, with the write tried for as long as it takes:
@@ -197,7 +196,6 @@ static void on_end_written(struct operation *operation)
 		return;
 	}
 	operation->phase = OPERATION_PHASE_ENDED;
-	operation->parent = NULL;
 	if (operation->drain)
 		engine_tell_drain(engine, operation->drain);
 	if (operation->subject) {
@@ -208,14 +206,21 @@ static void on_end_written(struct operation *operation)
 	operation->snapshot = snapshot_free(operation->snapshot);
 	if (!operation->keeps_locks && operation_lock_release_all(&engine->locks, operation))
 		operation_run_wake_parked(engine);
-	if (parent)
-		operation_step_child_ended(parent, operation);
+	if (operation->parent)
+		operation_child_ended(operation);
 }
 
 void operation_end_give_up(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
 
+	/* What runs comes to its end first, and then it is decided anew. */
+	if (operation_child_is_awaited(operation)) {
+		failure_clear(&record->error);
+		record->remainder.count = 0;
+		operation_child_wait(operation);
+		return;
+	}
 	if (operation->is_cancelled) {
 		remainder_list_recode(&record->remainder, REMAINDER_DEADLINE, REMAINDER_CANCELLED,
 				      "cancelled before it was done");

@@ -109,17 +109,12 @@ static void resume_step(struct operation *operation, struct step_record *step)
 	switch (step->step.kind) {
 	case STEP_KIND_CHILD:
 		child = engine_find_or_load(engine, step->child_operation);
-		if (child && child->phase != OPERATION_PHASE_ENDED) {
-			operation->child = child;
-			operation->phase = OPERATION_PHASE_ACTING;
-			child->parent = operation;
-			return;
-		}
-		if (child) {
-			operation_step_child_ended(operation, child);
-			return;
-		}
-		break;
+		if (!child)
+			break;
+		child->parent = operation;
+		if (child->phase == OPERATION_PHASE_ENDED)
+			operation_child_ended(child);
+		return;
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:
 		if (operation->drain &&
@@ -192,8 +187,9 @@ static void resume(struct operation *operation)
 		if (operation->subject)
 			operation->subject->pins++;
 	}
-	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING)
-		resume_step(operation, operation_run_step(operation));
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].state == STEP_STATE_RUNNING)
+			resume_step(operation, &record->steps[i]);
 }
 
 /* What its parent is about decides what a child does; one without a parent has nobody to end for.

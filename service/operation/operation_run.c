@@ -118,7 +118,7 @@ void operation_run_enter(struct operation *operation, enum operation_state state
 
 struct step_record *operation_run_step(const struct operation *operation)
 {
-	return &operation->record->steps[operation->record->step_count - 1];
+	return &operation->record->steps[operation->step_index];
 }
 
 unsigned operation_run_threads_beside(const struct engine *engine, const struct operation *except)
@@ -257,8 +257,15 @@ static void begin(struct operation *operation)
 	struct operation_record *record = operation->record;
 	uint64_t now = engine_now(engine);
 
+	if (operation_child_collect(operation))
+		return;
 	if (engine->stopping || engine->options.observe) {
 		operation_run_park(operation, OPERATION_PHASE_READY, 0);
+		return;
+	}
+	/* They have been told to end. */
+	if (operation->course != OPERATION_COURSE_FORWARD && operation_child_is_awaited(operation)) {
+		operation_child_wait(operation);
 		return;
 	}
 	if (operation->course != OPERATION_COURSE_FORWARD && !operation_end_has_begun(record) &&
@@ -303,7 +310,7 @@ static void begin(struct operation *operation)
 	}
 	/* An undo that a restart interrupted is right twice over: it is simply done again. */
 	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING &&
-	    !operation_run_step(operation)->is_taken_up) {
+	    operation_run_step(operation)->step.kind == STEP_KIND_UNDO) {
 		operation_step_undo(operation);
 		return;
 	}
@@ -331,7 +338,8 @@ static void look_failed(struct operation *operation)
 				   engine_now(operation->engine) + OPERATION_RETRY_MS);
 		return;
 	}
-	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING)
+	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING &&
+	    operation_run_step(operation)->is_taken_up)
 		operation_recovery_end_step(operation, operation_run_step(operation));
 	if (failure_is_set(&operation->failure))
 		record->error = operation->failure;
@@ -432,6 +440,9 @@ static void decide(struct operation *operation)
 	    (record->state == OPERATION_STATE_PAUSED &&
 	     operation->course == OPERATION_COURSE_FORWARD))
 		return;
+	/* What was seen may be older than the end of that child; and what settles waits for all of them. */
+	if (operation_child_has_ended(operation) || (settles && operation_child_is_awaited(operation)))
+		return;
 	if (operation->error) {
 		look_failed(operation);
 		return;
@@ -479,9 +490,14 @@ static void decide(struct operation *operation)
 					   0, NULL, "its time ended before it was done");
 			operation_end_give_up(operation);
 		} else {
+			operation->asks_again = decision.beside;
 			operation_step_take(operation, &decision.step);
 		}
 		step_done(&decision.step);
+		break;
+	case DECISION_KIND_WAIT:
+		assert(operation_child_is_awaited(operation));
+		operation_child_wait(operation);
 		break;
 	case DECISION_KIND_DONE:
 		record->remainder = decision.remainder;
@@ -500,7 +516,6 @@ static void decide(struct operation *operation)
 		record->remainder = decision.remainder;
 		operation_end_give_up(operation);
 		break;
-	case DECISION_KIND_WAIT:
 	case DECISION_KIND_COUNT:
 		break;
 	}
@@ -527,11 +542,9 @@ void operation_run_divert(struct operation *operation, enum operation_course cou
 	if (course <= operation->course)
 		return;
 	operation->course = course;
-	if (operation->child && operation->phase == OPERATION_PHASE_ACTING) {
-		operation_run_divert_child(operation->child, course == OPERATION_COURSE_SETTLE
-								     ? OPERATION_COURSE_SETTLE
-								     : OPERATION_COURSE_QUIT);
-	} else if (operation->phase == OPERATION_PHASE_ACTING && !operation->cancel_asked) {
+	operation_child_divert_all(operation, course == OPERATION_COURSE_SETTLE ? OPERATION_COURSE_SETTLE
+										: OPERATION_COURSE_QUIT);
+	if (operation->phase == OPERATION_PHASE_ACTING && !operation->cancel_asked) {
 		operation->cancel_asked = true;
 		executor->cancel(executor->user, operation);
 	} else if (operation->phase == OPERATION_PHASE_PARKED &&
@@ -557,8 +570,8 @@ void operation_run_deadline(struct operation *operation)
 		put(operation);
 	engine_tell(operation->engine, operation);
 	operation_run_divert(operation, OPERATION_COURSE_SETTLE);
-	if (operation->child && operation_end_restores(record))
-		operation_run_divert_child(operation->child, OPERATION_COURSE_QUIT);
+	if (operation_end_restores(record))
+		operation_child_divert_all(operation, OPERATION_COURSE_QUIT);
 }
 
 void operation_run_turn(struct operation *operation)
@@ -593,6 +606,7 @@ void operation_run_turn(struct operation *operation)
 	case OPERATION_PHASE_PREPARING:
 	case OPERATION_PHASE_WRITING_AHEAD:
 	case OPERATION_PHASE_ACTING:
+	case OPERATION_PHASE_WAITING_CHILD:
 	case OPERATION_PHASE_WRITING_RESULT:
 	case OPERATION_PHASE_UNDO_AHEAD:
 	case OPERATION_PHASE_UNDOING:

@@ -5,7 +5,7 @@
  *	take -> locks -> prepare [executor] -> write ahead [journal]
  *	                                            |
  *	                                            v
- *	ready <- write the result [journal] <- act [executor, child]
+ *	ready <- write the result [journal] <- act [executor; operation_child.c]
  *
  * What is written ahead says "running" and holds the values to be replaced: from then on a crash
  * leaves a step that recovery takes for begun. Nothing begins while the journal refuses to write;
@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "model_json.h"
 
 /* What must be written is tried again after so long. */
 #define STEP_RETRY_MS 1000
@@ -34,6 +33,7 @@ static void drop_step(struct operation *operation)
 {
 	step_record_done(operation_run_step(operation));
 	operation->record->step_count--;
+	operation->step_index = operation->record->step_count ? operation->record->step_count - 1 : 0;
 }
 
 /* No plan is that long. */
@@ -95,7 +95,7 @@ void operation_step_take(struct operation *operation, const struct step *step)
 	if (is_going_in_circles(operation, step)) {
 		if (record->step_count > 0)
 			remainder_list_append(&record->remainder,
-					      &operation_run_step(operation)->remainder);
+					      &record->steps[record->step_count - 1].remainder);
 		operation_end_give_up(operation);
 		return;
 	}
@@ -110,6 +110,7 @@ void operation_step_take(struct operation *operation, const struct step *step)
 		operation_end_give_up(operation);
 		return;
 	}
+	operation->step_index = record->step_count - 1;
 	operation->step_course = operation->course;
 	operation->error = 0;
 	free(operation->before);
@@ -124,52 +125,6 @@ void operation_step_take(struct operation *operation, const struct step *step)
 }
 
 /* ---- act ---- */
-
-/*
- * A child is born in the transaction that says its parent's step runs: neither is ever seen without
- * the other.
- */
-static int create_child(struct operation *operation, struct step_record *step)
-{
-	struct engine *engine = operation->engine;
-	struct operation_record *parent = operation->record;
-	struct operation_record *record = operation_record_new();
-
-	if (!record)
-		return -ENOMEM;
-	if (engine_make_id("op", record->id) < 0) {
-		operation_record_free(record);
-		return -EIO;
-	}
-	record->wish = *step->step.child;
-	snprintf(record->parent, sizeof(record->parent), "%s", parent->id);
-	snprintf(record->guest_name, sizeof(record->guest_name), "%s", step->step.guest_name);
-	snprintf(record->actor, sizeof(record->actor), "%s", parent->actor);
-	engine_text_target(record);
-	record->state = OPERATION_STATE_PENDING;
-	record->revision = 1;
-	record->created_at_ms = engine_now(engine);
-	record->progress.total_bytes = step->step.bytes;
-	record->progress.eta_s = UINT32_MAX;
-	/* One that goes on past its own time does so by its children. */
-	record->deadline_ms = operation_end_continues(parent) ? 0 : parent->deadline_ms;
-	if (record->wish.timeout_s || step->step.timeout_ms) {
-		uint64_t timeout_ms = record->wish.timeout_s
-					      ? (uint64_t)record->wish.timeout_s * 1000
-					      : step->step.timeout_ms;
-
-		if (!record->deadline_ms ||
-		    record->deadline_ms > record->created_at_ms + timeout_ms)
-			record->deadline_ms = record->created_at_ms + timeout_ms;
-	}
-	operation->child = engine_add(engine, record, true);
-	if (!operation->child)
-		return -ENOMEM;
-	operation->child->phase = OPERATION_PHASE_CREATING;
-	operation->child->parent = operation;
-	snprintf(step->child_operation, sizeof(step->child_operation), "%s", record->id);
-	return 0;
-}
 
 static void ahead_written(void *user, int error, const struct failure *failure)
 {
@@ -214,9 +169,10 @@ static void write_ahead(struct operation *operation)
 	operation_run_await(operation, OPERATION_PHASE_WRITING_AHEAD);
 	journal_begin(journal);
 	if (step->step.kind == STEP_KIND_CHILD) {
-		r = step->step.child ? create_child(operation, step) : -EINVAL;
+		r = step->step.child ? operation_child_create(operation, step) : -EINVAL;
 		if (r == 0)
-			r = journal_put_operation(journal, operation->child->record, NULL, NULL);
+			r = journal_put_operation(journal, engine_find(engine, step->child_operation)->record,
+						  NULL, NULL);
 	}
 	if (r == 0)
 		r = journal_put_operation(journal, record, NULL, NULL);
@@ -305,6 +261,7 @@ static void act(struct operation *operation)
 	const struct executor *executor = engine->options.executor;
 	struct step_record *step = operation_run_step(operation);
 	uint32_t timeout_ms = step_timeout_ms(&step->step);
+	struct operation *child;
 
 	if (operation->error) {
 		if (failure_is_set(&operation->failure))
@@ -312,10 +269,9 @@ static void act(struct operation *operation)
 		else
 			failure_set(&operation->record->error, operation->error,
 				    operation->record->target, "cannot write the journal");
-		if (operation->child) {
-			engine_remove(engine, operation->child);
-			operation->child = NULL;
-		}
+		child = step->child_operation[0] ? engine_find(engine, step->child_operation) : NULL;
+		if (child)
+			engine_remove(engine, child);
 		drop_step(operation);
 		operation_run_release_step(operation);
 		operation_end_give_up(operation);
@@ -327,7 +283,7 @@ static void act(struct operation *operation)
 	}
 	begin_rate(operation);
 	engine_tell(engine, operation);
-	if (operation->course != operation->step_course && !operation->child) {
+	if (operation->course != operation->step_course && step->step.kind != STEP_KIND_CHILD) {
 		step->state = STEP_STATE_FAILED;
 		snprintf(step->detail, sizeof(step->detail), "cancelled before it began");
 		operation->phase = OPERATION_PHASE_ACTED;
@@ -345,13 +301,7 @@ static void act(struct operation *operation)
 		operation->phase = OPERATION_PHASE_ACTED;
 		return;
 	case STEP_KIND_CHILD:
-		operation->phase = OPERATION_PHASE_ACTING;
-		operation_run_ready(operation->child, OPERATION_PHASE_READY);
-		if (operation->course != operation->step_course) {
-			operation->child->is_cancelled = true;
-			operation_run_enter(operation->child, OPERATION_STATE_CANCELLING);
-			operation_run_divert(operation->child, OPERATION_COURSE_QUIT);
-		}
+		operation_child_begin(operation, step);
 		return;
 	case STEP_KIND_UNDO:
 		operation_step_undo(operation);
@@ -399,11 +349,11 @@ static void act(struct operation *operation)
 		executor->pause(executor->user, operation, true);
 }
 
-static uint64_t bytes_before(const struct operation_record *record, size_t count)
+static uint64_t counted_bytes(const struct operation_record *record)
 {
 	uint64_t bytes = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < record->step_count; i++)
 		if (step_counts(record, record->steps[i].step.kind))
 			bytes += record->steps[i].bytes_done;
 	return bytes;
@@ -442,32 +392,38 @@ static void set_eta(struct operation_progress *progress)
 		progress->eta_s = (uint32_t)(left / progress->bytes_per_s);
 }
 
-void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
-			     const char *detail)
+static void note_progress(struct operation *operation, struct step_record *step, uint64_t done_bytes,
+			  uint64_t total_bytes, const char *detail)
 {
-	struct operation *operation = token;
 	struct operation_record *record = operation->record;
 	struct operation_progress *progress = &record->progress;
-	struct step_record *step;
 
-	if (operation->phase != OPERATION_PHASE_ACTING || record->step_count == 0)
-		return;
-	step = operation_run_step(operation);
 	step->bytes_done = done_bytes;
 	if (detail)
 		snprintf(step->detail, sizeof(step->detail), "%s", detail);
 	if (step_counts(record, step->step.kind)) {
 		if (progress->total_bytes == 0)
 			progress->total_bytes = total_bytes;
-		set_progress(operation, bytes_before(record, record->step_count));
+		/* Of all of them: children may run beside each other. */
+		done_bytes = counted_bytes(record);
+		set_progress(operation, done_bytes);
 		measure_rate(operation, done_bytes);
 	}
 	set_eta(progress);
 	record->revision++;
 	engine_tell(operation->engine, operation);
-	if (operation->parent)
-		operation_step_progress(operation->parent, progress->done_bytes,
-					progress->total_bytes, detail);
+	step = operation->parent ? operation_child_step(operation) : NULL;
+	if (step)
+		note_progress(operation->parent, step, progress->done_bytes, progress->total_bytes, detail);
+}
+
+void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
+			     const char *detail)
+{
+	struct operation *operation = token;
+
+	if (operation->phase == OPERATION_PHASE_ACTING && operation->record->step_count > 0)
+		note_progress(operation, operation_run_step(operation), done_bytes, total_bytes, detail);
 }
 
 static void result_written(void *user, int error, const struct failure *failure)
@@ -486,7 +442,7 @@ static void write_result(struct operation *operation)
 	operation->cut_at_ms = 0;
 	if (step->ended_at_ms == 0)
 		step->ended_at_ms = engine_now(engine);
-	set_progress(operation, bytes_before(record, record->step_count));
+	set_progress(operation, counted_bytes(record));
 	record->revision++;
 	operation_run_await(operation, OPERATION_PHASE_WRITING_RESULT);
 	journal_begin(journal);
@@ -499,11 +455,31 @@ static void write_result(struct operation *operation)
 		result_written(operation, r, NULL);
 }
 
-static void on_result_written(struct operation *operation)
+static void end_stuck(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
-	struct step_record *step = operation_run_step(operation);
+	const struct step_record *step = operation_run_step(operation);
 
+	/* Nothing will be put back, so what other children have done is left in order. */
+	if (operation_child_is_awaited(operation)) {
+		operation_run_divert(operation, OPERATION_COURSE_SETTLE);
+		return;
+	}
+	for (size_t i = 0; i < record->step_count; i++)
+		if (&record->steps[i] == step ||
+		    (record->steps[i].step.kind == STEP_KIND_CHILD &&
+		     remainder_list_has(&record->steps[i].remainder, REMAINDER_KERNEL_STUCK)))
+			remainder_list_append(&record->remainder, &record->steps[i].remainder);
+	if (!remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
+		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,
+				   "a kernel call of step %u does not come back", step->n);
+	plan_tell_taken(record->steps, record->step_count, &record->remainder);
+	failure_clear(&record->error);
+	operation_end_as(operation, OPERATION_STATE_FAILED);
+}
+
+static void on_result_written(struct operation *operation)
+{
 	if (operation->error) {
 		operation_run_park(operation, OPERATION_PHASE_ACTED,
 				   engine_now(operation->engine) + STEP_RETRY_MS);
@@ -512,78 +488,10 @@ static void on_result_written(struct operation *operation)
 	operation->phase = OPERATION_PHASE_READY;
 	engine_tell(operation->engine, operation);
 	if (operation->keeps_locks) {
-		remainder_list_append(&record->remainder, &step->remainder);
-		if (!remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
-			remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK,
-					   record->target, 0, NULL,
-					   "a kernel call of step %u does not come back", step->n);
-		plan_tell_taken(record->steps, record->step_count, &record->remainder);
-		failure_clear(&record->error);
-		operation_end_as(operation, OPERATION_STATE_FAILED);
+		end_stuck(operation);
 		return;
 	}
 	operation_run_release_step(operation);
-}
-
-/* Is anything of it left that an undo would put back? */
-static bool has_left(const struct operation_record *record)
-{
-	for (size_t i = 0; i < record->step_count; i++)
-		if (record->steps[i].state == STEP_STATE_DONE ||
-		    record->steps[i].state == STEP_STATE_PARTIAL)
-			return true;
-	return false;
-}
-
-/* What the child's guest felt stands with the step too, so that its parent can tell it. */
-static void take_felt(struct step_record *step, const struct operation_record *child)
-{
-	json_t *felt = model_json_felt(child), *result = felt ? json_pack("{s:o}", "guest", felt) : NULL;
-
-	free(step->result);
-	step->result = result ? json_dumps(result, JSON_COMPACT) : NULL;
-	json_decref(result);
-}
-
-void operation_step_child_ended(struct operation *parent, const struct operation *child)
-{
-	const struct operation_record *record = child->record;
-	struct step_record *step = operation_run_step(parent);
-
-	parent->child = NULL;
-	step->state = STEP_STATE_FAILED;
-	switch (record->state) {
-	case OPERATION_STATE_SUCCEEDED:
-		step->state = STEP_STATE_DONE;
-		break;
-	case OPERATION_STATE_INCOMPLETE:
-		step->state = STEP_STATE_PARTIAL;
-		break;
-	case OPERATION_STATE_FAILED:
-	case OPERATION_STATE_CANCELLED:
-		if (!record->undone && has_left(record))
-			step->state = STEP_STATE_PARTIAL;
-		break;
-	case OPERATION_STATE_PENDING:
-	case OPERATION_STATE_RUNNING:
-	case OPERATION_STATE_PAUSED:
-	case OPERATION_STATE_CANCELLING:
-	case OPERATION_STATE_COUNT:
-		break;
-	}
-	step->bytes_done = record->undone ? 0 : record->progress.done_bytes;
-	for (size_t i = 0; i < record->step_count; i++)
-		if (record->steps[i].longest_pause_us > step->longest_pause_us)
-			step->longest_pause_us = record->steps[i].longest_pause_us;
-	take_felt(step, record);
-	step->remainder = record->remainder;
-	if (failure_is_set(&record->error))
-		snprintf(step->detail, sizeof(step->detail), "%.159s", record->error.cause);
-	else
-		step->detail[0] = '\0';
-	parent->keeps_locks = parent->keeps_locks || child->keeps_locks;
-	parent->error = 0;
-	operation_run_ready(parent, OPERATION_PHASE_ACTED);
 }
 
 void operation_step_turn(struct operation *operation)
@@ -607,6 +515,7 @@ void operation_step_turn(struct operation *operation)
 	case OPERATION_PHASE_PREPARING:
 	case OPERATION_PHASE_WRITING_AHEAD:
 	case OPERATION_PHASE_ACTING:
+	case OPERATION_PHASE_WAITING_CHILD:
 	case OPERATION_PHASE_WRITING_RESULT:
 	case OPERATION_PHASE_UNDO_AHEAD:
 	case OPERATION_PHASE_UNDOING:

@@ -100,7 +100,7 @@ static void test_values(void)
 			    "libvirt_uri =\nworkers = 7\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
-			    "reserve_percent = 0\nflat_ms = 1000\n[timeouts]\nresize_s = 86400\n"),
+			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\n"),
 		  0);
 	CHECK_TRUE(fixture.config.observe);
 	CHECK_TRUE(fixture.config.online_movable);
@@ -112,6 +112,7 @@ static void test_values(void)
 	CHECK_TRUE(limits.reserve_untouched);
 	CHECK_INT(limits.bytes_per_s, 100 << 20);
 	CHECK_INT(limits.flat_ms, 1000);
+	CHECK_INT(limits.drain_moves, 3);
 	CHECK_TRUE(limits.zone_repair);
 	CHECK_INT(limits.resize_timeout_s, 86400);
 	teardown(&fixture);

@@ -55,6 +55,9 @@ void engine_rig_init(struct engine_rig *rig)
 	rig->boot_id = "boot-1";
 	plan_limits_init(&rig->limits);
 	rig->limits.reserve_bytes = 256 * FAKE_MIB;
+#ifdef RIG_DRAIN_MOVES
+	rig->limits.drain_moves = RIG_DRAIN_MOVES;
+#endif
 	rig->base = event_base_new();
 	rig->died_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	/*

@@ -510,6 +510,7 @@ static void end_action(struct fake_action *action)
 {
 	step_done(&action->step);
 	free(action->before);
+	free(action->seen);
 	action->used = false;
 }
 
@@ -546,11 +547,35 @@ static void on_look(void *user, const struct operation_record *operation,
 		    executor_looked_fn *looked, void *token)
 {
 	struct fake_world *world = user;
+	struct fake_action *action;
 
-	if (world->answers_inside)
+	if (world->answers_inside) {
 		answer_look(world, looked, token);
-	else
-		new_action(world, FAKE_CALL_LOOK, token)->looked = looked;
+		return;
+	}
+	action = new_action(world, FAKE_CALL_LOOK, token);
+	action->looked = looked;
+	if (!world->drain_look_ticks || operation->wish.kind != OPERATION_KIND_DRAIN)
+		return;
+	action->seen = malloc(sizeof(*action->seen));
+	assert(action->seen);
+	*action->seen = world->state;
+}
+
+static void tick_look(struct fake_world *world, struct fake_action *action)
+{
+	struct fake_action taken = *action;
+	struct fake_state now = world->state;
+
+	if (action->seen && ++action->ticks < world->drain_look_ticks)
+		return;
+	action->used = false;
+	if (taken.seen)
+		world->state = *taken.seen;
+	free(taken.seen);
+	/* The engine only notes it. */
+	answer_look(world, taken.looked, taken.token);
+	world->state = now;
 }
 
 static void on_prepare(void *user, const struct operation_record *operation,
@@ -576,6 +601,7 @@ static void on_start(void *user, const struct operation_record *operation,
 {
 	struct fake_world *world = user;
 	struct fake_action *action = new_action(world, FAKE_CALL_START, token);
+	unsigned at_once = 0;
 
 	assert(snapshot && record->before);
 	action->progress = progress;
@@ -583,6 +609,10 @@ static void on_start(void *user, const struct operation_record *operation,
 	action->number = ++world->starts;
 	action->hangs = action->number == world->hang_start;
 	step_copy(&record->step, &action->step);
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
+		at_once += world->actions[i].used && world->actions[i].call == FAKE_CALL_START;
+	if (at_once > world->starts_at_once)
+		world->starts_at_once = at_once;
 }
 
 static void on_undo(void *user, const struct operation_record *operation,
@@ -734,9 +764,7 @@ bool fake_world_tick(struct fake_world *world)
 	world->now_ms += 10;
 	switch (action->call) {
 	case FAKE_CALL_LOOK:
-		taken = *action;
-		action->used = false;
-		answer_look(world, taken.looked, taken.token);
+		tick_look(world, action);
 		break;
 	case FAKE_CALL_PREPARE:
 		taken = *action;

@@ -46,6 +46,7 @@ struct fake_action {
 	unsigned long asked; /* when it, or its last tick, was asked for: all get their turn */
 	unsigned number;     /* of this start or undo in the life of the world, from 1 */
 	uint64_t bytes_done;
+	struct fake_state *seen; /* owned; what a slow look has found */
 	struct step step;
 	char *before; /* owned */
 	void *token;
@@ -65,9 +66,11 @@ struct fake_world {
 	unsigned ticks; /* in the whole life */
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
+	unsigned starts_at_once; /* the most that there were */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
 	bool answers_inside; /* looks and prepares answer in the call itself */
+	unsigned drain_look_ticks; /* a drain's look takes so long, and tells what was when it was asked for */
 	/* numbers from 1; 0: never */
 	unsigned fail_start, part_start, hang_start, stick_start, fail_prepare, fail_look;
 	enum step_kind fail_kind;	 /* every step of this kind; STEP_KIND_COUNT: none */

@@ -16,7 +16,7 @@
 
 void plan_limits_init(struct plan_limits *limits)
 {
-	*limits = (struct plan_limits){.resize_timeout_s = 120, .drain_timeout_factor = 2};
+	*limits = (struct plan_limits){.resize_timeout_s = 120, .drain_timeout_factor = 2, .drain_moves = 2};
 }
 
 static bool is_late(const struct plan_input *input)
@@ -236,6 +236,18 @@ static bool was_given_up(const struct plan_input *input, enum step_kind kind, co
 	return count_of(input, kind, guest) > 1;
 }
 
+/* Does a child run, of this guest (NULL: of any)? */
+static unsigned running(const struct plan_input *input, const char *guest)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		count += input->history[i].step.kind == STEP_KIND_CHILD &&
+			 input->history[i].state == STEP_STATE_RUNNING &&
+			 (!guest || strcmp(input->history[i].step.guest, guest) == 0);
+	return count;
+}
+
 static void scripted_drain(const struct plan_input *input, struct decision *decision)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -248,6 +260,10 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 	}
 	for (size_t i = 0; i < snapshot->hold_count; i++)
 		held = held || strcmp(snapshot->holds[i].drain, input->wish->drain) == 0;
+	if (running(input, NULL) >= input->limits->drain_moves || (running(input, NULL) && is_late(input))) {
+		decision->kind = DECISION_KIND_WAIT;
+		return;
+	}
 	if (is_late(input) && !(snapshot->dimms[0].state == SNAPSHOT_DIMM_EJECTED &&
 				input->wish->drain_wish.finish == DRAIN_FINISH_EJECT)) {
 		give_up(input, decision, REMAINDER_DEADLINE);
@@ -264,12 +280,16 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 
-		if (guest->node_bytes[2] == 0)
+		if (guest->node_bytes[2] == 0 || running(input, guest->uuid))
 			continue;
 		if (was_given_up(input, STEP_KIND_CHILD, guest->uuid)) {
-			give_up(input, decision, REMAINDER_PAGE_BUSY);
+			if (running(input, NULL))
+				decision->kind = DECISION_KIND_WAIT;
+			else
+				give_up(input, decision, REMAINDER_PAGE_BUSY);
 			return;
 		}
+		decision->beside = running(input, NULL) + 1 < input->limits->drain_moves;
 		step = take(decision, STEP_KIND_CHILD, guest);
 		step->bytes = guest->resident_bytes - guest->node_bytes[1];
 		step->child = calloc(1, sizeof(*step->child));
@@ -277,6 +297,10 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 		snprintf(step->child->guest, sizeof(step->child->guest), "%s", guest->uuid);
 		step->child->move.form = MOVE_FORM_TO;
 		step->child->move.to_nodes = 1u << 1;
+		return;
+	}
+	if (running(input, NULL)) {
+		decision->kind = DECISION_KIND_WAIT;
 		return;
 	}
 	for (size_t i = 0;

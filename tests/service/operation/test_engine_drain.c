@@ -57,6 +57,8 @@ static void test_drain_and_undrain(void)
 		engine_rig_run(&rig, 0);
 		record = engine_rig_operation(&rig, rig.id);
 		engine_rig_check_truthful(&rig, false, "plain", 0);
+		/* Else nothing here is tried of moves beside each other, or of one after the other. */
+		CHECK_INT(rig.world.starts_at_once, rig.limits.drain_moves);
 		CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
 		CHECK_TRUE(record->step_count >= 4);
 		CHECK_STR(record->target, "dimm d1");
