@@ -120,7 +120,7 @@ int agent_new(const struct sysroot *sysroot, const struct agent_options *options
 	agent->options = *options;
 	port_init(&agent->port, sysroot, agent->options.config.port);
 	agent_undo_init(agent);
-	job_init(&agent->evacuate.job, -1);
+	child_job_init(&agent->evacuate.job, -1);
 	free_report_init(&agent->free_report, sysroot, &agent->options.config);
 	repair_init(&agent->repair, sysroot, &agent->options.config, &agent->book);
 	agent_watch_init(agent);
@@ -350,7 +350,7 @@ static int wait_time(struct agent *agent, uint64_t now_ms, int timeout_ms)
 	uint64_t next = lease_book_expire(&agent->book, now_ms);
 
 	next = earlier(next, evacuate_deadline(&agent->evacuate, now_ms));
-	next = earlier(next, job_deadline(&agent->undo.job, now_ms));
+	next = earlier(next, child_job_deadline(&agent->undo.job, now_ms));
 	next = earlier(next, free_report_deadline(&agent->free_report, now_ms));
 	next = earlier(next, repair_deadline(&agent->repair, now_ms));
 	next = earlier(next, agent_watch_deadline(agent));

@@ -10,7 +10,7 @@
 #include "evacuate.h"
 #include "free_report.h"
 #include "hooks.h"
-#include "job.h"
+#include "child_job.h"
 #include "lease.h"
 #include "port.h"
 #include "quiet_pools.h"
@@ -33,14 +33,14 @@ enum agent_undo_kind {
 
 struct agent_undo {
 	enum agent_undo_kind kind;
-	struct job job;
+	struct child_job job;
 	uint64_t lease_id;
 	struct lease_entries entries; /* owned: what is being undone */
 	struct agent_answer answer;   /* AGENT_UNDO_TAKEN */
 	struct hooks hooks;	      /* those after a lease, when all else is undone */
 	bool in_hooks;
 	uint64_t hooks_since_ms;
-	struct job_result result; /* of all else */
+	struct child_job_result result; /* of all else */
 };
 
 struct agent_release {

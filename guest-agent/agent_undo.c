@@ -21,22 +21,22 @@
 
 void agent_undo_init(struct agent *agent)
 {
-	job_init(&agent->undo.job, -1);
+	child_job_init(&agent->undo.job, -1);
 }
 
 void agent_undo_done(struct agent *agent)
 {
-	job_done(&agent->undo.job);
+	child_job_done(&agent->undo.job);
 	hooks_done(&agent->undo.hooks);
 	lease_entries_done(&agent->undo.entries);
 }
 
 bool agent_undo_is_idle(const struct agent *agent)
 {
-	return agent->undo.kind == AGENT_UNDO_NONE && job_is_idle(&agent->undo.job);
+	return agent->undo.kind == AGENT_UNDO_NONE && child_job_is_idle(&agent->undo.job);
 }
 
-static struct job_result run(void *argument)
+static struct child_job_result run(void *argument)
 {
 	struct agent *agent = argument;
 
@@ -65,7 +65,7 @@ static int copy_entries(struct lease_entries *to, const struct lease_entries *fr
 }
 
 static void answer(struct agent *agent, const struct agent_answer *to,
-		   const struct job_result *result, uint64_t gained, uint64_t missing)
+		   const struct child_job_result *result, uint64_t gained, uint64_t missing)
 {
 	bool whole = result->outcome == 0 && missing == 0;
 	char text[LIMIT_TEXT] = "";
@@ -82,8 +82,8 @@ static void answer(struct agent *agent, const struct agent_answer *to,
 				gained, "%s", text);
 }
 
-static void answer_release(struct agent *agent, uint64_t lease_id, const struct job_result *result,
-			   uint64_t gained, uint64_t missing)
+static void answer_release(struct agent *agent, uint64_t lease_id,
+			   const struct child_job_result *result, uint64_t gained, uint64_t missing)
 {
 	for (size_t i = 0; i < LIMIT_LEASES; i++) {
 		struct agent_release *release = &agent->releases[i];
@@ -95,7 +95,8 @@ static void answer_release(struct agent *agent, uint64_t lease_id, const struct 
 	}
 }
 
-static void finish_lease(struct agent *agent, const struct job_result *result, uint64_t now_ms)
+static void finish_lease(struct agent *agent, const struct child_job_result *result,
+			 uint64_t now_ms)
 {
 	struct lease *lease = lease_book_find(&agent->book, agent->undo.lease_id);
 	uint64_t gained = 0, missing = 0;
@@ -125,7 +126,7 @@ static void finish_lease(struct agent *agent, const struct job_result *result, u
 }
 
 /* What was to be given back is no longer owed, but for what is still missing. */
-static void finish_taken(struct agent *agent, const struct job_result *result)
+static void finish_taken(struct agent *agent, const struct child_job_result *result)
 {
 	struct lease_entries *taken = &agent->book.taken;
 	uint64_t gained = 0, missing = 0;
@@ -167,7 +168,7 @@ static bool begin_hooks(struct agent *agent, uint64_t now_ms)
 	       hooks_start_next(&undo->hooks, &undo->job, now_ms, UINT64_MAX);
 }
 
-static void finish(struct agent *agent, const struct job_result *result, uint64_t now_ms)
+static void finish(struct agent *agent, const struct child_job_result *result, uint64_t now_ms)
 {
 	if (agent->undo.kind == AGENT_UNDO_LEASE)
 		finish_lease(agent, result, now_ms);
@@ -180,7 +181,7 @@ static void finish(struct agent *agent, const struct job_result *result, uint64_
 }
 
 /* All else is undone. */
-static void go_on(struct agent *agent, const struct job_result *result, uint64_t now_ms)
+static void go_on(struct agent *agent, const struct child_job_result *result, uint64_t now_ms)
 {
 	agent->undo.result = *result;
 	agent->undo.hooks_since_ms = now_ms;
@@ -191,18 +192,18 @@ static void go_on(struct agent *agent, const struct job_result *result, uint64_t
 
 static void start(struct agent *agent, uint64_t now_ms)
 {
-	struct job_result nothing = {0};
+	struct child_job_result nothing = {0};
 
 	undo_prepare(agent->sysroot, &agent->undo.entries);
 	if (agent->undo.entries.count == 0) {
 		go_on(agent, &nothing, now_ms);
 		return;
 	}
-	int error = job_start(&agent->undo.job, run, agent, now_ms + UNDO_DEADLINE_MS);
+	int error = child_job_start(&agent->undo.job, run, agent, now_ms + UNDO_DEADLINE_MS);
 
 	if (error < 0) {
 		/* No process to be had: do it here, rather than not at all. */
-		struct job_result result = undo_run(agent->sysroot, &agent->undo.entries);
+		struct child_job_result result = undo_run(agent->sysroot, &agent->undo.entries);
 
 		go_on(agent, &result, now_ms);
 	}
@@ -280,28 +281,28 @@ static void answer_before_hooks_end(struct agent *agent)
 
 void agent_undo_step(struct agent *agent, uint64_t now_ms)
 {
-	struct job_result result = {0};
-	enum job_state state = job_poll(&agent->undo.job, now_ms, &result);
+	struct child_job_result result = {0};
+	enum child_job_state state = child_job_poll(&agent->undo.job, now_ms, &result);
 
-	if (agent->undo.in_hooks && state == JOB_RUNNING &&
+	if (agent->undo.in_hooks && state == CHILD_JOB_RUNNING &&
 	    now_ms - agent->undo.hooks_since_ms >= HOOKS_ANSWER_MS)
 		answer_before_hooks_end(agent);
-	if (agent->undo.in_hooks && state != JOB_IDLE && state != JOB_RUNNING) {
+	if (agent->undo.in_hooks && state != CHILD_JOB_IDLE && state != CHILD_JOB_RUNNING) {
 		hooks_end_one(&agent->undo.hooks, state, &result);
 		if (!hooks_start_next(&agent->undo.hooks, &agent->undo.job, now_ms, UINT64_MAX))
 			finish(agent, &agent->undo.result, now_ms);
 		return;
 	}
 	switch (state) {
-	case JOB_IDLE:
-	case JOB_RUNNING:
+	case CHILD_JOB_IDLE:
+	case CHILD_JOB_RUNNING:
 		return;
-	case JOB_KILLED:
-	case JOB_CRASHED:
-	case JOB_STUCK:
-		result = (struct job_result){.outcome = 1, .error = ETIMEDOUT};
+	case CHILD_JOB_KILLED:
+	case CHILD_JOB_CRASHED:
+	case CHILD_JOB_STUCK:
+		result = (struct child_job_result){.outcome = 1, .error = ETIMEDOUT};
 		break;
-	case JOB_DONE:
+	case CHILD_JOB_DONE:
 		break;
 	}
 	/* A stuck child is told of once. */

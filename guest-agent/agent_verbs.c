@@ -160,7 +160,7 @@ void agent_verbs_go_on(struct agent *agent, uint64_t now_ms)
 
 	if (!answer.pending || agent->repair.stage != REPAIR_STAGE_IDLE)
 		return;
-	if (!job_is_idle(&agent->repair.job)) {
+	if (!child_job_is_idle(&agent->repair.job)) {
 		agent_verbs_send_result(agent, answer.epoch, answer.request_id, MESSAGE_RESULT_BUSY, EBUSY, 0,
 					"a repair is stuck in the kernel");
 		agent->waiting.answer.pending = false;

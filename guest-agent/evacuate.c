@@ -33,7 +33,7 @@ int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
 	evacuate->config = config;
 	evacuate->quiet = quiet;
 	evacuate->book = book;
-	job_init(&evacuate->job, close_fd);
+	child_job_init(&evacuate->job, close_fd);
 	int error = hooks_init(&evacuate->hooks, sysroot, config);
 
 	if (error == 0)
@@ -43,7 +43,7 @@ int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
 
 void evacuate_done(struct evacuate *evacuate)
 {
-	job_done(&evacuate->job);
+	child_job_done(&evacuate->job);
 	hooks_done(&evacuate->hooks);
 	evacuate_room_done(evacuate);
 	evacuate->log = kernel_log_free(evacuate->log);
@@ -52,7 +52,7 @@ void evacuate_done(struct evacuate *evacuate)
 
 bool evacuate_is_idle(const struct evacuate *evacuate)
 {
-	return evacuate->stage == EVACUATE_STAGE_IDLE && job_is_idle(&evacuate->job);
+	return evacuate->stage == EVACUATE_STAGE_IDLE && child_job_is_idle(&evacuate->job);
 }
 
 void evacuate_clear(struct evacuate *evacuate)
@@ -71,7 +71,7 @@ uint64_t evacuate_deadline(const struct evacuate *evacuate, uint64_t now_ms)
 		return evacuate_must_end(evacuate, now_ms)
 			       ? now_ms
 			       : least(evacuate->rest_until_ms, evacuate->deadline_ms);
-	return job_deadline(&evacuate->job, now_ms);
+	return child_job_deadline(&evacuate->job, now_ms);
 }
 
 void evacuate_cancel(struct evacuate *evacuate, uint64_t now_ms)
@@ -79,7 +79,7 @@ void evacuate_cancel(struct evacuate *evacuate, uint64_t now_ms)
 	if (evacuate->stage == EVACUATE_STAGE_IDLE || evacuate->stage == EVACUATE_STAGE_DONE)
 		return;
 	evacuate->cancelled = true;
-	job_kill(&evacuate->job, now_ms);
+	child_job_kill(&evacuate->job, now_ms);
 }
 
 static struct message_evacuate_reply *reply(struct evacuate *evacuate)
@@ -127,12 +127,13 @@ bool evacuate_save(struct evacuate *evacuate)
 
 /* Compaction. */
 
-static struct job_result run_compact(void *argument)
+static struct child_job_result run_compact(void *argument)
 {
 	struct evacuate *evacuate = argument;
 
-	return (struct job_result){.error = -sysroot_write_text(evacuate->sysroot, "1",
-								"/proc/sys/vm/compact_memory")};
+	return (struct child_job_result){
+		.error =
+			-sysroot_write_text(evacuate->sysroot, "1", "/proc/sys/vm/compact_memory")};
 }
 
 /* What is free in whole pageblocks, or 0 where the kernel does not tell. */
@@ -149,8 +150,8 @@ static void begin_compact(struct evacuate *evacuate, uint64_t now_ms)
 	evacuate->large_bytes = large_bytes(evacuate);
 	if (!sysroot_exists(evacuate->sysroot, "/proc/sys/vm/compact_memory"))
 		return;
-	if (job_start(&evacuate->job, run_compact, evacuate,
-		      least(evacuate->deadline_ms, now_ms + EVACUATE_COMPACT_MS)) < 0)
+	if (child_job_start(&evacuate->job, run_compact, evacuate,
+			    least(evacuate->deadline_ms, now_ms + EVACUATE_COMPACT_MS)) < 0)
 		evacuate_fail(evacuate, "cannot start a child process");
 }
 
@@ -267,8 +268,8 @@ static void enter(struct evacuate *evacuate, enum evacuate_stage stage, uint64_t
 }
 
 /* The stage's child has ended, or it had none. */
-static void leave(struct evacuate *evacuate, enum job_state state, const struct job_result *result,
-		  uint64_t now_ms)
+static void leave(struct evacuate *evacuate, enum child_job_state state,
+		  const struct child_job_result *result, uint64_t now_ms)
 {
 	switch (evacuate->stage) {
 	case EVACUATE_STAGE_HOOKS:
@@ -325,17 +326,17 @@ enum evacuate_step evacuate_step(struct evacuate *evacuate, uint64_t now_ms)
 	enum evacuate_step news = EVACUATE_STEP_NOTHING;
 
 	for (;;) {
-		struct job_result result = {0};
+		struct child_job_result result = {0};
 
 		if (evacuate->stage == EVACUATE_STAGE_DONE)
 			return EVACUATE_STEP_FINISHED;
-		enum job_state state = job_poll(&evacuate->job, now_ms, &result);
+		enum child_job_state state = child_job_poll(&evacuate->job, now_ms, &result);
 
 		/* Once the reply is out, a stuck child only keeps the place occupied. */
-		if (evacuate->stage == EVACUATE_STAGE_IDLE || state == JOB_RUNNING ||
+		if (evacuate->stage == EVACUATE_STAGE_IDLE || state == CHILD_JOB_RUNNING ||
 		    is_resting(evacuate, now_ms))
 			return news;
-		if (state == JOB_STUCK)
+		if (state == CHILD_JOB_STUCK)
 			evacuate->stuck = true;
 		leave(evacuate, state, &result, now_ms);
 		news = EVACUATE_STEP_PROGRESS;

@@ -11,7 +11,7 @@
 #include "candidates.h"
 #include "hooks.h"
 #include "hugepages.h"
-#include "job.h"
+#include "child_job.h"
 #include "lease.h"
 #include "message.h"
 #include "pinned_pages.h"
@@ -49,7 +49,7 @@ struct evacuate {
 	const struct quiet_pools *quiet;
 	struct lease_book *book;
 	enum evacuate_stage stage;
-	struct job job;
+	struct child_job job;
 	enum message_type type;
 	uint64_t epoch;
 	uint32_t request_id;
@@ -80,7 +80,7 @@ enum evacuate_step {
 	EVACUATE_STEP_FINISHED, /* reply is to be sent, then evacuate_clear() */
 };
 
-/* close_fd as in job_init(). */
+/* close_fd as in child_job_init(). */
 int evacuate_init(struct evacuate *evacuate, const struct sysroot *sysroot,
 		  const struct agent_config *config, const struct quiet_pools *quiet,
 		  struct lease_book *book, int close_fd);

@@ -69,10 +69,10 @@ void evacuate_hooks_begin(struct evacuate *evacuate, uint64_t now_ms)
 	hooks_start_next(&evacuate->hooks, &evacuate->job, now_ms, evacuate->deadline_ms);
 }
 
-bool evacuate_hooks_step(struct evacuate *evacuate, enum job_state state,
-			 const struct job_result *result, uint64_t now_ms)
+bool evacuate_hooks_step(struct evacuate *evacuate, enum child_job_state state,
+			 const struct child_job_result *result, uint64_t now_ms)
 {
-	if (state == JOB_IDLE)
+	if (state == CHILD_JOB_IDLE)
 		return false;
 	if (!evacuate->cancelled)
 		hooks_end_one(&evacuate->hooks, state, result);

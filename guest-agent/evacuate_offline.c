@@ -27,12 +27,12 @@ static bool all_must_go(const struct evacuate *evacuate)
 	return request->range_count > 0 && (!request->target_bytes || request->target_bytes >= bytes);
 }
 
-static struct job_result run_census(void *argument)
+static struct child_job_result run_census(void *argument)
 {
 	struct evacuate *evacuate = argument;
 	int error = hugepages_apply(evacuate->sysroot, &evacuate->plan);
 
-	return (struct job_result){
+	return (struct child_job_result){
 		.outcome = all_must_go(evacuate) ? 0
 						 : candidates_count_pages(&evacuate->candidates,
 									  evacuate->sysroot),
@@ -58,8 +58,8 @@ void evacuate_census_begin(struct evacuate *evacuate, uint64_t now_ms)
 	if (evacuate->plan.count == 0 && all_must_go(evacuate))
 		return;
 	/* Without an answer the order stays as it is. */
-	job_start(&evacuate->job, run_census, evacuate,
-		  least(evacuate->deadline_ms, now_ms + EVACUATE_CENSUS_MS));
+	child_job_start(&evacuate->job, run_census, evacuate,
+			least(evacuate->deadline_ms, now_ms + EVACUATE_CENSUS_MS));
 }
 
 /* Offlining. */
@@ -70,15 +70,16 @@ static bool target_is_reached(const struct evacuate *evacuate)
 	       candidates_out_bytes(&evacuate->candidates) >= evacuate->request.target_bytes;
 }
 
-static struct job_result run_offline(void *argument)
+static struct child_job_result run_offline(void *argument)
 {
 	struct evacuate *evacuate = argument;
 	enum memory_block_offline_result result;
 	int error = memory_block_offline(evacuate->sysroot, evacuate->current->id, &result);
 
 	if (error < 0)
-		return (struct job_result){.outcome = MEMORY_BLOCK_OFFLINE_COUNT, .error = -error};
-	return (struct job_result){.outcome = (int32_t)result};
+		return (struct child_job_result){.outcome = MEMORY_BLOCK_OFFLINE_COUNT,
+						 .error = -error};
+	return (struct child_job_result){.outcome = (int32_t)result};
 }
 
 /* While the driver may take online blocks, it and we would work on the same ones under its lock. */
@@ -164,8 +165,8 @@ static bool offline_next(struct evacuate *evacuate, uint64_t now_ms)
 	}
 	evacuate->work_began_ms = now_ms;
 	evacuate_loss_look(evacuate);
-	return job_start(&evacuate->job, run_offline, evacuate,
-			 least(evacuate->deadline_ms, now_ms + block_ms)) == 0;
+	return child_job_start(&evacuate->job, run_offline, evacuate,
+			       least(evacuate->deadline_ms, now_ms + block_ms)) == 0;
 }
 
 /* What has just been worked is to be no more than its share of the time until the guest is disturbed again. */
@@ -180,9 +181,9 @@ static bool rest(struct evacuate *evacuate, uint64_t now_ms)
 	return true;
 }
 
-void evacuate_census_end(struct evacuate *evacuate, enum job_state state)
+void evacuate_census_end(struct evacuate *evacuate, enum child_job_state state)
 {
-	if (state == JOB_DONE || state == JOB_KILLED)
+	if (state == CHILD_JOB_DONE || state == CHILD_JOB_KILLED)
 		candidates_sort(&evacuate->candidates);
 	evacuate_surplus_end(evacuate);
 	evacuate->plan.count = 0;
@@ -208,38 +209,38 @@ void evacuate_offline_begin(struct evacuate *evacuate, uint64_t now_ms)
 		offline_next(evacuate, now_ms);
 }
 
-static void end_block(struct evacuate *evacuate, enum job_state state,
-		      const struct job_result *result)
+static void end_block(struct evacuate *evacuate, enum child_job_state state,
+		      const struct child_job_result *result)
 {
 	struct candidate *candidate = evacuate->current;
 	enum message_reason reason = MESSAGE_REASON_BUSY;
 
 	switch (state) {
-	case JOB_DONE:
+	case CHILD_JOB_DONE:
 		reason = candidates_reason((enum memory_block_offline_result)result->outcome);
 		candidate->error = (uint32_t)result->error;
 		break;
-	case JOB_KILLED:
+	case CHILD_JOB_KILLED:
 		reason = evacuate->cancelled ? MESSAGE_REASON_CANCELLED : MESSAGE_REASON_TIMED_OUT;
 		break;
-	case JOB_STUCK:
+	case CHILD_JOB_STUCK:
 		reason = MESSAGE_REASON_KERNEL_STUCK;
 		evacuate->stuck = true;
 		break;
-	case JOB_CRASHED:
-	case JOB_IDLE:
-	case JOB_RUNNING:
+	case CHILD_JOB_CRASHED:
+	case CHILD_JOB_IDLE:
+	case CHILD_JOB_RUNNING:
 		break;
 	}
 	candidates_judge(candidate, evacuate->sysroot, evacuate->log, &evacuate->pinned, reason);
 }
 
-bool evacuate_offline_step(struct evacuate *evacuate, enum job_state state,
-			   const struct job_result *result, uint64_t now_ms)
+bool evacuate_offline_step(struct evacuate *evacuate, enum child_job_state state,
+			   const struct child_job_result *result, uint64_t now_ms)
 {
-	if (state == JOB_IDLE && !evacuate->rest_until_ms)
+	if (state == CHILD_JOB_IDLE && !evacuate->rest_until_ms)
 		return false;
-	if (state != JOB_IDLE) {
+	if (state != CHILD_JOB_IDLE) {
 		evacuate_loss_count(evacuate);
 		end_block(evacuate, state, result);
 		if (rest(evacuate, now_ms))

@@ -22,11 +22,12 @@ uint64_t evacuate_pools_gained(const struct evacuate *evacuate)
 	return sum;
 }
 
-static struct job_result run_huge_pages(void *argument)
+static struct child_job_result run_huge_pages(void *argument)
 {
 	struct evacuate *evacuate = argument;
 
-	return (struct job_result){.error = -hugepages_apply(evacuate->sysroot, &evacuate->plan)};
+	return (struct child_job_result){
+		.error = -hugepages_apply(evacuate->sysroot, &evacuate->plan)};
 }
 
 static void remember_remainder(struct evacuate *evacuate, const struct hugepage_pool *pool,
@@ -86,7 +87,7 @@ void evacuate_pools_begin(struct evacuate *evacuate)
 		evacuate->plan.count = 0;
 		return;
 	}
-	if (job_start(&evacuate->job, run_huge_pages, evacuate, evacuate->deadline_ms) < 0)
+	if (child_job_start(&evacuate->job, run_huge_pages, evacuate, evacuate->deadline_ms) < 0)
 		evacuate_fail(evacuate, "cannot start a child process");
 }
 

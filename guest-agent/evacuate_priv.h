@@ -19,9 +19,9 @@ void evacuate_add_rung(struct evacuate *evacuate, enum message_rung rung, uint64
 
 /* Starts the first hook, where there is one. */
 void evacuate_hooks_begin(struct evacuate *evacuate, uint64_t now_ms);
-/* A hook has ended, or there was none (JOB_IDLE). True: the next one runs. */
-bool evacuate_hooks_step(struct evacuate *evacuate, enum job_state state,
-			 const struct job_result *result, uint64_t now_ms);
+/* A hook has ended, or there was none (CHILD_JOB_IDLE). True: the next one runs. */
+bool evacuate_hooks_step(struct evacuate *evacuate, enum child_job_state state,
+			 const struct child_job_result *result, uint64_t now_ms);
 void evacuate_hooks_end(struct evacuate *evacuate, uint64_t now_ms);
 
 /* Starts the child where there is something to take. */
@@ -58,23 +58,23 @@ void evacuate_loss_end(struct evacuate *evacuate);
 bool evacuate_must_end(const struct evacuate *evacuate, uint64_t now_ms);
 
 void evacuate_reclaim_begin(struct evacuate *evacuate);
-void evacuate_reclaim_end(struct evacuate *evacuate, enum job_state state,
-			  const struct job_result *result, uint64_t now_ms);
+void evacuate_reclaim_end(struct evacuate *evacuate, enum child_job_state state,
+			  const struct child_job_result *result, uint64_t now_ms);
 
 int evacuate_room_init(struct evacuate *evacuate);
 void evacuate_room_done(struct evacuate *evacuate);
 void evacuate_room_begin(struct evacuate *evacuate);
-void evacuate_room_end(struct evacuate *evacuate, enum job_state state, uint64_t now_ms);
+void evacuate_room_end(struct evacuate *evacuate, enum child_job_state state, uint64_t now_ms);
 
 /* Chooses the blocks; starts a child that looks which are emptiest, where that matters, and takes surplus huge pages in. */
 void evacuate_census_begin(struct evacuate *evacuate, uint64_t now_ms);
-void evacuate_census_end(struct evacuate *evacuate, enum job_state state);
+void evacuate_census_end(struct evacuate *evacuate, enum child_job_state state);
 /* Starts the child of the first block. */
 void evacuate_offline_begin(struct evacuate *evacuate, uint64_t now_ms);
-/* A block's child has ended, or there was none (JOB_IDLE). True: that of the next one runs, or the guest is left alone
- * until rest_until_ms. */
-bool evacuate_offline_step(struct evacuate *evacuate, enum job_state state,
-			   const struct job_result *result, uint64_t now_ms);
+/* A block's child has ended, or there was none (CHILD_JOB_IDLE). True: that of the next one runs,
+ * or the guest is left alone until rest_until_ms. */
+bool evacuate_offline_step(struct evacuate *evacuate, enum child_job_state state,
+			   const struct child_job_result *result, uint64_t now_ms);
 void evacuate_offline_end(struct evacuate *evacuate, uint64_t now_ms);
 
 #endif

@@ -17,7 +17,7 @@ static uint64_t free_bytes(const struct evacuate *evacuate)
 	return report_read_memory(evacuate->sysroot, &total, &bytes, &available) == 0 ? bytes : 0;
 }
 
-static struct job_result run_reclaim(void *argument)
+static struct child_job_result run_reclaim(void *argument)
 {
 	struct evacuate *evacuate = argument;
 	enum reclaim_outcome outcome = RECLAIM_OUTCOME_COUNT;
@@ -25,23 +25,24 @@ static struct job_result run_reclaim(void *argument)
 				evacuate->config->reclaim_pressure_percent, &reclaim_real_time,
 				&outcome);
 
-	return (struct job_result){.outcome = (int32_t)outcome, .error = -error};
+	return (struct child_job_result){.outcome = (int32_t)outcome, .error = -error};
 }
 
 void evacuate_reclaim_begin(struct evacuate *evacuate)
 {
 	evacuate->free_bytes = free_bytes(evacuate);
-	if (job_start(&evacuate->job, run_reclaim, evacuate, evacuate->deadline_ms) < 0)
+	if (child_job_start(&evacuate->job, run_reclaim, evacuate, evacuate->deadline_ms) < 0)
 		evacuate_fail(evacuate, "cannot start a child process");
 }
 
-static enum message_reason reason_of(enum job_state state, const struct job_result *result)
+static enum message_reason reason_of(enum child_job_state state,
+				     const struct child_job_result *result)
 {
-	if (state == JOB_KILLED)
+	if (state == CHILD_JOB_KILLED)
 		return MESSAGE_REASON_TIMED_OUT;
-	if (state == JOB_STUCK)
+	if (state == CHILD_JOB_STUCK)
 		return MESSAGE_REASON_KERNEL_STUCK;
-	if (state != JOB_DONE || result->error)
+	if (state != CHILD_JOB_DONE || result->error)
 		return MESSAGE_REASON_BUSY;
 	switch ((enum reclaim_outcome)result->outcome) {
 	case RECLAIM_REACHED:
@@ -55,8 +56,8 @@ static enum message_reason reason_of(enum job_state state, const struct job_resu
 	return MESSAGE_REASON_BUSY;
 }
 
-void evacuate_reclaim_end(struct evacuate *evacuate, enum job_state state,
-			  const struct job_result *result, uint64_t now_ms)
+void evacuate_reclaim_end(struct evacuate *evacuate, enum child_job_state state,
+			  const struct child_job_result *result, uint64_t now_ms)
 {
 	uint64_t now = free_bytes(evacuate),
 		 gained = now > evacuate->free_bytes ? now - evacuate->free_bytes : 0;

@@ -40,7 +40,7 @@ static uint64_t budget_bytes(const struct evacuate *evacuate)
 	return available > total / 32 ? (available - total / 32) / 2 : 0;
 }
 
-static struct job_result run_room(void *argument)
+static struct child_job_result run_room(void *argument)
 {
 	struct evacuate *evacuate = argument;
 	struct room_order order = {.blocks = evacuate->candidates.items,
@@ -51,7 +51,7 @@ static struct job_result run_room(void *argument)
 
 	if (error == 0)
 		error = room_make(evacuate->sysroot, &order, evacuate->room);
-	return (struct job_result){.error = -error};
+	return (struct child_job_result){.error = -error};
 }
 
 static bool is_movable_size(const struct hugepage_pool *pool)
@@ -98,7 +98,7 @@ void evacuate_room_begin(struct evacuate *evacuate)
 	evacuate->room_bytes = budget_bytes(evacuate);
 	if (!write_down(evacuate))
 		return;
-	if (job_start(&evacuate->job, run_room, evacuate, evacuate->deadline_ms) < 0)
+	if (child_job_start(&evacuate->job, run_room, evacuate, evacuate->deadline_ms) < 0)
 		evacuate_fail(evacuate, "cannot start a child process");
 }
 
@@ -129,14 +129,14 @@ static void book(struct evacuate *evacuate)
 	evacuate_save(evacuate);
 }
 
-void evacuate_room_end(struct evacuate *evacuate, enum job_state state, uint64_t now_ms)
+void evacuate_room_end(struct evacuate *evacuate, enum child_job_state state, uint64_t now_ms)
 {
 	struct message_evacuate_reply *r = &evacuate->reply.evacuate_reply;
 	uint64_t made = 0, missing = 0;
 
 	evacuate_surplus_end(evacuate);
 	evacuate->plan.count = 0;
-	if (state != JOB_IDLE)
+	if (state != CHILD_JOB_IDLE)
 		book(evacuate);
 	for (size_t i = 0; i < evacuate->room->count; i++) {
 		const struct room_size *size = &evacuate->room->sizes[i];
@@ -153,10 +153,10 @@ void evacuate_room_end(struct evacuate *evacuate, enum job_state state, uint64_t
 				.reason = MESSAGE_REASON_HUGE_PAGES_IN_USE};
 	}
 	evacuate_add_rung(evacuate, MESSAGE_RUNG_MAKE_ROOM, made,
-			  state == JOB_KILLED  ? MESSAGE_REASON_TIMED_OUT :
-			  state == JOB_CRASHED ? MESSAGE_REASON_BUSY :
-			  missing > 0	       ? MESSAGE_REASON_NO_MEMORY :
-						 MESSAGE_REASON_UNKNOWN,
+			  state == CHILD_JOB_KILLED    ? MESSAGE_REASON_TIMED_OUT
+			  : state == CHILD_JOB_CRASHED ? MESSAGE_REASON_BUSY
+			  : missing > 0		       ? MESSAGE_REASON_NO_MEMORY
+						       : MESSAGE_REASON_UNKNOWN,
 			  now_ms);
 	/* The blocks are chosen anew, and their fate told, only where they are to go. */
 	evacuate->candidates.count = evacuate->candidates.total = 0;

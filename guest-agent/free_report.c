@@ -39,17 +39,17 @@ void free_report_init(struct free_report *report, const struct sysroot *sysroot,
 	memset(report, 0, sizeof(*report));
 	report->sysroot = sysroot;
 	report->config = config;
-	job_init(&report->job, -1);
+	child_job_init(&report->job, -1);
 }
 
 void free_report_done(struct free_report *report)
 {
-	job_done(&report->job);
+	child_job_done(&report->job);
 }
 
 bool free_report_is_idle(const struct free_report *report)
 {
-	return report->stage == FREE_REPORT_STAGE_IDLE && job_is_idle(&report->job);
+	return report->stage == FREE_REPORT_STAGE_IDLE && child_job_is_idle(&report->job);
 }
 
 void free_report_clear(struct free_report *report)
@@ -147,7 +147,7 @@ static bool read_interrupts(const struct free_report *report, uint64_t *ret_coun
 	return found;
 }
 
-static struct job_result run_compact(void *argument)
+static struct child_job_result run_compact(void *argument)
 {
 	struct free_report *report = argument;
 	int error = 0;
@@ -162,7 +162,7 @@ static struct job_result run_compact(void *argument)
 
 		error = error ? error : compacted;
 	}
-	return (struct job_result){.error = -error};
+	return (struct child_job_result){.error = -error};
 }
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -221,24 +221,24 @@ static bool has_come_to_rest(struct free_report *report, uint64_t now_ms)
 
 enum free_report_step free_report_step(struct free_report *report, uint64_t now_ms)
 {
-	struct job_result result = {0};
+	struct child_job_result result = {0};
 
 	switch (report->stage) {
 	case FREE_REPORT_STAGE_IDLE:
 		/* A child that was stuck may have ended. */
-		job_poll(&report->job, now_ms, &result);
+		child_job_poll(&report->job, now_ms, &result);
 		return FREE_REPORT_STEP_NOTHING;
 	case FREE_REPORT_STAGE_DONE:
 		return FREE_REPORT_STEP_FINISHED;
 	case FREE_REPORT_STAGE_COMPACT:
-		switch (job_poll(&report->job, now_ms, &result)) {
-		case JOB_RUNNING:
+		switch (child_job_poll(&report->job, now_ms, &result)) {
+		case CHILD_JOB_RUNNING:
 			return FREE_REPORT_STEP_NOTHING;
-		case JOB_IDLE:
-		case JOB_DONE:
-		case JOB_KILLED:
-		case JOB_CRASHED:
-		case JOB_STUCK:
+		case CHILD_JOB_IDLE:
+		case CHILD_JOB_DONE:
+		case CHILD_JOB_KILLED:
+		case CHILD_JOB_CRASHED:
+		case CHILD_JOB_STUCK:
 			/* Compaction is a help; what it did not do is no harm. */
 			break;
 		}
@@ -262,7 +262,7 @@ enum free_report_step free_report_step(struct free_report *report, uint64_t now_
 
 uint64_t free_report_deadline(const struct free_report *report, uint64_t now_ms)
 {
-	uint64_t next = job_deadline(&report->job, now_ms);
+	uint64_t next = child_job_deadline(&report->job, now_ms);
 
 	if (report->stage == FREE_REPORT_STAGE_WAIT)
 		next = least(least(next, report->look_at_ms),
@@ -276,7 +276,7 @@ void free_report_cancel(struct free_report *report, uint64_t now_ms)
 		return;
 	report->cancelled = true;
 	report->look_at_ms = now_ms;
-	job_kill(&report->job, now_ms);
+	child_job_kill(&report->job, now_ms);
 }
 
 static enum message_result_code refuse(struct failure *failure, enum message_result_code code,
@@ -307,8 +307,8 @@ enum message_result_code free_report_start(struct free_report *report, uint32_t 
 	report->cancelled = false;
 	report->stage = FREE_REPORT_STAGE_COMPACT;
 	/* Without the child there is nothing to wait for, and step() goes on at once. */
-	int error = job_start(&report->job, run_compact, report,
-			      least(report->deadline_ms, now_ms + FREE_REPORT_COMPACT_MS));
+	int error = child_job_start(&report->job, run_compact, report,
+				    least(report->deadline_ms, now_ms + FREE_REPORT_COMPACT_MS));
 
 	if (error < 0) {
 		report->stage = FREE_REPORT_STAGE_IDLE;

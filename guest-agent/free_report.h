@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "job.h"
+#include "child_job.h"
 #include "message.h"
 
 struct agent_config;
@@ -35,7 +35,7 @@ struct free_report {
 	const struct sysroot *sysroot; /* borrowed, as the next */
 	const struct agent_config *config;
 	enum free_report_stage stage;
-	struct job job;
+	struct child_job job;
 	uint64_t epoch;
 	uint32_t request_id;
 	uint64_t deadline_ms, latest_ms; /* the host's; by when all has been reported for certain */

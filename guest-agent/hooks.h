@@ -3,9 +3,8 @@
  * The guest owner's own programs, run before an evacuation and after its lease has ended, so that an
  * application or a driver lets go of memory that the kernel cannot move.
  *
- * Every executable of the hook directory, in the order of the names, one at a time, in a process
- * group of its own that is killed at its deadline. The host says when, and nothing else: neither
- * which program nor any argument of its making.
+ * Every executable of the hook directory, in the order of the names, one at a time (hook.h). The host
+ * says when, and nothing else: neither which program nor any argument of its making.
  */
 #ifndef BALLAST_AGENT_HOOKS_H
 #define BALLAST_AGENT_HOOKS_H
@@ -13,14 +12,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "job.h"
+#include "hook.h"
 #include "message.h"
 #include "sysroot.h"
 
 struct agent_config;
-
-/* As much of a hook's last line of output as a reply has room for. */
-#define HOOKS_LINE_SIZE 128
 
 /* What the hooks are told, in their environment. */
 struct hooks_order {
@@ -35,9 +31,10 @@ struct hooks {
 	const struct sysroot *sysroot;	   /* borrowed, as the next one */
 	const struct agent_config *config;
 	struct hooks_order order;
-	struct sysroot_names names; /* owned */
-	size_t next;		    /* index of the one after the one that runs */
-	char *line;		    /* owned; shared with the child; [HOOKS_LINE_SIZE] */
+	int directory_fd;      /* owned; -1: none */
+	struct hook_list list; /* owned */
+	struct hook hook;      /* owned; the one that runs */
+	size_t next;	       /* index of the one after that */
 	unsigned ran, failed;
 	char text[LIMIT_TEXT]; /* of the first failure; empty: none. Printable ASCII */
 };
@@ -50,8 +47,10 @@ void hooks_done(struct hooks *hooks);
  * where the configuration leaves hooks off. A directory that others can write counts as a failure. */
 bool hooks_begin(struct hooks *hooks, const struct hooks_order *order);
 /* Starts the next one in job, with its deadline, at the latest deadline_ms. False: none is left. */
-bool hooks_start_next(struct hooks *hooks, struct job *job, uint64_t now_ms, uint64_t deadline_ms);
+bool hooks_start_next(struct hooks *hooks, struct child_job *job, uint64_t now_ms,
+		      uint64_t deadline_ms);
 /* Books the end of the one that was started. */
-void hooks_end_one(struct hooks *hooks, enum job_state state, const struct job_result *result);
+void hooks_end_one(struct hooks *hooks, enum child_job_state state,
+		   const struct child_job_result *result);
 
 #endif

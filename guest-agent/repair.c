@@ -31,17 +31,17 @@ void repair_init(struct repair *repair, const struct sysroot *sysroot, const str
 	repair->sysroot = sysroot;
 	repair->config = config;
 	repair->book = book;
-	job_init(&repair->job, -1);
+	child_job_init(&repair->job, -1);
 }
 
 void repair_done(struct repair *repair)
 {
-	job_done(&repair->job);
+	child_job_done(&repair->job);
 }
 
 bool repair_is_idle(const struct repair *repair)
 {
-	return repair->stage == REPAIR_STAGE_IDLE && job_is_idle(&repair->job);
+	return repair->stage == REPAIR_STAGE_IDLE && child_job_is_idle(&repair->job);
 }
 
 void repair_clear(struct repair *repair)
@@ -51,7 +51,7 @@ void repair_clear(struct repair *repair)
 
 uint64_t repair_deadline(const struct repair *repair, uint64_t now_ms)
 {
-	return job_deadline(&repair->job, now_ms);
+	return child_job_deadline(&repair->job, now_ms);
 }
 
 void repair_cancel(struct repair *repair, uint64_t now_ms)
@@ -59,7 +59,7 @@ void repair_cancel(struct repair *repair, uint64_t now_ms)
 	if (repair->stage != REPAIR_STAGE_WORK)
 		return;
 	repair->is_cancelled = true;
-	job_kill(&repair->job, now_ms);
+	child_job_kill(&repair->job, now_ms);
 }
 
 /* Tried before. */
@@ -231,13 +231,15 @@ static enum repair_outcome move_to_movable(const struct repair *repair, const st
 	return outcome;
 }
 
-static struct job_result run(void *argument)
+static struct child_job_result run(void *argument)
 {
 	struct repair *repair = argument;
 	const struct repair_block *block = &repair->blocks[repair->current];
 
-	return (struct job_result){.outcome = (int32_t)(block->was_offline ? online(repair, block->id, wished_zone(repair)) :
-									     move_to_movable(repair, block))};
+	return (struct child_job_result){
+		.outcome = (int32_t)(block->was_offline
+					     ? online(repair, block->id, wished_zone(repair))
+					     : move_to_movable(repair, block))};
 }
 
 /* One block after the other. */
@@ -302,7 +304,7 @@ static bool start_next(struct repair *repair, uint64_t now_ms)
 		if (!remember_try(repair, block->id))
 			block->outcome = REPAIR_GONE;
 		else if ((!block->was_offline && !write_down(repair, block)) ||
-			 job_start(&repair->job, run, repair, until_ms) < 0)
+			 child_job_start(&repair->job, run, repair, until_ms) < 0)
 			block->outcome = REPAIR_BUSY;
 		else
 			return true;
@@ -322,24 +324,25 @@ static void forget_written(struct repair *repair, const struct repair_block *blo
 		lease_entries_remove(&lease->entries, entry);
 }
 
-static void end_block(struct repair *repair, enum job_state state, const struct job_result *result)
+static void end_block(struct repair *repair, enum child_job_state state,
+		      const struct child_job_result *result)
 {
 	struct repair_block *block = &repair->blocks[repair->current];
 
 	switch (state) {
-	case JOB_DONE:
+	case CHILD_JOB_DONE:
 		block->outcome = (enum repair_outcome)result->outcome;
 		break;
-	case JOB_KILLED:
+	case CHILD_JOB_KILLED:
 		block->outcome = repair->is_cancelled ? REPAIR_CANCELLED : REPAIR_TIMED_OUT;
 		break;
-	case JOB_STUCK:
+	case CHILD_JOB_STUCK:
 		block->outcome = REPAIR_STUCK;
 		repair->is_stuck = true;
 		break;
-	case JOB_CRASHED:
-	case JOB_IDLE:
-	case JOB_RUNNING:
+	case CHILD_JOB_CRASHED:
+	case CHILD_JOB_IDLE:
+	case CHILD_JOB_RUNNING:
 		block->outcome = REPAIR_BUSY;
 		break;
 	}
@@ -435,16 +438,16 @@ static void finish(struct repair *repair)
 
 enum repair_step repair_step(struct repair *repair, uint64_t now_ms)
 {
-	struct job_result result = {0};
+	struct child_job_result result = {0};
 
 	if (repair->stage == REPAIR_STAGE_DONE)
 		return REPAIR_STEP_FINISHED;
-	enum job_state state = job_poll(&repair->job, now_ms, &result);
+	enum child_job_state state = child_job_poll(&repair->job, now_ms, &result);
 
 	/* Once the result is out, a stuck child only keeps the place occupied. */
-	if (repair->stage == REPAIR_STAGE_IDLE || state == JOB_RUNNING)
+	if (repair->stage == REPAIR_STAGE_IDLE || state == CHILD_JOB_RUNNING)
 		return REPAIR_STEP_NOTHING;
-	if (state != JOB_IDLE)
+	if (state != CHILD_JOB_IDLE)
 		end_block(repair, state, &result);
 	if (start_next(repair, now_ms))
 		return REPAIR_STEP_NOTHING;

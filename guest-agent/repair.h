@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "job.h"
+#include "child_job.h"
 #include "memory_block.h"
 #include "message.h"
 
@@ -63,7 +63,7 @@ struct repair {
 	const struct agent_config *config;
 	struct lease_book *book;
 	enum repair_stage stage;
-	struct job job;
+	struct child_job job;
 	uint64_t epoch;
 	uint32_t request_id;
 	struct message_repair request;

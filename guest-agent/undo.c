@@ -150,7 +150,7 @@ static bool is_slow(const struct lease_entry *entry)
 }
 
 static void undo_those(const struct sysroot *sysroot, const struct lease_entries *entries,
-		       bool slow, struct job_result *result)
+		       bool slow, struct child_job_result *result)
 {
 	for (size_t i = entries->count; i > 0; i--) {
 		const struct lease_entry *entry = &entries->items[i - 1];
@@ -163,9 +163,9 @@ static void undo_those(const struct sysroot *sysroot, const struct lease_entries
 	}
 }
 
-struct job_result undo_run(const struct sysroot *sysroot, const struct lease_entries *entries)
+struct child_job_result undo_run(const struct sysroot *sysroot, const struct lease_entries *entries)
 {
-	struct job_result result = {0};
+	struct child_job_result result = {0};
 
 	/* First what cannot hang: a block that does must not keep the driver's switch turned. */
 	undo_those(sysroot, entries, false, &result);

@@ -7,7 +7,7 @@
 #define BALLAST_AGENT_UNDO_H
 
 #include <stdint.h>
-#include "job.h"
+#include "child_job.h"
 #include "lease.h"
 
 struct sysroot;
@@ -20,7 +20,8 @@ void undo_prepare(const struct sysroot *sysroot, struct lease_entries *entries);
  * Undoes all, the latest change first. Growing a pool and onlining a block may take long: run it in
  * a job. outcome is the number of entries that failed, error the last errno.
  */
-struct job_result undo_run(const struct sysroot *sysroot, const struct lease_entries *entries);
+struct child_job_result undo_run(const struct sysroot *sysroot,
+				 const struct lease_entries *entries);
 
 /* After it: pages that pools still lack go to taken (may be NULL). *ret_gained, *ret_short in bytes
  * (may be NULL). */

@@ -562,11 +562,11 @@ static void test_share_of_the_time(void)
 	CHECK_INT(evacuate_deadline(&evacuate, now), now + 400);
 	now += 399;
 	CHECK_INT(evacuate_step(&evacuate, now), EVACUATE_STEP_NOTHING);
-	CHECK_TRUE(job_is_idle(&evacuate.job));
+	CHECK_TRUE(child_job_is_idle(&evacuate.job));
 	now += 1;
 	/* The next child may be done before the same step looks at it: by this clock in no time, and there is no rest. */
 	if (evacuate_step(&evacuate, now) == EVACUATE_STEP_PROGRESS) {
-		CHECK_TRUE(!job_is_idle(&evacuate.job));
+		CHECK_TRUE(!child_job_is_idle(&evacuate.job));
 		CHECK_INT(evacuate.rest_until_ms, 0);
 		CHECK_INT(rests_for(), 400);
 		/* A cancel is heard in the middle of a rest. */

@@ -22,7 +22,7 @@ static struct fake_guest guest;
 static struct agent_config config;
 static struct hooks hooks;
 static struct hooks_order order;
-static struct job job;
+static struct child_job job;
 static uint64_t now;
 static bool hangs; /* one of the test's hooks does */
 
@@ -33,14 +33,14 @@ static void start(void)
 	config.hooks = true;
 	order = (struct hooks_order){.bytes = 4096};
 	CHECK_INT(hooks_init(&hooks, guest.sysroot, &config), 0);
-	job_init(&job, -1);
+	child_job_init(&job, -1);
 	now = 1000;
 	hangs = false;
 }
 
 static void stop(void)
 {
-	job_done(&job);
+	child_job_done(&job);
 	hooks_done(&hooks);
 	fake_guest_stop(&guest);
 }
@@ -64,14 +64,16 @@ static void run(uint64_t deadline_ms)
 	if (!hooks_begin(&hooks, &order))
 		return;
 	while (hooks_start_next(&hooks, &job, now, deadline_ms)) {
-		struct job_result result = {0};
-		enum job_state state;
+		struct child_job_result result = {0};
+		enum child_job_state state;
 
-		for (int i = 0; (state = job_poll(&job, now, &result)) == JOB_RUNNING; i++) {
+		for (int i = 0; (state = child_job_poll(&job, now, &result)) == CHILD_JOB_RUNNING;
+		     i++) {
 			struct pollfd child = {.fd = job.pid_fd, .events = POLLIN};
 
 			if (poll(&child, 1, 50) == 0 && hangs && i >= 10)
-				now = now < job.deadline_ms ? job.deadline_ms : job_deadline(&job, now);
+				now = now < job.deadline_ms ? job.deadline_ms
+							    : child_job_deadline(&job, now);
 		}
 		hooks_end_one(&hooks, state, &result);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "job.h"
+#include "child_job.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,18 +13,19 @@
 /* How often to look for the child's end where the kernel has no pidfd. */
 #define LOOK_MS 50
 
-void job_init(struct job *job, int close_fd)
+void child_job_init(struct child_job *job, int close_fd)
 {
-	*job = (struct job){.pid_fd = -1, .result_fd = -1, .close_fd = close_fd, .close_listener = -1};
+	*job = (struct child_job){
+		.pid_fd = -1, .result_fd = -1, .close_fd = close_fd, .close_listener = -1};
 }
 
-static void forget(struct job *job)
+static void forget(struct child_job *job)
 {
 	cleanup_close(&job->pid_fd);
 	cleanup_close(&job->result_fd);
 	int close_listener = job->close_listener;
 
-	job_init(job, job->close_fd);
+	child_job_init(job, job->close_fd);
 	job->close_listener = close_listener;
 }
 
@@ -35,7 +36,7 @@ static void kill_all(pid_t pid)
 	kill(pid, SIGKILL);
 }
 
-void job_done(struct job *job)
+void child_job_done(struct child_job *job)
 {
 	if (job->pid > 0) {
 		kill_all(job->pid);
@@ -45,12 +46,12 @@ void job_done(struct job *job)
 	forget(job);
 }
 
-static void run_child(struct job *job, pid_t parent, int result_fd,
-		      struct job_result (*run)(void *argument), void *argument)
+static void run_child(struct child_job *job, pid_t parent, int result_fd,
+		      struct child_job_result (*run)(void *argument), void *argument)
 	__attribute__((noreturn));
 
-static void run_child(struct job *job, pid_t parent, int result_fd,
-		      struct job_result (*run)(void *argument), void *argument)
+static void run_child(struct child_job *job, pid_t parent, int result_fd,
+		      struct child_job_result (*run)(void *argument), void *argument)
 {
 	sigset_t none;
 
@@ -66,13 +67,13 @@ static void run_child(struct job *job, pid_t parent, int result_fd,
 		close(job->close_fd);
 	if (job->close_listener >= 0)
 		close(job->close_listener);
-	struct job_result result = run(argument);
+	struct child_job_result result = run(argument);
 
 	_exit(write(result_fd, &result, sizeof(result)) == sizeof(result) ? 0 : 1);
 }
 
-int job_start(struct job *job, struct job_result (*run)(void *argument), void *argument,
-	      uint64_t deadline_ms)
+int child_job_start(struct child_job *job, struct child_job_result (*run)(void *argument),
+		    void *argument, uint64_t deadline_ms)
 {
 	int ends[2];
 	pid_t parent = getpid();
@@ -101,7 +102,7 @@ int job_start(struct job *job, struct job_result (*run)(void *argument), void *a
 	return 0;
 }
 
-void job_kill(struct job *job, uint64_t now_ms)
+void child_job_kill(struct child_job *job, uint64_t now_ms)
 {
 	if (job->pid == 0 || job->killed)
 		return;
@@ -110,12 +111,13 @@ void job_kill(struct job *job, uint64_t now_ms)
 	job->killed_ms = now_ms;
 }
 
-enum job_state job_poll(struct job *job, uint64_t now_ms, struct job_result *ret_result)
+enum child_job_state child_job_poll(struct child_job *job, uint64_t now_ms,
+				    struct child_job_result *ret_result)
 {
-	struct job_result result;
+	struct child_job_result result;
 
 	if (job->pid == 0)
-		return JOB_IDLE;
+		return CHILD_JOB_IDLE;
 	pid_t ended = waitpid(job->pid, NULL, WNOHANG);
 
 	if (ended == job->pid || (ended < 0 && errno == ECHILD)) {
@@ -125,21 +127,22 @@ enum job_state job_poll(struct job *job, uint64_t now_ms, struct job_result *ret
 
 		forget(job);
 		if (!has_result)
-			return killed ? JOB_KILLED : JOB_CRASHED;
+			return killed ? CHILD_JOB_KILLED : CHILD_JOB_CRASHED;
 		*ret_result = result;
-		return JOB_DONE;
+		return CHILD_JOB_DONE;
 	}
 	if (now_ms >= job->deadline_ms)
-		job_kill(job, now_ms);
-	return job->killed && now_ms - job->killed_ms >= JOB_STUCK_MS ? JOB_STUCK : JOB_RUNNING;
+		child_job_kill(job, now_ms);
+	return job->killed && now_ms - job->killed_ms >= CHILD_JOB_STUCK_MS ? CHILD_JOB_STUCK
+									    : CHILD_JOB_RUNNING;
 }
 
-bool job_is_idle(const struct job *job)
+bool child_job_is_idle(const struct child_job *job)
 {
 	return job->pid == 0;
 }
 
-uint64_t job_deadline(const struct job *job, uint64_t now_ms)
+uint64_t child_job_deadline(const struct child_job *job, uint64_t now_ms)
 {
 	if (job->pid == 0)
 		return UINT64_MAX;
@@ -148,5 +151,6 @@ uint64_t job_deadline(const struct job *job, uint64_t now_ms)
 	if (!job->killed)
 		return job->deadline_ms;
 	/* Once stuck, nothing but its end matters. */
-	return now_ms - job->killed_ms < JOB_STUCK_MS ? job->killed_ms + JOB_STUCK_MS : UINT64_MAX;
+	return now_ms - job->killed_ms < CHILD_JOB_STUCK_MS ? job->killed_ms + CHILD_JOB_STUCK_MS
+							    : UINT64_MAX;
 }
