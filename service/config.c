@@ -40,6 +40,7 @@ static const struct key keys[] = {
 	TEXT("daemon", "run_directory", run_directory, KEY_PATH, "where the workers' lock is"),
 	TEXT("daemon", "worker", worker, KEY_PATH, "the worker program"),
 	TEXT("daemon", "libvirt_uri", libvirt_uri, KEY_TEXT, "which libvirt to talk to"),
+	TEXT("daemon", "hook_directory", hook_directory, KEY_PATH, "programs that a drain runs, so that others let go of memory"),
 	NUMBER("daemon", "workers", workers, 1, 64, "kernel workers at the same time"),
 	NUMBER("daemon", "look_interval_s", look_interval_s, 5, 3600, "seconds between looks at an idle host"),
 	NUMBER("daemon", "assist_after_s", assist_after_s, 0, 3600,
@@ -59,6 +60,7 @@ static const struct key keys[] = {
 	NUMBER("limits", "drain_moves", drain_moves, 1, 64, "guests that a drain moves at the same time"),
 	NUMBER("timeouts", "resize_s", resize_s, 1, 86400, "for a resize that names none"),
 	NUMBER("timeouts", "drain_factor", drain_factor, 1, 100, "for a drain that names none: times the plan's estimate"),
+	NUMBER("timeouts", "hook_s", hook_s, 1, 3600, "for each program of hook_directory"),
 };
 
 struct reader {
@@ -80,6 +82,7 @@ void config_init(struct config *config)
 		.socket_group = "ballast",
 		.state_directory = "/var/lib/ballast",
 		.run_directory = "/run/ballast",
+		.hook_directory = "/etc/ballast/drain.d",
 		.workers = 4,
 		.look_interval_s = 30,
 		.assist_after_s = 5,
@@ -93,6 +96,7 @@ void config_init(struct config *config)
 		.drain_moves = limits.drain_moves,
 		.resize_s = limits.resize_timeout_s,
 		.drain_factor = limits.drain_timeout_factor,
+		.hook_s = limits.hook_timeout_ms / 1000,
 	};
 }
 
@@ -110,6 +114,7 @@ void config_limits(const struct config *config, struct plan_limits *ret_limits)
 	ret_limits->drain_moves = config->drain_moves;
 	ret_limits->resize_timeout_s = config->resize_s;
 	ret_limits->drain_timeout_factor = config->drain_factor;
+	ret_limits->hook_timeout_ms = config->hook_s * 1000;
 }
 
 const char *config_key(unsigned index, const char **ret_section, const char **ret_meaning)

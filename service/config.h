@@ -22,6 +22,7 @@ struct config {
 	char run_directory[CONFIG_PATH_SIZE];	/* the workers' lock */
 	char worker[CONFIG_PATH_SIZE];		/* path of ballast-worker; empty: beside ballastd, else the installed one */
 	char libvirt_uri[CONFIG_PATH_SIZE];	/* empty: libvirt's default */
+	char hook_directory[CONFIG_PATH_SIZE];	/* what drains run */
 	uint32_t workers;			/* at the same time */
 	uint32_t look_interval_s;		/* between looks when nothing happens */
 	bool online_movable;			/* online_policy = movable: guests online as movable what is plugged */
@@ -40,6 +41,7 @@ struct config {
 	/* [timeouts] */
 	uint32_t resize_s;
 	uint32_t drain_factor;
+	uint32_t hook_s;			/* of each hook */
 };
 
 void config_init(struct config *config);

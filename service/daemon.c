@@ -746,6 +746,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 		return r;
 	r = look_new(&(struct look_options){.base = daemon->base, .sysroot = daemon->sysroot, .pool = daemon->pool,
 					    .libvirt_uri = config->libvirt_uri[0] ? config->libvirt_uri : NULL,
+					    .hook_directory = config->hook_directory,
 					    .reserve_min_bytes = config->reserve_bytes,
 					    .reserve_percent = config->reserve_percent, .add_holds = add_holds,
 					    .changed = on_look_changed, .user = daemon},
@@ -754,7 +755,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 		return r;
 	daemon->runner = step_runner_new(&(struct step_runner_options){
 		.base = daemon->base, .look = daemon->look, .pool = daemon->pool, .flat_ms = config->flat_ms,
-		.block_timeout_ms = config->block_timeout_ms});
+		.block_timeout_ms = config->block_timeout_ms, .hook_directory = config->hook_directory});
 	daemon->terminate = evsignal_new(daemon->base, SIGTERM, on_signal, daemon);
 	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
 	daemon->look_timer = evtimer_new(daemon->base, on_look_timer, daemon);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "cgroup_memory.h"
 #include "cleanup.h"
+#include "host_hooks.h"
 #include "process_identity.h"
 
 struct finished {
@@ -32,6 +33,7 @@ struct host_reader {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	/* under lock */
+	const char *hook_directory;	/* borrowed; NULL: none */
 	bool stop, wanted, running;
 	enum host_look_extent extent;	/* of the read that is wanted */
 	struct host_reader_guest *guests;	/* owned */
@@ -94,6 +96,7 @@ static void *reader_thread(void *user)
 		reader->running = true;
 		CLEANUP_FREE struct host_reader_guest *guests = copy_guests(reader->guests, reader->guest_count);
 		size_t guest_count = guests ? reader->guest_count : 0;
+		const char *hook_directory = reader->hook_directory;
 
 		pthread_mutex_unlock(&reader->lock);
 
@@ -102,6 +105,8 @@ static void *reader_thread(void *user)
 
 		if (finished && snapshot && host_look_read(reader->sysroot, extent, snapshot, &finished->failure) == 0 &&
 		    read_guests(reader->sysroot, snapshot, guests, guest_count) == 0) {
+			if (hook_directory)
+				host_hooks_read(reader->sysroot, hook_directory, snapshot);
 			finished->snapshot = TAKE_PTR(snapshot);
 		} else if (finished && !failure_is_set(&finished->failure)) {
 			failure_set(&finished->failure, ENOMEM, "host", "cannot look at the memory");
@@ -146,6 +151,13 @@ static void on_ready(evutil_socket_t fd, short what, void *user)
 		free(finished);
 		finished = next;
 	}
+}
+
+void host_reader_set_hooks(struct host_reader *reader, const char *directory)
+{
+	pthread_mutex_lock(&reader->lock);
+	reader->hook_directory = directory;
+	pthread_mutex_unlock(&reader->lock);
 }
 
 int host_reader_new(struct event_base *base, const struct sysroot *sysroot, host_reader_fn *read_fn, void *user,

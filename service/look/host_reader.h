@@ -29,6 +29,9 @@ int host_reader_new(struct event_base *base, const struct sysroot *sysroot, host
 /* Waits for a read under way. No callback afterwards. */
 struct host_reader *host_reader_free(struct host_reader *reader);
 
+/* Before the first request: where the host's own hooks are. Borrowed. */
+void host_reader_set_hooks(struct host_reader *reader, const char *directory);
+
 /*
  * From the next read on the snapshot has these guests too, of which it has uuid, pid, start_time and overview_bytes alone,
  * and overview_at_ms where they could be read. Those that have ended, or whose number is another's now, are left out.

@@ -806,6 +806,7 @@ int look_new(const struct look_options *options, struct look **ret_look, struct 
 		look_free(look);
 		return failure_set(failure, r, "ballastd", "cannot start the thread that reads the host");
 	}
+	host_reader_set_hooks(look->reader, options->hook_directory);
 	r = connection_new(&(struct connection_options){.uri = options->libvirt_uri,
 							.sysroot = options->sysroot,
 							.ops = options->libvirt_ops,

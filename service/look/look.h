@@ -33,6 +33,7 @@ struct look_options {
 	struct worker_pool *pool;
 	const char *libvirt_uri;		/* NULL: the default */
 	const struct libvirt_ops *libvirt_ops;	/* NULL: libvirt itself */
+	const char *hook_directory;		/* of the host's own hooks; NULL: none */
 	uint64_t reserve_min_bytes;		/* the host keeps the larger of both */
 	unsigned reserve_percent;
 	/* Adds the holds that stand now to a snapshot. */

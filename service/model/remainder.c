@@ -44,8 +44,8 @@ static const struct {
 		 "try again when the guest needs less, or allow more pressure in its agent's "
 		 "configuration"},
 	[REMAINDER_HOOK_FAILED] = {"hook_failed",
-				   "A hook of the guest failed or did not end in its time.",
-				   "look at the hook and at the log of ballast-agent in the guest"},
+				   "A hook, of the guest or of the host, failed or did not end in its time.",
+				   "look at the hook; a guest's has its word in the log of ballast-agent, too"},
 	[REMAINDER_NO_AGENT] =
 		{"no_agent",
 		 "No agent is connected in the guest, so nothing can be prepared there.",

@@ -29,6 +29,7 @@
 #define SNAPSHOT_UNIT_LEAST_BYTES ((uint64_t)128 << 20)	/* the smallest memory block of a guest's kernel (x86) */
 #define SNAPSHOT_NAME_SIZE	  64
 #define SNAPSHOT_UUID_SIZE	  37
+#define SNAPSHOT_HOOKS_TEXT_SIZE  112	/* names of hooks: as many as a line has room for */
 #define SNAPSHOT_CPUS_SIZE	  256	/* CPU list of a node; one that does not fit is left empty */
 
 struct snapshot_pool {
@@ -405,6 +406,13 @@ struct snapshot_hold {
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 };
 
+/* The host's own programs that a drain runs, as they were when the host was looked at. */
+struct snapshot_hooks {
+	size_t count;				/* that would be run */
+	char names[SNAPSHOT_HOOKS_TEXT_SIZE];	/* "10-cache, 20-database and 3 more" */
+	char trouble[SNAPSHOT_HOOKS_TEXT_SIZE];	/* why others would not; empty: there are none */
+};
+
 struct snapshot {
 	uint64_t revision;			/* grows with every look that changed something */
 	uint64_t observed_at_ms;		/* wall clock */
@@ -414,6 +422,7 @@ struct snapshot {
 	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
 	bool hotplug_told;			/* what the firmware calls hot-pluggable is known, and the next as well */
 	bool movable_node;			/* the kernel was booted so */
+	struct snapshot_hooks hooks;
 	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */

@@ -34,6 +34,7 @@ static const char *const step_kinds[STEP_KIND_COUNT] = {
 	[STEP_KIND_CORDON] = "cordon",
 	[STEP_KIND_UNCORDON] = "uncordon",
 	[STEP_KIND_CHILD] = "child",
+	[STEP_KIND_HOST_HOOKS] = "host_hooks",
 	[STEP_KIND_OFFLINE_BLOCKS] = "offline",
 	[STEP_KIND_ONLINE_BLOCKS] = "online",
 	[STEP_KIND_EJECT] = "eject",
@@ -88,6 +89,11 @@ bool step_brings_home(const struct step *step)
 	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_HOME) == 0;
 }
 
+bool step_is_after(const struct step *step)
+{
+	return step->kind == STEP_KIND_HOST_HOOKS && strcmp(step->text, STEP_TEXT_AFTER) == 0;
+}
+
 bool step_add_block(struct step *step, uint64_t id)
 {
 	size_t run = step->block_run_count;
@@ -128,7 +134,7 @@ bool step_is_of_same_blocks(const struct step *a, const struct step *b)
 
 uint32_t step_timeout_ms(const struct step *step)
 {
-	return step->kind == STEP_KIND_OFFLINE_BLOCKS ? 0 : step->timeout_ms;
+	return step->kind == STEP_KIND_OFFLINE_BLOCKS || step->kind == STEP_KIND_HOST_HOOKS ? 0 : step->timeout_ms;
 }
 
 void step_record_done(struct step_record *record)
@@ -340,6 +346,9 @@ const char *step_describe(const struct step *step, char text[160])
 		break;
 	case STEP_KIND_CHILD:
 		append_child(text, step);
+		break;
+	case STEP_KIND_HOST_HOOKS:
+		append(text, "%s  %s", step->text, step->hook_names);
 		break;
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:

@@ -47,6 +47,8 @@ enum step_kind {
 	STEP_KIND_CORDON,		/* service: the hold; released by UNCORDON */
 	STEP_KIND_UNCORDON,
 	STEP_KIND_CHILD,		/* a whole operation of its own: child */
+	STEP_KIND_HOST_HOOKS,		/* worker: the host's own hooks, each with timeout_ms; text: "before" or "after". They
+					 * are told of ranges[], nodes, dimm, target_bytes (all of it) and bytes (no guest's) */
 	STEP_KIND_OFFLINE_BLOCKS,	/* worker: blocks[] in this order, from a cpuset of nodes */
 	STEP_KIND_ONLINE_BLOCKS,	/* worker: blocks[] into zone */
 	STEP_KIND_EJECT,		/* worker: ACPI eject of dimm */
@@ -69,7 +71,7 @@ struct step {
 	char device[SNAPSHOT_NAME_SIZE];	/* alias */
 	char dimm[SNAPSHOT_NAME_SIZE];
 	char text[32];				/* ONLINE_POLICY: the policy; CORDON: the drain's id; PROOF: the backing;
-						 * AWAIT: whom for; CHILD, UNDO: a word for people */
+						 * AWAIT: whom for; HOST_HOOKS: when; CHILD, UNDO: a word for people */
 	int node;				/* -1: none */
 	uint64_t bytes;				/* what it is expected to move, free or take: for progress and ETA */
 	uint64_t target_bytes;
@@ -87,7 +89,10 @@ struct step {
 	struct { uint64_t first, last; } block_runs[STEP_BLOCK_RUNS_MAX];
 	size_t range_count;
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
-	uint32_t timeout_ms;			/* of this step, OFFLINE_BLOCKS: of each block; 0: the operation's deadline alone */
+	uint32_t timeout_ms;			/* of this step, OFFLINE_BLOCKS: of each block, HOST_HOOKS: of each hook; 0: the
+						 * operation's deadline alone */
+	unsigned hook_count;			/* HOST_HOOKS: when it was planned */
+	char hook_names[SNAPSHOT_HOOKS_TEXT_SIZE];	/* likewise: as many names as fit */
 	enum move_order order;			/* MOVE_PAGES */
 	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
 	bool may_split;				/* MOVE_PAGES: transparent huge pages, where no whole ones are free */
@@ -110,6 +115,10 @@ int step_copy(const struct step *step, struct step *ret_copy);
 /* The text of a drain's CHILD that brings a guest back to its node. */
 #define STEP_TEXT_HOME "home"
 bool step_brings_home(const struct step *step);
+
+/* The text of a HOST_HOOKS once the drain has ended, and what it has taken away stays away. Before, it is "before". */
+#define STEP_TEXT_AFTER "after"
+bool step_is_after(const struct step *step);
 
 /* One block more, behind those that there are: ids come ascending. False where no run more fits. */
 bool step_add_block(struct step *step, uint64_t id);

@@ -206,6 +206,7 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 	case STEP_KIND_CPUS:
 	case STEP_KIND_PERSIST:
 	case STEP_KIND_UNCORDON:
+	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_UNDO:
 	case STEP_KIND_PROBE:

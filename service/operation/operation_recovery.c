@@ -157,6 +157,7 @@ static void resume_step(struct operation *operation, struct step_record *step)
 	case STEP_KIND_MOVE_PAGES:
 	case STEP_KIND_CPUS:
 	case STEP_KIND_PERSIST:
+	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_EJECT:

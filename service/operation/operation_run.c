@@ -483,8 +483,9 @@ static void decide(struct operation *operation)
 		record->warnings = decision.warnings;
 	switch (decision.kind) {
 	case DECISION_KIND_STEP:
-		/* What is to be undone need not be put in order first. */
-		if (settles && ((!operation->is_cancelled && operation_end_restores(record)) ||
+		/* What is to be undone need not be put in order first. What tells of the end of a drain is not in vain. */
+		if (settles && !step_is_after(&decision.step) &&
+		    ((!operation->is_cancelled && operation_end_restores(record)) ||
 				++operation->settle_steps > OPERATION_SETTLE_STEPS_MAX)) {
 			remainder_list_add(&record->remainder, REMAINDER_DEADLINE, record->target,
 					   0, NULL, "its time ended before it was done");

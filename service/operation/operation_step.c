@@ -329,6 +329,7 @@ static void act(struct operation *operation)
 	case STEP_KIND_MOVE_PAGES:
 	case STEP_KIND_CPUS:
 	case STEP_KIND_PERSIST:
+	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_EJECT:

@@ -445,6 +445,9 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	}
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
 	operation->undo_left_bytes = remainder_list_bytes(&outcome->remainder);
+	/* A hook that fails keeps nothing from being undone. */
+	if (operation->undo_worked && current_step(operation)->step.kind == STEP_KIND_HOST_HOOKS)
+		remainder_list_append(operation->undo_remainder, &outcome->remainder);
 	if (!operation->undo_worked) {
 		failure_clear(&operation->failure);
 		if (outcome->remainder.count > 0) {

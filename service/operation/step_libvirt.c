@@ -459,6 +459,7 @@ void step_libvirt_start(struct step_run *run)
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:
 	case STEP_KIND_CHILD:
+	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_EJECT:

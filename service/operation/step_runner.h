@@ -18,6 +18,7 @@ struct step_runner_options {
 	struct worker_pool *pool;
 	uint32_t flat_ms;		/* a size unchanged for so long has stalled */
 	uint32_t block_timeout_ms;	/* for an agent to take one block offline; 0: its own default */
+	const char *hook_directory;	/* of the host's own hooks; NULL: there are none */
 	uint32_t pace_ms;		/* how often what gives no event is looked at; 0: as each step needs it */
 };
 

@@ -39,6 +39,11 @@ static int fill_job(struct step_run *run, struct worker_job *job)
 {
 	if (step_copy(&run->step, &job->step) < 0)
 		return -ENOMEM;
+	if (run->step.kind == STEP_KIND_HOST_HOOKS) {
+		snprintf(job->hook_directory, sizeof(job->hook_directory), "%s",
+			 run->runner->options.hook_directory ? run->runner->options.hook_directory : "");
+		memcpy(job->operation, run->operation, sizeof(job->operation));
+	}
 	/* A pool is the host's, though it serves a guest: it is put right also when that has ended. */
 	if (!run->step.guest[0] || run->step.kind == STEP_KIND_HOST_POOL)
 		return 0;
@@ -74,6 +79,12 @@ void step_worker_prepare(struct step_run *run)
 	/* Looking at the host's own fitness replaces nothing. */
 	if (run->step.kind == STEP_KIND_PROBE || run->step.kind == STEP_KIND_PROOF) {
 		step_run_prepared(run, 0, NULL);
+		return;
+	}
+	/* What they change nobody but they can tell, and put back: by being run once more. */
+	if (run->step.kind == STEP_KIND_HOST_HOOKS) {
+		run->before = json_object();
+		step_run_prepared(run, run->before ? 0 : -ENOMEM, NULL);
 		return;
 	}
 	r = fill_job(run, &job);
@@ -246,15 +257,17 @@ void step_worker_start(struct step_run *run)
 			return;
 		}
 		job.before = json_dumps(run->before, JSON_COMPACT | JSON_SORT_KEYS);
-		if (run->step.kind != STEP_KIND_MOVE_PAGES && run->step.kind != STEP_KIND_LAZY)
+		/* Hooks have a deadline each. */
+		if (run->step.kind != STEP_KIND_MOVE_PAGES && run->step.kind != STEP_KIND_LAZY &&
+		    run->step.kind != STEP_KIND_HOST_HOOKS)
 			job.deadline_ms = UNDO_DEADLINE_MS;
 	} else {
 		job.deadline_ms = step_timeout_ms(&run->step);
 		/*
 		 * A lazy move ends in its own time and calls that done: the deadline that cuts it short is that of
-		 * the operation.
+		 * the operation. Hooks that are told of its end are run also where that was the deadline.
 		 */
-		if (run->step.kind == STEP_KIND_LAZY || job.deadline_ms == 0)
+		if (run->step.kind == STEP_KIND_LAZY || (job.deadline_ms == 0 && !step_is_after(&run->step)))
 			job.deadline_ms = step_run_left_ms(run, 0);
 	}
 	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS)

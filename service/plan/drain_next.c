@@ -2,9 +2,9 @@
 /*
  * Drain:
  *
- *   cordon -> one child move for each guest, largest first -> pools -> offline -> bring home -> eject
- *                    ^                                                   |
- *                    +-------- once more, where guests came back <-------+
+ *   cordon -> one child move for each guest, largest first -> hooks -> pools -> offline -> bring home -> eject -> hooks
+ *                    ^                                                             |
+ *                    +-------- once more, where guests came back <-----------------+
  *
  * Guests leave first, to nodes that the plan chose and that have room; what is left for the kernel
  * to move when the blocks go offline is then little, and lands in the cpuset of the worker, which
@@ -149,6 +149,51 @@ static void tell_cordon(struct drainer *drainer)
 					  : "time ran out before anything was begun");
 }
 
+static void decide(struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+	bool late = plan_is_late(input);
+
+	if (!late && cordon_next(drainer))
+		return;
+	if (cordon_failed(input) || (late && !plan_count(input, STEP_KIND_CORDON))) {
+		tell_cordon(drainer);
+		return;
+	}
+	if (drainer->wish->finish == DRAIN_FINISH_CORDON) {
+		drainer->decision->kind = DECISION_KIND_DONE;
+		return;
+	}
+	if (!late && drain_guest_next(drainer))
+		return;
+	if (drainer->wish->finish == DRAIN_FINISH_EMPTY) {
+		if (drainer->guest_bytes)
+			drain_give_up(drainer, false);
+		else
+			drainer->decision->kind = DECISION_KIND_DONE;
+		return;
+	}
+	if (!late && drain_offline_next(drainer))
+		return;
+	if (drainer->scope.online_blocks) {
+		drain_give_up(drainer, true);
+		return;
+	}
+	if (!late && drain_home_next(drainer))
+		return;
+	if (drainer->wish->finish == DRAIN_FINISH_EJECT) {
+		if (!late && eject_next(drainer))
+			return;
+		bool failed = eject_failed(drainer), missed = eject_missed(drainer, late);
+
+		if (failed || missed) {
+			drainer->decision->kind = DECISION_KIND_GIVE_UP;
+			return;
+		}
+	}
+	drainer->decision->kind = DECISION_KIND_DONE;
+}
+
 /* What may begin beside the moves that run; else they are waited for. */
 static void beside_next(struct drainer *drainer)
 {
@@ -187,42 +232,8 @@ void drain_next(const struct plan_input *seen, struct decision *ret_decision)
 		beside_next(&drainer);
 		return;
 	}
-	if (!late && cordon_next(&drainer))
-		return;
-	if (cordon_failed(input) || (late && !plan_count(input, STEP_KIND_CORDON))) {
-		tell_cordon(&drainer);
-		return;
-	}
-	if (drainer.wish->finish == DRAIN_FINISH_CORDON) {
-		ret_decision->kind = DECISION_KIND_DONE;
-		return;
-	}
-	if (!late && drain_guest_next(&drainer))
-		return;
-	if (drainer.wish->finish == DRAIN_FINISH_EMPTY) {
-		if (drainer.guest_bytes)
-			drain_give_up(&drainer, false);
-		else
-			ret_decision->kind = DECISION_KIND_DONE;
-		return;
-	}
-	if (!late && drain_offline_next(&drainer))
-		return;
-	if (drainer.scope.online_blocks) {
-		drain_give_up(&drainer, true);
-		return;
-	}
-	if (!late && drain_home_next(&drainer))
-		return;
-	if (drainer.wish->finish == DRAIN_FINISH_EJECT) {
-		if (!late && eject_next(&drainer))
-			return;
-		bool failed = eject_failed(&drainer), missed = eject_missed(&drainer, late);
-
-		if (failed || missed) {
-			ret_decision->kind = DECISION_KIND_GIVE_UP;
-			return;
-		}
-	}
-	ret_decision->kind = DECISION_KIND_DONE;
+	decide(&drainer);
+	/* Also where it is late: they have a deadline of their own. */
+	if (ret_decision->kind != DECISION_KIND_STEP)
+		drain_hooks_after_next(&drainer);
 }

@@ -54,6 +54,13 @@ bool drain_offline_next(struct drainer *drainer);
  */
 size_t drain_offlines(const struct plan_input *input, uint64_t block, const struct step_record **ret_last);
 
+/*
+ * drain_hooks.c: the host's hooks, once before the first block goes, and once after a drain that does not end with its undo,
+ * which calls them itself.
+ */
+bool drain_hooks_next(struct drainer *drainer);
+bool drain_hooks_after_next(struct drainer *drainer);
+
 /* Why what is online (with blocks), or what guests have, did not go; the sum is exactly that. */
 void drain_give_up(struct drainer *drainer, bool blocks);
 

@@ -23,6 +23,7 @@ void plan_limits_init(struct plan_limits *limits)
 		.reserve_bytes = SIZE_TEXT_GIB,
 		.flat_ms = 5000,
 		.block_timeout_ms = 30000,
+		.hook_timeout_ms = 10000,
 		.stall_us = 10000,
 		.bytes_per_s = 0,
 		.online_ratio_percent = 301,
@@ -61,6 +62,17 @@ void plan_next(const struct plan_input *input, struct decision *ret_decision)
 			   "no such kind of operation");
 }
 
+/* Hooks may take all of their time, and no estimate knows. */
+static uint64_t hooks_s(const struct plan *plan)
+{
+	uint64_t ms = 0;
+
+	for (size_t i = 0; plan && i < plan->step_count; i++)
+		if (plan->steps[i].kind == STEP_KIND_HOST_HOOKS)
+			ms += (uint64_t)plan->steps[i].hook_count * plan->steps[i].timeout_ms;
+	return (ms + 999) / 1000;
+}
+
 uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits,
 			const struct plan *plan)
 {
@@ -78,7 +90,8 @@ uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limit
 		return wanted > MOVE_TIMEOUT_LEAST_S ? (uint32_t)wanted : MOVE_TIMEOUT_LEAST_S;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
-		return wanted > DRAIN_TIMEOUT_LEAST_S ? (uint32_t)wanted : DRAIN_TIMEOUT_LEAST_S;
+		wanted = (wanted > DRAIN_TIMEOUT_LEAST_S ? wanted : DRAIN_TIMEOUT_LEAST_S) + hooks_s(plan);
+		return wanted < UINT32_MAX ? (uint32_t)wanted : UINT32_MAX;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:
 		break;
@@ -138,8 +151,9 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	digest_map(hash, step->cells, SNAPSHOT_CELLS_MAX);
 	digest_number(hash, step->mode);
 	digest_number(hash, step->loose);
-	if (step->kind == STEP_KIND_ONLINE_POLICY)
+	if (step->kind == STEP_KIND_ONLINE_POLICY || step->kind == STEP_KIND_HOST_HOOKS)
 		digest_text(hash, step->text);
+	digest_text(hash, step->hook_names);
 	/* A move asks for what happens to be free, wherever that lies: that it asks is the plan. */
 	if ((step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON) && !step->text[0])
 		digest_number(hash, step->target_bytes);

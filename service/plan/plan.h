@@ -28,6 +28,7 @@ struct plan_limits {
 	bool reserve_untouched;			/* and so does, from what grows, what guests have and have not touched */
 	uint32_t flat_ms;			/* a size unchanged for so long has stalled */
 	uint32_t block_timeout_ms;		/* offline of one block */
+	uint32_t hook_timeout_ms;		/* of one hook of the host */
 	bool zone_repair;			/* guests repair what is plugged and cannot be used or leave */
 	uint32_t stall_us;			/* default stall budget of a move */
 	uint64_t bytes_per_s;			/* default rate budget; 0: none */

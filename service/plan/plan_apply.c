@@ -492,6 +492,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_HOST_POOL:
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:
+	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_EJECT:

@@ -398,6 +398,9 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
 	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON)
 		warn_of_merged(input, &scope, warnings);
+	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])
+		remainder_list_add(warnings, REMAINDER_HOOK_FAILED, "hooks of the host", 0, NULL, "%s",
+				   snapshot->hooks.trouble);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 

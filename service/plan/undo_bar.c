@@ -6,7 +6,7 @@
  * A block waits alone. A guest waits until all blocks of the drain that moved it are free, because it
  * lived there; while memory of its old node that is online is held, because its pages might land in
  * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
- * waits for the same: undone it is as large as its step found it, which for a later one is less.
+ * waits for the same: undone it is as large as its step found it, which for a later one is less. Hooks wait for the blocks.
  */
 #include "plan_priv.h"
 
@@ -243,6 +243,23 @@ static const char *changed_since_by(const struct plan_input *input, const struct
 	return NULL;
 }
 
+/* They let go of memory that is not there again before the blocks are. */
+static enum undo_bar judge_hooks(const struct plan_input *input, const struct owner *owner,
+				 const struct step_record *record, struct remainder_list *left)
+{
+	const char *by = blocked_by(input, owner);
+	char object[96];
+
+	if (!by)
+		return UNDO_BAR_NONE;
+	if (left && by[0]) {
+		snprintf(object, sizeof(object), "step %u", record->n);
+		remainder_list_add(left, REMAINDER_HELD, object, 0, NULL,
+				   "drain %s holds memory that the hooks let go of", by);
+	}
+	return UNDO_BAR_ALL;
+}
+
 static enum undo_bar judge_guest(const struct plan_input *input, const struct owner *owner,
 				 const struct step_record *record, struct remainder_list *left)
 {
@@ -300,6 +317,8 @@ enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_d
 		return judge_blocks(input, &owner, record, ret_step, left);
 	if (record->step.kind == STEP_KIND_CHILD)
 		return judge_guest(input, &owner, record, left);
+	if (record->step.kind == STEP_KIND_HOST_HOOKS)
+		return judge_hooks(input, &owner, record, left);
 	if (record->step.kind == STEP_KIND_HOST_POOL)
 		return judge_pool(input, &owner, record, left);
 	return UNDO_BAR_NONE;

@@ -7,6 +7,7 @@
 #include "cpuset_job.h"
 #include "eject_job.h"
 #include "holder_job.h"
+#include "hook_job.h"
 #include "job_context.h"
 #include "lazy_job.h"
 #include "move_job.h"
@@ -31,6 +32,7 @@ static const struct job jobs[STEP_KIND_COUNT] = {
 	[STEP_KIND_MEMORY_POLICY] = {policy_job_before, policy_job_run, policy_job_undo},
 	[STEP_KIND_LAZY] = {lazy_job_before, lazy_job_run, lazy_job_undo},
 	[STEP_KIND_MOVE_PAGES] = {move_job_before, move_job_run, move_job_undo},
+	[STEP_KIND_HOST_HOOKS] = {NULL, hook_job_run, hook_job_undo},
 	[STEP_KIND_OFFLINE_BLOCKS] = {block_job_before, block_job_offline, block_job_undo},
 	[STEP_KIND_ONLINE_BLOCKS] = {block_job_before, block_job_online, block_job_undo},
 	[STEP_KIND_EJECT] = {NULL, eject_job_run, eject_job_undo},

@@ -150,14 +150,16 @@ json_t *worker_job_to_json(const struct worker_job *job)
 				      json_pack("{s:o, s:o}", "id", model_json_text(job->dimms[i].id),
 						"ranges", ranges));
 	}
-	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "kind",
+	json = json_pack("{s:s, s:{s:i, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "kind",
 			 worker_job_kind_name(job->kind), "process", "pid", job->process.pid,
 			 "start_time", json_number(job->process.start_time), "ram", ram, "dimms",
 			 dimms, "cpuset_nodes", model_json_nodes(job->cpuset_nodes), "deadline_ms",
 			 json_number(job->deadline_ms), "step",
 			 worker_job_has_step(job) ? model_json_step(&job->step) : json_null(), "before",
 			 job->before ? model_json_text(job->before) : json_null(), "policies_known",
-			 (int)job->policies_known);
+			 (int)job->policies_known, "hook_directory",
+			 model_json_text(job->hook_directory), "operation",
+			 model_json_text(job->operation));
 	/* An entry lost to a short memory must not pass for a shorter list. */
 	if (json && (json_array_size(ram) != job->ram_size_count ||
 		     json_array_size(dimms) != job->dimm_count)) {
@@ -253,14 +255,20 @@ static int parse_dimms(const json_t *dimms, struct worker_job *job, struct failu
 static int parse_job(const json_t *json, struct worker_job *job, struct failure *failure)
 {
 	json_t *process, *ram, *dimms, *nodes, *deadline, *step, *before, *pid_json, *start_json;
+	json_t *hook_directory, *operation;
 	const char *kind;
 	uint64_t pid;
 	int policies_known, value, rc;
 
-	rc = unpack(json, failure, "job", "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "kind", &kind,
+	rc = unpack(json, failure, "job", "{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "kind", &kind,
 		    "process", &process, "ram", &ram, "dimms", &dimms, "cpuset_nodes", &nodes,
 		    "deadline_ms", &deadline, "step", &step, "before", &before, "policies_known",
-		    &policies_known);
+		    &policies_known, "hook_directory", &hook_directory, "operation", &operation);
+	if (!rc)
+		rc = take_text(hook_directory, job->hook_directory, sizeof(job->hook_directory), failure,
+			       "hook_directory");
+	if (!rc)
+		rc = take_text(operation, job->operation, sizeof(job->operation), failure, "operation");
 	if (rc)
 		return rc;
 	job->policies_known = policies_known;

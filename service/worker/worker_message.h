@@ -23,6 +23,7 @@
 /* A whole message, parts put together: what is written down of where a guest's pages are (page_homes.h) stays below. */
 #define WORKER_MESSAGE_WHOLE_MAX (8u << 20)
 #define WORKER_DETAIL_SIZE	 160
+#define WORKER_PATH_SIZE	 256
 /* DIMMs of one survey: the largest boards have some 200 slots. */
 #define WORKER_DIMMS_MAX	 256
 
@@ -64,6 +65,8 @@ struct worker_job {
 	uint64_t cpuset_nodes;			/* run the job from this memory placement; 0: as it is */
 	struct step step;			/* of those that worker_job_has_step() */
 	char *before;				/* owned, JSON text; UNDO */
+	char hook_directory[WORKER_PATH_SIZE];	/* HOST_HOOKS: where they are; empty: nowhere */
+	char operation[24];			/* HOST_HOOKS: whose step it is */
 	uint64_t deadline_ms;			/* from the start of the job, 0: none */
 };
 

@@ -201,6 +201,14 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 		survey(&start->job, answer);
 	} else if (start->job.kind == WORKER_JOB_HOLDERS) {
 		holders(&start->job, answer);
+	} else if (start->job.step.kind == STEP_KIND_HOST_HOOKS) {
+		/* What it was told, and how long it has. */
+		result->values = json_pack("{s:o}", "detail",
+					   json_sprintf("%s %s of %s in %s, %s", worker_job_kind_name(start->job.kind),
+							script, start->job.operation, start->job.hook_directory,
+							start->job.deadline_ms ? "bounded" : "unbounded"));
+		if (start->job.kind == WORKER_JOB_UNDO)
+			remainder_list_add(&result->remainder, REMAINDER_HOOK_FAILED, "hook 10-a", 0, NULL, "so it is");
 	} else if (start->job.kind == WORKER_JOB_BEFORE &&
 		   start->job.step.kind == STEP_KIND_CPUSET) {
 		result->values = json_pack("{s:o*}", "groups", read_groups());

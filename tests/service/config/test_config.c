@@ -84,6 +84,8 @@ static void test_defaults(void)
 	CHECK_STR(fixture.config.socket, "/run/ballast/ballastd.sock");
 	CHECK_INT(fixture.config.reserve_bytes, 1 << 30);
 	CHECK_INT(fixture.config.reserve_percent, 5);
+	CHECK_STR(fixture.config.hook_directory, "/etc/ballast/drain.d");
+	CHECK_INT(fixture.config.hook_s, 10);
 	CHECK_INT(config_read(&fixture.config, fixture.path, true, &fixture.failure), -ENOENT);
 	CHECK_STR(fixture.failure.object, fixture.path);
 	teardown(&fixture);
@@ -100,7 +102,7 @@ static void test_values(void)
 			    "libvirt_uri =\nworkers = 7\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
-			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\n"),
+			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\nhook_s = 7\n"),
 		  0);
 	CHECK_TRUE(fixture.config.observe);
 	CHECK_TRUE(fixture.config.online_movable);
@@ -115,6 +117,7 @@ static void test_values(void)
 	CHECK_INT(limits.drain_moves, 3);
 	CHECK_TRUE(limits.zone_repair);
 	CHECK_INT(limits.resize_timeout_s, 86400);
+	CHECK_INT(limits.hook_timeout_ms, 7000);
 	teardown(&fixture);
 }
 

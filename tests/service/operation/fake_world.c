@@ -58,6 +58,8 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 {
 	struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
 
+	if (world->has_hooks)
+		snapshot->hooks = (struct snapshot_hooks){.count = 1, .names = "10-cache"};
 	snprintf(dimm->id, sizeof(dimm->id), "d1");
 	snprintf(dimm->locator, sizeof(dimm->locator), "P1-C2");
 	dimm->kind = DIMM_KIND_ACPI;
@@ -345,6 +347,10 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 		if (!half)
 			world->state.ejected = true;
 		break;
+	case STEP_KIND_HOST_HOOKS:
+		/* With half of them one is enough to change something. */
+		world->state.hooks_asked = step_is_after(step) ? world->state.hooks_asked && half : true;
+		break;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
@@ -463,6 +469,9 @@ static bool put_back(struct fake_world *world, const struct step *step, const ch
 		for (size_t i = 0; i < FAKE_BLOCKS; i++)
 			if (step_has_block(step, i) && !(half && (every_second = !every_second)))
 				world->state.online[i] = online[i] == '1';
+		break;
+	case STEP_KIND_HOST_HOOKS:
+		world->state.hooks_asked = world->state.hooks_asked && half;
 		break;
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_AGENT_COMMIT:
@@ -742,6 +751,9 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 			remainder_list_add(&outcome.remainder, REMAINDER_NO_ROOM, "node 2", 0, NULL,
 					   "there is no memory for its pool");
 		}
+		if (action->step.kind == world->complain_undo)
+			remainder_list_add(&outcome.remainder, REMAINDER_HOOK_FAILED, "hook 10-cache", 0, NULL,
+					   "after: exit status 1");
 		finish(action, &outcome);
 	}
 }
@@ -810,7 +822,7 @@ void fake_world_crash(struct fake_world *world)
 void fake_world_init(struct fake_world *world)
 {
 	memset(world, 0, sizeof(*world));
-	world->fail_kind = world->hang_kind = STEP_KIND_COUNT;
+	world->fail_kind = world->hang_kind = world->complain_undo = STEP_KIND_COUNT;
 	world->now_ms = UINT64_C(1700000000000);
 	world->executor = (struct executor){.user = world,
 					    .look = on_look,

@@ -35,6 +35,7 @@ struct fake_state {
 	uint64_t pool_bytes[FAKE_NODES]; /* free huge pages of 2 MiB */
 	bool online[FAKE_BLOCKS];
 	bool ejected;
+	bool hooks_asked; /* the host's hooks were told to let go, and not yet that it is over */
 };
 
 enum fake_call { FAKE_CALL_LOOK, FAKE_CALL_PREPARE, FAKE_CALL_START, FAKE_CALL_UNDO };
@@ -68,6 +69,7 @@ struct fake_world {
 	unsigned looks, starts, undos, prepares;
 	unsigned starts_at_once; /* the most that there were */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
+	bool has_hooks;	     /* the host has some */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
 	bool answers_inside; /* looks and prepares answer in the call itself */
 	unsigned drain_look_ticks; /* a drain's look takes so long, and tells what was when it was asked for */
@@ -78,6 +80,7 @@ struct fake_world {
 	enum step_kind hang_kind;	 /* each step of this kind hangs after its first half; COUNT: none */
 	unsigned fail_undos_from;	 /* this undo and every later one of the same kind */
 	enum step_kind fail_undo_kind;
+	enum step_kind complain_undo;	 /* undoes a step of this kind and has something against it; COUNT: none */
 	unsigned stick_undo; /* this undo does not come back from the kernel */
 	bool overlap; /* two calls with one token were seen, which must not be */
 };

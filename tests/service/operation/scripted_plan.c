@@ -231,6 +231,23 @@ static void scripted_move(const struct plan_input *input, struct decision *decis
 	}
 }
 
+/* True where the host's hooks are to be called then, and were not yet. */
+static bool hooks_next(const struct plan_input *input, struct decision *decision, const char *when)
+{
+	struct step *step;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_HOST_HOOKS && strcmp(input->history[i].step.text, when) == 0 &&
+		    !remainder_list_has(&input->history[i].remainder, REMAINDER_RESTARTED))
+			return false;
+	if (!input->snapshot->hooks.count)
+		return false;
+	step = take(decision, STEP_KIND_HOST_HOOKS, NULL);
+	snprintf(step->text, sizeof(step->text), "%s", when);
+	step->undoable = !step_is_after(step);
+	return true;
+}
+
 static bool was_given_up(const struct plan_input *input, enum step_kind kind, const char *guest)
 {
 	return count_of(input, kind, guest) > 1;
@@ -246,6 +263,14 @@ static unsigned running(const struct plan_input *input, const char *guest)
 			 input->history[i].state == STEP_STATE_RUNNING &&
 			 (!guest || strcmp(input->history[i].step.guest, guest) == 0);
 	return count;
+}
+
+static bool is_all_offline(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (snapshot->blocks[i].node == 2 && snapshot->blocks[i].state == BLOCK_STATE_ONLINE)
+			return false;
+	return true;
 }
 
 static void scripted_drain(const struct plan_input *input, struct decision *decision)
@@ -265,7 +290,8 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 		return;
 	}
 	if (is_late(input) && !(snapshot->dimms[0].state == SNAPSHOT_DIMM_EJECTED &&
-				input->wish->drain_wish.finish == DRAIN_FINISH_EJECT)) {
+				input->wish->drain_wish.finish == DRAIN_FINISH_EJECT) &&
+	    !(is_all_offline(snapshot) && input->wish->drain_wish.finish == DRAIN_FINISH_OFFLINE)) {
 		give_up(input, decision, REMAINDER_DEADLINE);
 		return;
 	}
@@ -309,6 +335,8 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 		if (snapshot->blocks[i].node != 2 ||
 		    snapshot->blocks[i].state != BLOCK_STATE_ONLINE)
 			continue;
+		if (hooks_next(input, decision, "before"))
+			return;
 		if (was_given_up(input, STEP_KIND_OFFLINE_BLOCKS, "")) {
 			give_up(input, decision, REMAINDER_BLOCK_BUSY);
 			return;
@@ -330,6 +358,8 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 		snprintf(step->dimm, sizeof(step->dimm), "d1");
 		return;
 	}
+	if (count_of(input, STEP_KIND_HOST_HOOKS, "") && hooks_next(input, decision, STEP_TEXT_AFTER))
+		return;
 	decision->kind = DECISION_KIND_DONE;
 }
 

@@ -17,9 +17,13 @@ static struct engine_rig rig;
 /* An eject that may still come is not crossed by an undo: what was done stays, held. */
 static bool awaits_eject(const struct operation_record *record)
 {
-	const struct step_record *last = record->step_count ? &record->steps[record->step_count - 1] : NULL;
+	size_t count = record->step_count;
 
-	return last && last->step.kind == STEP_KIND_EJECT && last->state == STEP_STATE_PARTIAL;
+	/* The host's hooks are told of the end. */
+	if (count && step_is_after(&record->steps[count - 1].step))
+		count--;
+	return count && record->steps[count - 1].step.kind == STEP_KIND_EJECT &&
+	       record->steps[count - 1].state == STEP_STATE_PARTIAL;
 }
 
 static void check_done_or_undone(void)
@@ -132,7 +136,8 @@ static void test_steps_that_always_fail(void)
 {
 	static const enum step_kind kinds[] = {STEP_KIND_NUMATUNE,	 STEP_KIND_MEMORY_POLICY,
 					       STEP_KIND_CPUSET,	 STEP_KIND_MOVE_PAGES,
-					       STEP_KIND_OFFLINE_BLOCKS, STEP_KIND_EJECT};
+					       STEP_KIND_HOST_HOOKS,	 STEP_KIND_OFFLINE_BLOCKS,
+					       STEP_KIND_EJECT};
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -188,6 +193,119 @@ static void test_undo_that_fails(void)
 	CHECK_TRUE(!engine_rig_is_initial(&rig));
 	rig.world.fail_undos_from = 0;
 	engine_rig_check_undrained(&rig);
+	engine_rig_done(&rig);
+}
+
+/* ---- hooks of the host ---- */
+
+static size_t find_hooks(const struct operation_record *record, const char *when)
+{
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_HOST_HOOKS && strcmp(record->steps[i].step.text, when) == 0)
+			return i;
+	return SIZE_MAX;
+}
+
+static void test_hooks(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record;
+	size_t before, after;
+
+	engine_rig_begin(&rig);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	record = engine_rig_top(&rig);
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	before = find_hooks(record, "before");
+	after = find_hooks(record, STEP_TEXT_AFTER);
+	CHECK_INT(record->steps[before].state, STEP_STATE_DONE);
+	CHECK_INT(after, record->step_count - 1);
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_CHILD)
+			CHECK_TRUE(i < before);
+		else if (record->steps[i].step.kind == STEP_KIND_OFFLINE_BLOCKS)
+			CHECK_TRUE(before < i);
+	CHECK_TRUE(!rig.world.state.hooks_asked);
+	/* As if one of them had not heard: the undrain tells it. */
+	rig.world.state.hooks_asked = true;
+	engine_rig_check_undrained(&rig);
+	CHECK_INT(engine_rig_operation(&rig, record->id)->steps[before].state, STEP_STATE_UNDONE);
+	engine_rig_done(&rig);
+}
+
+/* One that fails is told, and neither stops the drain nor its undo. */
+static void test_hooks_that_fail(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record;
+
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_HOST_HOOKS;
+	rig.world.fail_kind_state = STEP_STATE_PARTIAL;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "hooks fail", 0);
+	record = engine_rig_top(&rig);
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(record->steps[find_hooks(record, "before")].state, STEP_STATE_PARTIAL);
+	CHECK_TRUE(rig.world.state.hooks_asked);
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	engine_rig_check_undrained(&rig);
+	engine_rig_done(&rig);
+
+	/* Offline never works, so that it is undone. */
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.complain_undo = STEP_KIND_HOST_HOOKS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "hooks fail in an undo", 0);
+	record = engine_rig_top(&rig);
+	CHECK_TRUE(record->undone);
+	CHECK_TRUE(remainder_list_has(&record->remainder, REMAINDER_HOOK_FAILED));
+	CHECK_INT(find_hooks(record, STEP_TEXT_AFTER), SIZE_MAX);
+	engine_rig_done(&rig);
+}
+
+/* Cancelled while one runs: it may have stopped somebody already. */
+static void test_hooks_cancelled(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	engine_rig_begin(&rig);
+	rig.world.hang_kind = STEP_KIND_HOST_HOOKS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(rig.world.state.hooks_asked);
+	CHECK_INT(engine_cancel(rig.engine, rig.id, true, NULL), 0);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "hooks cancelled", 0);
+	CHECK_TRUE(engine_rig_top(&rig)->undone && !rig.world.state.hooks_asked);
+	engine_rig_done(&rig);
+}
+
+/* All has gone, and the time with it: that is no reason to undo it, and the hooks are told. */
+static void test_hooks_at_the_deadline(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record;
+
+	engine_rig_begin(&rig);
+	rig.world.hang_kind = STEP_KIND_OFFLINE_BLOCKS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(rig.world.state.hooks_asked);
+	engine_rig_advance(&rig, 100000);
+	for (size_t i = 32; i < FAKE_BLOCKS; i++)
+		rig.world.state.online[i] = false;
+	engine_rig_run(&rig, 0);
+	record = engine_rig_top(&rig);
+	CHECK_TRUE(record->deadline_exceeded);
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(step_is_after(&record->steps[record->step_count - 1].step));
+	CHECK_TRUE(!rig.world.state.hooks_asked);
 	engine_rig_done(&rig);
 }
 
@@ -649,6 +767,10 @@ int main(void)
 		{"each kind of step always fails: undone, or incomplete with the hold",
 		 test_steps_that_always_fail},
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
+		{"hooks of the host are called before the blocks go, and at the end", test_hooks},
+		{"hooks that fail stop nothing", test_hooks_that_fail},
+		{"hooks that were cancelled are told so", test_hooks_cancelled},
+		{"hooks are told of what was done at the deadline", test_hooks_at_the_deadline},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},
 		{"a drain that continues past its time ends complete", test_goes_on_past_its_time},
 		{"progress is told of blocks as of memory", test_progress_of_blocks},

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "agent_link.h"
+#include "clock.h"
 #include "fake_agent.h"
 #include "fake_host.h"
 #include "fake_libvirt.h"
@@ -229,7 +230,7 @@ static void start(bool with_agent)
 			&rig.look, &failure) == 0);
 	rig.runner = step_runner_new(&(struct step_runner_options){
 		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000, .block_timeout_ms = 30000,
-		.pace_ms = 20});
+		.hook_directory = "/etc/hooks", .pace_ms = 20});
 	rig.executor = step_runner_executor(rig.runner);
 	rig.operation = operation_record_new();
 	snprintf(rig.operation->id, sizeof(rig.operation->id), "op-1");
@@ -348,6 +349,38 @@ static void check_remainder(enum remainder_code code)
 	CHECK_INT(rig.outcome.remainder.count, 1);
 	CHECK_STR(remainder_code_name(rig.outcome.remainder.items[0].code),
 		  remainder_code_name(code));
+}
+
+/*
+ * Hooks of the host: what they change nobody else knows, so an undo calls them whatever they did. Before the blocks go they
+ * have as long as the drain; of its end they are told also where that was its deadline.
+ */
+static void test_host_hooks(void)
+{
+	struct step *step;
+
+	start(false);
+	rig.operation->deadline_ms = wall_ms() + 60000;
+	step = new_step(STEP_KIND_HOST_HOOKS);
+	step->guest[0] = step->guest_name[0] = '\0';
+	step->timeout_ms = 10000;
+	snprintf(step->text, sizeof(step->text), "before");
+	prepare();
+	CHECK_INT(rig.prepare_error, 0);
+	CHECK_STR(rig.before, "{}");
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.outcome.detail, "step before of op-1 in /etc/hooks, bounded");
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_STR(rig.outcome.detail, "undo before of op-1 in /etc/hooks, unbounded");
+	/* What one of them has against it is told all the same. */
+	check_remainder(REMAINDER_HOOK_FAILED);
+	rig.operation->deadline_ms = wall_ms() - 1000;
+	snprintf(rig.record.step.text, sizeof(rig.record.step.text), STEP_TEXT_AFTER);
+	run();
+	CHECK_STR(rig.outcome.detail, "step after of op-1 in /etc/hooks, unbounded");
+	finish();
 }
 
 /* Sizes */
@@ -1794,6 +1827,7 @@ static void test_freed_while_watching(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"hooks of the host", test_host_hooks},
 		{"a size is reached", test_size_reached},
 		{"a size is put back late", test_size_is_put_back_late},
 		{"a size is never put back", test_size_never_put_back},

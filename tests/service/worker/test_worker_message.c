@@ -62,6 +62,10 @@ static void test_job(void)
 	job->step.map[3] = 1;
 	job->before = strdup("{\"nodes\":[\"\\u00e9\"]}");
 	job->deadline_ms = 120000;
+	strcpy(job->hook_directory, "/etc/h\xc3\xa9");
+	strcpy(job->operation, "op-7");
+	job->step.hook_count = 2;
+	strcpy(job->step.hook_names, "10-a, 20-b");
 	copy = round_trip(message);
 	CHECK_INT(copy->job.kind, WORKER_JOB_UNDO);
 	CHECK_INT(copy->job.process.pid, 4711);
@@ -79,6 +83,10 @@ static void test_job(void)
 	CHECK_INT(copy->job.step.map[3], 1);
 	CHECK_STR(copy->job.before, job->before);
 	CHECK_INT(copy->job.deadline_ms, 120000);
+	CHECK_STR(copy->job.hook_directory, job->hook_directory);
+	CHECK_STR(copy->job.operation, "op-7");
+	CHECK_INT(copy->job.step.hook_count, 2);
+	CHECK_STR(copy->job.step.hook_names, "10-a, 20-b");
 	release(copy);
 	release(message);
 }

@@ -4,9 +4,13 @@
  */
 #include <event2/event.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include "process_identity.h"
 #include "scratch.h"
@@ -86,6 +90,78 @@ static void test_survey_of_nobody(void)
 	CHECK_TRUE(!reply.result.values);
 }
 
+static void write_hook(const char *folder, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/10-a", folder);
+	FILE *file = fopen(path, "we");
+
+	CHECK_TRUE(file != NULL);
+	fprintf(file, "#!/bin/sh\n%s\n", text);
+	fclose(file);
+	CHECK_INT(chmod(path, 0755), 0);
+}
+
+/* With the worker, as with a daemon that is killed, all that the hook has started ends, before another may begin. */
+static void test_killed_with_a_hook(void)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	char folder[64], fifo[80], lock_path[64], command[80], byte = 0;
+	struct reply reply = {.base = event_base_new()};
+	struct worker_pool *pool = NULL;
+	struct worker *worker = NULL;
+	struct failure failure = {0};
+
+	snprintf(folder, sizeof(folder), "/tmp/test-worker.XXXXXX");
+	CHECK_TRUE(mkdtemp(folder) != NULL);
+	snprintf(fifo, sizeof(fifo), "%s/fifo", folder);
+	CHECK_INT(mkfifo(fifo, 0600), 0);
+	write_hook(folder, "exec 9>fifo; sleep 1000 & printf x >&9; wait");
+	int reader = open(fifo, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	snprintf(lock_path, sizeof(lock_path), "%s/workers", scratch_folder());
+	CHECK_INT(worker_pool_new(&(struct worker_pool_options){.base = reply.base,
+								.program = BALLAST_WORKER,
+								.lock_path = lock_path,
+								.limit = 1,
+								.kill_grace_ms = 20000},
+				  0, &pool, &failure),
+		  0);
+	job->kind = WORKER_JOB_STEP;
+	step_init(&job->step, STEP_KIND_HOST_HOOKS);
+	snprintf(job->step.text, sizeof(job->step.text), "before");
+	job->step.timeout_ms = 600000;
+	snprintf(job->hook_directory, sizeof(job->hook_directory), "%s", folder);
+	CHECK_INT(worker_pool_start(pool, job, NULL, on_result, &reply, &worker, &failure), 0);
+
+	struct pollfd ready = {.fd = reader, .events = POLLIN};
+
+	CHECK_INT(poll(&ready, 1, 60000), 1);
+	CHECK_INT(read(reader, &byte, 1), 1);
+	CHECK_INT(byte, 'x');
+	CHECK_INT(kill(worker_pid(worker), SIGKILL), 0);
+	while (!reply.is_there)
+		event_base_dispatch(reply.base);
+	CHECK_INT(reply.result.outcome, WORKER_OUTCOME_DIED);
+	worker_pool_free(pool);
+	/* What a daemon after this one waits for. */
+	int lock = open(lock_path, O_RDWR | O_CLOEXEC);
+
+	CHECK_INT(flock(lock, LOCK_EX), 0);
+	close(lock);
+	ready.events = 0;
+	CHECK_INT(poll(&ready, 1, 60000), 1);
+	CHECK_INT(ready.revents, POLLHUP);
+	close(reader);
+	event_base_free(reply.base);
+	worker_job_done(job);
+	free(job);
+	unlink(lock_path);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	CHECK_INT(system(command), 0);
+}
+
 static void test_by_hand(void)
 {
 	pid_t pid = fork();
@@ -108,6 +184,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"probe", test_probe},
 		{"survey_of_nobody", test_survey_of_nobody},
+		{"killed with a hook", test_killed_with_a_hook},
 		{"by_hand", test_by_hand},
 	};
 
