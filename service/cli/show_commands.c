@@ -98,7 +98,11 @@ static void node_row(struct text_table *table, const json_t *node)
 	}
 	join(json_object_get(node, "dimms"), dimms, sizeof(dimms));
 	text_table_addf(table, "%" PRIu64, cli_u64(node, "id"));
-	text_table_add(table, cli_text(node, "state"));
+	text_table_addf(table, "%s%s", cli_text(node, "state"),
+			strcmp(cli_text(node, "state"), "no_memory") == 0 && json_is_true(json_object_get(node, "held"))
+				? " (held)"
+				: "");
+	text_table_add(table, json_is_true(json_object_get(node, "has_cpus")) ? "yes" : "no");
 	text_table_add(table, cli_size(node, "total_bytes", size));
 	text_table_add(table, cli_size(node, "free_bytes", size));
 	text_table_add(table, cli_size(node, "guest_bytes", size));
@@ -110,10 +114,10 @@ static void node_row(struct text_table *table, const json_t *node)
 
 int cli_nodes_command(struct cli *cli)
 {
-	static const char *const titles[] = {">NODE", "STATE",	   ">TOTAL",	">FREE", ">GUESTS",
-					     ">MOVABLE", "HUGE PAGES", "DISTANCES", "DIMMS"};
+	static const char *const titles[] = {">NODE",	"STATE",    "CPUS",	  ">TOTAL",    ">FREE",
+					     ">GUESTS", ">MOVABLE", "HUGE PAGES", "DISTANCES", "DIMMS"};
 
-	return show_list(cli, "/v1/nodes", titles, 9, node_row);
+	return show_list(cli, "/v1/nodes", titles, 10, node_row);
 }
 
 static void block_runs(const json_t *blocks, char *text, size_t size)

@@ -147,6 +147,21 @@ static void join_hindrances(struct snapshot_guest *guest)
 	guest->unmovable = guest->encrypted || guest->unsurveyed[0];
 }
 
+uint64_t guest_look_nodes_of_cpus(const struct snapshot *snapshot, const char *cpus)
+{
+	struct node_set wanted, own;
+	uint64_t mask = 0;
+
+	/* The two lists have the same form; processors beyond the set's size are not seen. */
+	if (!cpus[0] || node_set_parse(cpus, &wanted) < 0)
+		return 0;
+	for (size_t i = 0; i < snapshot->node_count; i++)
+		if (snapshot->nodes[i].has_cpus && node_set_parse(snapshot->nodes[i].cpus, &own) == 0 &&
+		    node_set_intersects(&wanted, &own))
+			mask |= UINT64_C(1) << snapshot->nodes[i].id;
+	return mask;
+}
+
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
 			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess)
 {
@@ -182,6 +197,9 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 	guest->realtime = xml->realtime;
 	join_hindrances(guest);
 	guest->cpus_pinned = xml->vcpu_pin_count > 0 || xml->vcpu_cpus[0] != '\0';
+	guest->emulator_cpus[0] = '\0';
+	if (live && strlen(live->emulator_pin) < sizeof(guest->emulator_cpus))
+		memcpy(guest->emulator_cpus, live->emulator_pin, strlen(live->emulator_pin) + 1);
 	guest->minimum_bytes = guest->maximum_bytes = guest->allowed_nodes = guest->request_limit_bytes = 0;
 	guest->online_policy = GUEST_ONLINE_POLICY_UNSET;
 	guest->zone_repair = GUEST_ZONE_REPAIR_UNSET;

@@ -148,6 +148,7 @@ static void assemble(struct look *look)
 		*model = guest->model;
 		if (guest->agent)
 			agent_link_describe(guest->agent, &model->agent);
+		model->emulator_nodes = guest_look_nodes_of_cpus(snapshot, model->emulator_cpus);
 	}
 	if (look->options.add_holds)
 		look->options.add_holds(look->options.user, snapshot);

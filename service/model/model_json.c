@@ -159,9 +159,10 @@ static json_t *pools_json(const struct snapshot_node *node)
 
 static const char *node_state(const struct snapshot_node *node)
 {
-	if (node->held)
-		return "held";
-	return node->has_memory ? "online" : "no_memory";
+	/* Whatever may still run on its CPUs. */
+	if (!node->has_memory)
+		return "no_memory";
+	return node->held ? "held" : "online";
 }
 
 /* Whether the node can ever be emptied, and what stands against it. */
@@ -216,6 +217,7 @@ json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_n
 	}
 	model_json_put(&json, "id", json_integer(node->id));
 	model_json_put(&json, "state", json_string(node_state(node)));
+	model_json_put(&json, "held", json_boolean(node->held));
 	model_json_put(&json, "has_cpus", json_boolean(node->has_cpus));
 	model_json_put(&json, "total_bytes", model_json_u64(node->total_bytes));
 	model_json_put(&json, "free_bytes", model_json_u64(node->free_bytes));

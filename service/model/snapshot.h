@@ -368,6 +368,9 @@ struct snapshot_guest {
 	uint64_t cpuset_limit;				/* what the groups above its own leave it; 0: they do not limit it */
 	uint64_t cpu_nodes;				/* nodes its vCPUs may run on */
 	bool cpus_pinned;				/* by live XML: a vCPU, or all by <vcpu cpuset> */
+	char emulator_cpus[SNAPSHOT_CPUS_SIZE];		/* by live XML: what its emulator threads are pinned to; empty: they
+							 * are not, or the list does not fit */
+	uint64_t emulator_nodes;			/* the nodes of these */
 	bool managed_by_ballast;			/* placement was changed round libvirt */
 	uint64_t wanted_nodes;				/* where its last move left it to be; 0: it was not moved */
 	uint64_t left_nodes;				/* what of it lies there has drifted, or was left by the move */

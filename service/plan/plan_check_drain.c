@@ -385,6 +385,29 @@ static void warn_of_slots(const struct snapshot_dimm *dimm, const char *object, 
 			   names, confidence_name(dimm->confidence));
 }
 
+/* Nodes that keep their CPUs and lose their memory: what is pinned there has it far away from then on. */
+static void warn_of_far_memory(const struct plan_input *input, const struct drain_scope *scope,
+			       struct remainder_list *warnings)
+{
+	char object[96], nodes[32];
+
+	for (size_t i = 0; i < input->snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &input->snapshot->guests[i];
+		uint64_t vcpus = guest->cpus_pinned ? guest->cpu_nodes & scope->whole_nodes : 0;
+		uint64_t emulator = guest->emulator_nodes & scope->whole_nodes;
+
+		if (!plan_guest_runs(guest) || !(vcpus | emulator))
+			continue;
+		remainder_list_add(warnings, REMAINDER_REMOTE_MEMORY, plan_guest_object(guest, object), 0,
+				   "pin them elsewhere, or leave them: the CPUs stay usable",
+				   "its %s pinned to CPUs of node %s, which will have no memory",
+				   !emulator ? "vCPUs are" :
+				   !vcpus    ? "emulator threads are" :
+					       "vCPUs and emulator threads are",
+				   plan_nodes_text(vcpus | emulator, nodes));
+	}
+}
+
 void plan_check_drain_warnings(const struct plan_input *input, struct remainder_list *warnings)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -398,6 +421,8 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
 	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON)
 		warn_of_merged(input, &scope, warnings);
+	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE)
+		warn_of_far_memory(input, &scope, warnings);
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])
 		remainder_list_add(warnings, REMAINDER_HOOK_FAILED, "hooks of the host", 0, NULL, "%s",
 				   snapshot->hooks.trouble);

@@ -83,6 +83,38 @@ static void test_sizes_and_placement(void)
 	free(guest);
 }
 
+/* What its emulator threads are pinned to, by the nodes that have these CPUs. */
+static void test_emulator_pin(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct domain_xml live;
+	bool excess;
+
+	for (int id = 0; id < 3; id++) {
+		struct snapshot_node *node = snapshot_add_node(snapshot);
+
+		node->id = id;
+		node->has_cpus = id < 2;
+		snprintf(node->cpus, sizeof(node->cpus), "%s", id == 0 ? "0-3,8" : id == 1 ? "4-7" : "");
+	}
+	parse("<domain type='kvm' id='1'><name>g</name><uuid>11111111-0000-0000-0000-000000000001</uuid>"
+	      "<memory unit='MiB'>2048</memory><vcpu>2</vcpu><cputune><emulatorpin cpuset='5,8'/></cputune><devices/>"
+	      "</domain>",
+	      &live);
+	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
+	CHECK_STR(guest->emulator_cpus, "5,8");
+	CHECK_INT(guest_look_nodes_of_cpus(snapshot, guest->emulator_cpus), 3);
+	CHECK_INT(guest_look_nodes_of_cpus(snapshot, "6"), 2);
+	CHECK_INT(guest_look_nodes_of_cpus(snapshot, "9-12"), 0);
+	CHECK_INT(guest_look_nodes_of_cpus(snapshot, ""), 0);
+	/* Stored XML says nothing of the threads that run. */
+	guest_look_take_domain(guest, &domain, NULL, &live, &excess);
+	CHECK_STR(guest->emulator_cpus, "");
+	domain_xml_done(&live);
+	free(guest);
+}
+
 /* Its vCPUs cannot go where they like: one that has a pin, or all by the set of the whole guest. */
 static void test_pinned(void)
 {
@@ -511,6 +543,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"sizes and placement", test_sizes_and_placement},
 		{"vCPUs that cannot follow", test_pinned},
+		{"emulator threads", test_emulator_pin},
 		{"a policy that cannot be read", test_unreadable_policy},
 		{"a balloon alone", test_balloon_alone},
 		{"stored only", test_stored_only},

@@ -384,6 +384,21 @@ static void drains_tell_what_went(void)
 	json_decref(json);
 }
 
+/* A node without memory is one, held or not; what its CPUs can do is told beside it. */
+static void check_node_state(const struct snapshot *snapshot, struct snapshot_node *node, bool has_memory, bool held,
+			     const char *state)
+{
+	json_t *json;
+
+	node->has_memory = has_memory;
+	node->held = held;
+	json = model_json_node(snapshot, node);
+	CHECK_STR(json_string_value(json_object_get(json, "state")), state);
+	CHECK_INT(json_is_true(json_object_get(json, "held")), held);
+	CHECK_INT(json_is_true(json_object_get(json, "has_cpus")), node->has_cpus);
+	json_decref(json);
+}
+
 static void guests_are_shown(void)
 {
 	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
@@ -465,6 +480,10 @@ static void guests_are_shown(void)
 		   "have free ones on other nodes and allow gigantic_pages\"}]");
 	check_json(json_incref(json_object_get(json, "distances")), "[10]");
 	json_decref(json);
+	check_node_state(snapshot, node, false, true, "no_memory");
+	check_node_state(snapshot, node, true, true, "held");
+	check_node_state(snapshot, node, false, false, "no_memory");
+	check_node_state(snapshot, node, true, false, "online");
 	dimm->interleaved = ANSWER_YES;
 	dimm->confidence = CONFIDENCE_LIKELY;
 	dimm->slot_count = 2;

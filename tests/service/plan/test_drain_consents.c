@@ -159,7 +159,64 @@ static void what_was_tried_is_not_judged_anew(void)
 	world_done(&world);
 }
 
+static const struct remainder *warned_of(const struct plan *plan, const char *object)
+{
+	for (size_t i = 0; i < plan->warnings.count; i++)
+		if (plan->warnings.items[i].code == REMAINDER_REMOTE_MEMORY &&
+		    strcmp(plan->warnings.items[i].object, object) == 0)
+			return &plan->warnings.items[i];
+	return NULL;
+}
+
+/* The CPUs of a node stay when all of its memory goes: whoever is pinned there is told, wherever its memory lies. */
+static void what_is_pinned_to_an_emptied_node_is_told(void)
+{
+	static const struct {
+		bool vcpus, emulator, runs, is_part;
+		enum drain_finish finish;
+		const char *detail;
+	} table[] = {
+		{true, false, true, false, DRAIN_FINISH_OFFLINE, "its vCPUs are pinned to CPUs of node 3, which will have no memory"},
+		{false, true, true, false, DRAIN_FINISH_EJECT, "its emulator threads are pinned to CPUs of node 3, which will have no memory"},
+		{true, true, true, false, DRAIN_FINISH_OFFLINE, "its vCPUs and emulator threads are pinned to CPUs of node 3, which will have no memory"},
+		{false, false, true, false, DRAIN_FINISH_OFFLINE, NULL},
+		{true, true, false, false, DRAIN_FINISH_OFFLINE, NULL},
+		/* It keeps its memory, or some of it. */
+		{true, true, true, false, DRAIN_FINISH_EMPTY, NULL},
+		{true, true, true, true, DRAIN_FINISH_OFFLINE, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		struct snapshot_guest *guest;
+		const struct remainder *told;
+		struct world world;
+		struct plan *plan;
+
+		world_init(&world);
+		guest = world_add_guest(&world, "db1", 1, 300 * MIB);
+		guest->cpu_nodes = 1 << 3;
+		guest->cpus_pinned = table[i].vcpus;
+		guest->emulator_nodes = table[i].emulator ? 1 << 3 | 1 << 2 : 1 << 2;
+		guest->state = table[i].runs ? GUEST_STATE_RUNNING : GUEST_STATE_SHUT_OFF;
+		if (table[i].is_part)
+			*snapshot_add_block(world.snapshot) = (struct snapshot_block){.id = 56,
+										      .start = 7 * GIB,
+										      .size_bytes = WORLD_BLOCK,
+										      .node = 3,
+										      .zone = BLOCK_ZONE_MOVABLE};
+		world_wish_drain_dimm(&world, table[i].finish);
+		plan = plan_dry_run(&world.input);
+		told = warned_of(plan, "guest db1");
+		CHECK_TRUE(!told == !table[i].detail);
+		if (told)
+			CHECK_STR(told->detail, table[i].detail);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 static const struct unit_case cases[] = {
+	{"what is pinned to an emptied node is told", what_is_pinned_to_an_emptied_node_is_told},
 	{"a late guest is not moved without its consent", a_late_guest_is_not_moved_without_its_consent},
 	{"each consent counts", each_consent_counts},
 	{"a late guest that cannot move is told", a_late_guest_that_cannot_move_is_told},
