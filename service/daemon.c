@@ -748,7 +748,9 @@ static int start(struct daemon *daemon, struct failure *failure)
 					    .libvirt_uri = config->libvirt_uri[0] ? config->libvirt_uri : NULL,
 					    .hook_directory = config->hook_directory,
 					    .reserve_min_bytes = config->reserve_bytes,
-					    .reserve_percent = config->reserve_percent, .add_holds = add_holds,
+					    .reserve_percent = config->reserve_percent,
+					    .safe_copy = daemon->probe.entries[KERNEL_FEATURE_SAFE_COPY].state == KERNEL_PROBE_YES,
+					    .add_holds = add_holds,
 					    .changed = on_look_changed, .user = daemon},
 		     &daemon->look, failure);
 	if (r < 0)

@@ -36,7 +36,7 @@ _ballastctl() {
 	--online-policy) candidates="leave movable unset" ;;
 	--zone-repair) candidates="yes no unset" ;;
 	--order) candidates="cold-first hot-first any" ;;
-	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift" ;;
+	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift may_crash_host" ;;
 	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --not-before | --reason | --minimum | --request-limit | \
 		--maximum | --priority | --allowed-nodes) return ;;
 	*)

@@ -183,6 +183,7 @@ static void assemble(struct look *look)
 	snapshot->reserve_bytes =
 		reserve > look->options.reserve_min_bytes ? reserve : look->options.reserve_min_bytes;
 	snapshot->measured_bytes_per_s = look->rate;
+	snapshot->safe_copy = look->options.safe_copy;
 	snapshot->revision = ++look->revision;
 	snapshot->observed_at_ms = look->host ? look->host->observed_at_ms : 0;
 	if (!retire(look, look->current)) {

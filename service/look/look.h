@@ -36,6 +36,7 @@ struct look_options {
 	const char *hook_directory;		/* of the host's own hooks; NULL: none */
 	uint64_t reserve_min_bytes;		/* the host keeps the larger of both */
 	unsigned reserve_percent;
+	bool safe_copy;				/* of struct snapshot */
 	/* Adds the holds that stand now to a snapshot. */
 	void (*add_holds)(void *user, struct snapshot *snapshot);
 	/* guest: UUID, "" for none. */

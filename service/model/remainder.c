@@ -145,6 +145,10 @@ static const struct {
 				     "ask again: what was on its way is elsewhere by then"},
 	[REMAINDER_POISONED] = {"poisoned", "The kernel took the memory out of use after a memory error.",
 				"nothing: it keeps no block; replace the DIMM"},
+	[REMAINDER_UNCORRECTED_ERRORS] =
+		{"uncorrected_errors",
+		 "Memory with uncorrected errors would be copied, and to read one of them there may stop the host.",
+		 "unplug it from its guests, which reads nothing of it, or allow may_crash_host"},
 	[REMAINDER_WRITEBACK] = {"writeback",
 				 "Pages there are written to a device that does not finish: to wait for it could hang all hotplug of the host.",
 				 "look at the device that they are written to; ask again when it answers"},

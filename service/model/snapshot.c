@@ -248,6 +248,18 @@ struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char 
 	return NULL;
 }
 
+uint64_t snapshot_dimm_uncorrected(const struct snapshot_dimm *dimm)
+{
+	uint64_t errors = 0;
+
+	if (dimm->uncorrected_errors >= 0)
+		return (uint64_t)dimm->uncorrected_errors;
+	for (size_t i = 0; i < dimm->slot_count; i++)
+		if (dimm->slots[i].uncorrected_errors > 0)
+			errors += (uint64_t)dimm->slots[i].uncorrected_errors;
+	return errors;
+}
+
 bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm)
 {
 	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;

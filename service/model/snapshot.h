@@ -425,6 +425,7 @@ struct snapshot {
 	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
 	bool hotplug_told;			/* what the firmware calls hot-pluggable is known, and the next as well */
 	bool movable_node;			/* the kernel was booted so */
+	bool safe_copy;				/* its copy of a page under migration survives an uncorrected memory error */
 	struct snapshot_hooks hooks;
 	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count;
 	struct snapshot_node *nodes;		/* owned */
@@ -460,6 +461,11 @@ struct snapshot_dimm *snapshot_dimm(const struct snapshot *snapshot, const char 
 struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid);
 struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t id);
 
+/*
+ * Uncorrected errors that are known of the DIMM, also where not all of its slots are counted. 0: none is known, which does
+ * not say that there were none.
+ */
+uint64_t snapshot_dimm_uncorrected(const struct snapshot_dimm *dimm);
 /* Nothing of it is plugged in just now; also where there is none (NULL). */
 bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm);
 

@@ -5,6 +5,7 @@
 #include "drain_priv.h"
 
 #include <string.h>
+#include "crash_risk.h"
 
 #define OFFLINES_MAX 2
 
@@ -112,7 +113,8 @@ bool drain_offline_next(struct drainer *drainer)
 	const struct snapshot *snapshot = input->snapshot;
 	struct step step;
 
-	if (!drainer->scope.online_blocks || !rest_fits(drainer) || drain_leaves_any_alone(drainer) || drain_pool_failed(input))
+	if (!drainer->scope.online_blocks || !rest_fits(drainer) || drain_leaves_any_alone(drainer) ||
+	    crash_risk_bars(input, &drainer->scope) || drain_pool_failed(input))
 		return false;
 	plan_step_init(&step, STEP_KIND_OFFLINE_BLOCKS, NULL);
 	memcpy(step.dimm, drainer->wish->dimm, sizeof(step.dimm));

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "crash_risk.h"
 
 /* Of a block that went offline since, or was tried once more. */
 static bool is_stale(const struct plan_input *input, const struct step_record *record, const struct remainder *entry)
@@ -109,6 +110,7 @@ void drain_give_up(struct drainer *drainer, bool blocks)
 		rest -= bytes;
 	}
 	if (blocks) {
+		crash_risk_tell(input, &drainer->scope, list, &rest);
 		drain_pool_tell(input, &drainer->scope, list, &rest);
 		tell_attempts(drainer, &rest);
 	}

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "crash_risk.h"
 #include "size_text.h"
 
 static void tell(struct plan_check *check, const char *code, const struct remainder *blocker)
@@ -558,8 +559,10 @@ static void check_move(struct plan_check *check)
 {
 	const struct snapshot_guest *guest = check_guest(check);
 
-	if (guest)
-		plan_check_move_of(check, guest, true);
+	if (!guest)
+		return;
+	plan_check_move_of(check, guest, true);
+	crash_risk_check_move(check, guest);
 }
 
 static void check_undrain(struct plan_check *check)
@@ -617,6 +620,8 @@ void plan_check_warnings(const struct plan_input *input, struct remainder_list *
 		warn_of_untouched(input, warnings);
 	if (input->wish->kind == OPERATION_KIND_RESIZE && snapshot_guest(snapshot, input->wish->guest))
 		resize_warn_of_agent(input, snapshot_guest(snapshot, input->wish->guest), warnings);
+	if (input->wish->kind == OPERATION_KIND_MOVE)
+		crash_risk_warn_move(input, warnings);
 	if (input->wish->kind == OPERATION_KIND_DRAIN)
 		plan_check_drain_warnings(input, warnings);
 }

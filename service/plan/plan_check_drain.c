@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "crash_risk.h"
 #include "drain_layout.h"
 #include "movability.h"
 #include "size_text.h"
@@ -324,6 +325,7 @@ int plan_check_child(const struct plan_input *input, const struct drain_scope *s
 	} else {
 		plan_check_movable(&check, guest, drain_scope_guest_bytes(input, scope, guest));
 	}
+	crash_risk_check_guest(&check, scope, guest);
 	/* Without that consent the move itself leaves whatever it would have to split. */
 	for (size_t i = 0; i < all.count; i++)
 		if (all.items[i].code != REMAINDER_WOULD_SPLIT)
@@ -346,6 +348,7 @@ void plan_check_drain(struct plan_check *check)
 		check_blocks(check, &scope);
 	if (wish->finish == DRAIN_FINISH_EJECT)
 		check_eject(check, &scope);
+	crash_risk_check_drain(check, &scope);
 	if (!check_guests(check, &scope))
 		plan_check_block(check, "no_memory", REMAINDER_INVALID, "ballastd", 0, "ask again", "memory is short");
 }
@@ -426,6 +429,7 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])
 		remainder_list_add(warnings, REMAINDER_HOOK_FAILED, "hooks of the host", 0, NULL, "%s",
 				   snapshot->hooks.trouble);
+	crash_risk_warn_drain(input, &scope, warnings);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 

@@ -114,6 +114,7 @@ static void start_look(void)
 					       .libvirt_ops = &fake_libvirt_ops,
 					       .reserve_min_bytes = 100 * MIB,
 					       .reserve_percent = 10,
+					       .safe_copy = true,
 					       .add_holds = add_holds,
 					       .changed = on_change},
 			&rig.look, &failure) == 0);
@@ -181,6 +182,7 @@ static void test_empty_then_host(void)
 	CHECK_INT(rig.error, 0);
 	CHECK_INT(look_snapshot(rig.look)->node_count, 3);
 	CHECK_INT(look_snapshot(rig.look)->reserve_bytes, (UINT64_C(3) << 30) / 100 * 10);
+	CHECK_TRUE(look_snapshot(rig.look)->safe_copy);
 	CHECK_TRUE(look_snapshot(rig.look)->observed_at_ms > 0);
 	refresh(NULL, 0);
 	CHECK_INT(rig.error, -ENOTCONN);
