@@ -13,24 +13,33 @@
 #include "cleanup.h"
 #include "size_text.h"
 
-enum key_type { KEY_SWITCH, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER };
+_Static_assert(sizeof(enum hint_action) == sizeof(int) && sizeof(enum drain_finish) == sizeof(int),
+	       "a word is set as an int");
+
+enum key_type { KEY_SWITCH, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER, KEY_WORD, KEY_CONSENTS };
 
 struct key {
 	const char *section, *name, *meaning;
 	enum key_type type;
 	size_t offset, size;
 	uint64_t minimum, maximum;	/* numbers */
-	const char *no, *yes;		/* the words of a switch */
+	const char *no, *yes;		/* the words of a switch; of a word: no is what may stand there, for people */
+	int (*from_name)(const char *name);	/* of a word: an enumerator, which is at most maximum; -1: there is none */
 };
 
 #define TEXT(section, name, member, type, meaning)                                                           \
-	{section, name, meaning, type, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, 0, NULL, NULL}
+	{section, name, meaning, type, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, 0, NULL, NULL, NULL}
 #define NUMBER(section, name, member, minimum, maximum, meaning)                                             \
-	{section, name, meaning, KEY_NUMBER, offsetof(struct config, member), sizeof(uint32_t), minimum, maximum, NULL, NULL}
+	{section, name, meaning, KEY_NUMBER, offsetof(struct config, member), sizeof(uint32_t), minimum, maximum, NULL, NULL, NULL}
 #define BYTES(section, name, member, meaning)                                                                \
-	{section, name, meaning, KEY_BYTES, offsetof(struct config, member), sizeof(uint64_t), 0, INT64_MAX, NULL, NULL}
+	{section, name, meaning, KEY_BYTES, offsetof(struct config, member), sizeof(uint64_t), 0, INT64_MAX, NULL, NULL, NULL}
 #define SWITCH(section, name, member, no, yes, meaning)                                                      \
-	{section, name, meaning, KEY_SWITCH, offsetof(struct config, member), sizeof(bool), 0, 0, no, yes}
+	{section, name, meaning, KEY_SWITCH, offsetof(struct config, member), sizeof(bool), 0, 0, no, yes, NULL}
+#define WORD(section, name, member, from_name, maximum, words, meaning)                                      \
+	{section, name, meaning, KEY_WORD, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, maximum, words, NULL, from_name}
+#define CONSENTS(section, name, member, meaning)                                                             \
+	{section, name, meaning, KEY_CONSENTS, offsetof(struct config, member), sizeof(uint32_t), 0, 0, NULL, NULL, NULL}
+#define ACTIONS "alert, move_range or drain"
 
 static const struct key keys[] = {
 	SWITCH("daemon", "mode", observe, "act", "observe", "act, or observe: plan everything, change nothing"),
@@ -61,6 +70,15 @@ static const struct key keys[] = {
 	NUMBER("timeouts", "resize_s", resize_s, 1, 86400, "for a resize that names none"),
 	NUMBER("timeouts", "drain_factor", drain_factor, 1, 100, "for a drain that names none: times the plan's estimate"),
 	NUMBER("timeouts", "hook_s", hook_s, 1, 3600, "for each program of hook_directory"),
+	WORD("hints", "low", hints.actions[HINT_RISK_LOW], hint_action_from_name, HINT_ACTION_COUNT - 1, ACTIONS,
+	     "what a hint of low risk has done"),
+	WORD("hints", "high", hints.actions[HINT_RISK_HIGH], hint_action_from_name, HINT_ACTION_COUNT - 1, ACTIONS,
+	     "what a hint of high risk has done"),
+	WORD("hints", "uncorrected", hints.actions[HINT_RISK_UNCORRECTED], hint_action_from_name, HINT_ACTION_COUNT - 1, ACTIONS,
+	     "what a hint of uncorrected errors has done"),
+	WORD("hints", "finish", hints.finish, drain_finish_from_name, DRAIN_FINISH_OFFLINE, "cordon, empty or offline",
+	     "how far a drain goes that a hint has begun"),
+	CONSENTS("hints", "allow", hints.allow, "consents of what a hint has begun"),
 };
 
 struct reader {
@@ -98,6 +116,7 @@ void config_init(struct config *config)
 		.drain_factor = limits.drain_timeout_factor,
 		.hook_s = limits.hook_timeout_ms / 1000,
 	};
+	hint_policy_init(&config->hints);
 }
 
 void config_limits(const struct config *config, struct plan_limits *ret_limits)
@@ -187,8 +206,29 @@ static int fail_unknown(struct reader *reader, const char *section, const char *
 	if (nearest && best <= 3)
 		snprintf(way_out, sizeof(way_out), "did you mean %s in [%s]?", nearest->name, nearest->section);
 	else
-		snprintf(way_out, sizeof(way_out), "ballastd.conf(5) lists the keys of [daemon], [limits] and [timeouts]");
+		snprintf(way_out, sizeof(way_out), "ballastd.conf(5) lists the keys of [daemon], [limits], [timeouts] and [hints]");
 	return fail(reader, way_out, "there is no key %.60s in [%.60s]", name, section);
+}
+
+/* Words with blanks between them. */
+static int set_consents(struct reader *reader, const struct key *key, const char *value, uint32_t *ret_consents)
+{
+	CLEANUP_FREE char *copy = strdup(value);
+	uint32_t consents = 0;
+	char *save = NULL;
+
+	if (!copy)
+		return fail(reader, "try again", "memory is short");
+	for (char *word = strtok_r(copy, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+		int consent = consent_from_name(word);
+
+		if (consent < 0)
+			return fail(reader, "the consents of ballastctl(1), --allow, with blanks between them",
+				    "%s = %.60s: there is no consent %.40s", key->name, value, word);
+		consents |= 1u << consent;
+	}
+	*ret_consents = consents;
+	return 1;
 }
 
 static int set_value(struct reader *reader, const struct key *key, const char *value)
@@ -230,6 +270,16 @@ static int set_value(struct reader *reader, const struct key *key, const char *v
 		}
 		*(uint32_t *)member = (uint32_t)number;
 		return 1;
+	case KEY_WORD: {
+		int word = key->from_name(value);
+
+		if (word < 0 || (uint64_t)word > key->maximum)
+			return fail(reader, key->no, "%s = %.60s is not possible", key->name, value);
+		memcpy(member, &word, key->size);
+		return 1;
+	}
+	case KEY_CONSENTS:
+		return set_consents(reader, key, value, (uint32_t *)member);
 	}
 	return 0;
 }

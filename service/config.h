@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "failure.h"
+#include "hint_policy.h"
 #include "plan.h"
 
 #define CONFIG_PATH_SIZE 256
@@ -42,6 +43,8 @@ struct config {
 	uint32_t resize_s;
 	uint32_t drain_factor;
 	uint32_t hook_s;			/* of each hook */
+	/* [hints] */
+	struct hint_policy hints;
 };
 
 void config_init(struct config *config);

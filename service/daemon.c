@@ -10,6 +10,7 @@
 #include <event2/event.h>
 #include <event2/thread.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@
 #include "journal.h"
 #include "kernel_probe.h"
 #include "look.h"
+#include "memory_hints.h"
 #include "model_json.h"
 #include "movability.h"
 #include "node_set.h"
@@ -80,6 +82,7 @@ struct daemon {
 	struct guest_asks *asks;
 	struct online_keeper *onlining;
 	struct engine *engine;
+	struct memory_hints *hints;
 	struct rest_backend backend;
 	struct rest_server *rest;
 	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn;
@@ -116,6 +119,35 @@ static void add_holds(void *user, struct snapshot *snapshot)
 
 	if (daemon->engine && engine_see_holds(daemon->engine, snapshot) < 0)
 		say("<4>", NULL, "no memory to see all that drains hold");
+	if (daemon->hints && memory_hints_see(daemon->hints, snapshot) < 0)
+		say("<4>", NULL, "no memory to see all hints");
+}
+
+/* What the hint is about: a DIMM, or a node where it is in none. */
+static void on_hint_changed(void *user, const struct snapshot_hint *hint)
+{
+	struct daemon *daemon = user;
+	const struct snapshot *snapshot;
+	const struct snapshot_dimm *dimm;
+	const struct snapshot_node *node;
+	json_t *object = NULL;
+	char where[32] = "";
+
+	if (hint->range.start < hint->range.end)
+		snprintf(where, sizeof(where), " at 0x%" PRIx64, hint->address);
+	fprintf(stderr, "<4>memory goes bad, says a hint: risk %s%s, %s%s\n", hint_risk_name(hint->risk), where,
+		hint->dimm[0] ? "dimm " : "in no DIMM", hint->dimm);
+	look_renew(daemon->look);
+	snapshot = look_snapshot(daemon->look);
+	dimm = snapshot_dimm(snapshot, hint->dimm);
+	node = dimm ? NULL : snapshot_node(snapshot, hint->node);
+	if (dimm)
+		object = model_json_dimm(snapshot, dimm);
+	else if (node)
+		object = model_json_node(snapshot, node);
+	if (object && daemon->rest)
+		rest_server_event(daemon->rest, dimm ? "dimm" : "node", object);
+	json_decref(object);
 }
 
 static void on_look_changed(void *user, enum look_change change, const char *uuid)
@@ -353,6 +385,14 @@ static void backend_refresh(void *user, const char *guest, rest_done_fn *done, v
 
 	if (answer)
 		look_refresh(daemon->look, guest, LOOK_SURVEY | LOOK_POLICY | LOOK_AGENT, on_refreshed, answer);
+}
+
+static void backend_hint(void *user, const struct memory_hint *hint, const char *actor, memory_hints_answer_fn *done,
+			 void *done_user)
+{
+	struct daemon *daemon = user;
+
+	memory_hints_take(daemon->hints, look_snapshot(daemon->look), hint, actor, done, done_user);
 }
 
 static bool backend_libvirt_up(void *user, struct failure *failure)
@@ -794,7 +834,12 @@ static int start(struct daemon *daemon, struct failure *failure)
 									   .ratio_percent = config->online_ratio_percent,
 									   .is_busy = is_guest_busy,
 									   .user = daemon});
-	if (!daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
+	daemon->hints = memory_hints_new(&(struct memory_hints_options){.engine = daemon->engine,
+									.policy = &config->hints,
+									.now_ms = time_of_day,
+									.changed = on_hint_changed,
+									.user = daemon});
+	if (!daemon->hints || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	/* From the first request on callers see what is unfinished and held; it goes on after the first look. */
 	engine_wait(daemon->engine, true);
@@ -810,6 +855,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 		.libvirt_up = backend_libvirt_up,
 		.host = backend_host,
 		.holders = backend_holders,
+		.hint = backend_hint,
 		.guest_blocks = backend_guest_blocks,
 		.attach_agent = backend_attach_agent,
 		.set_policy = backend_set_policy,
@@ -851,6 +897,7 @@ static void stop(struct daemon *daemon)
 	look_free(daemon->look);
 	step_runner_free(daemon->runner);
 	daemon->engine = engine_free(daemon->engine);
+	daemon->hints = memory_hints_free(daemon->hints);
 	journal_close(daemon->journal);
 	if (daemon->terminate)
 		event_free(daemon->terminate);

@@ -10,10 +10,10 @@ _ballastctl_names() {
 
 _ballastctl() {
 	local commands="status nodes dimms blocks guests guest policy resize move drain undrain drains holders operations
-		operation pause resume cancel events check attach-agent"
+		operation pause resume cancel hint events check attach-agent"
 	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells --cell
 		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --not-before --allow --reason --undo
-		--minimum --maximum --request-limit --online-policy --zone-repair --priority --allowed-nodes --version --help"
+		--minimum --maximum --request-limit --online-policy --zone-repair --priority --allowed-nodes --address --risk --version --help"
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" candidates="" i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
@@ -35,10 +35,11 @@ _ballastctl() {
 	--undo) candidates="yes no" ;;
 	--online-policy) candidates="leave movable unset" ;;
 	--zone-repair) candidates="yes no unset" ;;
+	--risk) candidates="low high uncorrected" ;;
 	--order) candidates="cold-first hot-first any" ;;
 	--allow) candidates="shrink_guests remote_memory split_huge_pages gigantic_pages locked_guests stored_xml policy_shift may_crash_host" ;;
 	--url | --expect-plan | --timeout | --to | --map | --cells | --cell | --budget | --stall-budget | --node | --range | --not-before | --reason | --minimum | --request-limit | \
-		--maximum | --priority | --allowed-nodes) return ;;
+		--maximum | --priority | --allowed-nodes | --address) return ;;
 	*)
 		if [[ $word == -* ]]; then
 			candidates=$options

@@ -32,6 +32,7 @@ struct cli {
 	bool json, detach, dry_run, fresh, is_terminal;
 	const char *expect_plan, *timeout, *on_timeout, *not_before;
 	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *stall_budget, *order, *undo;
+	const char *address, *risk;
 	bool offline, eject, near_cpus, cpus, persist, lazy;
 	const char *minimum, *maximum, *request_limit, *online_policy, *zone_repair, *priority, *allowed_nodes;
 	size_t range_count, cell_count;		/* --range and --cell as often as they stand; range is the last */
@@ -105,6 +106,9 @@ int cli_resume(struct cli *cli);
 int cli_cancel(struct cli *cli);
 int cli_policy(struct cli *cli);
 int cli_attach_agent(struct cli *cli);
+
+/* hint_command.c */
+int cli_hint(struct cli *cli);
 
 /* check_command.c */
 int cli_check(struct cli *cli);

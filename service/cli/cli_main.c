@@ -34,6 +34,7 @@ static const struct {
 	{"pause", cli_pause, "ID", "begin no further step"},
 	{"resume", cli_resume, "ID", "go on"},
 	{"cancel", cli_cancel, "ID [--undo yes|no]", "end an operation or drain"},
+	{"hint", cli_hint, "--address A | --dimm D  --risk low|high|uncorrected", "say that memory goes bad"},
 	{"events", cli_events, "", "follow what happens"},
 	{"check", cli_check, "", "prove on this host that backing moves under a running vCPU"},
 	{"attach-agent", cli_attach_agent, "G", "give a running guest the agent's channel"},
@@ -44,7 +45,7 @@ enum {
 	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_CELL, OPTION_NEAR_CPUS, OPTION_CPUS,
 	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
 	OPTION_OFFLINE, OPTION_EJECT, OPTION_NOT_BEFORE, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
-	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_VERSION,
+	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_ADDRESS, OPTION_RISK, OPTION_VERSION,
 };
 
 static const struct option options[] = {
@@ -85,6 +86,8 @@ static const struct option options[] = {
 	{"maximum", required_argument, NULL, OPTION_MAXIMUM},
 	{"priority", required_argument, NULL, OPTION_PRIORITY},
 	{"allowed-nodes", required_argument, NULL, OPTION_ALLOWED_NODES},
+	{"address", required_argument, NULL, OPTION_ADDRESS},
+	{"risk", required_argument, NULL, OPTION_RISK},
 	{"version", no_argument, NULL, OPTION_VERSION},
 	{"help", no_argument, NULL, 'h'},
 	{NULL, 0, NULL, 0},
@@ -193,6 +196,8 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_MAXIMUM: cli->maximum = optarg; return true;
 	case OPTION_PRIORITY: cli->priority = optarg; return true;
 	case OPTION_ALLOWED_NODES: cli->allowed_nodes = optarg; return true;
+	case OPTION_ADDRESS: cli->address = optarg; return true;
+	case OPTION_RISK: cli->risk = optarg; return true;
 	default: return false;
 	}
 }

@@ -160,6 +160,7 @@ static void slot_names(const json_t *dimm, char *text, size_t size)
 static void add_errors(struct text_table *table, const json_t *dimm)
 {
 	static const char *const keys[] = {"corrected_errors", "uncorrected_errors"};
+	const char *risk = cli_text(json_object_get(dimm, "hint"), "worst_risk");
 	char counts[2][24];
 
 	for (int i = 0; i < 2; i++)
@@ -167,10 +168,10 @@ static void add_errors(struct text_table *table, const json_t *dimm)
 			snprintf(counts[i], sizeof(counts[i]), "%" PRIu64, cli_u64(dimm, keys[i]));
 		else
 			strcpy(counts[i], "?");
-	if (counts[0][0] == '?' && counts[1][0] == '?')
+	if (counts[0][0] == '?' && counts[1][0] == '?' && !risk[0])
 		text_table_add(table, NULL);
 	else
-		text_table_addf(table, "%s/%s", counts[0], counts[1]);
+		text_table_addf(table, "%s/%s%s%s", counts[0], counts[1], risk[0] ? " hint: " : "", risk);
 }
 
 static void dimm_row(struct text_table *table, const json_t *dimm)

@@ -1002,6 +1002,11 @@ void look_set_kept(struct look *look, const char *uuid, const char *detail)
 	tell(look, LOOK_CHANGE_GUEST, uuid);
 }
 
+void look_renew(struct look *look)
+{
+	look->stale = true;
+}
+
 void look_set_rate(struct look *look, uint64_t bytes_per_s)
 {
 	look->rate = bytes_per_s;

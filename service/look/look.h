@@ -37,7 +37,7 @@ struct look_options {
 	uint64_t reserve_min_bytes;		/* the host keeps the larger of both */
 	unsigned reserve_percent;
 	bool safe_copy;				/* of struct snapshot */
-	/* Adds the holds that stand now to a snapshot. */
+	/* Adds the holds that stand now to a snapshot, and what else the daemon knows of its memory. */
 	void (*add_holds)(void *user, struct snapshot *snapshot);
 	/* guest: UUID, "" for none. */
 	void (*changed)(void *user, enum look_change change, const char *guest);
@@ -92,6 +92,8 @@ void look_set_managed(struct look *look, const char *uuid, bool managed);
 void look_set_wanted(struct look *look, const char *uuid, uint64_t wanted_nodes, uint64_t left_nodes);
 /* What was done so that it stays there: told as a change of the guest. */
 void look_set_kept(struct look *look, const char *uuid, const char *detail);
+/* What add_holds adds has changed: the next look_snapshot() has it. */
+void look_renew(struct look *look);
 /* What the last move was measured at. */
 void look_set_rate(struct look *look, uint64_t bytes_per_s);
 

@@ -228,6 +228,7 @@ json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_n
 	model_json_put(&json, "distances", distances);
 	model_json_put(&json, "dimms", dimms);
 	model_json_put(&json, "guests", guests);
+	model_json_put(&json, "hint", model_json_node_hint(snapshot, node->id));
 	put_observation(&json, snapshot);
 	return json;
 }
@@ -327,6 +328,7 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	model_json_put(&json, "slots_unlisted", model_json_u64(dimm->slots_unlisted));
 	model_json_put(&json, "guest_bytes", dimm->guests_untold ? json_null() : model_json_u64(dimm->guest_bytes));
 	put_errors(&json, dimm->corrected_errors, dimm->uncorrected_errors);
+	model_json_put(&json, "hint", model_json_dimm_hint(snapshot, dimm));
 	put_observation(&json, snapshot);
 	return json;
 }

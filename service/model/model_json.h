@@ -48,6 +48,10 @@ json_t *model_json_operation(const struct operation_record *record);
 json_t *model_json_drain(const struct drain_record *drain, const struct operation_record *operation);
 json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_node *node);
 json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm);
+json_t *model_json_hint(const struct snapshot_hint *hint);
+/* The last hint of the DIMM, or of the node's memory that is in none, with how often and how bad all were; null: none. */
+json_t *model_json_dimm_hint(const struct snapshot *snapshot, const struct snapshot_dimm *dimm);
+json_t *model_json_node_hint(const struct snapshot *snapshot, int node);
 /* The memory controllers, for the host: errors are theirs also where no DIMM is known for them. */
 json_t *model_json_controllers(const struct snapshot *snapshot);
 /* device: the alias of the memory device that it belongs to, "": not known. */

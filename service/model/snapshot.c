@@ -117,6 +117,13 @@ static const char *const guest_online_policies[GUEST_ONLINE_POLICY_COUNT] = {
 };
 NAME_TABLE_DEFINE(guest_online_policy, guest_online_policies)
 
+static const char *const hint_risks[HINT_RISK_COUNT] = {
+	[HINT_RISK_LOW] = "low",
+	[HINT_RISK_HIGH] = "high",
+	[HINT_RISK_UNCORRECTED] = "uncorrected",
+};
+NAME_TABLE_DEFINE(hint_risk, hint_risks)
+
 static const char *const guest_states[GUEST_STATE_COUNT] = {
 	[GUEST_STATE_RUNNING] = "running",
 	[GUEST_STATE_PAUSED] = "paused",
@@ -140,6 +147,7 @@ struct snapshot *snapshot_free(struct snapshot *snapshot)
 	free(snapshot->controllers);
 	free(snapshot->guests);
 	free(snapshot->holds);
+	free(snapshot->hints);
 	free(snapshot);
 	return NULL;
 }
@@ -192,6 +200,7 @@ struct snapshot *snapshot_copy(const struct snapshot *snapshot)
 	copy->guests =
 		copy_array(snapshot->guests, snapshot->guest_count, sizeof(*copy->guests), &ok);
 	copy->holds = copy_array(snapshot->holds, snapshot->hold_count, sizeof(*copy->holds), &ok);
+	copy->hints = copy_array(snapshot->hints, snapshot->hint_count, sizeof(*copy->hints), &ok);
 	return ok ? TAKE_PTR(copy) : NULL;
 }
 
@@ -231,6 +240,7 @@ SNAPSHOT_DEFINE_ADD(dimm, dimms, dimm_count)
 SNAPSHOT_DEFINE_ADD(controller, controllers, controller_count)
 SNAPSHOT_DEFINE_ADD(guest, guests, guest_count)
 SNAPSHOT_DEFINE_ADD(hold, holds, hold_count)
+SNAPSHOT_DEFINE_ADD(hint, hints, hint_count)
 
 struct snapshot_node *snapshot_node(const struct snapshot *snapshot, int id)
 {

@@ -131,6 +131,25 @@ struct snapshot_dimm {
 	struct remainder_list remainder;	/* why it cannot be emptied */
 };
 
+/* How bad memory is said to be (POST /v1/hints), each worse than the one before. */
+enum hint_risk {
+	HINT_RISK_LOW,		/* errors that were corrected, now and then */
+	HINT_RISK_HIGH,		/* likely to fail: corrected errors that get more, or a predictor's word */
+	HINT_RISK_UNCORRECTED,	/* an error that was not corrected */
+	HINT_RISK_COUNT
+};
+NAME_TABLE_DECLARE(hint_risk);
+
+/* What was said of one piece of memory: a block, or a DIMM as a whole. */
+struct snapshot_hint {
+	char dimm[SNAPSHOT_NAME_SIZE];	/* in which it is; empty: in none */
+	struct snapshot_range range;	/* the block; empty: all of the DIMM */
+	int node;			/* -1: not of one alone */
+	uint64_t address;		/* of a block: the last that was named */
+	enum hint_risk risk, worst;	/* the last, and the worst of all */
+	uint64_t count, at_ms;		/* how often it was said, and when last (wall clock) */
+};
+
 enum backing_kind { BACKING_KIND_ANON, BACKING_KIND_MEMFD, BACKING_KIND_FILE, BACKING_KIND_HUGETLB, BACKING_KIND_COUNT };
 NAME_TABLE_DECLARE(backing_kind);
 
@@ -427,13 +446,14 @@ struct snapshot {
 	bool movable_node;			/* the kernel was booted so */
 	bool safe_copy;				/* its copy of a page under migration survives an uncorrected memory error */
 	struct snapshot_hooks hooks;
-	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count;
+	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count, hint_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */
 	struct snapshot_dimm *dimms;		/* owned */
 	struct snapshot_controller *controllers;	/* owned */
 	struct snapshot_guest *guests;		/* owned */
 	struct snapshot_hold *holds;		/* owned */
+	struct snapshot_hint *hints;		/* owned */
 };
 
 /* NULL where memory is short. */
@@ -454,6 +474,7 @@ struct snapshot_dimm *snapshot_add_dimm(struct snapshot *snapshot);
 struct snapshot_controller *snapshot_add_controller(struct snapshot *snapshot);
 struct snapshot_guest *snapshot_add_guest(struct snapshot *snapshot);
 struct snapshot_hold *snapshot_add_hold(struct snapshot *snapshot);
+struct snapshot_hint *snapshot_add_hint(struct snapshot *snapshot);
 
 /* NULL where there is none. A guest is found by UUID or by name. */
 struct snapshot_node *snapshot_node(const struct snapshot *snapshot, int id);

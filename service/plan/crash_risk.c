@@ -9,44 +9,116 @@ static bool needs_consent(const struct plan_input *input)
 	return !input->snapshot->safe_copy && !(input->wish->allow >> CONSENT_MAY_CRASH_HOST & 1);
 }
 
-static bool dimm_has(const struct snapshot_dimm *dimm, const struct snapshot_block *block)
+/* Memory that is known to have such errors, or said to. */
+struct bad_memory {
+	char name[80];			    /* "dimm acpi-MP00", "block 65" */
+	const struct snapshot_dimm *dimm;   /* in which it is; NULL: in none */
+	const struct snapshot_range *range; /* a part of that, or of its node; NULL: all of the DIMM */
+	int node;			    /* -1: not of one alone */
+	uint64_t errors;		    /* as counted; 0: it is said in a hint */
+};
+
+static void name_block(const struct snapshot *snapshot, uint64_t start, char *text, size_t size)
 {
-	for (size_t i = 0; i < dimm->range_count; i++)
-		if (dimm->ranges[i].start < block->start + block->size_bytes && block->start < dimm->ranges[i].end)
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (snapshot->blocks[i].start == start) {
+			snprintf(text, size, "block %" PRIu64, snapshot->blocks[i].id);
+			return;
+		}
+	snprintf(text, size, "block at 0x%" PRIx64, start);
+}
+
+/* False where what is known by that number is not bad: first all DIMMs by their counts, then all hints. */
+static bool find_bad(const struct snapshot *snapshot, size_t number, struct bad_memory *ret_bad)
+{
+	struct bad_memory bad = {0};
+	const struct snapshot_hint *hint;
+
+	if (number < snapshot->dimm_count) {
+		bad.dimm = &snapshot->dimms[number];
+		bad.node = bad.dimm->node;
+		bad.errors = snapshot_dimm_uncorrected(bad.dimm);
+		snprintf(bad.name, sizeof(bad.name), "dimm %s", bad.dimm->id);
+		*ret_bad = bad;
+		return bad.errors > 0;
+	}
+	hint = &snapshot->hints[number - snapshot->dimm_count];
+	bad.dimm = hint->dimm[0] ? snapshot_dimm(snapshot, hint->dimm) : NULL;
+	bad.node = hint->node;
+	/* Of a DIMM that has counted errors nothing need be said twice. */
+	if (hint->worst != HINT_RISK_UNCORRECTED || (bad.dimm && snapshot_dimm_uncorrected(bad.dimm)))
+		return false;
+	if (hint->range.start < hint->range.end) {
+		bad.range = &hint->range;
+		name_block(snapshot, hint->range.start, bad.name, sizeof(bad.name));
+	} else {
+		snprintf(bad.name, sizeof(bad.name), "dimm %s", hint->dimm);
+	}
+	*ret_bad = bad;
+	return bad.dimm || bad.range;
+}
+
+static size_t bad_numbers(const struct snapshot *snapshot)
+{
+	return snapshot->dimm_count + snapshot->hint_count;
+}
+
+static bool ranges_have(const struct snapshot_range *ranges, size_t count, const struct snapshot_block *block)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ranges[i].start < block->start + block->size_bytes && block->start < ranges[i].end)
 			return true;
 	return false;
 }
 
-/* What of the DIMM a drain would take offline. */
-static uint64_t online_bytes(const struct plan_input *input, const struct drain_scope *scope,
-			     const struct snapshot_dimm *dimm)
+static bool bad_has(const struct bad_memory *bad, const struct snapshot_block *block)
+{
+	if (bad->range)
+		return ranges_have(bad->range, 1, block);
+	return ranges_have(bad->dimm->ranges, bad->dimm->range_count, block);
+}
+
+/* What of it a drain would take offline. */
+static uint64_t online_bytes(const struct plan_input *input, const struct drain_scope *scope, const struct bad_memory *bad)
 {
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < input->snapshot->block_count; i++) {
 		const struct snapshot_block *block = &input->snapshot->blocks[i];
 
-		if (block->state != BLOCK_STATE_OFFLINE && drain_scope_has(scope, block) && dimm_has(dimm, block))
+		if (block->state != BLOCK_STATE_OFFLINE && drain_scope_has(scope, block) && bad_has(bad, block))
 			bytes += block->size_bytes;
 	}
 	return bytes;
 }
 
-/* What the guest may have in the DIMM, where of these nodes all of it is copied. One over several nodes may be on any. */
-static uint64_t guest_bytes(const struct snapshot_guest *guest, const struct snapshot_dimm *dimm, uint64_t nodes)
+static uint64_t size_of(const struct bad_memory *bad)
 {
-	uint64_t bytes = 0, size = 0;
+	uint64_t size = 0;
 
-	if (dimm->node >= 0 && !(nodes & plan_node_bit(dimm->node)))
+	if (bad->range)
+		return bad->range->end - bad->range->start;
+	for (size_t i = 0; i < bad->dimm->range_count; i++)
+		size += bad->dimm->ranges[i].end - bad->dimm->ranges[i].start;
+	return size;
+}
+
+/*
+ * What the guest may have there, where of these nodes all of it is copied. Memory over several nodes may be on any, and
+ * nobody knows which block of a DIMM a guest's pages are in.
+ */
+static uint64_t guest_bytes(const struct snapshot_guest *guest, const struct bad_memory *bad, uint64_t nodes)
+{
+	uint64_t bytes = 0;
+
+	if (!nodes || (bad->node >= 0 && !(nodes & plan_node_bit(bad->node))))
 		return 0;
-	if (guest->dimms_told)
-		return nodes ? snapshot_guest_dimm_bytes(guest, dimm->id) : 0;
+	if (bad->dimm && guest->dimms_told)
+		return plan_min(snapshot_guest_dimm_bytes(guest, bad->dimm->id), size_of(bad));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (nodes >> node & 1 && (dimm->node < 0 || dimm->node == node))
+		if (nodes >> node & 1 && (bad->node < 0 || bad->node == node))
 			bytes += guest->node_bytes[node];
-	for (size_t i = 0; i < dimm->range_count; i++)
-		size += dimm->ranges[i].end - dimm->ranges[i].start;
-	return plan_min(bytes, size);
+	return plan_min(bytes, size_of(bad));
 }
 
 /* Nodes from which a drain moves all that the guest has there. */
@@ -61,38 +133,39 @@ static uint64_t left_nodes(const struct plan_input *input, const struct drain_sc
 	return nodes;
 }
 
-static void ask(struct plan_check *check, const struct snapshot_dimm *dimm, const char *object, uint64_t bytes)
+static void ask(struct plan_check *check, const struct bad_memory *bad, const char *object, uint64_t bytes)
 {
+	char why[48] = "is said to have";
+
+	if (bad->errors)
+		snprintf(why, sizeof(why), "has counted %" PRIu64, bad->errors);
 	plan_check_ask(check, CONSENT_MAY_CRASH_HOST, REMAINDER_UNCORRECTED_ERRORS, object, bytes,
-		       "DIMM %s has counted %" PRIu64 " uncorrected errors: to copy what lies there may stop the host; to "
-		       "unplug it from its guests reads nothing",
-		       dimm->id, snapshot_dimm_uncorrected(dimm));
+		       "%s %s uncorrected errors: to copy what lies there may stop the host; to unplug it from its guests "
+		       "reads nothing",
+		       bad->name, why);
 }
 
 void crash_risk_check_drain(struct plan_check *check, const struct drain_scope *scope)
 {
 	const struct plan_input *input = check->input;
-	char object[96];
+	const struct snapshot *snapshot = input->snapshot;
 
-	if (!needs_consent(input))
-		return;
-	for (size_t i = 0; i < input->snapshot->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = &input->snapshot->dimms[i];
+	for (size_t i = 0; needs_consent(input) && i < bad_numbers(snapshot); i++) {
+		struct bad_memory bad;
 		uint64_t bytes = 0;
 
-		if (!snapshot_dimm_uncorrected(dimm))
+		if (!find_bad(snapshot, i, &bad))
 			continue;
 		if (input->wish->drain_wish.finish != DRAIN_FINISH_EMPTY)
-			bytes = online_bytes(input, scope, dimm);
-		/* A DIMM beside the target counts for the guests that leave its node. */
-		for (size_t g = 0; g < input->snapshot->guest_count && !bytes; g++) {
-			const struct snapshot_guest *guest = &input->snapshot->guests[g];
+			bytes = online_bytes(input, scope, &bad);
+		/* Memory beside the target counts for the guests that leave its node. */
+		for (size_t g = 0; g < snapshot->guest_count && !bytes; g++) {
+			const struct snapshot_guest *guest = &snapshot->guests[g];
 
-			bytes = guest_bytes(guest, dimm, left_nodes(input, scope, guest));
+			bytes = guest_bytes(guest, &bad, left_nodes(input, scope, guest));
 		}
-		snprintf(object, sizeof(object), "dimm %s", dimm->id);
 		if (bytes)
-			ask(check, dimm, object, bytes);
+			ask(check, &bad, bad.name, bytes);
 	}
 }
 
@@ -102,11 +175,12 @@ static void check_guest(struct plan_check *check, const struct snapshot_guest *g
 	char object[96];
 
 	plan_guest_object(guest, object);
-	for (size_t i = 0; i < snapshot->dimm_count; i++) {
-		uint64_t bytes = guest_bytes(guest, &snapshot->dimms[i], nodes);
+	for (size_t i = 0; i < bad_numbers(snapshot); i++) {
+		struct bad_memory bad;
+		uint64_t bytes = find_bad(snapshot, i, &bad) ? guest_bytes(guest, &bad, nodes) : 0;
 
-		if (bytes && snapshot_dimm_uncorrected(&snapshot->dimms[i]))
-			ask(check, &snapshot->dimms[i], object, bytes);
+		if (bytes)
+			ask(check, &bad, object, bytes);
 	}
 }
 
@@ -128,12 +202,12 @@ void crash_risk_check_move(struct plan_check *check, const struct snapshot_guest
 
 bool crash_risk_bars(const struct plan_input *input, const struct drain_scope *scope)
 {
-	if (!needs_consent(input))
-		return false;
-	for (size_t i = 0; i < input->snapshot->dimm_count; i++)
-		if (snapshot_dimm_uncorrected(&input->snapshot->dimms[i]) &&
-		    online_bytes(input, scope, &input->snapshot->dimms[i]))
+	for (size_t i = 0; needs_consent(input) && i < bad_numbers(input->snapshot); i++) {
+		struct bad_memory bad;
+
+		if (find_bad(input->snapshot, i, &bad) && online_bytes(input, scope, &bad))
 			return true;
+	}
 	return false;
 }
 
@@ -161,22 +235,23 @@ void crash_risk_warn_move(const struct plan_input *input, struct remainder_list 
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
 	struct move_goal goal;
-	char object[96];
 
 	if (!guest)
 		return;
 	move_goal_find(input, guest, &goal);
-	for (size_t i = 0; i < input->snapshot->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = &input->snapshot->dimms[i];
+	for (size_t i = 0; i < bad_numbers(input->snapshot); i++) {
+		struct bad_memory bad;
+		char count[24] = "";
 
-		if (dimm->node < 0 || !goal.needs_bytes[dimm->node] || snapshot_dimm_is_out(dimm) ||
-		    !snapshot_dimm_uncorrected(dimm))
+		if (!find_bad(input->snapshot, i, &bad) || bad.node < 0 || !goal.needs_bytes[bad.node] ||
+		    (bad.dimm && snapshot_dimm_is_out(bad.dimm)))
 			continue;
-		snprintf(object, sizeof(object), "dimm %s", dimm->id);
-		remainder_list_add(warnings, REMAINDER_UNCORRECTED_ERRORS, object, 0, "choose another node, or drain it first",
-				   "it is on node %d, to which the guest goes, and has counted %" PRIu64
-				   " uncorrected errors",
-				   dimm->node, snapshot_dimm_uncorrected(dimm));
+		if (bad.errors)
+			snprintf(count, sizeof(count), "%" PRIu64 " ", bad.errors);
+		remainder_list_add(warnings, REMAINDER_UNCORRECTED_ERRORS, bad.name, 0,
+				   "choose another node, or drain it first",
+				   "it is on node %d, to which the guest goes, and has had %suncorrected errors, as %s",
+				   bad.node, count, bad.errors ? "EDAC has counted" : "a hint says");
 	}
 }
 
@@ -190,8 +265,9 @@ static bool is_untold(const struct plan_input *input, const struct drain_scope *
 		if (!drain_scope_has(scope, block))
 			continue;
 		for (size_t d = 0; d < input->snapshot->dimm_count; d++)
-			is_told = is_told || (input->snapshot->dimms[d].uncorrected_errors >= 0 &&
-					      dimm_has(&input->snapshot->dimms[d], block));
+			is_told = is_told ||
+				  (input->snapshot->dimms[d].uncorrected_errors >= 0 &&
+				   ranges_have(input->snapshot->dimms[d].ranges, input->snapshot->dimms[d].range_count, block));
 		if (!is_told)
 			return true;
 	}

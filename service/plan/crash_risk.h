@@ -4,7 +4,8 @@
  * kernel's copy does not survive such an error (mm/migrate.c without folio_mc_copy()), the host stops. So whoever wants that
  * memory copied must have agreed to it (may_crash_host). Unplugging memory from a guest copies nothing, and asks nobody.
  *
- * EDAC tells the DIMM, not the page: all of a DIMM's memory counts. What EDAC has not counted is not known.
+ * EDAC tells the DIMM, not the page: all of a DIMM's memory counts. A hint may tell the block. What neither has told is not
+ * known.
  */
 #ifndef BALLAST_SERVICE_CRASH_RISK_H
 #define BALLAST_SERVICE_CRASH_RISK_H

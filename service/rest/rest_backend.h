@@ -13,6 +13,7 @@
 #include "failure.h"
 #include "holder_report.h"
 #include "journal.h"
+#include "memory_hints.h"
 #include "remainder.h"
 #include "snapshot.h"
 
@@ -51,6 +52,9 @@ struct rest_backend {
 	/* At most count blocks of a guest's memory devices, from this number on, and what is in them, as its agent says. */
 	void (*guest_blocks)(void *user, const char *guest, uint64_t first_block, size_t count, rest_guest_blocks_fn *done,
 			     void *done_user);
+	/* Memory is said to go bad. actor: who says it. */
+	void (*hint)(void *user, const struct memory_hint *hint, const char *actor, memory_hints_answer_fn *done,
+		     void *done_user);
 	void (*attach_agent)(void *user, const char *guest, rest_done_fn *done, void *done_user);
 	void (*set_policy)(void *user, const char *guest, const struct rest_guest_policy *policy, rest_done_fn *done, void *done_user);
 	/* Undo of what was changed round libvirt etc. is the engine's; nothing else here changes a host. */

@@ -32,6 +32,7 @@ void routes_all(struct route_table tables[ROUTES_TABLE_COUNT])
 	tables[1] = routes_guest_table;
 	tables[2] = routes_drain_table;
 	tables[3] = routes_operation_table;
+	tables[4] = routes_hint_table;
 }
 
 /* Everything is checked: over to the route. */

@@ -8,12 +8,13 @@
 #include "rest_call.h"
 #include "router.h"
 
-#define ROUTES_TABLE_COUNT 4
+#define ROUTES_TABLE_COUNT 5
 
 extern const struct route_table routes_host_table;
 extern const struct route_table routes_guest_table;
 extern const struct route_table routes_drain_table;
 extern const struct route_table routes_operation_table;
+extern const struct route_table routes_hint_table;
 
 /* All of them. */
 void routes_all(struct route_table tables[ROUTES_TABLE_COUNT]);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "body_schema.h"
+#include "hint_body.h"
 #include "http_head.h"
 #include "query.h"
 #include "routes.h"
@@ -39,6 +40,7 @@ static void parse_body(const char *body, size_t size)
 				       .cells = {{.bytes = 1000}},
 				       .device_count = 1};
 	struct rest_guest_policy policy;
+	struct memory_hint hint;
 	struct body_error error = {0};
 	struct wish wish;
 	json_t *json;
@@ -57,6 +59,8 @@ static void parse_body(const char *body, size_t size)
 		check_wish(&wish);
 	if (wish_body_check(json, &wish, &error) == 0)
 		check_wish(&wish);
+	if (hint_body_parse(json, &hint, &error) == 0)
+		assert(hint.risk < HINT_RISK_COUNT && hint.address <= INT64_MAX && (!hint.dimm[0] || !hint.address));
 	wish_body_policy(json, &policy, &error);
 	wish_body_cancel(json, false, &undo, &error);
 	json_decref(json);

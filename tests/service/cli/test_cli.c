@@ -371,6 +371,61 @@ static void test_attached_agent(void)
 	finish(NULL);
 }
 
+static void test_hint(void)
+{
+	static const struct exchange alert[] = {
+		{"POST /v1/hints\n{\"risk\":\"high\",\"physical_address\":8589934656}", "200 OK", NULL,
+		 "{\"hint\":{\"risk\":\"high\",\"dimm\":\"acpi-MP00\",\"count\":2,\"physical_address\":8589934656,"
+		 "\"start\":8589934592,\"end\":8724152320},\"wanted\":\"alert\",\"action\":\"alert\",\"operation\":null,"
+		 "\"refusal\":null}"},
+	};
+	static const struct exchange begun[] = {
+		{"POST /v1/hints\n{\"risk\":\"uncorrected\",\"dimm\":\"acpi-MP00\"}", "202 Accepted", NULL,
+		 "{\"hint\":{\"risk\":\"uncorrected\",\"dimm\":\"acpi-MP00\",\"count\":1,\"physical_address\":null},"
+		 "\"wanted\":\"drain\",\"action\":\"drain\",\"operation\":{\"id\":\"op-1\"},\"refusal\":null}"},
+	};
+	static const struct exchange refused[] = {
+		{"POST /v1/hints\n{\"risk\":\"low\",\"dimm\":\"acpi-MP00\"}", "200 OK", NULL,
+		 "{\"hint\":{\"risk\":\"low\",\"dimm\":\"acpi-MP00\",\"count\":1},\"wanted\":\"drain\",\"action\":\"alert\","
+		 "\"operation\":null,\"refusal\":{\"code\":\"no_room\",\"detail\":\"there is no room\"}}"},
+	};
+	static const struct exchange unknown[] = {
+		{"POST /v1/hints\n{\"risk\":\"low\",\"dimm\":\"x\"}", "404 Not Found", NULL,
+		 "{\"code\":\"unknown_dimm\",\"status\":404,\"detail\":\"there is no such DIMM\"}"},
+	};
+
+	start(alert, 1);
+	rig.cli.address = "0x200000040";
+	rig.cli.risk = "high";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_DONE);
+	finish("dimm acpi-MP00, block 0x200000000-0x208000000: risk high, told 2 times; an alert alone\n");
+	start(begun, 1);
+	rig.cli.dimm = "acpi-MP00";
+	rig.cli.risk = "uncorrected";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_DONE);
+	finish("dimm acpi-MP00: risk uncorrected, told once; drain, operation op-1\n");
+	start(refused, 1);
+	rig.cli.dimm = "acpi-MP00";
+	rig.cli.risk = "low";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_REFUSED);
+	finish("dimm acpi-MP00: risk low, told once; an alert alone\nballastctl: drain was not begun: there is no room\n");
+	start(unknown, 1);
+	rig.cli.dimm = "x";
+	rig.cli.risk = "low";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_FAILED);
+	finish("ballastctl: there is no such DIMM\n");
+	start(NULL, 0);
+	rig.cli.risk = "low";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.address = "40x";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.dimm = "x";
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_USAGE);
+	rig.cli.risk = rig.cli.address = NULL;
+	CHECK_INT(command(cli_hint, 0, NULL), CLI_EXIT_USAGE);
+	finish(NULL);
+}
+
 static void test_word_of_a_guest(void)
 {
 	static const struct exchange script[] = {
@@ -799,6 +854,7 @@ int main(void)
 		{"a resize of cells, and of named ranges", test_resize_of_parts},
 		{"the word of a guest", test_word_of_a_guest},
 		{"an attached agent", test_attached_agent},
+		{"a hint", test_hint},
 		{"a resize that somebody else's took the place of", test_superseded_resize},
 		{"end of a move", test_end_of_a_move},
 		{"a drain that is announced", test_announced_drain},

@@ -121,6 +121,33 @@ static void test_values(void)
 	teardown(&fixture);
 }
 
+static void test_hints(void)
+{
+	struct fixture fixture;
+
+	setup(&fixture);
+	for (int risk = 0; risk < HINT_RISK_COUNT; risk++)
+		CHECK_INT(fixture.config.hints.actions[risk], HINT_ACTION_ALERT);
+	CHECK_INT(fixture.config.hints.finish, DRAIN_FINISH_EMPTY);
+	CHECK_INT(fixture.config.hints.allow, 0);
+	CHECK_INT(read_text(&fixture, "[hints]\nlow = alert\nhigh = move_range\nuncorrected = drain\nfinish = offline\n"
+				      "allow = locked_guests  may_crash_host\n"),
+		  0);
+	CHECK_INT(fixture.config.hints.actions[HINT_RISK_LOW], HINT_ACTION_ALERT);
+	CHECK_INT(fixture.config.hints.actions[HINT_RISK_HIGH], HINT_ACTION_MOVE_RANGE);
+	CHECK_INT(fixture.config.hints.actions[HINT_RISK_UNCORRECTED], HINT_ACTION_DRAIN);
+	CHECK_INT(fixture.config.hints.finish, DRAIN_FINISH_OFFLINE);
+	CHECK_INT(fixture.config.hints.allow, 1u << CONSENT_LOCKED_GUESTS | 1u << CONSENT_MAY_CRASH_HOST);
+	CHECK_INT(read_text(&fixture, "[hints]\nallow =\n"), 0);
+	CHECK_INT(fixture.config.hints.allow, 0);
+	teardown(&fixture);
+	check_refused("[hints]\nhigh = offline\n", 2, "high = offline is not possible", "alert, move_range or drain");
+	/* Nobody is there to see a DIMM ejected that nobody asked for. */
+	check_refused("[hints]\nfinish = eject\n", 2, "finish = eject is not possible", "cordon, empty or offline");
+	check_refused("[hints]\nallow = locked_guests all\n", 2, "allow = locked_guests all: there is no consent all",
+		      "the consents of ballastctl(1), --allow, with blanks between them");
+}
+
 static void test_drop_ins(void)
 {
 	struct fixture fixture;
@@ -151,7 +178,7 @@ static void test_refusals(void)
 		      "did you mean mode in [daemon]?");
 	check_refused("[daemon]\nsomething_else_altogether = 1\n", 2,
 		      "there is no key something_else_altogether in [daemon]",
-		      "ballastd.conf(5) lists the keys of [daemon], [limits] and [timeouts]");
+		      "ballastd.conf(5) lists the keys of [daemon], [limits], [timeouts] and [hints]");
 	check_refused("[daemon]\nmode = Act\n", 2, "mode = Act is not possible", "act or observe");
 	check_refused("[daemon]\nonline_policy = online\n", 2, "online_policy = online is not possible", "leave or movable");
 	check_refused("[daemon]\nsocket = sock\n", 2, "socket = sock is no absolute path",
@@ -222,6 +249,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"defaults", test_defaults},
 		{"values", test_values},
+		{"hints", test_hints},
 		{"drop-ins", test_drop_ins},
 		{"refusals", test_refusals},
 		{"the first mistake is named", test_first_mistake_is_named},

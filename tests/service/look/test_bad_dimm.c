@@ -46,7 +46,7 @@ static void drain_with(const char *corrected, const char *uncorrected, bool is_a
 		if (blockers.items[i].code == REMAINDER_UNCORRECTED_ERRORS) {
 			CHECK_INT(blockers.items[i].consent, CONSENT_MAY_CRASH_HOST);
 			CHECK_STR(blockers.items[i].object, "dimm " FAKE_HOST_DIMM);
-			CHECK_TRUE(strstr(blockers.items[i].detail, "counted 2 uncorrected errors") != NULL);
+			CHECK_TRUE(strstr(blockers.items[i].detail, "has counted 2 uncorrected errors") != NULL);
 		}
 }
 

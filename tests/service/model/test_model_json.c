@@ -514,6 +514,43 @@ static void guests_are_shown(void)
 	json_decref(json);
 }
 
+/* Of a DIMM all that was said of its blocks, of a node what is in no DIMM. */
+static void hints_of_memory(void)
+{
+	struct snapshot *snapshot = snapshot_new(), *copy;
+	struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
+	struct snapshot_hint *hint;
+
+	strcpy(dimm->id, "acpi-MP00");
+	dimm->node = 2;
+	snapshot_add_node(snapshot)->id = 2;
+	CHECK_TRUE(json_is_null(model_json_dimm_hint(snapshot, dimm)));
+	for (int i = 0; i < 3; i++) {
+		hint = snapshot_add_hint(snapshot);
+		*hint = (struct snapshot_hint){.node = 2, .risk = HINT_RISK_LOW, .worst = HINT_RISK_LOW, .count = 2};
+		hint->at_ms = 1000u * (unsigned)(3 - i);
+		hint->address = 4096u * (unsigned)i + 64;
+		hint->range = (struct snapshot_range){4096u * (unsigned)i, 4096u * (unsigned)i + 4096};
+		if (i < 2)
+			strcpy(hint->dimm, "acpi-MP00");
+	}
+	snapshot->hints[1].worst = HINT_RISK_UNCORRECTED;
+	copy = snapshot_copy(snapshot);
+	snapshot_free(snapshot);
+	check_json(model_json_dimm_hint(copy, &copy->dimms[0]),
+		   "{\"at\":\"1970-01-01T00:00:03.000Z\",\"count\":4,\"dimm\":\"acpi-MP00\",\"end\":4096,\"node\":2,"
+		   "\"physical_address\":64,\"risk\":\"low\",\"start\":0,\"worst_risk\":\"uncorrected\"}");
+	check_json(model_json_node_hint(copy, 2),
+		   "{\"at\":\"1970-01-01T00:00:01.000Z\",\"count\":2,\"dimm\":null,\"end\":12288,\"node\":2,"
+		   "\"physical_address\":8256,\"risk\":\"low\",\"start\":8192,\"worst_risk\":\"low\"}");
+	CHECK_TRUE(json_is_null(model_json_node_hint(copy, 1)));
+	copy->hints[0].range.end = 0;
+	check_json(model_json_hint(&copy->hints[0]),
+		   "{\"at\":\"1970-01-01T00:00:03.000Z\",\"count\":2,\"dimm\":\"acpi-MP00\",\"end\":null,\"node\":2,"
+		   "\"physical_address\":null,\"risk\":\"low\",\"start\":null,\"worst_risk\":\"low\"}");
+	snapshot_free(copy);
+}
+
 /* In a process of its own: that one ends. */
 static void ends_without_memory(void)
 {
@@ -547,6 +584,7 @@ static const struct unit_case cases[] = {
 	{"operations tell what steps noticed", operations_tell_what_steps_noticed},
 	{"drains tell what went", drains_tell_what_went},
 	{"guests are shown", guests_are_shown},
+	{"hints of memory are summed up", hints_of_memory},
 	{"a process without memory for JSON ends", ends_without_memory},
 };
 

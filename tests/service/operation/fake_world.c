@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "memory_hints.h"
 #include "snapshot.h"
 
 static const char *const uuids[FAKE_GUESTS] = {"11111111-1111-1111-1111-111111111111",
@@ -167,6 +168,8 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 static void see_holds(struct fake_world *world, struct snapshot *snapshot)
 {
 	assert(engine_see_holds(world->engine, snapshot) == 0);
+	if (world->hints)
+		assert(memory_hints_see(world->hints, snapshot) == 0);
 	if (snapshot->hold_count)
 		snapshot_node(snapshot, 2)->held = snapshot->dimms[0].held = true;
 }

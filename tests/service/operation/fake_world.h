@@ -12,6 +12,8 @@
 #include "engine.h"
 #include "executor.h"
 
+struct memory_hints;
+
 #define FAKE_MIB    (UINT64_C(1) << 20)
 #define FAKE_GIB    (UINT64_C(1) << 30)
 #define FAKE_BLOCK  (128 * FAKE_MIB)
@@ -82,6 +84,7 @@ struct fake_world {
 	enum step_kind fail_undo_kind;
 	enum step_kind complain_undo;	 /* undoes a step of this kind and has something against it; COUNT: none */
 	unsigned stick_undo; /* this undo does not come back from the kernel */
+	struct memory_hints *hints; /* borrowed; NULL: nobody said anything */
 	bool overlap; /* two calls with one token were seen, which must not be */
 };
 

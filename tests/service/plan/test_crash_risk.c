@@ -42,6 +42,7 @@ static void check_asked(struct world *world, const char *object, uint64_t bytes)
 	CHECK_STR(blockers.items[0].object, object);
 	CHECK_INT(blockers.items[0].bytes, bytes);
 	CHECK_TRUE(strstr(blockers.items[0].way_out, "may_crash_host") != NULL);
+	CHECK_TRUE(strstr(blockers.items[0].detail, "uncorrected errors") != NULL);
 	world->wish.allow = 1u << CONSENT_MAY_CRASH_HOST;
 	world_check_code(world, "");
 	world->wish.allow = 0;
@@ -260,6 +261,73 @@ static void errors_without_a_place_are_warned_of(void)
 	world_done(&world);
 }
 
+static struct snapshot_hint *add_hint(struct world *world, const char *dimm, int node, uint64_t start)
+{
+	struct snapshot_hint *hint = snapshot_add_hint(world->snapshot);
+
+	snprintf(hint->dimm, sizeof(hint->dimm), "%s", dimm);
+	hint->node = node;
+	hint->risk = hint->worst = HINT_RISK_UNCORRECTED;
+	if (start)
+		hint->range = (struct snapshot_range){start, start + WORLD_BLOCK};
+	hint->count = 1;
+	return hint;
+}
+
+/* A hint counts as errors do: for the block that it names, or for the DIMM. The worst that was said stands. */
+static void what_a_hint_says_is_asked_for(void)
+{
+	struct snapshot_hint *hint;
+	struct world world;
+
+	begin(&world, 0);
+	hint = add_hint(&world, "acpi-MP00", 3, 0);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	check_asked(&world, "dimm acpi-MP00", GIB);
+	hint->risk = HINT_RISK_LOW;
+	check_asked(&world, "dimm acpi-MP00", GIB);
+	hint->worst = HINT_RISK_HIGH;
+	world_check_code(&world, "");
+	hint->worst = HINT_RISK_UNCORRECTED;
+	hint->range = (struct snapshot_range){6 * GIB, 6 * GIB + WORLD_BLOCK};
+	check_asked(&world, "block 48", WORLD_BLOCK);
+	/* Other blocks of the DIMM are not meant. */
+	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world.wish.drain_wish.range = (struct snapshot_range){6 * GIB + WORLD_BLOCK, 7 * GIB};
+	world_check_code(&world, "");
+	/* But a guest leaves the node with all that it has in the DIMM, and its page may be in that block. */
+	dimm_guest(&world, "db1", 300 * MIB);
+	check_asked(&world, "block 48", WORLD_BLOCK);
+	world_wish_move(&world, "db1", 1 << 1);
+	check_asked(&world, "guest db1", WORLD_BLOCK);
+	/* What EDAC has counted as well is told once. */
+	dimm_of(&world)->uncorrected_errors = 1;
+	check_asked(&world, "guest db1", 300 * MIB);
+	world_done(&world);
+}
+
+/* Of memory in no DIMM a guest may have anything that it has on the node. */
+static void a_hint_of_no_dimm_counts_for_its_node(void)
+{
+	struct plan *plan;
+	struct world world;
+
+	begin(&world, 0);
+	world_add_guest(&world, "db1", 1, 50 * MIB);
+	add_hint(&world, "", 1, 2 * GIB);
+	world_wish_move(&world, "db1", 1 << 2);
+	check_asked(&world, "guest db1", 50 * MIB);
+	world_wish_map(&world, "db1", 0, 2);
+	world_check_code(&world, "");
+	world_add_guest(&world, "db2", 0, 50 * MIB);
+	world_wish_move(&world, "db2", 1 << 1);
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->blockers.count, 0);
+	CHECK_TRUE(remainder_list_has(&plan->warnings, REMAINDER_UNCORRECTED_ERRORS));
+	plan_free(plan);
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
 	{"what goes offline is asked for", what_goes_offline_is_asked_for},
 	{"what copies nothing is not asked for", what_copies_nothing_is_not_asked_for},
@@ -271,6 +339,8 @@ static const struct unit_case cases[] = {
 	{"errors that come meanwhile stop a drain", errors_that_come_meanwhile_stop_a_drain},
 	{"a plan names the consent", a_plan_names_the_consent},
 	{"errors without a place are warned of", errors_without_a_place_are_warned_of},
+	{"what a hint says is asked for", what_a_hint_says_is_asked_for},
+	{"a hint of no DIMM counts for its node", a_hint_of_no_dimm_counts_for_its_node},
 };
 
 int main(void)

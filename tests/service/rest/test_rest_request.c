@@ -50,7 +50,7 @@ static void test_routes(void)
 					      "/v1//guests",
 					      "/v1/guests/g1/",
 					      "/v1/guests/g1/memory/x",
-					      "/v1/hints",
+					      "/v1/hint",
 					      "/v1/Guests",
 					      "/v1/guests/../x",
 					      "/v1%2fguests",

@@ -248,7 +248,7 @@ static void test_unknown_things(void)
 	expect(&world, "DELETE", "/v1/drains/x", NULL, NULL, 404, "unknown_drain");
 	expect(&world, "GET", "/v1/operations/x", NULL, NULL, 404, "unknown_operation");
 	expect(&world, "POST", "/v1/operations/x/cancel", NULL, NULL, 404, "unknown_operation");
-	expect(&world, "GET", "/v1/hints", NULL, NULL, 404, "not_found");
+	expect(&world, "GET", "/v1/hint", NULL, NULL, 404, "not_found");
 	expect(&world, "GET", "/", NULL, NULL, 404, "not_found");
 	rest_world_request(&world, "PUT", "/v1/guests/g1/memory", NULL, NULL, &reply);
 	CHECK_INT(reply.status, 405);

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "memory_hints.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Pieces of memory of which something was said: more go bad on no host that is still in service. */
+#define PIECES_MAX 256
+/* More than stand on any host at a time. */
+#define DRAINS_MAX 256
+/*
+ * After an operation was begun for a piece of memory, or refused, so long no other is: whoever watches a DIMM repeats
+ * himself, and an operator who has taken a drain back does not want it again at once.
+ */
+#define PAUSE_MS 600000
+
+struct piece {
+	struct snapshot_hint hint;
+	uint64_t tried_at_ms; /* wall clock; 0: never */
+	enum hint_risk tried_risk;
+	bool is_submitting;
+};
+
+struct submission {
+	struct submission *next, **link;
+	struct memory_hints *hints; /* borrowed */
+	struct snapshot_hint hint;
+	enum hint_action wanted;
+	memory_hints_answer_fn *answer;
+	void *user;
+};
+
+struct memory_hints {
+	struct memory_hints_options options;
+	size_t count;
+	struct piece pieces[PIECES_MAX];
+	struct submission *submissions; /* owned: the engine has not answered them yet */
+};
+
+struct memory_hints *memory_hints_new(const struct memory_hints_options *options)
+{
+	struct memory_hints *hints = calloc(1, sizeof(*hints));
+
+	if (hints)
+		hints->options = *options;
+	return hints;
+}
+
+struct memory_hints *memory_hints_free(struct memory_hints *hints)
+{
+	while (hints && hints->submissions) {
+		struct submission *submission = hints->submissions;
+
+		hints->submissions = submission->next;
+		free(submission);
+	}
+	free(hints);
+	return NULL;
+}
+
+/* ---- which memory is meant ---- */
+
+static const struct snapshot_block *block_at(const struct snapshot *snapshot, uint64_t address)
+{
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *block = &snapshot->blocks[i];
+
+		if (address >= block->start && address - block->start < block->size_bytes)
+			return block;
+	}
+	return NULL;
+}
+
+/* Of two slots that share a block the one that has the address; else the one that has any of the block. */
+static const struct snapshot_dimm *dimm_at(const struct snapshot *snapshot, const struct snapshot_range *range)
+{
+	for (size_t i = 0; i < snapshot->dimm_count; i++)
+		for (size_t j = 0; j < snapshot->dimms[i].range_count; j++)
+			if (range->start < snapshot->dimms[i].ranges[j].end && snapshot->dimms[i].ranges[j].start < range->end)
+				return &snapshot->dimms[i];
+	return NULL;
+}
+
+static int fail(struct failure *failure, int error, const char *code, const char *object, const char *action,
+		const char *cause, const char *way_out)
+{
+	failure_set(failure, error, object, "%s", action);
+	failure_set_code(failure, code);
+	failure_set_cause(failure, "%s", cause);
+	failure_set_way_out(failure, "%s", way_out);
+	return -error;
+}
+
+static int refuse(struct failure *failure, int error, const char *code, const char *object, const char *cause,
+		  const char *way_out)
+{
+	return fail(failure, error, code, object, "cannot take the hint", cause, way_out);
+}
+
+/* The hint is taken all the same. */
+static void begin_nothing(struct failure *failure, int error, const char *code, const char *cause, const char *way_out)
+{
+	fail(failure, error, code, "ballastd", "begins nothing for it", cause, way_out);
+}
+
+static int locate_dimm(const struct snapshot *snapshot, const char *id, struct snapshot_hint *hint, struct failure *failure)
+{
+	const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, id);
+	char object[96];
+
+	snprintf(object, sizeof(object), "dimm %s", id);
+	if (!dimm)
+		return refuse(failure, ENOENT, "unknown_dimm", object, "there is no such DIMM",
+			      "list them with ballastctl dimms");
+	if (snapshot_dimm_is_out(dimm))
+		return refuse(failure, EINVAL, "invalid_target", object, "it is not plugged in",
+			      "list what is with ballastctl dimms");
+	memcpy(hint->dimm, dimm->id, sizeof(hint->dimm));
+	hint->node = dimm->node;
+	return 0;
+}
+
+static int locate_address(const struct snapshot *snapshot, uint64_t address, struct snapshot_hint *hint,
+			  struct failure *failure)
+{
+	const struct snapshot_block *block = block_at(snapshot, address);
+	const struct snapshot_dimm *dimm;
+	char object[96];
+
+	snprintf(object, sizeof(object), "address 0x%" PRIx64, address);
+	if (!block)
+		return refuse(failure, EINVAL, "invalid_target", object, "no memory of this host lies there",
+			      "give a physical address of the host; ballastctl blocks lists its memory");
+	dimm = dimm_at(snapshot, &(struct snapshot_range){address, address + 1});
+	hint->range = (struct snapshot_range){block->start, block->start + block->size_bytes};
+	if (!dimm)
+		dimm = dimm_at(snapshot, &hint->range);
+	if (dimm)
+		memcpy(hint->dimm, dimm->id, sizeof(hint->dimm));
+	hint->node = block->node;
+	hint->address = address;
+	return 0;
+}
+
+static int locate(const struct snapshot *snapshot, const struct memory_hint *hint, struct snapshot_hint *ret_hint,
+		  struct failure *failure)
+{
+	*ret_hint = (struct snapshot_hint){.risk = hint->risk, .worst = hint->risk, .node = -1};
+	if (!snapshot->observed_at_ms)
+		return refuse(failure, EAGAIN, "not_ready", "host", "it has not been looked at yet", "try again");
+	if (hint->dimm[0])
+		return locate_dimm(snapshot, hint->dimm, ret_hint, failure);
+	return locate_address(snapshot, hint->address, ret_hint, failure);
+}
+
+/* ---- what is known ---- */
+
+static struct piece *find_piece(struct memory_hints *hints, const struct snapshot_hint *hint)
+{
+	for (size_t i = 0; i < hints->count; i++) {
+		const struct snapshot_hint *known = &hints->pieces[i].hint;
+
+		if (known->range.start == hint->range.start && known->range.end == hint->range.end &&
+		    strcmp(known->dimm, hint->dimm) == 0)
+			return &hints->pieces[i];
+	}
+	return NULL;
+}
+
+/* Of those that are said to be least bad, the one of which nothing was heard for longest. */
+static struct piece *least_piece(struct memory_hints *hints)
+{
+	struct piece *least = &hints->pieces[0];
+
+	for (size_t i = 1; i < hints->count; i++) {
+		struct piece *piece = &hints->pieces[i];
+
+		if (piece->hint.worst < least->hint.worst ||
+		    (piece->hint.worst == least->hint.worst && piece->hint.at_ms < least->hint.at_ms))
+			least = piece;
+	}
+	return least;
+}
+
+static struct piece *keep(struct memory_hints *hints, const struct snapshot_hint *hint)
+{
+	struct piece *piece = find_piece(hints, hint);
+
+	if (!piece) {
+		piece = hints->count < PIECES_MAX ? &hints->pieces[hints->count++] : least_piece(hints);
+		*piece = (struct piece){.hint = *hint};
+	}
+	piece->hint.node = hint->node;
+	piece->hint.address = hint->address;
+	piece->hint.risk = hint->risk;
+	if (hint->risk > piece->hint.worst)
+		piece->hint.worst = hint->risk;
+	piece->hint.count++;
+	piece->hint.at_ms = hints->options.now_ms(hints->options.user);
+	return piece;
+}
+
+int memory_hints_see(struct memory_hints *hints, struct snapshot *snapshot)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < hints->count; i++) {
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, hints->pieces[i].hint.dimm);
+
+		if (!dimm || !snapshot_dimm_is_out(dimm))
+			hints->pieces[kept++] = hints->pieces[i];
+	}
+	hints->count = kept;
+	free(snapshot->hints);
+	snapshot->hints = NULL;
+	snapshot->hint_count = 0;
+	for (size_t i = 0; i < hints->count; i++) {
+		struct snapshot_hint *seen = snapshot_add_hint(snapshot);
+
+		if (!seen)
+			return -ENOMEM;
+		*seen = hints->pieces[i].hint;
+	}
+	return 0;
+}
+
+/* ---- what is done about it ---- */
+
+static bool is_of_target(const struct snapshot *snapshot, const struct wish_drain *wish, const struct snapshot_block *block)
+{
+	const struct snapshot_range *ranges = &wish->range;
+	size_t count = 1;
+
+	if (wish->target == DRAIN_TARGET_DIMM) {
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, wish->dimm);
+
+		ranges = dimm ? dimm->ranges : NULL;
+		count = dimm ? dimm->range_count : 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (ranges[i].start < block->start + block->size_bytes && block->start < ranges[i].end)
+			return true;
+	return false;
+}
+
+/* Is all of the target in what that drain covers? */
+static bool covers(const struct drain_record *drain, const struct snapshot *snapshot, const struct wish_drain *wish)
+{
+	size_t blocks = 0;
+
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		if (!is_of_target(snapshot, wish, &snapshot->blocks[i]))
+			continue;
+		if (!snapshot_hold_has(&drain->hold, &snapshot->blocks[i]))
+			return false;
+		blocks++;
+	}
+	return blocks > 0;
+}
+
+/* A drain that holds all of it, or is at work on it, whoever asked for that and however it is to end; NULL: none. */
+static const struct drain_record *standing_drain(const struct memory_hints *hints, const struct snapshot *snapshot,
+						 const struct wish_drain *wish)
+{
+	const struct drain_record *drains[DRAINS_MAX];
+	size_t count = engine_drains(hints->options.engine, drains, DRAINS_MAX);
+
+	for (size_t i = 0; i < count; i++)
+		if ((drains[i]->hold.drain[0] || drains[i]->state == DRAIN_STATE_DRAINING ||
+		     drains[i]->state == DRAIN_STATE_UNDRAINING) &&
+		    covers(drains[i], snapshot, wish))
+			return drains[i];
+	return NULL;
+}
+
+static void conclude(struct submission *submission, struct memory_hints_answer *answer)
+{
+	struct piece *piece = find_piece(submission->hints, &submission->hint);
+
+	if (piece)
+		piece->is_submitting = false;
+	answer->hint = &submission->hint;
+	answer->wanted = submission->wanted;
+	submission->answer(submission->user, answer);
+	*submission->link = submission->next;
+	if (submission->next)
+		submission->next->link = submission->link;
+	free(submission);
+}
+
+static void on_engine_answer(void *user, const struct engine_answer *said)
+{
+	struct submission *submission = user;
+	struct memory_hints_answer answer = {.operation = said->operation, .drain = said->drain};
+	struct failure failure = {0};
+
+	switch (said->result) {
+	case ENGINE_SUBMIT_ACCEPTED:
+		answer.is_new = true;
+		answer.action = submission->wanted;
+		break;
+	case ENGINE_SUBMIT_ALREADY:
+	case ENGINE_SUBMIT_REPLAYED:
+	case ENGINE_SUBMIT_BUSY:
+		answer.action = submission->wanted;
+		break;
+	case ENGINE_SUBMIT_OBSERVE_ONLY:
+		begin_nothing(&failure, EPERM, "observe_only", "it plans and changes nothing",
+			      "set mode = act in ballastd.conf");
+		answer.failure = &failure;
+		break;
+	case ENGINE_SUBMIT_PLAN_CHANGED:
+	case ENGINE_SUBMIT_REFUSED:
+	case ENGINE_SUBMIT_KEY_MISUSED:
+	case ENGINE_SUBMIT_FAILED:
+		begin_nothing(&failure, EIO, "internal", "no reason was told", "look at its log");
+		answer.failure = said->failure ? said->failure : &failure;
+		answer.blockers = said->blockers;
+		break;
+	}
+	conclude(submission, &answer);
+}
+
+/* Why nothing is begun now although the policy would; false: it is. */
+static bool is_paused(const struct memory_hints *hints, const struct piece *piece, struct failure *failure)
+{
+	uint64_t now = hints->options.now_ms(hints->options.user);
+
+	if (piece->is_submitting) {
+		begin_nothing(failure, EBUSY, "conflict", "an earlier hint of this memory is just being decided", "");
+		return true;
+	}
+	if (!piece->tried_at_ms || now >= piece->tried_at_ms + PAUSE_MS || piece->hint.risk > piece->tried_risk)
+		return false;
+	begin_nothing(failure, EBUSY, "conflict", "a hint of this memory was acted upon within the last 10 minutes",
+		      "drain it with ballastctl drain");
+	return true;
+}
+
+static void act(struct memory_hints *hints, struct piece *piece, const struct wish *wish, const char *actor,
+		memory_hints_answer_fn *answer, void *user)
+{
+	struct submission *submission = calloc(1, sizeof(*submission));
+	struct memory_hints_answer said = {.hint = &piece->hint, .wanted = hints->options.policy->actions[piece->hint.risk]};
+	struct failure failure = {0};
+
+	if (!submission) {
+		begin_nothing(&failure, ENOMEM, "out_of_memory", "memory is short", "try again");
+		said.failure = &failure;
+		answer(user, &said);
+		return;
+	}
+	*submission = (struct submission){.next = hints->submissions,
+					  .link = &hints->submissions,
+					  .hints = hints,
+					  .hint = piece->hint,
+					  .wanted = said.wanted,
+					  .answer = answer,
+					  .user = user};
+	if (submission->next)
+		submission->next->link = &submission->next;
+	hints->submissions = submission;
+	piece->is_submitting = true;
+	piece->tried_at_ms = piece->hint.at_ms;
+	piece->tried_risk = piece->hint.risk;
+	engine_submit(hints->options.engine, &(struct engine_submission){.wish = wish, .actor = actor}, on_engine_answer,
+		      submission);
+}
+
+void memory_hints_take(struct memory_hints *hints, const struct snapshot *snapshot, const struct memory_hint *hint,
+		       const char *actor, memory_hints_answer_fn *answer, void *user)
+{
+	struct memory_hints_answer said = {0};
+	struct failure failure = {0};
+	struct snapshot_hint located;
+	struct piece *piece;
+	struct wish wish;
+
+	said.failure = &failure;
+	said.error = locate(snapshot, hint, &located, &failure);
+	if (said.error) {
+		answer(user, &said);
+		return;
+	}
+	piece = keep(hints, &located);
+	located = piece->hint;
+	said.hint = &located;
+	said.wanted = hints->options.policy->actions[hint->risk];
+	/* Whoever is told of it may look, and that may move the pieces (memory_hints_see()). */
+	if (hints->options.changed)
+		hints->options.changed(hints->options.user, &located);
+	piece = find_piece(hints, &located);
+	if (!piece || !hint_policy_wish(hints->options.policy, &located, &wish)) {
+		said.failure = NULL;
+		answer(user, &said);
+		return;
+	}
+	said.drain = standing_drain(hints, snapshot, &wish.drain_wish);
+	if (said.drain) {
+		said.failure = NULL;
+		said.action = said.wanted;
+		said.operation = engine_operation(hints->options.engine, drain_record_operation(said.drain));
+		answer(user, &said);
+		return;
+	}
+	if (is_paused(hints, piece, &failure))
+		answer(user, &said);
+	else
+		act(hints, piece, &wish, actor, answer, user);
+}
