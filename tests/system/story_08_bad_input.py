@@ -140,6 +140,7 @@ def bad_configuration(scene):
         ("[daemon]\nworkers = 4x\n", 2, ("workers = 4x", "whole number")),
         ("[daemon]\nsocket = here.sock\n", 2, ("here.sock", "begins with /")),
         ("[daemon]\nthis is no line\n", 2, ("key = value",)),
+        ("[hints]\nfinish = eject\n", 2, ("finish = eject", "cordon, empty or offline")),
     ]
     path = "/tmp/bad.conf"
     for text, line, words in cases:
@@ -220,6 +221,9 @@ def malformed_requests(scene):
         ("POST", "/v1/drains", {"target": {"start": 8, "end": 4}, "finish": "offline"}, 400, "invalid_body", "/target/end"),
         ("POST", "/v1/drains", {"target": {"node": 3}, "finish": "offline", "not_before": "tomorrow, at noon 00"}, 400,
          "invalid_body", "/not_before"),
+        ("POST", "/v1/hints", {"risk": "high"}, 400, "invalid_body", "physical_address, dimm"),
+        ("POST", "/v1/hints", {"physical_address": "0x40", "risk": "high"}, 400, "invalid_body", "/physical_address"),
+        ("POST", "/v1/hints", {"physical_address": 64, "risk": "dire"}, 400, "invalid_body", "low, high or uncorrected"),
         ("GET", "/v1/guests?fresh=maybe", None, 400, "invalid_query", "true or false"),
         ("GET", "/v1/guests?colour=red", None, 400, "invalid_query", "colour", "fresh"),
         ("GET", "/v1/guests?page=zzz", None, 400, "invalid_query", "page"),
@@ -262,6 +266,7 @@ def unknown_things(scene):
         ("POST", "/v1/drains", {"target": {"node": 9}, "finish": "offline"}, "unknown_node"),
         ("POST", "/v1/drains", {"target": {"dimm": "P9-Z9"}, "finish": "eject"}, "unknown_dimm"),
         ("GET", "/v1/holders?dimm=P9-Z9", None, "unknown_dimm"),
+        ("POST", "/v1/hints", {"dimm": "P9-Z9", "risk": "low"}, "unknown_dimm"),
     ]
     for method, path, body, code in cases:
         scene.refused(method, path, body, 404, code)
@@ -304,6 +309,7 @@ def impossible_wishes(scene):
                   "not_block_multiple")
     scene.refused("POST", "/v1/drains", {"target": {"start": size << 20, "end": (size << 20) + size}, "finish": "offline"}, 422,
                   "invalid_target", "no memory")
+    scene.refused("POST", "/v1/hints", {"physical_address": 1 << 50, "risk": "uncorrected"}, 422, "invalid_target", "no memory")
     dimm = next(d["id"] for d in scene.ballast.get("/v1/dimms")["items"] if d["state"] != "absent")
     span = evidence.dimm_range(scene.host, "dimm1")
     scene.refused("POST", "/v1/drains", {"target": {"start": span[0], "end": span[1] + 1}, "finish": "eject"}, 422,

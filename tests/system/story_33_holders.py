@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 33: who holds a DIMM is told to the byte; a process that keeps a block is named, and so is kernel memory."""
+"""Story 33: who holds a DIMM is told to the byte; a process that keeps a block is named, and so is kernel memory. What is said
+of its memory is told, or acted upon, as configured."""
 
 import os
 import sys
@@ -8,11 +9,11 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
-from ballast import Ballast  # noqa: E402
+from ballast import SOCKET, Ballast  # noqa: E402
 from testbed import evidence  # noqa: E402
 from testbed.guest import Guest  # noqa: E402
 from testbed.memory_peer import Keeper  # noqa: E402
-from testbed.story import booted_host, check, check_at_least, check_at_most, check_equal, main, story  # noqa: E402
+from testbed.story import booted_host, check, check_at_least, check_at_most, check_equal, main, story, wait_for  # noqa: E402
 
 MIB = 1 << 20
 KEPT_MIB = 40
@@ -32,12 +33,42 @@ def of(answer, code, word=""):
     return [item for item in answer["items"] if item["code"] == code and word in item["object"]]
 
 
+def hints(host, ballast, guest, dimm, tell):
+    """An alert is an event and stands beside the DIMM; a drain is begun once; errors that were not corrected need a consent."""
+    start, _ = evidence.dimm_range(host, "dimm1")
+    size = int(host.read("/sys/devices/system/memory/block_size_bytes"), 16)
+    host.spawn(f"exec timeout 60 curl -sN --unix-socket {SOCKET} http://localhost/v1/events >/tmp/events")
+    wait_for(lambda: "retry:" in host.read("/tmp/events"), 20, "the stream of events")
+    said = ballast.ctl_json("hint", "--address", hex(start + 4096), "--risk", "low")
+    check_equal((said["action"], said["hint"]["dimm"], said["operation"]), ("alert", dimm, None), "what a low risk has done")
+    seen = ballast.get(f"/v1/dimms/{dimm}")["hint"]
+    check_equal((seen["risk"], seen["count"], seen["physical_address"]), ("low", 1, start + 4096), "the hint beside the DIMM")
+    wait_for(lambda: "event: dimm" in host.read("/tmp/events"), 20, "the event of the DIMM")
+    check("says a hint: risk low" in ballast.log(), "the hint stands in the log")
+
+    drains = len(ballast.get("/v1/drains")["items"])
+    said = ballast.ctl_json("hint", "--dimm", dimm, "--risk", "high")
+    check_equal((said["action"], said["refusal"]), ("drain", None), f"what a high risk has done: {said}")
+    operation = ballast.wait_operation(said["operation"]["id"])
+    check_equal(operation["state"], "succeeded", f"the drain that the hint has begun: {operation}")
+    check(3 not in evidence.guest_bytes_by_node(guest), "no page of the guest is in the DIMM")
+    again = ballast.ctl_json("hint", "--dimm", dimm, "--risk", "high")
+    check_equal((again["action"], again["drain"]["id"]), ("drain", said["drain"]["id"]), "what the same hint has done then")
+    check_equal(len(ballast.get("/v1/drains")["items"]), drains + 1, "drains")
+
+    ballast.ctl("hint", "--address", hex(start), "--risk", "uncorrected")
+    plan = ballast.ctl("drain", "--range", f"{start:x}-{start + size:x}", "--offline", "--dry-run", check=False)
+    check("may_crash_host" in plan.out + plan.err, f"to copy what had errors needs a consent: {plan.out}{plan.err}")
+    tell(f"    hints: an alert, a drain ({operation['id']}) that is begun once, and a consent that is asked for")
+
+
 @story(33, "who holds a DIMM: guests, a process by its number, the kernel; and who keeps a block that refuses", limit_s=300)
 def who_holds(tell):
     with booted_host() as host:
         guest = Guest(host, "db1", 128, nodes="3")
         guest.start()
-        ballast = Ballast(host, {"limits": {"reserve": "256MiB", "block_timeout_ms": 1500}})
+        ballast = Ballast(host, {"limits": {"reserve": "256MiB", "block_timeout_ms": 1500},
+                                 "hints": {"high": "drain", "allow": "stored_xml remote_memory"}})
         ballast.start()
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
         keeper = Keeper(host, 3, KEPT_MIB)
@@ -83,6 +114,7 @@ def who_holds(tell):
         check_at_most(sum(item["bytes"] for item in of(answer, "kernel_memory")), size // 2, "bytes of the kernel there")
         plan = ballast.ctl("drain", "--dimm", dimm, "--offline", "--dry-run", check=False)
         check("kernel_memory" in plan.out + plan.err, f"the drain is refused for it: {plan.out}{plan.err}")
+        hints(host, ballast, guest, dimm, tell)
 
 
 if __name__ == "__main__":
