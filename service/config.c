@@ -54,6 +54,8 @@ static const struct key keys[] = {
 	NUMBER("daemon", "look_interval_s", look_interval_s, 5, 3600, "seconds between looks at an idle host"),
 	NUMBER("daemon", "assist_after_s", assist_after_s, 0, 3600,
 	       "seconds after which a stalled size that libvirt was asked for is helped along, 0 for never"),
+	NUMBER("daemon", "reboot_s", reboot_s, 0, 86400,
+	       "seconds that a reboot of this host takes, 0 for what its own record tells"),
 	SWITCH("daemon", "zone_repair", zone_repair, "no", "yes", "whether guests repair what is plugged and cannot be used or leave, where their policy says nothing"),
 	SWITCH("daemon", "online_policy", online_movable, "leave", "movable", "how guests online what is plugged"),
 	BYTES("limits", "reserve", reserve_bytes, "memory that stays free on the host, at least"),

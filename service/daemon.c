@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <cap-ng.h>
+#include "boot_record.h"
 #include "cleanup.h"
 #include "clock.h"
 #include "connection.h"
@@ -41,6 +42,7 @@
 #include "node_set.h"
 #include "online_keeper.h"
 #include "placement_keeper.h"
+#include "rate_keeper.h"
 #include "rest_server.h"
 #include "step_runner.h"
 #include "size_assistant.h"
@@ -77,6 +79,7 @@ struct daemon {
 	struct look *look;
 	struct step_runner *runner;
 	struct placement_keeper *keeper;
+	struct rate_keeper *rates;
 	struct size_assistant *assistant;	/* NULL: sizes that libvirt was asked for are left alone */
 	struct grow_audit *audit;
 	struct guest_asks *asks;
@@ -301,6 +304,11 @@ static void learn_from_journal(struct daemon *daemon)
 	free(operations);
 }
 
+static void on_rates_changed(void *user, const struct measured_rates *rates)
+{
+	look_set_rates(((struct daemon *)user)->look, rates);
+}
+
 static void on_engine_changed(void *user, enum engine_change change, const struct operation_record *operation,
 			      const struct drain_record *drain)
 {
@@ -308,16 +316,8 @@ static void on_engine_changed(void *user, enum engine_change change, const struc
 	bool final = operation && operation_state_is_final(operation->state);
 	json_t *object;
 
-	if (final && operation->wish.kind == OPERATION_KIND_MOVE) {
-		for (size_t i = 0; i < operation->step_count; i++) {
-			const struct step_record *step = &operation->steps[i];
-			uint64_t ms = step->ended_at_ms - step->started_at_ms;
-
-			/* Below 16 MiB starting the worker is most of it. */
-			if (step->step.kind == STEP_KIND_MOVE_PAGES && ms && step->bytes_done >= UINT64_C(16) << 20)
-				look_set_rate(daemon->look, step->bytes_done * 1000 / ms);
-		}
-	}
+	if (operation && change == ENGINE_CHANGE_OPERATION)
+		rate_keeper_see(daemon->rates, operation, look_snapshot(daemon->look));
 	if (final && daemon->assistant && operation->wish.kind == OPERATION_KIND_RESIZE)
 		size_assistant_ended(daemon->assistant, operation);
 	if (final && daemon->acting &&
@@ -456,19 +456,21 @@ static json_t *backend_host(void *user)
 	struct failure failure = {0};
 	bool up = look_libvirt_is_up(daemon->look, &failure);
 	struct utsname kernel;
-	json_t *libvirt;
+	json_t *libvirt, *json;
 	char text[512];
 
 	uname(&kernel);
 	libvirt = up ? json_pack("{s:s}", "state", "up") :
 		       json_pack("{s:s, s:s}", "state", "down", "reason", failure_format(&failure, text, sizeof(text)));
-	return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
+	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
 			 "mode", daemon->config->observe ? "observe" : "act", "kernel", kernel.release, "libvirt", libvirt,
 			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "memory_controllers",
 			 model_json_controllers(snapshot), "limits", "reserve_bytes",
 			 (json_int_t)snapshot->reserve_bytes, "stall_us", (int)daemon->limits.stall_us, "bytes_per_s",
 			 (json_int_t)daemon->limits.bytes_per_s, "revision", (json_int_t)snapshot->revision,
 			 "observed_at", model_json_time(snapshot->observed_at_ms));
+	model_json_add_reboot(json, &snapshot->reboot);
+	return json;
 }
 
 static void backend_holders(void *user, const struct snapshot_range *ranges, size_t count, rest_holders_fn *done,
@@ -671,6 +673,20 @@ static void on_watchdog(evutil_socket_t fd, short what, void *user)
 	sd_notify(0, "WATCHDOG=1");
 }
 
+/* Without either a plan says that it is not known. */
+static void find_reboot(struct daemon *daemon)
+{
+	struct snapshot_reboot reboot = {.s = daemon->config->reboot_s, .is_configured = daemon->config->reboot_s > 0};
+	int r = reboot.s ? 0 : boot_record_read(daemon->sysroot, &reboot.s);
+	struct failure failure;
+
+	if (r < 0) {
+		failure_set(&failure, r, "/var/log/wtmp", "cannot read how long reboots took");
+		say("<5>", &failure, "the time that a reboot takes is not known");
+	}
+	look_set_reboot(daemon->look, &reboot);
+}
+
 static int make_directory(const char *path, mode_t mode, struct failure *failure)
 {
 	if (mkdir(path, mode) == 0 || errno == EEXIST)
@@ -795,6 +811,11 @@ static int start(struct daemon *daemon, struct failure *failure)
 		     &daemon->look, failure);
 	if (r < 0)
 		return r;
+	find_reboot(daemon);
+	r = rate_keeper_new(&(struct rate_keeper_options){.journal = daemon->journal, .changed = on_rates_changed, .user = daemon},
+			    &daemon->rates, failure);
+	if (r < 0)
+		return r;
 	daemon->runner = step_runner_new(&(struct step_runner_options){
 		.base = daemon->base, .look = daemon->look, .pool = daemon->pool, .flat_ms = config->flat_ms,
 		.block_timeout_ms = config->block_timeout_ms, .hook_directory = config->hook_directory});
@@ -898,6 +919,7 @@ static void stop(struct daemon *daemon)
 	step_runner_free(daemon->runner);
 	daemon->engine = engine_free(daemon->engine);
 	daemon->hints = memory_hints_free(daemon->hints);
+	daemon->rates = rate_keeper_free(daemon->rates);
 	journal_close(daemon->journal);
 	if (daemon->terminate)
 		event_free(daemon->terminate);

@@ -223,9 +223,35 @@ void cli_print_remainders(const json_t *remainders, const char *indent, bool wit
 
 /* Plans */
 
+/* The sum, what of it nobody has measured here, and what it spares. */
+static void print_time(const json_t *plan)
+{
+	json_t *entry;
+	const char *before = "; assumed, not measured here: ";
+	size_t index;
+
+	if (!json_is_integer(json_object_get(plan, "estimate_s"))) {
+		puts("time not known");
+		return;
+	}
+	printf("about %" PRIu64 " s (a reboot of this host: ", cli_u64(plan, "estimate_s"));
+	if (cli_u64(plan, "reboot_s"))
+		printf("%" PRIu64 " s%s)", cli_u64(plan, "reboot_s"),
+		       json_is_true(json_object_get(plan, "reboot_configured")) ? ", as configured" : "");
+	else
+		printf("not measured)");
+	json_array_foreach(json_object_get(plan, "rates"), index, entry) {
+		if (json_is_true(json_object_get(entry, "measured")))
+			continue;
+		printf("%s%s", before, cli_text(entry, "kind"));
+		before = ", ";
+	}
+	putchar('\n');
+}
+
 int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 {
-	CLEANUP(text_table_freep) struct text_table *table = text_table_new(NULL, 4);
+	CLEANUP(text_table_freep) struct text_table *table = text_table_new(NULL, 5);
 	json_t *steps = json_object_get(plan, "steps"), *blockers = json_object_get(plan, "blockers");
 	json_t *consents = json_object_get(plan, "consents_needed"), *entry;
 	const char *digest = cli_text(plan, "digest");
@@ -253,6 +279,10 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 		text_table_addf(table, "%" PRIu64, cli_u64(entry, "n"));
 		text_table_add(table, cli_text(entry, "kind"));
 		text_table_add(table, cli_text(entry, "target")[0] ? cli_text(entry, "target") : " ");
+		if (json_is_integer(json_object_get(entry, "estimate_ms")))
+			text_table_addf(table, "%.1f s", (double)cli_u64(entry, "estimate_ms") / 1000);
+		else
+			text_table_add(table, " ");
 		text_table_add(table, notes[0] ? notes : " ");
 	}
 	text_table_print(table, "  ", stdout);
@@ -261,11 +291,7 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 		       cli_u64(entry, "node"));
 	if (json_array_size(json_object_get(plan, "needs")))
 		printf("; ");
-	if (json_is_integer(json_object_get(plan, "estimate_s")))
-		printf("about %" PRIu64 " s%s (a reboot of this host: not measured)\n", cli_u64(plan, "estimate_s"),
-		       json_is_true(json_object_get(plan, "estimate_measured")) ? "" : " by assumed rates");
-	else
-		printf("time not known\n");
+	print_time(plan);
 	json_array_foreach(json_object_get(plan, "warnings"), index, entry)
 		printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
 		       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));

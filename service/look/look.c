@@ -81,7 +81,9 @@ struct look {
 	size_t retired_count;
 	struct event *retire;		/* owned */
 	bool stale;			/* a piece changed since current was assembled */
-	uint64_t revision, reads_done, rate;
+	uint64_t revision, reads_done;
+	struct measured_rates rates;
+	struct snapshot_reboot reboot;
 	struct guest *guests;		/* owned */
 	struct refresh *refreshes;	/* owned: those that wait for a host read or pieces */
 	struct piece *pieces;		/* owned */
@@ -182,8 +184,9 @@ static void assemble(struct look *look)
 
 	snapshot->reserve_bytes =
 		reserve > look->options.reserve_min_bytes ? reserve : look->options.reserve_min_bytes;
-	snapshot->measured_bytes_per_s = look->rate;
 	snapshot->safe_copy = look->options.safe_copy;
+	snapshot->rates = look->rates;
+	snapshot->reboot = look->reboot;
 	snapshot->revision = ++look->revision;
 	snapshot->observed_at_ms = look->host ? look->host->observed_at_ms : 0;
 	if (!retire(look, look->current)) {
@@ -1007,8 +1010,14 @@ void look_renew(struct look *look)
 	look->stale = true;
 }
 
-void look_set_rate(struct look *look, uint64_t bytes_per_s)
+void look_set_rates(struct look *look, const struct measured_rates *rates)
 {
-	look->rate = bytes_per_s;
+	look->rates = *rates;
+	look->stale = true;
+}
+
+void look_set_reboot(struct look *look, const struct snapshot_reboot *reboot)
+{
+	look->reboot = *reboot;
 	look->stale = true;
 }

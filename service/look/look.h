@@ -94,7 +94,8 @@ void look_set_wanted(struct look *look, const char *uuid, uint64_t wanted_nodes,
 void look_set_kept(struct look *look, const char *uuid, const char *detail);
 /* What add_holds adds has changed: the next look_snapshot() has it. */
 void look_renew(struct look *look);
-/* What the last move was measured at. */
-void look_set_rate(struct look *look, uint64_t bytes_per_s);
+/* What stands in the snapshots from now on. */
+void look_set_rates(struct look *look, const struct measured_rates *rates);
+void look_set_reboot(struct look *look, const struct snapshot_reboot *reboot);
 
 #endif

@@ -282,6 +282,12 @@ json_t *model_json_controllers(const struct snapshot *snapshot)
 	return array;
 }
 
+void model_json_add_reboot(json_t *object, const struct snapshot_reboot *reboot)
+{
+	json_object_set_new(object, "reboot_s", reboot->s ? json_integer((json_int_t)reboot->s) : json_null());
+	json_object_set_new(object, "reboot_configured", json_boolean(reboot->is_configured));
+}
+
 static json_t *slots_json(const struct snapshot_dimm *dimm)
 {
 	json_t *array = json_array();

@@ -54,6 +54,8 @@ json_t *model_json_dimm_hint(const struct snapshot *snapshot, const struct snaps
 json_t *model_json_node_hint(const struct snapshot *snapshot, int node);
 /* The memory controllers, for the host: errors are theirs also where no DIMM is known for them. */
 json_t *model_json_controllers(const struct snapshot *snapshot);
+/* "reboot_s", null where it is not known, and "reboot_configured". */
+void model_json_add_reboot(json_t *object, const struct snapshot_reboot *reboot);
 /* device: the alias of the memory device that it belongs to, "": not known. */
 json_t *model_json_guest_block(const struct snapshot_guest_block *block, const char *device);
 json_t *model_json_block(const struct snapshot_block *block);

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "cleanup.h"
+#include "measured_rate.h"
 #include "name_table.h"
 #include "remainder.h"
 
@@ -435,12 +436,19 @@ struct snapshot_hooks {
 	char trouble[SNAPSHOT_HOOKS_TEXT_SIZE];	/* why others would not; empty: there are none */
 };
 
+/* How long a reboot of this host usually takes. */
+struct snapshot_reboot {
+	uint32_t s;				/* 0: not known */
+	bool is_configured;			/* somebody has said so; else as its own record tells */
+};
+
 struct snapshot {
 	uint64_t revision;			/* grows with every look that changed something */
 	uint64_t observed_at_ms;		/* wall clock */
 	uint64_t block_bytes;
 	uint64_t reserve_bytes;			/* of the whole host: stays free */
-	uint64_t measured_bytes_per_s;		/* of the last moves; 0: not measured yet */
+	struct measured_rates rates;		/* as operations on this host have shown */
+	struct snapshot_reboot reboot;
 	bool numa_balancing_off;		/* known to be: nothing pulls pages to the CPUs that touch them */
 	bool hotplug_told;			/* what the firmware calls hot-pluggable is known, and the next as well */
 	bool movable_node;			/* the kernel was booted so */

@@ -279,7 +279,7 @@ static void set_deadline(struct engine *engine, struct operation_record *record,
 	    record->wish.drain_wish.not_before_ms > begin)
 		begin = record->wish.drain_wish.not_before_ms;
 	record->deadline_ms =
-		begin + engine_default_timeout_ms(engine, &record->wish, plan->estimate_s);
+		begin + engine_default_timeout_ms(engine, &record->wish, plan->cautious_s);
 }
 
 static int create(struct submission *submission, const struct snapshot *snapshot,

@@ -413,6 +413,15 @@ int journal_put_drain(struct journal *journal, const struct drain_record *drain,
 	return put_row(journal, r, &row, written, user);
 }
 
+int journal_put_rate(struct journal *journal, enum rate_kind kind, const struct measured_rate *rate,
+		     journal_written_fn *written, void *user)
+{
+	struct journal_row row = {0};
+	int r = journal_row_rate(kind, rate, &row);
+
+	return put_row(journal, r, &row, written, user);
+}
+
 int journal_load_operations(struct journal *journal, bool only_open, const char *before_id,
 			    size_t count, struct operation_record ***ret_records, size_t *ret_count,
 			    struct failure *failure)
@@ -425,6 +434,11 @@ int journal_load_operation(struct journal *journal, const char *id,
 			   struct operation_record **ret_record, struct failure *failure)
 {
 	return journal_store_load_operation(journal->reader, id, ret_record, failure);
+}
+
+int journal_load_rates(struct journal *journal, struct measured_rates *ret_rates, struct failure *failure)
+{
+	return journal_store_load_rates(journal->reader, ret_rates, failure);
 }
 
 int journal_load_drains(struct journal *journal, struct drain_record **ret_drains,

@@ -44,6 +44,10 @@ int journal_put_step(struct journal *journal, const struct operation_record *ope
 /* A drain and its hold; a released one stays for the record, without a hold. */
 int journal_put_drain(struct journal *journal, const struct drain_record *drain, journal_written_fn *written, void *user);
 
+/* How fast this host has been at something; the latest stands. */
+int journal_put_rate(struct journal *journal, enum rate_kind kind, const struct measured_rate *rate,
+		     journal_written_fn *written, void *user);
+
 /*
  * Writes between begin and end are one transaction: all of them, or none. They may be nested; the outermost counts.
  */
@@ -61,6 +65,8 @@ int journal_load_operation(struct journal *journal, const char *id, struct opera
 			   struct failure *failure);	/* -ENOENT */
 int journal_load_drains(struct journal *journal, struct drain_record **ret_drains, size_t *ret_count,
 			struct failure *failure);
+/* Kinds that this version does not know are left out. */
+int journal_load_rates(struct journal *journal, struct measured_rates *ret_rates, struct failure *failure);
 /* The operation that was created with this key, or -ENOENT. */
 int journal_find_key(struct journal *journal, const char *actor, const char *key,
 		     struct operation_record **ret_record, struct failure *failure);

@@ -161,3 +161,17 @@ int journal_row_drain(const struct drain_record *drain, struct journal_row *ret_
 		*ret_row = row;
 	return r;
 }
+
+int journal_row_rate(enum rate_kind kind, const struct measured_rate *rate, struct journal_row *ret_row)
+{
+	struct journal_row row = {.table = JOURNAL_TABLE_RATES};
+	int r;
+
+	cell_text(&row, rate_kind_name(kind));
+	cell_number(&row, rate->amount);
+	cell_number(&row, rate->ms);
+	r = row_finish(&row);
+	if (r == 0)
+		*ret_row = row;
+	return r;
+}

@@ -11,7 +11,7 @@
 #define JOURNAL_TEXT_OF(number) #number
 #define JOURNAL_TEXT(number)	JOURNAL_TEXT_OF(number)
 
-#define JOURNAL_SCHEMA_VERSION 3
+#define JOURNAL_SCHEMA_VERSION 4
 /*
  * Ended operations beyond these are dropped when the journal is opened: a year of a busy host, some
  * 100 MiB.
@@ -22,6 +22,9 @@
  * sqlite3 shell waits.
  */
 #define JOURNAL_BUSY_MS 2000
+
+#define RATES_SCHEMA \
+	"CREATE TABLE rates (kind TEXT NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, ms INTEGER NOT NULL) STRICT;"
 
 static const char schema[] =
 	"CREATE TABLE operations (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
@@ -51,6 +54,7 @@ static const char schema[] =
 	" revision INTEGER NOT NULL, hold INTEGER NOT NULL, hold_node INTEGER NOT NULL,"
 	" hold_dimm TEXT NOT NULL, hold_ranges TEXT NOT NULL, boot_id TEXT NOT NULL DEFAULT '',"
 	" online_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
+	RATES_SCHEMA
 	"PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) ";";
 
 static const char *const table_inserts[JOURNAL_TABLE_COUNT] = {
@@ -58,21 +62,25 @@ static const char *const table_inserts[JOURNAL_TABLE_COUNT] = {
 		"INSERT INTO operations (" JOURNAL_OPERATION_COLUMNS ") VALUES (",
 	[JOURNAL_TABLE_STEPS] = "INSERT INTO steps (" JOURNAL_STEP_COLUMNS ") VALUES (",
 	[JOURNAL_TABLE_DRAINS] = "INSERT INTO drains (" JOURNAL_DRAIN_COLUMNS ") VALUES (",
+	[JOURNAL_TABLE_RATES] = "INSERT INTO rates (" JOURNAL_RATE_COLUMNS ") VALUES (",
 };
 static const char *const table_columns[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = JOURNAL_OPERATION_COLUMNS,
 	[JOURNAL_TABLE_STEPS] = JOURNAL_STEP_COLUMNS,
 	[JOURNAL_TABLE_DRAINS] = JOURNAL_DRAIN_COLUMNS,
+	[JOURNAL_TABLE_RATES] = JOURNAL_RATE_COLUMNS,
 };
 static const char *const table_keys[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = "id",
 	[JOURNAL_TABLE_STEPS] = "operation, n",
 	[JOURNAL_TABLE_DRAINS] = "id",
+	[JOURNAL_TABLE_RATES] = "kind",
 };
 static const int table_column_counts[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = JOURNAL_OPERATION_COLUMN_COUNT,
 	[JOURNAL_TABLE_STEPS] = JOURNAL_STEP_COLUMN_COUNT,
 	[JOURNAL_TABLE_DRAINS] = JOURNAL_DRAIN_COLUMN_COUNT,
+	[JOURNAL_TABLE_RATES] = JOURNAL_RATE_COLUMN_COUNT,
 };
 
 static int store_errno(int code)
@@ -161,13 +169,14 @@ static int store_check_integrity(struct journal_store *store, struct failure *fa
 	return r;
 }
 
-/* Version 1 knew no forecast, and version 2 no boots. */
+/* Version 1 knew no forecast, version 2 no boots, and version 3 no rates. */
 static int store_upgrade(struct journal_store *store, int64_t version, struct failure *failure)
 {
 	static const char *const changes[JOURNAL_SCHEMA_VERSION] = {
 		[1] = "ALTER TABLE operations ADD COLUMN forecast_bytes INTEGER NOT NULL DEFAULT 0;",
 		[2] = "ALTER TABLE drains ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';"
 		      "ALTER TABLE drains ADD COLUMN online_bytes INTEGER NOT NULL DEFAULT 0;",
+		[3] = RATES_SCHEMA,
 	};
 	static const char action[] = "cannot bring the schema up to date";
 	int r = store_exec(store, "BEGIN IMMEDIATE", failure, action);

@@ -19,6 +19,7 @@ enum journal_table {
 	JOURNAL_TABLE_OPERATIONS,
 	JOURNAL_TABLE_STEPS,
 	JOURNAL_TABLE_DRAINS,
+	JOURNAL_TABLE_RATES,
 	JOURNAL_TABLE_COUNT
 };
 
@@ -44,6 +45,7 @@ int journal_row_operation(const struct operation_record *operation, struct journ
 int journal_row_step(const struct operation_record *operation, const struct step_record *step,
 		     struct journal_row *ret_row);
 int journal_row_drain(const struct drain_record *drain, struct journal_row *ret_row);
+int journal_row_rate(enum rate_kind kind, const struct measured_rate *rate, struct journal_row *ret_row);
 void journal_row_done(struct journal_row *row);
 
 /*
@@ -76,5 +78,6 @@ int journal_store_load_key(struct journal_store *store, const char *actor, const
 			   struct operation_record **ret_record, struct failure *failure);
 int journal_store_load_drains(struct journal_store *store, struct drain_record **ret_drains,
 			      size_t *ret_count, struct failure *failure);
+int journal_store_load_rates(struct journal_store *store, struct measured_rates *ret_rates, struct failure *failure);
 
 #endif

@@ -437,3 +437,33 @@ int journal_store_load_drains(struct journal_store *store, struct drain_record *
 	*ret_count = count;
 	return 0;
 }
+
+int journal_store_load_rates(struct journal_store *store, struct measured_rates *ret_rates, struct failure *failure)
+{
+	struct cell_reader reader = {.store = store, .failure = failure};
+	struct measured_rates rates = {0};
+	int code = sqlite3_prepare_v2(store->db, "SELECT " JOURNAL_RATE_COLUMNS " FROM rates", -1, &reader.statement, NULL);
+	int r = 0;
+
+	while (code == SQLITE_OK || code == SQLITE_ROW) {
+		const char *name;
+		int kind;
+
+		code = sqlite3_step(reader.statement);
+		if (code != SQLITE_ROW)
+			break;
+		reader.column = 0;
+		name = read_text(&reader);
+		kind = name ? rate_kind_from_name(name) : -1;
+		if (kind < 0)
+			continue;
+		rates.of[kind].amount = read_number(&reader);
+		rates.of[kind].ms = read_number(&reader);
+	}
+	if (code != SQLITE_DONE)
+		r = journal_store_fail(store, code, failure, "cannot read");
+	sqlite3_finalize(reader.statement);
+	if (r == 0)
+		*ret_rates = rates;
+	return r;
+}

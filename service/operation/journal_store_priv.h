@@ -31,6 +31,9 @@
 	"hold, hold_node, hold_dimm, hold_ranges, boot_id, online_bytes"
 #define JOURNAL_DRAIN_COLUMN_COUNT 15
 
+#define JOURNAL_RATE_COLUMNS	  "kind, amount, ms"
+#define JOURNAL_RATE_COLUMN_COUNT 3
+
 struct journal_store {
 	sqlite3 *db;				    /* owned */
 	sqlite3_stmt *upserts[JOURNAL_TABLE_COUNT]; /* owned */

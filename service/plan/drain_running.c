@@ -55,12 +55,13 @@ bool drain_may_run_beside(const struct plan_input *input, const struct snapshot_
 static uint64_t unseen_bytes(const struct plan_input *input, const struct step_record *record)
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, record->step.guest);
-	uint64_t rate = input->snapshot->measured_bytes_per_s, read_at_ms = input->snapshot->observed_at_ms;
+	uint64_t rate, read_at_ms = input->snapshot->observed_at_ms;
 
 	if (!guest)
 		return 0;
 	if (!guest->surveyed)
 		return record->step.bytes;
+	rate = plan_measured_rate(input->snapshot, guest);
 	if (rate < input->limits->assumed_bytes_per_s)
 		rate = input->limits->assumed_bytes_per_s;
 	return guest->surveyed_at_ms <= read_at_ms

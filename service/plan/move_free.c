@@ -121,7 +121,7 @@ static uint32_t share_of_time(const struct plan_input *input, uint32_t most_ms)
 /* Bytes a second, as measured here and no faster than the budget; 0: not measured. */
 static uint64_t copying_rate(const struct mover *mover)
 {
-	uint64_t rate = mover->input->snapshot->measured_bytes_per_s, budget = plan_move_budget(mover->input);
+	uint64_t rate = plan_measured_rate(mover->input->snapshot, mover->guest), budget = plan_move_budget(mover->input);
 
 	return budget ? plan_min(rate, budget) : rate;
 }

@@ -63,7 +63,7 @@ unsigned move_shape_workers(const struct plan_input *input, const struct snapsho
 
 uint32_t move_shape_stall_ms(const struct plan_input *input, const struct snapshot_guest *guest)
 {
-	uint64_t rate = input->snapshot->measured_bytes_per_s, ms;
+	uint64_t rate = plan_measured_rate(input->snapshot, guest), ms;
 	uint32_t stall_us = input->wish->move.budget_stall_us;
 
 	if (!stall_us)

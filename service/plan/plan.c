@@ -14,8 +14,6 @@
 #define DRAIN_TIMEOUT_LEAST_S 60
 #define CHECK_TIMEOUT_S	      600
 #define MOVE_TIMEOUT_LEAST_S  60
-/* 1 GiB of blocks that still held 200 MiB took 1.8 s. */
-#define OFFLINE_BYTES_PER_S (UINT64_C(500) << 20)
 
 void plan_limits_init(struct plan_limits *limits)
 {
@@ -76,7 +74,7 @@ static uint64_t hooks_s(const struct plan *plan)
 uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits,
 			const struct plan *plan)
 {
-	uint64_t estimate = plan && plan->estimate_s != UINT32_MAX ? plan->estimate_s : 0;
+	uint64_t estimate = plan && plan->cautious_s != UINT32_MAX ? plan->cautious_s : 0;
 	uint64_t wanted = estimate * limits->drain_timeout_factor;
 
 	if (wish->timeout_s)
@@ -225,31 +223,6 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 				       : plan_growth_nodes(input, guest));
 	if (node >= 0)
 		plan->needs_bytes[node] += growth;
-}
-
-static void estimate(struct plan *plan, const struct plan_input *input)
-{
-	uint64_t rate = input->snapshot->measured_bytes_per_s, offline = 0, moved = 0, seconds;
-
-	plan->estimate_measured = rate > 0;
-	if (!rate)
-		rate = input->limits->assumed_bytes_per_s;
-	if (!rate) {
-		plan->estimate_s = UINT32_MAX;
-		return;
-	}
-	for (size_t i = 0; i < plan->step_count; i++) {
-		if (plan->steps[i].kind == STEP_KIND_OFFLINE_BLOCKS)
-			offline += plan->steps[i].bytes;
-		else if (plan->steps[i].kind == STEP_KIND_MOVE_PAGES ||
-			 plan->steps[i].kind == STEP_KIND_CHILD ||
-			 (plan->steps[i].kind == STEP_KIND_REQUEST &&
-			  input->wish->kind != OPERATION_KIND_MOVE))
-			moved += plan->steps[i].bytes;
-	}
-	/* Half a second for each step: starting workers, looking again. */
-	seconds = moved / rate + offline / OFFLINE_BYTES_PER_S + plan->step_count / 2 + 1;
-	plan->estimate_s = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX - 1;
 }
 
 static void forecast(struct plan *plan, const struct plan_input *input)
@@ -404,7 +377,7 @@ struct plan *plan_dry_run(const struct plan_input *input)
 	if (!enough)
 		return NULL;
 	forecast(plan, input);
-	estimate(plan, input);
+	plan_estimate(plan, input);
 	make_digest(plan);
 	return TAKE_PTR(plan);
 }
@@ -416,6 +389,7 @@ struct plan *plan_free(struct plan *plan)
 	for (size_t i = 0; i < plan->step_count; i++)
 		step_done(&plan->steps[i]);
 	free(plan->steps);
+	free(plan->costs);
 	free(plan);
 	return NULL;
 }

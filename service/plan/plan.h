@@ -136,10 +136,17 @@ struct plan_leave {
 	uint64_t asked_bytes, leaves_bytes;
 };
 
+/* What a step is expected to take. */
+struct plan_cost {
+	uint64_t ms;
+	bool is_measured;	/* by nothing but what was measured on this host */
+};
+
 /* What a dry run shows. */
 struct plan {
 	size_t step_count;
 	struct step *steps;		/* owned, each with step_done() */
+	struct plan_cost *costs;	/* owned: of each step; NULL: not known */
 	struct remainder_list blockers;	/* with the consents that would lift them */
 	struct remainder_list warnings;
 	struct remainder_list forecast;	/* what would stay */
@@ -149,8 +156,13 @@ struct plan {
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];	/* room taken on each node */
 	uint64_t bytes;			/* all that would move or leave */
 	uint64_t work_bytes;		/* the same and the blocks that go offline: what progress is told of */
-	uint32_t estimate_s;		/* from measured rates; UINT32_MAX: not known */
-	bool estimate_measured;
+	uint32_t estimate_s;		/* the steps' sum, rounded up; UINT32_MAX: not known */
+	bool estimate_measured;		/* that of every step is */
+	uint32_t cautious_s;		/* what a deadline goes by: only pages may be faster than is assumed; UINT32_MAX as above */
+	uint32_t rates_used;		/* mask: the kinds that it is made of */
+	struct measured_rates rates;	/* those that were measured, and for the others what is assumed */
+	uint32_t rates_measured;	/* mask */
+	struct snapshot_reboot reboot;	/* of this host: what a drain spares */
 	bool already_done;		/* the wish is true as it stands: nothing to do */
 	char digest[17];		/* of the steps and the consents: equal digests mean the same plan */
 };
@@ -165,6 +177,11 @@ CLEANUP_DEFINE(struct plan *, plan_free)
 
 /* The expected effect of a step on a snapshot, and the record the engine would write had it worked in full. Pure. */
 void plan_apply(struct snapshot *snapshot, const struct step *step, uint64_t now_ms, struct step_record *ret_record);
+
+/* What kind the guest's pages are, for the rate at which they move: that of its largest. */
+enum rate_kind plan_rate_kind(const struct snapshot_guest *guest);
+/* Bytes a second at which the guest's pages have moved on this host; 0: not measured. */
+uint64_t plan_measured_rate(const struct snapshot *snapshot, const struct snapshot_guest *guest);
 
 /*
  * How long an operation may take: what the wish says, or the default for its kind. plan may be NULL where none was made;

@@ -226,6 +226,9 @@ void move_remainder_unmet(struct mover *mover);
  */
 void move_remainder_unseen(struct mover *mover);
 
+/* plan_estimate.c: fills all that a plan says of time, from its steps. */
+void plan_estimate(struct plan *plan, const struct plan_input *input);
+
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);
 

@@ -20,10 +20,36 @@ static json_t *plan_steps(const struct plan *plan)
 
 		for (size_t k = 0; k < ARRAY_SIZE(keys); k++)
 			json_object_set(step, keys[k], json_object_get(whole, keys[k]));
+		json_object_set_new(step, "estimate_ms",
+				    plan->costs ? json_integer((json_int_t)plan->costs[i].ms) : json_null());
+		json_object_set_new(step, "estimate_measured",
+				    json_boolean(plan->costs && plan->costs[i].is_measured));
 		json_decref(whole);
 		json_array_append_new(steps, step);
 	}
 	return steps;
+}
+
+/* What the estimate is made of. */
+static json_t *plan_rates(const struct plan *plan)
+{
+	json_t *rates = json_array();
+
+	for (int i = 0; i < RATE_KIND_COUNT; i++) {
+		enum rate_kind kind = (enum rate_kind)i;
+		const struct measured_rate *rate = &plan->rates.of[i];
+		bool is_bytes = rate_kind_is_bytes(kind);
+
+		if (!(plan->rates_used >> i & 1))
+			continue;
+		json_array_append_new(
+			rates,
+			json_pack("{s:s, s:b, s:o, s:o}", "kind", rate_kind_name(kind), "measured",
+				  (int)(plan->rates_measured >> i & 1), "bytes_per_s",
+				  is_bytes ? json_integer((json_int_t)measured_rate_per_s(rate)) : json_null(), "each_ms",
+				  is_bytes ? json_null() : json_integer((json_int_t)measured_rate_ms(rate, RATE_EACH))));
+	}
+	return rates;
 }
 
 json_t *submission_plan_json(const struct plan *plan)
@@ -56,6 +82,8 @@ json_t *submission_plan_json(const struct plan *plan)
 			    plan->estimate_s == UINT32_MAX ? json_null()
 							   : json_integer(plan->estimate_s));
 	json_object_set_new(json, "estimate_measured", json_boolean(plan->estimate_measured));
+	json_object_set_new(json, "rates", plan_rates(plan));
+	model_json_add_reboot(json, &plan->reboot);
 	json_object_set_new(json, "already_done", json_boolean(plan->already_done));
 	return json;
 }

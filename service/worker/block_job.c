@@ -51,6 +51,7 @@ struct block_list {
 	struct block_work *blocks; /* owned */
 	size_t count;
 	uint64_t bytes;
+	uint64_t taken_bytes, taken_us; /* of those that went: how much, and how long that took */
 };
 
 static const enum memory_zone kernel_zones[BLOCK_ZONE_COUNT] = {
@@ -312,6 +313,18 @@ static void await_writeback(struct job_context *context, const struct block_list
 	job_context_wait(context, UINT64_C(1000) * writeback_watch_ms(context));
 }
 
+static void take_one(struct job_context *context, struct block_list *list, struct block_work *block,
+		     struct kernel_log *log)
+{
+	uint64_t began_us = monotonic_us();
+
+	offline_one(context, block, log);
+	if (!block->is_offline)
+		return;
+	list->taken_bytes += block->size_bytes;
+	list->taken_us += monotonic_us() - began_us;
+}
+
 /* True where another round can help: one got a block, and one that may go is still there. */
 static bool offline_round(struct job_context *context, struct block_list *list, unsigned round,
 			  struct kernel_log *log)
@@ -330,7 +343,7 @@ static bool offline_round(struct job_context *context, struct block_list *list, 
 		worker_control_progress(context->control, offline_bytes(list), list->bytes, "%s",
 					block_object(block->id, object));
 		if (!is_written(context, block))
-			offline_one(context, block, log);
+			take_one(context, list, block, log);
 		is_any_offline |= block->is_offline;
 		is_any_left |= !block->is_offline;
 	}
@@ -365,6 +378,8 @@ static void tell_states(struct job_context *context, struct block_list *list)
 				   block->reason);
 	}
 	json_object_set_new(job_context_values(context), "blocks_offline", json_integer(offline));
+	json_object_set_new(job_context_values(context), "taken_bytes", json_integer((json_int_t)list->taken_bytes));
+	json_object_set_new(job_context_values(context), "taken_us", json_integer((json_int_t)list->taken_us));
 }
 
 static void tell_total(struct job_context *context, struct block_list *list, uint64_t done_bytes)

@@ -4,7 +4,9 @@
  *
  * Offline: emptiest first, each with the step's timeout_ms as its own deadline, from a cpuset of the step's nodes, and
  * again up to three times while others succeed. A block that has a page which is being written when it is first looked at,
- * and two seconds later and at each try still is, is not tried. One that stays is told with who holds it. The values say "blocks_offline": how many of its blocks are, in the end.
+ * and two seconds later and at each try still is, is not tried. One that stays is told with who holds it.
+ * The values say "blocks_offline": how many of its blocks are, in the end; and "taken_bytes" and "taken_us": of those that
+ * went, how much that is and how long the kernel took for it.
  */
 #ifndef BALLAST_SERVICE_BLOCK_JOB_H
 #define BALLAST_SERVICE_BLOCK_JOB_H

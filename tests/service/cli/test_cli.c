@@ -221,12 +221,13 @@ static void test_plan(void)
 		 "with ballastctl\"}",
 		 "200 OK", NULL,
 		 "{\"digest\":\"7f2c81aa\",\"steps\":["
-		 "{\"n\":1,\"kind\":\"cordon\",\"target\":\"node 3\",\"undoable\":true},"
+		 "{\"n\":1,\"kind\":\"cordon\",\"target\":\"node 3\",\"undoable\":true,\"estimate_ms\":449},"
 		 "{\"n\":2,\"kind\":\"move\",\"target\":\"db1  512 MiB  3 -> "
-		 "1\",\"undoable\":true,\"stall_ms\":3},"
-		 "{\"n\":3,\"kind\":\"eject\",\"target\":\"\",\"undoable\":false}],"
+		 "1\",\"undoable\":true,\"stall_ms\":3,\"estimate_ms\":7451},"
+		 "{\"n\":3,\"kind\":\"eject\",\"target\":\"\",\"undoable\":false,\"estimate_ms\":null}],"
 		 "\"needs\":[{\"node\":1,\"bytes\":536870912}],\"estimate_s\":9,\"estimate_"
-		 "measured\":true,"
+		 "measured\":false,\"reboot_s\":180,\"reboot_configured\":true,\"rates\":[{\"kind\":\"move\",\"measured\":"
+		 "true},{\"kind\":\"step\",\"measured\":false},{\"kind\":\"eject\",\"measured\":false}],"
 		 "\"warnings\":[{\"object\":\"db1\",\"detail\":\"stored XML still says node 3\"},"
 		 "{\"object\":\"db1\",\"bytes\":8388608,\"detail\":\"swapped out\"}],"
 		 "\"blockers\":[],\"consents_needed\":[]}"},
@@ -250,10 +251,11 @@ static void test_plan(void)
 	rig.cli.node = "3";
 	CHECK_INT(command(cli_drain, 0, NULL), CLI_EXIT_REFUSED);
 	finish("Plan 7f2c  drain dimm acpi-MP00   finish: eject\n"
-	       "  1  cordon  node 3                undoable\n"
-	       "  2  move    db1  512 MiB  3 -> 1  undoable, stall up to 3 ms\n"
-	       "  3  eject                         NOT undoable without plugging it again\n"
-	       "Needs 512 MiB on node 1; about 9 s (a reboot of this host: not measured)\n"
+	       "  1  cordon  node 3                0.4 s  undoable\n"
+	       "  2  move    db1  512 MiB  3 -> 1  7.5 s  undoable, stall up to 3 ms\n"
+	       "  3  eject                                NOT undoable without plugging it again\n"
+	       "Needs 512 MiB on node 1; about 9 s (a reboot of this host: 180 s, as configured); assumed, not measured here: step, "
+	       "eject\n"
 	       "Warning  db1: stored XML still says node 3\n"
 	       "Warning  db1  8 MiB: swapped out\n"
 	       "0 blockers, 0 consents. Nothing changed. Run: ballastctl typed --expect-plan 7f2c\n"

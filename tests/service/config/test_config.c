@@ -86,6 +86,7 @@ static void test_defaults(void)
 	CHECK_INT(fixture.config.reserve_percent, 5);
 	CHECK_STR(fixture.config.hook_directory, "/etc/ballast/drain.d");
 	CHECK_INT(fixture.config.hook_s, 10);
+	CHECK_INT(fixture.config.reboot_s, 0);
 	CHECK_INT(config_read(&fixture.config, fixture.path, true, &fixture.failure), -ENOENT);
 	CHECK_STR(fixture.failure.object, fixture.path);
 	teardown(&fixture);
@@ -99,7 +100,7 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =\nworkers = 7\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
+			    "libvirt_uri =\nworkers = 7\nreboot_s = 240\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\nhook_s = 7\n"),
@@ -109,6 +110,7 @@ static void test_values(void)
 	CHECK_STR(fixture.config.socket, "/tmp/s");
 	CHECK_STR(fixture.config.libvirt_uri, "");
 	CHECK_INT(fixture.config.workers, 7);
+	CHECK_INT(fixture.config.reboot_s, 240);
 	config_limits(&fixture.config, &limits);
 	CHECK_INT(limits.reserve_bytes, 3ll << 29);
 	CHECK_TRUE(limits.reserve_untouched);

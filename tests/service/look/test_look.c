@@ -725,9 +725,11 @@ static void test_managed_and_rate(void)
 	start_with_guest();
 	look_set_managed(rig.look, FAKE_LIBVIRT_G1, true);
 	look_set_managed(rig.look, FAKE_LIBVIRT_G2, true);
-	look_set_rate(rig.look, 7);
+	look_set_rates(rig.look, &(struct measured_rates){.of[RATE_KIND_EJECT] = {7, 8}});
+	look_set_reboot(rig.look, &(struct snapshot_reboot){.s = 9});
 	CHECK_TRUE(snapshot_guest(look_snapshot(rig.look), "g1")->managed_by_ballast);
-	CHECK_INT(look_snapshot(rig.look)->measured_bytes_per_s, 7);
+	CHECK_INT(look_snapshot(rig.look)->rates.of[RATE_KIND_EJECT].amount, 7);
+	CHECK_INT(look_snapshot(rig.look)->reboot.s, 9);
 	finish();
 }
 

@@ -184,7 +184,7 @@ const struct snapshot *fake_world_see(struct fake_world *world)
 	snapshot->observed_at_ms = world->now_ms;
 	snapshot->block_bytes = FAKE_BLOCK;
 	snapshot->reserve_bytes = 256 * FAKE_MIB;
-	snapshot->measured_bytes_per_s = FAKE_GIB;
+	snapshot->rates.of[RATE_KIND_MOVE] = (struct measured_rate){.amount = FAKE_GIB, .ms = 1000};
 	see_nodes(world, snapshot);
 	see_blocks(world, snapshot);
 	see_guests(world, snapshot);

@@ -454,7 +454,7 @@ struct plan *plan_dry_run(const struct plan_input *input)
 	for (size_t i = 0; input->wish->kind == OPERATION_KIND_DRAIN && i < input->snapshot->block_count; i++)
 		if (input->snapshot->blocks[i].node == 2)
 			plan->work_bytes += input->snapshot->blocks[i].size_bytes;
-	plan->estimate_s = 10;
+	plan->estimate_s = plan->cautious_s = 10;
 	snprintf(plan->digest, sizeof(plan->digest), "%08x%08x",
 		 (unsigned)input->wish->kind * 0x11111111u,
 		 input->wish->kind == OPERATION_KIND_RESIZE

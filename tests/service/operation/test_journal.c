@@ -411,9 +411,11 @@ static void check_refused(int expected)
 	CHECK_TRUE(failure.cause[0] != '\0');
 }
 
-static void check_older_schema(const char *changes)
+static void check_older_schema(const char *changes, bool has_boots)
 {
 	struct drain_record drain = {.state = DRAIN_STATE_HELD, .created_at_ms = 5}, *drains = NULL;
+	const struct measured_rate rate = {.amount = 7, .ms = 8};
+	struct measured_rates rates;
 	size_t count = 0;
 	CLEANUP(operation_record_freep) struct operation_record *loaded = NULL;
 	struct failure failure = {0};
@@ -427,6 +429,7 @@ static void check_older_schema(const char *changes)
 	snprintf(drain.boot_id, sizeof(drain.boot_id), "boot");
 	drain.online_bytes = 4096;
 	CHECK_INT(journal_put_drain(journal, &drain, NULL, NULL), 0);
+	CHECK_INT(journal_put_rate(journal, RATE_KIND_MOVE, &rate, NULL, NULL), 0);
 	journal_close(journal);
 	sqlite3_open(path, &db);
 	CHECK_INT(sqlite3_exec(db, changes, NULL, NULL, NULL), SQLITE_OK);
@@ -438,26 +441,62 @@ static void check_older_schema(const char *changes)
 		CHECK_TRUE(loaded && loaded->snapshot_forecast_bytes == 0);
 		CHECK_INT(journal_load_drains(journal, &drains, &count, &failure), 0);
 		CHECK_INT(count, 1);
-		CHECK_STR(drains[0].boot_id, "");
-		CHECK_INT(drains[0].online_bytes, 0);
+		CHECK_STR(drains[0].boot_id, has_boots ? "boot" : "");
+		CHECK_INT(drains[0].online_bytes, has_boots ? 4096 : 0);
 		free(drains);
+		/* None were kept, and from now on they are. */
+		CHECK_INT(journal_load_rates(journal, &rates, &failure), 0);
+		CHECK_INT(rates.of[RATE_KIND_MOVE].amount, i ? 7 : 0);
+		CHECK_INT(journal_put_rate(journal, RATE_KIND_MOVE, &rate, NULL, NULL), 0);
 		put_one(journal, "op-2");
 		journal_close(journal);
 	}
 	teardown();
 }
 
-/* One of version 1 knows no forecast, of version 2 no boots; nothing gets lost over that. */
+/* One of version 1 knows no forecast, of version 2 no boots, of version 3 no rates; nothing gets lost over that. */
 static void test_older_schemas(void)
 {
 	static const char *const changes[] = {
-		"ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes; PRAGMA user_version = 2",
-		"ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
+		"DROP TABLE rates; PRAGMA user_version = 3",
+		"DROP TABLE rates; ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
+		"PRAGMA user_version = 2",
+		"DROP TABLE rates; ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
 		"ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
-		check_older_schema(changes[i]);
+		check_older_schema(changes[i], i == 0);
+}
+
+static void test_rates(void)
+{
+	struct measured_rates rates;
+	struct failure failure = {0};
+	struct journal *journal;
+	sqlite3 *db;
+
+	setup();
+	journal = open_journal();
+	CHECK_INT(journal_load_rates(journal, &rates, &failure), 0);
+	for (int kind = 0; kind < RATE_KIND_COUNT; kind++)
+		CHECK_INT(rates.of[kind].amount, 0);
+	for (uint64_t i = 1; i < 3; i++) {
+		CHECK_INT(journal_put_rate(journal, RATE_KIND_OFFLINE, &(struct measured_rate){i << 40, i}, NULL, NULL), 0);
+		CHECK_INT(journal_put_rate(journal, RATE_KIND_EJECT, &(struct measured_rate){1000, 9}, NULL, NULL), 0);
+	}
+	journal_close(journal);
+	sqlite3_open(path, &db);
+	CHECK_INT(sqlite3_exec(db, "INSERT INTO rates VALUES ('of_tomorrow', 1, 1)", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+	journal = open_journal();
+	CHECK_INT(journal_load_rates(journal, &rates, &failure), 0);
+	CHECK_INT(rates.of[RATE_KIND_OFFLINE].amount, UINT64_C(2) << 40);
+	CHECK_INT(rates.of[RATE_KIND_OFFLINE].ms, 2);
+	CHECK_INT(rates.of[RATE_KIND_EJECT].ms, 9);
+	CHECK_INT(rates.of[RATE_KIND_MOVE].amount, 0);
+	journal_close(journal);
+	teardown();
 }
 
 static bool has_operation(struct journal *journal, const char *id)
@@ -520,7 +559,7 @@ static void test_refused_files(void)
 	setup();
 	journal_close(open_journal());
 	sqlite3_open(path, &db);
-	sqlite3_exec(db, "PRAGMA user_version = 4", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA user_version = 5", NULL, NULL, NULL);
 	sqlite3_close(db);
 	check_refused(-EPROTONOSUPPORT);
 	stream = fopen(path, "w");
@@ -573,6 +612,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"an operation and its steps come back as they were", test_round_trip},
 		{"a drain and its hold come back as they were", test_drain},
+		{"rates come back as they were", test_rates},
 		{"order is kept, history comes in pages", test_order_and_pages},
 		{"a key is used once, and a refused group changes nothing", test_key_is_unique},
 		{"a full disk is told until it is no longer full", test_full_disk},

@@ -266,3 +266,8 @@ uint64_t world_share(const struct world *world, int node, uint64_t without)
 				  (double)total)
 		     : 0;
 }
+
+void world_set_rate(struct world *world, enum rate_kind kind, uint64_t bytes_per_s)
+{
+	world->snapshot->rates.of[kind] = (struct measured_rate){.amount = bytes_per_s, .ms = 1000};
+}

@@ -60,6 +60,9 @@ void world_perform(struct world *world);
  * "give_up". */
 const char *world_run(struct world *world, char text[512]);
 
+/* What operations of that kind were measured at; 0: nothing. */
+void world_set_rate(struct world *world, enum rate_kind kind, uint64_t bytes_per_s);
+
 uint64_t world_share(const struct world *world, int node, uint64_t without);
 
 #endif

@@ -201,7 +201,7 @@ static void what_came_between_two_looks_is_reckoned(void)
 		come(&world, 1, 150 * MIB);
 		snapshot_node(world.snapshot, 1)->free_bytes += 150 * MIB;
 		world.snapshot->observed_at_ms = 1000;
-		world.snapshot->measured_bytes_per_s = GIB;
+		world.snapshot->rates.of[RATE_KIND_MOVE] = (struct measured_rate){.amount = GIB, .ms = 1000};
 		snapshot_guest(world.snapshot, "db1")->surveyed_at_ms = late ? 1500 : 1000;
 		world_next(&world);
 		CHECK_INT(world.decision.step.child->move.map[3] == 1, !late);

@@ -520,7 +520,7 @@ static void a_budget_is_what_copying_is_compared_by(void)
 	struct world world;
 
 	free_world(&world);
-	world.snapshot->measured_bytes_per_s = 5 * GIB;
+	world_set_rate(&world, RATE_KIND_MOVE, 5 * GIB);
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
 	world.wish.move.budget_bytes_per_s = 100 * MIB;
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_GUEST_BLOCKS);
@@ -545,7 +545,7 @@ static void what_is_copied_sooner_than_unplugged_is_copied(void)
 		struct world world;
 
 		free_world(&world);
-		world.snapshot->measured_bytes_per_s = rows[i / 2].bytes_per_s;
+		world_set_rate(&world, RATE_KIND_MOVE, rows[i / 2].bytes_per_s);
 		if (!allowed)
 			world.wish.allow = 0;
 		CHECK_INT(world_next(&world)->step.kind,
@@ -717,7 +717,7 @@ static void what_is_copied_sooner_than_reported_is_copied(void)
 		guest->free_page_reporting = true;
 		guest->agent.features |= 1u << AGENT_FEATURE_REPORT_FREE;
 		world.wish.allow = 0;
-		world.snapshot->measured_bytes_per_s = rows[i].bytes_per_s;
+		world_set_rate(&world, RATE_KIND_MOVE, rows[i].bytes_per_s);
 		CHECK_INT(world_next(&world)->step.kind, rows[i].first);
 		world_done(&world);
 	}

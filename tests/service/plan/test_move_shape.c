@@ -108,9 +108,12 @@ static void stalls_are_forecast(void)
 	CHECK_INT(move_shape_stall_ms(&world.input, guest), 1);
 	guest->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, GIB, GIB, 0};
 	CHECK_INT(move_shape_stall_ms(&world.input, guest), 100);
-	world.snapshot->measured_bytes_per_s = 2 * GIB;
+	/* That of other pages says nothing of these. */
+	world_set_rate(&world, RATE_KIND_MOVE, MIB);
+	CHECK_INT(move_shape_stall_ms(&world.input, guest), 100);
+	world_set_rate(&world, RATE_KIND_MOVE_GIGANTIC, 2 * GIB);
 	CHECK_INT(move_shape_stall_ms(&world.input, guest), 499);
-	world.snapshot->measured_bytes_per_s = MIB;
+	world_set_rate(&world, RATE_KIND_MOVE_GIGANTIC, MIB);
 	CHECK_INT(move_shape_stall_ms(&world.input, guest), 10000);
 	world_done(&world);
 }

@@ -39,6 +39,67 @@ static void a_dry_run_is_the_run(void)
 	world_done(&world);
 }
 
+static void measure(struct world *world, enum rate_kind kind)
+{
+	bool is_bytes = rate_kind_is_bytes(kind);
+
+	world->snapshot->rates.of[kind] =
+		(struct measured_rate){.amount = is_bytes ? 256 * MIB : RATE_EACH, .ms = is_bytes ? 1000 : 700};
+}
+
+/* Measured is only what is made of nothing else; the sum is that of its steps. */
+static void each_step_has_its_time(void)
+{
+	static const enum rate_kind needed[] = {RATE_KIND_MOVE, RATE_KIND_STEP, RATE_KIND_CHILD, RATE_KIND_OFFLINE,
+						RATE_KIND_EJECT};
+	struct world world;
+
+	drained_world(&world);
+	world.snapshot->reboot = (struct snapshot_reboot){.s = 95};
+	/* Neither has any part in it. */
+	measure(&world, RATE_KIND_MOVE_HUGE);
+	measure(&world, RATE_KIND_PLUG);
+	for (size_t i = 0; i <= ARRAY_SIZE(needed); i++) {
+		CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+		uint64_t ms = 0;
+
+		CHECK_INT(plan->step_count, 4);
+		CHECK_INT(plan->rates_used, 1 << RATE_KIND_MOVE | 1 << RATE_KIND_STEP | 1 << RATE_KIND_CHILD |
+						    1 << RATE_KIND_OFFLINE | 1 << RATE_KIND_EJECT);
+		CHECK_INT(plan->estimate_measured, i == ARRAY_SIZE(needed));
+		CHECK_INT(plan->costs[0].is_measured, i > 1);
+		CHECK_INT(plan->costs[1].is_measured, i > 2);
+		CHECK_INT(plan->costs[2].is_measured, i > 3);
+		CHECK_INT(plan->costs[3].is_measured, i > 4);
+		for (size_t step = 0; step < plan->step_count; step++)
+			ms += plan->costs[step].ms;
+		CHECK_INT(plan->estimate_s, (ms + 999) / 1000);
+		CHECK_INT(plan->reboot.s, 95);
+		if (i == ARRAY_SIZE(needed)) {
+			CHECK_INT(plan->costs[0].ms, 700);
+			CHECK_INT(plan->costs[1].ms, 700 + 700 + 2000);
+			CHECK_INT(plan->costs[2].ms, 700 + 4000);
+			CHECK_INT(plan->costs[3].ms, 700 + 700);
+			CHECK_INT(plan->cautious_s, plan->estimate_s);
+			break;
+		}
+		measure(&world, needed[i]);
+	}
+	/* Blocks that went in no time say nothing of full ones: no deadline goes by them. */
+	world.snapshot->rates.of[RATE_KIND_OFFLINE] = (struct measured_rate){.amount = 1024 * GIB, .ms = 1};
+	CLEANUP(plan_freep) struct plan *quick = plan_dry_run(&world.input);
+
+	CHECK_INT(quick->costs[2].ms, 700);
+	CHECK_INT(quick->estimate_s, 7);
+	CHECK_INT(quick->cautious_s, 9);
+	/* No faster than it may. */
+	world.limits.bytes_per_s = 8 * MIB;
+	CLEANUP(plan_freep) struct plan *slow = plan_dry_run(&world.input);
+
+	CHECK_TRUE(slow->costs[1].ms > 63000 && slow->costs[1].ms < 66000);
+	world_done(&world);
+}
+
 static void digests_name_plans(void)
 {
 	struct world world;
@@ -136,7 +197,7 @@ static void nothing_to_do_is_said(void)
 
 static void timeouts_have_defaults(void)
 {
-	struct plan plan = {.estimate_s = 100};
+	struct plan plan = {.estimate_s = 20, .cautious_s = 100};
 	struct plan_limits limits;
 	struct wish wish;
 
@@ -146,7 +207,7 @@ static void timeouts_have_defaults(void)
 	wish_init(&wish, OPERATION_KIND_DRAIN);
 	CHECK_INT(plan_timeout_s(&wish, &limits, NULL), 60);
 	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 200);
-	plan.estimate_s = UINT32_MAX;
+	plan.cautious_s = UINT32_MAX;
 	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 60);
 	wish.timeout_s = 5;
 	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 5);
@@ -154,6 +215,7 @@ static void timeouts_have_defaults(void)
 
 static const struct unit_case cases[] = {
 	{"a dry run is the run", a_dry_run_is_the_run},
+	{"each step has its time", each_step_has_its_time},
 	{"digests name plans", digests_name_plans},
 	{"consents are counted and the plan shown", consents_are_counted_and_the_plan_shown},
 	{"blockers leave no steps", blockers_leave_no_steps},

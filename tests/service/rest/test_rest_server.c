@@ -491,17 +491,33 @@ static void test_engine_answers(void)
 	rest_world_teardown(&world);
 }
 
+static const char *json_text_of(const json_t *json, char text[512])
+{
+	size_t length = json_dumpb(json, text, 511, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+
+	text[length < 511 ? length : 511] = '\0';
+	return text;
+}
+
 static void test_dry_run(void)
 {
 	struct step step;
+	struct plan_cost cost = {.ms = 1500, .is_measured = true};
 	struct plan plan = {.digest = "7f2c",
 			    .step_count = 1,
 			    .steps = &step,
+			    .costs = &cost,
+			    .rates_used = 1 << RATE_KIND_PLUG | 1 << RATE_KIND_STEP,
+			    .rates_measured = 1 << RATE_KIND_PLUG,
+			    .rates.of[RATE_KIND_PLUG] = {.amount = 2048, .ms = 2000},
+			    .rates.of[RATE_KIND_STEP] = {.amount = 2 * RATE_EACH, .ms = 300},
+			    .reboot = {.s = 95, .is_configured = true},
 			    .bytes = 5,
 			    .estimate_s = 9,
 			    .consents_needed = 1u << CONSENT_REMOTE_MEMORY};
 	struct rest_world world;
 	struct reply reply;
+	char text[512];
 
 	rest_world_setup(&world);
 	step_init(&step, STEP_KIND_REQUEST);
@@ -513,6 +529,14 @@ static void test_dry_run(void)
 	CHECK_INT(reply.status, 200);
 	CHECK_STR(text_of(&reply, "digest"), "7f2c");
 	CHECK_INT(json_array_size(json_object_get(reply.json, "steps")), 1);
+	CHECK_INT(json_integer_value(json_object_get(json_array_get(json_object_get(reply.json, "steps"), 0), "estimate_ms")),
+		  1500);
+	CHECK_TRUE(json_is_true(json_object_get(json_array_get(json_object_get(reply.json, "steps"), 0), "estimate_measured")));
+	CHECK_STR(json_text_of(json_object_get(reply.json, "rates"), text),
+		  "[{\"bytes_per_s\":1024,\"each_ms\":null,\"kind\":\"plug\",\"measured\":true},"
+		  "{\"bytes_per_s\":null,\"each_ms\":150,\"kind\":\"step\",\"measured\":false}]");
+	CHECK_INT(json_integer_value(json_object_get(reply.json, "reboot_s")), 95);
+	CHECK_TRUE(json_is_true(json_object_get(reply.json, "reboot_configured")));
 	CHECK_INT(json_integer_value(json_object_get(
 			  json_array_get(json_object_get(reply.json, "needs"), 0), "bytes")),
 		  77);

@@ -153,6 +153,15 @@ static void check_told_offline(struct kernel *kernel, unsigned blocks)
 	CHECK_INT(json_integer_value(told), blocks);
 }
 
+/* As measured_rate.c reads it: of those that the step itself took. */
+static void check_told_taken(struct kernel *kernel, unsigned blocks)
+{
+	const json_t *values = kernel->fixture.result.values;
+
+	CHECK_INT(json_integer_value(json_object_get(values, "taken_bytes")), blocks * BLOCK_BYTES);
+	CHECK_INT(json_integer_value(json_object_get(values, "taken_us")) > 0, blocks > 0);
+}
+
 static void test_offline_and_back(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -165,6 +174,7 @@ static void test_offline_and_back(void)
 	for (unsigned id = 64; id < 68; id++)
 		check_state(kernel, id, "offline", NULL);
 	check_told_offline(kernel, 4);
+	check_told_taken(kernel, 4);
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(kernel->writes, 4);
@@ -424,6 +434,7 @@ static void test_cancel(void)
 	CHECK_INT(kernel->fixture.result.bytes_done, 2 * BLOCK_BYTES);
 	CHECK_STR(kernel->order, "64 65 66 ");
 	check_told_offline(kernel, 2);
+	check_told_taken(kernel, 2);
 	CHECK_INT(kernel->fixture.result.remainder.count, 1);
 	CHECK_INT(kernel->fixture.result.remainder.items[0].bytes, 2 * BLOCK_BYTES);
 	teardown(kernel);
@@ -439,6 +450,7 @@ static void test_all_busy(void)
 	CHECK_STR(kernel->fixture.result.failure.code, "block_busy");
 	CHECK_INT(kernel->writes, 4);
 	check_told_offline(kernel, 0);
+	check_told_taken(kernel, 0);
 	teardown(kernel);
 }
 
