@@ -112,6 +112,16 @@ static bool child_step(struct drainer *drainer, struct step *step, const struct 
 	return drain_emit(drainer, step);
 }
 
+bool drain_child_of(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
+		    struct step *ret_step, struct wish *ret_child)
+{
+	const struct snapshot_guest *guest = &drainer->input->snapshot->guests[index];
+	struct remainder_list why;
+
+	return may_try(drainer->input, guest) && drain_layout_child(layout, index, ret_step, ret_child) &&
+	       !is_refused(drainer, guest, ret_child, &why);
+}
+
 bool drain_guest_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
@@ -119,7 +129,6 @@ bool drain_guest_next(struct drainer *drainer)
 	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
 	struct step step, best_step;
 	struct wish child, best_child;
-	struct remainder_list why;
 	uint64_t best = 0;
 
 	if (!drain_may_begin(input, 1))
@@ -136,8 +145,7 @@ bool drain_guest_next(struct drainer *drainer)
 			drainer->is_stuck = drainer->is_stuck || !drain_tries(input, guest->uuid, &last);
 			continue;
 		}
-		if (bytes <= best || !may_try(input, guest) || !drain_may_run_beside(input, guest) ||
-		    !drain_layout_child(&layout, i, &step, &child) || is_refused(drainer, guest, &child, &why))
+		if (bytes <= best || !drain_may_run_beside(input, guest) || !drain_child_of(drainer, &layout, i, &step, &child))
 			continue;
 		best = bytes;
 		best_step = step;

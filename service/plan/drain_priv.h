@@ -22,6 +22,9 @@ struct drainer {
 /* The step is what is decided. Always true, as the others below are where they have decided something. */
 bool drain_emit(struct drainer *drainer, const struct step *step);
 
+/* The guest's move, where it has a place, may be tried and is not to be left alone. */
+bool drain_child_of(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
+		    struct step *ret_step, struct wish *ret_child);
 /* The move of the largest guest that may be tried and has a place. */
 bool drain_guest_next(struct drainer *drainer);
 /* The move that brings a guest home that was bound to a node alone of which a part stays. */

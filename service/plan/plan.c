@@ -8,12 +8,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include "guest_index.h"
 #include "resize_priv.h"
 #include "size_text.h"
 
 #define DRAIN_TIMEOUT_LEAST_S 60
 #define CHECK_TIMEOUT_S	      600
 #define MOVE_TIMEOUT_LEAST_S  60
+/* Of fewer guests a dry run chooses among equally good places exactly as the drain will, in a tenth of a second. */
+#define BATCH_GUESTS_MIN 256
 
 void plan_limits_init(struct plan_limits *limits)
 {
@@ -189,10 +192,9 @@ static void make_digest(struct plan *plan)
 	snprintf(plan->digest, sizeof(plan->digest), "%016" PRIx64, hash);
 }
 
-static void count_needs(struct plan *plan, const struct plan_input *input, const struct step *step)
+static void count_needs(struct plan *plan, const struct plan_input *input, const struct snapshot_guest *guest,
+			const struct step *step)
 {
-	const struct snapshot_guest *guest =
-		step->guest[0] ? snapshot_guest(input->snapshot, step->guest) : NULL;
 	const int8_t *map =
 		step->kind == STEP_KIND_CHILD && step->child ? step->child->move.map : step->map;
 	bool is_move = input->wish->kind == OPERATION_KIND_MOVE;
@@ -269,6 +271,7 @@ static bool add_step(struct plan *plan, const struct step *step)
 
 struct simulation {
 	struct snapshot *snapshot;   /* owned */
+	struct guest_index guests;   /* of that */
 	struct step_record *history; /* owned */
 	size_t history_count;
 	struct decision *decision; /* owned: too large for the stack of a small thread */
@@ -280,7 +283,47 @@ static void simulation_done(struct simulation *simulation)
 		step_record_done(&simulation->history[i]);
 	free(simulation->history);
 	free(simulation->decision);
+	guest_index_done(&simulation->guests);
 	snapshot_free(simulation->snapshot);
+}
+
+/* The step has worked. False where memory is short. */
+static bool simulate_step(struct plan *plan, const struct plan_input *input, struct simulation *simulation,
+			  const struct step *step)
+{
+	struct snapshot_guest *guest = guest_index_find(&simulation->guests, step->guest);
+	struct step_record *grown =
+		reallocarray(simulation->history, simulation->history_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return false;
+	simulation->history = grown;
+	if (!add_step(plan, step))
+		return false;
+	count_needs(plan, input, guest, step);
+	plan_apply_to(simulation->snapshot, guest, step, input->now_ms, &grown[simulation->history_count]);
+	grown[simulation->history_count].n = (unsigned)simulation->history_count + 1;
+	simulation->history_count++;
+	return true;
+}
+
+/* A guest of a drain leaves, and with it all that are to: where they are so many that one by one takes too long. */
+static bool is_batch(const struct plan_input *input, const struct step *step)
+{
+	return input->wish->kind == OPERATION_KIND_DRAIN && input->snapshot->guest_count >= BATCH_GUESTS_MIN && step->kind == STEP_KIND_CHILD && !step_brings_home(step) &&
+	       step->child && step->child->kind == OPERATION_KIND_MOVE;
+}
+
+static bool simulate_batch(struct plan *plan, const struct plan_input *input, struct simulation *simulation)
+{
+	CLEANUP(drain_batch_done) struct drain_batch batch = {0};
+
+	if (!drain_batch_find(input, &batch))
+		return false;
+	for (size_t i = 0; i < batch.count; i++)
+		if (!simulate_step(plan, input, simulation, &batch.steps[i]))
+			return false;
+	return batch.count > 0;
 }
 
 /* False where memory is short. */
@@ -290,30 +333,19 @@ static bool simulate(struct plan *plan, struct plan_input input, struct simulati
 
 	input.snapshot = simulation->snapshot;
 	for (;;) {
-		struct step_record *grown;
-		bool added;
+		bool enough;
 
 		input.history = simulation->history;
 		input.history_count = simulation->history_count;
 		plan_next(&input, decision);
 		if (decision->kind != DECISION_KIND_STEP || plan->step_count >= plan_steps_max(&input))
 			break;
-		grown = reallocarray(simulation->history, simulation->history_count + 1,
-				     sizeof(*grown));
-		added = grown && add_step(plan, &decision->step);
-		if (grown)
-			simulation->history = grown;
-		if (added) {
-			count_needs(plan, &input, &decision->step);
-			plan_apply(simulation->snapshot, &decision->step, input.now_ms,
-				   &grown[simulation->history_count]);
-			grown[simulation->history_count].n =
-				(unsigned)simulation->history_count + 1;
-			simulation->history_count++;
-		}
+		enough = is_batch(&input, &decision->step) ?
+				 simulate_batch(plan, &input, simulation) :
+				 simulate_step(plan, &input, simulation, &decision->step);
 		step_done(&decision->step);
 		remainder_list_append(&plan->warnings, &decision->warnings);
-		if (!added)
+		if (!enough)
 			return false;
 	}
 	if (decision->kind == DECISION_KIND_STEP)
@@ -370,6 +402,7 @@ struct plan *plan_dry_run(const struct plan_input *input)
 		simulation.snapshot = snapshot_copy(input->snapshot);
 		simulation.decision = calloc(1, sizeof(*simulation.decision));
 		enough = simulation.snapshot && simulation.decision &&
+			 guest_index_init(&simulation.guests, simulation.snapshot) == 0 &&
 			 simulate(plan, planned, &simulation);
 		settle_warnings(plan, &planned);
 		simulation_done(&simulation);

@@ -507,9 +507,12 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 void plan_apply(struct snapshot *snapshot, const struct step *step, uint64_t now_ms,
 		struct step_record *ret_record)
 {
-	struct snapshot_guest *guest =
-		step->guest[0] ? snapshot_guest(snapshot, step->guest) : NULL;
+	plan_apply_to(snapshot, step->guest[0] ? snapshot_guest(snapshot, step->guest) : NULL, step, now_ms, ret_record);
+}
 
+void plan_apply_to(struct snapshot *snapshot, struct snapshot_guest *guest, const struct step *step, uint64_t now_ms,
+		   struct step_record *ret_record)
+{
 	memset(ret_record, 0, sizeof(*ret_record));
 	/* Where memory is short the record is without the child's wish, which no planner reads
 	 * back. */

@@ -6,6 +6,7 @@
 #include "plan_priv.h"
 
 #include <stdlib.h>
+#include "guest_index.h"
 #include "size_text.h"
 
 /* 1 GiB of blocks that still held 200 MiB took 1.8 s. */
@@ -73,16 +74,17 @@ static void add_cost(struct cost *cost, const struct plan *plan, const struct pl
 	cost->cautious_ms += is_pages ? ms : slower(ms, measured_rate_ms(&without, amount));
 }
 
-static void add_pages(struct cost *cost, const struct plan *plan, const struct plan_input *input, const struct step *step)
+static void add_pages(struct cost *cost, const struct plan *plan, const struct plan_input *input,
+		      const struct snapshot_guest *guest, const struct step *step)
 {
-	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, step->guest);
 	uint64_t budget = plan_move_budget(input);
 
 	add_cost(cost, plan, input, guest ? plan_rate_kind(guest) : RATE_KIND_MOVE, step->bytes,
 		 budget ? step->bytes / (budget / 1000 + 1) : 0);
 }
 
-static struct cost step_cost(const struct plan *plan, const struct plan_input *input, const struct step *step)
+static struct cost step_cost(const struct plan *plan, const struct plan_input *input, const struct snapshot_guest *guest,
+			     const struct step *step)
 {
 	struct cost cost = {0};
 
@@ -91,10 +93,10 @@ static struct cost step_cost(const struct plan *plan, const struct plan_input *i
 		add_cost(&cost, plan, input, RATE_KIND_UNPLUG, step->bytes, 0);
 	} else if (step->kind == STEP_KIND_CHILD) {
 		add_cost(&cost, plan, input, RATE_KIND_CHILD, RATE_EACH, 0);
-		add_pages(&cost, plan, input, step);
+		add_pages(&cost, plan, input, guest, step);
 	}
 	if (step->kind == STEP_KIND_MOVE_PAGES)
-		add_pages(&cost, plan, input, step);
+		add_pages(&cost, plan, input, guest, step);
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		add_cost(&cost, plan, input, RATE_KIND_OFFLINE, step->bytes, 0);
 	if (step->kind == STEP_KIND_EJECT)
@@ -114,17 +116,19 @@ static uint32_t whole_seconds(uint64_t ms)
 
 void plan_estimate(struct plan *plan, const struct plan_input *input)
 {
+	CLEANUP(guest_index_done) struct guest_index guests;
+	bool enough = guest_index_init(&guests, input->snapshot) == 0;
 	uint64_t ms = 0, cautious_ms = 0;
 
 	plan->reboot = input->snapshot->reboot;
 	plan->estimate_s = plan->cautious_s = UINT32_MAX;
 	fill_rates(plan, input);
 	plan->costs = calloc(plan->step_count + 1, sizeof(*plan->costs));
-	if (!plan->costs)
+	if (!plan->costs || !enough)
 		return;
 	plan->estimate_measured = true;
 	for (size_t i = 0; i < plan->step_count; i++) {
-		struct cost cost = step_cost(plan, input, &plan->steps[i]);
+		struct cost cost = step_cost(plan, input, guest_index_find(&guests, plan->steps[i].guest), &plan->steps[i]);
 		bool is_measured = !(cost.kinds & ~plan->rates_measured);
 
 		plan->costs[i] = (struct plan_cost){.ms = cost.ms, .is_measured = is_measured};

@@ -226,6 +226,10 @@ void move_remainder_unmet(struct mover *mover);
  */
 void move_remainder_unseen(struct mover *mover);
 
+/* plan_apply.c: plan_apply() for who has the step's guest at hand; NULL: it has none. */
+void plan_apply_to(struct snapshot *snapshot, struct snapshot_guest *guest, const struct step *step, uint64_t now_ms,
+		   struct step_record *ret_record);
+
 /* plan_estimate.c: fills all that a plan says of time, from its steps. */
 void plan_estimate(struct plan *plan, const struct plan_input *input);
 
@@ -265,6 +269,14 @@ uint64_t drain_scope_free_nodes(const struct plan_input *input, const struct dra
 /* Those of them that this guest may have, whether or not there is room. */
 uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
 				  const struct snapshot_guest *guest);
+/* drain_batch.c: the moves that a drain would decide one after the other, if all of them worked. */
+struct drain_batch {
+	size_t count;
+	struct step *steps;	/* owned, each with step_done() */
+};
+/* False where memory is short. */
+bool drain_batch_find(const struct plan_input *input, struct drain_batch *ret_batch);
+void drain_batch_done(struct drain_batch *batch);
 /* drain_pool.c. True where the step of a pool was decided that no block must go without. */
 bool drain_pool_next(const struct plan_input *input, const struct drain_scope *scope, struct decision *decision);
 /* Is there a pool that could not be looked at, or whose pages do not go? */
