@@ -9,6 +9,8 @@
 
 /* Moves of one guest: the first, one for what slipped, one after others came back. */
 #define TRIES_MAX 3
+/* So small a part of a guest are strays, which the kernel may take along. */
+#define STRAY_SHARE 256
 
 size_t drain_tries(const struct plan_input *input, const char *guest,
 		       const struct step_record **ret_last)
@@ -35,6 +37,42 @@ static bool since_offline(const struct plan_input *input, const struct step_reco
 	const struct step_record *offline = plan_last(input, STEP_KIND_OFFLINE_BLOCKS);
 
 	return offline && offline > last;
+}
+
+struct tried {
+	bool is_any;	/* there was a move of it out of the scope */
+	bool has_begun;	/* one of them has changed something: where its policy lets it be, or where a page is */
+	bool has_moved;	/* one of them has brought pages out */
+};
+
+static struct tried what_was_tried(const struct plan_input *input, const char *guest)
+{
+	struct tried tried = {0};
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
+		    step_brings_home(&record->step) || strcmp(record->step.guest, guest) != 0)
+			continue;
+		tried.is_any = true;
+		tried.has_begun |= record->state != STEP_STATE_FAILED;
+		tried.has_moved |= record->bytes_done > 0;
+	}
+	return tried;
+}
+
+static bool is_stray(const struct snapshot_guest *guest, uint64_t bytes)
+{
+	return bytes <= guest->resident_bytes / STRAY_SHARE;
+}
+
+/* Would the kernel bring a guest away as it is, its policy with it, where no move of ours could? */
+static bool is_whole(const struct drainer *drainer, const struct snapshot_guest *guest, uint64_t bytes, bool is_unplaced)
+{
+	struct tried tried = what_was_tried(drainer->input, guest->uuid);
+
+	return tried.is_any ? !tried.has_begun && !is_stray(guest, bytes) : is_unplaced;
 }
 
 static bool may_try(const struct plan_input *input, const struct snapshot_guest *guest)
@@ -75,6 +113,10 @@ bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout
 	struct wish child;
 	bool fits = drain_layout_child(layout, index, &step, &child);
 
+	/* Of what its moves left nothing is asked anew: with that rest alone they would be other moves. */
+	if (what_was_tried(drainer->input, guest->uuid).has_moved &&
+	    is_stray(guest, drain_scope_guest_bytes(drainer->input, &drainer->scope, guest)))
+		return false;
 	return is_refused(drainer, guest, fits ? &child : NULL, ret_why);
 }
 
@@ -138,13 +180,11 @@ bool drain_guest_next(struct drainer *drainer)
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);
+		bool is_unplaced = bytes && drain_layout_unplaced(&layout, i);
 
-		if (bytes && drain_layout_unplaced(&layout, i)) {
-			const struct step_record *last;
-
-			drainer->is_stuck = drainer->is_stuck || !drain_tries(input, guest->uuid, &last);
+		drainer->is_stuck = drainer->is_stuck || (bytes && is_whole(drainer, guest, bytes, is_unplaced));
+		if (is_unplaced)
 			continue;
-		}
 		if (bytes <= best || !drain_may_run_beside(input, guest) || !drain_child_of(drainer, &layout, i, &step, &child))
 			continue;
 		best = bytes;

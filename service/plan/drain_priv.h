@@ -16,7 +16,7 @@ struct drainer {
 	struct drain_scope scope;
 	uint64_t guest_bytes; /* of all guests, in the scope */
 	uint64_t rest_bytes;  /* the same, and what the host itself has there */
-	bool is_stuck;	      /* a guest was never moved, because it has no place */
+	bool is_stuck;	      /* nothing was done with a guest: it has no place, or its moves came to nothing */
 };
 
 /* The step is what is decided. Always true, as the others below are where they have decided something. */

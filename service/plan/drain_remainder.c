@@ -58,6 +58,22 @@ static void tell_refusal(struct remainder_list *list, const struct remainder_lis
 	}
 }
 
+/* A move that came to nothing may tell why without bytes: then that is why all of them stayed. */
+static void tell_failure(struct remainder_list *list, const struct step_record *last, uint64_t *left)
+{
+	if (!last || last->state == STEP_STATE_DONE || last->bytes_done)
+		return;
+	for (size_t i = 0; *left && i < last->remainder.count; i++) {
+		struct remainder entry = last->remainder.items[i];
+
+		if (entry.bytes)
+			continue;
+		entry.bytes = *left;
+		remainder_list_add_copy(list, &entry);
+		*left = 0;
+	}
+}
+
 static const char *why_not_tried(const struct drainer *drainer, enum remainder_code *ret_code)
 {
 	*ret_code = REMAINDER_BLOCK_BUSY;
@@ -94,6 +110,7 @@ void drain_give_up(struct drainer *drainer, bool blocks)
 		plan_guest_object(guest, object);
 		if (drain_tries(input, guest->uuid, &last))
 			plan_take_remainder(list, &last->remainder, &left);
+		tell_failure(list, last, &left);
 		if (left && is_planned && drain_leaves_alone(drainer, &layout, i, &refusal)) {
 			tell_refusal(list, &refusal, left);
 			left = 0;

@@ -207,7 +207,7 @@ uint64_t drain_scope_host_bytes(const struct plan_input *input, const struct dra
 		return 0;
 	others = other_bytes(input->snapshot, node);
 	/* Of a node that is only partly in the scope nobody tells where it lies: its share by size. */
-	if (!(scope->whole_nodes >> node_id & 1))
+	if (others && !(scope->whole_nodes >> node_id & 1))
 		others = (uint64_t)((double)others * ((double)online / (double)node->total_bytes));
 	return plan_min(others, online);
 }
