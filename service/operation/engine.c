@@ -470,7 +470,10 @@ static void set_paused(struct operation *operation, bool paused)
 {
 	const struct executor *executor = operation->engine->options.executor;
 
-	operation_run_enter(operation, paused ? OPERATION_STATE_PAUSED : OPERATION_STATE_RUNNING);
+	/* One that had not begun has not by having been paused. */
+	operation_run_enter(operation, paused				? OPERATION_STATE_PAUSED
+				       : operation->record->started_at_ms ? OPERATION_STATE_RUNNING
+									   : OPERATION_STATE_PENDING);
 	for (struct operation *child = NULL; (child = operation_child_next(operation, child));) {
 		enum operation_state state = child->record->state;
 

@@ -3,7 +3,7 @@
  * The life of one operation (who may trigger an arrow stands in brackets):
  *
  *	          [engine: has its lock, looked]        [caller]
- *	pending --------------------------> running <-----------> paused
+ *	pending --------------------------> running <-----------> paused <---> pending [caller]
  *	  | |                                 | |                   |
  *	  | | [caller; the parent's end]      | | [caller; engine:  | [caller]
  *	  | +-----------------------------+   | |  on_timeout is    |
@@ -42,7 +42,7 @@ static const unsigned arrows[OPERATION_STATE_COUNT] = {
 	[OPERATION_STATE_RUNNING] = ARROW(PAUSED) | ARROW(CANCELLING) | ARROW(SUCCEEDED) |
 				    ARROW(INCOMPLETE) | ARROW(FAILED),
 	[OPERATION_STATE_PAUSED] =
-		ARROW(RUNNING) | ARROW(CANCELLING) | ARROW(INCOMPLETE) | ARROW(FAILED),
+		ARROW(PENDING) | ARROW(RUNNING) | ARROW(CANCELLING) | ARROW(INCOMPLETE) | ARROW(FAILED),
 	[OPERATION_STATE_CANCELLING] = ARROW(CANCELLED) | ARROW(FAILED),
 };
 

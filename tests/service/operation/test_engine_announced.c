@@ -166,6 +166,37 @@ static void test_cancelled_before_it_begins(void)
 		}
 }
 
+/* A pause is none of its steps: it waits for its time as before, and is checked when that has come. */
+static void test_paused_before_it_begins(void)
+{
+	for (int is_full = 0; is_full < 2; is_full++) {
+		engine_rig_begin(&rig);
+		announce();
+		CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PAUSED);
+		CHECK_TRUE(engine_rig_has_hold(&rig));
+		CHECK_INT(engine_resume(rig.engine, rig.id, NULL), 0);
+		engine_rig_run(&rig, 0);
+		check_waits();
+		CHECK_INT(engine_rig_top(&rig)->started_at_ms, 0);
+		CHECK_INT(engine_pause(rig.engine, rig.id, NULL), 0);
+		engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_PAUSED);
+		CHECK_INT(engine_rig_top(&rig)->step_count, 1);
+		if (is_full)
+			take_room();
+		CHECK_INT(engine_resume(rig.engine, rig.id, NULL), 0);
+		engine_rig_run(&rig, 0);
+		if (is_full)
+			check_no_room();
+		else
+			CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+		engine_rig_done(&rig);
+	}
+}
+
 /* The daemon was down for as long as the drain had. */
 static void test_missed(void)
 {
@@ -188,6 +219,7 @@ int main(void)
 		{"what came meanwhile ends it unbegun, with the reason", test_checked_when_it_begins},
 		{"also where its turn comes after a restart", test_checked_after_a_restart},
 		{"cancelled before it has begun it leaves no hold", test_cancelled_before_it_begins},
+		{"paused before it has begun it waits as before", test_paused_before_it_begins},
 		{"nor where its time is over before anybody could begin it", test_missed},
 	};
 
