@@ -294,6 +294,22 @@ bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *
 	return false;
 }
 
+/* Is anything of it still to be undone that an undo has given up? */
+static bool has_given_up(struct engine *engine, const struct drain_record *drain)
+{
+	const struct operation *operation = engine_find_or_load(engine, drain->operation);
+
+	for (size_t i = 0; operation && i < operation->record->step_count; i++)
+		if (operation->record->steps[i].step.kind != STEP_KIND_CORDON &&
+		    undo_bar_is_due(&operation->record->steps[i]) && operation->record->steps[i].undo_failed)
+			return true;
+	return false;
+}
+
+/*
+ * What an undo could not put back along with its own is tried again with the next drain that ends. Where there is none its
+ * drain needs somebody's attention, who can undrain it once more.
+ */
 static void release_deferred(struct engine *engine)
 {
 	for (size_t i = 0; i < engine->drain_count; i++) {
@@ -301,7 +317,12 @@ static void release_deferred(struct engine *engine)
 
 		if (drain->state != DRAIN_STATE_DEFERRED || engine_drain_owes(engine, drain))
 			continue;
-		drain->state = DRAIN_STATE_RELEASED;
+		if (!has_given_up(engine, drain))
+			drain->state = DRAIN_STATE_RELEASED;
+		else if (engine_drain_stands_beside(engine, drain))
+			continue;
+		else
+			drain->state = DRAIN_STATE_ATTENTION;
 		engine_tell_drain(engine, drain);
 		engine_drain_put(engine, drain);
 	}

@@ -234,9 +234,9 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 		"operations) - "
 		/* An undrain needs the steps of its drain, and of the drain's children. */
 		JOURNAL_TEXT(JOURNAL_KEPT_OPERATIONS) " AND id NOT IN (SELECT operation FROM "
-						      "drains WHERE hold OR state = 'deferred')"
+						      "drains WHERE hold OR state IN ('deferred', 'attention'))"
 						      " AND parent NOT IN (SELECT operation FROM"
-						      " drains WHERE hold OR state = 'deferred');"
+						      " drains WHERE hold OR state IN ('deferred', 'attention'));"
 						      "DELETE FROM steps WHERE operation NOT IN "
 						      "(SELECT id FROM operations);"
 						      "COMMIT",

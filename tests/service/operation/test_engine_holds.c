@@ -289,6 +289,59 @@ static void test_a_restore_that_cannot_look(void)
 	engine_rig_done(&rig);
 }
 
+/* What cannot be put back along with another's is owed still, and nobody is left who would try: it can be asked for. */
+static void test_what_waited_cannot_be_put_back(void)
+{
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node = wish_of_node(2, DRAIN_FINISH_OFFLINE);
+
+	begin_drained(&dimm, &node);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	rig.world.fail_undos_from = 1;
+	rig.world.fail_undo_kind = STEP_KIND_OFFLINE_BLOCKS;
+	submit_undrain(1);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->state != OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(!engine_rig_is_initial(&rig));
+	CHECK_INT(state_at(0), DRAIN_STATE_ATTENTION);
+	CHECK_INT(state_at(1), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(!engine_rig_has_hold(&rig));
+	rig.world.fail_undos_from = 0;
+	engine_rig_kill(&rig);
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	engine_rig_done(&rig);
+}
+
+/* As above, but the other keeps its hold, because its own could not be put back either: both come back with that. */
+static void test_what_waited_is_tried_again(void)
+{
+	struct wish part = wish_of_blocks(FIRST, CUT), other = wish_of_blocks(CUT, END);
+
+	engine_rig_begin(&rig);
+	drain(&part, OPERATION_STATE_SUCCEEDED);
+	engine_rig_submit(&rig, &other);
+	engine_rig_run(&rig, rig.world.ticks + 4);
+	CHECK_INT(engine_pause(rig.engine, drain_at(1)->operation, NULL), 0);
+	undrain(0, OPERATION_STATE_INCOMPLETE);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.fail_undos_from = 1;
+	rig.world.fail_undo_kind = STEP_KIND_MOVE_PAGES;
+	CHECK_INT(engine_resume(rig.engine, drain_at(1)->operation, NULL), 0);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_operation(&rig, drain_at(1)->operation)->state, OPERATION_STATE_FAILED);
+	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(state_at(1), DRAIN_STATE_ATTENTION);
+	CHECK_TRUE(!engine_rig_is_initial(&rig));
+	rig.world.fail_undos_from = 0;
+	undrain(1, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	engine_rig_done(&rig);
+}
+
 /* The last hold may be that of a drain which fails while another is undrained. */
 static void test_a_restore_puts_back_what_waited_for_it(void)
 {
@@ -635,6 +688,8 @@ int main(void)
 		{"a restore waits where another holds what it would give back", test_a_restore_waits_for_a_hold},
 		{"a restore that cannot look at first", test_a_restore_that_cannot_look},
 		{"a restore puts back what has waited for it", test_a_restore_puts_back_what_waited_for_it},
+		{"what waited cannot be put back along with it", test_what_waited_cannot_be_put_back},
+		{"what waited is tried again with it", test_what_waited_is_tried_again},
 		{"undrained while the DIMM is out, and again when it is back", test_undrained_while_the_dimm_is_out},
 		{"the DIMM was ejected by another drain", test_ejected_by_another},
 		{"two undrains meet over what a third has deferred", test_two_undrains_meet},
