@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -387,27 +388,55 @@ static void add_policy(struct guest_range *range, const struct memory_policy *po
 	range->has_policy = true;
 }
 
-/* "7f0000000000 bind:2 file=/memfd:... dirty=512 N2=512 kernelpagesize_kB=4": one line a mapping.
- */
+/* "7f0000000000 bind:2 file=/memfd:... dirty=512 N2=512 kernelpagesize_kB=4": one line a mapping. */
+static bool parse_line(char *line, uint64_t *ret_address, struct memory_policy *ret_policy)
+{
+	int policy_at = 0;
+
+	if (sscanf(line, "%" SCNx64 " %n", ret_address, &policy_at) < 1 || policy_at == 0)
+		return false;
+	line += policy_at;
+	line[memory_policy_text_length(line)] = '\0';
+	return memory_policy_parse(line, ret_policy) == 0;
+}
+
 static void take_policy(struct guest_map *map, const bool *done, char *line)
 {
 	struct memory_policy policy;
 	uint64_t address;
-	int policy_at = 0;
 
-	if (sscanf(line, "%" SCNx64 " %n", &address, &policy_at) < 1 || policy_at == 0)
+	if (!parse_line(line, &address, &policy))
 		return;
-	line += policy_at;
-	line[memory_policy_text_length(line)] = '\0';
 	for (size_t i = 0; i < map->count; i++) {
 		struct guest_range *range = &map->ranges[i];
 
-		if (done[i] || address < range->start || address >= range->end)
-			continue;
-		if (memory_policy_parse(line, &policy) < 0)
-			return;
-		add_policy(range, &policy);
+		if (!done[i] && address >= range->start && address < range->end)
+			add_policy(range, &policy);
 	}
+}
+
+/*
+ * A file without a policy takes pages by that of the process (mm/mempolicy.c get_vma_policy), as numactl(8) gave it one.
+ * numa_maps shows it for every mapping that has none of its own, as the first, the program's, has not. No more than that is
+ * read: the kernel walks the page tables of what it shows. What cannot be told stays as it is.
+ */
+static void take_task_policy(struct reading *reading, struct memory_policy *policy)
+{
+	CLEANUP_CLOSE int fd = sysroot_open(reading->sysroot, O_RDONLY, "/proc/%d/numa_maps", (int)reading->pid);
+	struct memory_policy found;
+	char line[128];
+	uint64_t address;
+	ssize_t length = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+
+	if (length <= 0)
+		return;
+	line[length] = '\0';
+	if (!parse_line(line, &address, &found))
+		return;
+	for (size_t i = 0; i < reading->map.count; i++)
+		if (address >= reading->map.ranges[i].start && address < reading->map.ranges[i].end)
+			return;
+	*policy = found;
 }
 
 /* The policies that the range's file keeps, one for each mapping of it. False: numa_maps has to be asked. */
@@ -427,6 +456,8 @@ static bool ask_file(struct reading *reading, const struct mapping_list *list, s
 			continue;
 		if (memory_policy_read_shared(fd, mapping->offset, &policy) < 0)
 			return false;
+		if (policy.mode == MEMORY_POLICY_DEFAULT)
+			take_task_policy(reading, &policy);
 		add_policy(&asked, &policy);
 	}
 	if (asked.has_policy)

@@ -78,7 +78,7 @@ struct guest_map_options {
 	const uint64_t *expected_bytes;
 	size_t expected_count;
 	/*
-	 * Of shmem the file is asked. For all else numa_maps is read, which walks all of the guest's page tables under its map
+	 * Of shmem the file is asked, and where it has none the process' own is told. For all else numa_maps is read, which walks all of the guest's page tables under its map
 	 * lock: so not in a loop.
 	 */
 	bool with_policies;

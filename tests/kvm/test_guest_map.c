@@ -4,9 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <unistd.h>
 #include <linux/magic.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include "fixture_tree.h"
 #include "guest_map.h"
 
@@ -264,6 +267,41 @@ static void test_own_memfd(void)
 	munmap(memory, size);
 }
 
+/* As under numactl --membind: what the file does not say, its process does; and of the file's own word that is nothing. */
+static void test_policy_of_the_process(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = NULL;
+	CLEANUP(guest_map_done) struct guest_map map = {0};
+	CLEANUP_CLOSE int memfd = memfd_create("memory-backend-memfd", MFD_CLOEXEC);
+	uint64_t size = 6 * MIB + 3 * 4096;
+	struct guest_map_options options = {.expected_bytes = &size, .expected_count = 1, .with_policies = true};
+	struct memory_policy preferred = {.mode = MEMORY_POLICY_PREFERRED};
+	const char *const expected[] = {"default", "bind:0", "prefer:0", "prefer:0"};
+	unsigned long node = 1;
+	void *memory;
+
+	node_set_add(&preferred.nodes, 0);
+	CHECK_INT(ftruncate(memfd, (off_t)size), 0);
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	CHECK_INT(sysroot_new("/", &sysroot), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		char text[MEMORY_POLICY_TEXT_SIZE];
+
+		if (i == 1)
+			CHECK_INT(syscall(SYS_set_mempolicy, MPOL_BIND, &node, 64), 0);
+		if (i == 2)
+			CHECK_INT(memory_policy_set_shared(memfd, 0, size, &preferred), 0);
+		if (i == 3)
+			CHECK_INT(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0), 0);
+		CHECK_INT(guest_map_read(sysroot, getpid(), &options, &map), 0);
+		CHECK_INT(map.count, 1);
+		if (map.count == 1)
+			CHECK_STR(memory_policy_format(&map.ranges[0].policy, text, sizeof(text)), expected[i]);
+		guest_map_done(&map);
+	}
+	munmap(memory, size);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -272,6 +310,7 @@ int main(void)
 		{"private_memory", test_private_memory},
 		{"object_names", test_object_names},
 		{"own_memfd", test_own_memfd},
+		{"policy_of_the_process", test_policy_of_the_process},
 	};
 
 	return unit_main("guest_map", cases, ARRAY_SIZE(cases));
