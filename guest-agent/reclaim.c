@@ -178,8 +178,9 @@ int reclaim_run(const struct sysroot *sysroot, uint64_t target_bytes, uint32_t m
 		uint32_t percent = waited_percent(&work);
 
 		suit_bite(&work, percent);
-		if (percent > most_percent &&
-		    (!is_calm_after_rest(&work, RECLAIM_REST_MS) || is_worked_with(&work, reached, bite))) {
+		if (percent <= most_percent)
+			work.returns = 0;
+		else if (!is_calm_after_rest(&work, RECLAIM_REST_MS) || is_worked_with(&work, reached, bite)) {
 			*ret_outcome = RECLAIM_PRESSURE;
 			return 0;
 		}

@@ -157,6 +157,32 @@ static void test_work_that_wants_it_back(void)
 	fake_guest_stop(&guest);
 }
 
+/* Every other bite does harm and comes back; those between do none, and stay. */
+static void pass_with_some_return(void *user, uint32_t ms)
+{
+	bool was_harm = guest.state->bites % 2;
+
+	pass(NULL, ms);
+	guest.state->harm_us = was_harm ? 0 : 5000;
+	if (ms == RECLAIM_REST_MS)
+		fake_guest_write(&guest, "/proc/meminfo", user);
+	else if (!was_harm)
+		snprintf(user, 256, "%s", fake_guest_read(&guest, "/proc/meminfo"));
+}
+
+static void test_harm_now_and_then(void)
+{
+	char before[256] = "";
+	struct reclaim_time time = {.now_us = read_clock, .pause = pass_with_some_return, .user = before};
+
+	start(10000);
+	CHECK_INT(reclaim_run(guest.sysroot, 200 * MIB, 10, &time, &outcome), 0);
+	CHECK_INT(outcome, RECLAIM_REACHED);
+	CHECK_TRUE(guest.state->bites > 2 * RECLAIM_TRIES);
+	CHECK_INT(gained_mib(), 200);
+	fake_guest_stop(&guest);
+}
+
 static void test_no_word_of_pressure(void)
 {
 	char path[128];
@@ -191,6 +217,7 @@ int main(void)
 		{"a guest that is under pressure", test_a_guest_under_pressure},
 		{"harm that stays", test_harm_that_stays},
 		{"work that wants it back", test_work_that_wants_it_back},
+		{"harm now and then", test_harm_now_and_then},
 		{"no word of pressure", test_no_word_of_pressure},
 		{"no cgroup", test_no_cgroup},
 	};
