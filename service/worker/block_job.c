@@ -45,6 +45,10 @@ struct block_work {
 	enum remainder_code code; /* why it stays; NONE: not tried */
 	char reason[192];
 	struct page_writeback writeback; /* pages that were being written when it was first looked at, and still are */
+	/* Who has it, once that was looked for: of which page, or (0) of most of it. */
+	bool is_explained;
+	uint64_t held_pfn;
+	struct block_holder holder;
 };
 
 struct block_list {
@@ -141,6 +145,18 @@ static int compare_load(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* What is under writeback in it, to be looked at again. */
+static void note_writeback(struct job_context *context, struct block_work *block)
+{
+	int rc = page_writeback_read(context->sysroot, block->start, block->size_bytes, &block->writeback);
+	char object[96];
+
+	/* Without the flags nobody knows of any. */
+	if (rc && rc != -ENOENT)
+		job_context_detail(context, "%s: its pages under writeback cannot be watched: %s",
+				   block_object(block->id, object), strerror(-rc));
+}
+
 /* The flags of a terabyte are 2 GiB to read: it tells how far it is, and can be stopped between two blocks. */
 static void sort_by_load(struct job_context *context, struct block_list *list)
 {
@@ -159,13 +175,8 @@ static void sort_by_load(struct job_context *context, struct block_list *list)
 		if (block_census_read(context->sysroot, block->start, block->size_bytes, &census))
 			return;
 		block->load = census.pages - census.empty;
-		if (census.writeback) {
-			int rc = page_writeback_read(context->sysroot, block->start, block->size_bytes, &block->writeback);
-
-			if (rc)
-				job_context_detail(context, "%s: its pages under writeback cannot be watched: %s",
-						   block_object(block->id, object), strerror(-rc));
-		}
+		if (census.writeback)
+			note_writeback(context, block);
 		if (census.poisoned)
 			job_context_warn(context, REMAINDER_POISONED, block_object(block->id, object),
 					 census.poisoned * (block->size_bytes / census.pages),
@@ -192,18 +203,36 @@ static bool read_log(struct kernel_log *log, const struct block_work *block,
 	return is_found;
 }
 
-static void explain_busy(const struct sysroot *sysroot, struct block_work *block, struct kernel_log *log, const char *how)
+/*
+ * To name the holder reads all flags of the block and walks the cgroups: once for what keeps it, however often it refuses,
+ * and not for somebody who waits for the job to end.
+ */
+static struct block_holder find_holder(struct job_context *context, struct block_work *block, uint64_t pfn)
 {
 	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if ((block->is_explained && block->held_pfn == pfn) || !job_context_go(context))
+		return block->held_pfn == pfn ? block->holder : (struct block_holder){0};
+	if (pfn)
+		block_holder_find(context->sysroot, pfn * page_bytes, page_bytes, &block->holder);
+	else
+		block_holder_find(context->sysroot, block->start, block->size_bytes, &block->holder);
+	block->is_explained = true;
+	block->held_pfn = pfn;
+	return block->holder;
+}
+
+static void explain_busy(struct job_context *context, struct block_work *block, struct kernel_log *log, const char *how)
+{
 	struct kernel_log_page page;
 	struct block_holder holder;
 
 	if (!read_log(log, block, &page)) {
-		block_holder_find(sysroot, block->start, block->size_bytes, &holder);
+		holder = find_holder(context, block, 0);
 		stays(block, REMAINDER_BLOCK_BUSY, "%s%s%s", how, holder.text[0] ? ": most of it is " : "", holder.text);
 		return;
 	}
-	block_holder_find(sysroot, page.pfn * page_bytes, page_bytes, &holder);
+	holder = find_holder(context, block, page.pfn);
 	if (page.is_unmovable)
 		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own%s%s", how, page.pfn,
 		      holder.text[0] ? ", " : "", holder.text);
@@ -269,11 +298,11 @@ static void offline_one(struct job_context *context, struct block_work *block,
 		if (!job_context_go(context))
 			break;
 		snprintf(how, sizeof(how), "not within %u ms", timeout_ms);
-		explain_busy(context->sysroot, block, log, how);
+		explain_busy(context, block, log, how);
 		break;
 	case MEMORY_BLOCK_OFFLINE_BUSY:
 	case MEMORY_BLOCK_OFFLINE_COUNT:
-		explain_busy(context->sysroot, block, log, "the kernel gave up");
+		explain_busy(context, block, log, "the kernel gave up");
 		break;
 	}
 }
@@ -525,6 +554,17 @@ void block_job_before(struct job_context *context)
 	context->result->outcome = WORKER_OUTCOME_DONE;
 }
 
+/* As where a step takes it offline: with a page under writeback for long it is not tried. */
+static void take_back(struct job_context *context, struct block_work *block, struct kernel_log *log)
+{
+	note_writeback(context, block);
+	if (block->writeback.count && !job_context_wait(context, UINT64_C(1000) * writeback_watch_ms(context)))
+		return;
+	if (!is_written(context, block))
+		offline_one(context, block, log);
+	page_writeback_done(&block->writeback);
+}
+
 /* A block in its recorded state and zone. What is so already is left alone. */
 static void restore_one(struct job_context *context, uint64_t id, enum memory_block_state state,
 			enum memory_zone zone, struct kernel_log *log)
@@ -548,7 +588,7 @@ static void restore_one(struct job_context *context, uint64_t id, enum memory_bl
 		return;
 	}
 	if (block.state != MEMORY_BLOCK_STATE_OFFLINE) {
-		offline_one(context, &work, log);
+		take_back(context, &work, log);
 		/* Ended by a cancel or the deadline: told once, for all. */
 		if (!work.is_offline && work.code == REMAINDER_NONE)
 			return;

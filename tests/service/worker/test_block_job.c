@@ -377,6 +377,53 @@ static void test_writeback(void)
 	teardown(kernel);
 }
 
+/* It refuses in each of three rounds, in all of which others go. */
+static void test_holder_is_looked_for_once(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct sysroot_hooks hooks = {.on_write = on_write, .on_open = write_ends, .user = kernel};
+	uint64_t inode = add_holder(kernel);
+
+	sysroot_set_hooks(kernel->fixture.tree.sysroot, &hooks);
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	put_page(kernel, FIRST(66) + 7, ANON, inode);
+	kernel->busy[66] = 9;
+	kernel->busy[65] = 1;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_STR(kernel->order, "64 65 66 67 66 65 66 ");
+	CHECK_TRUE(strstr(job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY)->detail, "process 80 (db)") != NULL);
+	/* Four blocks are looked at for their order, and then the two that refuse. */
+	CHECK_INT(kernel->looks, 6);
+	teardown(kernel);
+}
+
+/* What is to be offline again waits for no device either. */
+static void test_undo_with_writeback(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_ONLINE_BLOCKS);
+
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	kernel->fixture.job.step.zone = BLOCK_ZONE_MOVABLE;
+	kernel->fixture.context.writeback_watch_ms = 1;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	put_page(kernel, FIRST(66) + 9, BIT(5) | BIT(8), 0);
+	kernel->order[0] = '\0';
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_STR(kernel->order, "64 65 67 ");
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_WRITEBACK) != NULL);
+	/* It has been written. */
+	put_page(kernel, FIRST(66) + 9, BIT(5), 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	check_state(kernel, 66, "offline", NULL);
+	teardown(kernel);
+}
+
 static void test_poisoned(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -606,6 +653,8 @@ int main(void)
 		{"cancel_while_it_looks", test_cancel_while_it_looks},
 		{"holder_is_named", test_holder_is_named},
 		{"writeback", test_writeback},
+		{"holder_is_looked_for_once", test_holder_is_looked_for_once},
+		{"undo_with_writeback", test_undo_with_writeback},
 		{"poisoned", test_poisoned},
 		{"busy_then_goes", test_busy_then_goes},
 		{"stays_busy", test_stays_busy},
