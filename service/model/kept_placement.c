@@ -108,7 +108,8 @@ static int take_step(struct kept_placement *kept, const struct operation_record 
 		kept->has_policy = rc == 0;
 	} else if (record->step.kind == STEP_KIND_CPUS && !kept->cpu_nodes) {
 		kept->cpu_nodes = record->step.nodes;
-	} else if (record->step.kind == STEP_KIND_MOVE_PAGES && !kept->wanted_nodes) {
+	/* What lay in ranges is away for a while only. */
+	} else if (record->step.kind == STEP_KIND_MOVE_PAGES && !kept->wanted_nodes && !operation->wish.move.range_count) {
 		take_nodes(kept, operation, &record->step, guest);
 	}
 	json_decref(before);

@@ -111,6 +111,7 @@ static json_t *move_json(const struct wish_move *wish)
 		model_json_put(&json, "order", json_string(move_order_name(wish->order)));
 	put_u64(&json, "budget_bytes_per_s", wish->budget_bytes_per_s);
 	put_u64(&json, "budget_stall_us", wish->budget_stall_us);
+	put_ranges(&json, "ranges", wish->ranges, wish->range_count);
 	return json;
 }
 
@@ -459,7 +460,7 @@ static void parse_move(struct reader *outer, const json_t *json, struct wish_mov
 	static const char *const keys[] = {
 		"form",		  "to_nodes", "map",  "cells",
 		"cpus",		  "persist",  "lazy", "budget_bytes_per_s",
-		"budget_stall_us", "order"};
+		"budget_stall_us", "order",   "ranges"};
 	struct reader reader = reader_new(json, "move", outer->failure);
 
 	wish->form = (enum move_form)read_enum(&reader, "form", move_form_from_name, -1);
@@ -472,6 +473,7 @@ static void parse_move(struct reader *outer, const json_t *json, struct wish_mov
 	wish->order = (enum move_order)read_enum(&reader, "order", move_order_from_name, MOVE_ORDER_ANY);
 	wish->budget_bytes_per_s = read_u64(&reader, "budget_bytes_per_s");
 	wish->budget_stall_us = (uint32_t)read_number(&reader, "budget_stall_us", UINT32_MAX);
+	wish->range_count = read_ranges(&reader, "ranges", wish->ranges);
 	outer->error = reader_end(&reader, keys, ARRAY_SIZE(keys));
 }
 

@@ -358,7 +358,11 @@ const char *step_describe(const struct step *step, char text[160])
 		append(text, "dimm %s", step->dimm);
 		break;
 	case STEP_KIND_UNDO:
-		append(text, "step %u of %s", step->undo_n, step->undo_operation);
+		append(text, "step %u", step->undo_n);
+		if (step->undo_operation[0])
+			append(text, " of %s", step->undo_operation);
+		else if (step->bytes)
+			append_size(text, "  ", step->bytes);
 		if (step->text[0])
 			append(text, "  (%s)", step->text);
 		break;

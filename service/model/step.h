@@ -52,7 +52,8 @@ enum step_kind {
 	STEP_KIND_OFFLINE_BLOCKS,	/* worker: blocks[] in this order, from a cpuset of nodes */
 	STEP_KIND_ONLINE_BLOCKS,	/* worker: blocks[] into zone */
 	STEP_KIND_EJECT,		/* worker: ACPI eject of dimm */
-	STEP_KIND_UNDO,			/* undrain: undo step undo_n of operation undo_operation */
+	STEP_KIND_UNDO,			/* undo step undo_n of operation undo_operation; empty: undrain: of the drain's, drain: of
+					 * its own */
 	/* check */
 	STEP_KIND_PROBE,		/* worker: kernel behaviours */
 	STEP_KIND_PROOF,		/* worker: the microVM; text: its backing, page_bytes, bytes; between all nodes */
@@ -112,7 +113,7 @@ void step_done(struct step *step);
 /* 0, or -ENOMEM with *ret_copy zeroed. */
 int step_copy(const struct step *step, struct step *ret_copy);
 
-/* The text of a drain's CHILD that brings a guest back to its node. */
+/* The text of a drain's CHILD, or UNDO, that brings a guest back to its node. */
 #define STEP_TEXT_HOME "home"
 bool step_brings_home(const struct step *step);
 

@@ -49,6 +49,12 @@ struct wish_move {
 	enum move_order order;
 	uint64_t budget_bytes_per_s;		/* for each pair of source and destination; 0: none */
 	uint32_t budget_stall_us;		/* 0: the configured default */
+	/*
+	 * A drain's child, with MOVE_FORM_MAP: of the sources only what lies in these host-physical ranges, and only for a
+	 * while. Policies and the nodes that the guest may use stay as they are, but for what its pages need to go and come.
+	 */
+	size_t range_count;
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 };
 
 enum drain_target { DRAIN_TARGET_DIMM, DRAIN_TARGET_NODE, DRAIN_TARGET_RANGE, DRAIN_TARGET_COUNT };

@@ -179,6 +179,9 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 	case STEP_KIND_OFFLINE_BLOCKS:
 		stage = DRAIN_STAGE_OFFLINE;
 		break;
+	case STEP_KIND_UNDO:
+		stage = DRAIN_STAGE_BRING_HOME;
+		break;
 	case STEP_KIND_EJECT:
 		stage = DRAIN_STAGE_EJECT;
 		break;
@@ -208,7 +211,6 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 	case STEP_KIND_UNCORDON:
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_ONLINE_BLOCKS:
-	case STEP_KIND_UNDO:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 	case STEP_KIND_COUNT:

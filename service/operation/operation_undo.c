@@ -176,10 +176,11 @@ bool operation_undo_must_look(const struct operation *operation)
 
 int operation_undo_list_step(struct operation *operation, const struct step *step)
 {
+	/* A drain that brings home undoes a step of its own. */
+	struct operation *own =
+		operation->record->wish.kind == OPERATION_KIND_DRAIN ? operation : operation->subject;
 	struct operation *owner =
-		step->undo_operation[0]
-			? engine_find_or_load(operation->engine, step->undo_operation)
-			: operation->subject;
+		step->undo_operation[0] ? engine_find_or_load(operation->engine, step->undo_operation) : own;
 
 	if (list_begin(operation, true) < 0)
 		return -ENOMEM;

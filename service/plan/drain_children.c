@@ -206,7 +206,7 @@ bool drain_home_next(struct drainer *drainer)
 		int node = away->step.node, from;
 		bool back = false;
 
-		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE ||
+		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE || away->step.range_count ||
 		    away->state == STEP_STATE_RUNNING || step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
 		    !away->bytes_done || drainer->scope.whole_nodes >> node & 1)
 			continue;

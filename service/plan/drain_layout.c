@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "drain_part.h"
 
 /* Less of a guest than that on a node are strays, and none of its cells. */
 #define CELL_SHARE_LEAST 16
@@ -62,10 +63,18 @@ static uint64_t occupied_nodes(const struct snapshot_guest *guest, uint64_t leav
 	return nodes & ~leaves;
 }
 
+/* All that it has on the node, or what of it lies in the scope. */
+static uint64_t leaving_bytes(const struct drain_layout *layout, const struct snapshot_guest *guest, int node, bool keeps)
+{
+	return keeps ? drain_scope_node_bytes(layout->input->snapshot, layout->scope, guest, node)
+		     : guest->node_bytes[node];
+}
+
 static void add_guest(struct drain_layout *layout, const struct snapshot_guest *guest, uint32_t index,
 		      struct drain_place_input *problem)
 {
 	uint64_t allowed = drain_scope_destinations(layout->input, layout->scope, guest), leaves = 0;
+	bool keeps = drain_part_keeps(layout->input, layout->scope, guest);
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (drain_scope_guest_leaves(layout->input, layout->scope, guest, node))
@@ -74,7 +83,7 @@ static void add_guest(struct drain_layout *layout, const struct snapshot_guest *
 		int node = plan_first_node(rest);
 		struct drain_place_demand *demand = &layout->demands[layout->demand_count++];
 
-		*demand = (struct drain_place_demand){.bytes = guest->node_bytes[node],
+		*demand = (struct drain_place_demand){.bytes = leaving_bytes(layout, guest, node, keeps),
 						      .allowed = allowed,
 						      .occupied = occupied_nodes(guest, leaves),
 						      .guest = index,
@@ -193,6 +202,8 @@ bool drain_layout_child(const struct drain_layout *layout, size_t index, struct 
 {
 	const struct plan_input *input = layout->input;
 	const struct snapshot_guest *guest = &input->snapshot->guests[index];
+	const struct drain_scope *scope = layout->scope;
+	bool keeps = drain_part_keeps(input, scope, guest);
 	struct step step;
 
 	if (layout->firsts[index] == layout->firsts[index + 1] || drain_layout_unplaced(layout, index))
@@ -203,15 +214,22 @@ bool drain_layout_child(const struct drain_layout *layout, size_t index, struct 
 	memcpy(ret_child->drain, input->wish->drain, sizeof(ret_child->drain));
 	ret_child->allow = input->wish->allow;
 	ret_child->move.form = MOVE_FORM_MAP;
-	ret_child->move.persist = input->wish->drain_wish.persist;
+	/* Nothing stored is changed for a while. */
+	ret_child->move.persist = input->wish->drain_wish.persist && !keeps;
 	for (size_t i = layout->firsts[index]; i < layout->firsts[index + 1]; i++) {
 		int from = layout->demands[i].home, to = layout->placed.flows[layout->placed.fates[i].first_flow].node;
 
 		ret_child->move.map[from] = (int8_t)to;
 		step.nodes |= bit(to);
-		step.bytes += guest->node_bytes[from];
+		step.bytes += leaving_bytes(layout, guest, from, keeps);
 		step.node = from;
 		snprintf(step.text, sizeof(step.text), "dist %u", plan_distance(input->snapshot, from, to));
+	}
+	if (keeps) {
+		step.range_count = ret_child->move.range_count = scope->range_count;
+		memcpy(step.ranges, scope->ranges, sizeof(step.ranges));
+		memcpy(ret_child->move.ranges, scope->ranges, sizeof(ret_child->move.ranges));
+		memcpy(step.map, ret_child->move.map, sizeof(step.map));
 	}
 	/* Whether the guest was bound to where it leaves: then it is brought back to what stays of
 	 * that node. */

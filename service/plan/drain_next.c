@@ -9,7 +9,8 @@
  * Guests leave first, to nodes that the plan chose and that have room; what is left for the kernel
  * to move when the blocks go offline is then little, and lands in the cpuset of the worker, which
  * is the same nodes. Memory can be moved within a node only by offlining it from under its owner,
- * so a guest bound to a node of which only a part goes is moved away and brought back after.
+ * so what a guest has in the part of a node that goes is moved away and brought back after
+ * (drain_part.c).
  *
  * Moves of different guests run beside each other, those out of the scope and those home. All else waits
  * until they have ended.
@@ -179,7 +180,7 @@ static void decide(struct drainer *drainer)
 		drain_give_up(drainer, true);
 		return;
 	}
-	if (!late && drain_home_next(drainer))
+	if (drain_part_home_next(drainer) || (!late && drain_home_next(drainer)))
 		return;
 	if (drainer->wish->finish == DRAIN_FINISH_EJECT) {
 		if (!late && eject_next(drainer))

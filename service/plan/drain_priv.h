@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the drain planner share: which guests leave and come home (drain_children.c), what is under way
- * meanwhile (drain_running.c), which blocks go offline (drain_offline.c), and why something stayed (drain_remainder.c).
- * drain_next.c has their order.
+ * What the parts of the drain planner share: which guests leave and come home (drain_children.c, drain_part.c), what is
+ * under way meanwhile (drain_running.c), which blocks go offline (drain_offline.c), and why something stayed
+ * (drain_remainder.c). drain_next.c has their order.
  */
 #ifndef BALLAST_SERVICE_DRAIN_PRIV_H
 #define BALLAST_SERVICE_DRAIN_PRIV_H
@@ -27,8 +27,13 @@ bool drain_child_of(const struct drainer *drainer, const struct drain_layout *la
 		    struct step *ret_step, struct wish *ret_child);
 /* The move of the largest guest that may be tried and has a place. */
 bool drain_guest_next(struct drainer *drainer);
-/* The move that brings a guest home that was bound to a node alone of which a part stays. */
+/* The move that brings a guest home that was bound to a node alone of which a part stays, and has left it with all. */
 bool drain_home_next(struct drainer *drainer);
+/*
+ * drain_part.c: the undo that brings home what left a node of which a part stays. What does not come home is warned of,
+ * with the bytes, also when time has run out and nothing is decided.
+ */
+bool drain_part_home_next(struct drainer *drainer);
 /* How many moves of this guest out of the scope there were; *ret_last is the latest of them, or NULL. */
 size_t drain_tries(const struct plan_input *input, const char *guest, const struct step_record **ret_last);
 /* Is a guest that has something in the scope not to be touched? By the child that the layout has for it. */

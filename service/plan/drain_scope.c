@@ -85,6 +85,32 @@ static bool is_in_dimm(const struct snapshot *snapshot, const struct snapshot_bl
 	return false;
 }
 
+/* What its ranges have of memory. */
+static void count_blocks(const struct snapshot *snapshot, struct drain_scope *scope)
+{
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *block = &snapshot->blocks[i];
+
+		if (!drain_scope_has(scope, block))
+			continue;
+		scope->nodes |= plan_node_bit(block->node);
+		scope->blocks++;
+		if (block->state == BLOCK_STATE_OFFLINE)
+			continue;
+		scope->online_blocks++;
+		scope->online_bytes += block->size_bytes;
+		if (plan_node_bit(block->node))
+			scope->node_bytes[block->node] += block->size_bytes;
+		if (plan_node_bit(block->node) && !is_in_dimm(snapshot, block))
+			scope->loose_bytes[block->node] += block->size_bytes;
+	}
+	/* What is offline gives its node nothing: another drain may have taken it. */
+	scope->whole_nodes = scope->nodes;
+	for (size_t i = 0; i < snapshot->block_count; i++)
+		if (snapshot->blocks[i].state != BLOCK_STATE_OFFLINE && !drain_scope_has(scope, &snapshot->blocks[i]))
+			scope->whole_nodes &= ~plan_node_bit(snapshot->blocks[i].node);
+}
+
 void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -98,32 +124,22 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 				add_range(&scope, snapshot->holds[i].ranges[j].start,
 					  snapshot->holds[i].ranges[j].end);
 	add_target(input, &scope);
-	for (size_t i = 0; i < snapshot->block_count; i++) {
-		const struct snapshot_block *block = &snapshot->blocks[i];
-
-		if (!drain_scope_has(&scope, block))
-			continue;
-		scope.nodes |= plan_node_bit(block->node);
-		scope.blocks++;
-		if (block->state == BLOCK_STATE_OFFLINE)
-			continue;
-		scope.online_blocks++;
-		scope.online_bytes += block->size_bytes;
-		if (plan_node_bit(block->node))
-			scope.node_bytes[block->node] += block->size_bytes;
-		if (plan_node_bit(block->node) && !is_in_dimm(snapshot, block))
-			scope.loose_bytes[block->node] += block->size_bytes;
-	}
-	/* What is offline gives its node nothing: another drain may have taken it. */
-	scope.whole_nodes = scope.nodes;
-	for (size_t i = 0; i < snapshot->block_count; i++)
-		if (snapshot->blocks[i].state != BLOCK_STATE_OFFLINE && !drain_scope_has(&scope, &snapshot->blocks[i]))
-			scope.whole_nodes &= ~plan_node_bit(snapshot->blocks[i].node);
+	count_blocks(snapshot, &scope);
 	*ret_scope = scope;
 }
 
-/* How much of the DIMM the scope covers. */
-static uint64_t covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm)
+void drain_scope_of_ranges(const struct snapshot *snapshot, const struct snapshot_range *ranges, size_t count,
+			   struct drain_scope *ret_scope)
+{
+	struct drain_scope scope = {0};
+
+	for (size_t i = 0; i < count; i++)
+		add_range(&scope, ranges[i].start, ranges[i].end);
+	count_blocks(snapshot, &scope);
+	*ret_scope = scope;
+}
+
+uint64_t drain_scope_covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm)
 {
 	uint64_t bytes = 0;
 
@@ -142,10 +158,9 @@ static uint64_t covered_bytes(const struct drain_scope *scope, const struct snap
  * Of a node that is only partly in the scope: as the survey tells the DIMMs apart. Of a part of a DIMM, and of memory in
  * none, not less than the guest can have there.
  */
-static uint64_t partial_bytes(const struct plan_input *input, const struct drain_scope *scope,
+static uint64_t partial_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
 			      const struct snapshot_guest *guest, int node)
 {
-	const struct snapshot *snapshot = input->snapshot;
 	uint64_t bytes = 0, rest = guest->node_bytes[node];
 
 	/* Not told apart: it may be all that the guest has there. */
@@ -158,10 +173,43 @@ static uint64_t partial_bytes(const struct plan_input *input, const struct drain
 		if (dimm->node != node)
 			continue;
 		has = plan_min(snapshot_guest_dimm_bytes(guest, dimm->id), rest);
-		bytes += plan_min(has, covered_bytes(scope, dimm));
+		bytes += plan_min(has, drain_scope_covered_bytes(scope, dimm));
 		rest -= has;
 	}
 	return bytes + plan_min(rest, scope->loose_bytes[node]);
+}
+
+uint64_t drain_scope_node_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
+				const struct snapshot_guest *guest, int node)
+{
+	if (!(scope->nodes >> node & 1) || !guest->node_bytes[node])
+		return 0;
+	return scope->whole_nodes >> node & 1 ? guest->node_bytes[node] : partial_bytes(snapshot, scope, guest, node);
+}
+
+bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_scope *scope,
+			  const struct snapshot_guest *guest, int node)
+{
+	uint64_t rest = guest->node_bytes[node];
+
+	if (scope->whole_nodes >> node & 1)
+		return true;
+	if (!guest->dimms_told)
+		return false;
+	for (size_t i = 0; i < snapshot->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
+		uint64_t covered = drain_scope_covered_bytes(scope, dimm), size = 0;
+
+		if (dimm->node != node)
+			continue;
+		for (size_t j = 0; j < dimm->range_count; j++)
+			size += dimm->ranges[j].end - dimm->ranges[j].start;
+		/* Some of what it has there, and nobody tells how much. */
+		if (covered && covered != size && snapshot_guest_dimm_bytes(guest, dimm->id))
+			return false;
+		rest -= plan_min(rest, snapshot_guest_dimm_bytes(guest, dimm->id));
+	}
+	return !rest || !scope->loose_bytes[node];
 }
 
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
@@ -169,12 +217,8 @@ uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct dr
 {
 	uint64_t bytes = 0;
 
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		if (!(scope->nodes >> node & 1) || !guest->node_bytes[node])
-			continue;
-		bytes += scope->whole_nodes >> node & 1 ? guest->node_bytes[node]
-							: partial_bytes(input, scope, guest, node);
-	}
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		bytes += drain_scope_node_bytes(input->snapshot, scope, guest, node);
 	return bytes;
 }
 
@@ -182,8 +226,7 @@ bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain
 			      const struct snapshot_guest *guest, int node)
 {
 	/* Of a node that is only partly in the scope nothing needs to go if nothing is in that part. */
-	return scope->nodes >> node & 1 && guest->node_bytes[node] &&
-	       (scope->whole_nodes >> node & 1 || partial_bytes(input, scope, guest, node));
+	return drain_scope_node_bytes(input->snapshot, scope, guest, node) > 0;
 }
 
 /* What is used of a node, but for guests' memory and for free huge pages. */

@@ -260,7 +260,8 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 		    struct move_goal *ret_goal)
 {
 	const struct wish_move *wish = &input->wish->move;
-	struct move_goal goal = {0};
+	struct drain_scope scope;
+	struct move_goal goal = {.in_ranges = wish->form == MOVE_FORM_MAP && wish->range_count};
 
 	memset(goal.map, -1, sizeof(goal.map));
 	memset(goal.cells, -1, sizeof(goal.cells));
@@ -289,18 +290,24 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 		map_to_nodes(input, guest, &goal);
 	else if (wish->form == MOVE_FORM_MAP)
 		memcpy(goal.map, wish->map, sizeof(goal.map));
+	if (goal.in_ranges)
+		drain_scope_of_ranges(input->snapshot, wish->ranges, wish->range_count, &scope);
 	goal.destinations = goal.to_nodes;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t bytes = guest->node_bytes[node];
+
 		if (goal.map[node] == node)
 			goal.map[node] = -1;
 		if (goal.map[node] < 0)
 			continue;
+		if (goal.in_ranges)
+			bytes = drain_scope_node_bytes(input->snapshot, &scope, guest, node);
 		goal.destinations |= plan_node_bit(goal.map[node]);
 		goal.sources |= plan_node_bit(node);
-		goal.left_bytes += guest->node_bytes[node];
-		goal.needs_bytes[goal.map[node]] += guest->node_bytes[node];
+		goal.left_bytes += bytes;
+		goal.needs_bytes[goal.map[node]] += bytes;
 	}
-	if (goal.sources & goal.destinations) {
+	if (goal.sources & goal.destinations || goal.in_ranges) {
 		goal.opaque = true;
 		goal.left_bytes = opaque_left(input, goal.left_bytes);
 	}
@@ -317,6 +324,8 @@ uint64_t move_goal_nodes(const struct move_goal *goal, uint64_t nodes)
 		return goal->to_nodes;
 	if (goal->by_cells)
 		return goal->destinations;
+	if (goal->in_ranges)
+		return nodes;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (nodes >> node & 1)
 			result |= plan_node_bit(goal->map[node] >= 0 ? goal->map[node] : node);
@@ -342,7 +351,7 @@ bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal
 		     guest->policy_mode == POLICY_MODE_MIXED;
 	uint64_t nodes;
 
-	if (!snapshot_guest_takes_policy(guest))
+	if (!snapshot_guest_takes_policy(guest) || goal->in_ranges)
 		return false;
 	nodes = bound ? move_goal_nodes(goal, guest->policy_nodes) : goal->destinations;
 	if (!bound && !goal->to_nodes &&
@@ -359,6 +368,8 @@ void move_goal_map(const struct plan_input *input, const struct move_goal *goal,
 	const struct step *first = first_move(input);
 
 	memcpy(ret_map, goal->map, sizeof(goal->map));
+	if (goal->in_ranges)
+		memset(ret_map, -1, sizeof(goal->map));
 	for (uint64_t rest = nodes & ~goal->to_nodes; goal->to_nodes && rest; rest &= rest - 1) {
 		int node = plan_first_node(rest);
 

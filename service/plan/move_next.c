@@ -16,6 +16,9 @@
  * position: what that would do is worked out before each write, and where it would do harm the
  * cpuset stays wide. What the widening has rewritten with the caller's consent is judged by what it
  * was before: narrowing may be what puts it right.
+ *
+ * A drain's child that takes only what lies in ranges of a node takes it away for a while, and its undo is the
+ * way home: of all that it has room in pools, the wide cpuset and the pages.
  */
 #include "plan_priv.h"
 
@@ -398,10 +401,14 @@ static bool pages_next(struct mover *mover)
 		     plan_tried(input, STEP_KIND_MOVE_PAGES) >= PASSES_MAX))
 		return false;
 	/* A second pass over a map that crosses itself would carry back what the first brought. */
-	if (last && mover->goal.opaque && !mover->goal.by_cells)
+	if (last && mover->goal.opaque && !mover->goal.by_cells && !mover->goal.in_ranges)
 		return false;
 	plan_step_init(&step, STEP_KIND_MOVE_PAGES, mover->guest);
 	move_goal_fill_step(&mover->goal, &step);
+	if (mover->goal.in_ranges) {
+		step.range_count = wish->range_count;
+		memcpy(step.ranges, wish->ranges, sizeof(step.ranges));
+	}
 	step.order = wish->order;
 	step.workers = move_shape_workers(input, mover->guest, step.bytes);
 	step.may_split = input->wish->allow >> CONSENT_SPLIT_HUGE_PAGES & 1;
@@ -537,17 +544,20 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		return;
 	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && policy_again_next(&mover))
 		return;
-	if (open && !began && mover.goal.left_bytes && !plan_count(input, STEP_KIND_LAZY) &&
+	/* What is taken out, and touched again later, would come where its policy says, be that in the ranges. */
+	if (open && !began && mover.goal.left_bytes && !mover.goal.in_ranges && !plan_count(input, STEP_KIND_LAZY) &&
 	    move_free_next(&mover))
 		return;
 	if (open && (move_lazy_next(&mover) || pages_next(&mover)))
 		return;
-	/* From here on nothing moves: put right what served the move, also when it was cut short.
+	/*
+	 * From here on nothing moves: put right what served the move, also when it was cut short. What is only away for a
+	 * while needs it again on its way home.
 	 */
-	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE &&
+	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && !mover.goal.in_ranges &&
 	    (bind_next(&mover) || narrow_next(&mover)))
 		return;
-	if (open && began && !mover.goal.left_bytes && move_pool_growth_next(&mover))
+	if (open && began && !mover.goal.left_bytes && !mover.goal.in_ranges && move_pool_growth_next(&mover))
 		return;
 	if (plan_guest_runs(mover.guest) && move_free_return_next(&mover))
 		return;

@@ -366,7 +366,8 @@ bool move_pool_growth_next(struct mover *mover)
 
 bool move_pool_back_next(struct mover *mover)
 {
-	return each_size(mover, spare_next) || each_size(mover, back_next);
+	/* What is away for a while finds its place in the pool again. */
+	return each_size(mover, spare_next) || (!mover->goal.in_ranges && each_size(mover, back_next));
 }
 
 static bool warn(struct pools *pools)

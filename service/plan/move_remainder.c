@@ -232,10 +232,13 @@ void move_remainder_warn(struct mover *mover)
 		move_pool_warn(mover);
 		move_free_warn(mover);
 	}
-	warn_of_policy(mover);
-	warn_of_first_touch(mover);
+	/* Of what is away for a while nothing is to stay where it goes. */
+	if (!mover->goal.in_ranges) {
+		warn_of_policy(mover);
+		warn_of_first_touch(mover);
+		warn_of_stored(mover);
+	}
 	warn_of_what_stays(mover);
-	warn_of_stored(mover);
 	warn_of_cpus(mover);
 	warn_of_remote(mover);
 	warn_of_huge(mover);

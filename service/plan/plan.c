@@ -198,6 +198,7 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 	const int8_t *map =
 		step->kind == STEP_KIND_CHILD && step->child ? step->child->move.map : step->map;
 	bool is_move = input->wish->kind == OPERATION_KIND_MOVE;
+	struct drain_scope scope;
 	uint64_t growth;
 	int node;
 
@@ -209,9 +210,13 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 	if (!guest)
 		return;
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD) {
+		drain_scope_of_ranges(input->snapshot, step->ranges, step->range_count, &scope);
 		for (int from = 0; from < SNAPSHOT_NODES_MAX; from++)
 			if (map[from] >= 0)
-				plan->needs_bytes[map[from]] += guest->node_bytes[from];
+				plan->needs_bytes[map[from]] +=
+					step->range_count
+						? drain_scope_node_bytes(input->snapshot, &scope, guest, from)
+						: guest->node_bytes[from];
 		return;
 	}
 	if (step->kind != STEP_KIND_REQUEST)

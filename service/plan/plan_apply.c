@@ -206,6 +206,57 @@ static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, c
 			come(snapshot, guest, node, after[node] - before[node]);
 }
 
+/* What the guest has in those DIMMs of the node that the scope covers is not in them any more. */
+static void leave_dimms(const struct snapshot *snapshot, const struct drain_scope *scope, struct snapshot_guest *guest,
+			int node)
+{
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, guest->dimm_bytes[i].id);
+		uint64_t covered = dimm && dimm->node == node ? drain_scope_covered_bytes(scope, dimm) : 0;
+
+		guest->dimm_bytes[i].bytes -= plan_min(guest->dimm_bytes[i].bytes, covered);
+	}
+}
+
+/* Of each of the map's nodes what lies in the ranges. */
+static void apply_ranges(struct snapshot *snapshot, struct snapshot_guest *guest, const int8_t *map,
+			 const struct snapshot_range *ranges, size_t count)
+{
+	struct drain_scope scope;
+
+	drain_scope_of_ranges(snapshot, ranges, count, &scope);
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t bytes = map[node] >= 0 ? drain_scope_node_bytes(snapshot, &scope, guest, node) : 0;
+
+		if (!bytes || map[node] == node)
+			continue;
+		leave_dimms(snapshot, &scope, guest, node);
+		guest->node_bytes[node] -= bytes;
+		guest->node_bytes[map[node]] += bytes;
+		leave(snapshot, guest, node, bytes);
+		come(snapshot, guest, map[node], bytes);
+	}
+}
+
+/* What a move brought away by this map comes home, up to so many bytes. */
+static void apply_home(struct snapshot *snapshot, struct snapshot_guest *guest, const struct step *step)
+{
+	uint64_t rest = step->bytes;
+
+	for (int home = 0; home < SNAPSHOT_NODES_MAX; home++) {
+		int away = step->map[home];
+		uint64_t bytes = away >= 0 ? plan_min(rest, guest->node_bytes[away]) : 0;
+
+		if (!bytes)
+			continue;
+		guest->node_bytes[away] -= bytes;
+		guest->node_bytes[home] += bytes;
+		leave(snapshot, guest, away, bytes);
+		come(snapshot, guest, home, bytes);
+		rest -= bytes;
+	}
+}
+
 static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
 {
 	uint64_t result = 0;
@@ -222,6 +273,12 @@ static void apply_child(struct snapshot *snapshot, struct snapshot_guest *guest,
 {
 	if (!child || child->kind != OPERATION_KIND_MOVE || child->move.form != MOVE_FORM_MAP)
 		return;
+	if (child->move.range_count) {
+		apply_ranges(snapshot, guest, child->move.map, child->move.ranges, child->move.range_count);
+		if (guest->cpuset_mems)
+			guest->cpuset_mems |= map_nodes(child->move.map, guest->cpuset_mems);
+		return;
+	}
 	apply_map(snapshot, guest, child->move.map);
 	if (guest->policy_mode != POLICY_MODE_DEFAULT)
 		guest->policy_nodes = map_nodes(child->move.map, guest->policy_nodes);
@@ -466,6 +523,8 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_MOVE_PAGES:
 		if (step->by_cells)
 			apply_cells(snapshot, guest, step);
+		else if (step->range_count)
+			apply_ranges(snapshot, guest, step->map, step->ranges, step->range_count);
 		else
 			apply_map(snapshot, guest, step->map);
 		return;
@@ -478,6 +537,9 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 		return;
 	case STEP_KIND_CHILD:
 		apply_child(snapshot, guest, step->child);
+		return;
+	case STEP_KIND_UNDO:
+		apply_home(snapshot, guest, step);
 		return;
 	/* Nothing of these is seen in a snapshot, or they belong to no guest. */
 	case STEP_KIND_REPORT_FREE:
@@ -496,7 +558,6 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 	case STEP_KIND_EJECT:
-	case STEP_KIND_UNDO:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 	case STEP_KIND_COUNT:

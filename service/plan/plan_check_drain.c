@@ -12,6 +12,7 @@
 #include <string.h>
 #include "crash_risk.h"
 #include "drain_layout.h"
+#include "drain_part.h"
 #include "movability.h"
 #include "size_text.h"
 
@@ -167,7 +168,8 @@ static void check_eject(struct plan_check *check, const struct drain_scope *scop
 }
 
 /* Farther from the vCPUs than it was, and the vCPUs cannot follow. */
-static void check_remote(struct plan_check *check, const struct snapshot_guest *guest, const struct wish *child)
+static void check_remote(struct plan_check *check, const struct drain_scope *scope, const struct snapshot_guest *guest,
+			 const struct wish *child)
 {
 	const struct snapshot *snapshot = check->input->snapshot;
 	char object[96];
@@ -183,7 +185,10 @@ static void check_remote(struct plan_check *check, const struct snapshot_guest *
 		after = plan_cpu_distance(snapshot, guest, child->move.map[from]);
 		if (after > before)
 			plan_check_ask(check, CONSENT_REMOTE_MEMORY, REMAINDER_CONSENT_REQUIRED,
-				       plan_guest_object(guest, object), guest->node_bytes[from],
+				       plan_guest_object(guest, object),
+				       child->move.range_count
+					       ? drain_scope_node_bytes(snapshot, scope, guest, from)
+					       : guest->node_bytes[from],
 				       "its memory would be at distance %u from its pinned vCPUs instead of "
 				       "%u",
 				       after, before);
@@ -246,7 +251,7 @@ static void check_guest(struct plan_check *check, const struct drain_layout *lay
 	check->input = &child_input;
 	plan_check_move_of(check, guest, false);
 	check->input = input;
-	check_remote(check, guest, &child);
+	check_remote(check, layout->scope, guest, &child);
 	check_stored(check, guest, layout->scope);
 }
 
@@ -320,7 +325,7 @@ int plan_check_child(const struct plan_input *input, const struct drain_scope *s
 		check.input = &child_input;
 		plan_check_move_of(&check, guest, false);
 		check.input = input;
-		check_remote(&check, guest, child);
+		check_remote(&check, scope, guest, child);
 		check_stored(&check, guest, scope);
 	} else {
 		plan_check_movable(&check, guest, drain_scope_guest_bytes(input, scope, guest));
@@ -434,7 +439,7 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 
 		if (!drain_scope_guest_bytes(input, &scope, guest) || input->wish->drain_wish.persist ||
-		    !(guest->stored_numatune_nodes & scope.nodes))
+		    !(guest->stored_numatune_nodes & scope.nodes) || drain_part_keeps(input, &scope, guest))
 			continue;
 		remainder_list_add(warnings, REMAINDER_STORED_XML, plan_guest_object(guest, object), 0, NULL,
 				   "stored XML still says node %s (--persist changes it)",

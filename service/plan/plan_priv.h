@@ -106,10 +106,11 @@ void resize_warn_of_agent(const struct plan_input *input, const struct snapshot_
 
 /*
  * move_goal.c: what a move's wish means for this guest now. A goal is opaque where residency by node cannot tell
- * whether it is reached: cells, and maps in which a destination is a source too.
+ * whether it is reached: cells, maps in which a destination is a source too, and ranges.
  */
 struct move_goal {
 	bool by_cells, opaque;
+	bool in_ranges;			/* only what lies in the wish's ranges, and for a while: policies stay as they are */
 	int8_t map[SNAPSHOT_NODES_MAX];
 	int8_t cells[SNAPSHOT_CELLS_MAX];
 	uint64_t to_nodes;		/* all of the guest belongs there; 0: only the map's sources leave */
@@ -252,11 +253,22 @@ struct drain_scope {
 	uint64_t loose_bytes[SNAPSHOT_NODES_MAX];	/* of those online, by node: in no DIMM that is all of that node */
 };
 void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_scope);
+/* What these host-physical ranges cover, whoever asks. */
+void drain_scope_of_ranges(const struct snapshot *snapshot, const struct snapshot_range *ranges, size_t count,
+			   struct drain_scope *ret_scope);
 bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block);
-/* Resident bytes of the guest inside, exactly where it can be told, else not less than they are. */
+/* How much of the DIMM the scope covers. */
+uint64_t drain_scope_covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm);
+/* Resident bytes of the guest on the node and inside, exactly where it can be told, else not less than they are. */
+uint64_t drain_scope_node_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
+				const struct snapshot_guest *guest, int node);
+/* Can it be told? By whole nodes, and by whole DIMMs where the guest's survey told them apart. */
+bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_scope *scope,
+			  const struct snapshot_guest *guest, int node);
+/* The same of all nodes. */
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest);
-/* Must the guest leave this node? Then with all that it has there. */
+/* Has the guest anything there that must leave this node? Then with all that it has there, but for drain_part_keeps(). */
 bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain_scope *scope,
 			      const struct snapshot_guest *guest, int node);
 /*

@@ -146,6 +146,12 @@ static void test_shapes(void)
 	CHECK_INT(kept.wanted_nodes, 1 << 1 | 1 << 3);
 	CHECK_INT(kept.left_nodes, 1 << 0);
 	kept_placement_done(&kept);
+	/* What lay in ranges is away for a while: it belongs where it was. */
+	move->wish.move.range_count = 1;
+	CHECK_INT(kept_placement_take(&kept, move, guest), 0);
+	CHECK_INT(kept.wanted_nodes, 0);
+	kept_placement_done(&kept);
+	move->wish.move.range_count = 0;
 	move->wish.move.form = MOVE_FORM_NEAR_CPUS;
 	CHECK_INT(kept_placement_take(&kept, move, guest), 0);
 	CHECK_INT(kept.wanted_nodes, 1 << 3);

@@ -80,6 +80,8 @@ static void wishes_round_trip(void)
 	wish.move.budget_bytes_per_s = 1000000;
 	wish.move.budget_stall_us = 10000;
 	wish.move.order = MOVE_ORDER_HOT_FIRST;
+	wish.move.range_count = 1;
+	wish.move.ranges[0] = (struct snapshot_range){UINT64_C(0x180000000), UINT64_C(0x1c0000000)};
 	check_wish_round_trip(&wish);
 
 	wish_init(&wish, OPERATION_KIND_DRAIN);

@@ -52,6 +52,16 @@ static void steps_are_described(void)
 	CHECK_STR(step_word(&step), "move");
 	check_text(&step, "db1  512 MiB  3 -> 1  dist 12");
 
+	step_init(&step, STEP_KIND_UNDO);
+	strcpy(step.guest_name, "db1");
+	step.undo_n = 2;
+	step.bytes = UINT64_C(512) << 20;
+	strcpy(step.text, STEP_TEXT_HOME);
+	check_text(&step, "db1  step 2  512 MiB  (home)");
+	strcpy(step.undo_operation, "op-1");
+	strcpy(step.text, "move");
+	check_text(&step, "db1  step 2 of op-1  (move)");
+
 	/* Longer than the text may be: cut, never overrun. */
 	step_init(&step, STEP_KIND_OFFLINE_BLOCKS);
 	step.block_run_count = STEP_BLOCK_RUNS_MAX;

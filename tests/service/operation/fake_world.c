@@ -55,6 +55,23 @@ static void see_nodes(struct fake_world *world, struct snapshot *snapshot)
 	}
 }
 
+size_t fake_world_dimm_end(const struct fake_world *world)
+{
+	return world->beside_bytes ? 36 : FAKE_BLOCKS;
+}
+
+/* What of the guest lies in the DIMM: as long as any of that is online, all that is not beside it. */
+static uint64_t dimm_bytes(const struct fake_world *world, const struct fake_guest *guest)
+{
+	bool is_online = false;
+
+	for (size_t i = 32; i < fake_world_dimm_end(world); i++)
+		is_online = is_online || world->state.online[i];
+	if (!is_online || guest->node_bytes[2] <= world->beside_bytes)
+		return 0;
+	return guest->node_bytes[2] - world->beside_bytes;
+}
+
 static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 {
 	struct snapshot_dimm *dimm = snapshot_add_dimm(snapshot);
@@ -66,7 +83,7 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 	dimm->kind = DIMM_KIND_ACPI;
 	dimm->node = 2;
 	dimm->range_count = 1;
-	dimm->ranges[0] = (struct snapshot_range){32 * FAKE_BLOCK, 40 * FAKE_BLOCK};
+	dimm->ranges[0] = (struct snapshot_range){32 * FAKE_BLOCK, fake_world_dimm_end(world) * FAKE_BLOCK};
 	dimm->movable = ANSWER_YES;
 	dimm->interleaved = ANSWER_NO;
 	dimm->ejectable = true;
@@ -83,7 +100,7 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 		block->node = node_of(i);
 		block->state = world->state.online[i] ? BLOCK_STATE_ONLINE : BLOCK_STATE_OFFLINE;
 		block->zone = node_of(i) == 2 ? BLOCK_ZONE_MOVABLE : BLOCK_ZONE_NORMAL;
-		if (node_of(i) == 2 && world->state.online[i])
+		if (node_of(i) == 2 && i < fake_world_dimm_end(world) && world->state.online[i])
 			dimm->state = SNAPSHOT_DIMM_ONLINE;
 	}
 	if (world->state.ejected)
@@ -122,6 +139,10 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		}
 		guest->surveyed = true;
 		guest->surveyed_at_ms = world->now_ms;
+		guest->dimms_told = world->beside_bytes;
+		guest->dimm_count = guest->dimms_told;
+		snprintf(guest->dimm_bytes[0].id, sizeof(guest->dimm_bytes[0].id), "d1");
+		guest->dimm_bytes[0].bytes = dimm_bytes(world, from);
 		guest->backing_count = 1;
 		guest->backings[0].kind = BACKING_KIND_MEMFD;
 		guest->backings[0].page_bytes = 4096;
@@ -203,7 +224,7 @@ static struct fake_guest *guest_of(struct fake_world *world, const struct step *
 }
 
 /* Half of a step leaves something between: every second byte or block. */
-static uint64_t move(struct fake_guest *guest, const struct step *step, bool half)
+static uint64_t move(struct fake_world *world, struct fake_guest *guest, const struct step *step, bool half)
 {
 	uint64_t moved = 0;
 
@@ -213,6 +234,8 @@ static uint64_t move(struct fake_guest *guest, const struct step *step, bool hal
 
 		if (!step->by_map && step->nodes && !(step->nodes >> node & 1))
 			to = __builtin_ctzll(step->nodes);
+		if (step->range_count)
+			bytes = node == 2 ? dimm_bytes(world, guest) : 0;
 		if (to < 0 || to == node || bytes == 0)
 			continue;
 		if (half)
@@ -331,7 +354,7 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 		}
 		break;
 	case STEP_KIND_MOVE_PAGES:
-		outcome->bytes_done = move(guest, step, half);
+		outcome->bytes_done = move(world, guest, step, half);
 		outcome->longest_pause_us = 1500;
 		outcome->result = "{\"guest\":{\"longest_pause_us\":1400,\"p99_us\":20,\"samples\":3}}";
 		break;
@@ -680,7 +703,7 @@ static void finish(struct fake_action *action, const struct executor_outcome *ou
 
 static bool is_inhabited(const struct fake_world *world)
 {
-	return world->state.guests[0].node_bytes[2] || world->state.guests[1].node_bytes[2];
+	return dimm_bytes(world, &world->state.guests[0]) || dimm_bytes(world, &world->state.guests[1]);
 }
 
 static void tick_start(struct fake_world *world, struct fake_action *action)

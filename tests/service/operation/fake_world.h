@@ -73,6 +73,7 @@ struct fake_world {
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
+	uint64_t beside_bytes; /* not 0: the DIMM is the first half of node 2, and each guest has so much in the other at most */
 	bool answers_inside; /* looks and prepares answer in the call itself */
 	unsigned drain_look_ticks; /* a drain's look takes so long, and tells what was when it was asked for */
 	/* numbers from 1; 0: never */
@@ -101,6 +102,8 @@ void fake_world_tell(struct fake_world *world, uint64_t done_bytes);
 void fake_world_unhang(struct fake_world *world);
 /* Its driver is gone: what was half done stays half done. */
 void fake_world_crash(struct fake_world *world);
+/* The first of the blocks of node 2 that are not the DIMM's. */
+size_t fake_world_dimm_end(const struct fake_world *world);
 /* Is the DIMM, all of node 2, without guests and offline (and ejected)? */
 bool fake_world_is_drained(const struct fake_world *world, bool ejected);
 bool fake_state_is_equal(const struct fake_state *a, const struct fake_state *b);

@@ -59,6 +59,27 @@ void world_init(struct world *world)
 					   .now_ms = 1000};
 }
 
+void world_add_second_dimm(struct world *world)
+{
+	struct snapshot_dimm *dimm = snapshot_add_dimm(world->snapshot);
+
+	strcpy(dimm->id, "acpi-MP01");
+	dimm->node = 3;
+	dimm->range_count = 1;
+	dimm->ranges[0] = (struct snapshot_range){7 * GIB, 8 * GIB};
+	for (unsigned i = 0; i < 8; i++) {
+		struct snapshot_block *block = snapshot_add_block(world->snapshot);
+
+		*block = (struct snapshot_block){.id = 56 + i,
+						 .start = 7 * GIB + i * WORLD_BLOCK,
+						 .size_bytes = WORLD_BLOCK,
+						 .node = 3,
+						 .zone = BLOCK_ZONE_MOVABLE};
+	}
+	snapshot_node(world->snapshot, 3)->total_bytes += GIB;
+	snapshot_node(world->snapshot, 3)->free_bytes += GIB;
+}
+
 void world_done(struct world *world)
 {
 	if (world->decision.kind == DECISION_KIND_STEP)

@@ -26,6 +26,8 @@ struct world {
  * movable, all free. */
 void world_init(struct world *world);
 void world_done(struct world *world);
+/* A second DIMM of 1 GiB on node 3, "acpi-MP01". */
+void world_add_second_dimm(struct world *world);
 
 /* A running memfd guest of this name (its UUID is "uuid-NAME") with pages on one node. */
 struct snapshot_guest *world_add_guest(struct world *world, const char *name, int node,

@@ -168,34 +168,19 @@ static void no_room_is_told_with_numbers(void)
 	world_done(&world);
 }
 
-/* A second DIMM of 1 GiB on node 3. */
-static void add_second_dimm(struct world *world)
-{
-	struct snapshot_dimm *dimm = snapshot_add_dimm(world->snapshot);
-
-	strcpy(dimm->id, "acpi-MP01");
-	dimm->node = 3;
-	dimm->range_count = 1;
-	dimm->ranges[0] = (struct snapshot_range){7 * GIB, 8 * GIB};
-	for (unsigned i = 0; i < 8; i++) {
-		struct snapshot_block *block = snapshot_add_block(world->snapshot);
-
-		*block = (struct snapshot_block){.id = 56 + i,
-						 .start = 7 * GIB + i * WORLD_BLOCK,
-						 .size_bytes = WORLD_BLOCK,
-						 .node = 3,
-						 .zone = BLOCK_ZONE_MOVABLE};
-	}
-	snapshot_node(world->snapshot, 3)->total_bytes += GIB;
-	snapshot_node(world->snapshot, 3)->free_bytes += GIB;
-}
-
-/* The guest is bound to node 3, with what it has in the first of them. */
+/*
+ * The guest is bound to node 3, with what it has in the first of them. What binds it is its own process, which a wider
+ * cpuset would rewrite: so all of it leaves.
+ */
 static struct snapshot_guest *begin_with_two_dimms(struct world *world)
 {
+	struct snapshot_guest *guest;
+
 	world_init(world);
-	add_second_dimm(world);
-	return bound_guest(world, "db1", 300 * MIB);
+	world_add_second_dimm(world);
+	guest = bound_guest(world, "db1", 300 * MIB);
+	guest->backings[0].kind = BACKING_KIND_ANON;
+	return guest;
 }
 
 static void what_is_bound_to_the_node_comes_home(void)
@@ -255,7 +240,7 @@ static void a_block_at_a_border_leaves_with_either(void)
 	struct world world;
 
 	world_init(&world);
-	add_second_dimm(&world);
+	world_add_second_dimm(&world);
 	world.snapshot->dimms[1].ranges[0].start -= WORLD_BLOCK;
 	guest = bound_guest(&world, "db1", 200 * MIB);
 	guest->allowed_nodes = 1 << 3;
@@ -384,19 +369,6 @@ static void the_last_dimm_takes_the_node_along(void)
 		snapshot_block(world.snapshot, id)->state = BLOCK_STATE_OFFLINE;
 	world_check_code(&world, "consent_required");
 	world.wish.allow = 1 << CONSENT_STORED_XML;
-	expect_run(&world, "cordon move offline done");
-	world_done(&world);
-}
-
-static void an_unbound_guest_does_not_come_home(void)
-{
-	struct world world;
-	struct snapshot_guest *guest;
-
-	guest = begin_with_two_dimms(&world);
-	guest->policy_mode = POLICY_MODE_DEFAULT;
-	guest->cpuset_mems = 0;
-	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	expect_run(&world, "cordon move offline done");
 	world_done(&world);
 }
@@ -897,7 +869,7 @@ static void what_the_host_has_on_half_a_node_counts_by_half(void)
 	struct world world;
 
 	world_init(&world);
-	add_second_dimm(&world);
+	world_add_second_dimm(&world);
 	snapshot_node(world.snapshot, 3)->free_bytes -= 1000 * MIB;
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	for (int node = 0; node < 3; node++)
@@ -922,7 +894,6 @@ static const struct unit_case cases[] = {
 	{"slots are warned of", slots_are_warned_of},
 	{"what comes home is stored again", what_comes_home_is_stored_again},
 	{"the last DIMM takes the node along", the_last_dimm_takes_the_node_along},
-	{"an unbound guest does not come home", an_unbound_guest_does_not_come_home},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
 	{"more blocks than a step can name are tried too", more_blocks_than_a_step_can_name_are_tried_too},
 	{"what a restart cut off is tried again", what_a_restart_cut_off_is_tried_again},

@@ -307,7 +307,10 @@ static void one_without_a_place_keeps_nobody(void)
 	world_done(&world);
 }
 
-/* Two were bound to a node of which another DIMM stays. */
+/*
+ * Two were bound to a node of which another DIMM stays, and left it with all that they had, because a wider cpuset would
+ * have rewritten their policy.
+ */
 static void they_come_home_beside_each_other(void)
 {
 	struct snapshot_dimm *dimm;
@@ -329,6 +332,8 @@ static void they_come_home_beside_each_other(void)
 	snapshot_node(world.snapshot, 3)->free_bytes += GIB;
 	add_guest(&world, "db1", 300 * MIB);
 	add_guest(&world, "db2", 200 * MIB);
+	for (size_t i = 0; i < world.snapshot->guest_count; i++)
+		world.snapshot->guests[i].cpuset_mems = 1 << 3;
 	begin(&world, DRAIN_FINISH_EJECT);
 	run_it(&world, "db1", 1);
 	world_next(&world);

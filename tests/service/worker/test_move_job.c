@@ -520,6 +520,34 @@ static void test_physical_range(void)
 	teardown(kernel);
 }
 
+/* What lay in the range comes home, and nothing else: what was at the destination before stays there. */
+static void test_physical_range_and_back(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+	struct step *step = &kernel->fixture.job.step;
+	static int8_t before[GUEST_PAGES_MAX];
+	uint64_t moved, own;
+
+	for (size_t i = 10; i < 60; i += 7)
+		kernel->nodes[i] = 3;
+	write_pagemap(kernel);
+	memcpy(before, kernel->nodes, sizeof(before));
+	own = count_on(kernel, 3);
+	step->range_count = 1;
+	step->ranges[0].start = (uint64_t)BLOCK_PAGES * 4096;
+	step->ranges[0].end = step->ranges[0].start + 101 * 4096;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	moved = count_on(kernel, 3) - own;
+	CHECK_TRUE(own > 0 && moved > 0 && count_on(kernel, 1) > 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(kernel->fixture.result.bytes_done, moved * 4096);
+	CHECK_INT(memcmp(kernel->nodes, before, kernel->pages), 0);
+	teardown(kernel);
+}
+
 static void test_busy_once_and_for_ever(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
@@ -1333,6 +1361,7 @@ int main(void)
 		{"nodes_that_change_places", test_nodes_that_change_places},
 		{"cells", test_cells},
 		{"physical_range", test_physical_range},
+		{"physical_range_and_back", test_physical_range_and_back},
 		{"busy_once_and_for_ever", test_busy_once_and_for_ever},
 		{"of a kind that is not moved", test_not_migratable},
 		{"came meanwhile", test_came_meanwhile},

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drain_part.h"
+
+#include <string.h>
+#include "drain_priv.h"
+
+/* The undo of it that this operation has tried; NULL: none yet. */
+static const struct step_record *undo_of(const struct plan_input *input, const struct step_record *away)
+{
+	return undo_bar_undo_of(input, NULL, away->n);
+}
+
+/* Is it a move of what lay in ranges, and stands? In a dry run it is its undo that tells it does not. */
+static bool is_away(const struct plan_input *input, const struct step_record *record)
+{
+	const struct step_record *undo;
+
+	if (record->step.kind != STEP_KIND_CHILD || !record->step.range_count || !undo_bar_is_due(record))
+		return false;
+	undo = undo_of(input, record);
+	return !undo || undo->state != STEP_STATE_DONE;
+}
+
+/* ---- who keeps its node ---- */
+
+/* How this operation has moved the guest first; NULL: not yet. */
+static const struct step *first_move(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (record->step.kind == STEP_KIND_CHILD && record->state != STEP_STATE_UNDONE &&
+		    !step_brings_home(&record->step) && strcmp(record->step.guest, guest->uuid) == 0)
+			return &record->step;
+	}
+	return NULL;
+}
+
+/* May the guest have memory on no other node than this? */
+static bool is_shut_in(const struct plan_input *input, const struct snapshot_guest *guest, int node)
+{
+	uint64_t others = plan_memory_nodes(input->snapshot) & ~plan_node_bit(node), nodes;
+
+	if (guest->cpuset_mems && !(guest->cpuset_mems & others))
+		return true;
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (snapshot_guest_part_policy(guest, i, &nodes) == POLICY_MODE_BIND && !(nodes & others))
+			return true;
+	return !guest->backing_count && guest->policy_mode == POLICY_MODE_BIND && !(guest->policy_nodes & others);
+}
+
+/*
+ * Has what stays of the node room for all that is in the scope and for all that has left it? What is free in the scope
+ * itself goes with it. What the host has there finds its place elsewhere, and is counted all the same.
+ */
+static bool holds_all(const struct plan_input *input, const struct drain_scope *scope, int node)
+{
+	uint64_t needs = scope->node_bytes[node];
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (is_away(input, &input->history[i]) && input->history[i].step.map[node] >= 0)
+			needs += input->history[i].bytes_done;
+	return plan_room(input, node, scope->whole_nodes) >= needs;
+}
+
+static bool is_home(const struct plan_input *input, const struct snapshot_guest *guest, int node)
+{
+	const struct snapshot_node *home = snapshot_node(input->snapshot, node);
+
+	return home && home->total_bytes && !(snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1) &&
+	       (!guest->allowed_nodes || guest->allowed_nodes >> node & 1);
+}
+
+/* Has it a policy that the kernel rewrites by position, and a cpuset that must become wider? */
+static bool would_rewrite(const struct plan_input *input, const struct drain_scope *scope,
+			  const struct snapshot_guest *guest)
+{
+	uint64_t nodes;
+
+	if (!guest->cpuset_mems || !(drain_scope_destinations(input, scope, guest) & ~guest->cpuset_mems))
+		return false;
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (plan_part_is_rebound(guest, i) &&
+		    snapshot_guest_part_policy(guest, i, &nodes) != POLICY_MODE_DEFAULT)
+			return true;
+	return !guest->backing_count && guest->policy_mode != POLICY_MODE_DEFAULT;
+}
+
+bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *scope,
+		      const struct snapshot_guest *guest)
+{
+	const struct step *first;
+	uint64_t leaves = 0;
+
+	if (input->wish->drain_wish.finish < DRAIN_FINISH_OFFLINE)
+		return false;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (drain_scope_guest_leaves(input, scope, guest, node))
+			leaves |= plan_node_bit(node);
+	if (!leaves || leaves & scope->whole_nodes)
+		return false;
+	first = first_move(input, guest);
+	if (first)
+		return first->range_count > 0;
+	for (; leaves; leaves &= leaves - 1) {
+		int node = plan_first_node(leaves);
+
+		if (!drain_scope_is_exact(input->snapshot, scope, guest, node) || !is_home(input, guest, node) ||
+		    (is_shut_in(input, guest, node) && !holds_all(input, scope, node)))
+			return false;
+	}
+	return !would_rewrite(input, scope, guest);
+}
+
+/* ---- home ---- */
+
+static uint64_t homes_of(const struct step_record *away)
+{
+	uint64_t nodes = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (away->step.map[node] >= 0)
+			nodes |= plan_node_bit(node);
+	return nodes;
+}
+
+/* What it brought away, as far as the guest still has so much where it went. */
+static uint64_t bytes_of(const struct step_record *away, const struct snapshot_guest *guest)
+{
+	uint64_t there = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (away->step.nodes >> node & 1)
+			there += guest->node_bytes[node];
+	return plan_min(away->bytes_done, there);
+}
+
+/* Of all moves of the guest that are still to be undone: the one without the other would leave it in between. */
+static uint64_t all_bytes(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (is_away(input, &input->history[i]) && strcmp(input->history[i].step.guest, guest->uuid) == 0 &&
+		    !undo_of(input, &input->history[i]))
+			bytes += bytes_of(&input->history[i], guest);
+	return bytes;
+}
+
+static uint64_t home_room(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t homes)
+{
+	uint64_t room = 0;
+
+	for (; homes; homes &= homes - 1)
+		room += plan_guest_room(input, guest, plan_first_node(homes), 0);
+	return room;
+}
+
+static bool are_homes(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t homes)
+{
+	for (; homes; homes &= homes - 1)
+		if (!is_home(input, guest, plan_first_node(homes)))
+			return false;
+	return true;
+}
+
+/* What its undo left, by the reasons that it had. */
+static void tell_undo(struct drainer *drainer, const struct step_record *undo, const char *object, uint64_t rest)
+{
+	struct remainder_list *list = &drainer->decision->warnings;
+	char nodes[32];
+
+	for (size_t i = 0; i < undo->remainder.count; i++)
+		if (undo->remainder.items[i].bytes)
+			plan_take_entry(list, &undo->remainder.items[i], &rest);
+		else
+			remainder_list_add_copy(list, &undo->remainder.items[i]);
+	if (rest)
+		remainder_list_add(list, REMAINDER_UNDO_FAILED, object, rest, "undrain, or move it there",
+				   "could not be brought back to node %s", plan_nodes_text(undo->step.nodes, nodes));
+}
+
+static bool undo_step(struct drainer *drainer, const struct step_record *away, const struct snapshot_guest *guest)
+{
+	struct step step;
+
+	plan_step_init(&step, STEP_KIND_UNDO, guest);
+	step.undo_n = away->n;
+	step.nodes = homes_of(away);
+	step.node = plan_first_node(step.nodes);
+	memcpy(step.map, away->step.map, sizeof(step.map));
+	step.bytes = bytes_of(away, guest);
+	step.stall_ms = (drainer->input->limits->stall_us + 999) / 1000;
+	memcpy(step.text, STEP_TEXT_HOME, sizeof(STEP_TEXT_HOME));
+	return drain_emit(drainer, &step);
+}
+
+/* Decides to bring it home, or tells why it stays away. */
+static bool home_next(struct drainer *drainer, const struct step_record *away, const struct snapshot_guest *guest)
+{
+	const struct plan_input *input = drainer->input;
+	uint64_t homes = homes_of(away), bytes = bytes_of(away, guest);
+	struct remainder_list *warnings = &drainer->decision->warnings;
+	const struct step_record *undo = undo_of(input, away);
+	uint64_t held = snapshot_held_nodes(input->snapshot, input->wish->drain) & away->step.nodes;
+	char object[96], nodes[32];
+
+	plan_guest_object(guest, object);
+	plan_nodes_text(homes, nodes);
+	if (undo)
+		tell_undo(drainer, undo, object, bytes);
+	/* It may have moved the guest since, and moves are undone last first (undo_bar.c). */
+	else if (held)
+		remainder_list_add(warnings, REMAINDER_HELD, object, bytes, NULL,
+				   "another drain holds node %s, where it is: an undrain brings it back",
+				   plan_nodes_text(held, nodes));
+	else if (!are_homes(input, guest, homes))
+		remainder_list_add(warnings, REMAINDER_HELD, object, bytes, NULL,
+				   "node %s is none that it may be brought back to just now", nodes);
+	else if (home_room(input, guest, homes) < all_bytes(input, guest))
+		remainder_list_add(warnings, REMAINDER_NO_ROOM, object, bytes, NULL,
+				   "what stays of node %s has no room to bring it back", nodes);
+	else if (plan_is_late(input))
+		remainder_list_add(warnings, REMAINDER_DEADLINE, object, bytes, "undrain, or move it there",
+				   "time ran out before it was brought back to node %s", nodes);
+	else
+		return undo_step(drainer, away, guest);
+	return false;
+}
+
+bool drain_part_home_next(struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+
+	/* Moves are undone last first. */
+	for (size_t i = input->history_count; i-- > 0;) {
+		const struct step_record *away = &input->history[i];
+		const struct snapshot_guest *guest =
+			is_away(input, away) ? snapshot_guest(input->snapshot, away->step.guest) : NULL;
+
+		if (guest && plan_guest_runs(guest) && home_next(drainer, away, guest))
+			return true;
+	}
+	return false;
+}
