@@ -259,7 +259,7 @@ bool guest_look_take_failed_survey(struct snapshot_guest *guest, const char *rea
 		memcpy(guest->node_bytes, guest->overview_bytes, sizeof(guest->node_bytes));
 	guest->surveyed = false;
 	guest->counted = false;
-	guest->residency_count = 0;
+	guest->residency_count = guest->place_count = 0;
 	/* A drain then reckons with all that it has on the node. */
 	guest->dimms_told = false;
 	guest->dimm_count = 0;
@@ -308,26 +308,46 @@ bool guest_look_needs_policies(const struct snapshot_guest *guest)
 	return false;
 }
 
-/* All or none: what is left out would be taken for memory that it does not have. */
-static void take_dimms(struct snapshot_guest *guest, const struct worker_survey *survey)
+/*
+ * All or none: what is left out would be taken for memory that it does not have. places gets which of the guest's DIMMs
+ * each of the survey's is.
+ */
+static void take_dimms(struct snapshot_guest *guest, const struct worker_survey *survey,
+		       uint8_t places[WORKER_DIMMS_MAX])
 {
 	guest->dimms_told = survey->dimm_count > 0;
 	guest->dimm_count = 0;
+	memset(places, SNAPSHOT_NO_DIMM, WORKER_DIMMS_MAX);
 	for (size_t i = 0; i < survey->dimm_count; i++) {
 		if (survey->dimms[i].bytes == 0)
 			continue;
 		if (guest->dimm_count == SNAPSHOT_GUEST_DIMMS_MAX) {
 			guest->dimms_told = false;
 			guest->dimm_count = 0;
+			memset(places, SNAPSHOT_NO_DIMM, WORKER_DIMMS_MAX);
 			return;
 		}
+		places[i] = (uint8_t)guest->dimm_count;
 		snprintf(guest->dimm_bytes[guest->dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", survey->dimms[i].id);
 		guest->dimm_bytes[guest->dimm_count++].bytes = survey->dimms[i].bytes;
 	}
 }
 
+/* Where DIMMs are not told apart the node is still known. */
+static void take_places(struct snapshot_guest *guest, const struct worker_survey *survey,
+			const uint8_t dimms[WORKER_DIMMS_MAX])
+{
+	guest->place_count = survey->place_count;
+	memcpy(guest->places, survey->places, sizeof(guest->places));
+	for (size_t i = 0; i < guest->place_count; i++)
+		if (guest->places[i].dimm != SNAPSHOT_NO_DIMM)
+			guest->places[i].dimm = dimms[guest->places[i].dimm];
+}
+
 void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
 {
+	uint8_t dimms[WORKER_DIMMS_MAX];
+
 	take_backings(guest, survey);
 	memcpy(guest->node_bytes, survey->node_bytes, sizeof(guest->node_bytes));
 	guest->resident_bytes = survey->resident_bytes;
@@ -351,7 +371,8 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->sharers_unseen = survey->sharers_unseen;
 	guest->sharer_count = survey->sharer_count;
 	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
-	take_dimms(guest, survey);
+	take_dimms(guest, survey, dimms);
+	take_places(guest, survey, dimms);
 	guest->surveyed = true;
 	guest->surveyed_at_ms = now_ms;
 	guest->counted = survey->counted;
@@ -364,7 +385,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 {
 	memset(guest->node_bytes, 0, sizeof(guest->node_bytes));
 	guest->resident_bytes = guest->swapped_bytes = guest->unmapped_bytes = 0;
-	guest->backing_count = guest->dimm_count = guest->residency_count = 0;
+	guest->backing_count = guest->dimm_count = guest->residency_count = guest->place_count = 0;
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->dimms_told = guest->managed_by_ballast = false;

@@ -435,6 +435,19 @@ const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_
 	return NULL;
 }
 
+struct snapshot_range snapshot_unit_range(const struct snapshot_residency *residency, size_t unit)
+{
+	uint64_t base = residency->address - residency->address % residency->unit_bytes;
+	struct snapshot_range range = {base + unit * residency->unit_bytes, base + (unit + 1) * residency->unit_bytes};
+	uint64_t last = residency->address + residency->size_bytes;
+
+	if (range.start < residency->address)
+		range.start = residency->address;
+	if (range.end > last)
+		range.end = last;
+	return range;
+}
+
 const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest)
 {
 	return guest->overview_at_ms > guest->surveyed_at_ms ? guest->overview_bytes : guest->node_bytes;

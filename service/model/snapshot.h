@@ -28,6 +28,8 @@
 #define SNAPSHOT_SLOTS_MAX	  32	/* of one DIMM (a set of them) that are named; all are counted */
 #define SNAPSHOT_UNITS_MAX	  64	/* of one memory device: 8 GiB in the smallest blocks that a guest has */
 #define SNAPSHOT_UNIT_LEAST_BYTES ((uint64_t)128 << 20)	/* the smallest memory block of a guest's kernel (x86) */
+#define SNAPSHOT_PLACES_MAX	  256	/* of one guest's units in DIMMs: those that have most */
+#define SNAPSHOT_PLACE_BYTES	  4096	/* what a place is counted in: the smallest page */
 #define SNAPSHOT_NAME_SIZE	  64
 #define SNAPSHOT_UUID_SIZE	  37
 #define SNAPSHOT_HOOKS_TEXT_SIZE  112	/* names of hooks: as many as a line has room for */
@@ -205,6 +207,16 @@ struct snapshot_residency {
 	uint64_t unit_bytes;
 	size_t count;
 	uint64_t bytes[SNAPSHOT_UNITS_MAX];
+};
+
+#define SNAPSHOT_NO_DIMM UINT8_MAX
+
+/* What one DIMM has of one unit; or, with SNAPSHOT_NO_DIMM, one node outside of all DIMMs that are told apart. */
+struct snapshot_place {
+	uint32_t pages;		/* of SNAPSHOT_PLACE_BYTES */
+	uint8_t device, unit;	/* by their places in residencies, and in its bytes */
+	uint8_t dimm;		/* by its place among those of the guest (or of the survey) */
+	int8_t node;		/* -1: not known */
 };
 
 struct snapshot_cell {
@@ -403,6 +415,8 @@ struct snapshot_guest {
 	uint64_t transparent_huge_bytes;		/* of the resident: in transparent huge pages */
 	size_t residency_count;				/* devices whose memory was told from the others' */
 	struct snapshot_residency residencies[SNAPSHOT_DEVICES_MAX];
+	size_t place_count;				/* of what residencies tell: which DIMM has it, the largest parts of all */
+	struct snapshot_place places[SNAPSHOT_PLACES_MAX];
 	bool shared_backing;				/* another process maps its memory too */
 	uint64_t sharers_unlisted, sharers_unseen;	/* more than there is place for; could not be asked */
 	size_t sharer_count;				/* of sharers: those that pin most */
@@ -526,6 +540,8 @@ uint64_t snapshot_unit_count(uint64_t address, uint64_t size_bytes, uint64_t uni
 /* What the last survey told of the device by unit; NULL: nothing. */
 const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_guest *guest,
 							  const struct snapshot_device *device);
+/* The guest-physical range of one unit of it: cut where the device begins and ends. unit is below its count. */
+struct snapshot_range snapshot_unit_range(const struct snapshot_residency *residency, size_t unit);
 /* "A1, B1 and 14 more", as fits into size; empty where its slots are not told. */
 void snapshot_dimm_slot_names(const struct snapshot_dimm *dimm, char *text, size_t size);
 /* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */

@@ -80,12 +80,6 @@ uint64_t move_free_taken(const struct plan_input *input, const struct snapshot_g
 	return bytes;
 }
 
-/* This part of bytes, of a whole that has no less. */
-static uint64_t share_of(uint64_t bytes, uint64_t part, uint64_t whole)
-{
-	return part < whole ? (uint64_t)((double)bytes * ((double)part / (double)whole)) : bytes;
-}
-
 /* Resident in the host and free in the guest, of what the guest was before anything was taken. */
 static uint64_t idle_bytes(const struct mover *mover, uint64_t taken)
 {
@@ -102,7 +96,7 @@ static uint64_t idle_bytes(const struct mover *mover, uint64_t taken)
 /* Of what was resident only its share of what is to leave is saved. */
 static uint64_t leaving_of(const struct mover *mover, uint64_t bytes, uint64_t taken)
 {
-	return share_of(bytes, mover->goal.left_bytes + taken, mover->guest->resident_bytes + taken);
+	return plan_share(bytes, mover->goal.left_bytes + taken, mover->guest->resident_bytes + taken);
 }
 
 static bool can_report(const struct mover *mover)
@@ -171,17 +165,16 @@ struct named_run {
 /* Neighbours are one. */
 static size_t list_runs(const struct snapshot_residency *residency, struct named_run runs[SNAPSHOT_UNITS_MAX])
 {
-	uint64_t base = residency->address - residency->address % residency->unit_bytes;
-	uint64_t last = residency->address + residency->size_bytes, start = residency->address, end;
 	size_t count = 0;
 
-	for (size_t i = 0; i < residency->count; i++, start = end) {
-		end = plan_min(base + (i + 1) * residency->unit_bytes, last);
-		if (!residency->bytes[i] || residency->bytes[i] < (end - start) / NAMED_SHARE)
+	for (size_t i = 0; i < residency->count; i++) {
+		struct snapshot_range unit = snapshot_unit_range(residency, i);
+
+		if (!residency->bytes[i] || residency->bytes[i] < (unit.end - unit.start) / NAMED_SHARE)
 			continue;
-		if (!count || runs[count - 1].range.end != start)
-			runs[count++] = (struct named_run){.range.start = start};
-		runs[count - 1].range.end = end;
+		if (!count || runs[count - 1].range.end != unit.start)
+			runs[count++] = (struct named_run){.range.start = unit.start};
+		runs[count - 1].range.end = unit.end;
 		runs[count - 1].resident_bytes += residency->bytes[i];
 	}
 	return count;
@@ -217,7 +210,7 @@ uint64_t move_free_there(const struct snapshot_guest *guest, const struct snapsh
 	struct named named = name_ranges(guest, device);
 
 	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, take_mark) == 0
-		       ? share_of(named.resident_bytes, step->bytes, named.bytes)
+		       ? plan_share(named.resident_bytes, step->bytes, named.bytes)
 		       : 0;
 }
 
@@ -246,7 +239,7 @@ static uint64_t take_of_named(const struct named *named, uint64_t gone, uint64_t
 	if (!resident)
 		return 0;
 	if (idle < resident)
-		has = plan_min(has, (share_of(has, idle, resident) + unit - 1) / unit * unit);
+		has = plan_min(has, (plan_share(has, idle, resident) + unit - 1) / unit * unit);
 	return plan_min(most, has / unit * unit);
 }
 
@@ -285,17 +278,17 @@ static struct taking could_take(const struct mover *mover)
 		/* Blocks of the guest that are larger are cut by the request. */
 		if (unit < SNAPSHOT_UNIT_LEAST_BYTES)
 			unit = SNAPSHOT_UNIT_LEAST_BYTES;
-		taking.bytes[i] = share_of(most, device->current_bytes + gone, plugged) / unit * unit;
+		taking.bytes[i] = plan_share(most, device->current_bytes + gone, plugged) / unit * unit;
 		if (named.is_told) {
 			taking.bytes[i] = take_of_named(&named, gone, idle, taking.bytes[i], unit);
-			there += share_of(named.resident_bytes + gone, taking.bytes[i], named.bytes + gone);
+			there += plan_share(named.resident_bytes + gone, taking.bytes[i], named.bytes + gone);
 		} else {
 			untold += taking.bytes[i];
 		}
 		taking.sum += taking.bytes[i];
 	}
 	/* Whether the blocks that nothing was told of are those that the host has pages for nobody knows. */
-	there += share_of(idle, untold, agent->memory_free_bytes + taken);
+	there += plan_share(idle, untold, agent->memory_free_bytes + taken);
 	taking.saved = leaving_of(mover, plan_min(there, idle), taken);
 	if (taking.saved < TAKE_LEAST_BYTES)
 		memset(&taking, 0, sizeof(taking));

@@ -315,6 +315,11 @@ bool plan_is_late(const struct plan_input *input)
 	return input->deadline_ms && input->now_ms >= input->deadline_ms;
 }
 
+uint64_t plan_share(uint64_t bytes, uint64_t part, uint64_t whole)
+{
+	return part < whole ? (uint64_t)((double)bytes * ((double)part / (double)whole)) : bytes;
+}
+
 /* Guests that children of this operation have moved, each once. */
 static size_t moved_guests(const struct plan_input *input)
 {

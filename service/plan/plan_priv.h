@@ -78,6 +78,8 @@ size_t plan_tried(const struct plan_input *input, enum step_kind kind);
 const struct step_record *plan_last(const struct plan_input *input, enum step_kind kind);	/* NULL: none */
 bool plan_is_late(const struct plan_input *input);
 uint64_t plan_min(uint64_t a, uint64_t b);
+/* This part of bytes, of a whole that has no less. */
+uint64_t plan_share(uint64_t bytes, uint64_t part, uint64_t whole);
 
 /*
  * Why there is more left than the last move of a guest's memory has told of: a move that came to its end tells of every

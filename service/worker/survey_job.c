@@ -11,6 +11,7 @@
 #include "node_mask.h"
 #include "numa_node.h"
 #include "policy_job.h"
+#include "survey_places.h"
 #include "sysroot.h"
 
 /* The lists of processors of a large host, as /proc/PID/status prints them. */
@@ -277,7 +278,8 @@ static uint64_t unit_end(const struct page_survey_range *range, const struct sna
 }
 
 static int count_range(const struct worker_job *job, const struct guest_view *view, size_t index,
-		       struct page_survey *pages, struct worker_survey *survey, struct page_survey_totals *totals)
+		       struct page_survey *pages, struct survey_places *places, struct worker_survey *survey,
+		       struct page_survey_totals *totals)
 {
 	struct page_survey_range range = guest_view_range(view, index), part = range;
 	struct snapshot_residency *residency = &survey->residencies[survey->residency_count];
@@ -292,7 +294,9 @@ static int count_range(const struct worker_job *job, const struct guest_view *vi
 
 		part.start = i ? part.end : range.start;
 		part.end = unit_end(&range, residency, i);
+		survey_places_mark(places, totals);
 		rc = page_survey_count(pages, &part, 1, totals);
+		survey_places_take(places, totals, survey->residency_count - 1, i, survey);
 		residency->bytes[i] = totals->present_bytes - before;
 	}
 	return rc;
@@ -307,6 +311,7 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	CLEANUP_FREE size_t *owners = NULL;
 	CLEANUP_FREE uint64_t *target_bytes = NULL;
 	CLEANUP_FREE struct page_survey_totals *totals = calloc(1, sizeof(*totals));
+	CLEANUP(survey_places_done) struct survey_places places = {0};
 	struct page_survey_options options = {.map = view->physical};
 	int rc = list_targets(context->job, &targets, &owners, &options.target_count);
 
@@ -315,13 +320,15 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 		rc = -ENOMEM;
 	options.targets = targets;
 	if (!rc)
+		rc = survey_places_init(&places, context->job, view->physical, owners, options.target_count);
+	if (!rc)
 		rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &pages);
 	if (!rc)
 		totals->target_bytes = target_bytes;
 	for (size_t i = 0; !rc && i < view->map.count && job_context_go(context); i++) {
 		uint64_t before = totals->present_bytes, huge_before = totals->huge_bytes;
 
-		rc = count_range(context->job, view, i, pages, survey, totals);
+		rc = count_range(context->job, view, i, pages, &places, survey, totals);
 		present[i] = totals->present_bytes - before;
 		/* Elsewhere huge pages are what the backing is made of. */
 		if (view->map.ranges[i].backing != GUEST_BACKING_HUGETLB)

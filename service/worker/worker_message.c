@@ -583,11 +583,19 @@ static json_t *residency_to_json(const struct snapshot_residency *residency)
 			 json_number(residency->unit_bytes), "units", units);
 }
 
+static json_t *place_to_json(const struct snapshot_place *place)
+{
+	return json_pack("[i, i, i, i, o]", place->device, place->unit,
+			 place->dimm == SNAPSHOT_NO_DIMM ? -1 : place->dimm, place->node, json_number(place->pages));
+}
+
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
 	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
-	       *sharers = json_array(), *counted = json_array(), *residencies = json_array();
+	       *sharers = json_array(), *counted = json_array(), *residencies = json_array(), *places = json_array();
 
+	for (size_t i = 0; i < survey->place_count; i++)
+		append_row(&places, place_to_json(&survey->places[i]));
 	for (size_t i = 0; i < survey->residency_count; i++)
 		append_row(&residencies, residency_to_json(&survey->residencies[i]));
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
@@ -619,7 +627,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", model_json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -637,7 +645,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
 			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
 			 (int)survey->loose, "has_policies", (int)survey->has_policies, "residencies",
-			 residencies, "cgroup", model_json_text(survey->cgroup));
+			 residencies, "places", places, "cgroup", model_json_text(survey->cgroup));
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -797,17 +805,50 @@ static int survey_parse_residencies(const json_t *residencies, struct worker_sur
 	return rc;
 }
 
+static int survey_parse_places(const json_t *places, struct worker_survey *survey, struct failure *failure)
+{
+	int rc = 0;
+
+	if (!json_is_array(places) || json_array_size(places) > ARRAY_SIZE(survey->places))
+		return refuse(failure, "places", "it is no list, or too long a one");
+	for (size_t i = 0; !rc && i < json_array_size(places); i++) {
+		struct snapshot_place *place = &survey->places[i];
+		json_t *pages;
+		uint64_t count = 0;
+		int device, unit, dimm, node;
+
+		rc = unpack(json_array_get(places, i), failure, "places", "[i, i, i, i, o]", &device, &unit, &dimm, &node,
+			    &pages);
+		if (!rc)
+			rc = take_number(pages, UINT32_MAX, &count, failure, "place pages");
+		if (rc)
+			return rc;
+		/* They are indexes, by which memory is read. */
+		if (device < 0 || (size_t)device >= survey->residency_count || unit < 0 ||
+		    (size_t)unit >= survey->residencies[device].count || dimm < -1 || dimm >= SNAPSHOT_NO_DIMM ||
+		    dimm >= (int)survey->dimm_count || node < -1 || node >= SNAPSHOT_NODES_MAX)
+			return refuse(failure, "places", "there is no such unit, DIMM or node");
+		*place = (struct snapshot_place){.pages = (uint32_t)count,
+						 .device = (uint8_t)device,
+						 .unit = (uint8_t)unit,
+						 .dimm = dimm < 0 ? SNAPSHOT_NO_DIMM : (uint8_t)dimm,
+						 .node = (int8_t)node};
+	}
+	survey->place_count = json_array_size(places);
+	return rc;
+}
+
 static int parse_survey(const json_t *json, struct worker_survey *survey, struct failure *failure)
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
 		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted, *residencies,
-		*cgroup;
+		*places, *cgroup;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, balancing, loose, has_policies, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -816,7 +857,7 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
 		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose, "has_policies",
-		    &has_policies, "residencies", &residencies, "cgroup", &cgroup);
+		    &has_policies, "residencies", &residencies, "places", &places, "cgroup", &cgroup);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -873,7 +914,9 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		rc = take_nodes(cpus, &survey->cpu_nodes, failure, "cpu_nodes");
 	if (!rc)
 		rc = take_text(cgroup, survey->cgroup, sizeof(survey->cgroup), failure, "cgroup");
-	return rc ? rc : survey_parse_dimms(dimms, survey, failure);
+	if (!rc)
+		rc = survey_parse_dimms(dimms, survey, failure);
+	return rc ? rc : survey_parse_places(places, survey, failure);
 }
 
 int worker_survey_parse(const json_t *json, struct worker_survey *ret_survey,

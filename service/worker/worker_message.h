@@ -121,6 +121,8 @@ struct worker_survey {
 	uint64_t counted_bytes[SNAPSHOT_NODES_MAX];
 	size_t residency_count;
 	struct snapshot_residency residencies[SNAPSHOT_DEVICES_MAX];
+	size_t place_count;
+	struct snapshot_place places[SNAPSHOT_PLACES_MAX];	/* their DIMMs are those of dimms */
 	uint64_t sharers_unlisted, sharers_unseen;
 	size_t sharer_count;
 	struct snapshot_sharer sharers[SNAPSHOT_SHARERS_MAX];

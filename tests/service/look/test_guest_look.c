@@ -484,7 +484,15 @@ static void test_survey(void)
 	survey->has_policies = true;
 	survey->residency_count = 1;
 	survey->residencies[0] = (struct snapshot_residency){4096 * MIB, 256 * MIB, 128 * MIB, 2, {7, 8}};
+	survey->place_count = 2;
+	survey->places[0] = (struct snapshot_place){7, 0, 1, 5, 2};
+	survey->places[1] = (struct snapshot_place){8, 0, 0, SNAPSHOT_NO_DIMM, 2};
 	guest_look_take_survey(guest, survey, 123);
+	/* Those with nothing of the guest have no place in its list. */
+	CHECK_INT(guest->place_count, 2);
+	CHECK_STR(guest->dimm_bytes[guest->places[0].dimm].id, "acpi-5");
+	CHECK_INT(guest->places[0].pages, 7);
+	CHECK_INT(guest->places[1].dimm, SNAPSHOT_NO_DIMM);
 	CHECK_TRUE(guest->surveyed && guest->vfio);
 	CHECK_INT(guest->surveyed_at_ms, 123);
 	CHECK_INT(guest->dimm_count, SNAPSHOT_GUEST_DIMMS_MAX);
@@ -497,16 +505,18 @@ static void test_survey(void)
 	guest_look_take_survey(guest, survey, 123);
 	CHECK_TRUE(!guest->dimms_told);
 	CHECK_INT(guest->dimm_count, 0);
+	CHECK_INT(guest->places[0].dimm, SNAPSHOT_NO_DIMM);
+	CHECK_INT(guest->places[0].node, 2);
 	survey->dimms[0].bytes = 0;
 	guest_look_take_survey(guest, survey, 123);
 	CHECK_INT(guest->residency_count, 1);
 	CHECK_INT(guest->residencies[0].bytes[1], 8);
 	/* What a survey that fails leaves is known by counters alone. */
 	guest_look_take_failed_survey(guest, "no");
-	CHECK_INT(guest->residency_count, 0);
+	CHECK_INT(guest->residency_count + guest->place_count, 0);
 	guest_look_take_survey(guest, survey, 123);
 	guest_look_drop_survey(guest);
-	CHECK_INT(guest->residency_count, 0);
+	CHECK_INT(guest->residency_count + guest->place_count, 0);
 	CHECK_TRUE(!guest->surveyed);
 	CHECK_INT(guest->node_bytes[2], 0);
 	CHECK_INT(guest->resident_bytes, 0);

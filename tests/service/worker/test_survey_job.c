@@ -6,6 +6,7 @@
 #include <string.h>
 #include "guest_view.h"
 #include "job_fixture.h"
+#include "survey_places.h"
 
 #define MIB	    (UINT64_C(1) << 20)
 #define BLOCK_PAGES 4096
@@ -419,6 +420,71 @@ static void test_units_of_a_device(void)
 	teardown(fixture);
 }
 
+/* One DIMM has the first 16 MiB of what is resident; the next are on another node, and of the last nobody knows the node. */
+static void test_units_in_dimms(void)
+{
+	struct job_fixture *fixture = setup();
+	struct worker_job *job = &fixture->job;
+	struct worker_survey *survey;
+
+	job->dimm_count = 2;
+	job->dimms = calloc(2, sizeof(*job->dimms));
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(job->dimms[i].id, sizeof(job->dimms[i].id), "acpi-%zu", i);
+		job->dimms[i].range_count = 1;
+		job->dimms[i].ranges[0] = (struct snapshot_range){i * 16 * MIB, (i + 1) * 16 * MIB};
+	}
+	add_device(fixture, 384 * MIB, (128 - 8) * MIB / 4096, 64 * MIB / 4096);
+	survey = run(fixture);
+	CHECK_INT(survey->place_count, 3);
+	/* Half of the DIMM's on either side of the border of two units. */
+	for (size_t i = 0; i < 2; i++) {
+		CHECK_INT(survey->places[i].device, 0);
+		CHECK_INT(survey->places[i].unit, i);
+		CHECK_INT(survey->places[i].dimm, 1);
+		CHECK_INT(survey->places[i].node, 1);
+		CHECK_INT(survey->places[i].pages, 8 * MIB / 4096);
+	}
+	CHECK_INT(survey->places[2].unit, 1);
+	CHECK_INT(survey->places[2].dimm, SNAPSHOT_NO_DIMM);
+	CHECK_INT(survey->places[2].node, 2);
+	CHECK_INT(survey->places[2].pages, 16 * MIB / 4096);
+	CHECK_INT(survey->dimms[1].bytes, 16 * MIB);
+	free(survey);
+	teardown(fixture);
+}
+
+/* More parts than are told: those that have most are. */
+static void test_most_of_many_places(void)
+{
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct worker_job job = {.dimm_count = 2, .dimms = calloc(2, sizeof(*job.dimms))};
+	struct survey_places places = {.job = &job, .dimm_nodes = {3, 3}};
+	struct page_survey_totals *totals = calloc(1, sizeof(*totals));
+	size_t owners[] = {0, 1};
+	uint64_t bytes[] = {0, 0}, before[] = {0, 0};
+
+	places.owners = owners;
+	places.target_count = 2;
+	places.target_before = before;
+	totals->target_bytes = bytes;
+	for (size_t unit = 0; unit < 160; unit++) {
+		survey_places_mark(&places, totals);
+		bytes[0] += (unit + 1) * 4096;
+		bytes[1] += MIB;
+		totals->node_bytes[3] += (unit + 1) * 4096 + MIB;
+		survey_places_take(&places, totals, 0, unit, survey);
+	}
+	CHECK_INT(survey->place_count, SNAPSHOT_PLACES_MAX);
+	for (size_t i = 0; i < survey->place_count; i++) {
+		CHECK_TRUE(survey->places[i].dimm == 1 || survey->places[i].pages > 64);
+		CHECK_INT(survey->places[i].node, 3);
+	}
+	free(totals);
+	free(survey);
+	free(job.dimms);
+}
+
 /* Of a device that has more blocks than are told the units are larger. */
 static void test_units_of_a_large_device(void)
 {
@@ -447,6 +513,8 @@ int main(void)
 		{"entries told apart", test_entries_told_apart},
 		{"units of a device", test_units_of_a_device},
 		{"units of a large device", test_units_of_a_large_device},
+		{"units in DIMMs", test_units_in_dimms},
+		{"most of many places", test_most_of_many_places},
 	};
 
 	return unit_main("service/survey_job", cases, sizeof(cases) / sizeof(cases[0]));

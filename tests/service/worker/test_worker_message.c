@@ -297,6 +297,14 @@ static void test_residencies(void)
 		{"size_bytes", INT64_C(1) << 40},
 		{"address", -1},
 	};
+	/* Device, unit, DIMM, node, pages: what is not there must not be read. */
+	static const struct {
+		size_t index;
+		json_int_t value;
+	} misplaced[] = {
+		{0, SNAPSHOT_DEVICES_MAX}, {0, -1}, {1, 5}, {1, -1}, {2, 2}, {2, -2},
+		{3, SNAPSHOT_NODES_MAX},   {3, -2}, {4, -1}, {4, (json_int_t)UINT32_MAX + 1},
+	};
 	json_t *json, *device;
 
 	survey->residency_count = SNAPSHOT_DEVICES_MAX;
@@ -310,9 +318,24 @@ static void test_residencies(void)
 		for (size_t unit = 0; unit < residency->count; unit++)
 			residency->bytes[unit] = 4096 * (i + unit);
 	}
+	survey->dimm_count = 2;
+	strcpy(survey->dimms[0].id, "a");
+	strcpy(survey->dimms[1].id, "b");
+	survey->place_count = 2;
+	survey->places[0] = (struct snapshot_place){7, 3, 4, 1, -1};
+	survey->places[1] = (struct snapshot_place){UINT32_MAX, SNAPSHOT_DEVICES_MAX - 1, 0, SNAPSHOT_NO_DIMM, 63};
 	json = worker_survey_to_json(survey);
 	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
 	CHECK_INT(memcmp(survey, copy, sizeof(*survey)), 0);
+	for (size_t i = 0; i < sizeof(misplaced) / sizeof(misplaced[0]); i++) {
+		json_t *place = json_array_get(json_object_get(json, "places"), 0);
+		json_t *right = json_incref(json_array_get(place, misplaced[i].index));
+
+		json_array_set_new(place, misplaced[i].index, json_integer(misplaced[i].value));
+		CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+		json_array_set_new(place, misplaced[i].index, right);
+		CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	}
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		json_t *right;
 
@@ -329,6 +352,15 @@ static void test_residencies(void)
 		json_array_append_new(json_object_get(device, "units"), json_integer(0));
 	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
 	json_array_append_new(json_object_get(json, "residencies"), json_object());
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_decref(json);
+	/* More than there is place for. */
+	json = worker_survey_to_json(survey);
+	while (json_array_size(json_object_get(json, "places")) < SNAPSHOT_PLACES_MAX)
+		json_array_append_new(json_object_get(json, "places"), json_pack("[i, i, i, i, i]", 0, 0, 0, 0, 1));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	CHECK_INT(copy->place_count, SNAPSHOT_PLACES_MAX);
+	json_array_append_new(json_object_get(json, "places"), json_pack("[i, i, i, i, i]", 0, 0, 0, 0, 1));
 	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
 	json_decref(json);
 	free(survey);

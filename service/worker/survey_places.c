@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "survey_places.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int survey_places_init(struct survey_places *places, const struct worker_job *job, const struct physical_map *map,
+		       const size_t *owners, size_t target_count)
+{
+	*places = (struct survey_places){.job = job, .owners = owners, .target_count = target_count};
+	places->target_before = calloc(target_count + 1, sizeof(*places->target_before));
+	if (!places->target_before)
+		return -ENOMEM;
+	for (size_t i = 0; i < job->dimm_count && i < WORKER_DIMMS_MAX; i++) {
+		int node = job->dimms[i].range_count ? physical_map_node(map, job->dimms[i].ranges[0].start, NULL) : -1;
+
+		places->dimm_nodes[i] = (int8_t)(node < SNAPSHOT_NODES_MAX ? node : -1);
+	}
+	return 0;
+}
+
+void survey_places_done(struct survey_places *places)
+{
+	free(places->target_before);
+	places->target_before = NULL;
+}
+
+void survey_places_mark(struct survey_places *places, const struct page_survey_totals *totals)
+{
+	memcpy(places->node_before, totals->node_bytes, sizeof(places->node_before));
+	memcpy(places->target_before, totals->target_bytes, places->target_count * sizeof(*places->target_before));
+}
+
+static void add(struct worker_survey *survey, struct snapshot_place place, uint64_t bytes)
+{
+	size_t index = survey->place_count;
+
+	if (bytes < SNAPSHOT_PLACE_BYTES || bytes / SNAPSHOT_PLACE_BYTES > UINT32_MAX)
+		return;
+	place.pages = (uint32_t)(bytes / SNAPSHOT_PLACE_BYTES);
+	if (index < SNAPSHOT_PLACES_MAX) {
+		survey->places[survey->place_count++] = place;
+		return;
+	}
+	index = 0;
+	for (size_t i = 1; i < SNAPSHOT_PLACES_MAX; i++)
+		if (survey->places[i].pages < survey->places[index].pages)
+			index = i;
+	if (survey->places[index].pages < place.pages)
+		survey->places[index] = place;
+}
+
+void survey_places_take(const struct survey_places *places, const struct page_survey_totals *totals, size_t device,
+			size_t unit, struct worker_survey *survey)
+{
+	uint64_t dimm_bytes[WORKER_DIMMS_MAX] = {0}, inside[SNAPSHOT_NODES_MAX] = {0};
+	struct snapshot_place place = {.device = (uint8_t)device, .unit = (uint8_t)unit};
+
+	for (size_t i = 0; i < places->target_count; i++)
+		dimm_bytes[places->owners[i]] += totals->target_bytes[i] - places->target_before[i];
+	for (size_t i = 0; i < places->job->dimm_count; i++) {
+		place.node = places->dimm_nodes[i];
+		/* One whose number has no place is told with its node alone; one of a node that is not known likewise. */
+		if (!dimm_bytes[i] || i >= SNAPSHOT_NO_DIMM || place.node < 0)
+			continue;
+		place.dimm = (uint8_t)i;
+		inside[place.node] += dimm_bytes[i];
+		add(survey, place, dimm_bytes[i]);
+	}
+	place.dimm = SNAPSHOT_NO_DIMM;
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+		uint64_t bytes = totals->node_bytes[node] - places->node_before[node];
+
+		place.node = (int8_t)node;
+		if (bytes > inside[node])
+			add(survey, place, bytes - inside[node]);
+	}
+}
