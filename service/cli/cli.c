@@ -464,6 +464,8 @@ int cli_print_operation_end(struct cli *cli, const json_t *operation)
 			       cli_size(result, "left_bytes", b), (double)cli_u64(result, "longest_call_us") / 1000);
 			print_felt(result, "the guest's");
 		} else if (is_kind(operation, "drain")) {
+			if (cli_u64(result, "shrunk_bytes"))
+				printf(", %s unplugged from guests", cli_size(result, "shrunk_bytes", a));
 			printf(", %s moved out, %" PRIu64 " blocks offline%s", cli_size(result, "emptied_bytes", a),
 			       cli_u64(result, "blocks_offline"),
 			       json_is_true(json_object_get(result, "ejected")) ? ", ejected" : "");

@@ -231,11 +231,13 @@ static uint64_t blocks_of(const struct step_record *record)
 static json_t *drain_result(const struct operation_record *record)
 {
 	json_t *json = json_object();
-	uint64_t blocks = 0, emptied = 0;
+	uint64_t blocks = 0, emptied = 0, shrunk = 0;
 	bool ejected = false;
 
 	for (size_t i = 0; i < record->step_count; i++) {
-		if (record->steps[i].step.kind == STEP_KIND_CHILD && !step_brings_home(&record->steps[i].step))
+		if (step_shrinks(&record->steps[i].step))
+			shrunk += record->steps[i].bytes_done;
+		else if (record->steps[i].step.kind == STEP_KIND_CHILD && !step_brings_home(&record->steps[i].step))
 			emptied += record->steps[i].bytes_done;
 		if (record->steps[i].step.kind == STEP_KIND_OFFLINE_BLOCKS)
 			blocks += blocks_of(&record->steps[i]);
@@ -244,6 +246,7 @@ static json_t *drain_result(const struct operation_record *record)
 			ejected = true;
 	}
 	model_json_put(&json, "emptied_bytes", model_json_u64(emptied));
+	model_json_put(&json, "shrunk_bytes", model_json_u64(shrunk));
 	model_json_put(&json, "blocks_offline", model_json_u64(blocks));
 	model_json_put(&json, "ejected", json_boolean(ejected));
 	put_pauses(&json, record);

@@ -94,6 +94,11 @@ bool step_is_after(const struct step *step)
 	return step->kind == STEP_KIND_HOST_HOOKS && strcmp(step->text, STEP_TEXT_AFTER) == 0;
 }
 
+bool step_shrinks(const struct step *step)
+{
+	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_SHRINK) == 0;
+}
+
 bool step_add_block(struct step *step, uint64_t id)
 {
 	size_t run = step->block_run_count;
@@ -247,6 +252,8 @@ static void append_child(char *text, const struct step *step)
 	       step->guest_name[0] ? step->guest_name : wish_target(step->child, target));
 	if (step->bytes)
 		append_size(text, "  ", step->bytes);
+	if (step_shrinks(step))
+		append(text, " less");
 	if (step->child->kind != OPERATION_KIND_MOVE)
 		return;
 	append(text, "  ");

@@ -116,6 +116,9 @@ int step_copy(const struct step *step, struct step *ret_copy);
 /* The text of a drain's CHILD, or UNDO, that brings a guest back to its node. */
 #define STEP_TEXT_HOME "home"
 bool step_brings_home(const struct step *step);
+/* That of one that makes a guest smaller, because there is no room for all of it. */
+#define STEP_TEXT_SHRINK "shrink"
+bool step_shrinks(const struct step *step);
 
 /* The text of a HOST_HOOKS once the drain has ended, and what it has taken away stays away. Before, it is "before". */
 #define STEP_TEXT_AFTER "after"

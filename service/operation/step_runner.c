@@ -313,6 +313,23 @@ static unsigned to_look_at(const struct operation_record *operation)
 	return what;
 }
 
+/*
+ * Of a drain: all guests. What each can spare they are asked when it is checked, and where the next of them may have to
+ * become smaller. Its moves look at their own guests.
+ */
+static unsigned to_look_at_all(const struct operation_record *operation)
+{
+	const struct step_record *last = operation->step_count ? &operation->steps[operation->step_count - 1] : NULL;
+	bool may_shrink = operation->wish.kind == OPERATION_KIND_DRAIN &&
+			  operation->wish.drain_wish.finish != DRAIN_FINISH_CORDON;
+	bool shrinks = may_shrink && operation->wish.allow >> CONSENT_SHRINK_GUESTS & 1;
+
+	if (!last)
+		return LOOK_SURVEY | LOOK_POLICY | (may_shrink ? LOOK_AGENT : 0);
+	return LOOK_SURVEY |
+	       (shrinks && (last->step.kind == STEP_KIND_CORDON || step_shrinks(&last->step)) ? LOOK_AGENT : 0);
+}
+
 /* A shrink that has ended before its goal. */
 static bool is_to_explain(const struct operation_record *operation, const struct snapshot_guest *guest)
 {
@@ -358,8 +375,7 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 		return;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
-		/* Its moves look at their own guests. */
-		look_refresh(runner->options.look, NULL, LOOK_SURVEY | (operation->step_count ? 0 : LOOK_POLICY), on_looked, look);
+		look_refresh(runner->options.look, NULL, to_look_at_all(operation), on_looked, look);
 		return;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:

@@ -22,7 +22,8 @@ size_t drain_tries(const struct plan_input *input, const char *guest,
 		const struct step_record *record = &input->history[i];
 
 		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
-		    strcmp(record->step.guest, guest) != 0 || step_brings_home(&record->step))
+		    strcmp(record->step.guest, guest) != 0 || step_brings_home(&record->step) ||
+		    step_shrinks(&record->step))
 			continue;
 		tries++;
 		*ret_last = record;
@@ -136,7 +137,7 @@ bool drain_leaves_any_alone(const struct drainer *drainer)
 	return false;
 }
 
-static bool memory_is_short(struct drainer *drainer)
+bool drain_memory_is_short(struct drainer *drainer)
 {
 	drainer->decision->kind = DECISION_KIND_GIVE_UP;
 	remainder_list_add(&drainer->decision->remainder, REMAINDER_INVALID, "ballastd", 0, "ask again",
@@ -148,7 +149,7 @@ static bool child_step(struct drainer *drainer, struct step *step, const struct 
 {
 	step->child = malloc(sizeof(*step->child));
 	if (!step->child)
-		return memory_is_short(drainer);
+		return drain_memory_is_short(drainer);
 	*step->child = *child;
 	drainer->decision->beside = drain_may_begin(drainer->input, 2);
 	return drain_emit(drainer, step);
@@ -176,7 +177,7 @@ bool drain_guest_next(struct drainer *drainer)
 	if (!drain_may_begin(input, 1))
 		return false;
 	if (drain_layout_find(input, &drainer->scope, &layout) < 0)
-		return memory_is_short(drainer);
+		return drain_memory_is_short(drainer);
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &snapshot->guests[i];
 		uint64_t bytes = drain_scope_guest_bytes(input, &drainer->scope, guest);

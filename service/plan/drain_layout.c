@@ -81,9 +81,11 @@ static void add_guest(struct drain_layout *layout, const struct snapshot_guest *
 			leaves |= bit(node);
 	for (uint64_t rest = leaves; rest; rest &= rest - 1) {
 		int node = plan_first_node(rest);
+		uint64_t bytes = leaving_bytes(layout, guest, node, keeps);
+		uint64_t less = layout->less ? layout->less[layout->demand_count] : 0;
 		struct drain_place_demand *demand = &layout->demands[layout->demand_count++];
 
-		*demand = (struct drain_place_demand){.bytes = leaving_bytes(layout, guest, node, keeps),
+		*demand = (struct drain_place_demand){.bytes = bytes - plan_min(bytes, less),
 						      .allowed = allowed,
 						      .occupied = occupied_nodes(guest, leaves),
 						      .guest = index,
@@ -128,9 +130,15 @@ static void fill_nodes(const struct plan_input *input, const struct drain_scope 
 
 int drain_layout_find(const struct plan_input *input, const struct drain_scope *scope, struct drain_layout *ret_layout)
 {
+	return drain_layout_find_less(input, scope, NULL, ret_layout);
+}
+
+int drain_layout_find_less(const struct plan_input *input, const struct drain_scope *scope, const uint64_t *less,
+			   struct drain_layout *ret_layout)
+{
 	const struct snapshot *snapshot = input->snapshot;
 	CLEANUP_FREE struct drain_place_input *problem = calloc(1, sizeof(*problem));
-	struct drain_layout layout = {.input = input, .scope = scope};
+	struct drain_layout layout = {.input = input, .scope = scope, .less = less};
 	size_t most = (snapshot->guest_count + 1) * plan_node_count(scope->nodes) + 1;
 	int r = -ENOMEM;
 
@@ -170,7 +178,7 @@ const struct drain_place_fate *drain_layout_unplaced(const struct drain_layout *
 {
 	/* What a node has of a guest goes to one node: no move can take some of it elsewhere. */
 	for (size_t i = layout->firsts[guest]; i < layout->firsts[guest + 1]; i++)
-		if (layout->placed.fates[i].flow_count != 1)
+		if (layout->demands[i].bytes && layout->placed.fates[i].flow_count != 1)
 			return &layout->placed.fates[i];
 	return NULL;
 }
@@ -217,8 +225,11 @@ bool drain_layout_child(const struct drain_layout *layout, size_t index, struct 
 	/* Nothing stored is changed for a while. */
 	ret_child->move.persist = input->wish->drain_wish.persist && !keeps;
 	for (size_t i = layout->firsts[index]; i < layout->firsts[index + 1]; i++) {
-		int from = layout->demands[i].home, to = layout->placed.flows[layout->placed.fates[i].first_flow].node;
+		int from = layout->demands[i].home, to;
 
+		if (!layout->demands[i].bytes)
+			continue;
+		to = layout->placed.flows[layout->placed.fates[i].first_flow].node;
 		ret_child->move.map[from] = (int8_t)to;
 		step.nodes |= bit(to);
 		step.bytes += leaving_bytes(layout, guest, from, keeps);
@@ -237,5 +248,5 @@ bool drain_layout_child(const struct drain_layout *layout, size_t index, struct 
 	step.undoable = true;
 	step.stall_ms = (input->limits->stall_us + 999) / 1000;
 	*ret_step = step;
-	return true;
+	return step.nodes != 0;
 }

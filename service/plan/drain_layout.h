@@ -13,6 +13,7 @@
 struct drain_layout {
 	const struct plan_input *input;	 /* borrowed */
 	const struct drain_scope *scope; /* borrowed */
+	const uint64_t *less;		 /* borrowed: by demand, what it will have come down by; NULL: nothing */
 	/* One for each guest and node that it leaves, then one for each node's memory of nobody that is known. */
 	struct drain_place_demand *demands; /* owned */
 	size_t demand_count;
@@ -24,6 +25,9 @@ struct drain_layout {
 
 /* 0, or -ENOMEM with *ret_layout empty. A layout is to be given to drain_layout_done(). */
 int drain_layout_find(const struct plan_input *input, const struct drain_scope *scope, struct drain_layout *ret_layout);
+/* The same, were each demand of guests smaller by so much: by its place in a layout of the same input. */
+int drain_layout_find_less(const struct plan_input *input, const struct drain_scope *scope, const uint64_t *less,
+			   struct drain_layout *ret_layout);
 void drain_layout_done(struct drain_layout *layout);
 
 /* The child move that takes the guest out of the scope. false: nothing of it is there, or not all of it has a place. */

@@ -2,9 +2,9 @@
 /*
  * Drain:
  *
- *   cordon -> one child move for each guest, largest first -> hooks -> pools -> offline -> bring home -> eject -> hooks
- *                    ^                                                             |
- *                    +-------- once more, where guests came back <-----------------+
+ *   cordon -> shrink -> one child move for each guest, largest first -> hooks -> pools -> offline -> bring home -> eject -> hooks
+ *                              ^                                                             |
+ *                              +-------- once more, where guests came back <-----------------+
  *
  * Guests leave first, to nodes that the plan chose and that have room; what is left for the kernel
  * to move when the blocks go offline is then little, and lands in the cpuset of the worker, which
@@ -14,6 +14,8 @@
  *
  * Moves of different guests run beside each other, those out of the scope and those home. All else waits
  * until they have ended.
+ *
+ * Where there is no room for all, and the consent to it, guests become smaller first, by what lies in the target.
  */
 #include "drain_priv.h"
 
@@ -165,7 +167,7 @@ static void decide(struct drainer *drainer)
 		drainer->decision->kind = DECISION_KIND_DONE;
 		return;
 	}
-	if (!late && drain_guest_next(drainer))
+	if (!late && (drain_shrink_next(drainer) || drain_guest_next(drainer)))
 		return;
 	if (drainer->wish->finish == DRAIN_FINISH_EMPTY) {
 		if (drainer->guest_bytes)

@@ -30,7 +30,8 @@ static const struct step *first_move(const struct plan_input *input, const struc
 		const struct step_record *record = &input->history[i];
 
 		if (record->step.kind == STEP_KIND_CHILD && record->state != STEP_STATE_UNDONE &&
-		    !step_brings_home(&record->step) && strcmp(record->step.guest, guest->uuid) == 0)
+		    !step_brings_home(&record->step) && !step_shrinks(&record->step) &&
+		    strcmp(record->step.guest, guest->uuid) == 0)
 			return &record->step;
 	}
 	return NULL;

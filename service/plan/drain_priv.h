@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the drain planner share: which guests leave and come home (drain_children.c, drain_part.c), what is
- * under way meanwhile (drain_running.c), which blocks go offline (drain_offline.c), and why something stayed
- * (drain_remainder.c). drain_next.c has their order.
+ * What the parts of the drain planner share: who is made smaller for want of room (drain_shrink_next.c), which guests leave
+ * and come home (drain_children.c, drain_part.c), what is under way meanwhile (drain_running.c), which blocks go offline
+ * (drain_offline.c), and why something stayed (drain_remainder.c). drain_next.c has their order.
  */
 #ifndef BALLAST_SERVICE_DRAIN_PRIV_H
 #define BALLAST_SERVICE_DRAIN_PRIV_H
@@ -22,6 +22,13 @@ struct drainer {
 /* The step is what is decided. Always true, as the others below are where they have decided something. */
 bool drain_emit(struct drainer *drainer, const struct step *step);
 
+/* Ends the planning. Always true. */
+bool drain_memory_is_short(struct drainer *drainer);
+
+/* drain_shrink_next.c: with the consent, the resize that makes room for what has none. */
+bool drain_shrink_next(struct drainer *drainer);
+/* Why guests did not become as small as they were to; without bytes. */
+void drain_shrink_tell(const struct drainer *drainer, struct remainder_list *list);
 /* The guest's move, where it has a place, may be tried and is not to be left alone. */
 bool drain_child_of(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
 		    struct step *ret_step, struct wish *ret_child);

@@ -126,6 +126,7 @@ void drain_give_up(struct drainer *drainer, bool blocks)
 			remainder_list_add(list, code, object, left, NULL, "%s", why);
 		rest -= bytes;
 	}
+	drain_shrink_tell(drainer, list);
 	if (blocks) {
 		crash_risk_tell(input, &drainer->scope, list, &rest);
 		drain_pool_tell(input, &drainer->scope, list, &rest);

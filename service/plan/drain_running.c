@@ -25,6 +25,10 @@ bool drain_may_begin(const struct plan_input *input, size_t more)
 {
 	size_t most = input->limits->drain_moves ? input->limits->drain_moves : 1;
 
+	/* Who has room is known when a guest has become smaller. */
+	for (size_t i = 0; i < input->history_count; i++)
+		if (runs(&input->history[i]) && step_shrinks(&input->history[i].step))
+			return false;
 	return drain_running(input) + more <= most;
 }
 

@@ -212,6 +212,22 @@ bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_sc
 	return !rest || !scope->loose_bytes[node];
 }
 
+uint64_t drain_scope_place_bytes(const struct plan_input *input, const struct drain_scope *scope,
+				 const struct snapshot_guest *guest, const struct snapshot_place *place)
+{
+	uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES, all = 0;
+	const struct snapshot_dimm *dimm;
+
+	if (place->node < 0 || !(scope->nodes >> place->node & 1))
+		return 0;
+	if (scope->whole_nodes >> place->node & 1)
+		return bytes;
+	dimm = place->dimm < guest->dimm_count ? snapshot_dimm(input->snapshot, guest->dimm_bytes[place->dimm].id) : NULL;
+	for (size_t i = 0; dimm && i < dimm->range_count; i++)
+		all += dimm->ranges[i].end - dimm->ranges[i].start;
+	return all && !dimm->ranges_cut && drain_scope_covered_bytes(scope, dimm) == all ? bytes : 0;
+}
+
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest)
 {

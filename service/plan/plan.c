@@ -172,7 +172,9 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	digest_number(hash, step->undo_n);
 	if (step->child) {
 		digest_text(hash, operation_kind_name(step->child->kind));
-		digest_map(hash, step->child->move.map, SNAPSHOT_NODES_MAX);
+		/* Of a shrink how much, and where, is what happens to be there. */
+		if (step->child->kind == OPERATION_KIND_MOVE)
+			digest_map(hash, step->child->move.map, SNAPSHOT_NODES_MAX);
 	}
 }
 
@@ -196,7 +198,7 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 			const struct step *step)
 {
 	const int8_t *map =
-		step->kind == STEP_KIND_CHILD && step->child ? step->child->move.map : step->map;
+		step->kind == STEP_KIND_CHILD && step->child && !step_shrinks(step) ? step->child->move.map : step->map;
 	bool is_move = input->wish->kind == OPERATION_KIND_MOVE;
 	struct drain_scope scope;
 	uint64_t growth;
@@ -207,7 +209,7 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 		plan->bytes += step->bytes;
 	else if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		plan->work_bytes += step->bytes;
-	if (!guest)
+	if (!guest || step_shrinks(step))
 		return;
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD) {
 		drain_scope_of_ranges(input->snapshot, step->ranges, step->range_count, &scope);

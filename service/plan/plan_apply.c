@@ -140,20 +140,25 @@ static void discard(struct snapshot *snapshot, struct snapshot_guest *guest, uin
 	}
 }
 
+static void request_size(struct snapshot_guest *guest, struct snapshot_device *device, uint64_t target)
+{
+	uint64_t others = guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
+
+	apply_size(guest, &device->current_bytes, target);
+	device->requested_bytes = target;
+	guest->requested_bytes = others + target;
+}
+
 static void apply_request(struct snapshot *snapshot, struct snapshot_guest *guest,
 			  const struct step *step)
 {
 	struct snapshot_device *device = find_device(guest, step->device);
-	uint64_t requested, there;
+	uint64_t there;
 
 	if (!device)
 		return;
 	there = move_free_there(guest, device, step);
-	apply_size(guest, &device->current_bytes, step->target_bytes);
-	requested =
-		guest->requested_bytes - plan_min(guest->requested_bytes, device->requested_bytes);
-	device->requested_bytes = step->target_bytes;
-	guest->requested_bytes = requested + step->target_bytes;
+	request_size(guest, device, step->target_bytes);
 	discard(snapshot, guest, there);
 }
 
@@ -172,6 +177,11 @@ static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, i
 		if (dimm && dimm->node == from)
 			guest->dimm_bytes[i].bytes = 0;
 	}
+	for (size_t i = 0; i < guest->place_count; i++)
+		if (guest->places[i].node == from) {
+			guest->places[i].node = (int8_t)to;
+			guest->places[i].dimm = SNAPSHOT_NO_DIMM;
+		}
 	leave(snapshot, guest, from, bytes);
 	come(snapshot, guest, to, bytes);
 }
@@ -267,10 +277,63 @@ static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
 	return result;
 }
 
+/* How much of this range the child names. */
+static uint64_t named_bytes(const struct wish *child, const struct snapshot_range *range)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < child->resize.range_count; i++) {
+		const struct snapshot_range *named = &child->resize.ranges[i];
+		uint64_t start = named->start > range->start ? named->start : range->start;
+		uint64_t end = plan_min(named->end, range->end);
+
+		bytes += end > start ? end - start : 0;
+	}
+	return bytes;
+}
+
+/* What the host has of the named ranges goes, as far as it is known where that lies. */
+static void discard_named(struct snapshot *snapshot, struct snapshot_guest *guest, const struct wish *child)
+{
+	for (size_t i = 0; i < guest->place_count; i++) {
+		struct snapshot_place *place = &guest->places[i];
+		struct snapshot_residency *residency = &guest->residencies[place->device];
+		struct snapshot_range unit = snapshot_unit_range(residency, place->unit);
+		uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES;
+		uint64_t named = named_bytes(child, &unit), gone = plan_share(bytes, named, unit.end - unit.start);
+
+		if (!named || place->node < 0)
+			continue;
+		gone = plan_min(gone, guest->node_bytes[place->node]);
+		place->pages -= (uint32_t)(gone / SNAPSHOT_PLACE_BYTES);
+		residency->bytes[place->unit] -= plan_min(residency->bytes[place->unit], gone);
+		if (place->dimm < guest->dimm_count)
+			guest->dimm_bytes[place->dimm].bytes -= plan_min(guest->dimm_bytes[place->dimm].bytes, gone);
+		guest->resident_bytes -= plan_min(guest->resident_bytes, gone);
+		guest->node_bytes[place->node] -= gone;
+		leave(snapshot, guest, place->node, gone);
+	}
+}
+
+/* A child that resizes devices by their names. */
+static void apply_sizes(struct snapshot *snapshot, struct snapshot_guest *guest, const struct wish *child)
+{
+	for (size_t i = 0; i < child->resize.device_count; i++) {
+		struct snapshot_device *device = find_device(guest, child->resize.devices[i].alias);
+		uint64_t target = child->resize.devices[i].requested_bytes;
+
+		if (device)
+			request_size(guest, device, target);
+	}
+	discard_named(snapshot, guest, child);
+}
+
 /* A child that moves: its pages, and the policy and cpuset that go with them. */
 static void apply_child(struct snapshot *snapshot, struct snapshot_guest *guest,
 			const struct wish *child)
 {
+	if (child && child->kind == OPERATION_KIND_RESIZE)
+		apply_sizes(snapshot, guest, child);
 	if (!child || child->kind != OPERATION_KIND_MOVE || child->move.form != MOVE_FORM_MAP)
 		return;
 	if (child->move.range_count) {

@@ -13,6 +13,7 @@
 #include "crash_risk.h"
 #include "drain_layout.h"
 #include "drain_part.h"
+#include "drain_shrink.h"
 #include "movability.h"
 #include "size_text.h"
 
@@ -210,12 +211,42 @@ static void check_stored(struct plan_check *check, const struct snapshot_guest *
 		       plan_nodes_text(gone, nodes));
 }
 
-/* A guest that has no place: what it needs, what there is, and what is missing where. */
-static void tell_no_room(struct plan_check *check, const struct drain_layout *layout, size_t index, uint64_t bytes)
+/* What shrinking guests comes to, for a refusal: it would be enough, or not even that is. */
+static const char *shrink_text(const struct plan_check *check, const struct drain_shrink *shrink, char text[96])
 {
+	bool allowed = check->input->wish->allow >> CONSENT_SHRINK_GUESTS & 1;
+	char bytes[SIZE_TEXT_SIZE];
+
+	text[0] = '\0';
+	if (shrink->is_enough)
+		snprintf(text, 96, "; shrinking guests by %s makes room",
+			 size_text_format(shrink->bytes, bytes));
+	else if (shrink->could_bytes)
+		snprintf(text, 96, "; of guests that can spare it no more than %s could be shrunk there",
+			 size_text_format(shrink->could_bytes, bytes));
+	else if (allowed)
+		snprintf(text, 96, "; no guest can spare any that lies there");
+	return text;
+}
+
+/* A lack of room, which a consent lifts where shrinking guests is enough. */
+static void block_no_room(struct plan_check *check, const struct drain_shrink *shrink, const char *object,
+			  uint64_t bytes, const char *way_out, const char *text)
+{
+	if (shrink->is_enough)
+		plan_check_ask(check, CONSENT_SHRINK_GUESTS, REMAINDER_NO_ROOM, object, bytes, "%s", text);
+	else
+		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, bytes, way_out, "%s", text);
+}
+
+/* A guest that has no place: what it needs, what there is, and what is missing where. */
+static void tell_no_room(struct plan_check *check, const struct drain_shrink *shrink, size_t index, uint64_t bytes)
+{
+	const struct drain_layout *layout = &shrink->plain;
 	const struct snapshot_guest *guest = &check->input->snapshot->guests[index];
 	const struct drain_place_fate *fate = drain_layout_unplaced(layout, index);
 	char object[96], rooms[112], needs[SIZE_TEXT_SIZE], missing[SIZE_TEXT_SIZE], lacks[48] = "";
+	char text[256], shrinking[96];
 	uint64_t room[SNAPSHOT_NODES_MAX];
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
@@ -226,26 +257,31 @@ static void tell_no_room(struct plan_check *check, const struct drain_layout *la
 	else if (fate->missing_node >= 0)
 		snprintf(lacks, sizeof(lacks), ", and node %d lacks %s for it", fate->missing_node,
 			 size_text_format(fate->missing_bytes, missing));
-	plan_check_block(
-		check, "no_room", REMAINDER_NO_ROOM, plan_guest_object(guest, object), bytes,
-		guest->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes" : NULL,
-		"it needs %s%s; beyond the reserve and all others: %s", size_text_format(bytes, needs), lacks, rooms);
+	snprintf(text, sizeof(text), "it needs %s%s%s; beyond the reserve and all others: %s", size_text_format(bytes, needs),
+		 lacks, shrink_text(check, shrink, shrinking), rooms);
+	block_no_room(check, shrink, plan_guest_object(guest, object), bytes,
+		      guest->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes" : NULL,
+		      text);
 }
 
-/* As the drain itself would move it. */
-static void check_guest(struct plan_check *check, const struct drain_layout *layout, size_t index, uint64_t bytes)
+/* As the drain itself would move it, with guests as they are by then. */
+static void check_guest(struct plan_check *check, const struct drain_shrink *shrink, size_t index, uint64_t bytes)
 {
+	const struct drain_layout *layout = shrink->is_enough ? &shrink->shrunk : &shrink->plain;
 	const struct plan_input *input = check->input;
 	const struct snapshot_guest *guest = &input->snapshot->guests[index];
 	struct plan_input child_input = *input;
 	struct wish child;
 	struct step step;
 
-	if (!drain_layout_child(layout, index, &step, &child)) {
-		plan_check_movable(check, guest, bytes);
-		tell_no_room(check, layout, index, bytes);
-		return;
+	if (drain_layout_unplaced(&shrink->plain, index)) {
+		if (!shrink->is_enough)
+			plan_check_movable(check, guest, bytes);
+		tell_no_room(check, shrink, index, bytes);
 	}
+	/* Without a place, or it goes by becoming smaller. */
+	if (!drain_layout_child(layout, index, &step, &child))
+		return;
 	child_input.wish = &child;
 	child_input.history_count = 0;
 	check->input = &child_input;
@@ -256,14 +292,15 @@ static void check_guest(struct plan_check *check, const struct drain_layout *lay
 }
 
 /* What no guest has goes along with the blocks, and must have room as well. */
-static void check_host(struct plan_check *check, const struct drain_layout *layout)
+static void check_host(struct plan_check *check, const struct drain_shrink *shrink)
 {
+	const struct drain_layout *layout = &shrink->plain;
 	const struct snapshot *snapshot = check->input->snapshot;
 	uint64_t nodes = drain_scope_free_nodes(check->input, layout->scope);
 
 	for (size_t i = 0; i < snapshot->node_count; i++) {
 		uint64_t missing = drain_layout_host_missing(layout, snapshot->nodes[i].id), room[SNAPSHOT_NODES_MAX];
-		char object[96], rooms[112], bytes[SIZE_TEXT_SIZE];
+		char object[96], rooms[112], bytes[SIZE_TEXT_SIZE], text[256], shrinking[96];
 
 		if (!missing)
 			continue;
@@ -272,9 +309,10 @@ static void check_host(struct plan_check *check, const struct drain_layout *layo
 		plan_check_rooms_text(room, nodes, rooms);
 		snprintf(object, sizeof(object), "node %d", snapshot->nodes[i].id);
 		size_text_format(drain_scope_host_bytes(check->input, layout->scope, snapshot->nodes[i].id), bytes);
-		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, missing, NULL,
-				 "processes and page cache have %s there; beyond the reserve, for guests and that: %s",
-				 bytes, rooms);
+		snprintf(text, sizeof(text),
+			 "processes and page cache have %s there%s; beyond the reserve, for guests and that: %s", bytes,
+			 shrink_text(check, shrink, shrinking), rooms);
+		block_no_room(check, shrink, object, missing, NULL, text);
 	}
 }
 
@@ -298,16 +336,16 @@ static bool check_guests(struct plan_check *check, const struct drain_scope *sco
 {
 	const struct snapshot *snapshot = check->input->snapshot;
 	CLEANUP_FREE struct guest_size *sizes = calloc(snapshot->guest_count + 1, sizeof(*sizes));
-	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
+	CLEANUP(drain_shrink_done) struct drain_shrink shrink = {0};
 
-	if (!sizes || drain_layout_find(check->input, scope, &layout) < 0)
+	if (!sizes || drain_shrink_find(check->input, scope, &shrink) < 0)
 		return false;
 	for (size_t i = 0; i < snapshot->guest_count; i++)
 		sizes[i] = (struct guest_size){drain_scope_guest_bytes(check->input, scope, &snapshot->guests[i]), i};
 	qsort(sizes, snapshot->guest_count, sizeof(*sizes), compare_sizes);
 	for (size_t i = 0; i < snapshot->guest_count && sizes[i].bytes; i++)
-		check_guest(check, &layout, sizes[i].index, sizes[i].bytes);
-	check_host(check, &layout);
+		check_guest(check, &shrink, sizes[i].index, sizes[i].bytes);
+	check_host(check, &shrink);
 	return true;
 }
 

@@ -261,6 +261,12 @@ void drain_scope_of_ranges(const struct snapshot *snapshot, const struct snapsho
 bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block);
 /* How much of the DIMM the scope covers. */
 uint64_t drain_scope_covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm);
+/*
+ * What is known to lie inside of what the guest has of a unit of a memory device: of a part of a DIMM, and of memory in
+ * none on a node that is not whole, nothing is.
+ */
+uint64_t drain_scope_place_bytes(const struct plan_input *input, const struct drain_scope *scope,
+				 const struct snapshot_guest *guest, const struct snapshot_place *place);
 /* Resident bytes of the guest on the node and inside, exactly where it can be told, else not less than they are. */
 uint64_t drain_scope_node_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
 				const struct snapshot_guest *guest, int node);

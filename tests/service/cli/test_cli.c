@@ -517,11 +517,18 @@ static void test_end_of_a_drain(void)
 		"{\"kind\":\"drain\",\"target\":\"node 3\",\"state\":\"succeeded\",\"result\":{"
 		"\"emptied_bytes\":536870912,\"blocks_offline\":8,\"ejected\":true,\"longest_call_us\":14040,"
 		"\"guest\":{\"longest_pause_us\":3240,\"p99_us\":40,\"samples\":100},\"seconds\":4.06}}"};
+	static const struct exchange shrunk = {
+		"GET /v1/operations/op?wait=30", "200 OK", NULL,
+		"{\"kind\":\"drain\",\"target\":\"node 3\",\"state\":\"succeeded\",\"result\":{"
+		"\"emptied_bytes\":536870912,\"shrunk_bytes\":268435456,\"blocks_offline\":8,\"ejected\":false}}"};
 
 	start(&told, 1);
 	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_DONE);
 	finish("drain node 3: succeeded, 512 MiB moved out, 8 blocks offline, ejected, a guest's longest pause "
 	       "3.2 ms  (4.1 s)\n");
+	start(&shrunk, 1);
+	CHECK_INT(cli_follow(&rig.cli, "op"), CLI_EXIT_DONE);
+	finish("drain node 3: succeeded, 256 MiB unplugged from guests, 512 MiB moved out, 8 blocks offline\n");
 }
 
 /* Ends of operations by which scripts go. */

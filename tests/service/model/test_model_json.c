@@ -372,10 +372,14 @@ static void drains_tell_what_went(void)
 	strcpy(step.text, STEP_TEXT_HOME);
 	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
 	record->steps[record->step_count - 1].bytes_done = 4096;
+	/* What guests have lost has not been moved. */
+	strcpy(step.text, STEP_TEXT_SHRINK);
+	operation_record_add_step(record, &step)->state = STEP_STATE_DONE;
+	record->steps[record->step_count - 1].bytes_done = 2048;
 	json = model_json_operation(record);
 	check_json(json_incref(json_object_get(json, "result")),
 		   "{\"blocks_offline\":11,\"ejected\":false,\"emptied_bytes\":1024,\"guest\":{\"longest_pause_us\":70,"
-		   "\"p99_us\":2,\"samples\":18},\"longest_call_us\":200,\"seconds\":0.0}");
+		   "\"p99_us\":2,\"samples\":18},\"longest_call_us\":200,\"seconds\":0.0,\"shrunk_bytes\":2048}");
 	json_decref(json);
 	drain.wish.target = DRAIN_TARGET_NODE;
 	drain.wish.node = 3;

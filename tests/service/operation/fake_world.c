@@ -45,6 +45,7 @@ static void see_nodes(struct fake_world *world, struct snapshot *snapshot)
 		node->free_bytes = node->total_bytes > node->guest_bytes
 					   ? node->total_bytes - node->guest_bytes
 					   : 0;
+		node->free_bytes -= node->free_bytes < world->used_bytes[id] ? node->free_bytes : world->used_bytes[id];
 		node->pool_count = 1;
 		node->pools[0].page_bytes = 2 * FAKE_MIB;
 		node->pools[0].total = node->pools[0].free =
@@ -109,6 +110,25 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 		dimm->guest_bytes += world->state.guests[i].node_bytes[2];
 }
 
+/* What lies on the DIMM's node, as far as it can be the device's, from its beginning on. */
+static void see_places(struct snapshot_guest *guest)
+{
+	const struct snapshot_device *device = &guest->devices[0];
+	struct snapshot_residency *residency = &guest->residencies[guest->residency_count++];
+	uint64_t left = guest->node_bytes[2] < device->current_bytes ? guest->node_bytes[2] : device->current_bytes;
+
+	*residency = (struct snapshot_residency){device->address, device->size_bytes, SNAPSHOT_UNIT_LEAST_BYTES,
+						 device->size_bytes / SNAPSHOT_UNIT_LEAST_BYTES, {0}};
+	for (size_t unit = 0; left; unit++) {
+		uint64_t bytes = left < residency->unit_bytes ? left : residency->unit_bytes;
+
+		left -= bytes;
+		residency->bytes[unit] = bytes;
+		guest->places[guest->place_count++] = (struct snapshot_place){
+			(uint32_t)(bytes / SNAPSHOT_PLACE_BYTES), 0, (uint8_t)unit, SNAPSHOT_NO_DIMM, 2};
+	}
+}
+
 static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 {
 	for (size_t i = 0; i < FAKE_GUESTS; i++) {
@@ -137,6 +157,8 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 			guest->node_bytes[node] = from->node_bytes[node];
 			guest->resident_bytes += from->node_bytes[node];
 		}
+		if (world->tells_places)
+			see_places(guest);
 		guest->surveyed = true;
 		guest->surveyed_at_ms = world->now_ms;
 		guest->dimms_told = world->beside_bytes;
@@ -248,7 +270,7 @@ static uint64_t move(struct fake_world *world, struct fake_guest *guest, const s
 }
 
 /* The guest gives up, or takes, what was asked; what it takes lands where its policy says. */
-static void resize(struct fake_guest *guest, uint64_t requested_bytes, bool kick, bool half)
+static void resize(struct fake_world *world, struct fake_guest *guest, uint64_t requested_bytes, bool kick, bool half)
 {
 	uint64_t aim = requested_bytes, change;
 	int node = 0;
@@ -270,10 +292,10 @@ static void resize(struct fake_guest *guest, uint64_t requested_bytes, bool kick
 	change = (guest->current_bytes - aim) / (half ? 2 : 1);
 	guest->current_bytes -= change;
 	for (node = 0; node < FAKE_NODES && change > 0; node++) {
-		uint64_t bytes =
-			guest->node_bytes[node] < change ? guest->node_bytes[node] : change;
+		int from = world->tells_places ? FAKE_NODES - 1 - node : node;
+		uint64_t bytes = guest->node_bytes[from] < change ? guest->node_bytes[from] : change;
 
-		guest->node_bytes[node] -= bytes;
+		guest->node_bytes[from] -= bytes;
 		change -= bytes;
 	}
 }
@@ -308,8 +330,7 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 	case STEP_KIND_KICK:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_BALLOON:
-		resize(guest, 256 * FAKE_MIB + step->target_bytes, step->kind == STEP_KIND_KICK,
-		       half);
+		resize(world, guest, 256 * FAKE_MIB + step->target_bytes, step->kind == STEP_KIND_KICK, half);
 		outcome->bytes_done = was > guest->current_bytes ? was - guest->current_bytes
 								 : guest->current_bytes - was;
 		outcome->reached_bytes = guest->current_bytes - 256 * FAKE_MIB;
@@ -383,9 +404,11 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 	case STEP_KIND_MAKE_GUEST_ROOM:
 	case STEP_KIND_RECLAIM:
 	case STEP_KIND_AWAIT:
-	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
+		break;
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+		outcome->bytes_done = world->tells_places ? step->bytes / (half ? 2 : 1) : 0;
 		break;
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:
@@ -453,7 +476,7 @@ static bool put_back(struct fake_world *world, const struct step *step, const ch
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_KICK:
 	case STEP_KIND_BALLOON:
-		resize(guest, (uint64_t)requested, true, half);
+		resize(world, guest, (uint64_t)requested, true, half);
 		for (int i = 0; i < 3 && !half; i++)
 			guest->node_bytes[i] = (uint64_t)nodes[i];
 		break;

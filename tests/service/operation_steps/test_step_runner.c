@@ -1797,6 +1797,46 @@ static void test_look_into_blocks(void)
 	finish();
 }
 
+/* In a drain: what guests can spare is asked where one of them may have to become smaller. */
+static void test_look_for_room(void)
+{
+	static const struct {
+		enum step_kind kind;
+		const char *text;
+		enum drain_finish finish;
+		bool agreed, is_asked;
+	} rows[] = {
+		{STEP_KIND_COUNT, "", DRAIN_FINISH_CORDON, true, false},
+		{STEP_KIND_COUNT, "", DRAIN_FINISH_EMPTY, false, true},
+		{STEP_KIND_CORDON, "", DRAIN_FINISH_EMPTY, false, false},
+		{STEP_KIND_CORDON, "", DRAIN_FINISH_EMPTY, true, true},
+		{STEP_KIND_CHILD, STEP_TEXT_SHRINK, DRAIN_FINISH_EMPTY, true, true},
+		{STEP_KIND_CHILD, "", DRAIN_FINISH_EMPTY, true, false},
+		{STEP_KIND_OFFLINE_BLOCKS, "", DRAIN_FINISH_OFFLINE, true, false},
+	};
+
+	start(true);
+	wish_init(&rig.operation->wish, OPERATION_KIND_DRAIN);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		unsigned before = looked;
+		struct step step;
+
+		if (rows[i].kind < STEP_KIND_COUNT) {
+			step_init(&step, rows[i].kind);
+			snprintf(step.text, sizeof(step.text), "%s", rows[i].text);
+			operation_record_add_step(rig.operation, &step)->state = STEP_STATE_DONE;
+		}
+		rig.operation->wish.drain_wish.finish = rows[i].finish;
+		rig.operation->wish.allow = rows[i].agreed ? 1u << CONSENT_SHRINK_GUESTS : 0;
+		rig.reports = 0;
+		rig.executor->look(rig.executor->user, rig.operation, on_looked, &rig);
+		while (looked == before)
+			turn();
+		CHECK_INT(rig.reports, rows[i].is_asked);
+	}
+	finish();
+}
+
 static void test_freed_while_running(void)
 {
 	start(true);
@@ -1887,6 +1927,7 @@ int main(void)
 		{"looking", test_look},
 		{"looking between the steps of a move", test_look_between_steps},
 		{"looking into the blocks of a guest", test_look_into_blocks},
+		{"looking for what guests can spare", test_look_for_room},
 		{"freed while running", test_freed_while_running},
 		{"freed while a size is watched", test_freed_while_watching},
 	};

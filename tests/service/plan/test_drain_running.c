@@ -308,8 +308,8 @@ static void one_without_a_place_keeps_nobody(void)
 }
 
 /*
- * Two were bound to a node of which another DIMM stays, and left it with all that they had, because a wider cpuset would
- * have rewritten their policy.
+ * Two were bound to a node of which another DIMM stays, and left it with all that they had, because nobody tells what of it
+ * lies where.
  */
 static void they_come_home_beside_each_other(void)
 {
@@ -333,7 +333,7 @@ static void they_come_home_beside_each_other(void)
 	add_guest(&world, "db1", 300 * MIB);
 	add_guest(&world, "db2", 200 * MIB);
 	for (size_t i = 0; i < world.snapshot->guest_count; i++)
-		world.snapshot->guests[i].cpuset_mems = 1 << 3;
+		world.snapshot->guests[i].dimms_told = false;
 	begin(&world, DRAIN_FINISH_EJECT);
 	run_it(&world, "db1", 1);
 	world_next(&world);

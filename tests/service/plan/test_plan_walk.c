@@ -4,7 +4,8 @@
  * Whatever happens: the operation ends, no step is repeated when nothing has changed since, what
  * stayed is explained to the byte, nothing is placed on a node under a hold or beyond the reserve,
  * a move gives back what it took of the guest's size and of the host's pools, or says so, a guest of
- * whose node a part is drained has afterwards what it had there, or it is said, and a dry run is the
+ * whose node a part is drained has afterwards what it had there, or it is said, a drain makes a guest
+ * smaller only by what lies in its target, and only where all have a place by that, and a dry run is the
  * run in which everything works. That a drain's moves run beside each other, and end in any order, changes
  * nothing of that.
  */
@@ -175,6 +176,56 @@ static void random_world(struct world *world, uint64_t *state)
 			(struct snapshot_hold){.drain = "d0", .node = (int)below(state, 3)};
 }
 
+/* What the host has of the guest's first device lies on the DIMM's node, as far as the guest has anything there. */
+static void random_places(struct snapshot_guest *guest, uint64_t *state)
+{
+	struct snapshot_residency *residency = &guest->residencies[0];
+	uint64_t left = guest->node_bytes[3];
+
+	if (!guest->device_count)
+		return;
+	for (size_t i = 0; i < guest->device_count; i++)
+		guest->devices[i].address = (4 + 4 * i) * GIB;
+	guest->residency_count = 1;
+	*residency = (struct snapshot_residency){4 * GIB, 2 * GIB, 128 * MIB, 16, {0}};
+	if (left > guest->devices[0].current_bytes)
+		left = guest->devices[0].current_bytes;
+	for (size_t unit = below(state, 8); unit < 16 && left; unit++) {
+		uint64_t bytes = (7 + below(state, 26)) * 4 * MIB;
+
+		bytes = bytes < left ? bytes : left;
+		left -= bytes;
+		residency->bytes[unit] = bytes;
+		if (bytes)
+			guest->places[guest->place_count++] = (struct snapshot_place){
+				(uint32_t)(bytes / 4096), 0, (uint8_t)unit, SNAPSHOT_NO_DIMM, 3};
+	}
+}
+
+/* A host that has little room, and guests of which it is known what they have in the DIMM. */
+static void random_tightness(struct world *world, uint64_t *state)
+{
+	for (size_t i = 0; i < world->snapshot->guest_count; i++) {
+		struct snapshot_guest *guest = &world->snapshot->guests[i];
+		uint64_t more = below(state, 200) * 2 * MIB;
+
+		guest->node_bytes[3] += more;
+		guest->resident_bytes += more;
+		guest->backings[0].bytes += more;
+		guest->priority = (int)below(state, 3);
+		if (guest->agent.reported && chance(state, 70))
+			guest->agent.memory_available_bytes = guest->current_bytes / 4 * 3;
+		random_places(guest, state);
+	}
+	for (int id = 0; id < 3; id++) {
+		struct snapshot_node *node = snapshot_node(world->snapshot, id);
+
+		node->free_bytes = (200 + below(state, 500)) * MIB;
+		node->pools[0].total -= node->pools[0].free;
+		node->pools[0].free = 0;
+	}
+}
+
 static void random_wish(struct world *world, uint64_t *state)
 {
 	const struct snapshot_guest *guest = &world->snapshot->guests[0];
@@ -216,6 +267,8 @@ static void random_wish(struct world *world, uint64_t *state)
 	world->wish.on_timeout = (enum on_timeout)below(state, ON_TIMEOUT_COUNT);
 	if (chance(state, 50))
 		world->wish.allow = UINT32_MAX;
+	if (world->wish.kind == OPERATION_KIND_DRAIN && chance(state, 80))
+		random_tightness(world, state);
 	if (world->wish.kind == OPERATION_KIND_RESIZE)
 		world->input.start_bytes = guest->current_bytes;
 }
@@ -250,11 +303,53 @@ static void check_placement(const struct world *world)
 	const int8_t *map = step->kind == STEP_KIND_CHILD ? step->child->move.map : step->map;
 	uint64_t held = snapshot_held_nodes(world->snapshot, world->wish.drain);
 
-	if (step->kind != STEP_KIND_CHILD && step->kind != STEP_KIND_MOVE_PAGES)
+	if ((step->kind != STEP_KIND_CHILD && step->kind != STEP_KIND_MOVE_PAGES) || step_shrinks(step))
 		return;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (map[node] >= 0)
 			CHECK_TRUE(!(held >> map[node] & 1));
+}
+
+/* Exactly what is named, which lies in the target, by as much as the devices are asked for, and never below the floor. */
+static void check_shrink(const struct world *world)
+{
+	const struct step *step = &world->decision.step;
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	const struct wish_resize *resize;
+	uint64_t named = 0, less = 0, there = 0;
+
+	if (!step_shrinks(step))
+		return;
+	resize = &step->child->resize;
+	CHECK_TRUE(world->wish.allow >> CONSENT_SHRINK_GUESTS & 1);
+	CHECK_TRUE(step->bytes > 0);
+	for (size_t i = 0; i < resize->range_count; i++)
+		named += resize->ranges[i].end - resize->ranges[i].start;
+	for (size_t i = 0; i < resize->device_count; i++)
+		for (size_t j = 0; j < guest->device_count; j++)
+			if (strcmp(guest->devices[j].alias, resize->devices[i].alias) == 0)
+				less += guest->devices[j].current_bytes - resize->devices[i].requested_bytes;
+	for (size_t i = 0; i < guest->place_count; i++) {
+		struct snapshot_range unit = snapshot_unit_range(&guest->residencies[0], guest->places[i].unit);
+
+		for (size_t j = 0; j < resize->range_count; j++)
+			if (resize->ranges[j].start <= unit.start && unit.end <= resize->ranges[j].end &&
+			    guest->places[i].node == 3 && guest->places[i].pages >= 32 * MIB / 4096)
+				there += unit.end - unit.start;
+	}
+	CHECK_INT(named, step->bytes);
+	CHECK_INT(less, step->bytes);
+	CHECK_INT(there, step->bytes);
+	CHECK_TRUE(guest->current_bytes - less >= plan_guest_floor(guest));
+}
+
+static size_t shrinks_of(const struct world *world)
+{
+	size_t shrinks = 0;
+
+	for (size_t i = 0; i < world->history_count; i++)
+		shrinks += step_shrinks(&world->history[i].step);
+	return shrinks;
 }
 
 static void check_reserve(const struct world *world, int to, uint64_t free_before)
@@ -470,16 +565,20 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 				check_size_is_back(world, requested);
 			if (is_move && !failures_percent)
 				check_pools(world, pages);
+			/* Where all that was asked for has come nobody became smaller in vain. */
+			if (checked && !failures_percent && shrinks_of(world))
+				CHECK_INT(world->decision.kind, DECISION_KIND_DONE);
 			return steps;
 		}
 		check_not_repeated(world);
 		if (checked)
 			check_placement(world);
+		check_shrink(world);
 		if (chance(state, failures_percent)) {
 			perform_partly(world, state);
 			continue;
 		}
-		if (checked && world->decision.step.kind == STEP_KIND_CHILD)
+		if (checked && world->decision.step.kind == STEP_KIND_CHILD && !step_shrinks(&world->decision.step))
 			for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 				if (world->decision.step.child->move.map[node] >= 0)
 					to = world->decision.step.child->move.map[node];
@@ -522,6 +621,7 @@ static void a_dry_run_is_the_run_that_works(void)
 {
 	uint64_t state = UINT64_C(362436069362436069);
 	unsigned ran = 0, came_home = 0;
+	size_t shrunk = 0;
 
 	for (unsigned i = 0; i < WALKS; i++) {
 		CLEANUP(plan_freep) struct plan *plan = NULL;
@@ -545,12 +645,14 @@ static void a_dry_run_is_the_run_that_works(void)
 			for (size_t n = 0; n < plan->step_count && n < world.history_count; n++)
 				CHECK_TRUE(same_step(&plan->steps[n], &world.history[n].step));
 			CHECK_TRUE(!plan->already_done || world.history_count == 0);
+			shrunk += shrinks_of(&world);
 		}
 		world_done(&world);
 	}
 	CHECK_TRUE(ran > WALKS / 10);
 	CHECK_TRUE(came_home > WALKS / 200);
-	printf("%u of %u wishes could be begun; %u times a guest came home\n", ran, WALKS, came_home);
+	CHECK_TRUE(shrunk > 10);
+	printf("%u of %u wishes could be begun; %u times a guest came home, %zu became smaller\n", ran, WALKS, came_home, shrunk);
 }
 
 /* ---- moves beside each other ---- */
@@ -655,7 +757,7 @@ static unsigned walk_beside(struct world *world, uint64_t *state, unsigned failu
 		if (checked)
 			check_placement(world);
 		beside += running(world) > 0;
-		if (world->decision.step.kind == STEP_KIND_CHILD)
+		if (world->decision.step.kind == STEP_KIND_CHILD && !step_shrinks(&world->decision.step))
 			world_record(world, STEP_STATE_RUNNING, 0);
 		else if (chance(state, failures_percent))
 			perform_partly(world, state);
