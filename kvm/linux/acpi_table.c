@@ -4,20 +4,10 @@
 #include <errno.h>
 #include <string.h>
 #include "sysroot.h"
+#include "table_field.h"
 
 /* The largest, of a host with thousands of CPUs, are some 100 KiB. */
 #define TABLE_SIZE_MAX (4u << 20)
-
-uint64_t acpi_table_field(const uint8_t *structure, size_t length, size_t offset, size_t size)
-{
-	uint64_t value = 0;
-
-	if (offset + size > length)
-		return 0;
-	for (size_t i = 0; i < size; i++)
-		value |= (uint64_t)structure[offset + i] << (8 * i);
-	return value;
-}
 
 int acpi_table_open(const void *data, size_t size, const char *signature, struct acpi_table *ret_table)
 {
@@ -26,7 +16,7 @@ int acpi_table_open(const void *data, size_t size, const char *signature, struct
 
 	if (size < ACPI_TABLE_HEADER_BYTES || memcmp(data, signature, 4) != 0)
 		return -EBADMSG;
-	table.size = acpi_table_field(table.data, size, 4, 4);
+	table.size = table_field(table.data, size, 4, 4);
 	table.revision = table.data[8];
 	if (table.size < ACPI_TABLE_HEADER_BYTES || table.size > size)
 		return -EBADMSG;

@@ -32,9 +32,6 @@ int acpi_table_open(const void *data, size_t size, const char *signature, struct
  */
 int acpi_table_read(const struct sysroot *sysroot, const char *name, char **ret_data, size_t *ret_size);
 
-/* Fields are little-endian and may lie anywhere; one that ends behind the structure reads as zero. */
-uint64_t acpi_table_field(const uint8_t *structure, size_t length, size_t offset, size_t size);
-
 /* A structure inside a table: type, length and what follows (SRAT, and others like it). */
 struct acpi_structure {
 	const uint8_t *data; /* borrowed, type and length included */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "sysroot.h"
+#include "table_field.h"
 
 #define TABLE_FILE "/sys/firmware/dmi/tables/DMI"
 /* A large server's is some 30 KiB. */
@@ -39,16 +40,9 @@ struct structure {
 	size_t strings_size;
 };
 
-/* A field that an older version of the structure does not have reads as zero. */
 static uint64_t field(const struct structure *structure, size_t offset, size_t size)
 {
-	uint64_t value = 0;
-
-	if (offset + size > structure->length)
-		return 0;
-	for (size_t i = 0; i < size; i++)
-		value |= (uint64_t)structure->data[offset + i] << (8 * i);
-	return value;
+	return table_field(structure->data, structure->length, offset, size);
 }
 
 /* 6.1.3: strings are numbered from 1; 0 is none. */
@@ -161,8 +155,7 @@ static int take_structure(struct smbios *smbios, const struct structure *structu
 		if (!take_range(structure, 0xf, &range))
 			break;
 		ADD(smbios->array_ranges, smbios->array_range_count, &error,
-		    (struct smbios_array_range){.handle = handle,
-						.array = (uint16_t)field(structure, 0xc, 2),
+		    (struct smbios_array_range){.array = (uint16_t)field(structure, 0xc, 2),
 						.width = (uint8_t)field(structure, 0xe, 1),
 						.range = range});
 		break;
@@ -171,9 +164,7 @@ static int take_structure(struct smbios *smbios, const struct structure *structu
 			break;
 		ADD(smbios->slot_ranges, smbios->slot_range_count, &error,
 		    (struct smbios_slot_range){.slot = (uint16_t)field(structure, 0xc, 2),
-					       .array_range = (uint16_t)field(structure, 0xe, 2),
 					       .position = (uint8_t)field(structure, 0x11, 1),
-					       .depth = (uint8_t)field(structure, 0x12, 1),
 					       .range = range});
 		break;
 	}

@@ -41,17 +41,15 @@ struct smbios_slot {
 
 /* An address range that an array answers to. */
 struct smbios_array_range {
-	uint16_t handle, array;
+	uint16_t array; /* handle */
 	uint8_t width; /* slots that form one row of it; 0: not told */
 	struct physical_range range;
 };
 
 /* An address range that a slot answers to, alone or in turn with others. */
 struct smbios_slot_range {
-	uint16_t slot;	      /* handle */
-	uint16_t array_range; /* handle */
-	uint8_t position;     /* its place in the interleave, from 1 */
-	uint8_t depth;	      /* rows that it gives in one turn */
+	uint16_t slot;	  /* handle */
+	uint8_t position; /* its place in the interleave, from 1 */
 	struct physical_range range;
 };
 

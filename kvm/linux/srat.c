@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "acpi_table.h"
 #include "cleanup.h"
+#include "table_field.h"
 
 /* 5.2.16: four bytes that must be 1 and eight that are reserved stand between the header and the structures. */
 #define STRUCTURES_OFFSET (ACPI_TABLE_HEADER_BYTES + 12)
@@ -13,16 +14,15 @@
 #define MEMORY_BYTES	 40
 #define FLAG_ENABLED	 1
 #define FLAG_HOTPLUGGABLE 2
-#define FLAG_NONVOLATILE 4
 
 /* 0 where there is nothing to take. */
 static int take_range(const struct acpi_table *table, const struct acpi_structure *structure, struct srat_range *ret_range)
 {
 	const uint8_t *data = structure->data;
-	uint64_t start = acpi_table_field(data, structure->length, 8, 8);
-	uint64_t bytes = acpi_table_field(data, structure->length, 16, 8);
-	uint64_t flags = acpi_table_field(data, structure->length, 28, 4);
-	uint64_t domain = acpi_table_field(data, structure->length, 2, 4);
+	uint64_t start = table_field(data, structure->length, 8, 8);
+	uint64_t bytes = table_field(data, structure->length, 16, 8);
+	uint64_t flags = table_field(data, structure->length, 28, 4);
+	uint64_t domain = table_field(data, structure->length, 2, 4);
 
 	if (structure->type != TYPE_MEMORY)
 		return 0;
@@ -37,7 +37,6 @@ static int take_range(const struct acpi_table *table, const struct acpi_structur
 		/* The first revision had one byte for it and what not behind. */
 		.domain = (uint32_t)(table->revision < 2 ? domain & 0xff : domain),
 		.is_hotpluggable = flags & FLAG_HOTPLUGGABLE,
-		.is_nonvolatile = flags & FLAG_NONVOLATILE,
 	};
 	return 1;
 }

@@ -20,7 +20,7 @@ struct sysroot;
 struct srat_range {
 	struct physical_range range;
 	uint32_t domain; /* proximity domain: not the kernel's node number */
-	bool is_hotpluggable, is_nonvolatile;
+	bool is_hotpluggable;
 };
 
 struct srat {

@@ -27,7 +27,7 @@ struct inventory {
 static bool has_block(const struct physical_range *ranges, size_t count, const struct snapshot_block *block)
 {
 	for (size_t i = 0; i < count; i++)
-		if (ranges[i].start < block->start + block->size_bytes && block->start < ranges[i].end)
+		if (snapshot_block_meets(block, ranges[i].start, ranges[i].end))
 			return true;
 	return false;
 }

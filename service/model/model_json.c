@@ -247,16 +247,6 @@ static json_t *ranges_json(const struct snapshot_range *ranges, size_t count)
 	return array;
 }
 
-static bool in_ranges(const struct snapshot_block *block, const struct snapshot_range *ranges,
-		      size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (ranges[i].start < block->start + block->size_bytes &&
-		    block->start < ranges[i].end)
-			return true;
-	return false;
-}
-
 static void put_errors(json_t **json, int64_t corrected, int64_t uncorrected)
 {
 	model_json_put(json, "corrected_errors", corrected < 0 ? json_null() : json_integer(corrected));
@@ -314,7 +304,7 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	for (size_t i = 0; i < dimm->range_count; i++)
 		total_bytes += dimm->ranges[i].end - dimm->ranges[i].start;
 	for (size_t i = 0; i < snapshot->block_count; i++)
-		if (in_ranges(&snapshot->blocks[i], dimm->ranges, dimm->range_count))
+		if (snapshot_block_is_in(&snapshot->blocks[i], dimm->ranges, dimm->range_count))
 			model_json_append(&blocks, model_json_u64(snapshot->blocks[i].id));
 	model_json_put(&json, "id", model_json_text(dimm->id));
 	model_json_put(&json, "kind", json_string(dimm_kind_name(dimm->kind)));

@@ -500,14 +500,23 @@ static bool is_excepted(const struct snapshot_hold *hold, const char *except_dra
 	return except_drain && strcmp(hold->drain, except_drain) == 0;
 }
 
-bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block)
+bool snapshot_block_meets(const struct snapshot_block *block, uint64_t start, uint64_t end)
 {
-	if (hold->node >= 0 && hold->node == block->node)
-		return true;
-	for (size_t i = 0; i < hold->range_count; i++)
-		if (hold->ranges[i].start < block->start + block->size_bytes && block->start < hold->ranges[i].end)
+	return start < block->start + block->size_bytes && block->start < end;
+}
+
+bool snapshot_block_is_in(const struct snapshot_block *block, const struct snapshot_range *ranges, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (snapshot_block_meets(block, ranges[i].start, ranges[i].end))
 			return true;
 	return false;
+}
+
+bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block)
+{
+	return (hold->node >= 0 && hold->node == block->node) ||
+	       snapshot_block_is_in(block, hold->ranges, hold->range_count);
 }
 
 static uint64_t node_bit(int node)

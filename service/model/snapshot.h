@@ -557,6 +557,9 @@ uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 /* Resident bytes by node, by the newer of survey and overview; borrowed from the guest. */
 const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest);
 
+/* Is any of the block between them, or in one of the ranges? */
+bool snapshot_block_meets(const struct snapshot_block *block, uint64_t start, uint64_t end);
+bool snapshot_block_is_in(const struct snapshot_block *block, const struct snapshot_range *ranges, size_t count);
 /* Also what came to a whole node later: it may have more ranges than a hold can name. */
 bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block);
 /* Nodes wholly or partly under a hold of another drain: nothing new goes there. */

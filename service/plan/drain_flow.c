@@ -203,8 +203,6 @@ static void place(struct solver *solver, size_t supply)
 			    (end < 0 || solver->way[bin] < solver->way[end]))
 				end = (ptrdiff_t)bin;
 		if (end < 0) {
-			for (size_t bin = 0; bin < flow->bin_count; bin++)
-				flow->is_full[bin] = flow->is_full[bin] || solver->way[bin] != NO_WAY;
 			flow->short_bytes += left;
 			return;
 		}

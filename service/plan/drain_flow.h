@@ -18,7 +18,6 @@ struct drain_flow {
 	const uint32_t *costs;	  /* borrowed: by supply, then by bin; less than 2^31 or DRAIN_FLOW_NEVER */
 	uint64_t *rooms;	  /* borrowed: bytes by bin; what is left, after */
 	uint64_t *bytes;	  /* borrowed: the result, by supply, then by bin; zeroed by the caller */
-	bool *is_full;		  /* borrowed: by bin, zeroed by the caller: has no room for what is short */
 	uint64_t short_bytes;	  /* the result: of all supplies, what fits nowhere */
 };
 

@@ -154,14 +154,6 @@ static void fill_shares(struct drain_exchange *exchange, const struct share *sha
 	}
 }
 
-static void tell_short(struct drain_place_result *result, const struct drain_flow *flow, const struct bin *bins)
-{
-	result->short_bytes = flow->short_bytes;
-	for (size_t bin = 0; bin < flow->bin_count; bin++)
-		if (flow->is_full[bin])
-			result->full_nodes |= UINT64_C(1) << bins[bin].node;
-}
-
 static int place_shares(struct drain_exchange *exchange, const struct share *shares, size_t count,
 			struct drain_place_result *result)
 {
@@ -171,12 +163,11 @@ static int place_shares(struct drain_exchange *exchange, const struct share *sha
 	CLEANUP_FREE size_t *first = calloc(count + 1, sizeof(*first));
 	CLEANUP_FREE uint64_t *supplies = calloc(count + 1, sizeof(*supplies));
 	CLEANUP_FREE uint64_t *rooms = calloc(bin_count + 1, sizeof(*rooms));
-	CLEANUP_FREE bool *is_full = calloc(bin_count + 1, sizeof(*is_full));
 	CLEANUP_FREE uint32_t *costs = NULL;
 	CLEANUP_FREE uint64_t *bytes = NULL;
 	struct drain_flow flow;
 
-	if (!first || !supplies || !rooms || !is_full)
+	if (!first || !supplies || !rooms)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		if (i == 0 || compare_kinds(&shares[i - 1], &shares[i]) != 0)
@@ -194,7 +185,7 @@ static int place_shares(struct drain_exchange *exchange, const struct share *sha
 		for (size_t kind = 0; kind < kinds; kind++)
 			costs[kind * bin_count + bin] = bin_cost(input, &shares[first[kind]], &bins[bin]);
 	}
-	flow = (struct drain_flow){kinds, bin_count, supplies, costs, rooms, bytes, is_full, 0};
+	flow = (struct drain_flow){kinds, bin_count, supplies, costs, rooms, bytes, 0};
 	if (drain_flow_solve(&flow) < 0)
 		return -ENOMEM;
 	for (size_t kind = 0; kind < kinds; kind++) {
@@ -204,7 +195,7 @@ static int place_shares(struct drain_exchange *exchange, const struct share *sha
 			given[bins[bin].node] += bytes[kind * bin_count + bin];
 		fill_shares(exchange, &shares[first[kind]], first[kind + 1] - first[kind], given);
 	}
-	tell_short(result, &flow, bins);
+	result->short_bytes = flow.short_bytes;
 	return 0;
 }
 

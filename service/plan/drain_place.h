@@ -69,11 +69,10 @@ struct drain_place_result {
 	uint64_t byte_distance;		/* sum over flows */
 	uint64_t placed_bytes;
 	/*
-	 * So much does not fit even where everything could be split: the nodes in full_nodes, which are all
-	 * that it may use, directly or by others' making room, have no more. 0: only whole demands do not fit.
+	 * So much does not fit even where everything could be split: the nodes that it may use, directly or by others'
+	 * making room, have no more. 0: only whole demands do not fit.
 	 */
 	uint64_t short_bytes;
-	uint64_t full_nodes;
 	size_t split_count, merged_count;
 };
 

@@ -27,19 +27,9 @@ static void add_range(struct drain_scope *scope, uint64_t start, uint64_t end)
 	scope->ranges[scope->range_count++] = (struct snapshot_range){start, end};
 }
 
-static bool overlaps(const struct snapshot_range *ranges, size_t count, uint64_t start,
-		     uint64_t end)
-{
-	for (size_t i = 0; i < count; i++)
-		if (ranges[i].start < end && start < ranges[i].end)
-			return true;
-	return false;
-}
-
 bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block)
 {
-	return overlaps(scope->ranges, scope->range_count, block->start,
-			block->start + block->size_bytes);
+	return snapshot_block_is_in(block, scope->ranges, scope->range_count);
 }
 
 static void add_target(const struct plan_input *input, struct drain_scope *scope)
@@ -79,8 +69,7 @@ static bool is_in_dimm(const struct snapshot *snapshot, const struct snapshot_bl
 {
 	for (size_t i = 0; i < snapshot->dimm_count; i++)
 		if (snapshot->dimms[i].node == block->node &&
-		    overlaps(snapshot->dimms[i].ranges, snapshot->dimms[i].range_count, block->start,
-			     block->start + block->size_bytes))
+		    snapshot_block_is_in(block, snapshot->dimms[i].ranges, snapshot->dimms[i].range_count))
 			return true;
 	return false;
 }

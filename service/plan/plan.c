@@ -12,9 +12,6 @@
 #include "resize_priv.h"
 #include "size_text.h"
 
-#define DRAIN_TIMEOUT_LEAST_S 60
-#define CHECK_TIMEOUT_S	      600
-#define MOVE_TIMEOUT_LEAST_S  60
 /* Of fewer guests a dry run chooses among equally good places exactly as the drain will, in a tenth of a second. */
 #define BATCH_GUESTS_MIN 256
 
@@ -61,43 +58,6 @@ void plan_next(const struct plan_input *input, struct decision *ret_decision)
 	ret_decision->kind = DECISION_KIND_GIVE_UP;
 	remainder_list_add(&ret_decision->remainder, REMAINDER_INVALID, "host", 0, NULL,
 			   "no such kind of operation");
-}
-
-/* Hooks may take all of their time, and no estimate knows. */
-static uint64_t hooks_s(const struct plan *plan)
-{
-	uint64_t ms = 0;
-
-	for (size_t i = 0; plan && i < plan->step_count; i++)
-		if (plan->steps[i].kind == STEP_KIND_HOST_HOOKS)
-			ms += (uint64_t)plan->steps[i].hook_count * plan->steps[i].timeout_ms;
-	return (ms + 999) / 1000;
-}
-
-uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits,
-			const struct plan *plan)
-{
-	uint64_t estimate = plan && plan->cautious_s != UINT32_MAX ? plan->cautious_s : 0;
-	uint64_t wanted = estimate * limits->drain_timeout_factor;
-
-	if (wish->timeout_s)
-		return wish->timeout_s;
-	if (wanted > UINT32_MAX)
-		wanted = UINT32_MAX;
-	switch (wish->kind) {
-	case OPERATION_KIND_RESIZE:
-		return limits->resize_timeout_s;
-	case OPERATION_KIND_MOVE:
-		return wanted > MOVE_TIMEOUT_LEAST_S ? (uint32_t)wanted : MOVE_TIMEOUT_LEAST_S;
-	case OPERATION_KIND_DRAIN:
-	case OPERATION_KIND_UNDRAIN:
-		wanted = (wanted > DRAIN_TIMEOUT_LEAST_S ? wanted : DRAIN_TIMEOUT_LEAST_S) + hooks_s(plan);
-		return wanted < UINT32_MAX ? (uint32_t)wanted : UINT32_MAX;
-	case OPERATION_KIND_CHECK:
-	case OPERATION_KIND_COUNT:
-		break;
-	}
-	return CHECK_TIMEOUT_S;
 }
 
 /* FNV-1a, 64 bits: short, the same everywhere, and nobody gains by a collision with his own plan.

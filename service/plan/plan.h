@@ -184,12 +184,6 @@ enum rate_kind plan_rate_kind(const struct snapshot_guest *guest);
 uint64_t plan_measured_rate(const struct snapshot *snapshot, const struct snapshot_guest *guest);
 
 /*
- * How long an operation may take: what the wish says, or the default for its kind. plan may be NULL where none was made;
- * a drain then gets the shortest default.
- */
-uint32_t plan_timeout_s(const struct wish *wish, const struct plan_limits *limits, const struct plan *plan);
-
-/*
  * What the steps of a move have unplugged of its guest for the time and not asked back: for an operation that ends
  * without being planned to its end.
  */

@@ -516,13 +516,8 @@ static void apply_eject(struct snapshot *snapshot, const char *dimm_id)
 	dimm->state = SNAPSHOT_DIMM_EJECTED;
 	for (size_t i = 0; i < snapshot->block_count; i++) {
 		const struct snapshot_block *block = &snapshot->blocks[i];
-		bool inside = false;
 
-		for (size_t j = 0; j < dimm->range_count; j++)
-			inside = inside ||
-				 (dimm->ranges[j].start < block->start + block->size_bytes &&
-				  block->start < dimm->ranges[j].end);
-		if (!inside)
+		if (!snapshot_block_is_in(block, dimm->ranges, dimm->range_count))
 			snapshot->blocks[kept++] = *block;
 	}
 	snapshot->block_count = kept;

@@ -155,10 +155,8 @@ static void check_eject(struct plan_check *check, const struct drain_scope *scop
 		if (!drain_scope_has(scope, seen))
 			continue;
 		for (size_t d = 0; d < snapshot->dimm_count; d++)
-			for (size_t r = 0; r < snapshot->dimms[d].range_count; r++)
-				inside = inside ||
-					 (snapshot->dimms[d].ranges[r].start < seen->start + seen->size_bytes &&
-					  seen->start < snapshot->dimms[d].ranges[r].end);
+			inside = inside || snapshot_block_is_in(seen, snapshot->dimms[d].ranges,
+								snapshot->dimms[d].range_count);
 		if (inside)
 			continue;
 		plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE,

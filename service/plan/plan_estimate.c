@@ -99,6 +99,9 @@ static struct cost step_cost(const struct plan *plan, const struct plan_input *i
 		add_pages(&cost, plan, input, guest, step);
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		add_cost(&cost, plan, input, RATE_KIND_OFFLINE, step->bytes, 0);
+	/* Hooks may take all of their time. */
+	if (step->kind == STEP_KIND_HOST_HOOKS)
+		cost.cautious_ms += (uint64_t)step->hook_count * step->timeout_ms;
 	if (step->kind == STEP_KIND_EJECT)
 		add_cost(&cost, plan, input, RATE_KIND_EJECT, RATE_EACH, 0);
 	/* What a move takes out of its guest and gives back is free there. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "fixture_tree.h"
 #include "srat_table.h"
+#include "table_field.h"
 #include "unit.h"
 
 static void test_header(void)
@@ -53,8 +54,8 @@ static void test_structures(void)
 		count++;
 	CHECK_INT(count, 6);
 	CHECK_INT(acpi_table_next(&open, &offset, &structure), 0);
-	CHECK_INT(acpi_table_field(structure.data, structure.length, 16, 8), (uint64_t)16 << 30);
-	CHECK_INT(acpi_table_field(structure.data, structure.length, 39, 2), 0);
+	CHECK_INT(table_field(structure.data, structure.length, 16, 8), (uint64_t)16 << 30);
+	CHECK_INT(table_field(structure.data, structure.length, 39, 2), 0);
 	/* An offset behind the table, one byte of a structure, lengths that lead nowhere or too far. */
 	offset = table.size + 1;
 	CHECK_INT(acpi_table_next(&open, &offset, &structure), 0);

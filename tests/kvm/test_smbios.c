@@ -35,7 +35,6 @@ static void test_whole_table(void)
 	CHECK_INT(smbios.slot_range_count, 3);
 	CHECK_INT(smbios.slot_ranges[1].slot, 0x12);
 	CHECK_INT(smbios.slot_ranges[1].position, 2);
-	CHECK_INT(smbios.slot_ranges[1].depth, 1);
 	CHECK_INT(smbios.slot_ranges[2].range.start, 8 * GIB);
 	CHECK_INT(smbios.slot_ranges[2].range.end, 10 * GIB);
 }

@@ -20,7 +20,7 @@ static void test_ranges(void)
 	CHECK_INT(srat.ranges[1].domain, 1);
 	CHECK_INT(srat.ranges[1].range.start, 4 * GIB);
 	CHECK_INT(srat.ranges[1].range.end, 6 * GIB);
-	CHECK_TRUE(!srat.ranges[1].is_hotpluggable && !srat.ranges[1].is_nonvolatile);
+	CHECK_TRUE(!srat.ranges[1].is_hotpluggable);
 	CHECK_TRUE(srat.ranges[2].is_hotpluggable);
 	CHECK_TRUE(srat_is_hotpluggable(&srat, 8 * GIB, 24 * GIB));
 	CHECK_TRUE(!srat_is_hotpluggable(&srat, 8 * GIB, 24 * GIB + 1));
@@ -47,7 +47,7 @@ static void test_joined(void)
 	CHECK_INT(srat_parse(table.bytes, table.size, &srat), 0);
 	CHECK_INT(srat.count, 5);
 	CHECK_INT(srat.ranges[3].domain, 0x12345);
-	CHECK_TRUE(srat.ranges[3].is_nonvolatile);
+	CHECK_TRUE(srat.ranges[3].is_hotpluggable);
 	CHECK_TRUE(srat_is_hotpluggable(&srat, 0, 4 * GIB));
 	CHECK_TRUE(!srat_is_hotpluggable(&srat, 0, 6 * GIB));
 	CHECK_TRUE(srat_is_hotpluggable(&srat, 5 * GIB, 6 * GIB));

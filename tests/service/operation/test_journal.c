@@ -507,9 +507,9 @@ static bool has_operation(struct journal *journal, const char *id)
 }
 
 /* What is too old is dropped, but for the operations that a drain still has to undo. */
-static void test_what_is_kept(void)
+static void check_kept(enum drain_state state)
 {
-	struct drain_record drain = {.state = DRAIN_STATE_DEFERRED, .created_at_ms = 5};
+	struct drain_record drain = {.state = state, .created_at_ms = 5};
 	struct journal *journal;
 	sqlite3 *db;
 
@@ -545,6 +545,12 @@ static void test_what_is_kept(void)
 	}
 	sqlite3_close(db);
 	teardown();
+}
+
+static void test_what_is_kept(void)
+{
+	check_kept(DRAIN_STATE_DEFERRED);
+	check_kept(DRAIN_STATE_ATTENTION);
 }
 
 static void test_refused_files(void)

@@ -195,24 +195,6 @@ static void nothing_to_do_is_said(void)
 	world_done(&world);
 }
 
-static void timeouts_have_defaults(void)
-{
-	struct plan plan = {.estimate_s = 20, .cautious_s = 100};
-	struct plan_limits limits;
-	struct wish wish;
-
-	plan_limits_init(&limits);
-	wish_init(&wish, OPERATION_KIND_RESIZE);
-	CHECK_INT(plan_timeout_s(&wish, &limits, NULL), 120);
-	wish_init(&wish, OPERATION_KIND_DRAIN);
-	CHECK_INT(plan_timeout_s(&wish, &limits, NULL), 60);
-	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 200);
-	plan.cautious_s = UINT32_MAX;
-	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 60);
-	wish.timeout_s = 5;
-	CHECK_INT(plan_timeout_s(&wish, &limits, &plan), 5);
-}
-
 static const struct unit_case cases[] = {
 	{"a dry run is the run", a_dry_run_is_the_run},
 	{"each step has its time", each_step_has_its_time},
@@ -221,7 +203,6 @@ static const struct unit_case cases[] = {
 	{"blockers leave no steps", blockers_leave_no_steps},
 	{"what would stay is forecast", what_would_stay_is_forecast},
 	{"nothing to do is said", nothing_to_do_is_said},
-	{"timeouts have defaults", timeouts_have_defaults},
 };
 
 int main(void)
