@@ -608,6 +608,22 @@ static void test_locks(void)
 	CHECK_INT(locks[0].kind, OPERATION_LOCK_HOTPLUG);
 }
 
+static void test_default_timeouts(void)
+{
+	struct wish wish;
+
+	engine_rig_begin(&rig);
+	wish_init(&wish, OPERATION_KIND_RESIZE);
+	CHECK_INT(engine_default_timeout_ms(rig.engine, &wish, 1000), 120000);
+	wish_init(&wish, OPERATION_KIND_DRAIN);
+	CHECK_INT(engine_default_timeout_ms(rig.engine, &wish, 5), 60000);
+	CHECK_INT(engine_default_timeout_ms(rig.engine, &wish, 100), 200000);
+	CHECK_INT(engine_default_timeout_ms(rig.engine, &wish, UINT32_MAX), 1800000);
+	wish.timeout_s = 5;
+	CHECK_INT(engine_default_timeout_ms(rig.engine, &wish, 100), 5000);
+	engine_rig_done(&rig);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -617,6 +633,7 @@ int main(void)
 		{"the deadline of a resize: stop, restore, continue", test_deadline_of_a_resize},
 		{"the deadline of a drain, also during a restart", test_deadline_of_a_drain},
 		{"a plan without end", test_plan_without_end},
+		{"default timeouts", test_default_timeouts},
 		{"busy guests, and a newer resize", test_busy_and_superseded},
 		{"help gives way", test_help_gives_way},
 		{"moves beside each other", test_moves_beside_each_other},
