@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 33: who holds a DIMM is told to the byte; a process that keeps a block is named, and so is kernel memory. What is said
-of its memory is told, or acted upon, as configured."""
+"""Story 33: who holds a DIMM is told to the byte; a process that keeps a block is named, and lets go for a hook. What is said
+of the DIMM's memory is told, or acted upon, as configured."""
 
 import os
 import sys
@@ -19,6 +19,15 @@ MIB = 1 << 20
 KEPT_MIB = 40
 # What changes between two looks at a host that does next to nothing.
 NOISE_BYTES = 4 * MIB
+
+
+HOOKS = "/run/drain.d"
+HOOK_LOG = "/run/hooks.log"
+
+
+def add_hook(host, name, lines):
+    host.run(f"mkdir -p -m 755 {HOOKS}")
+    host.run(f"cat >{HOOKS}/{name} && chmod 755 {HOOKS}/{name}", stdin="#!/bin/sh\n" + "\n".join(lines) + "\n")
 
 
 def summed(answer):
@@ -68,6 +77,7 @@ def who_holds(tell):
         guest = Guest(host, "db1", 128, nodes="3")
         guest.start()
         ballast = Ballast(host, {"limits": {"reserve": "256MiB", "block_timeout_ms": 1500},
+                                 "daemon": {"hook_directory": HOOKS},
                                  "hints": {"high": "drain", "allow": "stored_xml remote_memory"}})
         ballast.start()
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
@@ -95,12 +105,40 @@ def who_holds(tell):
         named = [item for item in drain["remainder"] if who in item["detail"]]
         check_at_least(len(named), 1, f"blocks that are told to be kept by {who}: {drain['remainder']}")
         check(all(item["code"] in ("host_process", "block_busy") for item in named), f"codes of {named}")
+        check(not [step for step in drain["steps"] if step["kind"] == "host_hooks"], "no hook, and no step for it")
+
+        # The same process, and a hook that has it let go; another that fails stops nothing.
+        add_hook(host, "10-keeper", [f'echo "$1 $BALLAST_NODES $BALLAST_DIMM $BALLAST_BYTES $BALLAST_OUTCOME" >>{HOOK_LOG}',
+                                     f'[ "$1" = before ] && kill {keeper.pid} && sleep 1', "exit 0"])
+        add_hook(host, "20-other", ['[ "$1" = before ] || exit 0', "echo it does not let go", "exit 3"])
+        words = ("--dimm", dimm, "--offline", "--allow", "stored_xml,remote_memory")
+        plan = ballast.ctl("drain", *words, "--dry-run").out
+        tell(plan)
+        check("10-keeper, 20-other" in plan, "a plan names the hooks")
+        drain = ballast.ctl_json("drain", *words, "--timeout", "120", timeout=180)
+        kinds = [step["kind"] for step in drain["steps"]]
+        tell(f"    {drain['state']}: {' '.join(kinds)}; warnings: {drain['warnings']}")
+        check(kinds.index("move") < kinds.index("host_hooks") < kinds.index("offline"),
+              f"the hooks stand between the guest and the blocks: {kinds}")
+        check_equal(kinds[-1], "host_hooks", "last step")
+        check([w for w in drain["warnings"] if w["code"] == "hook_failed" and "it does not let go" in w["detail"]
+               and "exit status 3" in w["detail"]], f"the hook that failed is told: {drain['warnings']}")
+        for block in host.dimm_blocks("dimm1"):
+            check_equal(host.read(f"/sys/devices/system/memory/memory{block}/state").strip(), "offline", f"block {block}")
+        node = next(n for n in ballast.get("/v1/nodes?fresh=true")["items"] if n["id"] == 3)
+        check_equal((node["state"], node["held"]), ("no_memory", True), "state of the node")
+        check_equal(node["has_cpus"], bool(host.read("/sys/devices/system/node/node3/cpulist").strip()), "CPUs of the node")
         keeper.end()
 
         # Kernel memory: a block of its own zone, in which the kernel is made to allocate.
         for held in ballast.get("/v1/drains")["items"]:
             if held["state"] not in ("released", "stopped"):
                 ballast.ctl("undrain", held["id"], timeout=120)
+        told = [line.split() for line in host.read(HOOK_LOG).splitlines()]
+        tell(f"    {told}")
+        about = ["3", dimm, str(1024 * MIB)]
+        check_equal(told, [["before"] + about, ["after"] + about + ["kept"], ["after"] + about + ["undone"]],
+                    "what the hook was called with")
         block = host.dimm_blocks("dimm1")[-1]
         state = f"/sys/devices/system/memory/memory{block}/state"
         host.run(f"echo offline >{state} && echo online_kernel >{state}")
