@@ -17,6 +17,7 @@ from testbed.guest import Guest, VirtioMem, start_guests  # noqa: E402
 from testbed.story import check, check_at_least, check_at_most, check_equal  # noqa: E402
 from testbed.virtual_host import wait_for  # noqa: E402
 
+import drains  # noqa: E402
 from ballast import Ballast  # noqa: E402
 
 MIB = 1 << 20
@@ -184,14 +185,6 @@ def scene_4_move(stage):
         f"{peer_status['longest_pause_us'] / 1000:.0f} ms)"
 
 
-def _migrated_home(stage, guest, node):
-    """Asks migratepages once for what is not on the node, and says whether all of the guest is there now."""
-    others = [other for other in evidence.guest_bytes_by_node(guest) if other != node]
-    if others:
-        stage.host.run(["migratepages", str(guest.pid), ",".join(str(other) for other in others), str(node)], timeout=120)
-    return sorted(evidence.guest_bytes_by_node(guest)) == [node]
-
-
 def _chmem_instead(stage, span):
     """What the kernel's own tool does to the same guest in the same boot; everything is put back afterwards."""
     host, db = stage.host, stage.db
@@ -206,7 +199,7 @@ def _chmem_instead(stage, span):
     host.online_dimm("dimm1")
     wait_for(lambda: evidence.dimm_states(host, "dimm1") == {"online"}, 30, "the DIMM to be online again")
     # migratepages leaves pages that its moment found busy, and exits 0: so it is asked until none is left.
-    wait_for(lambda: _migrated_home(stage, db, 3), 120, "db1 to be back on node 3")
+    wait_for(lambda: drains.is_home(host, db, 3), 120, "db1 to be back on node 3")
     return f"chmem -d alone: {seconds:.1f} s, {where}, policy {policies}, {status['longest_pause_us'] / 1000:.0f} ms"
 
 

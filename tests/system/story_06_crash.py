@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
+import drains  # noqa: E402
 from ballast import Ballast  # noqa: E402
 from testbed import evidence  # noqa: E402
 from testbed.guest import Guest  # noqa: E402
@@ -28,18 +29,6 @@ KILLER = """curl -sN --unix-socket /run/ballast/ballastd.sock http://localhost/v
 done"""
 
 
-def state_of_host(host, guest):
-    """What a drain changes, by evidence that is not Ballast's own."""
-    return {
-        "blocks": {n: (b["state"], b["zones"]) for n, b in evidence.blocks(host).items()
-                   if n in host.dimm_blocks("dimm1")},
-        "nodes": sorted(evidence.guest_bytes_by_node(guest)),
-        "policy": evidence.guest_policies(guest),
-        "cpusets": evidence.cpusets(guest),
-        "pools": evidence.pools(host),
-    }
-
-
 def no_orphan_acts(host, ballast):
     """A worker of the killed daemon ends with it."""
     wait_for(lambda: not ballast.workers(), 20, "the killed daemon's workers to be gone")
@@ -57,7 +46,7 @@ def crash(tell):
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
         guest.pattern_start(64, pace_us=1000)
         check_equal(evidence.set_hugepages(host, 3, POOL_PAGES), POOL_PAGES, "huge pages on node 3")
-        before = state_of_host(host, guest)
+        before = drains.state_of_host(host, ("dimm1",), [guest])
         tell(f"db1 writes on {evidence.mib_by_node(guest)}")
         for stage in STAGES:
             finish = "eject" if stage == "eject" else "offline"
@@ -75,7 +64,7 @@ def crash(tell):
             tell(f"killed in stage {stage}, operation {drain}")
             ballast.start()
             operation = ballast.wait_operation(drain, 240)
-            after = state_of_host(host, guest) if stage != "eject" else None
+            after = drains.state_of_host(host, ("dimm1",), [guest]) if stage != "eject" else None
             tell(f"after the restart: {operation['state']}, undo {operation['undo']}")
             if operation["undo"] == "done":
                 check_equal(after, before, f"the host after an undone drain, killed in {stage}")
@@ -93,7 +82,7 @@ def crash(tell):
                 check_equal(after["pools"].get(3, (0, 0)), (0, 0), "huge pages (total, free) on node 3, offline")
                 identity = ballast.get("/v1/drains")["items"][0]["id"]
                 ballast.ctl("undrain", identity, timeout=240)
-                check_equal(state_of_host(host, guest), before, f"the host after undrain, killed in {stage}")
+                check_equal(drains.state_of_host(host, ("dimm1",), [guest]), before, f"the host after undrain, killed in {stage}")
                 check_equal(ballast.get("/v1/drains")["items"][0]["state"], "released", "state of the drain")
                 tell("undrained: blocks, zones, residency, policy, cpusets and pools of huge pages are as before")
         check_equal(ballast.process.running, True, "ballastd lives")

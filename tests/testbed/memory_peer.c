@@ -4,6 +4,7 @@
  * evidence.
  *
  *   survey PID RANGE...           what the page table says of the ranges
+ *   within PID FIRST LAST RANGE...  how much of them lies in the host's physical addresses FIRST to LAST
  *   file PID RANGE                what the file holds, by node, in a page table or not
  *   places PID RANGE              the same page by page: its node's digit, or a dot for a hole
  *   scatter PID A B RANGE         lays its pages in no regular order on the nodes A and B
@@ -222,6 +223,37 @@ static int survey(int pid, char **ranges, int count)
 	printf("{\"present\":%" PRIu64 ",\"marked\":%" PRIu64 ",\"swapped\":%" PRIu64
 	       ",\"absent\":%" PRIu64 "}\n",
 	       present + marked, marked, swapped, absent);
+	return 0;
+}
+
+static int within(int pid, const char *first, const char *last, char **ranges, int count)
+{
+	uint64_t from = strtoull(first, NULL, 0) / PAGE, to = strtoull(last, NULL, 0) / PAGE, bytes = 0;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	int pagemap = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (pagemap < 0)
+		die(path);
+	for (int i = 0; i < count; i++) {
+		struct range range = parse_range(ranges[i]);
+
+		for (uint64_t at = range.start; at < range.end; at += QUERY_PAGES * PAGE) {
+			uint64_t entries[QUERY_PAGES], left = (range.end - at) / PAGE;
+			size_t pages = left < QUERY_PAGES ? (size_t)left : QUERY_PAGES;
+
+			if (pread(pagemap, entries, pages * 8, (off_t)(at / PAGE * 8)) != (ssize_t)(pages * 8))
+				die("pagemap");
+			for (size_t page = 0; page < pages; page++) {
+				uint64_t frame = entries[page] & PAGEMAP_PFN;
+
+				if (entries[page] & PAGEMAP_PRESENT && frame >= from && frame <= to)
+					bytes += PAGE;
+			}
+		}
+	}
+	printf("{\"within\":%" PRIu64 "}\n", bytes);
 	return 0;
 }
 
@@ -569,6 +601,8 @@ int main(int argc, char **argv)
 
 	if (argc >= 4 && strcmp(argv[1], "survey") == 0)
 		return survey(pid, argv + 3, argc - 3);
+	if (argc >= 6 && strcmp(argv[1], "within") == 0)
+		return within(pid, argv[3], argv[4], argv + 5, argc - 5);
 	if (argc == 4 && strcmp(argv[1], "file") == 0)
 		return file_nodes(pid, argv[3]);
 	if (argc == 4 && strcmp(argv[1], "places") == 0)
@@ -587,7 +621,7 @@ int main(int argc, char **argv)
 		return hold(pid, argv[3], argv[4]);
 	if (argc == 4 && strcmp(argv[1], "keep") == 0)
 		return keep(argv[2], argv[3]);
-	fprintf(stderr, "usage: memory_peer (survey | file | places | scatter | find | read | fill | balance | pin | "
-			"hold) PID ... | keep NODE MIB\n");
+	fprintf(stderr, "usage: memory_peer (survey | within | file | places | scatter | find | read | fill | balance | "
+			"pin | hold) PID ... | keep NODE MIB\n");
 	return 2;
 }

@@ -35,6 +35,11 @@ def survey(guest):
     return _ask(guest, "survey")
 
 
+def within(guest, span):
+    """Bytes of the guest's RAM that lie in the host's physical addresses from the first to the last of a span."""
+    return _ask(guest, "within", *span)["within"]
+
+
 def find(guest, seed, mib):
     """{node: bytes} of the pages of a pattern of the guest's, through a mapping of one's own. All must be there, whole."""
     said = _ask(guest, "find", seed, mib * 256)
