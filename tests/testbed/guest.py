@@ -119,7 +119,7 @@ def _guest_image(host, agent, agent_arguments, waits_for):
     """Writes the guests' first file system into the results directory, once for each agent; returns its inner path."""
     key = f"{agent}|{agent_arguments}|{waits_for}"
     with _image_lock:
-        images = host.__dict__.setdefault("guest_images", {})
+        images = host.guest_images
         if key in images:
             return images[key]
         archive = Initramfs()
@@ -148,9 +148,9 @@ def _guest_image(host, agent, agent_arguments, waits_for):
 
 def _copy_kernel(host):
     with _image_lock:
-        if "guest_kernel" not in host.__dict__:
+        if "kernel" not in host.guest_images:
             host.run(["cp", paths.kernel_image(), "/run/testbed/vmlinuz"])
-            host.guest_kernel = "/run/testbed/vmlinuz"
+            host.guest_images["kernel"] = "/run/testbed/vmlinuz"
 
 
 class Guest:
@@ -509,7 +509,7 @@ class Guest:
 {f"<numatune>{tune}</numatune>" if tune else ""}
 <os><type arch='x86_64' machine='{self.machine}'>hvm</type>
 <loader readonly='yes' type='rom'>{FIRMWARE}</loader>
-<kernel>{self.host.guest_kernel}</kernel><initrd>{image}</initrd><cmdline>{escape(arguments)}</cmdline></os>
+<kernel>{self.host.guest_images['kernel']}</kernel><initrd>{image}</initrd><cmdline>{escape(arguments)}</cmdline></os>
 <features><acpi/><apic/></features>
 <cpu mode='host-passthrough'><numa>{cells}</numa></cpu>
 <on_poweroff>destroy</on_poweroff><on_reboot>restart</on_reboot><on_crash>destroy</on_crash>

@@ -197,6 +197,7 @@ class VirtualHost:
         self.kernel_arguments, self.qemu_arguments = kernel_arguments, list(qemu_arguments)
         self.qmp = self.channel = self._qemu = None
         self.guests = []
+        self.guest_images = {}      # what guests boot from, and where that lies inside
         self.boot_seconds = 0.0
         self._say = say or (lambda text: None)
         self._processes = []
@@ -255,7 +256,7 @@ class VirtualHost:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        self._processes, self._forwards, self.guests = [], [], []
+        self._processes, self._forwards, self.guests, self.guest_images = [], [], [], {}
         self.channel = self.qmp = None
         if self.directory:
             self._keep_capabilities()
