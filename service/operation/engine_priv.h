@@ -270,6 +270,8 @@ void operation_child_ended(struct operation *child);
 /* ---- operation_end.c ---- */
 bool operation_end_is_past_return(const struct operation_record *record);
 bool operation_end_restores(const struct operation_record *record);
+/* Has nobody but the deadline, its own or its parent's, asked for its end? */
+bool operation_end_is_by_time(const struct operation *operation);
 bool operation_end_continues(const struct operation_record *record);
 /* No step can help any more: ends it, or undoes it where the wish says so. */
 void operation_end_give_up(struct operation *operation);

@@ -53,6 +53,13 @@ bool operation_end_restores(const struct operation_record *record)
 	return !operation_end_is_past_return(record);
 }
 
+bool operation_end_is_by_time(const struct operation *operation)
+{
+	const struct operation *asked = operation->is_cancelled && operation->parent ? operation->parent : operation;
+
+	return asked->record->deadline_exceeded && !asked->is_cancelled;
+}
+
 bool operation_end_continues(const struct operation_record *record)
 {
 	return record->wish.on_timeout == ON_TIMEOUT_CONTINUE;
@@ -222,8 +229,9 @@ void operation_end_give_up(struct operation *operation)
 		return;
 	}
 	if (operation->is_cancelled) {
-		remainder_list_recode(&record->remainder, REMAINDER_DEADLINE, REMAINDER_CANCELLED,
-				      "cancelled before it was done");
+		if (!operation_end_is_by_time(operation))
+			remainder_list_recode(&record->remainder, REMAINDER_DEADLINE, REMAINDER_CANCELLED,
+					      "cancelled before it was done");
 		operation_end_as(operation, OPERATION_STATE_CANCELLED);
 		return;
 	}

@@ -205,8 +205,7 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	step->flat = outcome->flat;
 	memcpy(step->detail, outcome->detail, sizeof(step->detail));
 	step->remainder = outcome->remainder;
-	/* Nobody but the deadline has asked for that. */
-	if (operation->record->deadline_exceeded && !operation->is_cancelled)
+	if (operation_end_is_by_time(operation))
 		remainder_list_recode(&step->remainder, REMAINDER_CANCELLED, REMAINDER_DEADLINE, "the time was up");
 	step->result = outcome->result ? strdup(outcome->result) : NULL;
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;

@@ -136,7 +136,7 @@ static void test_deadline(void)
 		record = engine_rig_top(&rig);
 		CHECK_TRUE(record->deadline_exceeded);
 		if (ways[i] == ON_TIMEOUT_CONTINUE) {
-			/* Its children have the same deadline, and end by it. */
+			/* Its children have none, and go on. */
 			fake_world_unhang(&rig.world);
 			engine_rig_run(&rig, 0);
 			engine_rig_check_truthful(&rig, true, "deadline, goes on", 0);
@@ -148,6 +148,10 @@ static void test_deadline(void)
 			  ways[i] == ON_TIMEOUT_STOP ? OPERATION_STATE_INCOMPLETE : OPERATION_STATE_FAILED);
 		CHECK_INT(engine_rig_is_initial(&rig), ways[i] == ON_TIMEOUT_RESTORE);
 		CHECK_INT(engine_rig_has_hold(&rig), ways[i] == ON_TIMEOUT_STOP);
+		/* The moves were cancelled, but by nobody but the deadline. */
+		for (size_t n = 0; n < record->step_count; n++)
+			CHECK_TRUE(!remainder_list_has(&record->steps[n].remainder, REMAINDER_CANCELLED));
+		CHECK_TRUE(!remainder_list_has(&record->remainder, REMAINDER_CANCELLED));
 		engine_rig_done(&rig);
 	}
 }
