@@ -114,6 +114,23 @@ def guest_policies(guest):
     return Memory(guest).policies
 
 
+def guest_frames(guest):
+    """The frame numbers of the host of all pages of the guest's RAM that its page table shows, by /proc/PID/pagemap."""
+    frames = []
+    for text in Memory(guest).ranges:
+        start, end = (int(word, 16) // PAGE_BYTES * 8 for word in text.split("-"))
+        packed = guest.host.out(f"dd if=/proc/{guest.pid}/pagemap iflag=skip_bytes,count_bytes bs=64K skip={start} "
+                                f"count={end - start} status=none | gzip -1 | base64", timeout=120)
+        entries = gzip.decompress(base64.b64decode(packed))
+        frames += [entry & ((1 << 55) - 1) for entry, in struct.iter_unpack("<Q", entries) if entry >> 63]
+    return frames
+
+
+def guest_bytes_in(guest, span):
+    """How much of its RAM lies within (first, last) byte of the host's physical addresses."""
+    return sum(span[0] <= frame * PAGE_BYTES <= span[1] for frame in guest_frames(guest)) * PAGE_BYTES
+
+
 def _rollup(guest, key):
     line = guest.host.out(f"grep ^{key}: /proc/$(cat /run/libvirt/qemu/{guest.name}.pid)/smaps_rollup")
     return int(line.split()[1]) * 1024
