@@ -12,6 +12,12 @@
 /* So small a part of a guest are strays, which the kernel may take along. */
 #define STRAY_SHARE 256
 
+static bool is_move_out(const struct step_record *record, const char *guest)
+{
+	return record->step.kind == STEP_KIND_CHILD && record->state != STEP_STATE_UNDONE &&
+	       strcmp(record->step.guest, guest) == 0 && !step_brings_home(&record->step) && !step_shrinks(&record->step);
+}
+
 size_t drain_tries(const struct plan_input *input, const char *guest,
 		       const struct step_record **ret_last)
 {
@@ -21,9 +27,7 @@ size_t drain_tries(const struct plan_input *input, const char *guest,
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *record = &input->history[i];
 
-		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
-		    strcmp(record->step.guest, guest) != 0 || step_brings_home(&record->step) ||
-		    step_shrinks(&record->step))
+		if (!is_move_out(record, guest))
 			continue;
 		tries++;
 		*ret_last = record;
@@ -53,8 +57,7 @@ static struct tried what_was_tried(const struct plan_input *input, const char *g
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *record = &input->history[i];
 
-		if (record->step.kind != STEP_KIND_CHILD || record->state == STEP_STATE_UNDONE ||
-		    step_brings_home(&record->step) || strcmp(record->step.guest, guest) != 0)
+		if (!is_move_out(record, guest))
 			continue;
 		tried.is_any = true;
 		tried.has_begun |= record->state != STEP_STATE_FAILED;

@@ -499,6 +499,44 @@ static void what_does_not_come_is_told(void)
 	world_done(&world);
 }
 
+static void small_guest(struct world *world, const char *name, int node)
+{
+	struct snapshot_guest *guest = world_add_guest(world, name, 3, 20 * MIB);
+
+	guest->allowed_nodes = UINT64_C(1) << node;
+	guest->dimms_told = true;
+	guest->dimm_count = 1;
+	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+	guest->dimm_bytes[0].bytes = 20 * MIB;
+}
+
+/* It gave too little, and no node has room for all that is left: the kernel would scatter it over those of others. */
+static void to_become_smaller_is_no_move(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+	char text[512];
+
+	tight_world(&world, true);
+	small_guest(&world, "db2", 1);
+	small_guest(&world, "db3", 2);
+	set_room(&world, 2, 100 * MIB);
+	guest = snapshot_guest(world.snapshot, "db1");
+	world_next(&world);
+	world_perform(&world);
+	CHECK_TRUE(step_shrinks(&world_next(&world)->step));
+	/* One unit of two. */
+	world_record(&world, STEP_STATE_PARTIAL, UNIT);
+	guest->node_bytes[3] -= UNIT;
+	guest->resident_bytes -= UNIT;
+	snapshot_node(world.snapshot, 3)->free_bytes += UNIT;
+	CHECK_TRUE(step_shrinks(&world_next(&world)->step));
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_STR(world_run(&world, text), "move move give_up");
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), GIB);
+	world_done(&world);
+}
+
 /* One that came later and may not be moved: nobody becomes smaller for it. */
 static void nobody_becomes_smaller_in_vain(void)
 {
@@ -526,6 +564,7 @@ static const struct unit_case cases[] = {
 	{"the host's own part gets room", the_hosts_own_part_gets_room},
 	{"what came to less is tried once more", what_came_to_less_is_tried_once_more},
 	{"what does not come is told", what_does_not_come_is_told},
+	{"to become smaller is no move", to_become_smaller_is_no_move},
 	{"nobody becomes smaller in vain", nobody_becomes_smaller_in_vain},
 };
 
