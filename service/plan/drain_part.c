@@ -10,15 +10,10 @@ static const struct step_record *undo_of(const struct plan_input *input, const s
 	return undo_bar_undo_of(input, NULL, away->n);
 }
 
-/* Is it a move of what lay in ranges, and stands? In a dry run it is its undo that tells it does not. */
-static bool is_away(const struct plan_input *input, const struct step_record *record)
+/* Is it a move of what lay in ranges, and stands? */
+static bool is_away(const struct step_record *record)
 {
-	const struct step_record *undo;
-
-	if (record->step.kind != STEP_KIND_CHILD || !record->step.range_count || !undo_bar_is_due(record))
-		return false;
-	undo = undo_of(input, record);
-	return !undo || undo->state != STEP_STATE_DONE;
+	return record->step.kind == STEP_KIND_CHILD && record->step.range_count && undo_bar_is_due(record);
 }
 
 /* ---- who keeps its node ---- */
@@ -50,6 +45,12 @@ static bool is_shut_in(const struct plan_input *input, const struct snapshot_gue
 	return !guest->backing_count && guest->policy_mode == POLICY_MODE_BIND && !(guest->policy_nodes & others);
 }
 
+/* Of one that runs all of it is reckoned to have left (drain_foresee()). */
+static uint64_t left_bytes(const struct step_record *away)
+{
+	return away->state == STEP_STATE_RUNNING ? away->step.bytes : away->bytes_done;
+}
+
 /*
  * Has what stays of the node room for all that is in the scope and for all that has left it? What is free in the scope
  * itself goes with it. What the host has there finds its place elsewhere, and is counted all the same.
@@ -59,8 +60,8 @@ static bool holds_all(const struct plan_input *input, const struct drain_scope *
 	uint64_t needs = scope->node_bytes[node];
 
 	for (size_t i = 0; i < input->history_count; i++)
-		if (is_away(input, &input->history[i]) && input->history[i].step.map[node] >= 0)
-			needs += input->history[i].bytes_done;
+		if (is_away(&input->history[i]) && input->history[i].step.map[node] >= 0)
+			needs += left_bytes(&input->history[i]);
 	return plan_room(input, node, scope->whole_nodes) >= needs;
 }
 
@@ -142,7 +143,7 @@ static uint64_t all_bytes(const struct plan_input *input, const struct snapshot_
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < input->history_count; i++)
-		if (is_away(input, &input->history[i]) && strcmp(input->history[i].step.guest, guest->uuid) == 0 &&
+		if (is_away(&input->history[i]) && strcmp(input->history[i].step.guest, guest->uuid) == 0 &&
 		    !undo_of(input, &input->history[i]))
 			bytes += bytes_of(&input->history[i], guest);
 	return bytes;
@@ -237,7 +238,7 @@ bool drain_part_home_next(struct drainer *drainer)
 	for (size_t i = input->history_count; i-- > 0;) {
 		const struct step_record *away = &input->history[i];
 		const struct snapshot_guest *guest =
-			is_away(input, away) ? snapshot_guest(input->snapshot, away->step.guest) : NULL;
+			is_away(away) ? snapshot_guest(input->snapshot, away->step.guest) : NULL;
 
 		if (guest && plan_guest_runs(guest) && home_next(drainer, away, guest))
 			return true;

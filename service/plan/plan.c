@@ -269,6 +269,10 @@ static bool simulate_step(struct plan *plan, const struct plan_input *input, str
 		return false;
 	count_needs(plan, input, guest, step);
 	plan_apply_to(simulation->snapshot, guest, step, input->now_ms, &grown[simulation->history_count]);
+	/* Of this operation itself, as the engine writes it down. */
+	if (step->kind == STEP_KIND_UNDO && !step->undo_operation[0] && step->undo_n &&
+	    step->undo_n <= simulation->history_count)
+		grown[step->undo_n - 1].state = STEP_STATE_UNDONE;
 	grown[simulation->history_count].n = (unsigned)simulation->history_count + 1;
 	simulation->history_count++;
 	return true;

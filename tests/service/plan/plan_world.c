@@ -254,6 +254,8 @@ void world_perform(struct world *world)
 
 	assert(world->decision.kind == DECISION_KIND_STEP);
 	plan_apply(world->snapshot, &world->decision.step, world->input.now_ms, record);
+	if (record->step.kind == STEP_KIND_UNDO && !record->step.undo_operation[0])
+		world->history[record->step.undo_n - 1].state = STEP_STATE_UNDONE;
 	record->n = (unsigned)world->history_count;
 }
 

@@ -206,6 +206,29 @@ static void who_does_not_keep_the_node_leaves_it(void)
 	}
 }
 
+/* What a move that runs will bring away comes home, too: it is no room for others. */
+static void what_is_on_its_way_needs_its_home(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	guest = begin(&world, DRAIN_FINISH_OFFLINE);
+	guest->policy_mode = POLICY_MODE_DEFAULT;
+	guest->cpuset_mems = 0;
+	add_guest(&world, "db2", 100 * MIB, 50 * MIB);
+	snapshot_node(world.snapshot, 3)->free_bytes = world_share(&world, 3, 0) + 1023 * MIB;
+	world_next(&world);
+	world_perform(&world);
+	CHECK_STR(world_next(&world)->step.guest_name, "db1");
+	CHECK_INT(world.decision.step.bytes, 200 * MIB);
+	world_record(&world, STEP_STATE_RUNNING, 0);
+	/* Shut in, and 1023 MiB are too little: it leaves with all. */
+	CHECK_STR(world_next(&world)->step.guest_name, "db2");
+	CHECK_INT(world.decision.step.range_count, 0);
+	CHECK_INT(world.decision.step.bytes, 150 * MIB);
+	world_done(&world);
+}
+
 static void what_has_no_room_at_home_is_told(void)
 {
 	struct snapshot_guest *guest;
@@ -472,6 +495,7 @@ static const struct unit_case cases[] = {
 	{"it comes home by any policy", it_comes_home_by_any_policy},
 	{"room is needed for that alone", room_is_needed_for_that_alone},
 	{"who does not keep the node leaves it", who_does_not_keep_the_node_leaves_it},
+	{"what is on its way needs its home", what_is_on_its_way_needs_its_home},
 	{"what has no room at home is told", what_has_no_room_at_home_is_told},
 	{"what does not come home is told", what_does_not_come_home_is_told},
 	{"what time kept away is told", what_time_kept_away_is_told},
