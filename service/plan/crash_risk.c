@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include "drain_part.h"
 
 static bool needs_consent(const struct plan_input *input)
 {
@@ -121,7 +122,7 @@ static uint64_t guest_bytes(const struct snapshot_guest *guest, const struct bad
 	return plan_min(bytes, size_of(bad));
 }
 
-/* Nodes from which a drain moves all that the guest has there. */
+/* Nodes that a drain moves the guest away from. */
 static uint64_t left_nodes(const struct plan_input *input, const struct drain_scope *scope,
 			   const struct snapshot_guest *guest)
 {
@@ -131,6 +132,22 @@ static uint64_t left_nodes(const struct plan_input *input, const struct drain_sc
 		if (drain_scope_guest_leaves(input, scope, guest, node))
 			nodes |= plan_node_bit(node);
 	return nodes;
+}
+
+/* Does the guest keep its node, so that of this, which lies beside what goes, nothing of it is copied? */
+static bool stays_beside(const struct plan_input *input, const struct drain_scope *scope,
+			 const struct snapshot_guest *guest, const struct bad_memory *bad)
+{
+	return !online_bytes(input, scope, bad) && drain_part_keeps(input, scope, guest);
+}
+
+/* What the guest has there that a drain copies. */
+static uint64_t left_bytes(const struct plan_input *input, const struct drain_scope *scope,
+			   const struct snapshot_guest *guest, const struct bad_memory *bad)
+{
+	uint64_t bytes = guest_bytes(guest, bad, left_nodes(input, scope, guest));
+
+	return bytes && !stays_beside(input, scope, guest, bad) ? bytes : 0;
 }
 
 static void ask(struct plan_check *check, const struct bad_memory *bad, const char *object, uint64_t bytes)
@@ -158,46 +175,46 @@ void crash_risk_check_drain(struct plan_check *check, const struct drain_scope *
 			continue;
 		if (input->wish->drain_wish.finish != DRAIN_FINISH_EMPTY)
 			bytes = online_bytes(input, scope, &bad);
-		/* Memory beside the target counts for the guests that leave its node. */
-		for (size_t g = 0; g < snapshot->guest_count && !bytes; g++) {
-			const struct snapshot_guest *guest = &snapshot->guests[g];
-
-			bytes = guest_bytes(guest, &bad, left_nodes(input, scope, guest));
-		}
+		/* Memory beside the target counts for the guests that leave its node with all they have there. */
+		for (size_t g = 0; g < snapshot->guest_count && !bytes; g++)
+			bytes = left_bytes(input, scope, &snapshot->guests[g], &bad);
 		if (bytes)
 			ask(check, &bad, bad.name, bytes);
 	}
 }
 
-static void check_guest(struct plan_check *check, const struct snapshot_guest *guest, uint64_t nodes)
+void crash_risk_check_guest(struct plan_check *check, const struct drain_scope *scope, const struct snapshot_guest *guest)
 {
 	const struct snapshot *snapshot = check->input->snapshot;
 	char object[96];
 
 	plan_guest_object(guest, object);
-	for (size_t i = 0; i < bad_numbers(snapshot); i++) {
+	for (size_t i = 0; needs_consent(check->input) && i < bad_numbers(snapshot); i++) {
 		struct bad_memory bad;
-		uint64_t bytes = find_bad(snapshot, i, &bad) ? guest_bytes(guest, &bad, nodes) : 0;
+		uint64_t bytes = find_bad(snapshot, i, &bad) ? left_bytes(check->input, scope, guest, &bad) : 0;
 
 		if (bytes)
 			ask(check, &bad, object, bytes);
 	}
 }
 
-void crash_risk_check_guest(struct plan_check *check, const struct drain_scope *scope, const struct snapshot_guest *guest)
-{
-	if (needs_consent(check->input))
-		check_guest(check, guest, left_nodes(check->input, scope, guest));
-}
-
 void crash_risk_check_move(struct plan_check *check, const struct snapshot_guest *guest)
 {
+	const struct snapshot *snapshot = check->input->snapshot;
 	struct move_goal goal;
+	char object[96];
 
 	if (!needs_consent(check->input))
 		return;
+	plan_guest_object(guest, object);
 	move_goal_find(check->input, guest, &goal);
-	check_guest(check, guest, goal.sources);
+	for (size_t i = 0; i < bad_numbers(snapshot); i++) {
+		struct bad_memory bad;
+		uint64_t bytes = find_bad(snapshot, i, &bad) ? guest_bytes(guest, &bad, goal.sources) : 0;
+
+		if (bytes)
+			ask(check, &bad, object, bytes);
+	}
 }
 
 bool crash_risk_bars(const struct plan_input *input, const struct drain_scope *scope)

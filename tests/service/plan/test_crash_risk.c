@@ -171,7 +171,7 @@ static void a_move_into_it_is_warned_of(void)
 	world_done(&world);
 }
 
-/* The guests that leave a node leave it with all they have there, also in a DIMM beside the target. */
+/* Guests that leave a node with all they have there have what lies in a DIMM beside the target copied, and no others. */
 static void a_dimm_beside_the_target_counts_for_guests(void)
 {
 	struct snapshot_dimm *beside;
@@ -193,7 +193,19 @@ static void a_dimm_beside_the_target_counts_for_guests(void)
 	strcpy(guest->dimm_bytes[1].id, "acpi-MP01");
 	guest->dimm_bytes[1].bytes = 100 * MIB;
 	guest->dimm_count = 2;
+	/* Only what lies in the target leaves. */
+	world_check_code(&world, "");
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CORDON);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.bytes, 200 * MIB);
+	/* Nothing comes home. */
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
 	check_asked(&world, "dimm acpi-MP01", 100 * MIB);
+	/* The kernel's own errors are in the target. */
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	beside->uncorrected_errors = 0;
+	dimm_of(&world)->uncorrected_errors = 1;
+	check_asked(&world, "dimm acpi-MP00", 4 * WORLD_BLOCK);
 	world_done(&world);
 }
 
