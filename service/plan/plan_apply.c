@@ -74,11 +74,13 @@ static void come(struct snapshot *snapshot, const struct snapshot_guest *guest, 
 	for (size_t i = 0; i < guest->backing_count; i++) {
 		uint64_t pages = huge_pages_of(guest, i, bytes), page = guest->backings[i].page_bytes;
 		struct snapshot_pool *pool = pages ? plan_pool(snapshot, to, page) : NULL;
+		uint64_t had;
 
-		if (!pool || pool->free < pages)
+		if (!pool)
 			continue;
-		pool->free -= pages;
-		bytes -= plan_min(bytes, pages * page);
+		had = plan_min(pool->free, pages);
+		pool->free -= had;
+		bytes -= plan_min(bytes, had * page);
 	}
 	take_free(snapshot, to, bytes);
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "plan_priv.h"
 #include "plan_world.h"
 #include "unit.h"
 
@@ -293,6 +294,30 @@ static void no_move_makes_pages_under_a_hold(void)
 	}
 }
 
+/* The rest of the pages is made of free memory, and no more than that. */
+static void a_pool_that_has_some_gives_them(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+	uint64_t room;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "db1", 3, 300 * MIB);
+	guest->backings[0].kind = BACKING_KIND_HUGETLB;
+	guest->backings[0].page_bytes = PAGE;
+	guest->allowed_nodes = 1 << 1;
+	add_pool(&world, 3, 150, 0);
+	add_pool(&world, 1, 100, 100);
+	room = world_share(&world, 1, 1 << 3) + 100 * MIB + MIB;
+	snapshot_node(world.snapshot, 1)->free_bytes = room;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	world_check_code(&world, "");
+	expect_run(&world, "cordon move done");
+	CHECK_INT(plan_pool(world.snapshot, 1, PAGE)->free, 0);
+	CHECK_INT(snapshot_node(world.snapshot, 1)->free_bytes, room - 100 * MIB);
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
 	{"free pages leave before the blocks", free_pages_leave_before_the_blocks},
 	{"what only leaves guests leaves pools", what_only_leaves_guests_leaves_pools},
@@ -301,6 +326,7 @@ static const struct unit_case cases[] = {
 	{"a pool that cannot be read is told", a_pool_that_cannot_be_read_is_told},
 	{"a pool waits for other holds", a_pool_waits_for_other_holds},
 	{"pools are undone last first", pools_are_undone_last_first},
+	{"a pool that has some gives them", a_pool_that_has_some_gives_them},
 	{"no move makes pages under a hold", no_move_makes_pages_under_a_hold},
 };
 
