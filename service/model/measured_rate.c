@@ -109,9 +109,13 @@ static uint32_t learn_step(struct measured_rates *rates, const struct operation_
 	return 0;
 }
 
-/* Does a plan reckon no more for such a step than what each costs? */
-static bool is_plain(enum step_kind kind)
+/* Does a plan reckon no more for such a step than what each costs? What hooks take is their own affair. */
+static bool is_plain(const struct step *step)
 {
+	enum step_kind kind = step->kind;
+
+	if (kind == STEP_KIND_HOST_HOOKS || (kind == STEP_KIND_UNDO && step->bytes))
+		return false;
 	return kind != STEP_KIND_MOVE_PAGES && kind != STEP_KIND_CHILD && kind != STEP_KIND_OFFLINE_BLOCKS &&
 	       kind != STEP_KIND_REQUEST && kind != STEP_KIND_EJECT && kind != STEP_KIND_AWAIT && kind != STEP_KIND_LAZY;
 }
@@ -135,7 +139,7 @@ static uint32_t learn_costs(struct measured_rates *rates, const struct operation
 				return 0;
 			ms += gap;
 		}
-		ms += is_plain(record->step.kind) ? took_ms(record) : 0;
+		ms += is_plain(&record->step) ? took_ms(record) : 0;
 		if (record->step.kind == STEP_KIND_MOVE_PAGES) {
 			has_moved = true;
 			pages_ms += took_ms(record);

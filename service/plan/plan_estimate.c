@@ -6,6 +6,7 @@
 #include "plan_priv.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "guest_index.h"
 #include "size_text.h"
 
@@ -95,7 +96,10 @@ static struct cost step_cost(const struct plan *plan, const struct plan_input *i
 		add_cost(&cost, plan, input, RATE_KIND_CHILD, RATE_EACH, 0);
 		add_pages(&cost, plan, input, guest, step);
 	}
-	if (step->kind == STEP_KIND_MOVE_PAGES)
+	/* Of a move it has as many bytes as have to come back; of a resize they are plugged again. */
+	if (step->kind == STEP_KIND_UNDO && step->bytes && strcmp(step->text, operation_kind_name(OPERATION_KIND_RESIZE)) == 0)
+		add_cost(&cost, plan, input, RATE_KIND_PLUG, step->bytes, 0);
+	else if (step->kind == STEP_KIND_MOVE_PAGES || (step->kind == STEP_KIND_UNDO && step->bytes))
 		add_pages(&cost, plan, input, guest, step);
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		add_cost(&cost, plan, input, RATE_KIND_OFFLINE, step->bytes, 0);

@@ -187,6 +187,15 @@ static void test_costs(void)
 	add(STEP_KIND_EJECT, 0, 3000);
 	CHECK_INT(learn(RATE_KIND_MOVE), BIT(RATE_KIND_EJECT));
 	CHECK_INT(measured_rate_ms(&rates.of[RATE_KIND_EJECT], RATE_EACH), 3000);
+	/* Nor is it what each step costs that pages came home, and how long hooks took. */
+	memset(&rates, 0, sizeof(rates));
+	begin(OPERATION_KIND_DRAIN);
+	add(STEP_KIND_CORDON, 0, 100);
+	add(STEP_KIND_HOST_HOOKS, 0, 60000);
+	add(STEP_KIND_OFFLINE_BLOCKS, 100 * MIB, 60000);
+	add(STEP_KIND_UNDO, 100 * MIB, 60000)->step.bytes = 100 * MIB;
+	CHECK_INT(learn(RATE_KIND_MOVE), BIT(RATE_KIND_STEP));
+	CHECK_INT(measured_rate_ms(&rates.of[RATE_KIND_STEP], RATE_EACH), 25);
 	/* Somebody waited there, for a lock or a restart; or it did not come to its end. */
 	begin(OPERATION_KIND_MOVE);
 	add(STEP_KIND_CPUSET, 0, 100);

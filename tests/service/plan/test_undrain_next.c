@@ -51,6 +51,28 @@ static void steps_are_undone_in_reverse(void)
 	finished(&world);
 }
 
+/* Pages that come back take as long as they took to go, and what a guest has lost has to be plugged again. */
+static void what_comes_back_takes_its_time(void)
+{
+	for (int shrinks = 0; shrinks < 2; shrinks++) {
+		CLEANUP(plan_freep) struct plan *plan = NULL;
+		struct world world;
+
+		drained(&world, DRAIN_FINISH_OFFLINE);
+		if (shrinks)
+			world.input.subject[1].step.child->kind = OPERATION_KIND_RESIZE;
+		world_set_rate(&world, RATE_KIND_MOVE, 10 * MIB);
+		world_set_rate(&world, RATE_KIND_PLUG, 30 * MIB);
+		world.input.snapshot = world.snapshot;
+		plan = plan_dry_run(&world.input);
+		CHECK_INT(plan->step_count, 3);
+		CHECK_INT(plan->steps[1].undo_n, 2);
+		CHECK_TRUE(plan->costs[1].ms >= (shrinks ? 10000 : 30000) && plan->costs[1].ms < (shrinks ? 12000 : 32000));
+		CHECK_TRUE(plan->costs[0].ms < 1000 && plan->costs[2].ms < 1000);
+		finished(&world);
+	}
+}
+
 static void only_what_was_done_is_undone(void)
 {
 	struct world world;
@@ -266,6 +288,7 @@ static void an_unknown_drain_is_refused(void)
 
 static const struct unit_case cases[] = {
 	{"steps are undone in reverse", steps_are_undone_in_reverse},
+	{"what comes back takes its time", what_comes_back_takes_its_time},
 	{"only what was done is undone", only_what_was_done_is_undone},
 	{"a failed undo does not keep the hold", a_failed_undo_does_not_keep_the_hold},
 	{"after an eject only the hold goes", after_an_eject_only_the_hold_goes},
