@@ -232,6 +232,25 @@ static void take_chunk(const struct plan_input *input, const struct drain_scope 
 	count_places(input, scope, guest, chunk, bytes, part);
 }
 
+/*
+ * What may go of one that has pinned memory so that more than that is left in the scope, because where it lies nobody knows:
+ * with all that is left pinned it could not be moved. What is asked for is rounded up to blocks twice.
+ */
+static uint64_t unpinned_bytes(const struct plan_input *input, const struct drain_scope *scope,
+			       const struct snapshot_guest *guest)
+{
+	uint64_t bytes = drain_scope_guest_bytes(input, scope, guest), most = 0;
+	enum remainder_code code;
+	uint64_t pinned = move_remainder_pinned(guest, bytes, &code);
+
+	if (!pinned || pinned == bytes)
+		return bytes;
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (block_of(&guest->devices[i]) > most)
+			most = block_of(&guest->devices[i]);
+	return bytes - plan_min(bytes, pinned + 2 * most);
+}
+
 /* What the guest gives so that wished bytes leave the scope, or as much of that as it can. */
 static void find_part(const struct plan_input *input, const struct drain_scope *scope, size_t index, uint64_t wished,
 		      struct drain_shrink_part *part)
@@ -245,6 +264,7 @@ static void find_part(const struct plan_input *input, const struct drain_scope *
 	if (!drain_scope_guest_bytes(input, scope, guest) || !find_limits(input, guest, &limits))
 		return;
 	wished = plan_min(wished, limits.there);
+	wished = plan_min(wished, unpinned_bytes(input, scope, guest));
 	count = list_chunks(input, scope, guest, chunks);
 	for (size_t i = 0; i < count && part->target_bytes < wished; i++)
 		take_chunk(input, scope, guest, &limits, &chunks[i], wished - part->target_bytes, part);

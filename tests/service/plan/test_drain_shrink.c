@@ -183,6 +183,24 @@ static void what_is_not_enough_is_refused_with_the_numbers(void)
 	}
 }
 
+/* Of which more is pinned than would be left could not be moved any more, wherever that lies. */
+static void what_is_pinned_stays_movable(void)
+{
+	static const struct {
+		uint64_t pinned_bytes;
+		const char *code;
+	} table[] = {{100 * MIB, ""}, {400 * MIB, "no_room"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct world world;
+
+		tight_world(&world, true)->pinned_bytes = table[i].pinned_bytes;
+		world_check_code(&world, table[i].code);
+		expect_run(&world, i ? "cordon give_up" : "cordon resize move offline done");
+		world_done(&world);
+	}
+}
+
 static void who_cannot_spare_it_is_left_alone(void)
 {
 	for (int i = 0; i < 9; i++) {
@@ -554,6 +572,7 @@ static const struct unit_case cases[] = {
 	{"what lies there leaves and the rest moves", what_lies_there_leaves_and_the_rest_moves},
 	{"without the consent it is refused with the numbers", without_the_consent_it_is_refused_with_the_numbers},
 	{"what is not enough is refused with the numbers", what_is_not_enough_is_refused_with_the_numbers},
+	{"what is pinned stays movable", what_is_pinned_stays_movable},
 	{"who cannot spare it is left alone", who_cannot_spare_it_is_left_alone},
 	{"the lowest priority gives first", the_lowest_priority_gives_first},
 	{"others make room", others_make_room},
