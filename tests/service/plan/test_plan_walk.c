@@ -5,7 +5,8 @@
  * stayed is explained to the byte, nothing is placed on a node under a hold or beyond the reserve,
  * a move gives back what it took of the guest's size and of the host's pools, or says so, a guest of
  * whose node a part is drained has afterwards what it had there, or it is said, a drain makes a guest
- * smaller only by what lies in its target, and only where all have a place by that, and a dry run is the
+ * smaller only by what lies in its target, and only where all have a place by that, takes no block offline under
+ * a guest that no move has touched, tells the hooks that it has asked, and a dry run is the
  * run in which everything works. That a drain's moves run beside each other, and end in any order, changes
  * nothing of that.
  */
@@ -79,7 +80,7 @@ static void random_dimms(struct world *world, uint64_t *state, struct snapshot_g
 		bool is_last = i + 1 == world->snapshot->dimm_count;
 
 		memcpy(part->id, world->snapshot->dimms[i].id, sizeof(part->id));
-		part->bytes = is_last ? bytes : below(state, bytes / (2 * MIB) + 1) * 2 * MIB;
+		part->bytes = is_last ? bytes : plan_min(below(state, bytes / (2 * MIB) + 1) * 2 * MIB, GIB);
 		bytes -= part->bytes;
 	}
 }
@@ -171,16 +172,18 @@ static void random_world(struct world *world, uint64_t *state)
 		random_guest(world, state, i, i ? 150 : most_pages);
 	random_pools(world, state);
 	world->snapshot->numa_balancing_off = chance(state, 20);
+	world->snapshot->hooks.count = chance(state, 30);
 	if (chance(state, 20))
 		*snapshot_add_hold(world->snapshot) =
 			(struct snapshot_hold){.drain = "d0", .node = (int)below(state, 3)};
 }
 
-/* What the host has of the guest's first device lies on the DIMM's node, as far as the guest has anything there. */
+/* What the host has of the guest's first device lies in the first DIMM, as far as the guest has anything there. */
 static void random_places(struct snapshot_guest *guest, uint64_t *state)
 {
 	struct snapshot_residency *residency = &guest->residencies[0];
-	uint64_t left = guest->node_bytes[3];
+	uint64_t left = guest->dimms_told ? guest->dimm_bytes[0].bytes : guest->node_bytes[3];
+	uint8_t dimm = guest->dimms_told ? 0 : SNAPSHOT_NO_DIMM;
 
 	if (!guest->device_count)
 		return;
@@ -198,7 +201,7 @@ static void random_places(struct snapshot_guest *guest, uint64_t *state)
 		residency->bytes[unit] = bytes;
 		if (bytes)
 			guest->places[guest->place_count++] = (struct snapshot_place){
-				(uint32_t)(bytes / 4096), 0, (uint8_t)unit, SNAPSHOT_NO_DIMM, 3};
+				(uint32_t)(bytes / 4096), 0, (uint8_t)unit, dimm, 3};
 	}
 }
 
@@ -212,6 +215,13 @@ static void random_tightness(struct world *world, uint64_t *state)
 		guest->node_bytes[3] += more;
 		guest->resident_bytes += more;
 		guest->backings[0].bytes += more;
+		if (guest->dimms_told)
+			guest->dimm_bytes[0].bytes += more;
+		/* No more than it has. */
+		if (guest->dimm_count > 1 && guest->dimm_bytes[0].bytes > GIB) {
+			guest->dimm_bytes[1].bytes += guest->dimm_bytes[0].bytes - GIB;
+			guest->dimm_bytes[0].bytes = GIB;
+		}
 		guest->priority = (int)below(state, 3);
 		if (guest->agent.reported && chance(state, 70))
 			guest->agent.memory_available_bytes = guest->current_bytes / 4 * 3;
@@ -352,6 +362,50 @@ static size_t shrinks_of(const struct world *world)
 	return shrinks;
 }
 
+/* The kernel takes along only what moves have left, and hooks have been asked first. */
+static void check_offline(const struct world *world)
+{
+	struct drain_scope scope;
+	bool is_asked = !world->snapshot->hooks.count;
+
+	if (world->decision.step.kind != STEP_KIND_OFFLINE_BLOCKS)
+		return;
+	drain_scope_find(&world->input, &scope);
+	for (size_t g = 0; g < world->snapshot->guest_count; g++) {
+		const struct snapshot_guest *guest = &world->snapshot->guests[g];
+		bool is_moved = !drain_scope_guest_bytes(&world->input, &scope, guest);
+
+		for (size_t i = 0; i < world->history_count; i++)
+			is_moved = is_moved || (world->history[i].step.kind == STEP_KIND_CHILD &&
+						!step_shrinks(&world->history[i].step) &&
+						strcmp(world->history[i].step.guest, guest->uuid) == 0);
+		CHECK_TRUE(is_moved);
+	}
+	for (size_t i = 0; i < world->history_count; i++)
+		is_asked = is_asked || world->history[i].step.kind == STEP_KIND_HOST_HOOKS;
+	CHECK_TRUE(is_asked);
+}
+
+/* Who was asked to let go is told, last of all and once, but by an undo where there is one. */
+static void check_hooks(const struct world *world)
+{
+	size_t before = 0, after = 0;
+	bool is_undone = world->decision.kind == DECISION_KIND_GIVE_UP &&
+			 (world->wish.on_timeout == ON_TIMEOUT_DEFAULT || world->wish.on_timeout == ON_TIMEOUT_RESTORE);
+
+	for (size_t i = 0; i < world->history_count; i++) {
+		const struct step_record *record = &world->history[i];
+
+		before += record->step.kind == STEP_KIND_HOST_HOOKS && !step_is_after(&record->step);
+		after += step_is_after(&record->step);
+		is_undone = is_undone && (record->step.kind != STEP_KIND_EJECT || record->state == STEP_STATE_FAILED);
+	}
+	CHECK_TRUE(before <= 1 && after <= before);
+	CHECK_INT(after, before && !is_undone);
+	if (after)
+		CHECK_TRUE(step_is_after(&world->history[world->history_count - 1].step));
+}
+
 static void check_reserve(const struct world *world, int to, uint64_t free_before)
 {
 	/* A node of which a part stays bears its share of the reserve. */
@@ -362,6 +416,109 @@ static void check_reserve(const struct world *world, int to, uint64_t free_befor
 
 	/* A MiB for the rounding of the share. */
 	CHECK_TRUE(now >= free_before || now + MIB >= share);
+}
+
+/* Half of what the child is to move from there, down to whole huge pages; it lies in no DIMM of that node any more. */
+static uint64_t half_of(struct snapshot_guest *guest, const struct step *step, int from)
+{
+	bool in_ranges = step->range_count && guest->dimms_told;
+	uint64_t bytes = guest->node_bytes[from];
+
+	for (size_t i = 0; in_ranges && i < guest->dimm_count; i++)
+		bytes = strcmp(guest->dimm_bytes[i].id, "acpi-MP00") == 0 ? guest->dimm_bytes[i].bytes : bytes;
+	bytes = bytes / (4 * MIB) * (2 * MIB);
+	for (size_t i = 0; from == 3 && i < guest->dimm_count; i++)
+		if (!in_ranges)
+			guest->dimm_bytes[i].bytes /= 2;
+		else if (strcmp(guest->dimm_bytes[i].id, "acpi-MP00") == 0)
+			guest->dimm_bytes[i].bytes -= bytes;
+	return bytes;
+}
+
+static void bring(struct world *world, struct snapshot_guest *guest, int from, int to, uint64_t bytes)
+{
+	guest->node_bytes[from] -= bytes;
+	guest->node_bytes[to] += bytes;
+	snapshot_node(world->snapshot, from)->free_bytes += bytes;
+	CHECK_TRUE(snapshot_node(world->snapshot, to)->free_bytes >= bytes);
+	snapshot_node(world->snapshot, to)->free_bytes -= bytes;
+}
+
+/* A child's move comes half way. Returns how much that is. */
+static uint64_t come_half_way(struct world *world, const struct step *step)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	const int8_t *map = step->child->move.map;
+	uint64_t come = 0;
+
+	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
+		uint64_t bytes = map[from] >= 0 && !plan_guest_huge_page(guest) ? half_of(guest, step, from) : 0;
+
+		if (!bytes)
+			continue;
+		bring(world, guest, from, map[from], bytes);
+		come += bytes;
+	}
+	return come;
+}
+
+/* Half of it is back. */
+static uint64_t go_home_half_way(struct world *world, const struct step *step)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	uint64_t left = plan_guest_huge_page(guest) ? 0 : step->bytes / (4 * MIB) * (2 * MIB), back = 0;
+
+	for (int home = 0; home < SNAPSHOT_NODES_MAX; home++) {
+		int away = step->map[home];
+		uint64_t bytes = away >= 0 ? plan_min(left - back, guest->node_bytes[away]) : 0;
+
+		if (bytes)
+			bring(world, guest, away, home, bytes);
+		back += bytes;
+	}
+	return back;
+}
+
+/* The guest gives half, of which the host had nothing. */
+static uint64_t give_half(struct world *world, const struct step *step)
+{
+	struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	const struct wish_resize *resize = &step->child->resize;
+	uint64_t given = 0;
+
+	for (size_t i = 0; i < resize->device_count; i++)
+		for (size_t j = 0; j < guest->device_count; j++) {
+			struct snapshot_device *device = &guest->devices[j];
+			uint64_t half = (device->current_bytes - resize->devices[i].requested_bytes) / (4 * MIB) * (2 * MIB);
+
+			if (strcmp(device->alias, resize->devices[i].alias) != 0)
+				continue;
+			device->current_bytes -= half;
+			device->requested_bytes = device->current_bytes;
+			guest->current_bytes -= half;
+			guest->requested_bytes = guest->current_bytes;
+			given += half;
+		}
+	return given;
+}
+
+/* Every other block. */
+static uint64_t take_some(struct world *world, const struct step *step)
+{
+	uint64_t taken = 0;
+
+	for (size_t i = 0; i < world->snapshot->block_count; i++) {
+		struct snapshot_block *block = &world->snapshot->blocks[i];
+		struct snapshot_node *node = snapshot_node(world->snapshot, block->node);
+
+		if (i % 2 || !step_has_block(step, block->id) || block->state == BLOCK_STATE_OFFLINE)
+			continue;
+		block->state = BLOCK_STATE_OFFLINE;
+		node->total_bytes -= block->size_bytes;
+		node->free_bytes -= plan_min(node->free_bytes, block->size_bytes);
+		taken += block->size_bytes;
+	}
+	return taken;
 }
 
 /* Some of a step: a fraction of its bytes, where it has any that a snapshot shows. */
@@ -408,6 +565,14 @@ static void perform_partly(struct world *world, uint64_t *state)
 			left -= bytes;
 		}
 		gained -= left;
+	} else if (guest && gained && step_shrinks(step)) {
+		gained = give_half(world, step);
+	} else if (guest && gained && step->kind == STEP_KIND_CHILD) {
+		gained = come_half_way(world, step);
+	} else if (guest && gained && step->kind == STEP_KIND_UNDO) {
+		gained = go_home_half_way(world, step);
+	} else if (gained && step->kind == STEP_KIND_OFFLINE_BLOCKS) {
+		gained = take_some(world, step);
 	} else {
 		gained = 0;
 	}
@@ -528,6 +693,14 @@ static void check_explained(const struct world *world)
 	}
 }
 
+static bool has_shrunk(const struct world *world, const char *guest)
+{
+	for (size_t i = 0; i < world->history_count; i++)
+		if (step_shrinks(&world->history[i].step) && strcmp(world->history[i].step.guest, guest) == 0)
+			return true;
+	return false;
+}
+
 /* Only what lay in ranges has left the nodes of such guests, and it is there again. */
 static void check_home(const struct world *world, const struct snapshot *before)
 {
@@ -537,6 +710,9 @@ static void check_home(const struct world *world, const struct snapshot *before)
 	for (size_t i = 0; i < world->history_count; i++) {
 		const struct step *step = &world->history[i].step;
 
+		/* What it has lost it does not bring home. */
+		if (has_shrunk(world, step->guest))
+			continue;
 		if (step->kind == STEP_KIND_CHILD && step->range_count)
 			CHECK_TRUE(memcmp(snapshot_guest(world->snapshot, step->guest)->node_bytes,
 					  snapshot_guest(before, step->guest)->node_bytes,
@@ -561,6 +737,7 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 			world->input.deadline_ms = failures_percent ? 1 : 0;
 		if (world_next(world)->kind != DECISION_KIND_STEP) {
 			check_explained(world);
+			check_hooks(world);
 			if (is_move)
 				check_size_is_back(world, requested);
 			if (is_move && !failures_percent)
@@ -574,6 +751,7 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 		if (checked)
 			check_placement(world);
 		check_shrink(world);
+		check_offline(world);
 		if (chance(state, failures_percent)) {
 			perform_partly(world, state);
 			continue;
@@ -676,27 +854,6 @@ static struct step_record *random_running(struct world *world, uint64_t *state)
 	return NULL;
 }
 
-/* Half of what there is of the guest on the nodes that it leaves. */
-static void come_half_way(struct world *world, struct step_record *record)
-{
-	struct snapshot_guest *guest = snapshot_guest(world->snapshot, record->step.guest);
-	const int8_t *map = record->step.child->move.map;
-
-	for (int from = 0; from < SNAPSHOT_NODES_MAX; from++) {
-		uint64_t bytes = map[from] >= 0 ? guest->node_bytes[from] / (4 * MIB) * (2 * MIB) : 0;
-		struct snapshot_node *to = bytes ? snapshot_node(world->snapshot, map[from]) : NULL;
-
-		if (!to || plan_guest_huge_page(guest))
-			continue;
-		guest->node_bytes[from] -= bytes;
-		guest->node_bytes[to->id] += bytes;
-		snapshot_node(world->snapshot, from)->free_bytes += bytes;
-		CHECK_TRUE(to->free_bytes >= bytes);
-		to->free_bytes -= bytes;
-		record->bytes_done += bytes;
-	}
-}
-
 /* All of it comes, or what has come is all. Room that was promised is there, and the reserve stays. */
 static void end_one(struct world *world, uint64_t *state, unsigned failures_percent)
 {
@@ -742,18 +899,24 @@ static unsigned walk_beside(struct world *world, uint64_t *state, unsigned failu
 		world_next(world);
 		if (world->decision.kind == DECISION_KIND_WAIT) {
 			CHECK_TRUE(running(world) > 0);
-			if (chance(state, 50))
-				come_half_way(world, random_running(world, state));
-			else
+			if (chance(state, 50)) {
+				struct step_record *record = random_running(world, state);
+
+				record->bytes_done += come_half_way(world, &record->step);
+			} else {
 				end_one(world, state, failures_percent);
+			}
 			continue;
 		}
 		if (world->decision.kind != DECISION_KIND_STEP) {
 			CHECK_INT(running(world), 0);
 			check_explained(world);
+			check_hooks(world);
 			return beside;
 		}
 		check_beside(world);
+		check_shrink(world);
+		check_offline(world);
 		if (checked)
 			check_placement(world);
 		beside += running(world) > 0;
@@ -771,7 +934,8 @@ static unsigned walk_beside(struct world *world, uint64_t *state, unsigned failu
 static void moves_run_beside_each_other(void)
 {
 	uint64_t state = UINT64_C(521288629546311691);
-	unsigned beside = 0;
+	unsigned beside = 0, home = 0;
+	size_t shrunk = 0;
 
 	for (unsigned i = 0; i < WALKS / 2; i++) {
 		struct remainder_list blockers;
@@ -781,13 +945,25 @@ static void moves_run_beside_each_other(void)
 		random_world(&world, &state);
 		world_wish_drain_dimm(&world, (enum drain_finish)below(&state, DRAIN_FINISH_COUNT));
 		world.wish.allow = UINT32_MAX;
+		world.wish.on_timeout = (enum on_timeout)below(&state, ON_TIMEOUT_COUNT);
+		if (chance(&state, 50))
+			random_tightness(&world, &state);
 		world.limits.drain_moves = 1 + (uint32_t)below(&state, 4);
+		CLEANUP(snapshot_freep) struct snapshot *before = snapshot_copy(world.snapshot);
+
 		beside += walk_beside(&world, &state, i % 2 ? 40 : 0,
 				      plan_check(&world.input, &blockers, &failure) == 0);
+		if (i % 2 == 0)
+			check_home(&world, before);
+		shrunk += shrinks_of(&world);
+		for (size_t n = 0; n < world.history_count; n++)
+			home += world.history[n].step.kind == STEP_KIND_UNDO;
 		world_done(&world);
 	}
 	CHECK_TRUE(beside > WALKS / 40);
-	printf("%u times a move began beside another\n", beside);
+	CHECK_TRUE(home > WALKS / 200);
+	CHECK_TRUE(shrunk > 10);
+	printf("%u times a move began beside another, %u times a guest came home, %zu became smaller\n", beside, home, shrunk);
 }
 
 static const struct unit_case cases[] = {
