@@ -124,6 +124,7 @@ static bool is_plain(const struct step *step)
 static uint32_t learn_costs(struct measured_rates *rates, const struct operation_record *operation)
 {
 	uint64_t ms = 0, pages_ms = 0, all_ms = operation->ended_at_ms - operation->started_at_ms;
+	uint64_t last_end_ms = UINT64_MAX;	/* several children may run at a time */
 	bool has_moved = false;
 	uint32_t changed = 0;
 
@@ -132,13 +133,15 @@ static uint32_t learn_costs(struct measured_rates *rates, const struct operation
 
 		if (record->is_taken_up || record->step.kind == STEP_KIND_AWAIT || record->step.kind == STEP_KIND_LAZY)
 			return 0;
-		if (i && record->started_at_ms > record[-1].ended_at_ms) {
-			uint64_t gap = record->started_at_ms - record[-1].ended_at_ms;
+		if (record->started_at_ms > last_end_ms) {
+			uint64_t gap = record->started_at_ms - last_end_ms;
 
 			if (gap > GAP_MS_MAX)
 				return 0;
 			ms += gap;
 		}
+		if (!i || record->ended_at_ms > last_end_ms)
+			last_end_ms = record->ended_at_ms;
 		ms += is_plain(&record->step) ? took_ms(record) : 0;
 		if (record->step.kind == STEP_KIND_MOVE_PAGES) {
 			has_moved = true;

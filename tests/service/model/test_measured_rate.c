@@ -208,6 +208,25 @@ static void test_costs(void)
 	CHECK_INT(learn(RATE_KIND_MOVE), 0);
 }
 
+/* 200 ms of two plain steps and 100 ms between steps, of all of them. */
+static void test_costs_of_a_drain(void)
+{
+	memset(&rates, 0, sizeof(rates));
+	begin(OPERATION_KIND_DRAIN);
+	add(STEP_KIND_CORDON, 0, 100);
+	/* Two guests at the same time, of which the first takes longest. */
+	add(STEP_KIND_CHILD, 100 * MIB, 10000);
+	add(STEP_KIND_CHILD, 100 * MIB, 5000);
+	operation->steps[1].ended_at_ms = operation->ended_at_ms = now += 20000;
+	now += 100;
+	add(STEP_KIND_HOST_POOL, 0, 100);
+	/* What a hook takes says nothing of other steps, nor does what brings a guest home. */
+	add(STEP_KIND_HOST_HOOKS, 0, 60000);
+	add(STEP_KIND_UNDO, 100 * MIB, 30000);
+	CHECK_INT(learn(RATE_KIND_MOVE), BIT(RATE_KIND_STEP));
+	CHECK_INT(measured_rate_ms(&rates.of[RATE_KIND_STEP], RATE_EACH), 300 / 6);
+}
+
 static void test_names(void)
 {
 	for (int kind = 0; kind < RATE_KIND_COUNT; kind++)
@@ -223,6 +242,7 @@ int main(void)
 		{"blocks that went", test_blocks},
 		{"sizes", test_sizes},
 		{"what steps cost beside their bytes", test_costs},
+		{"what the steps of a drain cost beside their bytes", test_costs_of_a_drain},
 		{"names", test_names},
 	};
 
