@@ -84,15 +84,21 @@ static void add_pages(struct cost *cost, const struct plan *plan, const struct p
 		 budget ? step->bytes / (budget / 1000 + 1) : 0);
 }
 
+/* Is it a guest's move or resize as a whole, or takes one back? Such an undo tells its bytes. */
+static bool is_child(const struct step *step)
+{
+	return step->kind == STEP_KIND_CHILD || (step->kind == STEP_KIND_UNDO && step->bytes);
+}
+
 static struct cost step_cost(const struct plan *plan, const struct plan_input *input, const struct snapshot_guest *guest,
 			     const struct step *step)
 {
 	struct cost cost = {0};
 
 	add_cost(&cost, plan, input, RATE_KIND_STEP, RATE_EACH, 0);
-	if (step->kind == STEP_KIND_CHILD && step->child && step->child->kind == OPERATION_KIND_RESIZE) {
-		add_cost(&cost, plan, input, RATE_KIND_UNPLUG, step->bytes, 0);
-	} else if (step->kind == STEP_KIND_CHILD) {
+	if (is_child(step) && step->child && step->child->kind == OPERATION_KIND_RESIZE) {
+		add_cost(&cost, plan, input, step->kind == STEP_KIND_UNDO ? RATE_KIND_PLUG : RATE_KIND_UNPLUG, step->bytes, 0);
+	} else if (is_child(step)) {
 		add_cost(&cost, plan, input, RATE_KIND_CHILD, RATE_EACH, 0);
 		add_pages(&cost, plan, input, guest, step);
 	}

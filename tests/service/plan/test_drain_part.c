@@ -78,6 +78,25 @@ static void only_what_lies_in_it_leaves_and_comes_home(void)
 	world_done(&world);
 }
 
+/* It copies as much as the way out. */
+static void the_way_home_takes_its_time(void)
+{
+	struct world world;
+
+	begin(&world, DRAIN_FINISH_OFFLINE);
+	world.snapshot->rates.of[RATE_KIND_MOVE] = (struct measured_rate){.amount = 100 * MIB, .ms = 1000};
+	world.snapshot->rates.of[RATE_KIND_CHILD] = (struct measured_rate){.amount = RATE_EACH, .ms = 300};
+	world.snapshot->rates.of[RATE_KIND_STEP] = (struct measured_rate){.amount = RATE_EACH, .ms = 700};
+	CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+
+	CHECK_INT(plan->step_count, 4);
+	CHECK_INT(plan->steps[1].kind, STEP_KIND_CHILD);
+	CHECK_INT(plan->costs[1].ms, 700 + 300 + 2000);
+	CHECK_INT(plan->steps[3].kind, STEP_KIND_UNDO);
+	CHECK_INT(plan->costs[3].ms, 700 + 300 + 2000);
+	world_done(&world);
+}
+
 static void two_cells(struct snapshot_guest *guest)
 {
 	guest->cell_count = guest->backing_count = 2;
@@ -508,6 +527,7 @@ static void a_pool_waits_for_what_comes_home(void)
 
 static const struct unit_case cases[] = {
 	{"only what lies in it leaves and comes home", only_what_lies_in_it_leaves_and_comes_home},
+	{"the way home takes its time", the_way_home_takes_its_time},
 	{"it comes home by any policy", it_comes_home_by_any_policy},
 	{"room is needed for that alone", room_is_needed_for_that_alone},
 	{"who does not keep the node leaves it", who_does_not_keep_the_node_leaves_it},
