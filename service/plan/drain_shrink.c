@@ -256,18 +256,29 @@ static void find_part(const struct plan_input *input, const struct drain_scope *
 		      struct drain_shrink_part *part)
 {
 	const struct snapshot_guest *guest = &input->snapshot->guests[index];
+	uint64_t there = drain_scope_guest_bytes(input, scope, guest), held;
 	struct chunk chunks[SNAPSHOT_PLACES_MAX];
+	enum remainder_code code;
 	struct limits limits;
 	size_t count;
 
 	*part = (struct drain_shrink_part){.guest = index};
-	if (!drain_scope_guest_bytes(input, scope, guest) || !find_limits(input, guest, &limits))
+	if (!there || !find_limits(input, guest, &limits))
 		return;
+	held = move_remainder_pinned(guest, there, &code);
 	wished = plan_min(wished, limits.there);
 	wished = plan_min(wished, unpinned_bytes(input, scope, guest));
 	count = list_chunks(input, scope, guest, chunks);
-	for (size_t i = 0; i < count && part->target_bytes < wished; i++)
+	for (size_t i = 0; i < count && part->target_bytes < wished; i++) {
+		struct drain_shrink_part before = *part;
+
 		take_chunk(input, scope, guest, &limits, &chunks[i], wished - part->target_bytes, part);
+		/* If no more stayed than is held for long, the rest could not be moved either: all would be in vain. */
+		if (held && part->target_bytes + held >= there) {
+			*part = before;
+			return;
+		}
+	}
 }
 
 /* ---- all of them ---- */

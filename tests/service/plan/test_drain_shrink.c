@@ -123,6 +123,20 @@ static void what_lies_there_leaves_and_the_rest_moves(void)
 	world_done(&world);
 }
 
+/* After both blocks 396 MiB stay. If all of that were held for long nothing of it could move, and the blocks went in vain. */
+static void more_stays_than_is_held_for_long(void)
+{
+	struct world world;
+
+	tight_world(&world, true)->pinned_bytes = 395 * MIB;
+	world_check_code(&world, "");
+	expect_run(&world, "cordon resize move offline done");
+	world_done(&world);
+	tight_world(&world, true)->pinned_bytes = 396 * MIB;
+	world_check_code(&world, "no_room");
+	world_done(&world);
+}
+
 static void without_the_consent_it_is_refused_with_the_numbers(void)
 {
 	CLEANUP(plan_freep) struct plan *plan = NULL, *agreed = NULL;
@@ -570,6 +584,7 @@ static void nobody_becomes_smaller_in_vain(void)
 
 static const struct unit_case cases[] = {
 	{"what lies there leaves and the rest moves", what_lies_there_leaves_and_the_rest_moves},
+	{"more stays than is held for long", more_stays_than_is_held_for_long},
 	{"without the consent it is refused with the numbers", without_the_consent_it_is_refused_with_the_numbers},
 	{"what is not enough is refused with the numbers", what_is_not_enough_is_refused_with_the_numbers},
 	{"what is pinned stays movable", what_is_pinned_stays_movable},
