@@ -232,25 +232,6 @@ static void take_chunk(const struct plan_input *input, const struct drain_scope 
 	count_places(input, scope, guest, chunk, bytes, part);
 }
 
-/*
- * What may go of one that has pinned memory so that more than that is left in the scope, because where it lies nobody knows:
- * with all that is left pinned it could not be moved. What is asked for is rounded up to blocks twice.
- */
-static uint64_t unpinned_bytes(const struct plan_input *input, const struct drain_scope *scope,
-			       const struct snapshot_guest *guest)
-{
-	uint64_t bytes = drain_scope_guest_bytes(input, scope, guest), most = 0;
-	enum remainder_code code;
-	uint64_t pinned = move_remainder_pinned(guest, bytes, &code);
-
-	if (!pinned || pinned == bytes)
-		return bytes;
-	for (size_t i = 0; i < guest->device_count; i++)
-		if (block_of(&guest->devices[i]) > most)
-			most = block_of(&guest->devices[i]);
-	return bytes - plan_min(bytes, pinned + 2 * most);
-}
-
 /* What the guest gives so that wished bytes leave the scope, or as much of that as it can. */
 static void find_part(const struct plan_input *input, const struct drain_scope *scope, size_t index, uint64_t wished,
 		      struct drain_shrink_part *part)
@@ -267,7 +248,6 @@ static void find_part(const struct plan_input *input, const struct drain_scope *
 		return;
 	held = move_remainder_pinned(guest, there, &code);
 	wished = plan_min(wished, limits.there);
-	wished = plan_min(wished, unpinned_bytes(input, scope, guest));
 	count = list_chunks(input, scope, guest, chunks);
 	for (size_t i = 0; i < count && part->target_bytes < wished; i++) {
 		struct drain_shrink_part before = *part;

@@ -90,22 +90,26 @@ static bool is_child(const struct step *step)
 	return step->kind == STEP_KIND_CHILD || (step->kind == STEP_KIND_UNDO && step->bytes);
 }
 
+static bool is_resize(const struct step *step)
+{
+	if (step->kind == STEP_KIND_UNDO)
+		return strcmp(step->text, operation_kind_name(OPERATION_KIND_RESIZE)) == 0;
+	return step->child && step->child->kind == OPERATION_KIND_RESIZE;
+}
+
 static struct cost step_cost(const struct plan *plan, const struct plan_input *input, const struct snapshot_guest *guest,
 			     const struct step *step)
 {
 	struct cost cost = {0};
 
 	add_cost(&cost, plan, input, RATE_KIND_STEP, RATE_EACH, 0);
-	if (is_child(step) && step->child && step->child->kind == OPERATION_KIND_RESIZE) {
+	if (is_child(step) && is_resize(step)) {
 		add_cost(&cost, plan, input, step->kind == STEP_KIND_UNDO ? RATE_KIND_PLUG : RATE_KIND_UNPLUG, step->bytes, 0);
 	} else if (is_child(step)) {
 		add_cost(&cost, plan, input, RATE_KIND_CHILD, RATE_EACH, 0);
 		add_pages(&cost, plan, input, guest, step);
 	}
-	/* Of a move it has as many bytes as have to come back; of a resize they are plugged again. */
-	if (step->kind == STEP_KIND_UNDO && step->bytes && strcmp(step->text, operation_kind_name(OPERATION_KIND_RESIZE)) == 0)
-		add_cost(&cost, plan, input, RATE_KIND_PLUG, step->bytes, 0);
-	else if (step->kind == STEP_KIND_MOVE_PAGES || (step->kind == STEP_KIND_UNDO && step->bytes))
+	if (step->kind == STEP_KIND_MOVE_PAGES)
 		add_pages(&cost, plan, input, guest, step);
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		add_cost(&cost, plan, input, RATE_KIND_OFFLINE, step->bytes, 0);

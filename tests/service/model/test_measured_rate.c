@@ -222,7 +222,7 @@ static void test_costs_of_a_drain(void)
 	add(STEP_KIND_HOST_POOL, 0, 100);
 	/* What a hook takes says nothing of other steps, nor does what brings a guest home. */
 	add(STEP_KIND_HOST_HOOKS, 0, 60000);
-	add(STEP_KIND_UNDO, 100 * MIB, 30000);
+	add(STEP_KIND_UNDO, 100 * MIB, 30000)->step.bytes = 100 * MIB;
 	CHECK_INT(learn(RATE_KIND_MOVE), BIT(RATE_KIND_STEP));
 	CHECK_INT(measured_rate_ms(&rates.of[RATE_KIND_STEP], RATE_EACH), 300 / 6);
 }

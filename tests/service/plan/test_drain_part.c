@@ -248,22 +248,6 @@ static void what_is_on_its_way_needs_its_home(void)
 	world_done(&world);
 }
 
-/* The way home takes as long as its bytes do, and a deadline goes by that. */
-static void the_way_home_takes_its_time(void)
-{
-	CLEANUP(plan_freep) struct plan *plan = NULL;
-	struct world world;
-
-	begin(&world, DRAIN_FINISH_OFFLINE);
-	world_set_rate(&world, RATE_KIND_MOVE, 20 * MIB);
-	plan = plan_dry_run(&world.input);
-	CHECK_INT(plan->step_count, 4);
-	CHECK_INT(plan->steps[3].kind, STEP_KIND_UNDO);
-	CHECK_TRUE(plan->costs[3].ms >= 10000 && plan->costs[3].ms < 12000);
-	CHECK_TRUE(plan->cautious_s >= 20);
-	world_done(&world);
-}
-
 static void what_has_no_room_at_home_is_told(void)
 {
 	struct snapshot_guest *guest;
@@ -532,7 +516,6 @@ static const struct unit_case cases[] = {
 	{"room is needed for that alone", room_is_needed_for_that_alone},
 	{"who does not keep the node leaves it", who_does_not_keep_the_node_leaves_it},
 	{"what is on its way needs its home", what_is_on_its_way_needs_its_home},
-	{"the way home takes its time", the_way_home_takes_its_time},
 	{"what has no room at home is told", what_has_no_room_at_home_is_told},
 	{"what does not come home is told", what_does_not_come_home_is_told},
 	{"what time kept away is told", what_time_kept_away_is_told},
