@@ -20,7 +20,7 @@
 #define WALKS	  8000
 #define STEPS_MAX 120
 
-/* xorshift64: the same walks on every machine. */
+/* xorshift64: the same walks on every machine, by every compiler. So no expression draws twice. */
 static uint64_t draw(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -95,8 +95,11 @@ static void random_guest(struct world *world, uint64_t *state, unsigned index, u
 
 	snprintf(name, sizeof(name), "g%u", index);
 	guest = world_add_guest(world, name, node, below(state, most_pages) * 2 * MIB);
-	if (chance(state, 30))
-		guest->node_bytes[below(state, 4)] += below(state, 50) * 2 * MIB;
+	if (chance(state, 30)) {
+		uint64_t other = below(state, 4);
+
+		guest->node_bytes[other] += below(state, 50) * 2 * MIB;
+	}
 	guest->backings[0].kind = kinds[below(state, 3)];
 	guest->backings[0].page_bytes =
 		guest->backings[0].kind == BACKING_KIND_HUGETLB ? 2 * MIB : 4096;
@@ -126,7 +129,9 @@ static void random_guest(struct world *world, uint64_t *state, unsigned index, u
 		guest->balloon_bytes = guest->current_bytes;
 	}
 	if (chance(state, 70)) {
-		world_add_agent(guest, below(state, 1500) * MIB, below(state, 700) * 2 * MIB);
+		uint64_t free_huge = below(state, 700) * 2 * MIB;
+
+		world_add_agent(guest, below(state, 1500) * MIB, free_huge);
 		guest->agent.huge_floor_bytes = chance(state, 30) ? below(state, 100) * 2 * MIB : 0;
 		guest->agent.huge_used_bytes = below(state, 200) * 2 * MIB;
 		guest->agent.veto = chance(state, 3);
@@ -239,6 +244,7 @@ static void random_tightness(struct world *world, uint64_t *state)
 static void random_wish(struct world *world, uint64_t *state)
 {
 	const struct snapshot_guest *guest = &world->snapshot->guests[0];
+	uint64_t to;
 
 	switch (below(state, 6)) {
 	case 0:
@@ -250,9 +256,12 @@ static void random_wish(struct world *world, uint64_t *state)
 		world_wish_move(world, "g0", 1 + below(state, 15));
 		break;
 	case 2:
-		world_wish_map(world, "g0", (int)below(state, 4), (int)below(state, 4));
-		if (chance(state, 30))
-			world->wish.move.map[below(state, 4)] = (int8_t)below(state, 4);
+		to = below(state, 4);
+		world_wish_map(world, "g0", (int)below(state, 4), (int)to);
+		if (chance(state, 30)) {
+			to = below(state, 4);
+			world->wish.move.map[below(state, 4)] = (int8_t)to;
+		}
 		break;
 	case 3:
 		world_wish_move(world, "g0", 0);
