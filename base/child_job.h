@@ -2,7 +2,7 @@
 /*
  * One piece of work in a child process with a deadline. Writes to sysfs may block for ever
  * (mm/memory_hotplug.c offline_pages tries without limit) and end only by a signal, which must not
- * be the agent's own end.
+ * be the end of whoever wants it done.
  */
 #ifndef BALLAST_BASE_CHILD_JOB_H
 #define BALLAST_BASE_CHILD_JOB_H
