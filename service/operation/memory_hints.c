@@ -240,10 +240,7 @@ static bool is_of_target(const struct snapshot *snapshot, const struct wish_drai
 		ranges = dimm ? dimm->ranges : NULL;
 		count = dimm ? dimm->range_count : 0;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (ranges[i].start < block->start + block->size_bytes && block->start < ranges[i].end)
-			return true;
-	return false;
+	return snapshot_block_is_in(block, ranges, count);
 }
 
 /* Is all of the target in what that drain covers? */
@@ -333,7 +330,9 @@ static bool is_paused(const struct memory_hints *hints, const struct piece *piec
 		begin_nothing(failure, EBUSY, "conflict", "an earlier hint of this memory is just being decided", "");
 		return true;
 	}
-	if (!piece->tried_at_ms || now >= piece->tried_at_ms + PAUSE_MS || piece->hint.risk > piece->tried_risk)
+	/* A clock that was set back says nothing: to wait for it could take for ever. */
+	if (!piece->tried_at_ms || now < piece->tried_at_ms || now >= piece->tried_at_ms + PAUSE_MS ||
+	    piece->hint.risk > piece->tried_risk)
 		return false;
 	begin_nothing(failure, EBUSY, "conflict", "a hint of this memory was acted upon within the last 10 minutes",
 		      "drain it with ballastctl drain");

@@ -326,6 +326,12 @@ static void test_pause(void)
 	rig.world.now_ms += 3600000;
 	take("d1", 0, HINT_RISK_LOW);
 	CHECK_TRUE(told.is_new);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_undrained(&rig);
+	/* Somebody sets the clock back by a day. */
+	rig.world.now_ms -= 24 * 3600000;
+	take("d1", 0, HINT_RISK_LOW);
+	CHECK_TRUE(told.is_new);
 	end();
 }
 
