@@ -4,42 +4,28 @@
  * then what the journal holds unfinished, once libvirt and the host have been looked at. Stop: the other way round;
  * running steps are cancelled softly and taken up by the next start.
  */
-#include "daemon.h"
+#include "daemon_priv.h"
 
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/thread.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 #include <unistd.h>
 #include <cap-ng.h>
 #include "boot_record.h"
 #include "cleanup.h"
 #include "clock.h"
-#include "connection.h"
-#include "domain_xml.h"
-#include "engine.h"
 #include "grow_audit.h"
 #include "guest_asks.h"
-#include "guest_blocks.h"
-#include "holders.h"
 #include "journal.h"
-#include "kernel_probe.h"
-#include "look.h"
 #include "memory_hints.h"
-#include "model_json.h"
-#include "movability.h"
-#include "node_set.h"
 #include "online_keeper.h"
 #include "placement_keeper.h"
 #include "rate_keeper.h"
@@ -52,61 +38,17 @@
 /* Workers of a killed daemon end with it; what a stuck kernel call holds longer is somebody's business to see. */
 #define ORPHAN_WAIT_MS 15000
 #define KILL_GRACE_MS  3000
-/* Progress comes many times a second; a reader of events wants some. */
-#define EVENT_INTERVAL_MS 200
-/* Operations whose last event is remembered: no more are at work at once on a host that gets on with them. */
-#define EVENT_OPERATIONS 16
 /* After so many looks that failed the operations of the daemon before us go on all the same: each looks for itself. */
 #define FIRST_LOOK_TRIES 5
 /* Operations that are asked where they left their guests: several moves of each guest of a full host. */
 #define LEARN_OPERATIONS 256
 
-/* What was last told of an operation: only progress may be left out. */
-struct told {
-	char id[OPERATION_ID_SIZE];
-	enum operation_state state;
-	size_t step_count;
-	uint64_t at_ms;
-};
-
-struct daemon {
-	const struct config *config;
-	struct plan_limits limits;
-	struct event_base *base;
-	struct sysroot *sysroot;
-	struct journal *journal;
-	struct worker_pool *pool;
-	struct look *look;
-	struct step_runner *runner;
-	struct placement_keeper *keeper;
-	struct rate_keeper *rates;
-	struct size_assistant *assistant;	/* NULL: sizes that libvirt was asked for are left alone */
-	struct grow_audit *audit;
-	struct guest_asks *asks;
-	struct online_keeper *onlining;
-	struct engine *engine;
-	struct memory_hints *hints;
-	struct rest_backend backend;
-	struct rest_server *rest;
-	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn;
-	struct kernel_probe probe;
-	struct told told[EVENT_OPERATIONS];
-	size_t told_next;
-	bool looking;		/* the timer's look is under way */
-	bool acting;		/* the first look has been: operations take their steps */
-	unsigned failed_looks;
-	bool stopping;
-	bool has_undone;	/* an operation that took something back has ended since the guests' places were learnt */
-	int lock_fd;
-};
-
-static uint64_t time_of_day(void *user)
+uint64_t daemon_now_ms(void *user)
 {
 	return wall_ms();
 }
 
-/* Priorities as systemd reads them from standard error. */
-static void say(const char *priority, const struct failure *failure, const char *what)
+void daemon_say(const char *priority, const struct failure *failure, const char *what)
 {
 	char text[512];
 
@@ -121,89 +63,9 @@ static void add_holds(void *user, struct snapshot *snapshot)
 	struct daemon *daemon = user;
 
 	if (daemon->engine && engine_see_holds(daemon->engine, snapshot) < 0)
-		say("<4>", NULL, "no memory to see all that drains hold");
+		daemon_say("<4>", NULL, "no memory to see all that drains hold");
 	if (daemon->hints && memory_hints_see(daemon->hints, snapshot) < 0)
-		say("<4>", NULL, "no memory to see all hints");
-}
-
-/* What the hint is about: a DIMM, or a node where it is in none. */
-static void on_hint_changed(void *user, const struct snapshot_hint *hint)
-{
-	struct daemon *daemon = user;
-	const struct snapshot *snapshot;
-	const struct snapshot_dimm *dimm;
-	const struct snapshot_node *node;
-	json_t *object = NULL;
-	char where[32] = "";
-
-	if (hint->range.start < hint->range.end)
-		snprintf(where, sizeof(where), " at 0x%" PRIx64, hint->address);
-	fprintf(stderr, "<4>memory goes bad, says a hint: risk %s%s, %s%s\n", hint_risk_name(hint->risk), where,
-		hint->dimm[0] ? "dimm " : "in no DIMM", hint->dimm);
-	look_renew(daemon->look);
-	snapshot = look_snapshot(daemon->look);
-	dimm = snapshot_dimm(snapshot, hint->dimm);
-	node = dimm ? NULL : snapshot_node(snapshot, hint->node);
-	if (dimm)
-		object = model_json_dimm(snapshot, dimm);
-	else if (node)
-		object = model_json_node(snapshot, node);
-	if (object && daemon->rest)
-		rest_server_event(daemon->rest, dimm ? "dimm" : "node", object);
-	json_decref(object);
-}
-
-static void on_look_changed(void *user, enum look_change change, const char *uuid)
-{
-	struct daemon *daemon = user;
-	const char *kind = change == LOOK_CHANGE_AGENT ? "agent" : "guest";
-	const struct snapshot_guest *guest;
-
-	if (daemon->keeper && change == LOOK_CHANGE_GUEST)
-		placement_keeper_check(daemon->keeper, uuid);
-	if (daemon->audit && daemon->acting && uuid[0])
-		grow_audit_check(daemon->audit, uuid);
-	if (daemon->onlining && daemon->acting && uuid[0])
-		online_keeper_check(daemon->onlining, uuid);
-	if (daemon->assistant && daemon->acting && uuid[0])
-		size_assistant_check(daemon->assistant, uuid);
-	if (daemon->asks && daemon->acting && uuid[0])
-		guest_asks_check(daemon->asks, uuid);
-	if (!daemon->rest || !uuid[0])
-		return;
-	if (change == LOOK_CHANGE_GUEST_GONE) {
-		json_t *object = json_pack("{s:s, s:s}", "uuid", uuid, "state", "gone");
-
-		rest_server_event(daemon->rest, kind, object);
-		json_decref(object);
-		return;
-	}
-	guest = snapshot_guest(look_snapshot(daemon->look), uuid);
-	if (guest) {
-		json_t *object = model_json_guest(look_snapshot(daemon->look), guest);
-
-		rest_server_event(daemon->rest, kind, object);
-		json_decref(object);
-	}
-}
-
-/* Is it progress alone, so soon after the last event of the same operation that nobody misses it? */
-static bool is_too_soon(struct daemon *daemon, const struct operation_record *operation)
-{
-	uint64_t now = monotonic_ms();
-	struct told *told = NULL;
-
-	for (size_t i = 0; i < EVENT_OPERATIONS && !told; i++)
-		if (strcmp(daemon->told[i].id, operation->id) == 0)
-			told = &daemon->told[i];
-	if (told && told->state == operation->state && told->step_count == operation->step_count &&
-	    now < told->at_ms + EVENT_INTERVAL_MS)
-		return true;
-	if (!told)
-		told = &daemon->told[daemon->told_next++ % EVENT_OPERATIONS];
-	*told = (struct told){.state = operation->state, .step_count = operation->step_count, .at_ms = now};
-	memcpy(told->id, operation->id, sizeof(told->id));
-	return false;
+		daemon_say("<4>", NULL, "no memory to see all hints");
 }
 
 static bool is_guest_busy(void *user, const char *guest)
@@ -215,7 +77,7 @@ static bool is_guest_busy(void *user, const char *guest)
 static void on_assist_answer(void *user, const struct engine_answer *answer)
 {
 	if (answer->result == ENGINE_SUBMIT_REFUSED || answer->result == ENGINE_SUBMIT_FAILED)
-		say("<5>", answer->failure, "a size that libvirt was asked for is not helped");
+		daemon_say("<5>", answer->failure, "a size that libvirt was asked for is not helped");
 }
 
 static void on_assist(void *user, const struct wish *wish)
@@ -295,7 +157,7 @@ static void learn_from_journal(struct daemon *daemon)
 	size_t count = 0;
 
 	if (journal_load_operations(daemon->journal, false, NULL, LEARN_OPERATIONS, &operations, &count, &failure) < 0) {
-		say("<4>", &failure, "cannot tell which guests are to be kept in their place");
+		daemon_say("<4>", &failure, "cannot tell which guests are to be kept in their place");
 		return;
 	}
 	placement_keeper_learn(daemon->keeper, (const struct operation_record *const *)operations, count, true);
@@ -307,287 +169,6 @@ static void learn_from_journal(struct daemon *daemon)
 static void on_rates_changed(void *user, const struct measured_rates *rates)
 {
 	look_set_rates(((struct daemon *)user)->look, rates);
-}
-
-static void on_engine_changed(void *user, enum engine_change change, const struct operation_record *operation,
-			      const struct drain_record *drain)
-{
-	struct daemon *daemon = user;
-	bool final = operation && operation_state_is_final(operation->state);
-	json_t *object;
-
-	if (operation && change == ENGINE_CHANGE_OPERATION)
-		rate_keeper_see(daemon->rates, operation, look_snapshot(daemon->look));
-	if (final && daemon->assistant && operation->wish.kind == OPERATION_KIND_RESIZE)
-		size_assistant_ended(daemon->assistant, operation);
-	if (final && daemon->acting &&
-	    (operation->wish.kind == OPERATION_KIND_MOVE || operation->wish.kind == OPERATION_KIND_UNDRAIN)) {
-		daemon->has_undone |= operation->undone || operation->wish.kind == OPERATION_KIND_UNDRAIN;
-		event_active(daemon->learn, EV_TIMEOUT, 0);
-	}
-	if (!daemon->rest)
-		return;
-	if (change == ENGINE_CHANGE_DRAIN) {
-		object = model_json_drain(drain, operation);
-		rest_server_event(daemon->rest, "drain", object);
-		json_decref(object);
-		return;
-	}
-	if (is_too_soon(daemon, operation))
-		return;
-	object = model_json_operation(operation);
-	rest_server_event(daemon->rest, "operation", object);
-	json_decref(object);
-}
-
-/* The API's other questions */
-
-static const struct snapshot *backend_snapshot(void *user)
-{
-	return look_snapshot(((struct daemon *)user)->look);
-}
-
-struct answer_to {
-	rest_done_fn *done;
-	void *user;
-	struct daemon *daemon;
-	char guest[SNAPSHOT_UUID_SIZE];
-};
-
-static struct answer_to *answer_new(struct daemon *daemon, const char *guest, rest_done_fn *done, void *user)
-{
-	struct answer_to *answer = calloc(1, sizeof(*answer));
-	struct failure failure;
-
-	if (!answer) {
-		failure_set(&failure, ENOMEM, "ballastd", "cannot answer");
-		done(user, -ENOMEM, &failure, NULL);
-		return NULL;
-	}
-	*answer = (struct answer_to){.done = done, .user = user, .daemon = daemon};
-	snprintf(answer->guest, sizeof(answer->guest), "%s", guest ? guest : "");
-	return answer;
-}
-
-static void on_refreshed(void *user, int error, const struct failure *failure)
-{
-	struct answer_to answer = *(struct answer_to *)user;
-
-	free(user);
-	/* Without libvirt the host's part is fresh, and the guests' says when it was seen. */
-	answer.done(answer.user, error == -ENOTCONN ? 0 : error, failure, NULL);
-}
-
-static void backend_refresh(void *user, const char *guest, rest_done_fn *done, void *done_user)
-{
-	struct daemon *daemon = user;
-	struct answer_to *answer = answer_new(daemon, guest, done, done_user);
-
-	if (answer)
-		look_refresh(daemon->look, guest, LOOK_SURVEY | LOOK_POLICY | LOOK_AGENT, on_refreshed, answer);
-}
-
-static void backend_hint(void *user, const struct memory_hint *hint, const char *actor, memory_hints_answer_fn *done,
-			 void *done_user)
-{
-	struct daemon *daemon = user;
-
-	memory_hints_take(daemon->hints, look_snapshot(daemon->look), hint, actor, done, done_user);
-}
-
-static bool backend_libvirt_up(void *user, struct failure *failure)
-{
-	return look_libvirt_is_up(((struct daemon *)user)->look, failure);
-}
-
-/* nodes: on which it can be done. */
-static json_t *able(uint64_t nodes, const char *reason)
-{
-	if (!nodes)
-		return json_pack("{s:s, s:s}", "able", "no", "reason", reason);
-	return json_pack("{s:s, s:o}", "able", "yes", "nodes", model_json_nodes(nodes));
-}
-
-static json_t *probes_json(const struct kernel_probe *probe)
-{
-	json_t *probes = json_object();
-
-	for (int i = 0; i < KERNEL_FEATURE_COUNT; i++)
-		json_object_set_new(probes, kernel_feature_name((enum kernel_feature)i),
-				    json_pack("{s:s, s:s}", "state", kernel_probe_state_name(probe->entries[i].state),
-					      "detail", probe->entries[i].detail));
-	return probes;
-}
-
-static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
-{
-	struct movability movability = {0};
-	uint64_t with_memory = 0, movable = 0;
-	const char *way_out;
-	unsigned count = 0;
-	char reason[256];
-
-	for (size_t i = 0; i < snapshot->node_count; i++) {
-		const struct snapshot_node *node = &snapshot->nodes[i];
-
-		if (!node->total_bytes)
-			continue;
-		with_memory |= UINT64_C(1) << node->id;
-		count++;
-		if (node->movable_bytes)
-			movable |= UINT64_C(1) << node->id;
-	}
-	for (size_t i = 0; i < snapshot->block_count; i++)
-		movability_add(&movability, &snapshot->blocks[i]);
-	way_out = movability_way_out(snapshot, &movability);
-	snprintf(reason, sizeof(reason), "no node has movable memory; %s",
-		 way_out ? way_out : "how zones are cut is decided at boot (movable_node, kernelcore=)");
-	return json_pack("{s:o, s:o, s:o}", "resize",
-			 able(libvirt_is_up ? with_memory : 0, "libvirt is not there"), "move",
-			 able(libvirt_is_up && count > 1 ? with_memory : 0,
-			      libvirt_is_up ? "only one node has memory" : "libvirt is not there"),
-			 "drain", able(movable, reason));
-}
-
-static json_t *backend_host(void *user)
-{
-	struct daemon *daemon = user;
-	const struct snapshot *snapshot = look_snapshot(daemon->look);
-	struct failure failure = {0};
-	bool up = look_libvirt_is_up(daemon->look, &failure);
-	struct utsname kernel;
-	json_t *libvirt, *json;
-	char text[512];
-
-	uname(&kernel);
-	libvirt = up ? json_pack("{s:s}", "state", "up") :
-		       json_pack("{s:s, s:s}", "state", "down", "reason", failure_format(&failure, text, sizeof(text)));
-	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
-			 "mode", daemon->config->observe ? "observe" : "act", "kernel", kernel.release, "libvirt", libvirt,
-			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "memory_controllers",
-			 model_json_controllers(snapshot), "limits", "reserve_bytes",
-			 (json_int_t)snapshot->reserve_bytes, "stall_us", (int)daemon->limits.stall_us, "bytes_per_s",
-			 (json_int_t)daemon->limits.bytes_per_s, "revision", (json_int_t)snapshot->revision,
-			 "observed_at", model_json_time(snapshot->observed_at_ms));
-	model_json_add_reboot(json, &snapshot->reboot);
-	return json;
-}
-
-static void backend_holders(void *user, const struct snapshot_range *ranges, size_t count, rest_holders_fn *done,
-			    void *done_user)
-{
-	struct daemon *daemon = user;
-
-	holders_find(daemon->look, daemon->pool, ranges, count, done, done_user);
-}
-
-static void backend_guest_blocks(void *user, const char *guest, uint64_t first_block, size_t count,
-				 rest_guest_blocks_fn *done, void *done_user)
-{
-	guest_blocks_ask(((struct daemon *)user)->look, guest, first_block, count, done, done_user);
-}
-
-static void on_called(void *user, const struct connection_result *result)
-{
-	struct answer_to *answer = user;
-	int error = 0;
-
-	switch (result->outcome) {
-	case CONNECTION_DONE:
-		/* Seen by whoever asks next. */
-		look_refresh(answer->daemon->look, answer->guest, 0, on_refreshed, answer);
-		return;
-	case CONNECTION_NO_DOMAIN:
-		error = -ENOENT;
-		break;
-	case CONNECTION_NOT_UP:
-		error = -ENOTCONN;
-		break;
-	case CONNECTION_TIMED_OUT:
-		error = -ETIMEDOUT;
-		break;
-	case CONNECTION_REFUSED:
-	case CONNECTION_OUTCOME_COUNT:
-		/* What a check before libvirt refused has a code of its own: it is the caller's to mend. */
-		error = result->failure.code[0] ? -EPERM : -EIO;
-		break;
-	}
-	answer->done(answer->user, error, &result->failure, NULL);
-	free(answer);
-}
-
-static void call(struct answer_to *answer, struct connection_call *request)
-{
-	struct failure failure;
-
-	request->uuid = answer->guest;
-	request->on_done = on_called;
-	request->userdata = answer;
-	int r = connection_submit(look_connection(answer->daemon->look), request, NULL);
-
-	if (r == 0)
-		return;
-	failure_set(&failure, r, "libvirt", "cannot be asked");
-	answer->done(answer->user, -EBUSY, &failure, NULL);
-	free(answer);
-}
-
-static void backend_attach_agent(void *user, const char *guest, rest_done_fn *done, void *done_user)
-{
-	struct answer_to *answer = answer_new(user, guest, done, done_user);
-	struct connection_call request = {.kind = CONNECTION_CALL_ATTACH_CHANNEL,
-					  .scope = CONNECTION_SCOPE_LIVE,
-					  .channel_name = DOMAIN_XML_AGENT_CHANNEL};
-
-	if (answer)
-		call(answer, &request);
-}
-
-static void backend_set_policy(void *user, const char *guest, const struct rest_guest_policy *policy,
-			       rest_done_fn *done, void *done_user)
-{
-	struct daemon *daemon = user;
-	struct answer_to *answer = answer_new(daemon, guest, done, done_user);
-	const struct snapshot_guest *seen = snapshot_guest(look_snapshot(daemon->look), guest);
-	struct domain_xml_policy element = {
-		.has_minimum = policy->minimum_bytes > 0,
-		.minimum_bytes = policy->minimum_bytes,
-		.has_maximum = policy->maximum_bytes > 0,
-		.maximum_bytes = policy->maximum_bytes,
-		.has_request_limit = policy->request_limit_bytes > 0,
-		.request_limit_bytes = policy->request_limit_bytes,
-		.has_zone_repair = policy->zone_repair != GUEST_ZONE_REPAIR_UNSET,
-		.zone_repair = policy->zone_repair == GUEST_ZONE_REPAIR_YES,
-		.has_priority = policy->priority > 0,
-		.priority = (unsigned)policy->priority,
-	};
-	struct connection_call request = {.kind = CONNECTION_CALL_SET_METADATA, .scope = CONNECTION_SCOPE_LIVE};
-	CLEANUP_FREE char *xml = NULL;
-	struct failure failure;
-	struct node_set nodes;
-
-	if (!answer)
-		return;
-	node_set_clear(&nodes);
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (policy->allowed_nodes >> node & 1)
-			node_set_add(&nodes, node);
-	node_set_format(&nodes, element.allowed_nodes, sizeof(element.allowed_nodes));
-	if (policy->online_policy != GUEST_ONLINE_POLICY_UNSET)
-		snprintf(element.online_policy, sizeof(element.online_policy), "%s",
-			 guest_online_policy_name(policy->online_policy));
-	int r = domain_xml_policy_format(&element, &xml);
-
-	if (r < 0) {
-		failure_set(&failure, r, guest, "cannot set its policy");
-		done(done_user, r, &failure, NULL);
-		free(answer);
-		return;
-	}
-	if (seen && seen->persistent)
-		request.scope = seen->pid > 0 ? CONNECTION_SCOPE_BOTH : CONNECTION_SCOPE_STORED;
-	request.metadata = xml;
-	call(answer, &request);
 }
 
 /* Life */
@@ -619,7 +200,7 @@ static void on_first_look(void *user, int error, const struct failure *failure)
 	if (error && (!look_libvirt_is_up(daemon->look, NULL) || ++daemon->failed_looks < FIRST_LOOK_TRIES))
 		return;
 	if (error)
-		say("<4>", failure, "cannot look at everything");
+		daemon_say("<4>", failure, "cannot look at everything");
 	daemon->acting = true;
 	/* Of guests that do not change nothing else tells. */
 	const struct snapshot *snapshot = look_snapshot(daemon->look);
@@ -638,7 +219,7 @@ static void on_looked_at_host(void *user, int error, const struct failure *failu
 
 	daemon->looking = false;
 	if (error)
-		say("<4>", failure, "cannot look at the host");
+		daemon_say("<4>", failure, "cannot look at the host");
 	else
 		engine_see(daemon->engine, look_snapshot(daemon->look));
 	placement_keeper_check(daemon->keeper, "");
@@ -682,7 +263,7 @@ static void find_reboot(struct daemon *daemon)
 
 	if (r < 0) {
 		failure_set(&failure, r, "/var/log/wtmp", "cannot read how long reboots took");
-		say("<5>", &failure, "the time that a reboot takes is not known");
+		daemon_say("<5>", &failure, "the time that a reboot takes is not known");
 	}
 	look_set_reboot(daemon->look, &reboot);
 }
@@ -807,7 +388,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 					    .reserve_percent = config->reserve_percent,
 					    .safe_copy = daemon->probe.entries[KERNEL_FEATURE_SAFE_COPY].state == KERNEL_PROBE_YES,
 					    .add_holds = add_holds,
-					    .changed = on_look_changed, .user = daemon},
+					    .changed = daemon_events_look, .user = daemon},
 		     &daemon->look, failure);
 	if (r < 0)
 		return r;
@@ -837,8 +418,8 @@ static int start(struct daemon *daemon, struct failure *failure)
 		boot_id[0] = '\0';
 	r = engine_new(&(struct engine_options){.base = daemon->base, .journal = daemon->journal,
 						.executor = step_runner_executor(daemon->runner),
-						.limits = &daemon->limits, .observe = config->observe, .now_ms = time_of_day,
-						.boot_id = boot_id, .changed = on_engine_changed, .user = daemon},
+						.limits = &daemon->limits, .observe = config->observe, .now_ms = daemon_now_ms,
+						.boot_id = boot_id, .changed = daemon_events_engine, .user = daemon},
 		       &daemon->engine, failure);
 	if (r < 0)
 		return r;
@@ -857,8 +438,8 @@ static int start(struct daemon *daemon, struct failure *failure)
 									   .user = daemon});
 	daemon->hints = memory_hints_new(&(struct memory_hints_options){.engine = daemon->engine,
 									.policy = &config->hints,
-									.now_ms = time_of_day,
-									.changed = on_hint_changed,
+									.now_ms = daemon_now_ms,
+									.changed = daemon_events_hint,
 									.user = daemon});
 	if (!daemon->hints || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
@@ -867,21 +448,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 	r = engine_recover(daemon->engine, failure);
 	if (r < 0)
 		return r;
-	daemon->backend = (struct rest_backend){
-		.user = daemon,
-		.engine = daemon->engine,
-		.journal = daemon->journal,
-		.snapshot = backend_snapshot,
-		.refresh = backend_refresh,
-		.libvirt_up = backend_libvirt_up,
-		.host = backend_host,
-		.holders = backend_holders,
-		.hint = backend_hint,
-		.guest_blocks = backend_guest_blocks,
-		.attach_agent = backend_attach_agent,
-		.set_policy = backend_set_policy,
-		.now_ms = time_of_day,
-	};
+	daemon_backend_init(daemon);
 	r = rest_server_new(&(struct rest_server_options){.base = daemon->base, .backend = &daemon->backend,
 							  .listen_fd = listen_fd(), .socket_path = config->socket,
 							  .socket_group = config->socket_group},

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon's parts and what its files share: daemon.c starts and stops them, daemon_events.c tells the API's readers of what
+ * happens, and daemon_backend.c answers what the API asks.
+ */
+#ifndef BALLAST_SERVICE_DAEMON_PRIV_H
+#define BALLAST_SERVICE_DAEMON_PRIV_H
+
+#include "daemon.h"
+#include "engine.h"
+#include "kernel_probe.h"
+#include "look.h"
+#include "rest_backend.h"
+
+struct event;
+struct event_base;
+struct grow_audit;
+struct guest_asks;
+struct journal;
+struct memory_hints;
+struct online_keeper;
+struct placement_keeper;
+struct rate_keeper;
+struct rest_server;
+struct size_assistant;
+struct step_runner;
+struct sysroot;
+struct worker_pool;
+
+/* Operations whose last event is remembered: no more are at work at once on a host that gets on with them. */
+#define EVENT_OPERATIONS 16
+
+/* What was last told of an operation: only progress may be left out. */
+struct told {
+	char id[OPERATION_ID_SIZE];
+	enum operation_state state;
+	size_t step_count;
+	uint64_t at_ms;
+};
+
+struct daemon {
+	const struct config *config;
+	struct plan_limits limits;
+	struct event_base *base;
+	struct sysroot *sysroot;
+	struct journal *journal;
+	struct worker_pool *pool;
+	struct look *look;
+	struct step_runner *runner;
+	struct placement_keeper *keeper;
+	struct rate_keeper *rates;
+	struct size_assistant *assistant;	/* NULL: sizes that libvirt was asked for are left alone */
+	struct grow_audit *audit;
+	struct guest_asks *asks;
+	struct online_keeper *onlining;
+	struct engine *engine;
+	struct memory_hints *hints;
+	struct rest_backend backend;
+	struct rest_server *rest;
+	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn;
+	struct kernel_probe probe;
+	struct told told[EVENT_OPERATIONS];
+	size_t told_next;
+	bool looking;		/* the timer's look is under way */
+	bool acting;		/* the first look has been: operations take their steps */
+	unsigned failed_looks;
+	bool stopping;
+	bool has_undone;	/* an operation that took something back has ended since the guests' places were learnt */
+	int lock_fd;
+};
+
+/* Wall clock. */
+uint64_t daemon_now_ms(void *user);
+/* Priorities as systemd reads them from standard error. failure: NULL where there is nothing more to say. */
+void daemon_say(const char *priority, const struct failure *failure, const char *what);
+
+/* As hints, the look and the engine call them; user is the daemon. What else follows from a change follows here. */
+void daemon_events_hint(void *user, const struct snapshot_hint *hint);
+void daemon_events_look(void *user, enum look_change change, const char *uuid);
+void daemon_events_engine(void *user, enum engine_change change, const struct operation_record *operation,
+			  const struct drain_record *drain);
+
+/* Fills daemon->backend. */
+void daemon_backend_init(struct daemon *daemon);
+
+#endif
