@@ -2,6 +2,7 @@
 #include "operation_record.h"
 
 #include <stdint.h>
+#include <string.h>
 
 static const char *const operation_states[OPERATION_STATE_COUNT] = {
 	[OPERATION_STATE_PENDING] = "pending",	   [OPERATION_STATE_RUNNING] = "running",
@@ -89,4 +90,29 @@ struct step_record *operation_record_add_step(struct operation_record *record,
 const char *drain_record_operation(const struct drain_record *drain)
 {
 	return drain->undrain_operation[0] ? drain->undrain_operation : drain->operation;
+}
+
+static struct remainder *said(struct remainder_list *list, const struct remainder *entry)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].object, entry->object) == 0 && strcmp(list->items[i].detail, entry->detail) == 0)
+			return &list->items[i];
+	return NULL;
+}
+
+void operation_record_warn(struct operation_record *record, const struct remainder_list *warnings)
+{
+	if (record->wish.kind != OPERATION_KIND_DRAIN) {
+		if (warnings->count)
+			record->warnings = *warnings;
+		return;
+	}
+	for (size_t i = 0; i < warnings->count; i++) {
+		struct remainder *before = said(&record->warnings, &warnings->items[i]);
+
+		if (before)
+			*before = warnings->items[i];
+		else
+			remainder_list_add_copy(&record->warnings, &warnings->items[i]);
+	}
 }

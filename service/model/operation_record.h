@@ -73,6 +73,11 @@ CLEANUP_DEFINE(struct operation_record *, operation_record_free)
 
 /* Appends a pending step with a deep copy of it. The pointers into steps[] move. NULL where memory is short. */
 struct step_record *operation_record_add_step(struct operation_record *record, const struct step *step);
+/*
+ * Takes what a decision warns of. A drain says what does not come home when it ends, with each decision anew, and what its plan
+ * has warned of stays true beside that; the others say all in one decision, instead of what was said before.
+ */
+void operation_record_warn(struct operation_record *record, const struct remainder_list *warnings);
 
 /* A drain as a resource: derived from its operations and its hold. */
 enum drain_state {

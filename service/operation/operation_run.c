@@ -479,8 +479,7 @@ static void decide(struct operation *operation)
 	if (is_refused(operation, &input))
 		return;
 	plan_next(&input, &decision);
-	if (decision.warnings.count > 0)
-		record->warnings = decision.warnings;
+	operation_record_warn(record, &decision.warnings);
 	switch (decision.kind) {
 	case DECISION_KIND_STEP:
 		/* What is to be undone need not be put in order first. What tells of the end of a drain is not in vain. */

@@ -79,6 +79,8 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 
 	if (world->has_hooks)
 		snapshot->hooks = (struct snapshot_hooks){.count = 1, .names = "10-cache"};
+	if (world->has_bad_hook)
+		snprintf(snapshot->hooks.trouble, sizeof(snapshot->hooks.trouble), "30-x is not run");
 	snprintf(dimm->id, sizeof(dimm->id), "d1");
 	snprintf(dimm->locator, sizeof(dimm->locator), "P1-C2");
 	dimm->kind = DIMM_KIND_ACPI;

@@ -72,6 +72,7 @@ struct fake_world {
 	unsigned starts_at_once; /* the most that there were */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */
+	bool has_bad_hook;   /* and one that is not run */
 	uint64_t used_bytes[FAKE_NODES]; /* by others than guests */
 	bool tells_places;   /* what guests have in the DIMM is their devices', and a shrink takes that first */
 	bool has_huge;	     /* the guests' memory is in huge pages too */

@@ -117,12 +117,16 @@ static void what_does_not_come_home_is_told_and_can_be_undrained(void)
 	begin();
 	rig.world.fail_undos_from = 1;
 	rig.world.fail_undo_kind = STEP_KIND_MOVE_PAGES;
+	rig.world.has_bad_hook = true;
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
 	record = engine_rig_operation(&rig, rig.id);
 	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
 	CHECK_INT(record->remainder.count, 0);
 	CHECK_TRUE(remainder_list_has(&record->warnings, REMAINDER_UNDO_FAILED));
+	/* Beside what the plan has warned of, and each once. */
+	CHECK_TRUE(remainder_list_has(&record->warnings, REMAINDER_HOOK_FAILED));
+	CHECK_INT(record->warnings.count, 5);
 	CHECK_INT(remainder_list_bytes(&record->warnings), (192 + 64) * FAKE_MIB);
 	CHECK_TRUE(are_offline(32, 36));
 	CHECK_INT(rig.world.state.guests[0].node_bytes[2], 64 * FAKE_MIB);
