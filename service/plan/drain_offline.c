@@ -133,5 +133,6 @@ bool drain_offline_next(struct drainer *drainer)
 		step.bytes += block->size_bytes;
 	}
 	return step.block_run_count &&
-	       (drain_hooks_next(drainer) || drain_pool_next(input, &drainer->scope, drainer->decision) || drain_emit(drainer, &step));
+	       (drain_hooks_next(drainer) || drain_pool_next(input, &drainer->scope, drainer->decision) ||
+		drain_emit(drainer, &step));
 }

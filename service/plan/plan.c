@@ -281,8 +281,9 @@ static bool simulate_step(struct plan *plan, const struct plan_input *input, str
 /* A guest of a drain leaves, and with it all that are to: where they are so many that one by one takes too long. */
 static bool is_batch(const struct plan_input *input, const struct step *step)
 {
-	return input->wish->kind == OPERATION_KIND_DRAIN && input->snapshot->guest_count >= BATCH_GUESTS_MIN && step->kind == STEP_KIND_CHILD && !step_brings_home(step) &&
-	       step->child && step->child->kind == OPERATION_KIND_MOVE;
+	return input->wish->kind == OPERATION_KIND_DRAIN && input->snapshot->guest_count >= BATCH_GUESTS_MIN &&
+	       step->kind == STEP_KIND_CHILD && !step_brings_home(step) && step->child &&
+	       step->child->kind == OPERATION_KIND_MOVE;
 }
 
 static bool simulate_batch(struct plan *plan, const struct plan_input *input, struct simulation *simulation)

@@ -179,7 +179,9 @@ static uint64_t homes_of(const struct owner *owner, const struct step_record *re
 		    strcmp(other->step.guest, record->step.guest) != 0)
 			continue;
 		nodes |= plan_node_bit(other->step.node);
-		for (int node = 0; child && child->kind == OPERATION_KIND_MOVE && child->move.form == MOVE_FORM_MAP && node < SNAPSHOT_NODES_MAX; node++)
+		if (!child || child->kind != OPERATION_KIND_MOVE || child->move.form != MOVE_FORM_MAP)
+			continue;
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 			if (child->move.map[node] >= 0)
 				nodes |= plan_node_bit(node);
 	}
