@@ -228,6 +228,12 @@ void step_run_prepared(struct step_run *run, int error, const struct failure *fa
 	prepared(run->token, error, text, failure);
 }
 
+/* Blocks and hooks have a deadline each: what a drain goes on with past its time is not cut short by that. */
+static bool goes_on(const struct operation_record *operation)
+{
+	return operation->wish.kind == OPERATION_KIND_DRAIN && operation->wish.on_timeout == ON_TIMEOUT_CONTINUE;
+}
+
 static struct step_run *run_new(struct step_runner *runner, const struct operation_record *operation,
 				const struct step_record *record, void *token)
 {
@@ -244,7 +250,7 @@ static struct step_run *run_new(struct step_runner *runner, const struct operati
 	snprintf(run->operation, sizeof(run->operation), "%s", operation->id);
 	run->persists = operation->wish.kind == OPERATION_KIND_MOVE && operation->wish.move.persist;
 	run->start_bytes = operation->snapshot_before_bytes;
-	run->deadline_ms = operation->deadline_ms;
+	run->deadline_ms = goes_on(operation) ? 0 : operation->deadline_ms;
 	run->is_taken_up = record->is_taken_up;
 	run->is_help = strcmp(operation->actor, OPERATION_ACTOR_LIBVIRT) == 0;
 	if (record->before)

@@ -371,6 +371,12 @@ static void test_host_hooks(void)
 	run();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_STR(rig.outcome.detail, "step before of op-1 in /etc/hooks, bounded");
+	/* Past its time, where that goes on. */
+	rig.operation->wish.kind = OPERATION_KIND_DRAIN;
+	rig.operation->wish.on_timeout = ON_TIMEOUT_CONTINUE;
+	run();
+	CHECK_STR(rig.outcome.detail, "step before of op-1 in /etc/hooks, unbounded");
+	rig.operation->wish.on_timeout = ON_TIMEOUT_STOP;
 	undo();
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_STR(rig.outcome.detail, "undo before of op-1 in /etc/hooks, unbounded");
