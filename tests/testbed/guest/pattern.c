@@ -204,6 +204,43 @@ static int complain(const char *what)
 	return 1;
 }
 
+/*
+ * Forks. The parent ends when the child says that it is ready, with 1 when that died before (it has said why); the child
+ * returns, with the end to say it by, or -1.
+ */
+static int behind(void)
+{
+	int ends[2];
+	char word;
+	pid_t child = -1;
+
+	if (pipe2(ends, O_CLOEXEC) == 0)
+		child = fork();
+	if (child > 0) {
+		close(ends[1]);
+		_exit(read(ends[0], &word, 1) == 1 ? 0 : 1);
+	}
+	if (child < 0)
+		return -1;
+	close(ends[0]);
+	setsid();
+	return ends[1];
+}
+
+/* Lets go of what the caller has of it, so that its command ends, and tells that it is ready. */
+static bool detach(int ready)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0 || chdir("/") < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0)
+		return false;
+	close(null);
+	if (write(ready, "", 1) != 1)
+		return false;
+	close(ready);
+	return true;
+}
+
 static int run(int argc, char **argv)
 {
 	static struct pattern p;
@@ -231,6 +268,16 @@ static int run(int argc, char **argv)
 	if (hugetlb)
 		size = (size + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
 	p.pages = size / PATTERN_PAGE_BYTES;
+
+	struct sockaddr_un address = address_of(name);
+	int ready = behind(), listener;
+
+	if (ready < 0)
+		return complain("fork");
+	/*
+	 * Mapped by the process that writes: huge pages that a private mapping has reserved stay with who mapped it, a child
+	 * of that dies of SIGBUS while its parent still lives (mm/hugetlb.c, HPAGE_RESV_OWNER).
+	 */
 	p.memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | (hugetlb ? MAP_HUGETLB : 0), -1, 0);
 	if (p.pages == 0 || p.memory == MAP_FAILED)
@@ -238,18 +285,14 @@ static int run(int argc, char **argv)
 	/* The writer's thread inherits it. */
 	if (cells && syscall(SYS_set_mempolicy, MPOL_BIND, &cells, sizeof(cells) * 8) < 0)
 		return complain("set_mempolicy");
-
-	struct sockaddr_un address = address_of(name);
-	int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
+	listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	unlink(address.sun_path);
 	if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    listen(listener, 4) < 0)
 		return complain(address.sun_path);
-	/* Whoever started it gets the answer when the socket is there; the filling goes on behind.
-	 */
-	if (daemon(0, 0) < 0)
-		return complain("daemon");
+	/* The filling goes on behind. */
+	if (!detach(ready))
+		return complain("detach");
 	if (sem_init(&p.asked, 0, 0) < 0)
 		return 1;
 	if (pthread_create(&thread, NULL, writer, &p) != 0)
