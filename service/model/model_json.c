@@ -370,7 +370,7 @@ static json_t *memory_remainder(const struct snapshot_guest *guest)
 		remainder_list_add(&list, REMAINDER_NOT_ONLINED, object, guest->agent.offline_bytes,
 				   NULL, "plugged, but not onlined in the guest%s%.120s",
 				   repair[0] ? "; repair: " : "", repair);
-	if (guest->agent.reported && guest->agent.wrong_zone_bytes)
+	if (guest->agent.reported && guest->agent.wrong_zone_bytes && !snapshot_agent_is_by_ratio(&guest->agent))
 		remainder_list_add(&list, REMAINDER_WRONG_ZONE, object,
 				   guest->agent.wrong_zone_bytes, NULL,
 				   "online in a kernel zone, from which it may never leave%s%.110s",

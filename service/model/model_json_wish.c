@@ -193,6 +193,9 @@ json_t *model_json_step(const struct step *step)
 	if (step->mode != POLICY_MODE_DEFAULT)
 		model_json_put(&json, "mode", json_string(policy_mode_name(step->mode)));
 	put_true(&json, "grows", step->grows);
+	put_true(&json, "zones_told", step->zones_told);
+	put_u64(&json, "offline_before", step->offline_before);
+	put_u64(&json, "wrong_before", step->wrong_before);
 	put_true(&json, "loose", step->loose);
 	if (step->zone != BLOCK_ZONE_NONE)
 		model_json_put(&json, "zone", json_string(block_zone_name(step->zone)));
@@ -613,6 +616,9 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "cells",
 					   "mode",
 					   "grows",
+					   "zones_told",
+					   "offline_before",
+					   "wrong_before",
 					   "loose",
 					   "zone",
 					   "block_runs",
@@ -654,6 +660,9 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.mode = (enum policy_mode)read_enum(&reader, "mode", policy_mode_from_name,
 						POLICY_MODE_DEFAULT);
 	step.grows = read_bool(&reader, "grows");
+	step.zones_told = read_bool(&reader, "zones_told");
+	step.offline_before = read_u64(&reader, "offline_before");
+	step.wrong_before = read_u64(&reader, "wrong_before");
 	step.loose = read_bool(&reader, "loose");
 	step.zone =
 		(enum block_zone)read_enum(&reader, "zone", block_zone_from_name, BLOCK_ZONE_NONE);

@@ -477,6 +477,18 @@ enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, 
 	return mode;
 }
 
+bool snapshot_is_by_ratio(uint64_t movable_bytes, uint64_t normal_bytes)
+{
+	return movable_bytes / 3 > normal_bytes;
+}
+
+bool snapshot_agent_is_by_ratio(const struct snapshot_agent *agent)
+{
+	uint64_t wrong = agent->wrong_zone_bytes < agent->normal_bytes ? agent->wrong_zone_bytes : agent->normal_bytes;
+
+	return snapshot_is_by_ratio(agent->movable_bytes + agent->offline_bytes + wrong, agent->normal_bytes - wrong);
+}
+
 bool snapshot_guest_is_repaired(const struct snapshot_guest *guest, bool by_default)
 {
 	return guest->zone_repair == GUEST_ZONE_REPAIR_UNSET ? by_default : guest->zone_repair == GUEST_ZONE_REPAIR_YES;

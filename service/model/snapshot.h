@@ -521,6 +521,13 @@ void snapshot_cpus_of_nodes(const struct snapshot *snapshot, uint64_t nodes, cha
  * is 0 for a part without one.
  */
 enum policy_mode snapshot_guest_part_policy(const struct snapshot_guest *guest, size_t part, uint64_t *ret_nodes);
+/*
+ * Whether its memory is onlined by a ratio (auto-movable): all that is not its kernel's own would be more than 3 to 1 movable,
+ * so a part of what is plugged is meant to be in a kernel zone. What that would be with so much movable memory of so much
+ * of the kernel's is snapshot_is_by_ratio().
+ */
+bool snapshot_agent_is_by_ratio(const struct snapshot_agent *agent);
+bool snapshot_is_by_ratio(uint64_t movable_bytes, uint64_t normal_bytes);
 /* Whether the guest is told to repair what was plugged otherwise. by_default: where its policy does not say. */
 bool snapshot_guest_is_repaired(const struct snapshot_guest *guest, bool by_default);
 /* Whether another process can set this part's policy: shared memory of a file that keeps it (mm/shmem.c shmem_set_policy). */

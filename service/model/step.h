@@ -84,6 +84,8 @@ struct step {
 	int8_t cells[SNAPSHOT_CELLS_MAX];
 	enum policy_mode mode;
 	bool grows;				/* REQUEST: target_bytes is more than the device had */
+	bool zones_told;			/* REQUEST that grows: the guest's agent has said what the next two were before it */
+	uint64_t offline_before, wrong_before;	/* bytes: plugged and not onlined; of virtio-mem, online in a kernel zone */
 	bool loose;				/* MEMORY_POLICY: what is to be bound prefers its nodes while its pages move */
 	enum block_zone zone;
 	size_t block_run_count;

@@ -97,10 +97,7 @@ static void repair(const struct audited *audited, struct agent_link *link)
 
 	agent_link_describe(link, &agent);
 	/* By a ratio a part is meant to be in the kernel's zones. */
-	uint64_t wrong = agent.wrong_zone_bytes < agent.normal_bytes ? agent.wrong_zone_bytes : agent.normal_bytes;
-
-	agent.normal_bytes -= wrong;
-	bool is_movable = strcmp(plan_online_policy(&agent, agent.offline_bytes + wrong), "online_movable") == 0;
+	bool is_movable = !snapshot_agent_is_by_ratio(&agent);
 
 	if (agent.state != AGENT_STATE_READY || !agent.reported || !(agent.features >> AGENT_FEATURE_REPAIR & 1) ||
 	    !(agent.offline_bytes || (is_movable && agent.wrong_zone_bytes)))

@@ -95,7 +95,7 @@ static bool host_pool_next(struct resize *resize)
 
 const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes)
 {
-	return (agent->movable_bytes + growth_bytes) / 3 <= agent->normal_bytes ? "online_movable" : "auto-movable";
+	return snapshot_is_by_ratio(agent->movable_bytes + growth_bytes, agent->normal_bytes) ? "auto-movable" : "online_movable";
 }
 
 static bool online_policy_next(struct resize *resize)
@@ -120,6 +120,43 @@ static bool online_policy_next(struct resize *resize)
 	return true;
 }
 
+static const struct step_record *first_growth(const struct plan_input *input)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_REQUEST && input->history[i].step.grows)
+			return &input->history[i];
+	return NULL;
+}
+
+/* Of these bytes of the guest those that came with its growth; all where nobody knows how many there were before. */
+static uint64_t since(uint64_t bytes, const struct step_record *request, uint64_t before)
+{
+	return request && request->step.zones_told ? bytes - plan_min(bytes, before) : bytes;
+}
+
+static uint64_t offline_since(const struct resize *resize)
+{
+	const struct step_record *request = first_growth(resize->input);
+
+	return since(resize->guest->agent.offline_bytes, request, request ? request->step.offline_before : 0);
+}
+
+static uint64_t wrong_since(const struct resize *resize)
+{
+	const struct step_record *request = first_growth(resize->input);
+
+	return since(resize->guest->agent.wrong_zone_bytes, request, request ? request->step.wrong_before : 0);
+}
+
+/* By which the guest has onlined what came: the one that was set for it, whose lease may be over by now, else its own. */
+static bool is_by_ratio(const struct resize *resize)
+{
+	const struct step_record *set = plan_last(resize->input, STEP_KIND_ONLINE_POLICY);
+	const char *policy = set && set->state == STEP_STATE_DONE ? set->step.text : resize->guest->agent.online_policy;
+
+	return strcmp(policy, "auto-movable") == 0;
+}
+
 /* The guest's kernel onlines what is plugged a moment later: looked at before, it would be said not to be. */
 static bool await_online_next(struct resize *resize)
 {
@@ -128,7 +165,7 @@ static bool await_online_next(struct resize *resize)
 	const struct step_record *last = input->history_count ? &input->history[input->history_count - 1] : NULL;
 
 	if (!last || !input->deadline_ms || plan_is_late(input) || resize_is_ending(input) ||
-	    agent->state != AGENT_STATE_READY || !agent->reported || !agent->offline_bytes ||
+	    agent->state != AGENT_STATE_READY || !agent->reported || !offline_since(resize) ||
 	    (last->step.kind == STEP_KIND_AWAIT && last->state != STEP_STATE_DONE) ||
 	    plan_count(input, STEP_KIND_AWAIT) >= ONLINE_AWAITS_MAX)
 		return false;
@@ -144,6 +181,21 @@ static const char *repair_way_out(const struct resize *resize)
 		return NULL;
 	return "set zone_repair = yes in ballastd.conf or --zone-repair yes in its policy, so that its agent repairs what it can, "
 	       "or do so by hand in the guest";
+}
+
+/* Not this growth's doing, so it has done what it was to; but it is there. */
+static void warn_of_before(struct resize *resize, uint64_t offline, uint64_t wrong)
+{
+	struct remainder_list *warnings = &resize->decision->warnings;
+	char object[96];
+
+	plan_guest_object(resize->guest, object);
+	if (offline)
+		remainder_list_add(warnings, REMAINDER_NOT_ONLINED, object, offline, repair_way_out(resize),
+				   "plugged before, and not onlined in the guest");
+	if (wrong && !is_by_ratio(resize) && !snapshot_agent_is_by_ratio(&resize->guest->agent))
+		remainder_list_add(warnings, REMAINDER_WRONG_ZONE, object, wrong, repair_way_out(resize),
+				   "in a kernel zone since before, from which it may never leave again");
 }
 
 /* Plugged is not onlined: only the guest itself can say what it can use, and what can leave again.
@@ -167,16 +219,16 @@ static void verify_grown(struct resize *resize)
 	}
 	if (!grown)
 		return;
-	if (agent->offline_bytes)
-		remainder_list_add(&decision->remainder, REMAINDER_NOT_ONLINED, object,
-				   plan_min(agent->offline_bytes, grown), repair_way_out(resize),
+	uint64_t offline = plan_min(offline_since(resize), grown), wrong = plan_min(wrong_since(resize), grown);
+
+	if (offline)
+		remainder_list_add(&decision->remainder, REMAINDER_NOT_ONLINED, object, offline, repair_way_out(resize),
 				   "plugged, but not onlined in the guest");
 	/* With a ratio a part is meant to go to the kernel's zones. */
-	if (agent->wrong_zone_bytes && strcmp(agent->online_policy, "auto-movable") != 0)
-		remainder_list_add(
-			&decision->remainder, REMAINDER_WRONG_ZONE, object,
-			plan_min(agent->wrong_zone_bytes, grown), repair_way_out(resize),
-			"onlined into a kernel zone, from which it may never leave again");
+	if (wrong && !is_by_ratio(resize))
+		remainder_list_add(&decision->remainder, REMAINDER_WRONG_ZONE, object, wrong, repair_way_out(resize),
+				   "onlined into a kernel zone, from which it may never leave again");
+	warn_of_before(resize, agent->offline_bytes - offline, agent->wrong_zone_bytes - wrong);
 	if (decision->remainder.count)
 		decision->kind = DECISION_KIND_GIVE_UP;
 }

@@ -55,6 +55,11 @@ void resize_emit_device(struct resize *resize, enum step_kind kind, size_t devic
 	step.bytes = target > seen->current_bytes ? target - seen->current_bytes
 						  : seen->current_bytes - target;
 	step.grows = kind == STEP_KIND_REQUEST && target > seen->current_bytes;
+	if (step.grows && resize->guest->agent.reported) {
+		step.zones_told = true;
+		step.offline_before = resize->guest->agent.offline_bytes;
+		step.wrong_before = resize->guest->agent.wrong_zone_bytes;
+	}
 	step.undoable = kind == STEP_KIND_REQUEST;
 	plan_decide(resize->decision, &step);
 }

@@ -152,7 +152,9 @@ static void steps_round_trip(void)
 		step.from_nodes = 3;
 		step.order = MOVE_ORDER_COLD_FIRST;
 		step.workers = 4;
-		step.may_split = step.grows = step.loose = step.budget_is_shared = true;
+		step.may_split = step.grows = step.zones_told = step.loose = step.budget_is_shared = true;
+		step.offline_before = 3 << 20;
+		step.wrong_before = 5 << 20;
 		step.undo_n = 4;
 		wish_init(&child, OPERATION_KIND_MOVE);
 		child.move.map[3] = 1;

@@ -73,6 +73,54 @@ static void a_large_grow_takes_the_ratio(void)
 	expect_step(&world, STEP_KIND_ONLINE_POLICY);
 	CHECK_STR(world.decision.step.text, "auto-movable");
 	CHECK_INT(world.decision.step.target_bytes, 301);
+	strcpy(guest->agent.online_policy, "online_kernel");
+	expect_step(&world, STEP_KIND_ONLINE_POLICY);
+	world_perform(&world);
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_perform(&world);
+	/* A part has come into the kernel's zones, as the ratio has it; with the lease the guest's own policy is back. */
+	guest->agent.wrong_zone_bytes = GIB;
+	expect_step(&world, STEP_KIND_AGENT_UNDO);
+	world_perform(&world);
+	strcpy(guest->agent.online_policy, "online_kernel");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.remainder.count, 0);
+	world_done(&world);
+}
+
+/* It was so before, and is none of this growth's doing. */
+static void what_was_wrong_before_is_not_blamed(void)
+{
+	struct world world;
+	struct snapshot_guest *guest;
+
+	world_init(&world);
+	guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	world_add_agent(guest, 400 * MIB, 0);
+	world_wish_resize(&world, "g1", GIB);
+	guest->agent.normal_bytes = GIB;
+	guest->agent.offline_bytes = 128 * MIB;
+	guest->agent.wrong_zone_bytes = 256 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_perform(&world);
+	expect_step(&world, STEP_KIND_AGENT_UNDO);
+	world_perform(&world);
+	guest->agent.offline_bytes = 128 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.remainder.count, 0);
+	CHECK_INT(world.decision.warnings.count, 2);
+	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_NOT_ONLINED);
+	CHECK_INT(world.decision.warnings.items[0].bytes, 128 * MIB);
+	CHECK_INT(world.decision.warnings.items[1].code, REMAINDER_WRONG_ZONE);
+	CHECK_INT(world.decision.warnings.items[1].bytes, 256 * MIB);
+	/* What came beside it is. */
+	guest->agent.wrong_zone_bytes += 64 * MIB;
+	guest->agent.offline_bytes += 32 * MIB;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 32 * MIB);
+	CHECK_INT(world.decision.remainder.items[1].bytes, 64 * MIB);
+	CHECK_INT(world.decision.warnings.count, 2);
 	world_done(&world);
 }
 
@@ -86,9 +134,11 @@ static void plugged_is_not_onlined(void)
 	world_add_device(guest, "vm0", 2 * GIB, 0);
 	world_add_agent(guest, 400 * MIB, 0);
 	world_wish_resize(&world, "g1", GIB);
+	expect_step(&world, STEP_KIND_REQUEST);
+	world_perform(&world);
 	guest->agent.offline_bytes = 128 * MIB;
 	guest->agent.wrong_zone_bytes = 2 * GIB;
-	expect_run(&world, "request agent_undo give_up");
+	expect_run(&world, "agent_undo give_up");
 	CHECK_INT(world.decision.remainder.count, 2);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_ONLINED);
 	CHECK_INT(world.decision.remainder.items[0].bytes, 128 * MIB);
@@ -636,6 +686,7 @@ static void impossible_sizes_are_refused(void)
 static const struct unit_case cases[] = {
 	{"a grow is policy, request, undo", a_grow_is_policy_request_undo},
 	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
+	{"what was wrong before is not blamed", what_was_wrong_before_is_not_blamed},
 	{"plugged is not onlined", plugged_is_not_onlined},
 	{"onlining takes a moment", onlining_takes_a_moment},
 	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
