@@ -395,6 +395,23 @@ static bool has_remainder(const json_t *operation, const char *code)
 	return false;
 }
 
+/* What becomes of a shrink's rest when nobody works on it. */
+static void print_what_stands(const json_t *operation, const char *guest, uint64_t wanted, uint64_t reached)
+{
+	uint64_t requested = cli_u64(json_object_get(operation, "result"), "requested_bytes");
+	char text[24];
+
+	if (has_remainder(operation, "superseded") || has_remainder(operation, "guest_gone"))
+		return;
+	if (requested && requested < reached) {
+		printf("The request stands at %s: more leaves when the guest's driver can take it.", size_text_format(requested, text));
+	} else {
+		printf("The request now stands at %s: nothing more will leave by itself.",
+		       size_text_format(requested ? requested : reached, text));
+	}
+	printf(" Again: ballastctl resize %s %" PRIu64 "MiB\n", guest, wanted >> 20);
+}
+
 static void print_resize_end(const json_t *operation)
 {
 	const json_t *result = json_object_get(operation, "result");
@@ -424,10 +441,8 @@ static void print_resize_end(const json_t *operation)
 		printf("Forecast was %s: %s %s left than promised\n", size_text_format(promised, a),
 		       size_text_format(reached > promised ? reached - promised : promised - reached, b),
 		       reached > promised ? "less" : "more");
-	if (wanted < start && reached != wanted && !has_remainder(operation, "superseded"))
-		printf("The request now stands at %s: nothing more will leave by itself. Again: ballastctl resize %s %" PRIu64
-		       "MiB\n",
-		       size_text_format(reached, a), guest, wanted >> 20);
+	if (wanted < start && reached != wanted)
+		print_what_stands(operation, guest, wanted, reached);
 }
 
 static bool is_kind(const json_t *operation, const char *kind)

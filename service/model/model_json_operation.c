@@ -131,6 +131,8 @@ static json_t *resize_result(const struct operation_record *record)
 	model_json_put(&json, "start_bytes", model_json_u64(start));
 	model_json_put(&json, "reached_bytes", model_json_u64(reached));
 	model_json_put(&json, "wanted_bytes", model_json_u64(wanted));
+	if (record->snapshot_requested_bytes)
+		model_json_put(&json, "requested_bytes", model_json_u64(record->snapshot_requested_bytes));
 	if (wanted < start && record->snapshot_forecast_bytes)
 		model_json_put(&json, "forecast_bytes", model_json_u64(record->snapshot_forecast_bytes));
 	model_json_put(&json, "climbed", climbed);

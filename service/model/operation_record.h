@@ -59,6 +59,7 @@ struct operation_record {
 	uint64_t snapshot_wanted_bytes;		/* resize: the size that the wish means for the whole guest */
 	uint64_t snapshot_forecast_bytes;	/* shrink: the size that was promised before anything was asked; 0: none */
 	uint64_t snapshot_after_bytes;		/* resize: its size as last seen; 0: not seen since */
+	uint64_t snapshot_requested_bytes;	/* resize: the size that was asked of it then; 0: not known */
 	char actor[64];				/* "uid 0 pid 123", "libvirt", "ballastd" */
 	char waiting_for[OPERATION_ID_SIZE];	/* another operation that holds a lock it needs; empty: none */
 	char superseded_by[OPERATION_ID_SIZE];

@@ -94,6 +94,7 @@ int journal_row_operation(const struct operation_record *operation, struct journ
 	cell_text(&row, operation->idempotency_key[0] ? operation->idempotency_key : NULL);
 	cell_text(&row, operation->body_hash);
 	cell_number(&row, operation->snapshot_forecast_bytes);
+	cell_number(&row, operation->snapshot_requested_bytes);
 	r = row_finish(&row);
 	if (r == 0)
 		*ret_row = row;

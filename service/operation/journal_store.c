@@ -11,7 +11,7 @@
 #define JOURNAL_TEXT_OF(number) #number
 #define JOURNAL_TEXT(number)	JOURNAL_TEXT_OF(number)
 
-#define JOURNAL_SCHEMA_VERSION 4
+#define JOURNAL_SCHEMA_VERSION 5
 /*
  * Ended operations beyond these are dropped when the journal is opened: a year of a busy host, some
  * 100 MiB.
@@ -37,7 +37,8 @@ static const char schema[] =
 	" deadline_ms INTEGER NOT NULL, revision INTEGER NOT NULL,"
 	" start_bytes INTEGER NOT NULL, wanted_bytes INTEGER NOT NULL, reached_bytes INTEGER NOT NULL, actor TEXT NOT NULL,"
 	" superseded_by TEXT NOT NULL, plan_digest TEXT NOT NULL, idempotency_key TEXT,"
-	" body_hash TEXT NOT NULL, forecast_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
+	" body_hash TEXT NOT NULL, forecast_bytes INTEGER NOT NULL DEFAULT 0,"
+	" requested_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
 	"CREATE UNIQUE INDEX operations_key ON operations (actor, idempotency_key)"
 	" WHERE idempotency_key IS NOT NULL;"
 	"CREATE INDEX operations_ended ON operations (ended_at_ms);"
@@ -169,7 +170,7 @@ static int store_check_integrity(struct journal_store *store, struct failure *fa
 	return r;
 }
 
-/* Version 1 knew no forecast, version 2 no boots, and version 3 no rates. */
+/* Version 1 knew no forecast, version 2 no boots, version 3 no rates, and version 4 not what was asked for at the end. */
 static int store_upgrade(struct journal_store *store, int64_t version, struct failure *failure)
 {
 	static const char *const changes[JOURNAL_SCHEMA_VERSION] = {
@@ -177,6 +178,7 @@ static int store_upgrade(struct journal_store *store, int64_t version, struct fa
 		[2] = "ALTER TABLE drains ADD COLUMN boot_id TEXT NOT NULL DEFAULT '';"
 		      "ALTER TABLE drains ADD COLUMN online_bytes INTEGER NOT NULL DEFAULT 0;",
 		[3] = RATES_SCHEMA,
+		[4] = "ALTER TABLE operations ADD COLUMN requested_bytes INTEGER NOT NULL DEFAULT 0;",
 	};
 	static const char action[] = "cannot bring the schema up to date";
 	int r = store_exec(store, "BEGIN IMMEDIATE", failure, action);

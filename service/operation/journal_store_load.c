@@ -166,6 +166,7 @@ static struct operation_record *load_operation_row(struct cell_reader *reader)
 	read_string(reader, record->idempotency_key, sizeof(record->idempotency_key));
 	read_string(reader, record->body_hash, sizeof(record->body_hash));
 	record->snapshot_forecast_bytes = read_number(reader);
+	record->snapshot_requested_bytes = read_number(reader);
 	return reader->error ? NULL : TAKE_PTR(record);
 }
 

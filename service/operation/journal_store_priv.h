@@ -18,8 +18,8 @@
 	"id, parent, kind, target, guest_name, wish, state, undo_wanted, undone, "               \
 	"deadline_exceeded, done_bytes, total_bytes, bytes_per_s, remainder, warnings, error, "  \
 	"created_at_ms, started_at_ms, ended_at_ms, deadline_ms, revision, start_bytes, wanted_bytes, reached_bytes, actor, " \
-	"superseded_by, plan_digest, idempotency_key, body_hash, forecast_bytes"
-#define JOURNAL_OPERATION_COLUMN_COUNT 30
+	"superseded_by, plan_digest, idempotency_key, body_hash, forecast_bytes, requested_bytes"
+#define JOURNAL_OPERATION_COLUMN_COUNT 31
 
 #define JOURNAL_STEP_COLUMNS                                                                       \
 	"operation, n, kind, step, state, started_at_ms, ended_at_ms, bytes_done, reached_bytes, " \

@@ -459,8 +459,10 @@ static void decide(struct operation *operation)
 			record->snapshot_wanted_bytes = plan_wanted_bytes(&record->wish, guest);
 		record->snapshot_forecast_bytes = plan_forecast_bytes(&input);
 	}
-	if (guest)
+	if (guest) {
 		record->snapshot_after_bytes = guest->current_bytes;
+		record->snapshot_requested_bytes = guest->requested_bytes;
+	}
 	if (record->state == OPERATION_STATE_PENDING && !is_announced(operation))
 		operation_run_enter(operation, OPERATION_STATE_RUNNING);
 	if (settles && (input.deadline_ms == 0 || input.deadline_ms > input.now_ms))

@@ -303,6 +303,41 @@ static void test_resize_followed(void)
 	       "640MiB\n");
 }
 
+static void check_what_stands(const char *result, const char *remainder, const char *expected)
+{
+	char body[512], lines[512];
+	const struct exchange script[] = {
+		{"PATCH /v1/guests/g1/memory\n{\"target_bytes\":671088640}", "202 Accepted", NULL,
+		 "{\"id\":\"op-9\",\"state\":\"pending\"}"},
+		{"GET /v1/operations/op-9?wait=30", "200 OK", NULL, body},
+	};
+
+	snprintf(body, sizeof(body),
+		 "{\"id\":\"op-9\",\"kind\":\"resize\",\"target\":\"guest g1\",\"state\":\"incomplete\",\"result\":{"
+		 "\"start_bytes\":1073741824,\"wanted_bytes\":671088640,\"reached_bytes\":939524096,\"seconds\":1.0,%s"
+		 "\"climbed\":[]},\"remainder\":[%s]}",
+		 result, remainder);
+	snprintf(lines, sizeof(lines), "g1: wanted 640 MiB, now 896 MiB; 256 MiB stayed  (1.0 s)\n%s", expected);
+	start(script, 2);
+	CHECK_INT(command(cli_resize, 2, ARGUMENTS("g1", "640MiB")), CLI_EXIT_INCOMPLETE);
+	finish(lines);
+}
+
+static void test_what_stands_after_a_shrink(void)
+{
+	check_what_stands("\"requested_bytes\":939524096,", "",
+			  "The request now stands at 896 MiB: nothing more will leave by itself. Again: ballastctl resize g1 "
+			  "640MiB\n");
+	/* With --on-timeout continue, or where libvirt was asked by somebody else, it stands lower. */
+	check_what_stands("\"requested_bytes\":671088640,", "",
+			  "The request stands at 640 MiB: more leaves when the guest's driver can take it. Again: ballastctl resize "
+			  "g1 640MiB\n");
+	/* Nobody is there to be asked. */
+	check_what_stands("", "{\"code\":\"guest_gone\",\"object\":\"guest g1\",\"bytes\":0,\"detail\":\"\",\"way_out\":\"look there\","
+			      "\"consent\":null}",
+			  "  -  guest_gone  guest g1  look there\n");
+}
+
 /* Sizes of cells instead of one of all, and ranges beside either. */
 static void test_resize_of_parts(void)
 {
@@ -860,6 +895,7 @@ int main(void)
 		{"requests, and no proxy", test_request_and_proxy},
 		{"a plan", test_plan},
 		{"a resize is followed to its end", test_resize_followed},
+		{"what stands after a shrink", test_what_stands_after_a_shrink},
 		{"a resize of cells, and of named ranges", test_resize_of_parts},
 		{"the word of a guest", test_word_of_a_guest},
 		{"an attached agent", test_attached_agent},

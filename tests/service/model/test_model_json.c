@@ -244,6 +244,7 @@ static void operations_have_the_shape_of_the_api(void)
 	record->snapshot_before_bytes = 2560;
 	record->snapshot_forecast_bytes = 700;
 	record->snapshot_after_bytes = 896;
+	record->snapshot_requested_bytes = 800;
 	record->state = OPERATION_STATE_INCOMPLETE;
 	strcpy(record->target, "guest g1");
 	step_init(&step, STEP_KIND_FREE_HUGE_PAGES);
@@ -270,7 +271,7 @@ static void operations_have_the_shape_of_the_api(void)
 		json_incref(json_object_get(json, "result")),
 		"{\"climbed\":[{\"gained_bytes\":512,\"rung\":\"free huge "
 		"pages\"},{\"gained_bytes\":1920,\"rung\":\"offline\"},{\"gained_bytes\":0,\"rung\":\"kick\"}],"
-		"\"forecast_bytes\":700,\"reached_bytes\":896,\"seconds\":0.0,\"start_bytes\":2560,\"wanted_bytes\":640}");
+		"\"forecast_bytes\":700,\"reached_bytes\":896,\"requested_bytes\":800,\"seconds\":0.0,\"start_bytes\":2560,\"wanted_bytes\":640}");
 	check_json(json_incref(json_object_get(json, "progress")),
 		   "{\"bytes_per_s\":0,\"done_bytes\":0,\"eta_s\":null,\"total_bytes\":0}");
 	json_decref(json);

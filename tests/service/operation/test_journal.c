@@ -126,6 +126,7 @@ static void test_round_trip(void)
 	record->snapshot_wanted_bytes = 23456;
 	record->snapshot_forecast_bytes = 24567;
 	record->snapshot_after_bytes = 34567;
+	record->snapshot_requested_bytes = 33333;
 	snprintf(record->parent, sizeof(record->parent), "op-0");
 	snprintf(record->superseded_by, sizeof(record->superseded_by), "op-9");
 	snprintf(record->plan_digest, sizeof(record->plan_digest), "7f2c");
@@ -179,6 +180,7 @@ static void test_round_trip(void)
 	CHECK_INT(loaded->snapshot_wanted_bytes, 23456);
 	CHECK_INT(loaded->snapshot_forecast_bytes, 24567);
 	CHECK_INT(loaded->snapshot_after_bytes, 34567);
+	CHECK_INT(loaded->snapshot_requested_bytes, 33333);
 	CHECK_INT(loaded->revision, 3);
 	CHECK_STR(loaded->superseded_by, "op-9");
 	CHECK_STR(loaded->plan_digest, "7f2c");
@@ -411,7 +413,7 @@ static void check_refused(int expected)
 	CHECK_TRUE(failure.cause[0] != '\0');
 }
 
-static void check_older_schema(const char *changes, bool has_boots)
+static void check_older_schema(const char *changes, bool has_boots, bool has_rates)
 {
 	struct drain_record drain = {.state = DRAIN_STATE_HELD, .created_at_ms = 5}, *drains = NULL;
 	const struct measured_rate rate = {.amount = 7, .ms = 8};
@@ -438,15 +440,15 @@ static void check_older_schema(const char *changes, bool has_boots)
 		loaded = operation_record_free(loaded);
 		journal = open_journal();
 		CHECK_INT(journal_load_operation(journal, "op-1", &loaded, &failure), 0);
-		CHECK_TRUE(loaded && loaded->snapshot_forecast_bytes == 0);
+		CHECK_TRUE(loaded && loaded->snapshot_forecast_bytes == 0 && loaded->snapshot_requested_bytes == 0);
 		CHECK_INT(journal_load_drains(journal, &drains, &count, &failure), 0);
 		CHECK_INT(count, 1);
 		CHECK_STR(drains[0].boot_id, has_boots ? "boot" : "");
 		CHECK_INT(drains[0].online_bytes, has_boots ? 4096 : 0);
 		free(drains);
-		/* None were kept, and from now on they are. */
+		/* Where none were kept, from now on they are. */
 		CHECK_INT(journal_load_rates(journal, &rates, &failure), 0);
-		CHECK_INT(rates.of[RATE_KIND_MOVE].amount, i ? 7 : 0);
+		CHECK_INT(rates.of[RATE_KIND_MOVE].amount, i || has_rates ? 7 : 0);
 		CHECK_INT(journal_put_rate(journal, RATE_KIND_MOVE, &rate, NULL, NULL), 0);
 		put_one(journal, "op-2");
 		journal_close(journal);
@@ -454,19 +456,21 @@ static void check_older_schema(const char *changes, bool has_boots)
 	teardown();
 }
 
-/* One of version 1 knows no forecast, of version 2 no boots, of version 3 no rates; nothing gets lost over that. */
+#define WITHOUT_REQUESTS "ALTER TABLE operations DROP COLUMN requested_bytes;"
+#define WITHOUT_RATES	 WITHOUT_REQUESTS "DROP TABLE rates;"
+#define WITHOUT_BOOTS                                                                      \
+	WITHOUT_RATES "ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
+
+/*
+ * One of version 1 knows no forecast, of version 2 no boots, of version 3 no rates, of version 4 no sizes asked for; nothing
+ * gets lost over that.
+ */
 static void test_older_schemas(void)
 {
-	static const char *const changes[] = {
-		"DROP TABLE rates; PRAGMA user_version = 3",
-		"DROP TABLE rates; ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
-		"PRAGMA user_version = 2",
-		"DROP TABLE rates; ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
-		"ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1",
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
-		check_older_schema(changes[i], i == 0);
+	check_older_schema(WITHOUT_REQUESTS "PRAGMA user_version = 4", true, true);
+	check_older_schema(WITHOUT_RATES "PRAGMA user_version = 3", true, false);
+	check_older_schema(WITHOUT_BOOTS "PRAGMA user_version = 2", false, false);
+	check_older_schema(WITHOUT_BOOTS "ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1", false, false);
 }
 
 static void test_rates(void)
@@ -565,7 +569,7 @@ static void test_refused_files(void)
 	setup();
 	journal_close(open_journal());
 	sqlite3_open(path, &db);
-	sqlite3_exec(db, "PRAGMA user_version = 5", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA user_version = 6", NULL, NULL, NULL);
 	sqlite3_close(db);
 	check_refused(-EPROTONOSUPPORT);
 	stream = fopen(path, "w");
