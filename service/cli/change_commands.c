@@ -460,6 +460,8 @@ int cli_policy(struct cli *cli)
 
 		if (cli->json)
 			cli_print_json(policy);
+		else if (cli_text(policy, "fault")[0])
+			printf("cannot be read, so the guest is neither resized nor moved: %s\n", cli_text(policy, "fault"));
 		else
 			printf("minimum %s, maximum %s, may ask for up to %s, online policy %s, zone repair %s, priority %" PRIu64
 			       ", allowed nodes %s\n",
@@ -475,7 +477,14 @@ int cli_policy(struct cli *cli)
 		json_decref(policy);
 		return CLI_EXIT_DONE;
 	}
-	/* What is not named stays as it is. */
+	/* What is not named stays as it is, and here nobody knows what that is. */
+	if (cli_text(policy, "fault")[0]) {
+		fprintf(stderr, "ballastctl: the policy of %s cannot be read: %s. It is left as it is: put it right or take it away "
+				"(virsh metadata), then again\n",
+			cli->argv[0], cli_text(policy, "fault"));
+		json_decref(policy);
+		return CLI_EXIT_REFUSED;
+	}
 	json_t *body = json_object();
 	static const char *const keys[] = {"minimum_bytes", "maximum_bytes", "request_limit_bytes", "online_policy",
 					  "zone_repair",   "priority",	    "allowed_nodes"};

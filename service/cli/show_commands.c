@@ -397,6 +397,9 @@ int cli_guest(struct cli *cli)
 	json_array_foreach(json_object_get(placement, "dimms"), index, entry)
 		printf("  DIMM %s  %s\n", cli_text(entry, "dimm"), cli_size(entry, "bytes", a));
 	printf("  managed by %s\n", cli_text(placement, "managed_by"));
+	if (cli_text(json_object_get(guest, "policy"), "fault")[0])
+		printf("  its policy cannot be read, so it is neither resized nor moved: %s\n",
+		       cli_text(json_object_get(guest, "policy"), "fault"));
 	entry = json_object_get(placement, "drift");
 	if (json_is_object(entry))
 		printf("  drift: %s, %s\n", cli_size(entry, "bytes", a), cli_text(entry, "detail"));

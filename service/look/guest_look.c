@@ -219,10 +219,10 @@ void guest_look_take_domain(struct snapshot_guest *guest, const struct connectio
 		if (xml->policy.has_priority)
 			guest->priority = (int)xml->policy.priority;
 		guest->allowed_nodes = mask_of_list(xml->policy.allowed_nodes);
-	} else if (xml->policy_state == DOMAIN_XML_POLICY_INVALID) {
-		/* Somebody wanted it protected, and how cannot be read: it is not shrunk until that is put right. */
-		guest->minimum_bytes = guest->current_bytes;
 	}
+	/* Somebody wanted it protected, and how cannot be read: nothing is done to it until that is put right. */
+	snprintf(guest->policy_fault, sizeof(guest->policy_fault), "%s",
+		 xml->policy_state == DOMAIN_XML_POLICY_INVALID ? xml->policy_fault : "");
 }
 
 void guest_look_take_counters(struct snapshot_guest *guest, const uint64_t counted_bytes[SNAPSHOT_NODES_MAX],

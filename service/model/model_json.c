@@ -665,6 +665,7 @@ static json_t *owner_policy_json(const struct snapshot_guest *guest)
 	/* null: all. */
 	model_json_put(&json, "allowed_nodes",
 		       guest->allowed_nodes ? model_json_nodes(guest->allowed_nodes) : json_null());
+	model_json_put(&json, "fault", model_json_text_or_null(guest->policy_fault));
 	return json;
 }
 

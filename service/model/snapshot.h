@@ -431,6 +431,7 @@ struct snapshot_guest {
 	enum guest_zone_repair zone_repair;		/* whether it shall repair what came otherwise */
 	int priority;
 	uint64_t allowed_nodes;				/* 0: all */
+	char policy_fault[128];				/* why it cannot be read, and then none of it counts; empty: it can */
 	struct snapshot_agent agent;
 };
 

@@ -55,7 +55,7 @@ static bool may_try(const struct plan_input *input, const struct snapshot_guest 
 /* Can it be asked for anything at all? */
 static bool is_askable(const struct snapshot_guest *guest)
 {
-	if (guest->state != GUEST_STATE_RUNNING || guest->migrating || resize_is_balloon(guest) || !guest->place_count ||
+	if (guest->state != GUEST_STATE_RUNNING || guest->migrating || guest->policy_fault[0] || resize_is_balloon(guest) || !guest->place_count ||
 	    !plan_agent_can(guest, AGENT_FEATURE_OFFLINE) || !guest->agent.reported || guest->agent.veto)
 		return false;
 	/* One on its way to another size is let alone. */

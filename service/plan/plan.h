@@ -125,7 +125,8 @@ void plan_next(const struct plan_input *input, struct decision *ret_decision);
  * blocker also fills *failure with one of these codes for the API:
  *   unknown_guest unknown_node unknown_dimm unknown_drain (404); guest_not_running (409);
  *   not_block_multiple above_maximum below_base below_floor no_memory_device no_room kernel_memory not_movable
- *   not_ejectable target_held consent_required policy_would_shift guest_unmovable invalid_target (422).
+ *   not_ejectable target_held consent_required policy_would_shift guest_unmovable invalid_target
+ *   policy_unreadable (422).
  * Returns 0, or -EPERM with both filled.
  */
 int plan_check(const struct plan_input *input, struct remainder_list *ret_blockers, struct failure *failure);

@@ -335,6 +335,17 @@ static void check_work_share(struct plan_check *check, const struct snapshot_gue
 			: "only an agent in the guest can keep to a share of its time, and there is none that can");
 }
 
+/* Its owner forbade something, and nobody knows what. */
+static void check_policy(struct plan_check *check, const struct snapshot_guest *guest, uint64_t bytes)
+{
+	char object[96];
+
+	if (guest->policy_fault[0])
+		plan_check_block(check, "policy_unreadable", REMAINDER_INVALID, plan_guest_object(guest, object), bytes,
+				 "put its policy in the domain's metadata right, or take it away: virsh metadata",
+				 "its owner's policy cannot be read: %.127s", guest->policy_fault);
+}
+
 static void check_resize(struct plan_check *check)
 {
 	const struct snapshot_guest *guest = check_guest(check);
@@ -353,6 +364,7 @@ static void check_resize(struct plan_check *check)
 	if (guest->migrating)
 		plan_check_block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, 0, NULL,
 				 "sizes are frozen while a migration is under way");
+	check_policy(check, guest, 0);
 	wanted = plan_wanted_bytes(check->input->wish, guest);
 	check_work_share(check, guest, wanted);
 	if (resize_is_balloon(guest)) {
@@ -383,6 +395,7 @@ void plan_check_movable(struct plan_check *check, const struct snapshot_guest *g
 	char object[96];
 
 	plan_guest_object(guest, object);
+	check_policy(check, guest, bytes);
 	if (guest->userfaultfd)
 		plan_check_block(check, "guest_unmovable", REMAINDER_USERFAULTFD, object, bytes, NULL,
 				 "its memory is served by a userfaultfd");

@@ -70,6 +70,7 @@ static const struct problem_row rows[PROBLEM_COUNT] = {
 	[PROBLEM_POLICY_WOULD_SHIFT] = {"policy_would_shift", 422, "A memory policy would shift"},
 	[PROBLEM_GUEST_UNMOVABLE] = {"guest_unmovable", 422, "The guest's memory cannot be moved"},
 	[PROBLEM_INVALID_TARGET] = {"invalid_target", 422, "The target is no possible one"},
+	[PROBLEM_POLICY_UNREADABLE] = {"policy_unreadable", 422, "The guest's policy cannot be read"},
 	[PROBLEM_NEEDS_RESTART] = {"needs_restart", 422, "The guest must be restarted for it"},
 	[PROBLEM_IDEMPOTENCY_KEY_MISUSED] = {"idempotency_key_misused", 422,
 					     "The idempotency key belongs to another request"},

@@ -303,6 +303,23 @@ static void test_resize_followed(void)
 	       "640MiB\n");
 }
 
+/* What the owner wrote is not written over by what was read of it. */
+static void test_policy_that_cannot_be_read(void)
+{
+	static const struct exchange script[] = {
+		{"GET /v1/guests/g1/policy", "200 OK", NULL, "{\"minimum_bytes\":null,\"priority\":0,\"fault\":\"no size\"}"},
+	};
+
+	start(script, 1);
+	CHECK_INT(command(cli_policy, 1, ARGUMENTS("g1")), CLI_EXIT_DONE);
+	finish("cannot be read, so the guest is neither resized nor moved: no size\n");
+	start(script, 1);
+	rig.cli.priority = "5";
+	CHECK_INT(command(cli_policy, 1, ARGUMENTS("g1")), CLI_EXIT_REFUSED);
+	finish("ballastctl: the policy of g1 cannot be read: no size. It is left as it is: put it right or take it away (virsh "
+	       "metadata), then again\n");
+}
+
 static void check_what_stands(const char *result, const char *remainder, const char *expected)
 {
 	char body[512], lines[512];
@@ -895,6 +912,7 @@ int main(void)
 		{"requests, and no proxy", test_request_and_proxy},
 		{"a plan", test_plan},
 		{"a resize is followed to its end", test_resize_followed},
+		{"a policy that cannot be read", test_policy_that_cannot_be_read},
 		{"what stands after a shrink", test_what_stands_after_a_shrink},
 		{"a resize of cells, and of named ranges", test_resize_of_parts},
 		{"the word of a guest", test_word_of_a_guest},

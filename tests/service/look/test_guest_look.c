@@ -146,7 +146,7 @@ static void test_pinned(void)
 	}
 }
 
-/* A policy that cannot be read protects what there is. */
+/* Of a policy that cannot be read nothing counts but that. */
 static void test_unreadable_policy(void)
 {
 	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
@@ -158,7 +158,8 @@ static void test_unreadable_policy(void)
 	parse(text, &live);
 	CHECK_INT(live.policy_state, DOMAIN_XML_POLICY_INVALID);
 	guest_look_take_domain(guest, &domain, &live, NULL, &excess);
-	CHECK_INT(guest->minimum_bytes, guest->current_bytes);
+	CHECK_STR(guest->policy_fault, "minimum_bytes=\"half  \" is no size");
+	CHECK_INT(guest->minimum_bytes, 0);
 	CHECK_INT(guest->allowed_nodes, 0);
 	CHECK_INT(guest->zone_repair, GUEST_ZONE_REPAIR_UNSET);
 	domain_xml_done(&live);

@@ -734,6 +734,9 @@ static void what_cannot_move_is_refused(void)
 	guest->userfaultfd = true;
 	world_check_code(&world, "guest_unmovable");
 	guest->userfaultfd = false;
+	strcpy(guest->policy_fault, "no list of nodes");
+	world_check_code(&world, "policy_unreadable");
+	guest->policy_fault[0] = '\0';
 	guest->vfio = true;
 	check_blocker(&world, REMAINDER_VFIO_PINNED, 100 * MIB);
 	guest->pinned_bytes = 40 * MIB;

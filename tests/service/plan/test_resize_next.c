@@ -88,6 +88,31 @@ static void a_large_grow_takes_the_ratio(void)
 	world_done(&world);
 }
 
+/* Its owner forbade something, and nobody knows what. */
+static void an_unreadable_policy_forbids_both_ways(void)
+{
+	static const uint64_t wanted[] = {GIB, 512 * MIB};
+	struct world world;
+	struct snapshot_guest *guest;
+
+	for (size_t i = 0; i < 2; i++) {
+		struct remainder_list blockers;
+		struct failure failure;
+
+		world_init(&world);
+		guest = world_add_guest(&world, "g1", 1, 300 * MIB);
+		world_add_device(guest, "vm0", 2 * GIB, 256 * MIB);
+		world_add_agent(guest, 400 * MIB, 0);
+		world_wish_resize(&world, "g1", wanted[i]);
+		CHECK_INT(plan_check(&world.input, &blockers, &failure), 0);
+		strcpy(guest->policy_fault, "priority=\"high\" is not 0 to 1000");
+		CHECK_INT(plan_check(&world.input, &blockers, &failure), -EPERM);
+		CHECK_STR(failure.code, "policy_unreadable");
+		CHECK_TRUE(strstr(blockers.items[0].detail, "priority=\"high\"") != NULL);
+		world_done(&world);
+	}
+}
+
 /* It was so before, and is none of this growth's doing. */
 static void what_was_wrong_before_is_not_blamed(void)
 {
@@ -687,6 +712,7 @@ static const struct unit_case cases[] = {
 	{"a grow is policy, request, undo", a_grow_is_policy_request_undo},
 	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
 	{"what was wrong before is not blamed", what_was_wrong_before_is_not_blamed},
+	{"an unreadable policy forbids both ways", an_unreadable_policy_forbids_both_ways},
 	{"plugged is not onlined", plugged_is_not_onlined},
 	{"onlining takes a moment", onlining_takes_a_moment},
 	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
