@@ -12,6 +12,7 @@
 #include "size_text.h"
 
 #define AGENT_STEP_LEAST_MS 1000 /* less is no chance at all */
+#define SETTLED_MS	    1500
 #define WORTH_MOST_BYTES    (UINT64_C(16) << 20)
 
 static bool is_settled(const struct snapshot_device *device, uint64_t target)
@@ -270,6 +271,32 @@ static bool restore_next(struct resize *resize)
 	return false;
 }
 
+/*
+ * A driver that was at work when its request was settled is beyond that size, and comes back to it. QEMU tells sizes once a
+ * second (monitor/monitor.c, throttle table): what stayed is told when it has.
+ */
+static bool await_settled_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct step_record *last = input->history_count ? &input->history[input->history_count - 1] : NULL;
+
+	if (!last || last->step.kind != STEP_KIND_SETTLE || strcmp(last->step.text, RESIZE_STAND_MARK) == 0)
+		return false;
+	for (size_t i = 0; i < resize->guest->device_count; i++) {
+		const char *alias = resize->guest->devices[i].alias;
+		long asked = resize_last_index(input, STEP_KIND_REQUEST, alias);
+		long kicked = resize_last_index(input, STEP_KIND_KICK, alias);
+		const struct step_record *record = asked < 0 && kicked < 0 ? NULL : &input->history[asked > kicked ? asked : kicked];
+
+		if (!record || record->state == STEP_STATE_DONE || record->flat ||
+		    resize_last_index(input, STEP_KIND_SETTLE, alias) < 0)
+			continue;
+		resize_emit_await(resize, SETTLED_MS);
+		return true;
+	}
+	return false;
+}
+
 void resize_end(struct resize *resize, bool shrink)
 {
 	enum on_timeout how = resize->input->wish->on_timeout;
@@ -280,6 +307,8 @@ void resize_end(struct resize *resize, bool shrink)
 			return;
 	} else {
 		if (how == ON_TIMEOUT_CONTINUE ? stand_next(resize) : settle_next(resize))
+			return;
+		if (await_settled_next(resize))
 			return;
 		if (resize_end_lease_next(resize, shrink ? STEP_KIND_AGENT_COMMIT : STEP_KIND_AGENT_UNDO))
 			return;
