@@ -75,6 +75,17 @@ static enum remainder_code code_of(enum message_reason reason)
 	return REMAINDER_GUEST_BUSY;
 }
 
+/* Of a lease that has ended: "hook 10-database (after): no answer", where one of its hooks has failed (hooks.c). */
+static void take_hooks(struct step_run *run, const struct message_result *result)
+{
+	char object[96];
+
+	if (result->code != MESSAGE_RESULT_OK || strncmp(result->text, "hook ", 5) != 0)
+		return;
+	snprintf(object, sizeof(object), "guest %s", run->step.guest_name);
+	remainder_list_add(&run->outcome.remainder, REMAINDER_HOOK_FAILED, object, 0, NULL, "%.200s", result->text);
+}
+
 /* The gain is the guest's word, and it can have gained no more than it has. */
 static void take_rung(struct step_run *run, const struct message_rung_gain *rung, const char *text)
 {
@@ -277,6 +288,8 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 		      (run->undoing || run->step.kind == STEP_KIND_AGENT_COMMIT ||
 		       run->step.kind == STEP_KIND_AGENT_UNDO));
 
+	if (!run->restoring && (run->step.kind == STEP_KIND_AGENT_COMMIT || run->step.kind == STEP_KIND_AGENT_UNDO))
+		take_hooks(run, &message->result);
 	/* A grow gives back what a shrink had taken: the lease first, then the pools. */
 	if (ended && !run->undoing && !run->restoring && run->step.kind == STEP_KIND_AGENT_UNDO) {
 		struct message restore = {.type = MESSAGE_RESTORE_POOLS};

@@ -230,10 +230,15 @@ bool resize_prepare_next(struct resize *resize)
 
 void resize_tell_of_hooks(const struct resize *resize)
 {
-	const struct step_record *hooks = plan_last(resize->input, STEP_KIND_RUN_HOOKS);
+	/* Before what they were told of, and after it, when the lease ends. */
+	static const enum step_kind kinds[] = {STEP_KIND_RUN_HOOKS, STEP_KIND_AGENT_COMMIT, STEP_KIND_AGENT_UNDO};
 
-	if (hooks)
-		remainder_list_append(&resize->decision->warnings, &hooks->remainder);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct step_record *last = plan_last(resize->input, kinds[i]);
+
+		if (last && (last->step.kind == STEP_KIND_RUN_HOOKS || last->state == STEP_STATE_DONE))
+			remainder_list_append(&resize->decision->warnings, &last->remainder);
+	}
 }
 
 /* Waiting. */

@@ -180,7 +180,26 @@ def udev_rule_is_named(scene):
     scene.tell(f"{rule} was named, and no more when a link to /dev/null masked it")
 
 
-CASES = (policy_outlives_a_reboot, offline_is_repaired, wrong_zone_is_repaired, udev_rule_is_named)
+def grown_by_the_ratio(scene):
+    """Four times what it has: a part goes to its kernel's zones, as it is meant to, and nobody says that this is wrong."""
+    scene.daemon()
+    guest = Guest(scene.host, "g2", 256, nodes="2", virtio_mem=[VirtioMem(DEVICE_MIB)])
+    guest.start()
+    scene.ballast.wait_agent("g2")
+    base = set(guest.blocks())
+    operation = scene.ballast.ctl_json("resize", "g2", f"{256 + DEVICE_MIB}MiB")
+    check_equal((operation["state"], operation["remainder"]), ("succeeded", []), "a grow past 3 to 1")
+    policies = [step["text"] for step in operation["steps"] if step["kind"] == "online_policy"]
+    check_equal(policies, ["auto-movable"], "how it was onlined")
+    zones = [zones for number, (_, zones) in guest.blocks().items() if number not in base]
+    check(zones.count("Normal") > 0 and zones.count("Movable") > 0, f"both zones have some: {zones}")
+    check_equal(scene.ballast.guest("g2")["memory"]["remainder"], [], "what is said of the guest")
+    guest.destroy()
+    scene.tell(f"grown to 5 times what it had: {zones.count('Movable')} blocks movable, {zones.count('Normal')} its kernel's")
+
+
+CASES = (policy_outlives_a_reboot, offline_is_repaired, wrong_zone_is_repaired, udev_rule_is_named,
+         grown_by_the_ratio)
 
 
 @story(24, "memory by plain libvirt or after a reboot, in a guest that leaves it offline: found, said, onlined", limit_s=900)

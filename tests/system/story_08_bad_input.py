@@ -325,6 +325,55 @@ def impossible_wishes(scene):
     scene.tell("impossible wishes: refused with numbers and the way out")
 
 
+def owners_metadata(scene):
+    """The policy as its owner writes it into the metadata by himself: it counts, or is told and nothing is done to the guest."""
+    host, http, ballast = scene.host, scene.http, scene.ballast
+    memory, placement = "/v1/guests/g1/memory", "/v1/guests/g1/placement"
+
+    def write(element):
+        host.virsh("metadata", "g1", "urn:ballast:memory:1", "--live", "--config", "--key", "ballast", "--set", element)
+
+    def policy():
+        return ballast.get("/v1/guests/g1/policy")
+    write("<policy minimum_bytes='600MiB'/>")
+    wait_for(lambda: policy()["minimum_bytes"] == 600 * MIB, 30, "the owner's minimum to be seen")
+    scene.refused("PATCH", memory, {"target_bytes": 512 * MIB}, 422, "below_floor", "512 MiB", "600 MiB")
+    write("<policy minimum_bytes='600MiB' allowed_nodes='one'/>")
+    wait_for(lambda: policy()["fault"], 30, "the fault to be seen")
+    for path, body in ((memory, {"target_bytes": 512 * MIB}), (memory, {"target_bytes": 768 * MIB}), (placement, {"nodes": [0]})):
+        scene.refused("PATCH", path, body, 422, "policy_unreadable", "allowed_nodes", "virsh metadata")
+    result = ballast.ctl("policy", "g1", "--priority", "5", check=False)
+    check(result.rc == codes.REFUSED and "allowed_nodes" in result.err, f"what cannot be read is not written over: {result}")
+    check("allowed_nodes" in ballast.ctl("guest", "g1").out, "ballastctl guest tells of it")
+    # All of it anew, by the API: what stands in the domain then is what libvirt's own tools show.
+    status, _, body = http.ask("PUT", "/v1/guests/g1/policy", {"minimum_bytes": 400 * MIB})
+    check_equal((status, body.get("minimum_bytes"), body.get("fault")), (200, 400 * MIB, None), f"policy of g1: {body}")
+    for stored in ((), ("--inactive",)):
+        check(f'minimum_bytes="{400 * MIB}"' in host.virsh("dumpxml", "g1", *stored).out, f"the policy in dumpxml {stored}")
+    host.virsh("metadata", "g1", "urn:ballast:memory:1", "--live", "--config", "--remove")
+    wait_for(lambda: policy()["minimum_bytes"] is None, 30, "the policy to be gone")
+    scene.tell("the owner's metadata: a minimum counts; one that cannot be read is told, and its guest neither resized nor moved")
+
+
+def no_room_to_grow(scene):
+    """The host has not enough memory on the guest's node: refused with the numbers, before anything is asked."""
+    host, good = scene.host, scene.good
+    spare = evidence.node_meminfo(host, 1)["MemFree"] // MIB - 600
+    # Reserve 256 MiB, and 768 are to come.
+    host.run("mkdir /run/full && mount -t tmpfs -o size=4g,mpol=bind:1 full /run/full && "
+             f"head -c {spare}M /dev/zero >/run/full/bytes", 120)
+    sizes = good.virtio_mem_sizes()
+    problem = scene.refused("PATCH", "/v1/guests/g1/memory", {"target_bytes": 1408 * MIB}, 422, "no_room", "node 1", "MiB")
+    blocker = problem["blockers"][0]
+    check_at_least(blocker["bytes"], 64 * MIB, f"missing bytes of {blocker}")
+    check(blocker["way_out"], f"and a way out: {blocker}")
+    check_equal(good.virtio_mem_sizes(), sizes, "nothing was asked of the guest")
+    host.run("umount /run/full && rmdir /run/full")
+    status, _, plan = scene.http.ask("PATCH", "/v1/guests/g1/memory?dry_run=true", {"target_bytes": 1408 * MIB})
+    check_equal((status, plan.get("blockers")), (200, []), f"with the memory back there is room: {plan}")
+    scene.tell(f"no room to grow: {blocker['detail']}")
+
+
 def smuggled_requests(scene):
     """Two readers may split these differently. One answer, the connection is closed, the hidden request is never read."""
     http = scene.http
@@ -636,7 +685,8 @@ def bad_input(tell):
         scene.good.pattern_start(200, pace_us=5000)
         slow = scene.http.open(b"GET /v1/guests HTTP/1.1\r\nHost:")
         facts, operations = scene.facts(), [o["id"] for o in scene.operations()]
-        for section in (malformed_requests, unknown_things, impossible_wishes, smuggled_requests, command_line):
+        for section in (malformed_requests, unknown_things, impossible_wishes, owners_metadata, no_room_to_grow,
+                        smuggled_requests, command_line):
             began = time.monotonic()
             section(scene)
             scene.check_unchanged(facts, operations, section.__name__)

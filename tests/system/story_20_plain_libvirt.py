@@ -191,6 +191,15 @@ def guests_word(scene):
     ended = scene.ballast.wait_operation(identity, 60)
     check_equal((ended["state"], scene.sizes()), ("succeeded", (256, 256)), f"when it was withdrawn: {ended['remainder']}")
     took = time.monotonic() - began
+    # No more than so much at once: the rest stays, with its reason.
+    scene.full()
+    say("shrink_limit = 256MiB")
+    wait_for(lambda: word()["limit_bytes"] == 256 * MIB, 20, "the limit to be heard")
+    scene.ballast.ctl("resize", "g1", "640MiB", "--timeout", "60", check=False)
+    limited = scene.operations()[0]
+    check_equal((limited["state"], scene.sizes(), {r["code"] for r in limited["remainder"]}),
+                ("incomplete", (768, 768), {"below_floor"}), f"a shrink beyond the guest's limit: {limited['remainder']}")
+    say("")
     # Of what it was asked for under no floor it gives no more once it has one.
     scene.full()
     scene.obstacle()
@@ -231,6 +240,25 @@ def guest_asks(scene):
     check_equal(scene.operations()[0]["actor"], "guest", "who asked")
     scene.guest.run(f"rm {drop_in}; {hang_up}")
     scene.tell("the guest asked for 1 GiB: refused without a request limit; asked for 3 GiB: given the 1 GiB of its limit")
+
+
+def guest_asks_under_pressure(scene):
+    """A guest whose work waits for memory asks by itself, a step at a time, as far as its policy goes."""
+    scene.full()
+    scene.ballast.ctl("resize", "g1", "1GiB")
+    before = {o["id"] for o in scene.operations()}
+    drop_in, hang_up = "/etc/ballast/ballast-agent.conf.d/ask.conf", "kill -HUP $(cat /run/agent.pid)"
+    scene.ballast.ctl("policy", "g1", "--request-limit", "1280MiB")
+    scene.guest.run("mkdir -p /etc/ballast/ballast-agent.conf.d")
+    scene.guest.write(drop_in, "ask_pressure_percent = 2\nask_step = 256MiB\n")
+    scene.guest.run(f"add_swap 512M; {hang_up}")
+    scene.guest.pattern_start(1040, name="pressing", timeout=300)
+    wait_for(lambda: scene.sizes() == (896, 896), 120, "the guest to have 256 MiB more")
+    asked = [o["actor"] for o in scene.operations() if o["id"] not in before]
+    check_equal(asked, ["guest"], "who asked, and how often")
+    check_equal(scene.guest.pattern_stop("pressing")["errors"], 0, "pattern errors under pressure")
+    scene.guest.run(f"swapoff -a; rm {drop_in}; {hang_up}", 120)
+    scene.tell("under pressure the guest asked for more, and was given the 256 MiB of its step")
 
 
 def migration_in_the_middle(scene):
@@ -285,7 +313,7 @@ def without_an_agent(scene):
 
 CASES = (past_free_huge_pages, guests_word, guest_asks)
 FURTHER = (another_size_by_virsh, another_size_in_a_resize, libvirtd_restarts, daemon_is_killed, migration_in_the_middle,
-           without_an_agent)
+           without_an_agent, guest_asks_under_pressure)
 
 
 @story(20, "sizes by plain libvirt are helped, the newest request stands, and restarts in the middle do no harm", limit_s=900)

@@ -47,6 +47,7 @@ enum manner {
 	MANNER_HANGS_UP,
 	MANNER_VETOES,
 	MANNER_NO_LEASE,
+	MANNER_BAD_HOOK,
 	MANNER_OLD
 };
 
@@ -182,6 +183,9 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 		return;
 	case MANNER_VETOES:
 		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_VETOED, "not now");
+		return;
+	case MANNER_BAD_HOOK:
+		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_OK, "hook 10-sleepy (after): killed");
 		return;
 	case MANNER_NO_LEASE:
 		fake_agent_reply_result(agent, epoch, id, MESSAGE_RESULT_NOT_FOUND,
@@ -1313,6 +1317,12 @@ static void test_lease_release(void)
 	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
 	CHECK_INT(rig.restore_limit, 256 * MIB);
 	CHECK_STR(rig.asked, "release_lease release_lease release_lease restore_pools");
+	CHECK_INT(rig.outcome.remainder.count, 0);
+	/* It has ended whatever its hooks made of that. */
+	rig.manner = MANNER_BAD_HOOK;
+	run();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	check_remainder(REMAINDER_HOOK_FAILED);
 	/* A lease that has ended already is what was wanted. */
 	rig.manner = MANNER_NO_LEASE;
 	run();

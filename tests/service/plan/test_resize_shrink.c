@@ -665,8 +665,15 @@ static void a_failed_hook_is_told(void)
 	remainder_list_add(&record->remainder, REMAINDER_HOOK_FAILED, "guest g1", 0, NULL, "10-database: no answer");
 	guest->agent.memory_available_bytes = 2 * GIB;
 	expect_gain(&world, STEP_KIND_REQUEST, 1536 * MIB);
-	expect_done(&world);
-	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_HOOK_FAILED));
+	/* And so is one that fails when the lease ends. */
+	expect_step(&world, STEP_KIND_AGENT_COMMIT);
+	record = world_gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_HOOK_FAILED, "guest g1", 0, NULL, "10-database (after): killed");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.warnings.count, 2);
+	CHECK_STR(world.decision.warnings.items[0].detail, "10-database: no answer");
+	CHECK_STR(world.decision.warnings.items[1].detail, "10-database (after): killed");
+	CHECK_INT(world.decision.remainder.count, 0);
 	world_done(&world);
 }
 
