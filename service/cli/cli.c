@@ -249,6 +249,16 @@ static void print_time(const json_t *plan)
 	putchar('\n');
 }
 
+/* What there is of the device, where the guest's agent tells. */
+static void print_zones(const json_t *leave)
+{
+	char movable[24], kernel[24], offline[24];
+
+	if (json_object_get(leave, "movable_bytes"))
+		printf("  (of what is plugged movable %s, the kernel's %s, offline %s)", cli_size(leave, "movable_bytes", movable),
+		       cli_size(leave, "kernel_bytes", kernel), cli_size(leave, "offline_bytes", offline));
+}
+
 int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 {
 	CLEANUP(text_table_freep) struct text_table *table = text_table_new(NULL, 5);
@@ -295,9 +305,12 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 	json_array_foreach(json_object_get(plan, "warnings"), index, entry)
 		printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
 		       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));
-	json_array_foreach(json_object_get(plan, "leaves"), index, entry)
-		printf("%s can leave: %s of %s\n", cli_text(entry, "device"), cli_size(entry, "leaves_bytes", size),
+	json_array_foreach(json_object_get(plan, "leaves"), index, entry) {
+		printf("%s can leave: %s of %s", cli_text(entry, "device"), cli_size(entry, "leaves_bytes", size),
 		       cli_size(entry, "asked_bytes", asked));
+		print_zones(entry);
+		putchar('\n');
+	}
 	if (json_array_size(json_object_get(plan, "forecast"))) {
 		puts("Will stay:");
 		cli_print_remainders(json_object_get(plan, "forecast"), "  ", false);

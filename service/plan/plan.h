@@ -135,6 +135,8 @@ int plan_check(const struct plan_input *input, struct remainder_list *ret_blocke
 struct plan_leave {
 	char alias[SNAPSHOT_NAME_SIZE];
 	uint64_t asked_bytes, leaves_bytes;
+	bool zones_told;	/* what is plugged of it by now, as the guest's kernel has it: these sum up to that */
+	uint64_t movable_bytes, kernel_bytes, offline_bytes;
 };
 
 /* What a step is expected to take. */

@@ -43,6 +43,16 @@ static uint64_t pinned_bytes(const struct snapshot_guest *guest, const struct sn
 	return region && region->has_holders ? region->holders.pinned_bytes : 0;
 }
 
+static void add_zones(struct plan_leave *leave, const struct snapshot_region *region)
+{
+	if (!region)
+		return;
+	leave->zones_told = true;
+	leave->movable_bytes = plan_min(region->movable_bytes, region->online_bytes);
+	leave->kernel_bytes = region->online_bytes - leave->movable_bytes;
+	leave->offline_bytes = region->plugged_bytes - plan_min(region->online_bytes, region->plugged_bytes);
+}
+
 static void add_device(struct resize_forecast *forecast, const char *alias, uint64_t gap, uint64_t gives, uint64_t pinned)
 {
 	struct plan_leave *leave = &forecast->devices[forecast->device_count++];
@@ -86,9 +96,11 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 		for (size_t i = 0; i < guest->device_count; i++) {
 			const struct snapshot_device *device = &guest->devices[i];
 
-			if (device->current_bytes > targets[i])
-				add_device(ret_forecast, device->alias, device->current_bytes - targets[i],
-					   resize_device_gives(guest, device), pinned_bytes(guest, device));
+			if (device->current_bytes <= targets[i])
+				continue;
+			add_device(ret_forecast, device->alias, device->current_bytes - targets[i], resize_device_gives(guest, device),
+				   pinned_bytes(guest, device));
+			add_zones(&ret_forecast->devices[ret_forecast->device_count - 1], snapshot_guest_region(guest, device));
 		}
 	}
 	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes - ret_forecast->pinned_bytes;

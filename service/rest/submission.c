@@ -52,6 +52,19 @@ static json_t *plan_rates(const struct plan *plan)
 	return rates;
 }
 
+static json_t *plan_leave(const struct plan_leave *leave)
+{
+	json_t *json = json_pack("{s:s, s:I, s:I}", "device", leave->alias, "asked_bytes", (json_int_t)leave->asked_bytes,
+				 "leaves_bytes", (json_int_t)leave->leaves_bytes);
+
+	if (leave->zones_told) {
+		json_object_set_new(json, "movable_bytes", json_integer((json_int_t)leave->movable_bytes));
+		json_object_set_new(json, "kernel_bytes", json_integer((json_int_t)leave->kernel_bytes));
+		json_object_set_new(json, "offline_bytes", json_integer((json_int_t)leave->offline_bytes));
+	}
+	return json;
+}
+
 json_t *submission_plan_json(const struct plan *plan)
 {
 	json_t *json = json_object(), *consents = json_array(), *needs = json_array(), *leaves = json_array();
@@ -71,9 +84,7 @@ json_t *submission_plan_json(const struct plan *plan)
 	json_object_set_new(json, "warnings", model_json_remainders(&plan->warnings));
 	json_object_set_new(json, "forecast", model_json_remainders(&plan->forecast));
 	for (size_t i = 0; i < plan->leave_count; i++)
-		json_array_append_new(leaves, json_pack("{s:s, s:I, s:I}", "device", plan->leaves[i].alias, "asked_bytes",
-							(json_int_t)plan->leaves[i].asked_bytes, "leaves_bytes",
-							(json_int_t)plan->leaves[i].leaves_bytes));
+		json_array_append_new(leaves, plan_leave(&plan->leaves[i]));
 	json_object_set_new(json, "leaves", leaves);
 	json_object_set_new(json, "consents_needed", consents);
 	json_object_set_new(json, "needs", needs);

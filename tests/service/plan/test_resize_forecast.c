@@ -57,6 +57,16 @@ static void what_is_free_and_movable_leaves(void)
 	guest->agent.regions[1].movable_bytes = 300 * MIB;
 	guest->agent.wrong_zone_bytes = 724 * MIB;
 	expect(&world, 1024, 300);
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	CHECK_TRUE(forecast.devices[1].zones_told);
+	CHECK_INT(forecast.devices[1].movable_bytes, 300 * MIB);
+	CHECK_INT(forecast.devices[1].kernel_bytes, 724 * MIB);
+	CHECK_INT(forecast.devices[1].offline_bytes, 0);
+	guest->agent.regions[1].online_bytes -= 128 * MIB;
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	CHECK_INT(forecast.devices[1].kernel_bytes, 596 * MIB);
+	CHECK_INT(forecast.devices[1].offline_bytes, 128 * MIB);
+	guest->agent.regions[1].online_bytes += 128 * MIB;
 	/* Where it is known what is in the blocks, a kernel's zone gives what the kernel does not use. */
 	guest->agent.regions[1].has_holders = true;
 	guest->agent.regions[1].holders = (struct snapshot_holders){.counted_bytes = GIB, .kernel_bytes = 96 * MIB,
