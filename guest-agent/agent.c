@@ -340,6 +340,42 @@ static void beat(struct agent *agent, uint64_t now_ms)
 	session_guest_heartbeat(&agent->session, &heartbeat);
 }
 
+/* Under a lease of a shrink the host has more to ask for. */
+static bool is_shrinking(const struct agent *agent)
+{
+	for (size_t i = 0; i < agent->book.count; i++) {
+		const struct lease *lease = &agent->book.leases[i];
+
+		for (size_t j = 0; j < lease->entries.count && !lease->ending; j++)
+			if (!lease_kind_is_setting(lease->entries.items[j].kind))
+				return true;
+	}
+	return false;
+}
+
+/* Somebody waits for an answer. */
+static bool owes_answer(const struct agent *agent)
+{
+	const uint8_t *unused;
+
+	for (size_t i = 0; i < LIMIT_LEASES; i++)
+		if (agent->releases[i].answer.pending)
+			return true;
+	return agent->evacuate.stage != EVACUATE_STAGE_IDLE || agent->free_report.stage != FREE_REPORT_STAGE_IDLE ||
+	       agent->repair.stage != REPAIR_STAGE_IDLE || agent->waiting.answer.pending || agent->watch.answer.pending ||
+	       agent->undo.kind == AGENT_UNDO_TAKEN || session_guest_output(&agent->session, &unused) > 0;
+}
+
+/* The features stand in the answer to a HELLO, and a heartbeat without a session brings one. */
+static void greet_anew(struct agent *agent, uint64_t now_ms)
+{
+	if (!agent->must_greet || agent->session.state == SESSION_GUEST_GREETED || owes_answer(agent) || is_shrinking(agent))
+		return;
+	agent->must_greet = false;
+	session_guest_reset(&agent->session);
+	agent->heartbeat_at_ms = now_ms;
+}
+
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
@@ -384,6 +420,10 @@ static void expire_leases(struct agent *agent, uint64_t now_ms)
 static void reload(struct agent *agent, uint64_t now_ms)
 {
 	agent->options.reload(agent->options.user, &agent->options.config);
+	uint64_t features = read_features(agent->sysroot, &agent->options.config);
+
+	agent->must_greet |= features != agent->session.identity.features;
+	agent->session.identity.features = features;
 	if (agent->options.config.veto & AGENT_CONFIG_VETO_SHRINK)
 		evacuate_cancel(&agent->evacuate, now_ms);
 	if (agent->options.config.veto & AGENT_CONFIG_VETO_REPAIR)
@@ -436,6 +476,7 @@ bool agent_turn(struct agent *agent, int timeout_ms)
 	agent_watch_step(agent, now_ms);
 	agent_undo_step(agent, now_ms);
 	expire_leases(agent, now_ms);
+	greet_anew(agent, now_ms);
 	beat(agent, now_ms);
 	flush_output(agent, now_ms);
 	return true;

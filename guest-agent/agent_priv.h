@@ -70,6 +70,7 @@ struct agent {
 	uint64_t instance, started_ms, heartbeat_at_ms;
 	struct port port;
 	struct session_guest session;
+	bool must_greet; /* the host was told of other features than there are now */
 	struct lease_book book;
 	struct quiet_pools quiet_pools;
 	char udev_rule[LIMIT_RULE];	/* that onlines memory; empty: none did when it was looked */

@@ -184,7 +184,7 @@ void lease_book_retry(struct lease_book *book, struct lease *lease, uint64_t now
 	}
 }
 
-static bool is_setting(enum lease_kind kind)
+bool lease_kind_is_setting(enum lease_kind kind)
 {
 	return kind == LEASE_AUTO_ONLINE || kind == LEASE_ZONE_POLICY || kind == LEASE_MOVABLE_RATIO ||
 	       kind == LEASE_UNPLUG_ONLINE;
@@ -198,7 +198,7 @@ void lease_book_hand_over(struct lease_book *book, struct lease *lease)
 		struct lease_entry *later = NULL;
 
 		for (struct lease *other = lease + 1;
-		     is_setting(entry->kind) && !later && other < book->leases + book->count; other++)
+		     lease_kind_is_setting(entry->kind) && !later && other < book->leases + book->count; other++)
 			later = lease_entries_find(&other->entries, entry->kind, entry->node_id, entry->key);
 		if (!later) {
 			i++;

@@ -84,6 +84,9 @@ struct lease_book {
 	struct lease_entries taken; /* LEASE_POOL */
 };
 
+/* A word in a kernel's file, which is put back at once; all others may take long, or are put back by a hook. */
+bool lease_kind_is_setting(enum lease_kind kind);
+
 void lease_book_init(struct lease_book *book, const char *directory,
 		     const uint8_t boot_id[LEASE_BOOT_ID_BYTES]);
 void lease_book_done(struct lease_book *book);

@@ -660,6 +660,52 @@ static void test_veto_at_run_time(void)
 	stop();
 }
 
+static void allow_hooks(void *user, struct agent_config *settings)
+{
+	veto_all(user, settings);
+	settings->veto = AGENT_CONFIG_VETO_REPAIR;
+	settings->hooks = true;
+}
+
+/* What the host may ask for stands in its greeting: it is brought to greet anew, but not in the middle of something. */
+static void test_features_at_run_time(void)
+{
+	const uint64_t changing = MESSAGE_FEATURE_HOOKS | MESSAGE_FEATURE_REPAIR;
+	struct session_host_event event;
+	int ends[2];
+
+	start();
+	connect_host();
+	CHECK_INT(host.peer.features & changing, MESSAGE_FEATURE_REPAIR);
+	CHECK_INT(pipe(ends), 0);
+	agent->options.reload = allow_hooks;
+	agent->options.reload_fd = ends[0];
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	uint32_t id = ask_evacuate(MESSAGE_EVACUATE_OFFLINE, 128 * MIB);
+
+	await_try(39);
+	CHECK_INT(write(ends[1], "x", 1), 1);
+	for (int i = 0; i < 5; i++)
+		turn(20);
+	now += 40000;
+	CHECK_INT(answer(id)->evacuate_reply.offlined_bytes, 128 * MIB);
+	for (int i = 0; i < 5; i++)
+		turn(0);
+	CHECK_INT(result(ask_release(0)), MESSAGE_RESULT_OK);
+	CHECK_TRUE(await(SESSION_HOST_EVENT_READY, &event));
+	CHECK_INT(host.peer.features & changing, MESSAGE_FEATURE_HOOKS);
+	turn(0);
+	CHECK_INT(answer(ask(MESSAGE_REPORT))->type, MESSAGE_REPORT_REPLY);
+	/* The same once more is no news. */
+	CHECK_INT(write(ends[1], "x", 1), 1);
+	turn(0);
+	turn(0);
+	CHECK_INT(agent->session.state, SESSION_GUEST_OPEN);
+	close(ends[0]);
+	close(ends[1]);
+	stop();
+}
+
 /* What the pool had in the report before the shrink is what it has again, whatever is on its way when room is made. */
 static void test_room_beside_a_page_on_its_way(void)
 {
@@ -1245,6 +1291,7 @@ int main(void)
 		{"the agent is killed", test_agent_is_killed},
 		{"killed at every write", test_killed_at_every_write},
 		{"a veto at run time", test_veto_at_run_time},
+		{"features at run time", test_features_at_run_time},
 		{"room beside a page on its way", test_room_beside_a_page_on_its_way},
 		{"busy but alive", test_busy_but_alive},
 		{"stalls are watched", test_watch_stalls},
