@@ -12,14 +12,20 @@
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
+#include <linux/netlink.h>
 #include <linux/vm_sockets.h>
 #include "cleanup.h"
 #include "session.h"
 #include "sysroot.h"
 
+/* The kernel's own messages: those of udev have a group of their own (lib/kobject_uevent.c uevent_net_init). */
+#define UEVENT_GROUP 1
+#define UEVENT_SIZE  2048
+
 void port_init(struct port *port, const struct sysroot *sysroot, const char *path)
 {
-	*port = (struct port){.sysroot = sysroot, .fd = -1, .watch = -1, .listener = -1};
+	*port = (struct port){
+		.sysroot = sysroot, .fd = -1, .watch = -1, .listener = -1, .uevents = -1, .pause_ms = PORT_RETRY_MS};
 	snprintf(port->path, sizeof(port->path), "%s", path);
 }
 
@@ -36,11 +42,24 @@ void port_adopt_listener(struct port *port, int listener)
 	snprintf(port->path, sizeof(port->path), PORT_VSOCK);
 }
 
+void port_adopt_uevents(struct port *port, int uevents)
+{
+	port->uevents = uevents;
+}
+
 int port_poll_fd(const struct port *port)
 {
 	if (port->state == PORT_PRESENT)
 		return port->fd;
-	return port->state == PORT_ABSENT ? port->watch : port->listener;
+	if (port->state == PORT_ABSENT)
+		return port->watch;
+	return port->listener >= 0 ? port->listener : port->uevents;
+}
+
+static void close_uevents(struct port *port)
+{
+	cleanup_close(&port->uevents);
+	port->uevents = -1;
 }
 
 static void close_port(struct port *port, uint64_t now_ms)
@@ -49,6 +68,7 @@ static void close_port(struct port *port, uint64_t now_ms)
 	cleanup_close(&port->watch);
 	port->fd = port->watch = -1;
 	port->state = PORT_CLOSED;
+	port->pause_ms = PORT_RETRY_MS;
 	port->retry_at_ms = now_ms + PORT_RETRY_MS;
 }
 
@@ -57,6 +77,7 @@ void port_done(struct port *port)
 	close_port(port, 0);
 	cleanup_close(&port->listener);
 	port->listener = -1;
+	close_uevents(port);
 }
 
 /* udev makes the link; without udev the names in sysfs tell which /dev/vportNpM it is. */
@@ -81,6 +102,16 @@ static int open_by_name(const struct sysroot *sysroot)
 					    names.names[i]);
 	}
 	return -ENOENT;
+}
+
+static int open_uevents(void)
+{
+	struct sockaddr_nl address = {.nl_family = AF_NETLINK, .nl_groups = UEVENT_GROUP};
+	CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
+
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
+		return -1;
+	return TAKE_FD(fd);
 }
 
 static int connect_socket(const char *path)
@@ -160,8 +191,12 @@ static int open_port(struct port *port)
 	port->is_stream = strcmp(port->path, PORT_VSOCK) == 0;
 	if (port->is_stream)
 		return accept_host(port);
-	if (!port->path[0])
+	if (!port->path[0]) {
+		/* Before the look: what comes after that is told. */
+		if (port->uevents < 0)
+			port->uevents = open_uevents();
 		return open_by_name(port->sysroot);
+	}
 	if (stat(port->path, &status) < 0)
 		return -errno;
 	if (S_ISSOCK(status.st_mode)) {
@@ -176,12 +211,42 @@ static int open_port(struct port *port)
 	return fd;
 }
 
+/* True: a virtio port has come or got its name since, or so much happened that this may have been lost. */
+static bool has_uevent(const struct port *port)
+{
+	static const char folder[] = "/virtio-ports/"; /* "add@/devices/pci0000:00/.../virtio-ports/vport0p1" */
+	char text[UEVENT_SIZE];
+	bool any = false;
+	ssize_t size;
+
+	if (port->uevents < 0)
+		return false;
+	while ((size = recv(port->uevents, text, sizeof(text), 0)) > 0 || (size < 0 && errno == ENOBUFS))
+		any |= size < 0 || memmem(text, (size_t)size, folder, strlen(folder));
+	return any;
+}
+
 /* True: something has happened to the port since. */
 static bool has_news(const struct port *port)
 {
 	struct epoll_event event;
 
+	if (port->state == PORT_CLOSED)
+		return has_uevent(port);
 	return port->watch >= 0 && epoll_wait(port->watch, &event, 1, 0) > 0;
+}
+
+/* One that is there and does not open, in another agent's hands, tells nothing when it can be had. */
+static void wait_to_open(struct port *port, uint64_t now_ms, int error)
+{
+	if (port->listener >= 0) {
+		port->retry_at_ms = UINT64_MAX;
+	} else if (port->uevents >= 0 && error == -ENOENT) {
+		port->retry_at_ms = now_ms + PORT_ABSENT_MS;
+	} else {
+		port->retry_at_ms = now_ms + port->pause_ms;
+		port->pause_ms = 2 * port->pause_ms < PORT_ABSENT_MS ? 2 * port->pause_ms : PORT_ABSENT_MS;
+	}
 }
 
 /* Before the look: what comes after that is news. Without a watch the clock has to do. */
@@ -204,10 +269,11 @@ void port_tick(struct port *port, uint64_t now_ms)
 	if (port->state == PORT_CLOSED) {
 		int fd = open_port(port);
 
-		if (fd < 0 && port->listener >= 0)
-			port->retry_at_ms = UINT64_MAX;
-		if (fd < 0)
+		if (fd < 0) {
+			wait_to_open(port, now_ms, fd);
 			return;
+		}
+		close_uevents(port);
 		port->fd = fd;
 		port->state = PORT_ABSENT;
 	}

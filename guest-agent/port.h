@@ -21,7 +21,7 @@ struct sysroot;
  * that an edge-triggered epoll tells, and is silent in between where poll is not.
  */
 #define PORT_RETRY_MS 1000
-/* For what is no virtio port, and wakes nobody. */
+/* For what is no virtio port, and wakes nobody; and the longest time between two tries to open, which double. */
 #define PORT_ABSENT_MS 60000
 
 enum port_state {
@@ -40,8 +40,9 @@ struct port {
 	int fd;		/* owned; -1 */
 	int watch;	/* owned; -1: an epoll that tells when the host comes */
 	int listener;	/* owned; -1: by vsock, and there is nothing to be done by the clock */
+	int uevents;	/* owned; -1: while there is no such port, the kernel's word on devices */
 	bool is_stream; /* a read of 0 bytes is the end: to be opened anew */
-	uint64_t retry_at_ms;
+	uint64_t retry_at_ms, pause_ms;
 };
 
 void port_init(struct port *port, const struct sysroot *sysroot, const char *path);
@@ -49,8 +50,10 @@ void port_init(struct port *port, const struct sysroot *sysroot, const char *pat
 void port_adopt(struct port *port, int fd);
 /* Takes over a listening one, for tests. */
 void port_adopt_listener(struct port *port, int listener);
+/* Takes over a socket that bears the kernel's word on devices, for tests. */
+void port_adopt_uevents(struct port *port, int uevents);
 void port_done(struct port *port);
-/* Readable when the host has said something, or has come; -1: the clock will tell. */
+/* Readable when the host has said something, or has come, or maybe the port; -1: the clock will tell. */
 int port_poll_fd(const struct port *port);
 
 /* Opens the port, or looks whether a host has come, if it is time. */

@@ -71,8 +71,10 @@ def idle(bench):
         report.target("agent, resident memory", resident, "at most 2 MiB", resident <= 2, "MiB")
         rate = sum(count - agent_before.get(number, ("", 0))[1] for number, (_, count) in agent_after.items()) / IDLE_S
         size = os.path.getsize(guest.agent_binary) / MIB
-        report.line(f"agent: of that anonymous {own:.2f} MiB; binary {size:.2f} MiB as built; wake-ups {rate:.2f} a second")
-        report.number("agent, wake-ups a second", rate)
+        report.line(f"agent: of that anonymous {own:.2f} MiB; binary {size:.2f} MiB as built")
+        # One heartbeat in 5 s, which wakes it twice: when it is due, and when the host has taken it, for the port's interrupt
+        # wakes its waiters. One more is for what the host asks.
+        report.target("agent, wake-ups a second", rate, "at most 0.6", rate <= 0.6)
         rate = woken_without_host(bench, guest)
         report.target("agent without a host, wake-ups a second", rate, "at most 0.1", rate <= 0.1)
 

@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "fake_guest.h"
 #include "scratch.h"
 #include "unit.h"
 
@@ -151,12 +152,83 @@ static void test_sleeps_without_a_host(void)
 	CHECK_INT(port.watch, -1);
 }
 
+/* A guest without the port, and one that gets it while it runs. */
+static void test_sleeps_without_a_port(void)
+{
+	static const char other[] = "change@/devices/virtual/block/zram0\0SUBSYSTEM=block";
+	static const char ours[] = "change@/devices/pci0000:00/0000:00:04.0/virtio1/virtio-ports/vport1p2";
+	struct fake_guest guest;
+	struct port port;
+	int ends[2];
+
+	fake_guest_start(&guest);
+	CHECK_INT(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
+	port_init(&port, guest.sysroot, "");
+	port_adopt_uevents(&port, ends[0]);
+	for (uint64_t now = 1000; now < 200000; now += PORT_ABSENT_MS) {
+		port_tick(&port, now);
+		CHECK_INT(port.state, PORT_CLOSED);
+		CHECK_INT(port.retry_at_ms, now + PORT_ABSENT_MS);
+	}
+	/* What the kernel says of other devices is heard, and that is all. */
+	CHECK_INT(send(ends[1], other, sizeof(other), 0), (ssize_t)sizeof(other));
+	CHECK_TRUE(has_news(&port, 0));
+	uint64_t retry_at_ms = port.retry_at_ms;
+
+	port_tick(&port, 200000);
+	CHECK_TRUE(!has_news(&port, 0));
+	CHECK_INT(port.retry_at_ms, retry_at_ms);
+	fake_guest_write(&guest, "/sys/class/virtio-ports/vport1p2/name", PORT_NAME);
+	fake_guest_write(&guest, "/dev/vport1p2", "");
+	CHECK_INT(send(ends[1], ours, sizeof(ours), 0), (ssize_t)sizeof(ours));
+	CHECK_TRUE(has_news(&port, 0));
+	port_tick(&port, 200001);
+	CHECK_INT(port.state, PORT_PRESENT);
+	CHECK_INT(port.uevents, -1);
+	port_done(&port);
+	close(ends[1]);
+	fake_guest_stop(&guest);
+}
+
+/* Nobody tells of a socket. */
+static void test_looks_ever_more_rarely(void)
+{
+	struct port port;
+	uint64_t now = 1000, wait_ms = PORT_RETRY_MS;
+
+	port_init(&port, NULL, "/nonexistent/agent");
+	for (int i = 0; i < 10; i++) {
+		port_tick(&port, now);
+		CHECK_INT(port.state, PORT_CLOSED);
+		CHECK_INT(port.retry_at_ms, now + wait_ms);
+		now = port.retry_at_ms;
+		wait_ms = 2 * wait_ms < PORT_ABSENT_MS ? 2 * wait_ms : PORT_ABSENT_MS;
+	}
+	CHECK_INT(wait_ms, PORT_ABSENT_MS);
+	/* One that was there and has gone is soon looked for again. */
+	port_adopt_listener(&port, listen_here());
+	int host = come();
+
+	port_tick(&port, now);
+	CHECK_INT(port.state, PORT_PRESENT);
+	close(port.listener);
+	port.listener = -1;
+	snprintf(port.path, sizeof(port.path), "/nonexistent/agent");
+	close(host);
+	CHECK_INT(port_read(&port, &(char){0}, 1, now), -ENOTCONN);
+	CHECK_INT(port.retry_at_ms, now + PORT_RETRY_MS);
+	port_done(&port);
+	unlink(path);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"hosts come and go", test_hosts_come_and_go},
 		{"sleeps without a host", test_sleeps_without_a_host},
 		{"one after the other", test_one_after_the_other},
+		{"sleeps without a port", test_sleeps_without_a_port},
+		{"looks ever more rarely", test_looks_ever_more_rarely},
 	};
 
 	return unit_main("port", cases, ARRAY_SIZE(cases));
