@@ -21,7 +21,8 @@ int candidates_init(struct candidates *candidates)
 
 	if (shared == MAP_FAILED)
 		return -errno;
-	candidates->count = candidates->total = 0;
+	candidates->count = candidates->left = 0;
+	candidates->begin = candidates->begin_next = UINT64_MAX;
 	candidates->used_pages = shared;
 	return 0;
 }
@@ -50,9 +51,7 @@ static bool in_ranges(const struct message_evacuate *request, const struct memor
 static void add(struct candidates *candidates, const struct memory_block *block,
 		enum message_reason reason)
 {
-	candidates->total++;
-	if (candidates->count == LIMIT_BLOCKS)
-		return;
+	candidates->last = block->id;
 	candidates->items[candidates->count++] = (struct candidate){
 		.id = block->id,
 		.start = block->start,
@@ -64,32 +63,82 @@ static void add(struct candidates *candidates, const struct memory_block *block,
 	};
 }
 
-void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
-		       const struct message_evacuate *request)
+/* UNKNOWN: it may go, if it is tried. COUNT: it is not meant. */
+static enum message_reason judge_block(const struct message_evacuate *request, const struct zones_regions *regions,
+				       const struct memory_block *block)
+{
+	bool named = request->range_count > 0, plugged = zones_find_region(regions, block) >= 0;
+
+	if (named ? !in_ranges(request, block) : !plugged)
+		return MESSAGE_REASON_COUNT;
+	if (!plugged)
+		return MESSAGE_REASON_NOT_CANDIDATE;
+	if (block->state == MEMORY_BLOCK_STATE_OFFLINE)
+		return MESSAGE_REASON_ALREADY_OFFLINE;
+	if (block->removable == MEMORY_BLOCK_REMOVABLE_NO)
+		return MESSAGE_REASON_NOT_REMOVABLE;
+	return named || block->zone == MEMORY_ZONE_MOVABLE ? MESSAGE_REASON_UNKNOWN : MESSAGE_REASON_COUNT;
+}
+
+/* Whether it comes after the last one chosen: from begin downwards, and then from the top down to begin. */
+static bool is_behind(const struct candidates *candidates, uint64_t id)
+{
+	bool id_is_below = id < candidates->begin, last_is_below = candidates->last < candidates->begin;
+
+	return id_is_below == last_is_below ? id < candidates->last : last_is_below;
+}
+
+static void choose(struct candidates *candidates, const struct sysroot *sysroot,
+		   const struct message_evacuate *request, bool only_behind)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
 	struct zones_regions regions;
-	bool named = request->range_count > 0;
+	size_t below = 0;
 
-	candidates->count = candidates->total = 0;
+	candidates->count = candidates->left = 0;
 	memset(candidates->used_pages, 0xff, CENSUS_BYTES); /* UINT32_MAX */
 	if (memory_block_list_read(sysroot, &list) < 0 || zones_read_regions(sysroot, &regions) < 0)
 		return;
-	for (size_t i = list.count; i > 0; i--) {
-		const struct memory_block *block = &list.blocks[i - 1];
-		bool plugged = zones_find_region(&regions, block) >= 0;
+	while (below < list.count && list.blocks[below].id < candidates->begin)
+		below++;
+	for (size_t i = 0; i < list.count; i++) {
+		const struct memory_block *block = &list.blocks[(below + list.count - 1 - i) % list.count];
+		enum message_reason reason = judge_block(request, &regions, block);
 
-		if (named ? !in_ranges(request, block) : !plugged)
+		if (reason == MESSAGE_REASON_COUNT || (only_behind && !is_behind(candidates, block->id)))
 			continue;
-		if (!plugged)
-			add(candidates, block, MESSAGE_REASON_NOT_CANDIDATE);
-		else if (block->state == MEMORY_BLOCK_STATE_OFFLINE)
-			add(candidates, block, MESSAGE_REASON_ALREADY_OFFLINE);
-		else if (block->removable == MEMORY_BLOCK_REMOVABLE_NO)
-			add(candidates, block, MESSAGE_REASON_NOT_REMOVABLE);
-		else if (named || block->zone == MEMORY_ZONE_MOVABLE)
-			add(candidates, block, MESSAGE_REASON_UNKNOWN);
+		/* A part ends at the bottom: what was tried before is at the top, and would come first. */
+		if (candidates->count == LIMIT_BLOCKS || (candidates->count > 0 && block->id > candidates->last))
+			candidates->left++;
+		else
+			add(candidates, block, reason);
 	}
+}
+
+void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
+		       const struct message_evacuate *request)
+{
+	candidates->begin = candidates->begin_next;
+	choose(candidates, sysroot, request, false);
+	if (candidates->count + candidates->left > LIMIT_BLOCKS || candidates->begin == UINT64_MAX)
+		return;
+	/* One part has room for all of them. */
+	candidates->begin = UINT64_MAX;
+	choose(candidates, sysroot, request, false);
+}
+
+void candidates_choose_more(struct candidates *candidates, const struct sysroot *sysroot,
+			    const struct message_evacuate *request)
+{
+	choose(candidates, sysroot, request, true);
+}
+
+void candidates_give_up(struct candidates *candidates)
+{
+	if (candidates->left > 0)
+		candidates->begin_next = candidates->last;
+	else if (candidates->begin == candidates->begin_next)
+		candidates->begin_next = UINT64_MAX;
 }
 
 uint64_t candidates_find_nodes(const struct sysroot *sysroot, const struct message_evacuate *request)

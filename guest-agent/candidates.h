@@ -25,9 +25,16 @@ struct candidate {
 	bool may_retry, retried;
 };
 
+/*
+ * A large guest has more blocks than fit. They are chosen in parts, from the top down; where one evacuation had no time for
+ * all, the next one begins behind what that had chosen, and comes round to the top.
+ */
 struct candidates {
-	size_t count, total; /* total: those that did not fit, too */
+	size_t count;
+	size_t left; /* in none of the parts so far */
 	struct candidate items[LIMIT_BLOCKS];
+	uint64_t begin, last; /* ids: the parts begin below begin; the last one chosen */
+	uint64_t begin_next;  /* those of the next evacuation */
 	uint32_t *used_pages; /* owned; shared with the child that counts them; [LIMIT_BLOCKS] */
 };
 
@@ -42,6 +49,11 @@ void candidates_done(struct candidates *candidates);
  */
 void candidates_choose(struct candidates *candidates, const struct sysroot *sysroot,
 		       const struct message_evacuate *request);
+/* In their place those behind them. */
+void candidates_choose_more(struct candidates *candidates, const struct sysroot *sysroot,
+			    const struct message_evacuate *request);
+/* At the end of an evacuation that did not reach its target: the next one begins behind these. */
+void candidates_give_up(struct candidates *candidates);
 
 /* The nodes, as a mask of the first 64, of the online blocks that are meant: with ranges of those that touch one, without
  * of those of virtio-mem regions. */

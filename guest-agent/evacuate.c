@@ -2,6 +2,7 @@
 /*
  *   start ---> HOOKS (one by one) ---> HUGE_PAGES ---> COMPACT ---> RECLAIM --->
  *   MAKE_ROOM ---> CENSUS ---> OFFLINE (block by block) ---> DONE ---> IDLE
+ *                     ^---------- another part -+
  *
  * Each arrow is taken by step() when the child of the stage has ended, been killed at its deadline,
  * or there was nothing to do; a stage that was not asked for is passed over. Cancelling, the
@@ -172,13 +173,11 @@ static enum message_result_code judge(const struct evacuate *evacuate, uint64_t 
 {
 	const struct message_evacuate_reply *r = &evacuate->reply.evacuate_reply;
 	bool offline = evacuate->request.flags & MESSAGE_EVACUATE_OFFLINE;
-	bool all = true, any = r->offlined_bytes > 0;
+	bool all = evacuate->parts.stayed == 0, any = r->offlined_bytes > 0;
 	bool frees = evacuate->request.flags & MESSAGE_EVACUATE_HUGE_PAGES;
 
 	if (r->code == MESSAGE_RESULT_FAILED || evacuate->cancelled)
 		return evacuate->cancelled ? MESSAGE_RESULT_CANCELLED : MESSAGE_RESULT_FAILED;
-	for (size_t i = 0; i < r->block_count; i++)
-		all &= candidates_is_out(r->blocks[i].reason);
 	if (offline && evacuate->request.target_bytes)
 		all = r->offlined_bytes >= evacuate->request.target_bytes;
 	else if (frees && evacuate->request.target_bytes)
@@ -197,7 +196,6 @@ static enum message_result_code judge(const struct evacuate *evacuate, uint64_t 
 static void describe(struct evacuate *evacuate)
 {
 	struct message_evacuate_reply *r = reply(evacuate);
-	size_t out = 0;
 
 	if (r->text[0])
 		return;
@@ -205,9 +203,7 @@ static void describe(struct evacuate *evacuate)
 		snprintf(r->text, sizeof(r->text), "the guest's configuration forbids some of it");
 	if (evacuate->vetoed || r->block_count == 0)
 		return;
-	for (size_t i = 0; i < r->block_count; i++)
-		out += candidates_is_out(r->blocks[i].reason);
-	snprintf(r->text, sizeof(r->text), "%zu of %u blocks are offline%s", out, r->block_count,
+	snprintf(r->text, sizeof(r->text), "%u of %u blocks are offline%s", evacuate->parts.out, r->blocks_total,
 		 evacuate->stuck ? "; the kernel does not end the offlining of one" : "");
 }
 
@@ -301,11 +297,20 @@ static void leave(struct evacuate *evacuate, enum child_job_state state,
 		return;
 	case EVACUATE_STAGE_CENSUS:
 		evacuate_census_end(evacuate, state);
+		/* Out of time between two parts: what came of the first one is told. */
+		if (evacuate->parts.out + evacuate->parts.stayed > 0 && evacuate_must_end(evacuate, now_ms)) {
+			evacuate_offline_end_part(evacuate, now_ms);
+			evacuate_offline_end(evacuate, now_ms);
+		}
 		enter(evacuate, EVACUATE_STAGE_OFFLINE, now_ms);
 		return;
 	case EVACUATE_STAGE_OFFLINE:
 		if (evacuate_offline_step(evacuate, state, result, now_ms))
 			return;
+		if (wants(evacuate, MESSAGE_EVACUATE_OFFLINE) && evacuate_offline_end_part(evacuate, now_ms)) {
+			enter(evacuate, EVACUATE_STAGE_CENSUS, now_ms);
+			return;
+		}
 		if (wants(evacuate, MESSAGE_EVACUATE_OFFLINE))
 			evacuate_offline_end(evacuate, now_ms);
 		enter(evacuate, EVACUATE_STAGE_DONE, now_ms);
@@ -417,7 +422,8 @@ enum message_result_code evacuate_start(struct evacuate *evacuate, enum message_
 	evacuate->deadline_ms = now_ms + request->deadline_ms;
 	evacuate->no_memory = evacuate->cancelled = evacuate->stuck =
 		evacuate->unplug_online_changed = false;
-	evacuate->candidates.count = evacuate->candidates.total = 0;
+	evacuate->candidates.count = evacuate->candidates.left = 0;
+	evacuate->parts = (struct evacuate_parts){0};
 	evacuate->current = NULL;
 	evacuate->rest_until_ms = 0;
 	evacuate->plan.count = 0;
@@ -452,7 +458,8 @@ void evacuate_progress(const struct evacuate *evacuate, struct message_progress 
 	case EVACUATE_STAGE_OFFLINE:
 	case EVACUATE_STAGE_DONE:
 		ret_progress->stage = MESSAGE_STAGE_OFFLINE;
-		ret_progress->done_bytes = candidates_out_bytes(&evacuate->candidates);
+		ret_progress->done_bytes = evacuate->reply.evacuate_reply.offlined_bytes +
+					   candidates_out_bytes(&evacuate->candidates);
 		break;
 	case EVACUATE_STAGE_IDLE:
 		break;

@@ -43,6 +43,12 @@ enum evacuate_stage {
 	EVACUATE_STAGE_DONE, /* the reply is ready */
 };
 
+/* The blocks of the parts that are over (candidates.h). */
+struct evacuate_parts {
+	uint32_t out, stayed;
+	uint64_t won_bytes, began_ms; /* the first one */
+};
+
 struct evacuate {
 	const struct sysroot *sysroot; /* borrowed, as the next three */
 	const struct agent_config *config;
@@ -68,6 +74,7 @@ struct evacuate {
 	struct hugepages_plan plan;
 	struct hugepages_loss loss; /* to blocks that go offline */
 	struct candidates candidates;
+	struct evacuate_parts parts;
 	struct candidate *current; /* the one whose child runs */
 	struct kernel_log *log;	   /* owned, NULL unless blocks are being taken offline */
 	struct pinned_pages pinned; /* by the evacuations so far */

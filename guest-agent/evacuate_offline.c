@@ -20,11 +20,12 @@ static uint64_t least(uint64_t a, uint64_t b)
 static bool all_must_go(const struct evacuate *evacuate)
 {
 	const struct message_evacuate *request = &evacuate->request;
-	uint64_t bytes = 0;
+	uint64_t bytes = evacuate->reply.evacuate_reply.offlined_bytes;
 
 	for (size_t i = 0; i < evacuate->candidates.count; i++)
 		bytes += evacuate->candidates.items[i].size_bytes;
-	return request->range_count > 0 && (!request->target_bytes || request->target_bytes >= bytes);
+	return request->range_count > 0 &&
+	       (!request->target_bytes || (evacuate->candidates.left == 0 && request->target_bytes >= bytes));
 }
 
 static struct child_job_result run_census(void *argument)
@@ -45,7 +46,12 @@ void evacuate_census_begin(struct evacuate *evacuate, uint64_t now_ms)
 
 	evacuate->work_began_ms = now_ms;
 	evacuate->plan.count = 0;
-	candidates_choose(&evacuate->candidates, evacuate->sysroot, &evacuate->request);
+	if (evacuate->candidates.left > 0) {
+		candidates_choose_more(&evacuate->candidates, evacuate->sysroot, &evacuate->request);
+	} else {
+		evacuate->parts.began_ms = now_ms;
+		candidates_choose(&evacuate->candidates, evacuate->sysroot, &evacuate->request);
+	}
 	if (evacuate->candidates.count == 0)
 		return;
 	if (!lease || !evacuate_surplus_begin(evacuate, lease, true) ||
@@ -67,7 +73,8 @@ void evacuate_census_begin(struct evacuate *evacuate, uint64_t now_ms)
 static bool target_is_reached(const struct evacuate *evacuate)
 {
 	return evacuate->request.target_bytes &&
-	       candidates_out_bytes(&evacuate->candidates) >= evacuate->request.target_bytes;
+	       evacuate->reply.evacuate_reply.offlined_bytes + candidates_out_bytes(&evacuate->candidates) >=
+		       evacuate->request.target_bytes;
 }
 
 static struct child_job_result run_offline(void *argument)
@@ -291,43 +298,73 @@ static enum message_reason untried_reason(const struct evacuate *evacuate)
 	return evacuate->no_memory ? MESSAGE_REASON_NO_MEMORY : MESSAGE_REASON_TIMED_OUT;
 }
 
-void evacuate_offline_end(struct evacuate *evacuate, uint64_t now_ms)
+/* Where not all can be told, what stays matters more than what is out. */
+static void tell_block(struct message_evacuate_reply *r, const struct candidate *candidate)
 {
-	struct message_evacuate_reply *r = &evacuate->reply.evacuate_reply;
+	size_t place = r->block_count;
+
+	if (place == LIMIT_BLOCKS)
+		for (place = 0; place < LIMIT_BLOCKS; place++)
+			if (!candidates_is_out(candidate->reason) && candidates_is_out(r->blocks[place].reason))
+				break;
+	if (place == LIMIT_BLOCKS)
+		return;
+	r->blocks[place] = (struct message_block_outcome){.id = candidate->id,
+							  .start = candidate->start,
+							  .size_bytes = candidate->size_bytes,
+							  .reason = candidate->reason,
+							  .error = candidate->error};
+	if (place == r->block_count)
+		r->block_count++;
+}
+
+static void book_block(struct evacuate *evacuate, struct candidate *candidate)
+{
+	struct evacuate_parts *parts = &evacuate->parts;
+
+	if (candidate->reason == MESSAGE_REASON_UNKNOWN)
+		candidate->reason = untried_reason(evacuate);
+	/* Not needed, so not tried. */
+	if (candidate->reason == MESSAGE_REASON_UNKNOWN)
+		return;
+	if (candidate->reason == MESSAGE_REASON_OFFLINED || candidate->reason == MESSAGE_REASON_GONE)
+		parts->won_bytes += candidate->size_bytes;
+	if (candidates_is_out(candidate->reason))
+		parts->out++;
+	else
+		parts->stayed++;
+	tell_block(&evacuate->reply.evacuate_reply, candidate);
+}
+
+bool evacuate_offline_end_part(struct evacuate *evacuate, uint64_t now_ms)
+{
 	struct lease *lease = lease_book_find(evacuate->book, evacuate->request.lease.id);
-	uint64_t won = 0;
+	bool is_reached = target_is_reached(evacuate);
 
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		struct candidate *candidate = &evacuate->candidates.items[i];
-
-		if (candidate->reason == MESSAGE_REASON_UNKNOWN)
-			candidate->reason = untried_reason(evacuate);
-		if (candidate->reason == MESSAGE_REASON_OFFLINED ||
-		    candidate->reason == MESSAGE_REASON_GONE)
-			won += candidate->size_bytes;
-	}
+	for (size_t i = 0; i < evacuate->candidates.count; i++)
+		book_block(evacuate, &evacuate->candidates.items[i]);
 	evacuate_loss_end(evacuate);
 	if (lease) {
 		forget_blocks(evacuate, lease);
 		release_driver(evacuate, lease);
 	}
 	lease_book_save(evacuate->book, NULL);
-	for (size_t i = 0; i < evacuate->candidates.count; i++) {
-		const struct candidate *candidate = &evacuate->candidates.items[i];
-
-		/* Not needed, so not tried. */
-		if (candidate->reason == MESSAGE_REASON_UNKNOWN)
-			continue;
-		r->blocks[r->block_count++] =
-			(struct message_block_outcome){.id = candidate->id,
-						       .start = candidate->start,
-						       .size_bytes = candidate->size_bytes,
-						       .reason = candidate->reason,
-						       .error = candidate->error};
-	}
-	r->blocks_total = (uint32_t)(r->block_count + evacuate->candidates.total -
-				     evacuate->candidates.count);
-	r->offlined_bytes = candidates_out_bytes(&evacuate->candidates);
+	evacuate->reply.evacuate_reply.offlined_bytes += candidates_out_bytes(&evacuate->candidates);
 	evacuate->log = kernel_log_free(evacuate->log);
-	evacuate_add_rung(evacuate, MESSAGE_RUNG_OFFLINE, won, MESSAGE_REASON_UNKNOWN, now_ms);
+	evacuate->candidates.count = 0;
+	return evacuate->candidates.left > 0 && !is_reached && !evacuate->no_memory && !evacuate_must_end(evacuate, now_ms);
+}
+
+void evacuate_offline_end(struct evacuate *evacuate, uint64_t now_ms)
+{
+	struct message_evacuate_reply *r = &evacuate->reply.evacuate_reply;
+	struct evacuate_parts *parts = &evacuate->parts;
+
+	if (!target_is_reached(evacuate)) {
+		parts->stayed += (uint32_t)evacuate->candidates.left;
+		candidates_give_up(&evacuate->candidates);
+	}
+	r->blocks_total = parts->out + parts->stayed;
+	evacuate->stage_started_ms = parts->began_ms;
+	evacuate_add_rung(evacuate, MESSAGE_RUNG_OFFLINE, parts->won_bytes, MESSAGE_REASON_UNKNOWN, now_ms);
 }

@@ -75,6 +75,8 @@ void evacuate_offline_begin(struct evacuate *evacuate, uint64_t now_ms);
  * or the guest is left alone until rest_until_ms. */
 bool evacuate_offline_step(struct evacuate *evacuate, enum child_job_state state,
 			   const struct child_job_result *result, uint64_t now_ms);
+/* Books what became of the blocks. True: there are more to be tried, and time for it. */
+bool evacuate_offline_end_part(struct evacuate *evacuate, uint64_t now_ms);
 void evacuate_offline_end(struct evacuate *evacuate, uint64_t now_ms);
 
 #endif

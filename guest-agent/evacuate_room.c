@@ -159,5 +159,5 @@ void evacuate_room_end(struct evacuate *evacuate, enum child_job_state state, ui
 						       : MESSAGE_REASON_UNKNOWN,
 			  now_ms);
 	/* The blocks are chosen anew, and their fate told, only where they are to go. */
-	evacuate->candidates.count = evacuate->candidates.total = 0;
+	evacuate->candidates.count = evacuate->candidates.left = 0;
 }

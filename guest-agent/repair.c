@@ -102,7 +102,7 @@ static bool remember_try(struct repair *repair, uint64_t id)
 {
 	uint64_t inode;
 
-	if (repair->tried_count == LIMIT_BLOCKS || !read_inode(repair->sysroot, id, &inode))
+	if (repair->tried_count == REPAIR_TRIED_MAX || !read_inode(repair->sysroot, id, &inode))
 		return false;
 	repair->tried[repair->tried_count++] = (struct repair_tried){.id = id, .inode = inode};
 	return true;
@@ -127,10 +127,20 @@ static bool is_wanted(const struct repair *repair, const struct memory_block *bl
 	       repair->request.policy == MESSAGE_ONLINE_POLICY_MOVABLE;
 }
 
-static void add(struct repair *repair, const struct memory_block *block)
+/* UNTRIED: it is to be tried. */
+static enum repair_outcome judge_block(struct repair *repair, const struct memory_block *block)
 {
-	bool offline = block->state == MEMORY_BLOCK_STATE_OFFLINE;
+	if (is_leased(repair, block->id))
+		return REPAIR_LEASED;
+	if (was_tried(repair, block->id))
+		return REPAIR_GIVEN_UP;
+	return block->state != MEMORY_BLOCK_STATE_OFFLINE && block->removable == MEMORY_BLOCK_REMOVABLE_NO
+		       ? REPAIR_UNMOVABLE
+		       : REPAIR_UNTRIED;
+}
 
+static void add(struct repair *repair, const struct memory_block *block, enum repair_outcome outcome)
+{
 	repair->total++;
 	if (repair->count == LIMIT_BLOCKS)
 		return;
@@ -138,15 +148,12 @@ static void add(struct repair *repair, const struct memory_block *block)
 		.id = block->id,
 		.start = block->start,
 		.size_bytes = block->size_bytes,
-		.was_offline = offline,
+		.was_offline = block->state == MEMORY_BLOCK_STATE_OFFLINE,
 		.old_zone = block->zone,
-		.outcome = is_leased(repair, block->id)					   ? REPAIR_LEASED :
-			   was_tried(repair, block->id)					   ? REPAIR_GIVEN_UP :
-			   !offline && block->removable == MEMORY_BLOCK_REMOVABLE_NO ? REPAIR_UNMOVABLE :
-											     REPAIR_UNTRIED};
+		.outcome = outcome};
 }
 
-/* What is online gives room to what is taken offline after it. */
+/* What is online gives room to what is taken offline after it. What is not tried is told where there is room for it. */
 static int choose(struct repair *repair)
 {
 	CLEANUP(memory_block_list_done) struct memory_block_list list = {0};
@@ -157,10 +164,17 @@ static int choose(struct repair *repair)
 		error = zones_read_regions(repair->sysroot, &regions);
 	if (error < 0)
 		return error;
-	for (int offline = 1; offline >= 0; offline--)
-		for (size_t i = 0; i < list.count; i++)
-			if (zones_find_region(&regions, &list.blocks[i]) >= 0 && is_wanted(repair, &list.blocks[i], offline))
-				add(repair, &list.blocks[i]);
+	for (int turn = 0; turn < 4; turn++)
+		for (size_t i = 0; i < list.count; i++) {
+			const struct memory_block *block = &list.blocks[i];
+
+			if (zones_find_region(&regions, block) < 0 || !is_wanted(repair, block, turn % 2 == 0))
+				continue;
+			enum repair_outcome outcome = judge_block(repair, block);
+
+			if ((outcome == REPAIR_UNTRIED) == (turn < 2))
+				add(repair, block, outcome);
+		}
 	return 0;
 }
 

@@ -20,6 +20,8 @@ struct sysroot;
 
 /* Where the host names no deadline for a block. */
 #define REPAIR_BLOCK_DEADLINE_MS 10000
+/* All blocks of a TiB in 128 MiB blocks. */
+#define REPAIR_TRIED_MAX 8192
 
 enum repair_stage {
 	REPAIR_STAGE_IDLE,
@@ -72,7 +74,7 @@ struct repair {
 	size_t count, total, current;		/* total: those that did not fit, too */
 	struct repair_block blocks[LIMIT_BLOCKS];
 	size_t tried_count;
-	struct repair_tried tried[LIMIT_BLOCKS];
+	struct repair_tried tried[REPAIR_TRIED_MAX];
 	struct message_result result;
 };
 

@@ -120,6 +120,19 @@ void fake_guest_set_block(const struct fake_guest *guest, unsigned id, const cha
 	make_directories(guest, path);
 }
 
+void fake_guest_set_region(const struct fake_guest *guest, unsigned first_id, unsigned count, const char *state,
+			   const char *zones)
+{
+	char text[128];
+
+	snprintf(text, sizeof(text), "00001000-1fffffff : System RAM\n%llx-%llx : virtio2",
+		 (unsigned long long)(first_id * FAKE_GUEST_BLOCK_BYTES),
+		 (unsigned long long)((first_id + count) * FAKE_GUEST_BLOCK_BYTES - 1));
+	fake_guest_write(guest, "/proc/iomem", text);
+	for (unsigned id = first_id; id < first_id + count; id++)
+		fake_guest_set_block(guest, id, state, zones);
+}
+
 static void write_number(const struct fake_guest *guest, const char *directory, const char *name,
 			 uint64_t number)
 {

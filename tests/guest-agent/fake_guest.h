@@ -14,7 +14,7 @@
 
 #define FAKE_GUEST_BLOCK_BYTES (UINT64_C(128) << 20)
 #define FAKE_GUEST_FIRST_BLOCK 32
-#define FAKE_GUEST_BLOCKS      64
+#define FAKE_GUEST_BLOCKS      1024 /* ids that a test may use */
 
 /* What happens to a write of "offline". */
 enum fake_guest_script {
@@ -71,6 +71,9 @@ const char *fake_guest_block_state(const struct fake_guest *guest, unsigned id);
 const char *fake_guest_block_zones(const struct fake_guest *guest, unsigned id);
 /* Plugged, or as if it had been so for long: "online" or "offline", and valid_zones. */
 void fake_guest_set_block(const struct fake_guest *guest, unsigned id, const char *state, const char *zones);
+/* In place of the region: one of so many blocks from first_id on, all of them in this state. */
+void fake_guest_set_region(const struct fake_guest *guest, unsigned first_id, unsigned count, const char *state,
+			   const char *zones);
 void fake_guest_unplug(const struct fake_guest *guest, unsigned id);
 /* So many base pages of block id from first on have these flags of /proc/kpageflags; what was never set has none. */
 void fake_guest_set_pages(const struct fake_guest *guest, unsigned id, uint64_t first, uint64_t count, uint64_t flags);

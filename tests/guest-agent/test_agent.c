@@ -94,7 +94,7 @@ static void turn(int timeout_ms)
 /* Turns until an event of that kind; anything that a test does not wait for is counted or wrong. */
 static bool await(enum session_host_event_kind kind, struct session_host_event *event)
 {
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 2000; i++) {
 		while (session_host_next(&host, now, event)) {
 			if (event->kind == kind)
 				return true;
@@ -1134,6 +1134,26 @@ static void test_what_is_not_repaired(void)
 	stop();
 }
 
+/* More than are tried at once: those that were given up do not stand before the others. */
+static void test_repair_of_many(void)
+{
+	const unsigned first = 64, others = 10;
+
+	start();
+	fake_guest_set_region(&guest, first, LIMIT_BLOCKS + others, "offline", "Normal Movable");
+	connect_host();
+	guest.state->refusals = LIMIT_BLOCKS;
+	struct message_result done = repair();
+
+	CHECK_INT(done.code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(done.value_bytes, 0);
+	done = repair();
+	CHECK_INT(done.code, MESSAGE_RESULT_PARTIAL);
+	CHECK_INT(done.value_bytes, others * FAKE_GUEST_BLOCK_BYTES);
+	check_block(first + LIMIT_BLOCKS, "online", "Movable");
+	stop();
+}
+
 /* Whoever onlines blocks against it wins at the second turn. */
 static void test_repair_against_others(void)
 {
@@ -1271,6 +1291,7 @@ int main(void)
 		{"repair", test_repair},
 		{"repair by ratio", test_repair_by_ratio},
 		{"what is not repaired", test_what_is_not_repaired},
+		{"repair of many", test_repair_of_many},
 		{"repair against others", test_repair_against_others},
 		{"repair and leases", test_repair_and_leases},
 		{"repair without harm", test_repair_without_harm},

@@ -275,6 +275,79 @@ static void test_pinned_pages_are_remembered(void)
 	stop();
 }
 
+/* More blocks than are chosen at once, of which those at the top do not go. */
+static void test_blocks_in_parts(void)
+{
+	const unsigned first = 64, count = LIMIT_BLOCKS + 88, below = first + 87;
+
+	start();
+	fake_guest_set_region(&guest, first, count, "online", "Movable");
+	for (unsigned id = below + 1; id < first + count; id++)
+		guest.state->scripts[id] = FAKE_GUEST_INVALID;
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.target_bytes = 2 * FAKE_GUEST_BLOCK_BYTES;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->offlined_bytes, 2 * FAKE_GUEST_BLOCK_BYTES);
+	CHECK_STR(fake_guest_block_state(&guest, below), "offline");
+	CHECK_STR(fake_guest_block_state(&guest, below - 1), "offline");
+	CHECK_STR(fake_guest_block_state(&guest, below - 2), "online");
+	CHECK_INT(reply->rung_count, 1);
+	CHECK_INT(reply->rungs[0].gained_bytes, 2 * FAKE_GUEST_BLOCK_BYTES);
+	/* As many are told as there is room for, first of all what stays. */
+	CHECK_INT(reply->block_count, LIMIT_BLOCKS);
+	CHECK_INT(reply->blocks_total, LIMIT_BLOCKS + 2);
+	CHECK_INT(outcome(reply, below + 1)->reason, MESSAGE_REASON_NOT_REMOVABLE);
+	CHECK_STR(fake_guest_leases(&guest),
+		  "ballast-agent leases 1\nboot 01000000000000000000000000000000\n"
+		  "lease 7\nblock 151 Movable\nblock 150 Movable\nend");
+	stop();
+}
+
+/* There was no time for more than the first of them: the next evacuation leaves these for later. */
+static void test_parts_of_later_evacuations(void)
+{
+	const unsigned first = 64, count = LIMIT_BLOCKS + 88, below = first + 87, top = first + count - 1;
+
+	start();
+	fake_guest_set_region(&guest, first, count, "online", "Movable");
+	guest.state->scripts[top] = FAKE_GUEST_HANGS;
+	request.flags = MESSAGE_EVACUATE_OFFLINE;
+	request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+	request.deadline_ms = 3000;
+	const struct message_evacuate_reply *reply = run();
+
+	CHECK_INT(reply->code, MESSAGE_RESULT_TIMED_OUT);
+	CHECK_INT(reply->blocks_total, count);
+	CHECK_INT(guest.state->tries[top], 1);
+	evacuate_clear(&evacuate);
+	CHECK_INT(run()->code, MESSAGE_RESULT_OK);
+	CHECK_INT(guest.state->tries[top], 1);
+	CHECK_STR(fake_guest_block_state(&guest, below), "offline");
+	/* A request with no more than fit is no matter of that. */
+	evacuate_clear(&evacuate);
+	request.range_count = 1;
+	request.ranges[0] = (struct message_range){first * FAKE_GUEST_BLOCK_BYTES, 200 * FAKE_GUEST_BLOCK_BYTES};
+	request.target_bytes = 2 * FAKE_GUEST_BLOCK_BYTES;
+	run();
+	CHECK_STR(fake_guest_block_state(&guest, first + 199), "offline");
+	/* From the bottom round to the top, where nothing hangs any more; two are offline already. */
+	evacuate_clear(&evacuate);
+	guest.state->scripts[top] = FAKE_GUEST_GOES;
+	for (unsigned id = first; id < below; id++)
+		guest.state->scripts[id] = FAKE_GUEST_INVALID;
+	request.range_count = 0;
+	request.deadline_ms = 100000;
+	request.target_bytes = 3 * FAKE_GUEST_BLOCK_BYTES;
+	reply = run();
+	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
+	CHECK_INT(reply->offlined_bytes, 3 * FAKE_GUEST_BLOCK_BYTES);
+	CHECK_INT(guest.state->tries[first], 1);
+	CHECK_STR(fake_guest_block_state(&guest, top), "offline");
+	stop();
+}
+
 static void test_overall_deadline(void)
 {
 	start();
@@ -887,6 +960,8 @@ int main(void)
 		{"a part of named ranges", test_a_part_of_named_ranges},
 		{"blocks that do not go", test_blocks_that_do_not_go},
 		{"pinned pages are remembered", test_pinned_pages_are_remembered},
+		{"blocks in parts", test_blocks_in_parts},
+		{"parts of later evacuations", test_parts_of_later_evacuations},
 		{"overall deadline", test_overall_deadline},
 		{"hooks come first", test_hooks_come_first},
 		{"hooks know the device", test_hooks_know_the_device},
