@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Undoing in the loop: one lease at a time, in a child, never beside an evacuation.
+ * Undoing in the loop: one lease at a time, in a child, never beside an evacuation. While the kernel does not end a child of
+ * ours, maybe for ever, only what cannot hang is undone.
  */
 #include "agent_priv.h"
 
@@ -209,8 +210,66 @@ static void start(struct agent *agent, uint64_t now_ms)
 	}
 }
 
+static bool holds_stuck_child(const struct agent *agent)
+{
+	return (agent->evacuate.stage == EVACUATE_STAGE_IDLE && !child_job_is_idle(&agent->evacuate.job)) ||
+	       (agent->repair.stage == REPAIR_STAGE_IDLE && !child_job_is_idle(&agent->repair.job)) ||
+	       (agent->undo.kind == AGENT_UNDO_NONE && !child_job_is_idle(&agent->undo.job));
+}
+
+/* True: one was put back. One that the kernel refuses is tried again with all else. */
+static bool undo_settings_of(struct agent *agent, struct lease *lease)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < lease->entries.count;) {
+		struct lease_entry *entry = &lease->entries.items[i];
+		const struct lease_entries only = {.items = entry, .count = 1};
+
+		if (lease_kind_is_setting(entry->kind) && undo_run(agent->sysroot, &only).outcome == 0) {
+			lease_entries_remove(&lease->entries, entry);
+			any = true;
+		} else {
+			i++;
+		}
+	}
+	return any;
+}
+
+/* A lease with nothing else has ended by that; of the others blocks, pools and hooks wait. */
+static void undo_settings(struct agent *agent, uint64_t now_ms)
+{
+	static const struct child_job_result done;
+
+	for (size_t i = 0; i < agent->book.count;) {
+		struct lease *lease = &agent->book.leases[i];
+		uint64_t id = lease->id;
+
+		if (!lease->ending) {
+			i++;
+			continue;
+		}
+		lease_book_hand_over(&agent->book, lease);
+		bool any = undo_settings_of(agent, lease);
+
+		if (lease->entries.count > 0) {
+			i++;
+		} else {
+			lease_book_remove(&agent->book, lease);
+			answer_release(agent, id, &done, 0, 0);
+			any = true;
+		}
+		if (any) {
+			save(agent);
+			agent_log("lease %" PRIu64 ": settings undone beside a child that is stuck in the kernel", id);
+		}
+	}
+}
+
 void agent_undo_begin(struct agent *agent, uint64_t now_ms)
 {
+	if (holds_stuck_child(agent))
+		undo_settings(agent, now_ms);
 	while (agent_undo_is_idle(agent) && evacuate_is_idle(&agent->evacuate) && repair_is_idle(&agent->repair)) {
 		struct lease *lease = lease_book_ending(&agent->book, now_ms);
 

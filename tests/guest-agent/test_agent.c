@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -225,6 +226,12 @@ static uint32_t ask_release(uint32_t flags)
 	return ask(MESSAGE_RELEASE_LEASE);
 }
 
+static uint32_t ask_release_of(uint64_t lease)
+{
+	message.release_lease.lease_id = lease;
+	return ask(MESSAGE_RELEASE_LEASE);
+}
+
 static void test_hello_and_report(void)
 {
 	start();
@@ -384,6 +391,43 @@ static void test_lease_runs_out(void)
 	CHECK_INT(agent->book.count, 0);
 	CHECK_INT(fake_guest_pool(&guest), 100);
 	CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+	stop();
+}
+
+static const char *unplug_online_now(void)
+{
+	return fake_guest_read(&guest, "/sys/module/virtio_mem/parameters/unplug_online");
+}
+
+/* The kernel does not let go of a child: settings go back all the same, blocks when it has ended. */
+static void test_settings_beside_a_stuck_child(void)
+{
+	start();
+	connect_host();
+	CHECK_INT(result(ask_policy(9, MESSAGE_ONLINE_POLICY_MOVABLE)), MESSAGE_RESULT_OK);
+	guest.state->scripts[39] = FAKE_GUEST_HANGS;
+	guest.state->scripts[38] = FAKE_GUEST_GOES;
+	uint32_t id = ask_evacuate_blocks(MESSAGE_EVACUATE_OFFLINE, 38, 2);
+
+	await_try(39);
+	/* As if it had been killed in vain so long ago. */
+	agent->evacuate.job.killed = true;
+	agent->evacuate.job.killed_ms = now - CHILD_JOB_STUCK_MS;
+	CHECK_INT(answer(id)->evacuate_reply.blocks[0].reason, MESSAGE_REASON_KERNEL_STUCK);
+	CHECK_TRUE(!evacuate_is_idle(&agent->evacuate));
+	CHECK_STR(policy_now(), "online_movable");
+	CHECK_INT(result(ask_release_of(9)), MESSAGE_RESULT_OK);
+	CHECK_STR(policy_now(), "offline");
+	CHECK_STR(unplug_online_now(), "N");
+	id = ask_release(0);
+	for (int i = 0; i < 5; i++)
+		turn(0);
+	CHECK_STR(unplug_online_now(), "Y");
+	CHECK_TRUE(agent->releases[0].answer.pending);
+	CHECK_TRUE(strstr(fake_guest_leases(&guest), "lease 5\nblock 39 Movable\nend") != NULL);
+	kill(agent->evacuate.job.pid, SIGKILL);
+	CHECK_INT(result(id), MESSAGE_RESULT_OK);
+	CHECK_INT(agent->book.count, 0);
 	stop();
 }
 
@@ -997,12 +1041,6 @@ static void test_policies(void)
 	stop();
 }
 
-static uint32_t ask_release_of(uint64_t lease)
-{
-	message.release_lease.lease_id = lease;
-	return ask(MESSAGE_RELEASE_LEASE);
-}
-
 /* One policy for good, and in the middle of it that of an operation: whichever ends first. */
 static void test_a_policy_within_another(void)
 {
@@ -1307,6 +1345,7 @@ int main(void)
 		{"hooks after a shrink", test_hooks_after_a_shrink},
 		{"slow hooks after a shrink", test_slow_hooks_after_a_shrink},
 		{"hooks after a kill", test_hooks_after_a_kill},
+		{"settings beside a stuck child", test_settings_beside_a_stuck_child},
 		{"what cannot be undone stays owed", test_what_cannot_be_undone_stays_owed},
 		{"release once more", test_release_once_more},
 		{"the agent is killed", test_agent_is_killed},
