@@ -424,7 +424,10 @@ static void on_answer_wish(struct agent *agent, const struct session_guest_event
 
 	report_read_memory(agent->sysroot, &total, &unused, &unused);
 	agent_log("asked for %llu MiB in all: %s%s%s", (unsigned long long)(answer->wanted_bytes >> 20),
-		  answer->code == MESSAGE_RESULT_OK ? "granted" : "refused", answer->text[0] ? ": " : "", answer->text);
+		  answer->code == MESSAGE_RESULT_OK	   ? "granted" :
+		  answer->code == MESSAGE_RESULT_PARTIAL ? "granted in part" :
+							   "refused",
+		  answer->text[0] ? ": " : "", answer->text);
 	ask_answered(&agent->ask, answer, total, now_ms);
 	result(agent, event, MESSAGE_RESULT_OK, 0, "");
 }

@@ -46,7 +46,8 @@ void ask_answered(struct ask *ask, const struct message_answer_wish *answer, uin
 	ask->total_bytes = total_bytes;
 	ask->wanted_bytes = 0;
 	ask->is_granted = answer->code == MESSAGE_RESULT_OK;
-	if (ask->is_granted || !ask->pause_ms)
+	/* For the rest of what was granted in part it asks again, but not ever more rarely: who gives some may give more. */
+	if (ask->is_granted || answer->code == MESSAGE_RESULT_PARTIAL || !ask->pause_ms)
 		ask->pause_ms = ASK_PAUSE_MS;
 	else if (ask->pause_ms < ASK_PAUSE_MOST_MS)
 		ask->pause_ms *= 2;

@@ -400,7 +400,7 @@ struct message_watch_stalls {
 	uint32_t duration_ms; /* 1..LIMIT_STALLS_WATCH_MS */
 };
 
-/* To what a heartbeat has asked for. OK: it comes, as far as it can. VETOED: no, and text says why. */
+/* To what a heartbeat has asked for. OK: it comes, as far as it can. PARTIAL: some of it. VETOED: no. text says more. */
 struct message_answer_wish {
 	uint64_t wanted_bytes; /* as it was asked for */
 	enum message_result_code code;

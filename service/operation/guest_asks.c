@@ -27,6 +27,7 @@
 struct asking {
 	struct guest_record record;
 	uint64_t wanted_bytes, granted_bytes; /* of the question that is being decided */
+	bool is_part;			      /* of it; the guest asks for the rest again, when its policy may allow more */
 	bool is_pending;		      /* submitted, not decided */
 	uint64_t not_before_ms;		      /* 0: not answered yet */
 };
@@ -81,6 +82,7 @@ static void decide(struct guest_asks *asks, struct asking *asking, const struct 
 
 	asking->wanted_bytes = wanted;
 	asking->granted_bytes = allowed_bytes(guest, wanted);
+	asking->is_part = wanted > guest->request_limit_bytes;
 	if (asking->wanted_bytes <= guest->current_bytes) {
 		answer(asks, asking, MESSAGE_RESULT_OK, "it has as much");
 	} else if (!guest->request_limit_bytes) {
@@ -170,7 +172,7 @@ void guest_asks_decided(struct guest_asks *asks, const char *guest, const struct
 		return;
 	}
 	snprintf(text, sizeof(text), "it is given %s in all", size_text_format(asking->granted_bytes, size));
-	answer(asks, asking, MESSAGE_RESULT_OK, text);
+	answer(asks, asking, asking->is_part ? MESSAGE_RESULT_PARTIAL : MESSAGE_RESULT_OK, text);
 }
 
 static void check_again(void *user, const char *uuid)

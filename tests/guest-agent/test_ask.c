@@ -75,6 +75,31 @@ static void a_no_is_heard(void)
 	CHECK_INT(look(), 1536);
 }
 
+/* The rest is asked for again: the host's policy may allow more by then. */
+static void a_part_is_not_all(void)
+{
+	start();
+	config.memory_wanted_bytes = 3072 * MIB;
+	for (int i = 0; i < 3; i++) {
+		CHECK_INT(look(), 3072);
+		answer(3072, MESSAGE_RESULT_PARTIAL);
+		input.total_bytes += 500 * MIB;
+		input.now_ms += ASK_PAUSE_MS - 1;
+		CHECK_INT(look(), 0);
+		input.now_ms++;
+	}
+	/* There is no more to be had for now. */
+	CHECK_INT(look(), 3072);
+	answer(3072, MESSAGE_RESULT_VETOED);
+	input.now_ms += 2 * ASK_PAUSE_MS - 1;
+	CHECK_INT(look(), 0);
+	input.now_ms++;
+	CHECK_INT(look(), 3072);
+	answer(3072, MESSAGE_RESULT_OK);
+	input.now_ms += 10 * ASK_PAUSE_MS;
+	CHECK_INT(look(), 0);
+}
+
 static void under_pressure(void)
 {
 	start();
@@ -105,6 +130,7 @@ int main(void)
 		{"it asks for nothing by itself", asks_for_nothing_by_itself},
 		{"what the owner wants", what_the_owner_wants},
 		{"a no is heard", a_no_is_heard},
+		{"a part is not all", a_part_is_not_all},
 		{"under pressure", under_pressure},
 	};
 

@@ -119,6 +119,11 @@ static void test_granted(void)
 	while (rig.submits < 2)
 		guest_rig_turn(&rig.host);
 	CHECK_INT(rig.wish.resize.target_bytes, 1024 * MIB);
+	/* Its limit may rise. */
+	guest_asks_decided(rig.asks, FAKE_LIBVIRT_G1, NULL);
+	wait_answers(2);
+	CHECK_INT(rig.answer.code, MESSAGE_RESULT_PARTIAL);
+	CHECK_STR(rig.answer.text, "it is given 1 GiB in all");
 	finish();
 }
 
