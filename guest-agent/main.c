@@ -14,6 +14,7 @@
 #include "agent_config.h"
 #include "cleanup.h"
 #include "failure.h"
+#include "oom_score.h"
 #include "sysroot.h"
 
 /* Settings come back in milliseconds, blocks in tenths of a second on a busy guest; what takes longer is the next start's. */
@@ -176,6 +177,9 @@ int main(int argc, char **argv)
 		failure_set(&failure, status, arguments.sysroot, "cannot open");
 		return fail(&failure);
 	}
+	status = oom_score_lower(sysroot);
+	if (status < 0)
+		fprintf(stderr, "ballast-agent: not protected from the OOM killer: %s\n", strerror(-status));
 	origin.sysroot = sysroot;
 	options.reload = reload;
 	options.user = &origin;
