@@ -115,6 +115,20 @@ void evacuate_fail(struct evacuate *evacuate, const char *text)
 	snprintf(reply(evacuate)->text, sizeof(reply(evacuate)->text), "%s", text);
 }
 
+void evacuate_fail_unwritten(struct evacuate *evacuate)
+{
+	const struct lease *lease = evacuate_own_lease(evacuate);
+
+	if (reply(evacuate)->code == MESSAGE_RESULT_FAILED)
+		return;
+	if (!lease)
+		evacuate_fail(evacuate, "the lease has ended");
+	else if (lease->entries.count == LEASE_ENTRIES_MAX)
+		evacuate_fail(evacuate, "the lease has no room for another change");
+	else
+		evacuate_fail(evacuate, "there is no memory to write a change down");
+}
+
 bool evacuate_save(struct evacuate *evacuate)
 {
 	struct failure failure;

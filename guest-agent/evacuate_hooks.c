@@ -62,8 +62,7 @@ void evacuate_hooks_begin(struct evacuate *evacuate, uint64_t now_ms)
 	if (!hooks_begin(&evacuate->hooks, &order))
 		return;
 	if (!write_down(evacuate)) {
-		if (evacuate->reply.evacuate_reply.code != MESSAGE_RESULT_FAILED)
-			evacuate_fail(evacuate, "the lease has ended");
+		evacuate_fail_unwritten(evacuate);
 		return;
 	}
 	hooks_start_next(&evacuate->hooks, &evacuate->job, now_ms, evacuate->deadline_ms);

@@ -57,8 +57,7 @@ void evacuate_census_begin(struct evacuate *evacuate, uint64_t now_ms)
 	if (!lease || !evacuate_surplus_begin(evacuate, lease, true) ||
 	    (evacuate->plan.count > 0 && !evacuate_save(evacuate))) {
 		evacuate->plan.count = 0;
-		if (evacuate->reply.evacuate_reply.code != MESSAGE_RESULT_FAILED)
-			evacuate_fail(evacuate, "the lease has ended");
+		evacuate_fail_unwritten(evacuate);
 		return;
 	}
 	if (evacuate->plan.count == 0 && all_must_go(evacuate))
@@ -206,8 +205,7 @@ void evacuate_offline_begin(struct evacuate *evacuate, uint64_t now_ms)
 	/* An undo begins with what came last: pools grow when the blocks are back. */
 	if (!lease || !evacuate_loss_begin(evacuate, lease) || !hold_driver(evacuate, lease) ||
 	    !write_blocks_down(evacuate, lease)) {
-		if (evacuate->reply.evacuate_reply.code != MESSAGE_RESULT_FAILED)
-			evacuate_fail(evacuate, "the lease has ended");
+		evacuate_fail_unwritten(evacuate);
 		return;
 	}
 	/* Without it there is only less to say. */

@@ -85,6 +85,7 @@ void evacuate_pools_begin(struct evacuate *evacuate)
 		return;
 	if (!lease || !evacuate_save(evacuate)) {
 		evacuate->plan.count = 0;
+		evacuate_fail_unwritten(evacuate);
 		return;
 	}
 	if (child_job_start(&evacuate->job, run_huge_pages, evacuate, evacuate->deadline_ms) < 0)

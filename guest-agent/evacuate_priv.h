@@ -13,6 +13,8 @@ struct lease *evacuate_own_lease(struct evacuate *evacuate);
 /* Writes the book down, or ends the work: nothing is changed that is not written down. */
 bool evacuate_save(struct evacuate *evacuate);
 void evacuate_fail(struct evacuate *evacuate, const char *text);
+/* A change could not be written down in the lease; where evacuate_save() has not said why already. */
+void evacuate_fail_unwritten(struct evacuate *evacuate);
 /* reason: why it gained no more; UNKNOWN: there is nothing to say. */
 void evacuate_add_rung(struct evacuate *evacuate, enum message_rung rung, uint64_t gained_bytes,
 		       enum message_reason reason, uint64_t now_ms);

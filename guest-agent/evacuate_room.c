@@ -67,7 +67,7 @@ static bool write_down(struct evacuate *evacuate)
 	bool any = false;
 
 	if (!lease || !evacuate_surplus_begin(evacuate, lease, false)) {
-		evacuate_fail(evacuate, "the lease has ended");
+		evacuate_fail_unwritten(evacuate);
 		return false;
 	}
 	for (size_t i = 0; i < evacuate->before.count; i++) {
@@ -84,7 +84,7 @@ static bool write_down(struct evacuate *evacuate)
 			continue;
 		any = true;
 		if (lease_entries_add(&lease->entries, &entry) < 0) {
-			evacuate_fail(evacuate, "the lease has ended");
+			evacuate_fail_unwritten(evacuate);
 			return false;
 		}
 	}

@@ -938,6 +938,33 @@ static void test_guest_keeps_what_it_needs(void)
 	stop();
 }
 
+/* What keeps a change from being written down is said as it is. */
+static void test_what_cannot_be_written_down(void)
+{
+	static struct lease_entry entries[LEASE_ENTRIES_MAX];
+
+	for (int full = 0; full < 2; full++) {
+		start();
+		request.flags = MESSAGE_EVACUATE_OFFLINE;
+		struct lease *lease = lease_book_open(&book, 7, 60000, now);
+
+		if (full)
+			lease->entries = (struct lease_entries){
+				.items = entries, .count = LEASE_ENTRIES_MAX, .capacity = LEASE_ENTRIES_MAX};
+		CHECK_INT(evacuate_start(&evacuate, MESSAGE_EVACUATE, &request, 1, 2, now, &failure), MESSAGE_RESULT_OK);
+		lease->ending = !full;
+		while (evacuate_step(&evacuate, now) != EVACUATE_STEP_FINISHED)
+			poll(&(struct pollfd){.fd = evacuate.job.pid_fd, .events = POLLIN}, 1, 1000);
+		CHECK_INT(evacuate.reply.evacuate_reply.code, MESSAGE_RESULT_FAILED);
+		CHECK_STR(evacuate.reply.evacuate_reply.text,
+			  full ? "the lease has no room for another change" : "the lease has ended");
+		CHECK_STR(fake_guest_block_state(&guest, 39), "online");
+		if (full)
+			lease->entries = (struct lease_entries){0};
+		stop();
+	}
+}
+
 static void test_nothing_without_a_lease_file(void)
 {
 	start();
@@ -984,6 +1011,7 @@ int main(void)
 		{"pages used meanwhile", test_pages_used_meanwhile},
 		{"refusals", test_refusals},
 		{"the guest keeps what it needs", test_guest_keeps_what_it_needs},
+		{"what cannot be written down", test_what_cannot_be_written_down},
 		{"nothing is changed that is not written down", test_nothing_without_a_lease_file},
 	};
 
