@@ -52,7 +52,8 @@ bool hooks_begin(struct hooks *hooks, const struct hooks_order *order)
 
 	forget(hooks);
 	hooks->order = *order;
-	if (!hooks->config->hooks)
+	/* Who was asked to let go is told when it is over, whatever the configuration says by then. */
+	if (!hooks->config->hooks && !order->is_after)
 		return false;
 	hooks->directory_fd =
 		sysroot_open(hooks->sysroot, O_RDONLY | O_DIRECTORY, "%s", directory);

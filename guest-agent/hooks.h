@@ -44,7 +44,7 @@ int hooks_init(struct hooks *hooks, const struct sysroot *sysroot,
 void hooks_done(struct hooks *hooks);
 
 /* Looks which there are, and forgets those of before. Returns whether there is any to run: not
- * where the configuration leaves hooks off. A directory that others can write counts as a failure. */
+ * before an evacuation where the configuration leaves hooks off. A directory that others can write counts as a failure. */
 bool hooks_begin(struct hooks *hooks, const struct hooks_order *order);
 /* Starts the next one in job, with its deadline, at the latest deadline_ms. False: none is left. */
 bool hooks_start_next(struct hooks *hooks, struct child_job *job, uint64_t now_ms,

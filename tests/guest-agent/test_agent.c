@@ -538,6 +538,19 @@ static void test_hooks_after_a_shrink(void)
 	stop();
 }
 
+/* By an owner who reads the configuration anew in between: the application would stay let go. */
+static void test_hooks_turned_off_before_their_end(void)
+{
+	evacuate_with_hooks();
+	agent->options.config.hooks = false;
+	CHECK_INT(result(ask_release(0)), MESSAGE_RESULT_OK);
+	CHECK_STR(fake_guest_read(&guest, "/etc/ballast/log"),
+		  "before 0 138000000-140000000 online\nafter 0 138000000-140000000 undone online");
+	/* Nothing that begins now runs one. */
+	CHECK_INT(result(ask_evacuate(MESSAGE_EVACUATE_HOOKS, 128 * MIB)), MESSAGE_RESULT_VETOED);
+	stop();
+}
+
 /* The host does not wait for ever, and the lease is not over before its hooks are. */
 static void test_slow_hooks_after_a_shrink(void)
 {
@@ -1343,6 +1356,7 @@ int main(void)
 		{"agent_is_stopped", test_agent_is_stopped},
 		{"agent_is_stopped_in_its_work", test_agent_is_stopped_in_its_work},
 		{"hooks after a shrink", test_hooks_after_a_shrink},
+		{"hooks turned off before their end", test_hooks_turned_off_before_their_end},
 		{"slow hooks after a shrink", test_slow_hooks_after_a_shrink},
 		{"hooks after a kill", test_hooks_after_a_kill},
 		{"settings beside a stuck child", test_settings_beside_a_stuck_child},
