@@ -90,9 +90,9 @@ void evacuate_hooks_end(struct evacuate *evacuate, uint64_t now_ms)
 								: 0,
 			  evacuate->hooks.failed ? MESSAGE_REASON_HOOK_FAILED : MESSAGE_REASON_UNKNOWN,
 			  now_ms);
-	if (evacuate->hooks.failed > 1)
+	if (evacuate->hooks.untold > 0)
 		snprintf(r->text, sizeof(r->text), "%.200s; %u more failed", evacuate->hooks.text,
-			 evacuate->hooks.failed - 1);
+			 evacuate->hooks.untold);
 	else
 		snprintf(r->text, sizeof(r->text), "%s", evacuate->hooks.text);
 }

@@ -25,7 +25,7 @@ static void forget(struct hooks *hooks)
 	hook_list_done(&hooks->list);
 	cleanup_close(&hooks->directory_fd);
 	hooks->directory_fd = -1;
-	hooks->next = hooks->ran = hooks->failed = 0;
+	hooks->next = hooks->ran = hooks->failed = hooks->untold = 0;
 	hooks->text[0] = '\0';
 }
 
@@ -37,11 +37,14 @@ void hooks_done(struct hooks *hooks)
 
 static void note_failure(struct hooks *hooks, const char *name, const char *what)
 {
+	size_t used = strlen(hooks->text), room = sizeof(hooks->text) - used;
+
 	hooks->failed++;
-	if (hooks->text[0])
-		return;
-	snprintf(hooks->text, sizeof(hooks->text), "hook %.80s%s: %.120s", name,
-		 hooks->order.is_after ? " (after)" : "", what);
+	if ((size_t)snprintf(hooks->text + used, room, "%shook %.80s%s: %.120s", used ? "; " : "", name,
+			     hooks->order.is_after ? " (after)" : "", what) >= room) {
+		hooks->text[used] = '\0';
+		hooks->untold++;
+	}
 	byte_cursor_make_text(hooks->text);
 }
 

@@ -36,7 +36,8 @@ struct hooks {
 	struct hook hook;      /* owned; the one that runs */
 	size_t next;	       /* index of the one after that */
 	unsigned ran, failed;
-	char text[LIMIT_TEXT]; /* of the first failure; empty: none. Printable ASCII */
+	unsigned untold;       /* failures that text has no room for */
+	char text[LIMIT_TEXT]; /* of each failure; empty: none. Printable ASCII */
 };
 
 int hooks_init(struct hooks *hooks, const struct sysroot *sysroot,

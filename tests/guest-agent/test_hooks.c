@@ -112,9 +112,24 @@ static void test_failures_are_told(void)
 	run(UINT64_MAX);
 	CHECK_INT(hooks.ran, 3);
 	CHECK_INT(hooks.failed, 2);
-	CHECK_STR(hooks.text, "hook 10-a: exit status 3: no buffers ?[0m");
+	CHECK_STR(hooks.text, "hook 10-a: exit status 3: no buffers ?[0m; hook 20-b: killed by signal 9");
 	/* The others have their turn all the same. */
 	CHECK_STR(fake_guest_read(&guest, LOG), "c");
+	stop();
+}
+
+/* As many as there is room for, none by half; the others are counted. */
+static void test_more_failures_than_fit(void)
+{
+	start();
+	add("10-a", "printf 'a%099d\\n' 0; exit 1");
+	add("20-b", "printf 'b%099d\\n' 0; exit 1");
+	add("30-c", "exit 1");
+	run(UINT64_MAX);
+	CHECK_INT(hooks.failed, 3);
+	CHECK_INT(hooks.untold, 1);
+	CHECK_TRUE(strstr(hooks.text, "10-a") && !strstr(hooks.text, "20-b"));
+	CHECK_TRUE(strstr(hooks.text, "; hook 30-c: exit status 1") != NULL);
 	stop();
 }
 
@@ -158,7 +173,7 @@ static void test_a_hook_that_hangs(void)
 	run(UINT64_MAX);
 	CHECK_INT(now, 8000);
 	CHECK_INT(hooks.failed, 2);
-	CHECK_STR(hooks.text, "hook 10-a: killed at its deadline: waiting");
+	CHECK_STR(hooks.text, "hook 10-a: killed at its deadline: waiting; hook 20-b: exit status 1: after it");
 	/* And what it had started is gone with it. */
 	pid_t pid = (pid_t)strtol(fake_guest_read(&guest, LOG), NULL, 10);
 
@@ -235,6 +250,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"all of them, in order", test_all_in_order},
 		{"failures are told", test_failures_are_told},
+		{"more failures than fit", test_more_failures_than_fit},
 		{"no interpreter", test_no_interpreter},
 		{"a hook that hangs", test_a_hook_that_hangs},
 		{"the whole has a deadline", test_the_whole_has_a_deadline},

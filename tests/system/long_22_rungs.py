@@ -60,11 +60,12 @@ class Scene:
                 self.tell(f"    {step['kind']} {step['state']} {step['done_bytes'] // MIB} MiB  {step['detail']}")
         return operation
 
-    def tell_agent(self, configuration, hooks=()):
-        """A new configuration, and an agent that has read it."""
+    def tell_agent(self, configuration, hooks=(), signal="TERM"):
+        """A new configuration, and an agent that has read it: another one, or by HUP the same."""
         before = self.guest.read("/run/agent.pid")
-        self.guest.agent_is_told(configuration, hooks)
-        wait_for(lambda: self.guest.read("/run/agent.pid") != before, 30, "the agent to begin anew", 0.5)
+        self.guest.agent_is_told(configuration, hooks, signal)
+        if signal == "TERM":
+            wait_for(lambda: self.guest.read("/run/agent.pid") != before, 30, "the agent to begin anew", 0.5)
         wait_for(lambda: ("hooks" in self.ballast.guest("g1")["agent"]["features"]) == ("hooks = yes" in configuration),
                  30, "the host to hear of it", 0.5)
 
@@ -196,6 +197,26 @@ def a_hook_that_hangs(scene):
     check_equal(guest.run("pidof sleep | wc -w").out.strip(), "0", "what the hook had started")
 
 
+def a_hook_that_fails(scene):
+    """Each that did, or must not run, is named; the shrink goes as far as it can. The agent has read that there are hooks."""
+    guest = scene.guest
+    agent = guest.read("/run/agent.pid")
+    scene.tell_agent(["hooks = yes"], [("10-open", f"echo open >>{LOG}.open"), ("20-refuses", "echo no, not now; exit 3")],
+                     signal="HUP")
+    guest.run("chmod 777 /etc/ballast/hooks.d/10-open")
+    scene.grow()
+    guest.pattern_start(320, name="held", once=True, held=64)
+    operation = scene.shrink(timeout=45)
+    check_equal(guest.read("/run/agent.pid"), agent, "the agent")
+    check_equal(operation["state"], "incomplete", "a shrink past pinned pages whose hook refuses")
+    told = " ".join(warning["detail"] for warning in operation["warnings"] if warning["code"] == "hook_failed")
+    check("10-open: not run: others can write it" in told and "20-refuses: exit status 3: no, not now" in told,
+          f"both hooks are named: {operation['warnings']}")
+    check_equal(guest.run(f"ls {LOG}.open", check=False).rc, 1, "the hook that others can write has not run")
+    check(0 < scene.plugged() < PLUGGED_MIB * MIB, f"some left, some stayed: {scene.plugged() // MIB} MiB plugged")
+    scene.tell_agent([], signal="HUP")
+
+
 def memory_is_reclaimed(scene):
     """More is in use than what stays has room for; what is not used much goes to compressed memory, by whichever rung."""
     guest = scene.guest
@@ -261,7 +282,7 @@ def rungs(tell):
     with booted_host() as host:
         scene, cases = Scene(host, tell), Cases(tell)
         for case in (huge_pages_in_use, room_for_huge_pages, free_huge_pages_in_blocks, surplus_huge_pages,
-                     a_hook_lets_go, a_hook_that_hangs, memory_is_reclaimed, pressure_ends_reclaim):
+                     a_hook_lets_go, a_hook_that_hangs, a_hook_that_fails, memory_is_reclaimed, pressure_ends_reclaim):
             if wanted not in case.__name__:
                 continue
             began = time.monotonic()

@@ -375,14 +375,17 @@ class Guest:
         self.write(path, str(count), timeout)
         return int(self.read(path))
 
-    def agent_is_told(self, configuration, hooks=()):
-        """A new configuration of its agent, lines of the file, and its hooks, pairs of a name and a shell script."""
+    def agent_is_told(self, configuration, hooks=(), signal="TERM"):
+        """A new configuration of its agent, lines of the file, and its hooks, pairs of a name and a shell script.
+
+        It begins anew, or by HUP reads it anew.
+        """
         self.run("mkdir -p /etc/ballast/hooks.d && rm -f /etc/ballast/hooks.d/*")
         self.write("/etc/ballast/ballast-agent.conf", "".join(f"{line}\n" for line in ("[agent]", *configuration)))
         for name, script in hooks:
             self.write(f"/etc/ballast/hooks.d/{name}", f"#!/bin/sh\n{script}\n")
             self.run(["chmod", "755", f"/etc/ballast/hooks.d/{name}"])
-        self.run("kill $(cat /run/agent.pid)")
+        self.run(f"kill -{signal} $(cat /run/agent.pid)")
 
     # The pattern program
 
