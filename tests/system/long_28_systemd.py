@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from ballast import Ballast  # noqa: E402
 from testbed import systemd_guest  # noqa: E402
 from testbed.guest import Guest, VirtioMem, start_guests  # noqa: E402
-from testbed.story import Cases, booted_host, check, check_at_least, check_equal, main, story, wait_for  # noqa: E402
+from testbed.story import Cases, booted_host, check, check_at_least, check_at_most, check_equal, main, story, wait_for  # noqa: E402
 
 MIB = 1 << 20
 BASE_MIB, PLUGGED_MIB = 512, 512
@@ -28,6 +28,13 @@ class Scene:
     def unit(self, name):
         """A property of the agent's unit, systemd's word."""
         return self.guest.out(["systemctl", "show", "--value", "-p", name, UNIT])
+
+    def status(self):
+        """{field: text} of the agent's process, which is as small as it must be."""
+        status = dict(line.split(":\t", 1) for line in self.guest.read(f"/proc/{self.unit('MainPID')}/status").splitlines()
+                      if ":\t" in line)
+        check_at_most(int(status["VmRSS"].split()[0]), 2048, "KiB of the agent that are resident")
+        return status
 
     def plugged(self):
         return self.guest.virtio_mem_sizes()[0]["current"]
@@ -53,8 +60,7 @@ def started_by_the_rule(scene):
     """Nothing is enabled: the port's appearance starts it, as root without the means that it does not need."""
     guest = scene.guest
     check_equal((scene.unit("ActiveState"), scene.unit("UnitFileState")), ("active", "static"), "the unit")
-    status = dict(line.split(":\t", 1) for line in guest.read(f"/proc/{scene.unit('MainPID')}/status").splitlines()
-                  if ":\t" in line)
+    status = scene.status()
     check_equal(status["NoNewPrivs"].strip(), "1", "NoNewPrivs of the agent")
     check(int(status["CapBnd"], 16) != (1 << 41) - 1, f"its capabilities are bounded: {status['CapBnd']}")
     check_equal(guest.run("touch /usr/by-hand", check=False).rc, 0, "what is read-only to it is so to it alone")
@@ -76,6 +82,7 @@ def what_it_does_it_may(scene):
     guest.pattern_stop("huge")
     guest.hugepages(0)
     check_equal(guest.read(UNPLUG_ONLINE).strip(), "Y", "the driver's parameter afterwards")
+    scene.status()
 
 
 def a_hook_lets_go(scene):
@@ -94,6 +101,7 @@ def a_hook_lets_go(scene):
     operation = scene.shrink()
     check_equal((operation["state"], scene.plugged()), ("succeeded", 0), "a shrink past pinned pages whose owner has a hook")
     wait_for(lambda: guest.read(LOG).split("\n")[:2] == ["before", "after kept"], 20, "the hook to have been told of both")
+    scene.tell(f"{scene.status()['VmRSS'].strip()} of the agent are resident after a shrink by every rung")
 
 
 def stopped_and_killed(scene):
