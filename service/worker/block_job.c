@@ -34,8 +34,9 @@
 #define BLOCKS_MAX	 65536 /* of a step: 8 TiB in the smallest blocks */
 /* A page that is only taken for a moment has been let go of by then. */
 #define BETWEEN_ROUNDS_US 100000
-/* A device that works has written a page by then. */
-#define WRITEBACK_WATCH_MS 2000
+/* A device that works has written a page by then; most have much sooner. */
+#define WRITEBACK_WATCH_MS   2000
+#define WRITEBACK_BETWEEN_US 20000
 
 struct block_work {
 	uint64_t id;
@@ -44,7 +45,7 @@ struct block_work {
 	bool is_offline;
 	enum remainder_code code; /* why it stays; NONE: not tried */
 	char reason[192];
-	struct page_writeback writeback; /* pages that were being written when it was first looked at, and still are */
+	struct page_writeback writeback; /* pages that were being written when it was looked at, and still are */
 	/* Who has it, once that was looked for: of which page, or (0) of most of it. */
 	bool is_explained;
 	uint64_t held_pfn;
@@ -316,16 +317,33 @@ static uint64_t offline_bytes(const struct block_list *list)
 	return bytes;
 }
 
-/* An offline would wait for the device, which no signal ends. Asked again at each try: it may have answered. */
-static bool is_written(const struct job_context *context, struct block_work *block)
+/* Gives what began to be written since the block was looked at the time to be done. */
+static void watch_writeback(struct job_context *context, struct block_work *block)
 {
+	uint64_t until_us = monotonic_us() + UINT64_C(1000) * writeback_watch_ms(context);
+
+	page_writeback_done(&block->writeback);
+	note_writeback(context, block);
+	while (block->writeback.count && monotonic_us() < until_us && job_context_wait(context, WRITEBACK_BETWEEN_US))
+		page_writeback_review(context->sysroot, &block->writeback);
+}
+
+/*
+ * An offline would wait for the device, which no signal ends. Asked at each try: the device may have answered, or another one
+ * may have ceased to since all blocks were looked at, which is hours ago where many are taken. Once the job is to end, true
+ * only says that it was not told.
+ */
+static bool is_written(struct job_context *context, struct block_work *block)
+{
+	if (block->writeback.count)
+		page_writeback_review(context->sysroot, &block->writeback);
+	else
+		watch_writeback(context, block);
 	if (!block->writeback.count)
 		return false;
-	page_writeback_review(context->sysroot, &block->writeback);
-	if (!block->writeback.count)
-		return false;
-	stays(block, REMAINDER_WRITEBACK, "%zu pages, the first %#" PRIx64 ", under writeback for %u ms: not tried",
-	      block->writeback.count, block->writeback.pfns[0], writeback_watch_ms(context));
+	if (context->stop == WORKER_CONTROL_GO)
+		stays(block, REMAINDER_WRITEBACK, "%zu pages, the first %#" PRIx64 ", under writeback for %u ms: not tried",
+		      block->writeback.count, block->writeback.pfns[0], writeback_watch_ms(context));
 	return true;
 }
 
@@ -557,9 +575,6 @@ void block_job_before(struct job_context *context)
 /* As where a step takes it offline: with a page under writeback for long it is not tried. */
 static void take_back(struct job_context *context, struct block_work *block, struct kernel_log *log)
 {
-	note_writeback(context, block);
-	if (block->writeback.count && !job_context_wait(context, UINT64_C(1000) * writeback_watch_ms(context)))
-		return;
 	if (!is_written(context, block))
 		offline_one(context, block, log);
 	page_writeback_done(&block->writeback);

@@ -22,7 +22,8 @@ struct kernel {
 	unsigned looks; /* at the flags of pages */
 	uint64_t busy_pfn; /* the page that it names in its log where a block is busy; 0: none */
 	unsigned references;
-	unsigned written_until; /* look at which a page is under writeback no more; 0: never */
+	unsigned written_from;	/* look at which a page is under writeback; 0: as it was put */
+	unsigned written_until; /* look at which it is so no more; 0: never */
 };
 
 static void set_block(struct kernel *kernel, unsigned id, const char *state, const char *zones)
@@ -337,7 +338,12 @@ static void write_ends(void *user, const char *path)
 {
 	struct kernel *kernel = user;
 
-	if (strcmp(path, "/proc/kpageflags") == 0 && ++kernel->looks == kernel->written_until)
+	if (strcmp(path, "/proc/kpageflags") != 0)
+		return;
+	kernel->looks++;
+	if (kernel->looks == kernel->written_from)
+		put_page(kernel, FIRST(66) + 9, BIT(5) | BIT(8), 0);
+	if (kernel->looks == kernel->written_until)
 		put_page(kernel, FIRST(66) + 9, BIT(5), 0);
 }
 
@@ -359,7 +365,7 @@ static void test_writeback(void)
 	CHECK_TRUE(left != NULL);
 	if (left)
 		CHECK_STR(left->detail, "2 pages, the first 0x42009, under writeback for 1 ms: not tried");
-	/* It is done while it is waited for: four looks at blocks, one at the pages, then the first try. */
+	/* It is done while it is waited for: four looks at blocks, one at the pages, then one at each try. */
 	put_page(kernel, FIRST(66) + 12, BIT(5), 0);
 	for (unsigned again = 0; again < 2; again++) {
 		for (unsigned id = 64; id < 68; id++)
@@ -368,12 +374,41 @@ static void test_writeback(void)
 		kernel->order[0] = '\0';
 		kernel->looks = 0;
 		/* The second time not before the second round. */
-		kernel->written_until = again ? 7 : 6;
+		kernel->written_until = again ? 10 : 8;
 		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
 		CHECK_STR(kernel->order, again ? "64 65 67 66 " : "64 65 66 67 ");
-		CHECK_INT(kernel->looks, again ? 7 : 6);
+		CHECK_INT(kernel->looks, again ? 10 : 9);
 	}
+	teardown(kernel);
+}
+
+/* It begins when the block was looked at, and before its turn: four looks at blocks, and this is the third to be tried. */
+static void test_writeback_that_comes_late(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct sysroot_hooks hooks = {.on_write = on_write, .on_open = write_ends, .user = kernel};
+
+	sysroot_set_hooks(kernel->fixture.tree.sysroot, &hooks);
+	kernel->fixture.context.writeback_watch_ms = 1;
+	kernel->written_from = 7;
+	put_page(kernel, PAST_BLOCKS, 0, 0);
+	put_page(kernel, FIRST(66) + 9, BIT(5), 0);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	CHECK_STR(kernel->order, "64 65 67 ");
+	CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_WRITEBACK) != NULL);
+	/* Most devices answer at once. */
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "online", "Movable");
+	put_page(kernel, FIRST(66) + 9, BIT(5), 0);
+	kernel->order[0] = '\0';
+	kernel->looks = 0;
+	kernel->written_until = 8;
+	kernel->fixture.context.writeback_watch_ms = 60000;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_STR(kernel->order, "64 65 66 67 ");
 	teardown(kernel);
 }
 
@@ -393,8 +428,8 @@ static void test_holder_is_looked_for_once(void)
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
 	CHECK_STR(kernel->order, "64 65 66 67 66 65 66 ");
 	CHECK_TRUE(strstr(job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY)->detail, "process 80 (db)") != NULL);
-	/* Four blocks are looked at for their order, and then the two that refuse. */
-	CHECK_INT(kernel->looks, 6);
+	/* Four blocks are looked at for their order, each at each of seven tries, and then the two that refuse. */
+	CHECK_INT(kernel->looks, 13);
 	teardown(kernel);
 }
 
@@ -653,6 +688,7 @@ int main(void)
 		{"cancel_while_it_looks", test_cancel_while_it_looks},
 		{"holder_is_named", test_holder_is_named},
 		{"writeback", test_writeback},
+		{"writeback_that_comes_late", test_writeback_that_comes_late},
 		{"holder_is_looked_for_once", test_holder_is_looked_for_once},
 		{"undo_with_writeback", test_undo_with_writeback},
 		{"poisoned", test_poisoned},
