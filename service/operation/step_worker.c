@@ -16,6 +16,12 @@
  */
 #define UNDO_DEADLINE_MS 600000
 
+/*
+ * A worker says which block it begins with. When the block's time is over a signal ends its write, and it finds out who holds
+ * the block. One that says nothing for so much longer is one that the signal does not reach.
+ */
+#define BLOCK_SILENCE_MS 30000
+
 static enum remainder_code code_of(enum worker_outcome outcome)
 {
 	switch (outcome) {
@@ -270,8 +276,11 @@ void step_worker_start(struct step_run *run)
 		if (run->step.kind == STEP_KIND_LAZY || (job.deadline_ms == 0 && !step_is_after(&run->step)))
 			job.deadline_ms = step_run_left_ms(run, 0);
 	}
-	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS)
+	if (run->step.kind == STEP_KIND_OFFLINE_BLOCKS) {
 		job.cpuset_nodes = run->step.nodes;
+		if (run->step.timeout_ms && !run->undoing)
+			job.silence_ms = run->step.timeout_ms + BLOCK_SILENCE_MS;
+	}
 	r = fill_job(run, &job);
 	if (r == -ESRCH && run->undoing) {
 		/* The guest has ended: what was changed of it ended with it. */

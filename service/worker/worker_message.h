@@ -68,6 +68,7 @@ struct worker_job {
 	char hook_directory[WORKER_PATH_SIZE];	/* HOST_HOOKS: where they are; empty: nowhere */
 	char operation[24];			/* HOST_HOOKS: whose step it is */
 	uint64_t deadline_ms;			/* from the start of the job, 0: none */
+	uint32_t silence_ms;			/* the pool's alone: one that says nothing for so long is killed; 0: it is not */
 };
 
 void worker_job_done(struct worker_job *job);

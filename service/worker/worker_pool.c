@@ -3,7 +3,8 @@
  *             a place            result, or end of file           process gone
  *   WAITING ----------> RUNNING ------------------------> ENDING -------------> (delivered, freed)
  *      |                   | worker_cancel(), deadline,     ^|
- *      | worker_cancel()   | or nonsense said               || no end within the grace: SIGKILL
+ *      | worker_cancel()   | nonsense said, or nothing      ||
+ *      |                   | for too long                   || no end within the grace: SIGKILL
  *      v                   +--------------------------------+v
  *   (delivered from the loop)                              KILLED -------------> (delivered, freed)
  *                                                            | no end within the grace
@@ -63,6 +64,9 @@ struct worker {
 	struct worker_message *start; /* owned; until it was sent */
 	enum step_kind step;
 	uint64_t deadline_ms;
+	uint64_t until_ms; /* by the monotonic clock, once it runs; 0: no end */
+	uint32_t silence_ms;
+	uint64_t heard_ms; /* when it said something last, or was let go on */
 	struct worker_spawn spawn;
 	struct worker_channel *channel;				     /* owned */
 	struct event *read_event, *write_event, *exit_event, *timer; /* owned */
@@ -99,6 +103,23 @@ static void arm(struct worker *worker, uint64_t ms)
 	struct timeval delay = milliseconds(ms);
 
 	event_add(worker->timer, &delay);
+}
+
+static bool is_watched(const struct worker *worker)
+{
+	/* One that pauses has nothing to say. */
+	return worker->silence_ms && !worker->is_paused;
+}
+
+/* While it runs: its time, or its silence, whichever is over first. */
+static void arm_running(struct worker *worker)
+{
+	uint64_t now = monotonic_ms(), end = worker->until_ms ? worker->until_ms : UINT64_MAX;
+
+	if (is_watched(worker) && worker->heard_ms + worker->silence_ms < end)
+		end = worker->heard_ms + worker->silence_ms;
+	if (end != UINT64_MAX)
+		arm(worker, end > now ? end - now : 0);
 }
 
 static void worker_free(struct worker *worker)
@@ -203,6 +224,7 @@ static void distrust(struct worker *worker, const struct failure *failure)
 
 static void take_message(struct worker *worker, struct worker_message *message)
 {
+	worker->heard_ms = monotonic_ms();
 	switch (message->type) {
 	case WORKER_MESSAGE_PROGRESS:
 		worker->done_bytes = message->done_bytes;
@@ -370,6 +392,24 @@ static void deliver_stuck(struct worker *worker)
 	start_waiting(pool);
 }
 
+static void on_running_timer(struct worker *worker)
+{
+	uint64_t now = monotonic_ms();
+	struct failure failure;
+	char object[40];
+
+	if (is_watched(worker) && now >= worker->heard_ms + worker->silence_ms) {
+		snprintf(object, sizeof(object), "worker %d", (int)worker->spawn.pid);
+		failure_set(&failure, ETIMEDOUT, object, "it was killed");
+		failure_set_cause(&failure, "it has said nothing for %" PRIu32 " ms", worker->silence_ms);
+		distrust(worker, &failure);
+	} else if (worker->until_ms && now >= worker->until_ms) {
+		worker_cancel(worker);
+	} else {
+		arm_running(worker);
+	}
+}
+
 static void on_timer(evutil_socket_t fd, short events, void *user)
 {
 	struct worker *worker = user;
@@ -384,7 +424,7 @@ static void on_timer(evutil_socket_t fd, short events, void *user)
 		worker_free(worker);
 		break;
 	case WORKER_STATE_RUNNING:
-		worker_cancel(worker);
+		on_running_timer(worker);
 		break;
 	case WORKER_STATE_ENDING:
 		kill_now(worker);
@@ -433,8 +473,10 @@ static int run(struct worker *worker, struct failure *failure)
 	if (worker->is_paused)
 		say_type(worker, WORKER_MESSAGE_PAUSE);
 	say_limit(worker);
+	worker->heard_ms = monotonic_ms();
 	if (worker->deadline_ms)
-		arm(worker, worker->deadline_ms + pool->kill_grace_ms);
+		worker->until_ms = worker->heard_ms + worker->deadline_ms + pool->kill_grace_ms;
+	arm_running(worker);
 	return 0;
 }
 
@@ -493,6 +535,7 @@ int worker_pool_start(struct worker_pool *pool, const struct worker_job *job,
 	worker->spawn.channel_fd = -1;
 	worker->step = worker_job_has_step(job) ? job->step.kind : STEP_KIND_COUNT;
 	worker->deadline_ms = job->deadline_ms;
+	worker->silence_ms = job->silence_ms;
 	worker->on_progress = progress;
 	worker->on_result = result;
 	worker->user = user;
@@ -538,8 +581,11 @@ void worker_pause(struct worker *worker)
 void worker_resume(struct worker *worker)
 {
 	worker->is_paused = false;
-	if (worker->state == WORKER_STATE_RUNNING)
-		say_type(worker, WORKER_MESSAGE_RESUME);
+	if (worker->state != WORKER_STATE_RUNNING)
+		return;
+	say_type(worker, WORKER_MESSAGE_RESUME);
+	worker->heard_ms = monotonic_ms();
+	arm_running(worker);
 }
 
 void worker_limit(struct worker *worker, uint64_t bytes_per_s, uint32_t stall_us,

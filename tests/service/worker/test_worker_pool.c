@@ -77,7 +77,7 @@ static void on_result(void *user, const struct worker_result *result)
 }
 
 static void start_with(struct fixture *fixture, struct job_log *log, char name, const char *script,
-		       const char *before, uint64_t deadline_ms)
+		       const char *before, uint64_t deadline_ms, uint32_t silence_ms)
 {
 	struct worker_job *job = calloc(1, sizeof(*job));
 	struct failure failure = {0};
@@ -88,6 +88,7 @@ static void start_with(struct fixture *fixture, struct job_log *log, char name, 
 	log->name = name;
 	job->kind = before ? WORKER_JOB_UNDO : WORKER_JOB_STEP;
 	job->deadline_ms = deadline_ms;
+	job->silence_ms = silence_ms;
 	step_init(&job->step, STEP_KIND_PROBE);
 	snprintf(job->step.text, sizeof(job->step.text), "%s", script);
 	job->before = before ? strdup(before) : NULL;
@@ -101,7 +102,7 @@ static void start_with(struct fixture *fixture, struct job_log *log, char name, 
 
 static void start(struct fixture *fixture, struct job_log *log, char name, const char *script)
 {
-	start_with(fixture, log, name, script, NULL, 0);
+	start_with(fixture, log, name, script, NULL, 0, 0);
 }
 
 static void wait_result(struct fixture *fixture, struct job_log *log)
@@ -158,7 +159,7 @@ static void test_long_before(void)
 		before[i] = (char)(i % 7 ? 'a' + i % 26 : '"');
 	before[length] = '\0';
 	setup(&fixture, 1);
-	start_with(&fixture, &log, 'a', "echo_before", before, 0);
+	start_with(&fixture, &log, 'a', "echo_before", before, 0, 0);
 	wait_result(&fixture, &log);
 	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_TRUE(json_is_string(log.result.values) &&
@@ -331,9 +332,47 @@ static void test_deadline(void)
 	struct job_log log;
 
 	setup(&fixture, 1);
-	start_with(&fixture, &log, 'a', "deaf", NULL, 1);
+	start_with(&fixture, &log, 'a', "deaf", NULL, 1, 0);
 	wait_result(&fixture, &log);
 	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
+	teardown(&fixture);
+}
+
+/* Its kernel call is stuck, for all that is known: it is killed, although it has all the time. */
+static void test_silent(void)
+{
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start_with(&fixture, &log, 'a', "deaf", NULL, 0, 30);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DIED);
+	CHECK_STR(log.result.failure.cause, "it has said nothing for 30 ms");
+	CHECK_TRUE(remainder_list_has(&log.result.remainder, REMAINDER_WORKER_DIED));
+	/* Its time is over first. */
+	start_with(&fixture, &log, 'a', "deaf", NULL, 1, 60000);
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_CANCELLED);
+	teardown(&fixture);
+}
+
+/* What pauses need not say anything, and has as long again from when it goes on. */
+static void test_silent_in_a_pause(void)
+{
+	struct timeval longer = {.tv_usec = 100000};
+	struct fixture fixture;
+	struct job_log log;
+
+	setup(&fixture, 1);
+	start_with(&fixture, &log, 'a', "deaf", NULL, 0, 30);
+	worker_pause(log.worker);
+	event_base_loopexit(fixture.base, &longer);
+	event_base_dispatch(fixture.base);
+	CHECK_INT(log.results, 0);
+	worker_resume(log.worker);
+	wait_result(&fixture, &log);
+	CHECK_STR(log.result.failure.cause, "it has said nothing for 30 ms");
 	teardown(&fixture);
 }
 
@@ -420,6 +459,8 @@ int main(void)
 		{"ignores_terminate", test_ignores_terminate},
 		{"lingers_after_result", test_lingers_after_result},
 		{"deadline", test_deadline},
+		{"silent", test_silent},
+		{"silent_in_a_pause", test_silent_in_a_pause},
 		{"lock", test_lock},
 		{"free_kills", test_free_kills},
 		{"no_program", test_no_program},
