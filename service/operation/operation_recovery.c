@@ -121,7 +121,8 @@ static void resume_step(struct operation *operation, struct step_record *step)
 		    engine_drain_is_held(operation->drain) == (step->step.kind == STEP_KIND_CORDON))
 			step->state = STEP_STATE_DONE;
 		else
-			step->state = STEP_STATE_FAILED;
+			/* Nothing of it was, so the planner asks for it again: one that failed ends the drain. */
+			step->state = STEP_STATE_UNDONE;
 		break;
 	case STEP_KIND_UNDO:
 		/* Goes on as soon as the operation has its lock. */
