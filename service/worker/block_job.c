@@ -27,7 +27,6 @@
 #include "kernel_log.h"
 #include "memory_block.h"
 #include "page_writeback.h"
-#include "worker_cgroup.h"
 
 #define ROUNDS_MAX	 3
 #define BLOCK_TIMEOUT_MS 30000 /* where the step names none */
@@ -397,6 +396,22 @@ static bool offline_round(struct job_context *context, struct block_list *list, 
 	return is_any_offline && is_any_left;
 }
 
+static void offline_all(struct job_context *context, struct block_list *list, struct kernel_log *log)
+{
+	for (unsigned round = 0; round < ROUNDS_MAX; round++)
+		if (!offline_round(context, list, round, log) ||
+		    (round + 1 < ROUNDS_MAX && !job_context_wait(context, BETWEEN_ROUNDS_US)))
+			return;
+}
+
+/* Without the cpuset their pages would come where nobody has planned them. */
+static void refuse_without_cpuset(const struct job_context *context, struct block_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (!list->blocks[i].is_offline)
+			stays(&list->blocks[i], REMAINDER_NO_CPUSET, "not tried: %s", strerror(-context->cpuset_error));
+}
+
 /* Every block's state as it is now decides, not what the writes said. */
 static void tell_states(struct job_context *context, struct block_list *list)
 {
@@ -445,8 +460,6 @@ static void tell_total(struct job_context *context, struct block_list *list, uin
 void block_job_offline(struct job_context *context)
 {
 	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
-	const struct step *step = &context->job->step;
-	struct worker_cgroup group = {0};
 	struct block_list list;
 	int rc = list_blocks(context, &list);
 
@@ -455,23 +468,15 @@ void block_job_offline(struct job_context *context)
 		job_context_fail(context, rc, "blocks", "cannot look at them");
 		return;
 	}
-	/* The whole job may stand in a cpuset already. */
-	if (step->nodes && !context->job->cpuset_nodes) {
-		rc = worker_cgroup_enter(context->sysroot, step->nodes, &group);
-		if (rc)
-			job_context_detail(context,
-					   "the kernel chooses where pages go: no cpuset: %s",
-					   strerror(-rc));
-	}
 	kernel_log_new(context->sysroot, &log);
-	sort_by_load(context, &list);
-	await_writeback(context, &list);
-	for (unsigned round = 0; round < ROUNDS_MAX; round++)
-		if (!offline_round(context, &list, round, log) ||
-		    (round + 1 < ROUNDS_MAX && !job_context_wait(context, BETWEEN_ROUNDS_US)))
-			break;
+	if (context->cpuset_error) {
+		refuse_without_cpuset(context, &list);
+	} else {
+		sort_by_load(context, &list);
+		await_writeback(context, &list);
+		offline_all(context, &list, log);
+	}
 	job_context_go(context);
-	worker_cgroup_leave(context->sysroot, &group);
 	tell_states(context, &list);
 	tell_total(context, &list, offline_bytes(&list));
 	free_blocks(&list);
@@ -575,6 +580,10 @@ void block_job_before(struct job_context *context)
 /* As where a step takes it offline: with a page under writeback for long it is not tried. */
 static void take_back(struct job_context *context, struct block_work *block, struct kernel_log *log)
 {
+	if (context->cpuset_error) {
+		stays(block, REMAINDER_NO_CPUSET, "not tried: %s", strerror(-context->cpuset_error));
+		return;
+	}
 	if (!is_written(context, block))
 		offline_one(context, block, log);
 	page_writeback_done(&block->writeback);

@@ -2,7 +2,6 @@
 #include "worker_jobs.h"
 
 #include <errno.h>
-#include <string.h>
 #include "block_job.h"
 #include "cpuset_job.h"
 #include "eject_job.h"
@@ -96,10 +95,8 @@ void worker_jobs_run(struct job_context *context)
 {
 	struct worker_cgroup group = {0};
 	uint64_t nodes = context->job->cpuset_nodes;
-	int rc = nodes ? worker_cgroup_enter(context->sysroot, nodes, &group) : 0;
 
-	if (rc && context->job->kind == WORKER_JOB_STEP)
-		job_context_detail(context, "not in its cpuset: %s", strerror(-rc));
+	context->cpuset_error = nodes ? worker_cgroup_enter(context->sysroot, nodes, &group) : 0;
 	worker_control_set_deadline(context->control, context->job->deadline_ms);
 	if (context->job->kind == WORKER_JOB_SURVEY)
 		survey_job_run(context);

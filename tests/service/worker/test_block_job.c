@@ -536,6 +536,36 @@ static void test_all_busy(void)
 	teardown(kernel);
 }
 
+/* There are no cgroups in the tree. To bring blocks online takes none. */
+static void test_without_its_cpuset(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->fixture.job.cpuset_nodes = 1;
+	set_block(kernel, 67, "offline", "Movable Normal");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->writes, 0);
+	CHECK_INT(kernel->fixture.result.remainder.count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		CHECK_INT(kernel->fixture.result.remainder.items[i].code, REMAINDER_NO_CPUSET);
+		CHECK_INT(kernel->fixture.result.remainder.items[i].bytes, BLOCK_BYTES);
+	}
+	set_block(kernel, 66, "offline", "Movable Normal");
+	set_block(kernel, 67, "online", "Movable");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_STR(kernel->order, "66 ");
+	check_state(kernel, 66, "online", "Movable");
+	check_state(kernel, 67, "online", NULL);
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	CHECK_INT(kernel->fixture.result.remainder.items[0].code, REMAINDER_NO_CPUSET);
+	/* And none of it where nothing is planned. */
+	kernel->fixture.job.cpuset_nodes = 0;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	teardown(kernel);
+}
+
 static void test_unknown_block(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -696,6 +726,7 @@ int main(void)
 		{"stays_busy", test_stays_busy},
 		{"cancel", test_cancel},
 		{"all_busy", test_all_busy},
+		{"without_its_cpuset", test_without_its_cpuset},
 		{"unknown_block", test_unknown_block},
 		{"undo_of_a_part", test_undo_of_a_part},
 		{"undo_of_some", test_undo_of_some},
