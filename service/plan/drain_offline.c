@@ -4,6 +4,8 @@
  */
 #include "drain_priv.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include "crash_risk.h"
 
@@ -93,18 +95,46 @@ size_t drain_offlines(const struct plan_input *input, uint64_t block, const stru
 	return tries;
 }
 
-/* Again only after guests that were in the way have been moved since. */
+/* What that try has told of the block; NONE: nothing. */
+static enum remainder_code refusal_of(const struct step_record *record, uint64_t block)
+{
+	char object[32];
+
+	snprintf(object, sizeof(object), "block %" PRIu64, block);
+	for (size_t i = 0; i < record->remainder.count; i++)
+		if (strcmp(record->remainder.items[i].object, object) == 0)
+			return record->remainder.items[i].code;
+	return REMAINDER_NONE;
+}
+
+/* Does it stay whatever guests do? */
+static bool is_no_guests(enum remainder_code code)
+{
+	return code == REMAINDER_KERNEL_MEMORY || code == REMAINDER_NOT_MOVABLE || code == REMAINDER_HOST_PROCESS;
+}
+
+/*
+ * Again only after guests that were in the way have been moved since. One with a pinned page not where such pages of
+ * theirs have stayed: a try takes it from its owner again and again, and cannot come to anything.
+ */
 static bool may_offline(const struct plan_input *input, const struct snapshot_block *block)
 {
 	const struct step_record *last;
 	size_t tries = drain_offlines(input, block->id, &last);
+	enum remainder_code code = tries ? refusal_of(last, block->id) : REMAINDER_NONE;
+	bool is_moved = false;
 
 	if (tries == 0)
 		return true;
-	for (last++; last < input->history + input->history_count; last++)
-		if (last->step.kind == STEP_KIND_CHILD && last->state != STEP_STATE_UNDONE && last->bytes_done > 0)
-			return tries < OFFLINES_MAX;
-	return false;
+	for (last++; last < input->history + input->history_count; last++) {
+		if (last->step.kind != STEP_KIND_CHILD || last->state == STEP_STATE_UNDONE)
+			continue;
+		if (code == REMAINDER_PINNED && (remainder_list_has(&last->remainder, REMAINDER_PINNED) ||
+						 remainder_list_has(&last->remainder, REMAINDER_VFIO_PINNED)))
+			return false;
+		is_moved = is_moved || last->bytes_done > 0;
+	}
+	return is_moved && tries < OFFLINES_MAX && !is_no_guests(code);
 }
 
 bool drain_offline_next(struct drainer *drainer)

@@ -2,11 +2,12 @@
 /*
  * Offline, round by round:
  *
- *   blocks, emptiest first -> each: write "offline" with a deadline -> gone from the list, or kept
- * with its reason ^                                                                  |
- *        +------- the kept ones in reverse order, while a round got any ----+
+ *   blocks, emptiest first -> each: write "offline" with a deadline -> gone from the list, or kept with its reason
+ *        ^                                                                  |
+ *        +------- the kept ones in reverse order, after a pause ------------+
  *
- * One with a page that has been under writeback for long is kept without a try.
+ * One with a page that has been under writeback for long is kept without a try. One of which the kernel has named a
+ * page that does not move, because it is pinned or the kernel's own, is not tried again.
  *
  * The write blocks until the kernel has emptied the block. A signal ends it (the deadline's, or
  * that of a cancel), and the kernel then puts the block back online by itself (mm/memory_hotplug.c
@@ -22,17 +23,15 @@
 #include <string.h>
 #include "block_census.h"
 #include "block_holder.h"
+#include "block_retry.h"
 #include "clock.h"
 #include "job_context.h"
 #include "kernel_log.h"
 #include "memory_block.h"
 #include "page_writeback.h"
 
-#define ROUNDS_MAX	 3
 #define BLOCK_TIMEOUT_MS 30000 /* where the step names none */
 #define BLOCKS_MAX	 65536 /* of a step: 8 TiB in the smallest blocks */
-/* A page that is only taken for a moment has been let go of by then. */
-#define BETWEEN_ROUNDS_US 100000
 /* A device that works has written a page by then; most have much sooner. */
 #define WRITEBACK_WATCH_MS   2000
 #define WRITEBACK_BETWEEN_US 20000
@@ -42,6 +41,8 @@ struct block_work {
 	uint64_t start, size_bytes;
 	uint64_t load; /* pages in use, for the order */
 	bool is_offline;
+	bool is_fixed;	   /* it cannot go: a page in it does not move */
+	uint64_t spent_us; /* on its tries */
 	enum remainder_code code; /* why it stays; NONE: not tried */
 	char reason[192];
 	struct page_writeback writeback; /* pages that were being written when it was looked at, and still are */
@@ -233,10 +234,11 @@ static void explain_busy(struct job_context *context, struct block_work *block, 
 		return;
 	}
 	holder = find_holder(context, block, page.pfn);
+	block->is_fixed = page.is_unmovable || kernel_log_page_is_pinned(&page);
 	if (page.is_unmovable)
 		stays(block, REMAINDER_KERNEL_MEMORY, "%s: page %#" PRIx64 " is the kernel's own%s%s", how, page.pfn,
 		      holder.text[0] ? ", " : "", holder.text);
-	else if (kernel_log_page_is_pinned(&page))
+	else if (block->is_fixed)
 		stays(block, holder.is_process ? REMAINDER_HOST_PROCESS : REMAINDER_PINNED,
 		      "%s: page %#" PRIx64 " has %d references and %d mappings%s%s", how, page.pfn, page.references,
 		      page.mappings, holder.text[0] ? ", " : "", holder.text);
@@ -255,25 +257,28 @@ static uint32_t block_timeout(const struct job_context *context)
 	return context->job->step.timeout_ms ? context->job->step.timeout_ms : BLOCK_TIMEOUT_MS;
 }
 
-static void offline_one(struct job_context *context, struct block_work *block,
+/* Of the whole job; UINT64_MAX: there is no end. */
+static uint64_t left_ms(const struct job_context *context)
+{
+	uint64_t now = monotonic_ms(), deadline = context->control->deadline_ms;
+
+	if (!deadline)
+		return UINT64_MAX;
+	return deadline > now ? deadline - now : 1;
+}
+
+static void offline_one(struct job_context *context, struct block_work *block, uint32_t timeout_ms,
 			struct kernel_log *log)
 {
 	enum memory_block_offline_result outcome = MEMORY_BLOCK_OFFLINE_BUSY;
-	uint32_t timeout_ms = block_timeout(context);
+	uint64_t left = left_ms(context);
 	struct kernel_log_page old;
 	char how[64];
 	int rc;
 
 	/* The whole job's deadline may come before the block's. */
-	if (context->control->deadline_ms) {
-		uint64_t now = monotonic_ms();
-		uint64_t left = context->control->deadline_ms > now
-					? context->control->deadline_ms - now
-					: 1;
-
-		if (left < timeout_ms)
-			timeout_ms = (uint32_t)left;
-	}
+	if (left < timeout_ms)
+		timeout_ms = (uint32_t)left;
 	read_log(log, block, &old);
 	worker_control_set_alarm(timeout_ms);
 	rc = memory_block_offline(context->sysroot, block->id, &outcome);
@@ -360,47 +365,71 @@ static void await_writeback(struct job_context *context, const struct block_list
 }
 
 static void take_one(struct job_context *context, struct block_list *list, struct block_work *block,
-		     struct kernel_log *log)
+		     uint32_t timeout_ms, struct kernel_log *log)
 {
 	uint64_t began_us = monotonic_us();
 
-	offline_one(context, block, log);
+	offline_one(context, block, timeout_ms, log);
+	block->spent_us += monotonic_us() - began_us;
 	if (!block->is_offline)
 		return;
 	list->taken_bytes += block->size_bytes;
-	list->taken_us += monotonic_us() - began_us;
+	list->taken_us += block->spent_us;
 }
 
-/* True where another round can help: one got a block, and one that may go is still there. */
+static bool may_go(const struct block_work *block)
+{
+	return !block->is_offline && !block->is_fixed && block->code != REMAINDER_NOT_MOVABLE &&
+	       block->code != REMAINDER_UNKNOWN_TARGET;
+}
+
+static size_t count_left(const struct block_list *list)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		count += may_go(&list->blocks[i]);
+	return count;
+}
+
+/* False where it is to end. */
 static bool offline_round(struct job_context *context, struct block_list *list, unsigned round,
 			  struct kernel_log *log)
 {
-	bool is_any_offline = false, is_any_left = false;
+	uint32_t timeout_ms =
+		block_retry_timeout_ms(round, block_timeout(context), left_ms(context), count_left(list));
 
 	for (size_t i = 0; i < list->count; i++) {
 		struct block_work *block = &list->blocks[round % 2 ? list->count - 1 - i : i];
 		char object[96];
 
-		if (block->is_offline || block->code == REMAINDER_NOT_MOVABLE ||
-		    block->code == REMAINDER_UNKNOWN_TARGET)
+		if (!may_go(block))
 			continue;
 		if (!job_context_go(context))
 			return false;
 		worker_control_progress(context->control, offline_bytes(list), list->bytes, "%s",
 					block_object(block->id, object));
 		if (!is_written(context, block))
-			take_one(context, list, block, log);
-		is_any_offline |= block->is_offline;
-		is_any_left |= !block->is_offline;
+			take_one(context, list, block, timeout_ms, log);
 	}
-	return is_any_offline && is_any_left;
+	return true;
+}
+
+static bool await_round(struct job_context *context, const struct block_list *list, unsigned round)
+{
+	uint32_t pause_ms = block_retry_pause_ms(round, left_ms(context));
+
+	if (context->retry_pause_ms && pause_ms > context->retry_pause_ms)
+		pause_ms = context->retry_pause_ms;
+	worker_control_progress(context->control, offline_bytes(list), list->bytes, "waits to try %zu blocks again",
+				count_left(list));
+	return job_context_wait(context, UINT64_C(1000) * pause_ms);
 }
 
 static void offline_all(struct job_context *context, struct block_list *list, struct kernel_log *log)
 {
-	for (unsigned round = 0; round < ROUNDS_MAX; round++)
-		if (!offline_round(context, list, round, log) ||
-		    (round + 1 < ROUNDS_MAX && !job_context_wait(context, BETWEEN_ROUNDS_US)))
+	for (unsigned round = 0; round < BLOCK_RETRY_ROUNDS && count_left(list); round++)
+		if ((round && !await_round(context, list, round)) || !offline_round(context, list, round, log))
 			return;
 }
 
@@ -585,7 +614,7 @@ static void take_back(struct job_context *context, struct block_work *block, str
 		return;
 	}
 	if (!is_written(context, block))
-		offline_one(context, block, log);
+		offline_one(context, block, block_timeout(context), log);
 	page_writeback_done(&block->writeback);
 }
 

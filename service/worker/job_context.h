@@ -21,6 +21,7 @@ struct job_context {
 	const struct page_move_ops *move_ops; /* borrowed; NULL: the kernel's own */
 	uint32_t heat_watch_ms; /* how long a move in an order watches first; 0: the usual time */
 	uint32_t writeback_watch_ms; /* how long a page must be under writeback to count as stuck; 0: the usual time */
+	uint32_t retry_pause_ms; /* the longest pause between two tries of a block; 0: as block_retry.h has it */
 	int cpuset_error; /* -errno: it is not in the cpuset that it was to work in */
 	const json_t *before;		      /* borrowed; UNDO: what BEFORE gave, never NULL there */
 	enum worker_control_state stop;	      /* why it ends early; GO: it does not */

@@ -31,6 +31,7 @@ void job_fixture_init(struct job_fixture *fixture, enum step_kind kind)
 		.control = &fixture->control,
 		.job = &fixture->job,
 		.result = &fixture->result,
+		.retry_pause_ms = 1,
 	};
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include "block_retry.h"
 #include "job_fixture.h"
 
 #define BLOCK_BYTES (16 << 20)
@@ -22,6 +24,7 @@ struct kernel {
 	unsigned looks; /* at the flags of pages */
 	uint64_t busy_pfn; /* the page that it names in its log where a block is busy; 0: none */
 	unsigned references;
+	long alarms[80]; /* by block: milliseconds that its last try had */
 	unsigned written_from;	/* look at which a page is under writeback; 0: as it was put */
 	unsigned written_until; /* look at which it is so no more; 0: never */
 };
@@ -49,11 +52,20 @@ static void complain(struct kernel *kernel)
 	fixture_tree_append(&kernel->fixture.tree, "/dev/kmsg", lines);
 }
 
+static long alarm_ms(void)
+{
+	struct itimerval timer;
+
+	CHECK_INT(getitimer(ITIMER_REAL, &timer), 0);
+	return timer.it_value.tv_sec * 1000 + timer.it_value.tv_usec / 1000;
+}
+
 static int write_block(struct kernel *kernel, unsigned id, const char *text)
 {
 	char path[96], word[16];
 
 	kernel->writes++;
+	kernel->alarms[id] = alarm_ms();
 	snprintf(word, sizeof(word), "%u ", id);
 	strncat(kernel->order, word, sizeof(kernel->order) - strlen(kernel->order) - 1);
 	if ((int)id == kernel->vanish) {
@@ -412,7 +424,7 @@ static void test_writeback_that_comes_late(void)
 	teardown(kernel);
 }
 
-/* It refuses in each of three rounds, in all of which others go. */
+/* It refuses in each round. */
 static void test_holder_is_looked_for_once(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -426,10 +438,10 @@ static void test_holder_is_looked_for_once(void)
 	kernel->busy[65] = 1;
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
-	CHECK_STR(kernel->order, "64 65 66 67 66 65 66 ");
+	CHECK_STR(kernel->order, "64 65 66 67 66 65 66 66 ");
 	CHECK_TRUE(strstr(job_fixture_remainder(&kernel->fixture, REMAINDER_BLOCK_BUSY)->detail, "process 80 (db)") != NULL);
-	/* Four blocks are looked at for their order, each at each of seven tries, and then the two that refuse. */
-	CHECK_INT(kernel->looks, 13);
+	/* Four blocks are looked at for their order, each at each of eight tries, and then the two that refuse. */
+	CHECK_INT(kernel->looks, 14);
 	teardown(kernel);
 }
 
@@ -530,9 +542,44 @@ static void test_all_busy(void)
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_FAILED);
 	CHECK_STR(kernel->fixture.result.failure.code, "block_busy");
-	CHECK_INT(kernel->writes, 4);
+	/* All may be let go of. */
+	CHECK_INT(kernel->writes, 4 * BLOCK_RETRY_ROUNDS);
 	check_told_offline(kernel, 0);
 	check_told_taken(kernel, 0);
+	teardown(kernel);
+}
+
+/* The kernel has named a page that does not move: no further try, while the other busy one has them. */
+static void test_what_cannot_go_is_tried_once(void)
+{
+	for (unsigned again = 0; again < 2; again++) {
+		struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+		fixture_tree_write(&kernel->fixture.tree, "/dev/kmsg", "4,0,0,-;up\n");
+		kernel->busy_pfn = FIRST(66) + 7;
+		kernel->references = again ? 2 : 5;
+		kernel->busy[65] = 3;
+		kernel->busy[66] = 99;
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+		CHECK_STR(kernel->order, again ? "64 65 66 67 66 65 65 66 66 65 " : "64 65 66 67 65 65 65 ");
+		CHECK_TRUE(job_fixture_remainder(&kernel->fixture, again ? REMAINDER_BLOCK_BUSY : REMAINDER_PINNED) !=
+			   NULL);
+		teardown(kernel);
+	}
+}
+
+/* A page that stays is named long before the time of a block is over. */
+static void test_first_try_is_short(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+
+	kernel->fixture.job.step.timeout_ms = 80000;
+	kernel->busy[66] = 1;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_TRUE(kernel->alarms[65] > 0 && kernel->alarms[65] <= 10000);
+	CHECK_TRUE(kernel->alarms[66] > 10000 && kernel->alarms[66] <= 80000);
 	teardown(kernel);
 }
 
@@ -726,6 +773,8 @@ int main(void)
 		{"stays_busy", test_stays_busy},
 		{"cancel", test_cancel},
 		{"all_busy", test_all_busy},
+		{"what_cannot_go_is_tried_once", test_what_cannot_go_is_tried_once},
+		{"first_try_is_short", test_first_try_is_short},
 		{"without_its_cpuset", test_without_its_cpuset},
 		{"unknown_block", test_unknown_block},
 		{"undo_of_a_part", test_undo_of_a_part},
