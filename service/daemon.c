@@ -70,7 +70,7 @@ static void add_holds(void *user, struct snapshot *snapshot)
 
 static bool is_guest_busy(void *user, const char *guest)
 {
-	return engine_guest_operation(((struct daemon *)user)->engine, guest) != NULL;
+	return engine_guest_is_busy(((struct daemon *)user)->engine, guest);
 }
 
 /* The operation is told of as any other; what refuses it now is tried again by the assistant, after a pause. */
@@ -377,7 +377,8 @@ static int start(struct daemon *daemon, struct failure *failure)
 	snprintf(lock, sizeof(lock), "%s/workers.lock", config->run_directory);
 	r = worker_pool_new(&(struct worker_pool_options){.base = daemon->base, .program = worker, .lock_path = lock,
 							  .limit = config->workers, .kill_grace_ms = KILL_GRACE_MS,
-							  .sysroot = daemon->sysroot},
+							  .sysroot = daemon->sysroot, .on_stuck = daemon_events_stuck,
+							  .user = daemon},
 			    ORPHAN_WAIT_MS, &daemon->pool, failure);
 	if (r < 0)
 		return r;
@@ -443,6 +444,9 @@ static int start(struct daemon *daemon, struct failure *failure)
 									.user = daemon});
 	if (!daemon->hints || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
+	for (size_t i = 0; worker_pool_stuck(daemon->pool, i); i++)
+		if (daemon_take_stuck(daemon, worker_pool_stuck(daemon->pool, i)) < 0)
+			return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	/* From the first request on callers see what is unfinished and held; it goes on after the first look. */
 	engine_wait(daemon->engine, true);
 	r = engine_recover(daemon->engine, failure);
@@ -513,7 +517,8 @@ int daemon_run(const struct config *config, struct failure *failure)
 	config_limits(config, &daemon.limits);
 	r = start(&daemon, failure);
 	if (r == 0) {
-		sd_notifyf(0, "READY=1\nSTATUS=Serving %s%s", config->socket, config->observe ? ", observing only" : "");
+		sd_notify(0, "READY=1");
+		daemon_tell_status(&daemon);
 		if (event_base_dispatch(daemon.base) < 0)
 			r = failure_set(failure, EIO, "ballastd", "the loop failed");
 	}

@@ -15,6 +15,7 @@
 #include "model_json.h"
 #include "movability.h"
 #include "node_set.h"
+#include "worker_pool.h"
 
 static const struct snapshot *backend_snapshot(void *user)
 {
@@ -123,7 +124,30 @@ static json_t *can_json(const struct snapshot *snapshot, bool libvirt_is_up)
 			 "drain", able(movable, reason));
 }
 
-static json_t *backend_host(void *user)
+static size_t backend_stuck_workers(void *user)
+{
+	const struct daemon *daemon = user;
+	size_t count = 0;
+
+	while (worker_pool_stuck(daemon->pool, count))
+		count++;
+	return count;
+}
+
+static json_t *stuck_json(const struct worker_pool *pool)
+{
+	json_t *list = json_array();
+	const struct worker_stuck *stuck;
+
+	for (size_t i = 0; (stuck = worker_pool_stuck(pool, i)); i++)
+		json_array_append_new(list, json_pack("{s:i, s:o, s:o, s:b}", "worker", stuck->record.pid, "doing",
+						      model_json_text(stuck->record.text), "place",
+						      stuck->place[0] ? model_json_text(stuck->place) : json_null(), "of_this_daemon",
+						      (int)!stuck->is_orphan));
+	return list;
+}
+
+json_t *daemon_backend_host(void *user)
 {
 	struct daemon *daemon = user;
 	const struct snapshot *snapshot = look_snapshot(daemon->look);
@@ -136,10 +160,10 @@ static json_t *backend_host(void *user)
 	uname(&kernel);
 	libvirt = up ? json_pack("{s:s}", "state", "up") :
 		       json_pack("{s:s, s:s}", "state", "down", "reason", failure_format(&failure, text, sizeof(text)));
-	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
+	json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:I}, s:I, s:o}", "version", BALLAST_VERSION,
 			 "mode", daemon->config->observe ? "observe" : "act", "kernel", kernel.release, "libvirt", libvirt,
 			 "probes", probes_json(&daemon->probe), "can", can_json(snapshot, up), "memory_controllers",
-			 model_json_controllers(snapshot), "limits", "reserve_bytes",
+			 model_json_controllers(snapshot), "workers_stuck", stuck_json(daemon->pool), "limits", "reserve_bytes",
 			 (json_int_t)snapshot->reserve_bytes, "stall_us", (int)daemon->limits.stall_us, "bytes_per_s",
 			 (json_int_t)daemon->limits.bytes_per_s, "revision", (json_int_t)snapshot->revision,
 			 "observed_at", model_json_time(snapshot->observed_at_ms));
@@ -273,7 +297,8 @@ void daemon_backend_init(struct daemon *daemon)
 		.snapshot = backend_snapshot,
 		.refresh = backend_refresh,
 		.libvirt_up = backend_libvirt_up,
-		.host = backend_host,
+		.stuck_workers = backend_stuck_workers,
+		.host = daemon_backend_host,
 		.holders = backend_holders,
 		.hint = backend_hint,
 		.guest_blocks = backend_guest_blocks,

@@ -6,6 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-daemon.h>
 #include "clock.h"
 #include "grow_audit.h"
 #include "guest_asks.h"
@@ -16,6 +17,7 @@
 #include "rate_keeper.h"
 #include "rest_server.h"
 #include "size_assistant.h"
+#include "worker_pool.h"
 
 /* Progress comes many times a second; a reader of events wants some. */
 #define EVENT_INTERVAL_MS 200
@@ -128,5 +130,51 @@ void daemon_events_engine(void *user, enum engine_change change, const struct op
 		return;
 	object = model_json_operation(operation);
 	rest_server_event(daemon->rest, "operation", object);
+	json_decref(object);
+}
+
+void daemon_tell_status(const struct daemon *daemon)
+{
+	size_t stuck = daemon->backend.stuck_workers(daemon->backend.user);
+
+	if (stuck)
+		sd_notifyf(0, "STATUS=Serving %s%s; %zu workers are stuck in the kernel: ballastctl status", daemon->config->socket,
+			   daemon->config->observe ? ", observing only" : "", stuck);
+	else
+		sd_notifyf(0, "STATUS=Serving %s%s", daemon->config->socket, daemon->config->observe ? ", observing only" : "");
+}
+
+int daemon_take_stuck(struct daemon *daemon, const struct worker_stuck *stuck)
+{
+	const struct worker_record *record = &stuck->record;
+	char text[WORKER_STUCK_TEXT_SIZE];
+	struct step step;
+
+	daemon_say("<3>", NULL, worker_stuck_describe(stuck, text));
+	if (!worker_record_changes(record))
+		return 0;
+	step_init(&step, record->step);
+	memcpy(step.guest, record->guest, sizeof(step.guest));
+	step.node = record->node;
+	step.page_bytes = record->page_bytes;
+	return engine_stuck_add(daemon->engine, record->pid, &step, text);
+}
+
+void daemon_events_stuck(void *user, const struct worker_stuck *stuck, bool is_gone)
+{
+	struct daemon *daemon = user;
+	json_t *object;
+
+	if (is_gone) {
+		fprintf(stderr, "<5>worker %d, which was stuck in the kernel, has ended: %s\n", stuck->record.pid,
+			stuck->record.text);
+		engine_stuck_gone(daemon->engine, stuck->record.pid);
+	} else if (daemon_take_stuck(daemon, stuck) < 0) {
+		daemon_say("<3>", NULL, "no memory to keep others from what it works on");
+	}
+	look_renew(daemon->look);
+	daemon_tell_status(daemon);
+	object = daemon_backend_host(daemon);
+	rest_server_event(daemon->rest, "host", object);
 	json_decref(object);
 }

@@ -6,6 +6,7 @@
 #ifndef BALLAST_SERVICE_DAEMON_PRIV_H
 #define BALLAST_SERVICE_DAEMON_PRIV_H
 
+#include <jansson.h>
 #include "daemon.h"
 #include "engine.h"
 #include "kernel_probe.h"
@@ -26,6 +27,7 @@ struct size_assistant;
 struct step_runner;
 struct sysroot;
 struct worker_pool;
+struct worker_stuck;
 
 /* Operations whose last event is remembered: no more are at work at once on a host that gets on with them. */
 #define EVENT_OPERATIONS 16
@@ -80,7 +82,16 @@ void daemon_events_look(void *user, enum look_change change, const char *uuid);
 void daemon_events_engine(void *user, enum engine_change change, const struct operation_record *operation,
 			  const struct drain_record *drain);
 
+/* A worker is stuck: what it may still do nobody does beside it. 0 or -ENOMEM. */
+int daemon_take_stuck(struct daemon *daemon, const struct worker_stuck *stuck);
+/* A worker has become stuck in the kernel, or is so no more: a worker_pool_stuck_fn. */
+void daemon_events_stuck(void *user, const struct worker_stuck *stuck, bool is_gone);
+/* What systemctl status shows. */
+void daemon_tell_status(const struct daemon *daemon);
+
 /* Fills daemon->backend. */
 void daemon_backend_init(struct daemon *daemon);
+/* The object of GET /v1/host; a new reference. */
+json_t *daemon_backend_host(void *user);
 
 #endif

@@ -566,6 +566,14 @@ static void print_errors(const json_t *controller)
 		       cli_text(controller, "id"), cli_text(controller, "name"), corrected, uncorrected);
 }
 
+static void print_stuck(const json_t *stuck)
+{
+	const char *place = cli_text(stuck, "place");
+
+	printf("worker %" PRIu64 " does not come back from the kernel%s%s%s: %s; nothing is done beside it until it has gone\n",
+	       cli_u64(stuck, "worker"), place[0] ? " (" : "", place, place[0] ? ")" : "", cli_text(stuck, "doing"));
+}
+
 int cli_status(struct cli *cli)
 {
 	CLEANUP_JSON json_t *host = NULL, *operations = NULL, *drains = NULL;
@@ -589,6 +597,8 @@ int cli_status(struct cli *cli)
 	print_able(host, "drain", true);
 	json_array_foreach(json_object_get(host, "memory_controllers"), index, entry)
 		print_errors(entry);
+	json_array_foreach(json_object_get(host, "workers_stuck"), index, entry)
+		print_stuck(entry);
 	r = get_list(cli, "/v1/operations", &operations);
 	if (r == 0)
 		r = get_list(cli, "/v1/drains", &drains);

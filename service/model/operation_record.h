@@ -61,7 +61,8 @@ struct operation_record {
 	uint64_t snapshot_after_bytes;		/* resize: its size as last seen; 0: not seen since */
 	uint64_t snapshot_requested_bytes;	/* resize: the size that was asked of it then; 0: not known */
 	char actor[64];				/* "uid 0 pid 123", "libvirt", "ballastd" */
-	char waiting_for[OPERATION_ID_SIZE];	/* another operation that holds a lock it needs; empty: none */
+	/* Another operation that holds a lock it needs, or "worker 4711", stuck in the kernel; empty: none. */
+	char waiting_for[OPERATION_ID_SIZE];
 	char superseded_by[OPERATION_ID_SIZE];
 	char plan_digest[17];
 	char idempotency_key[128];

@@ -469,6 +469,7 @@ struct snapshot {
 	bool movable_node;			/* the kernel was booted so */
 	bool safe_copy;				/* its copy of a page under migration survives an uncorrected memory error */
 	struct snapshot_hooks hooks;
+	char hotplug_stuck[256];		/* whom the kernel does not let go of, so that no block goes; empty: nobody */
 	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count, hint_count;
 	struct snapshot_node *nodes;		/* owned */
 	struct snapshot_block *blocks;		/* owned, by rising start */

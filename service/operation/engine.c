@@ -366,6 +366,7 @@ struct engine *engine_free(struct engine *engine)
 	free(engine->operations);
 	free(engine->drains);
 	operation_lock_table_done(&engine->locks);
+	engine_stuck_free_all(engine);
 	free(engine);
 	return NULL;
 }
@@ -538,6 +539,7 @@ size_t engine_drains(const struct engine *engine, const struct drain_record **re
 
 int engine_see_holds(const struct engine *engine, struct snapshot *snapshot)
 {
+	engine_stuck_see(engine, snapshot);
 	snapshot->hold_count = 0;
 	for (size_t i = engine->drain_count; i-- > 0;) {
 		struct snapshot_hold *hold;

@@ -54,6 +54,15 @@ struct engine *engine_free(struct engine *engine);
 int engine_recover(struct engine *engine, struct failure *failure);
 
 /*
+ * A worker does not end, be it of a daemon before this one (then before engine_recover()) or of this: what that step locks is
+ * its own until engine_stuck_gone(), as far as no operation has it, and who needs it waits, or is refused. step: its kind,
+ * guest, node and size of pages count. text: what to say of it to people. 0 or -ENOMEM.
+ */
+int engine_stuck_add(struct engine *engine, int pid, const struct step *step, const char *text);
+/* A stuck worker has ended, of whatever daemon: who waits for what it had goes on. */
+void engine_stuck_gone(struct engine *engine, int pid);
+
+/*
  * Tells the engine what was seen of the host, for drains that have outlived a reboot: one whose memory is offline as it
  * was left is held as before, any other says attention with the bytes that are online, until they are offline again. A
  * snapshot without blocks says nothing.
@@ -121,9 +130,11 @@ const struct operation_record *engine_operation(const struct engine *engine, con
 size_t engine_drains(const struct engine *engine, const struct drain_record **ret_drains, size_t count);
 /* Its hold stands where hold.drain is not empty; what it covers is told from the start, held or not. */
 const struct drain_record *engine_drain(const struct engine *engine, const char *id);
-/* The holds of the snapshot become those that stand now. 0 or -ENOMEM. */
+/* The holds of the snapshot become those that stand now, and what is stuck there what is so now. 0 or -ENOMEM. */
 int engine_see_holds(const struct engine *engine, struct snapshot *snapshot);
 /* Which open operation works on this guest, or NULL. */
 const struct operation_record *engine_guest_operation(const struct engine *engine, const char *uuid);
+/* Does one, or may a worker that is stuck in the kernel still? */
+bool engine_guest_is_busy(const struct engine *engine, const char *uuid);
 
 #endif

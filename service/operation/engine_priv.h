@@ -5,6 +5,7 @@
  *	engine.c		the lists, the timer, the turn of the loop, what callers ask
  *	engine_submit.c		from a wish to a durable pending operation
  *	engine_drain.c		drains as resources, and their holds
+ *	engine_stuck.c		workers that no signal ends, and what they lock
  *	operation_run.c		one operation's life: look, decide
  *	operation_step.c	one step of it: lock, prepare, journal, act, journal
  *	operation_child.c	steps that are operations of their own: several may run beside each other
@@ -81,7 +82,8 @@ struct operation {
 	enum operation_phase parked_phase; /* what it goes on with when it is parked no longer */
 	enum operation_course course;
 	bool has_own_lock; /* target or guest */
-	bool keeps_locks;  /* a stuck kernel call may still act: until the daemon restarts */
+	bool keeps_locks;  /* a stuck kernel call, its own or a child's, may still act: until that worker has gone */
+	int stuck_pid;	   /* the worker of its own that is stuck; 0: none */
 	bool is_resumed;   /* taken up from the journal */
 	bool is_cancelled; /* by a caller: ends cancelled and not failed */
 	bool cancel_asked; /* of the executor, for the step that runs */
@@ -114,6 +116,15 @@ struct operation {
 	void *answer_user;
 };
 
+/* A worker that does not end. Owner of those locks of its step that no operation has. */
+struct engine_stuck {
+	int pid;
+	char name[OPERATION_ID_SIZE]; /* "worker 4711" */
+	char text[256];
+	size_t lock_count;
+	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
+};
+
 struct engine {
 	struct engine_options options;
 	struct event *wake;	       /* owned */
@@ -125,6 +136,8 @@ struct engine {
 	size_t drain_count;
 	struct submission *submissions; /* owned; those that wait for a look */
 	struct operation_lock_table locks;
+	struct engine_stuck **stuck; /* owned */
+	size_t stuck_count;
 	char boot_id[DRAIN_BOOT_ID_SIZE]; /* empty: not known */
 	bool in_turn;
 	bool waiting; /* engine_wait() */
@@ -195,6 +208,16 @@ bool engine_drain_stands_beside(const struct engine *engine, const struct drain_
 /* Has a hold ended since that was seen? */
 bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot);
 int engine_drain_put(struct engine *engine, const struct drain_record *drain);
+
+/* ---- engine_stuck.c ---- */
+/* The stuck worker that is this holder of a lock; NULL: it is an operation. */
+const struct engine_stuck *engine_stuck_of(const struct engine *engine, const void *holder);
+/* The one that may still work on the guest; NULL: none does. */
+const struct engine_stuck *engine_stuck_of_guest(const struct engine *engine, const char *guest);
+/* An operation's id, or "worker 4711". */
+const char *engine_stuck_holder_name(const struct engine *engine, const void *holder);
+void engine_stuck_see(const struct engine *engine, struct snapshot *snapshot);
+void engine_stuck_free_all(struct engine *engine);
 
 /* ---- operation_run.c ---- */
 #define OPERATION_LOOK_TRIES 5

@@ -82,7 +82,7 @@ static void conclude_busy(struct submission *submission, const struct operation 
 			  other->keeps_locks ? " and is stuck in the kernel" : "");
 	failure_set_way_out(&failure, "%s",
 			    other->keeps_locks
-				    ? "restart ballastd when the kernel call has come back"
+				    ? "it is free again when the kernel call has come back"
 				    : "wait for it, or cancel it");
 	conclude(submission, &(struct engine_answer){.result = ENGINE_SUBMIT_BUSY,
 						     .operation = other->record,
@@ -192,7 +192,9 @@ static const struct operation *find_busy(struct engine *engine, const struct wis
 	}
 	/* A drain that puts a guest's part back holds the guest, too. */
 	snprintf(lock.name, sizeof(lock.name), "%s", wish->guest);
-	holder = wish->guest[0] ? operation_lock_holder(&engine->locks, &lock) : NULL;
+	holder = wish->guest[0] && !engine_stuck_of_guest(engine, wish->guest)
+			 ? operation_lock_holder(&engine->locks, &lock)
+			 : NULL;
 	if (holder && !can_be_superseded(holder, wish))
 		return holder;
 	*ret_supersedes = supersedes;
@@ -397,6 +399,7 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 	CLEANUP_FREE const struct wish **beside = operation_run_resizes_beside(engine, NULL, &input.beside_count);
 	CLEANUP(plan_freep) struct plan *plan = NULL;
 	CLEANUP_FREE struct plan_drain *others = NULL;
+	const struct engine_stuck *stuck;
 	const struct drain_record *drain;
 	struct remainder_list blockers = {0};
 	struct failure failure = {0};
@@ -449,8 +452,13 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 	/* Another with the same key may have come while this one looked. */
 	if (conclude_replayed(submission))
 		return;
+	stuck = engine_stuck_of_guest(engine, record->wish.guest);
 	if (busy) {
 		conclude_busy(submission, busy);
+	} else if (stuck) {
+		conclude_failed(submission, ENGINE_SUBMIT_REFUSED, EBUSY, "kernel_stuck", record->target,
+				"cannot work on it", stuck->text,
+				"ask again when the kernel has let go of it; its log may say what it waits for");
 	} else if (supersedes && strcmp(record->actor, OPERATION_ACTOR_LIBVIRT) == 0) {
 		conclude_failed(submission, ENGINE_SUBMIT_BUSY, EBUSY, "busy", record->target, "cannot help",
 				"somebody's resize works on it", NULL);

@@ -22,6 +22,7 @@ struct executor_outcome {
 	uint64_t bytes_done, reached_bytes, longest_pause_us;
 	bool flat;
 	bool kernel_stuck;		/* a worker outlived SIGKILL: the engine keeps the operation's locks */
+	int stuck_pid;			/* that worker: engine_stuck_gone() tells of its end */
 	char detail[160];
 	struct remainder_list remainder;
 	const char *result;		/* borrowed for the call; JSON text or NULL */

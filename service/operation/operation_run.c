@@ -185,11 +185,10 @@ bool operation_run_take_locks(struct operation *operation, const struct operatio
 		return true;
 	}
 	if (r == -EBUSY) {
-		const struct operation *other = holder;
+		const char *other = engine_stuck_holder_name(operation->engine, holder);
 
-		if (strcmp(record->waiting_for, other->record->id) != 0) {
-			snprintf(record->waiting_for, sizeof(record->waiting_for), "%s",
-				 other->record->id);
+		if (strcmp(record->waiting_for, other) != 0) {
+			snprintf(record->waiting_for, sizeof(record->waiting_for), "%s", other);
 			record->revision++;
 			engine_tell(operation->engine, operation);
 		}

@@ -209,6 +209,7 @@ static void finished(void *token, const struct executor_outcome *outcome)
 		remainder_list_recode(&step->remainder, REMAINDER_CANCELLED, REMAINDER_DEADLINE, "the time was up");
 	step->result = outcome->result ? strdup(outcome->result) : NULL;
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
+	operation->stuck_pid = outcome->kernel_stuck ? outcome->stuck_pid : operation->stuck_pid;
 	operation_run_answered(operation, OPERATION_PHASE_ACTED, 0, NULL);
 }
 

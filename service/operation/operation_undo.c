@@ -445,6 +445,7 @@ static void finished(void *token, const struct executor_outcome *outcome)
 		return;
 	}
 	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
+	operation->stuck_pid = outcome->kernel_stuck ? outcome->stuck_pid : operation->stuck_pid;
 	operation->undo_left_bytes = remainder_list_bytes(&outcome->remainder);
 	/* A hook that fails keeps nothing from being undone. */
 	if (operation->undo_worked && current_step(operation)->step.kind == STEP_KIND_HOST_HOOKS)

@@ -195,6 +195,7 @@ static void on_result(void *user, const struct worker_result *result)
 	struct step_run *run = user;
 	struct executor_outcome *outcome = &run->outcome;
 
+	outcome->stuck_pid = result->outcome == WORKER_OUTCOME_STUCK ? worker_pid(run->worker) : 0;
 	run->worker = NULL;
 	outcome->bytes_done = result->bytes_done;
 	outcome->longest_pause_us = result->longest_pause_us;

@@ -126,6 +126,15 @@ static void check_blocks(struct plan_check *check, const struct drain_scope *sco
 	}
 }
 
+/* Guests would be moved for nothing. */
+static void check_hotplug(struct plan_check *check)
+{
+	const char *text = check->input->snapshot->hotplug_stuck;
+
+	if (text[0])
+		plan_check_block(check, "kernel_stuck", REMAINDER_KERNEL_STUCK, "host", 0, NULL, "%s", text);
+}
+
 static void check_eject(struct plan_check *check, const struct drain_scope *scope)
 {
 	const struct wish_drain *wish = &check->input->wish->drain_wish;
@@ -385,8 +394,10 @@ void plan_check_drain(struct plan_check *check)
 	if (!check_target(check, &scope, wish_target(check->input->wish, object)) ||
 	    wish->finish == DRAIN_FINISH_CORDON)
 		return;
-	if (wish->finish != DRAIN_FINISH_EMPTY)
+	if (wish->finish != DRAIN_FINISH_EMPTY) {
 		check_blocks(check, &scope);
+		check_hotplug(check);
+	}
 	if (wish->finish == DRAIN_FINISH_EJECT)
 		check_eject(check, &scope);
 	crash_risk_check_drain(check, &scope);

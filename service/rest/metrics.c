@@ -153,6 +153,8 @@ char *metrics_text(const struct rest_context *context, size_t *ret_size)
 	       "When the host was last looked at.");
 	fprintf(out, "ballast_snapshot_timestamp_seconds %" PRIu64 ".%03u\n",
 		snapshot->observed_at_ms / 1000, (unsigned)(snapshot->observed_at_ms % 1000));
+	family(out, "ballast_workers_stuck", "gauge", "Workers that the kernel does not let go of, and that no signal ends.");
+	fprintf(out, "ballast_workers_stuck %zu\n", backend->stuck_workers(backend->user));
 	put_nodes(out, snapshot);
 	put_dimms(out, snapshot);
 	put_guests(out, snapshot);

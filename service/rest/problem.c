@@ -63,6 +63,7 @@ static const struct problem_row rows[PROBLEM_COUNT] = {
 				      "The guest has no device to resize by"},
 	[PROBLEM_NO_ROOM] = {"no_room", 422, "There is no room for it"},
 	[PROBLEM_KERNEL_MEMORY] = {"kernel_memory", 422, "The target holds kernel memory"},
+	[PROBLEM_KERNEL_STUCK] = {"kernel_stuck", 409, "A kernel call that does not return holds it"},
 	[PROBLEM_NOT_MOVABLE] = {"not_movable", 422, "The target can never be emptied"},
 	[PROBLEM_NOT_EJECTABLE] = {"not_ejectable", 422, "The target cannot be ejected"},
 	[PROBLEM_TARGET_HELD] = {"target_held", 422, "A drain holds the target"},

@@ -44,6 +44,8 @@ struct rest_backend {
 	void (*refresh)(void *user, const char *guest, rest_done_fn *done, void *done_user);
 	/* false, with the reason, while there is no libvirt connection: guests' changes answer 503. */
 	bool (*libvirt_up)(void *user, struct failure *failure);
+	/* Workers that the kernel does not let go of. */
+	size_t (*stuck_workers)(void *user);
 	/* The object of GET /v1/host; a new reference. */
 	json_t *(*host)(void *user);
 	/* Who holds these ranges of host-physical memory, which stand in order and do not overlap. */

@@ -19,18 +19,14 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/pidfd.h>
 #include <sys/queue.h>
 #include <sys/wait.h>
-#include <time.h>
 #include "cgroup_memory.h"
 #include "clock.h"
 #include "sysroot.h"
@@ -38,8 +34,6 @@
 #include "worker_channel.h"
 #include "worker_spawn.h"
 
-/* Between two tries for the lock of a daemon before us. */
-#define LOCK_RETRY_MS 20
 /* A process that was sent SIGKILL and is not in the kernel's hands is gone in far less. */
 #define FREE_WAIT_MS 500
 
@@ -78,6 +72,8 @@ struct worker {
 	uint64_t done_bytes;
 	struct worker_result result;
 	struct failure trouble; /* why it was ended, where it was not asked for */
+	struct worker_record record;
+	struct worker_stuck stuck; /* once it is */
 };
 
 TAILQ_HEAD(worker_list, worker);
@@ -85,7 +81,9 @@ TAILQ_HEAD(worker_list, worker);
 struct worker_pool {
 	struct event_base *base;
 	char *program, *lock_path; /* owned */
-	int lock_fd;
+	struct worker_lock *lock;  /* owned */
+	worker_pool_stuck_fn *on_stuck;
+	void *user;
 	unsigned limit, running;
 	uint32_t kill_grace_ms;
 	const struct sysroot *sysroot;
@@ -348,12 +346,15 @@ static void on_exit_event(evutil_socket_t fd, short events, void *user)
 	if (!failure_is_set(&worker->trouble))
 		read_messages(worker);
 	remove_cgroup(pool, worker->spawn.pid);
+	worker_record_remove(pool->lock_path, worker->spawn.pid);
 	TAILQ_REMOVE(&pool->workers, worker, entry);
 	if (worker->state != WORKER_STATE_STUCK) {
 		pool->running--;
 		if (!worker->has_result)
 			describe_end(worker, &info);
 		deliver(worker);
+	} else if (pool->on_stuck) {
+		pool->on_stuck(pool->user, &worker->stuck, true);
 	}
 	worker_free(worker);
 	start_waiting(pool);
@@ -363,15 +364,14 @@ static void deliver_stuck(struct worker *worker)
 {
 	struct worker_pool *pool = worker->pool;
 	struct worker_result *result = &worker->result;
-	char object[40], place[128] = "";
+	const char *place = worker->stuck.place;
+	char object[40];
 
 	worker->state = WORKER_STATE_STUCK;
+	worker_stuck_fill(pool->sysroot, &worker->record, false, &worker->stuck);
 	event_del(worker->read_event);
 	event_del(worker->write_event);
 	snprintf(object, sizeof(object), "worker %d", (int)worker->spawn.pid);
-	if (pool->sysroot)
-		sysroot_read_text(pool->sysroot, place, sizeof(place), "/proc/%d/wchan",
-				  (int)worker->spawn.pid);
 	worker_result_done(result);
 	*result = (struct worker_result){
 		.outcome = WORKER_OUTCOME_STUCK,
@@ -389,6 +389,8 @@ static void deliver_stuck(struct worker *worker)
 				   : "what it works on stays locked");
 	pool->running--;
 	deliver(worker);
+	if (pool->on_stuck)
+		pool->on_stuck(pool->user, &worker->stuck, false);
 	start_waiting(pool);
 }
 
@@ -437,6 +439,19 @@ static void on_timer(evutil_socket_t fd, short events, void *user)
 	}
 }
 
+/* Before it hears what to do, so that whoever comes after us knows of it in any case. */
+static int write_down(struct worker *worker)
+{
+	struct worker_pool *pool = worker->pool;
+	int rc;
+
+	worker->record = (struct worker_record){.pid = worker->spawn.pid, .step = STEP_KIND_COUNT};
+	if (!pool->sysroot)
+		return 0;
+	rc = worker_record_of(pool->sysroot, worker->spawn.pid, &worker->start->job, &worker->record);
+	return rc ? rc : worker_record_write(pool->lock_path, &worker->record);
+}
+
 static int run(struct worker *worker, struct failure *failure)
 {
 	struct worker_pool *pool = worker->pool;
@@ -457,11 +472,14 @@ static int run(struct worker *worker, struct failure *failure)
 			rc = -ENOMEM;
 	}
 	if (!rc)
+		rc = write_down(worker);
+	if (!rc)
 		rc = worker_channel_send(worker->channel, worker->start);
 	/* A child that has ended already is told of by its pidfd. */
 	if (rc && rc != -EPIPE) {
 		pidfd_send_signal(worker->spawn.pidfd, SIGKILL, NULL, 0);
 		waitid(P_PIDFD, (id_t)worker->spawn.pidfd, NULL, WEXITED);
+		worker_record_remove(pool->lock_path, worker->spawn.pid);
 		return failure_set(failure, rc, pool->program, "cannot start a worker");
 	}
 	update_write_event(worker);
@@ -606,33 +624,6 @@ int worker_pid(const struct worker *worker)
 	return worker->state == WORKER_STATE_WAITING ? 0 : (int)worker->spawn.pid;
 }
 
-static int take_lock(const char *path, uint32_t wait_ms, int *ret_fd, struct failure *failure)
-{
-	CLEANUP_CLOSE int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	uint64_t until = monotonic_ms() + wait_ms;
-
-	if (fd < 0)
-		return failure_set(failure, errno, path, "cannot open the workers' lock file");
-	while (flock(fd, LOCK_EX | LOCK_NB)) {
-		if (errno != EWOULDBLOCK && errno != EINTR)
-			return failure_set(failure, errno, path, "cannot lock");
-		if (monotonic_ms() >= until) {
-			failure_set(failure, EBUSY, path, "cannot begin");
-			failure_set_cause(failure,
-					  "another ballastd, or a worker of one, still runs");
-			failure_set_way_out(failure, "end it (fuser %s names it) and start again",
-					    path);
-			return -EBUSY;
-		}
-		poll(NULL, 0, LOCK_RETRY_MS);
-	}
-	/* Shared from now on: our workers share it, and a second daemon finds it taken. */
-	if (flock(fd, LOCK_SH | LOCK_NB))
-		return failure_set(failure, errno, path, "cannot keep the lock");
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
 /* A worker that was killed could not take its cgroup away; nobody else makes such names. */
 static void remove_old_cgroups(const struct sysroot *sysroot)
 {
@@ -650,6 +641,26 @@ static void remove_old_cgroups(const struct sysroot *sysroot)
 	sysroot_names_done(&names);
 }
 
+static void on_orphan_gone(void *user, const struct worker_stuck *stuck)
+{
+	struct worker_pool *pool = user;
+
+	if (pool->on_stuck)
+		pool->on_stuck(pool->user, stuck, true);
+}
+
+static int take_lock(struct worker_pool *pool, uint32_t wait_ms, struct failure *failure)
+{
+	const struct worker_lock_options options = {.base = pool->base,
+						    .path = pool->lock_path,
+						    .sysroot = pool->sysroot,
+						    .wait_ms = wait_ms,
+						    .gone = on_orphan_gone,
+						    .user = pool};
+
+	return worker_lock_take(&options, &pool->lock, failure);
+}
+
 int worker_pool_new(const struct worker_pool_options *options, uint32_t wait_ms,
 		    struct worker_pool **ret_pool, struct failure *failure)
 {
@@ -663,11 +674,12 @@ int worker_pool_new(const struct worker_pool_options *options, uint32_t wait_ms,
 	pool->limit = options->limit ? options->limit : 1;
 	pool->kill_grace_ms = options->kill_grace_ms;
 	pool->sysroot = options->sysroot;
-	pool->lock_fd = -1;
+	pool->on_stuck = options->on_stuck;
+	pool->user = options->user;
 	pool->program = strdup(options->program);
 	pool->lock_path = strdup(options->lock_path);
 	rc = pool->program && pool->lock_path
-		     ? take_lock(pool->lock_path, wait_ms, &pool->lock_fd, failure)
+		     ? take_lock(pool, wait_ms, failure)
 		     : failure_set(failure, ENOMEM, "workers", "cannot begin");
 	if (rc) {
 		worker_pool_free(pool);
@@ -694,16 +706,33 @@ struct worker_pool *worker_pool_free(struct worker_pool *pool)
 			struct pollfd end = {.fd = worker->spawn.pidfd, .events = POLLIN};
 			uint64_t now = monotonic_ms();
 
-			if (poll(&end, 1, now < until ? (int)(until - now) : 0) == 1)
+			/* The record of one that does not end is for who comes next. */
+			if (poll(&end, 1, now < until ? (int)(until - now) : 0) == 1) {
 				waitid(P_PIDFD, (id_t)worker->spawn.pidfd, NULL, WEXITED | WNOHANG);
+				worker_record_remove(pool->lock_path, worker->spawn.pid);
+			}
 			remove_cgroup(pool, worker->spawn.pid);
 		}
 		worker_free(worker);
 	}
-	if (pool->lock_fd >= 0)
-		close(pool->lock_fd);
+	worker_lock_free(pool->lock);
 	free(pool->program);
 	free(pool->lock_path);
 	free(pool);
+	return NULL;
+}
+
+const struct worker_stuck *worker_pool_stuck(const struct worker_pool *pool, size_t index)
+{
+	const struct worker_stuck *orphan = worker_lock_orphan(pool->lock, index);
+	const struct worker *worker;
+
+	if (orphan)
+		return orphan;
+	for (size_t i = 0; worker_lock_orphan(pool->lock, i); i++)
+		index--;
+	TAILQ_FOREACH(worker, &pool->workers, entry)
+	if (worker->state == WORKER_STATE_STUCK && index-- == 0)
+		return &worker->stuck;
 	return NULL;
 }

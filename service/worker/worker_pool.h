@@ -11,12 +11,16 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "failure.h"
+#include "worker_lock.h"
 #include "worker_message.h"
 
 struct event_base;
 struct sysroot;
 struct worker_pool;
 struct worker;
+
+/* A worker of ours has become stuck, or a stuck one, of ours or of a daemon before us, has ended (is_gone). */
+typedef void worker_pool_stuck_fn(void *user, const struct worker_stuck *stuck, bool is_gone);
 
 struct worker_pool_options {
 	struct event_base *base;	/* borrowed: lives as long as the pool */
@@ -26,14 +30,16 @@ struct worker_pool_options {
 	uint32_t kill_grace_ms;		/* after a cancel without an answer: SIGKILL; after that long again: stuck */
 	/*
 	 * Borrowed: lives as long as the pool; NULL: not used. Serves to take away the cgroups that killed workers
-	 * leave behind, and to say where in the kernel a stuck one is.
+	 * leave behind, to say where in the kernel a stuck one is, and to know it when it has outlived its daemon.
 	 */
 	const struct sysroot *sysroot;
+	worker_pool_stuck_fn *on_stuck; /* NULL: nobody asks */
+	void *user;
 };
 
 /*
- * Waits (blocking) up to wait_ms for another daemon and for workers of one before us to be gone: takes the lock
- * exclusively, then keeps it shared. -EBUSY where one does not go.
+ * Waits (blocking) up to wait_ms for another daemon and for workers of one before us to be gone. A worker that does not
+ * go is one of worker_pool_stuck() then; -EBUSY where it is not known what it does, or who it is.
  */
 int worker_pool_new(const struct worker_pool_options *options, uint32_t wait_ms, struct worker_pool **ret_pool,
 		    struct failure *failure);
@@ -64,5 +70,11 @@ void worker_resume(struct worker *worker);
  */
 void worker_limit(struct worker *worker, uint64_t bytes_per_s, uint32_t stall_us, uint64_t guest_pause_us);
 int worker_pid(const struct worker *worker);	/* 0 while it waits for a place */
+
+/*
+ * The stuck worker of that index, from 0: those of daemons before this one first. Borrowed until the next turn of the
+ * loop; NULL: there are no more.
+ */
+const struct worker_stuck *worker_pool_stuck(const struct worker_pool *pool, size_t index);
 
 #endif

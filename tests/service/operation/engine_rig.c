@@ -96,6 +96,10 @@ void engine_rig_start(struct engine_rig *rig)
 	r = engine_new(&options, &rig->engine, &failure);
 	assert(r == 0);
 	rig->world.engine = rig->engine;
+	if (rig->world.stuck.used) {
+		r = engine_stuck_add(rig->engine, FAKE_STUCK_PID, &rig->world.stuck.step, "worker 4711 does not come back");
+		assert(r == 0);
+	}
 	engine_wait(rig->engine, rig->waits);
 	r = engine_recover(rig->engine, &failure);
 	if (r < 0)
@@ -130,6 +134,20 @@ void engine_rig_start_mortal(struct engine_rig *rig, enum journal_gate how, unsi
 	engine_rig_start(rig);
 }
 
+bool engine_rig_kill_but_stuck(struct engine_rig *rig)
+{
+	bool is_stuck = fake_world_stick(&rig->world);
+
+	engine_rig_kill(rig);
+	return is_stuck;
+}
+
+void engine_rig_unstick(struct engine_rig *rig, bool is_done)
+{
+	fake_world_unstick(&rig->world, is_done);
+	engine_stuck_gone(rig->engine, FAKE_STUCK_PID);
+}
+
 bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id[OPERATION_ID_SIZE])
 {
 	bool died = atomic_load(&rig->died);
@@ -150,7 +168,7 @@ void engine_rig_done(struct engine_rig *rig)
 {
 	char path[128];
 
-	CHECK_TRUE(!rig->world.overlap);
+	CHECK_TRUE(!rig->world.overlap && !rig->world.beside_stuck);
 	if (rig->engine)
 		engine_rig_kill(rig);
 	fake_world_done(&rig->world);

@@ -41,7 +41,7 @@ struct engine_rig {
 };
 
 void engine_rig_init(struct engine_rig *rig);
-/* Checks too that no two calls with one token were seen. */
+/* Checks too that no two calls with one token were seen, nor any beside a stuck worker's that must not be. */
 void engine_rig_done(struct engine_rig *rig);
 /* Opens journal and engine and recovers. */
 void engine_rig_start(struct engine_rig *rig);
@@ -49,6 +49,10 @@ void engine_rig_start(struct engine_rig *rig);
 void engine_rig_begin(struct engine_rig *rig);
 /* As kill -9 would: what is not durable is lost, what is half done stays so. */
 void engine_rig_kill(struct engine_rig *rig);
+/* The same, but the kernel keeps a worker of it; the engines that start then are told of that. False: there is none. */
+bool engine_rig_kill_but_stuck(struct engine_rig *rig);
+/* The kernel lets go of it, with its work done or not, and the engine hears of it. */
+void engine_rig_unstick(struct engine_rig *rig, bool is_done);
 /* The same as engine_rig_start(), and dies at that write of the journal (from 1). */
 void engine_rig_start_mortal(struct engine_rig *rig, enum journal_gate how, unsigned number);
 /*

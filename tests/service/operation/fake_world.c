@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "memory_hints.h"
+#include "operation_lock.h"
 #include "snapshot.h"
 
 static const char *const uuids[FAKE_GUESTS] = {"11111111-1111-1111-1111-111111111111",
@@ -548,6 +549,65 @@ static bool put_back(struct fake_world *world, const struct step *step, const ch
 	return is_back;
 }
 
+/* ---- a worker that the kernel keeps ---- */
+
+static bool is_hotplug(enum step_kind kind)
+{
+	return kind == STEP_KIND_OFFLINE_BLOCKS || kind == STEP_KIND_ONLINE_BLOCKS || kind == STEP_KIND_EJECT;
+}
+
+/* Does a worker run such steps, and change something by them that a lock is for? */
+static bool can_stick(enum step_kind kind)
+{
+	return is_hotplug(kind) || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_MEMORY_POLICY ||
+	       kind == STEP_KIND_CPUSET || kind == STEP_KIND_HOST_POOL;
+}
+
+bool fake_world_stick(struct fake_world *world)
+{
+	struct fake_action *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++) {
+		struct fake_action *action = &world->actions[i];
+
+		if (action->used && (action->call == FAKE_CALL_START || action->call == FAKE_CALL_UNDO) &&
+		    can_stick(action->step.kind) && (!found || is_hotplug(action->step.kind)))
+			found = action;
+	}
+	if (!found)
+		return false;
+	world->stuck = *found;
+	found->used = false;
+	return true;
+}
+
+void fake_world_unstick(struct fake_world *world, bool is_done)
+{
+	struct executor_outcome outcome = {0};
+	struct fake_action *action = &world->stuck;
+
+	if (is_done && action->call == FAKE_CALL_START)
+		apply(world, &action->step, false, &outcome);
+	else if (is_done)
+		put_back(world, &action->step, action->before, false);
+	step_done(&action->step);
+	free(action->before);
+	action->used = false;
+}
+
+/* Nobody may have in his hands what it has in its own. */
+static void look_beside(struct fake_world *world, const struct step *step)
+{
+	struct operation_lock wanted[OPERATION_LOCK_STEP_MAX], held[OPERATION_LOCK_STEP_MAX];
+	size_t wanted_count = operation_lock_of_step(step, wanted);
+	size_t held_count = world->stuck.used ? operation_lock_of_step(&world->stuck.step, held) : 0;
+
+	for (size_t i = 0; i < wanted_count; i++)
+		for (size_t j = 0; j < held_count; j++)
+			if (wanted[i].kind == held[j].kind && strcmp(wanted[i].name, held[j].name) == 0)
+				world->beside_stuck = true;
+}
+
 /* ---- the executor ---- */
 
 static struct fake_action *new_action(struct fake_world *world, enum fake_call call, void *token)
@@ -664,6 +724,7 @@ static void on_start(void *user, const struct operation_record *operation,
 	unsigned at_once = 0;
 
 	assert(snapshot && record->before);
+	look_beside(world, &record->step);
 	action->progress = progress;
 	action->finished = finished;
 	action->number = ++world->starts;
@@ -683,6 +744,7 @@ static void on_undo(void *user, const struct operation_record *operation,
 	struct fake_action *action = new_action(world, FAKE_CALL_UNDO, token);
 
 	assert(record->before);
+	look_beside(world, &record->step);
 	action->progress = progress;
 	action->finished = finished;
 	action->number = ++world->undos;
@@ -740,6 +802,7 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 	if (action->number == world->stick_start) {
 		outcome.state = STEP_STATE_FAILED;
 		outcome.kernel_stuck = true;
+		outcome.stuck_pid = 77;
 		remainder_list_add(&outcome.remainder, REMAINDER_KERNEL_STUCK, "block 32", 0, NULL,
 				   "pid 77 does not end");
 		finish(action, &outcome);
@@ -785,6 +848,7 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 	if (action->number == world->stick_undo) {
 		outcome.state = STEP_STATE_PARTIAL;
 		outcome.kernel_stuck = true;
+		outcome.stuck_pid = 78;
 		remainder_list_add(&outcome.remainder, REMAINDER_KERNEL_STUCK, "block 32", 0, NULL,
 				   "pid 78 does not end");
 		finish(action, &outcome);
@@ -906,6 +970,8 @@ void fake_world_init(struct fake_world *world)
 void fake_world_done(struct fake_world *world)
 {
 	fake_world_crash(world);
+	if (world->stuck.used)
+		fake_world_unstick(world, false);
 	world->snapshot = snapshot_free(world->snapshot);
 }
 

@@ -17,6 +17,7 @@ struct memory_hints;
 #define FAKE_MIB    (UINT64_C(1) << 20)
 #define FAKE_GIB    (UINT64_C(1) << 30)
 #define FAKE_BLOCK  (128 * FAKE_MIB)
+#define FAKE_STUCK_PID 4711
 #define FAKE_NODES  3
 #define FAKE_GUESTS 2
 #define FAKE_BLOCKS 40 /* nodes 0 and 1: 16 each; node 2, the DIMM d1: 8 */
@@ -89,6 +90,9 @@ struct fake_world {
 	enum step_kind complain_undo;	 /* undoes a step of this kind and has something against it; COUNT: none */
 	unsigned stick_undo; /* this undo does not come back from the kernel */
 	struct memory_hints *hints; /* borrowed; NULL: nobody said anything */
+	/* A worker of a daemon that is dead, which the kernel keeps; used: there is one. Its process is FAKE_STUCK_PID. */
+	struct fake_action stuck;
+	bool beside_stuck; /* what it has in its hands was touched by another, which must not be */
 	bool overlap; /* two calls with one token were seen, which must not be */
 };
 
@@ -105,6 +109,10 @@ void fake_world_tell(struct fake_world *world, uint64_t done_bytes);
 void fake_world_unhang(struct fake_world *world);
 /* Its driver is gone: what was half done stays half done. */
 void fake_world_crash(struct fake_world *world);
+/* The next crash leaves this to the kernel: what is at work on blocks, or else on a guest or a pool. False: nothing is. */
+bool fake_world_stick(struct fake_world *world);
+/* It has come back: with all of it done, or with what there is left of it. */
+void fake_world_unstick(struct fake_world *world, bool is_done);
 /* The first of the blocks of node 2 that are not the DIMM's. */
 size_t fake_world_dimm_end(const struct fake_world *world);
 /* Is the DIMM, all of node 2, without guests and offline (and ejected)? */

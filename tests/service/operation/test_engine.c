@@ -466,7 +466,17 @@ static void test_stuck_in_the_kernel(void)
 	CHECK_STR(engine_rig_top(&rig)->error.code, "kernel_stuck");
 	engine_rig_submit(&rig, &other);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	CHECK_TRUE(engine_guest_is_busy(rig.engine, wish.guest));
+	/* Another one than that has come back. */
+	engine_stuck_gone(rig.engine, 78);
+	engine_rig_submit(&rig, &other);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_stuck_gone(rig.engine, 77);
+	CHECK_TRUE(!engine_guest_is_busy(rig.engine, wish.guest));
+	engine_rig_submit(&rig, &other);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
 	engine_rig_done(&rig);
+	/* The drain's lock is that of its child's worker. */
 	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
 	engine_rig_begin(&rig);
 	rig.world.stick_start = 2;
@@ -476,6 +486,9 @@ static void test_stuck_in_the_kernel(void)
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
 	engine_rig_submit(&rig, &wish);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_BUSY);
+	engine_stuck_gone(rig.engine, 77);
+	CHECK_INT(rig.engine->locks.count, 0);
+	engine_rig_check_undrained(&rig);
 	engine_rig_done(&rig);
 }
 
@@ -495,6 +508,10 @@ static void test_stuck_in_an_undo(void)
 	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_KERNEL_STUCK));
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
 	CHECK_TRUE(operation_lock_holder(&rig.engine->locks, &hotplug) != NULL);
+	CHECK_STR(fake_world_see(&rig.world)->hotplug_stuck[0] ? "stuck" : "", "stuck");
+	engine_stuck_gone(rig.engine, 78);
+	CHECK_TRUE(operation_lock_holder(&rig.engine->locks, &hotplug) == NULL);
+	CHECK_STR(fake_world_see(&rig.world)->hotplug_stuck, "");
 	engine_rig_done(&rig);
 }
 

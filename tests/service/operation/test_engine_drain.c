@@ -600,6 +600,144 @@ static void test_killed_in_an_undrain(void)
 	CHECK_TRUE(number > 10);
 }
 
+/* ---- killed, and a worker of it does not end ---- */
+
+static bool is_of_blocks(void)
+{
+	enum step_kind kind = rig.world.stuck.step.kind;
+
+	return kind == STEP_KIND_OFFLINE_BLOCKS || kind == STEP_KIND_ONLINE_BLOCKS || kind == STEP_KIND_EJECT;
+}
+
+/* Comes to that tick and is killed there. False: the kernel keeps nothing of it. */
+static bool kill_but_stuck(const struct scene *scene, const struct wish *wish, unsigned tick, bool *ret_late)
+{
+	set_scene(scene);
+	engine_rig_start(&rig);
+	engine_rig_submit(&rig, wish);
+	if (scene->cancels && tick > 40 && engine_rig_run(&rig, 40))
+		engine_cancel(rig.engine, engine_rig_top(&rig)->id, true, NULL);
+	if (tick > 1)
+		engine_rig_run(&rig, tick);
+	*ret_late = rig.world.ticks < tick;
+	return engine_rig_kill_but_stuck(&rig);
+}
+
+/*
+ * All waits for it that needs what it has: the operation itself, or one of its children. Only without what becomes of a
+ * pool a drain can do: the blocks take the pages along.
+ */
+static void check_waits(void)
+{
+	const struct operation_record *records[16];
+	size_t count = engine_operations(rig.engine, records, ARRAY_SIZE(records));
+	bool is_waited_for = false;
+
+	for (size_t i = 0; i < count; i++)
+		is_waited_for = is_waited_for || strcmp(records[i]->waiting_for, "worker 4711") == 0;
+	CHECK_TRUE(!rig.world.beside_stuck);
+	if (rig.world.stuck.step.kind == STEP_KIND_HOST_POOL)
+		return;
+	CHECK_TRUE(is_waited_for);
+	CHECK_TRUE(!operation_state_is_final(engine_rig_top(&rig)->state));
+}
+
+static unsigned stuck_of_blocks, stuck_of_guests;
+
+/* Whatever is at work: it goes on by itself as soon as that has come back, with its work done or not. */
+static void test_killed_with_a_stuck_worker(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	bool late;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		unsigned tick = 0;
+
+		do {
+			/* Its work is done, or is not, or the time is over meanwhile. */
+			for (unsigned how = 0; how < 3; how++) {
+				if (!kill_but_stuck(&scenes[i], &wish, tick, &late)) {
+					engine_rig_done(&rig);
+					break;
+				}
+				/* What an eject does after its time is told of as that which may still come. */
+				bool is_over = how == 2 && rig.world.stuck.step.kind != STEP_KIND_EJECT &&
+					       rig.world.stuck.step.kind != STEP_KIND_HOST_POOL;
+
+				stuck_of_blocks += is_of_blocks();
+				stuck_of_guests += !is_of_blocks();
+				engine_rig_start(&rig);
+				engine_rig_run(&rig, 0);
+				check_waits();
+				if (is_over) {
+					engine_rig_advance(&rig, 100000);
+					engine_rig_run(&rig, 0);
+					check_waits();
+				}
+				engine_rig_unstick(&rig, how == 0);
+				engine_rig_run(&rig, 0);
+				engine_rig_check_truthful(&rig, true, "stuck", tick);
+				check_done_or_undone();
+				if (is_over && !scenes[i].cancels)
+					CHECK_TRUE(engine_rig_top(&rig)->undone);
+				engine_rig_done(&rig);
+			}
+			tick++;
+		} while (!late);
+	}
+	CHECK_TRUE(stuck_of_blocks > 10 && stuck_of_guests > 10);
+}
+
+/* And killed at every write of what comes then, before that worker has come back and after. */
+static void test_killed_at_every_write_beside_a_stuck_worker(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	bool late;
+
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		unsigned tick = 0;
+
+		do {
+			bool is_stuck, died;
+			unsigned number = 1;
+
+			do {
+				is_stuck = kill_but_stuck(&scenes[i], &wish, tick, &late) && is_of_blocks();
+				died = false;
+				if (!is_stuck) {
+					engine_rig_done(&rig);
+					break;
+				}
+				engine_rig_start_mortal(&rig, number % 2 ? JOURNAL_GATE_LOST : JOURNAL_GATE_UNANSWERED,
+							number);
+				engine_rig_run(&rig, 0);
+				died = atomic_load(&rig.died);
+				if (!died) {
+					engine_rig_unstick(&rig, number % 4 < 2);
+					engine_rig_run(&rig, 0);
+					died = atomic_load(&rig.died);
+				}
+				if (died) {
+					engine_rig_kill(&rig);
+					engine_rig_start(&rig);
+					engine_rig_run(&rig, 0);
+				}
+				if (rig.world.stuck.used) {
+					check_waits();
+					engine_rig_unstick(&rig, number % 4 < 2);
+					engine_rig_run(&rig, 0);
+				}
+				engine_rig_check_truthful(&rig, true, "stuck, killed again", number);
+				check_done_or_undone();
+				engine_rig_done(&rig);
+				number++;
+			} while (died);
+			CHECK_TRUE(!is_stuck || number > 2);
+			tick++;
+		} while (!late);
+	}
+}
+
 static void on_idle(void *user)
 {
 	++*(int *)user;
@@ -779,6 +917,9 @@ int main(void)
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},
 		{"killed in an undrain", test_killed_in_an_undrain},
+		{"killed at every tick, with a worker that does not end", test_killed_with_a_stuck_worker},
+		{"killed at every write beside a worker that does not end",
+		 test_killed_at_every_write_beside_a_stuck_worker},
 		{"stopped at every tick: goes on after the start", test_stopped_at_every_tick},
 		{"a drain cancelled at every tick, with and without undo",
 		 test_cancelled_at_every_tick},

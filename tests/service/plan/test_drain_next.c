@@ -865,6 +865,29 @@ static void six_hundred_guests_are_drained(void)
 	world_done(&world);
 }
 
+/* Where no block would go, guests are not moved for it. What goes without blocks goes. */
+static void a_stuck_worker_keeps_blocks_from_going(void)
+{
+	static const struct {
+		enum drain_finish finish;
+		const char *code;
+	} rows[] = {{DRAIN_FINISH_CORDON, ""},
+		    {DRAIN_FINISH_EMPTY, ""},
+		    {DRAIN_FINISH_OFFLINE, "kernel_stuck"},
+		    {DRAIN_FINISH_EJECT, "kernel_stuck"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct world world;
+
+		world_init(&world);
+		world_wish_drain_dimm(&world, rows[i].finish);
+		world_check_code(&world, "");
+		strcpy(world.snapshot->hotplug_stuck, "worker 4711");
+		world_check_code(&world, rows[i].code);
+		world_done(&world);
+	}
+}
+
 /* What is free in a pool is a place for a guest in such pages, and for no other. */
 static void free_huge_pages_are_places(void)
 {
@@ -940,6 +963,7 @@ static const struct unit_case cases[] = {
 	{"the last DIMM takes the node along", the_last_dimm_takes_the_node_along},
 	{"guests that come back are moved once more", guests_that_come_back_are_moved_once_more},
 	{"more blocks than a step can name are tried too", more_blocks_than_a_step_can_name_are_tried_too},
+	{"a stuck worker keeps blocks from going", a_stuck_worker_keeps_blocks_from_going},
 	{"what is pinned is tried once", what_is_pinned_is_tried_once},
 	{"what a restart cut off is tried again", what_a_restart_cut_off_is_tried_again},
 	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},

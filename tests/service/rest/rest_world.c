@@ -42,6 +42,11 @@ static bool libvirt_up(void *user, struct failure *failure)
 	return !world->libvirt_down;
 }
 
+static size_t stuck_workers(void *user)
+{
+	return ((struct rest_world *)user)->stuck_workers;
+}
+
 static json_t *host(void *user)
 {
 	return json_pack("{s:s}", "version", "0");
@@ -227,6 +232,7 @@ void rest_world_setup(struct rest_world *world)
 		.snapshot = get_snapshot,
 		.refresh = refresh,
 		.libvirt_up = libvirt_up,
+		.stuck_workers = stuck_workers,
 		.host = host,
 		.holders = holders,
 		.guest_blocks = guest_blocks,

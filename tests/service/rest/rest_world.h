@@ -45,6 +45,7 @@ struct rest_world {
 	struct event_base *base;
 	struct engine engine;
 	struct snapshot *snapshot;
+	size_t stuck_workers;
 	struct rest_backend backend;
 	struct rest_server *server;
 	char directory[64], path[96];

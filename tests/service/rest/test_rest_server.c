@@ -785,8 +785,10 @@ static void test_slow_reader(void)
 		rest_server_event(world.server, "guest", object);
 		rest_world_turn(&world);
 	}
+	world.stuck_workers = 2;
 	rest_world_request(&world, "GET", "/metrics", NULL, NULL, &reply);
 	CHECK_TRUE(reply.body && strstr(reply.body, "\nballast_event_readers 0\n") != NULL);
+	CHECK_TRUE(strstr(reply.body, "\nballast_workers_stuck 2\n") != NULL);
 	reply_done(&reply);
 	text = rest_world_read_until(&world, fd, "event: gap");
 	CHECK_TRUE(strlen(text) < 1 << 20);

@@ -8,7 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "cleanup.h"
 #include "scratch.h"
+#include "sysroot.h"
 #include "unit.h"
 
 /* Short, so that what must run into it does so at once; the rest never waits for it. */
@@ -404,6 +408,147 @@ static void test_lock(void)
 	teardown(&fixture);
 }
 
+/* The kernel's processes, and no cgroups. */
+static struct sysroot *processes(void)
+{
+	struct sysroot *sysroot = NULL;
+	char root[96], link[128];
+
+	snprintf(root, sizeof(root), "%s/root", scratch_folder());
+	snprintf(link, sizeof(link), "%s/proc", root);
+	CHECK_TRUE(mkdir(root, 0700) == 0 || errno == EEXIST);
+	CHECK_TRUE(symlink("/proc", link) == 0 || errno == EEXIST);
+	CHECK_INT(sysroot_new(root, &sysroot), 0);
+	return sysroot;
+}
+
+struct gone {
+	struct event_base *base;
+	int pid;
+	bool is_orphan;
+};
+
+static void on_stuck(void *user, const struct worker_stuck *stuck, bool is_gone)
+{
+	struct gone *gone = user;
+
+	CHECK_TRUE(is_gone);
+	gone->pid = stuck->record.pid;
+	gone->is_orphan = stuck->is_orphan;
+	event_base_loopbreak(gone->base);
+}
+
+/* A daemon that is killed while its worker is deaf to the end of the channel, as one in the kernel's hands is. */
+static void leave_orphan(const struct sysroot *sysroot, const char *path)
+{
+	pid_t daemon = fork();
+
+	if (daemon == 0) {
+		struct fixture fixture = {.base = event_base_new()};
+		struct worker_pool_options options = {.base = fixture.base, .program = FAKE_WORKER, .lock_path = path,
+						      .limit = 1, .kill_grace_ms = GRACE_MS, .sysroot = sysroot};
+		struct failure failure = {0};
+		struct job_log log;
+
+		if (worker_pool_new(&options, 1000, &fixture.pool, &failure))
+			_exit(1);
+		start(&fixture, &log, 'a', "deaf");
+		_exit(log.worker ? 0 : 1);
+	}
+	int status = -1;
+
+	CHECK_TRUE(waitpid(daemon, &status, 0) == daemon && status == 0);
+}
+
+static void touch(const char *path)
+{
+	CHECK_INT(close(open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+}
+
+static void test_orphan(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = processes();
+	struct gone gone = {0};
+	struct fixture fixture = {0};
+	struct failure failure = {0};
+	struct worker_pool_options options = {.program = FAKE_WORKER, .limit = 1, .kill_grace_ms = GRACE_MS,
+					      .on_stuck = on_stuck, .user = &gone};
+	const struct worker_stuck *stuck;
+	struct job_log log;
+	char record[128];
+	int pid = 0;
+
+	snprintf(fixture.lock_path, sizeof(fixture.lock_path), "%s/workers", scratch_folder());
+	leave_orphan(sysroot, fixture.lock_path);
+	fixture.base = gone.base = event_base_new();
+	options.base = fixture.base;
+	options.lock_path = fixture.lock_path;
+	/* Who does not know what it does does not begin beside it. */
+	CHECK_INT(worker_pool_new(&options, 1, &fixture.pool, &failure), -EBUSY);
+	options.sysroot = sysroot;
+	/* A daemon after a daemon. */
+	for (int again = 0; again < 2; again++) {
+		CHECK_INT(worker_pool_new(&options, 1, &fixture.pool, &failure), 0);
+		stuck = worker_pool_stuck(fixture.pool, 0);
+		CHECK_TRUE(stuck && stuck->is_orphan && !worker_pool_stuck(fixture.pool, 1));
+		if (stuck) {
+			CHECK_INT(stuck->record.step, STEP_KIND_PROBE);
+			pid = stuck->record.pid;
+		}
+		if (!again)
+			worker_pool_free(fixture.pool);
+	}
+	start(&fixture, &log, 'b', "done");
+	wait_result(&fixture, &log);
+	CHECK_INT(log.result.outcome, WORKER_OUTCOME_DONE);
+	CHECK_INT(gone.pid, 0);
+	snprintf(record, sizeof(record), "%s.%d", fixture.lock_path, pid);
+	CHECK_INT(access(record, F_OK), 0);
+	CHECK_INT(kill(pid, SIGKILL), 0);
+	while (!gone.pid)
+		event_base_dispatch(fixture.base);
+	CHECK_TRUE(gone.pid == pid && gone.is_orphan);
+	CHECK_TRUE(!worker_pool_stuck(fixture.pool, 0));
+	CHECK_TRUE(access(record, F_OK) < 0);
+	teardown(&fixture);
+}
+
+/* Of one that has ended nothing is left to be taken for a worker. */
+static void test_record_goes(void)
+{
+	CLEANUP(sysroot_freep) struct sysroot *sysroot = processes();
+	struct fixture fixture;
+	struct failure failure = {0};
+	struct job_log log;
+	char record[128];
+
+	setup(&fixture, 1);
+	worker_pool_free(fixture.pool);
+	/* Nobody has the lock, so it is no worker's, though there is such a process. */
+	snprintf(record, sizeof(record), "%s.%d", fixture.lock_path, (int)getpid());
+	touch(record);
+	CHECK_INT(worker_pool_new(&(struct worker_pool_options){.base = fixture.base, .program = FAKE_WORKER,
+								.lock_path = fixture.lock_path, .limit = 1,
+								.kill_grace_ms = GRACE_MS, .sysroot = sysroot},
+				  0, &fixture.pool, &failure),
+		  0);
+	CHECK_TRUE(access(record, F_OK) < 0);
+	for (int killed = 0; killed < 2; killed++) {
+		start(&fixture, &log, 'a', "listen");
+		snprintf(record, sizeof(record), "%s.%d", fixture.lock_path, worker_pid(log.worker));
+		CHECK_INT(access(record, F_OK), 0);
+		if (killed) {
+			worker_pool_free(fixture.pool);
+			fixture.pool = NULL;
+		} else {
+			worker_cancel(log.worker);
+			wait_result(&fixture, &log);
+		}
+		CHECK_TRUE(access(record, F_OK) < 0);
+	}
+	teardown(&fixture);
+}
+
 static void test_free_kills(void)
 {
 	struct fixture fixture;
@@ -462,6 +607,8 @@ int main(void)
 		{"silent", test_silent},
 		{"silent_in_a_pause", test_silent_in_a_pause},
 		{"lock", test_lock},
+		{"orphan", test_orphan},
+		{"record_goes", test_record_goes},
 		{"free_kills", test_free_kills},
 		{"no_program", test_no_program},
 	};
