@@ -64,19 +64,11 @@ static size_t bad_numbers(const struct snapshot *snapshot)
 	return snapshot->dimm_count + snapshot->hint_count;
 }
 
-static bool ranges_have(const struct snapshot_range *ranges, size_t count, const struct snapshot_block *block)
-{
-	for (size_t i = 0; i < count; i++)
-		if (ranges[i].start < block->start + block->size_bytes && block->start < ranges[i].end)
-			return true;
-	return false;
-}
-
 static bool bad_has(const struct bad_memory *bad, const struct snapshot_block *block)
 {
 	if (bad->range)
-		return ranges_have(bad->range, 1, block);
-	return ranges_have(bad->dimm->ranges, bad->dimm->range_count, block);
+		return snapshot_block_is_in(block, bad->range, 1);
+	return snapshot_block_is_in(block, bad->dimm->ranges, bad->dimm->range_count);
 }
 
 /* What of it a drain would take offline. */
@@ -284,7 +276,8 @@ static bool is_untold(const struct plan_input *input, const struct drain_scope *
 		for (size_t d = 0; d < input->snapshot->dimm_count; d++)
 			is_told = is_told ||
 				  (input->snapshot->dimms[d].uncorrected_errors >= 0 &&
-				   ranges_have(input->snapshot->dimms[d].ranges, input->snapshot->dimms[d].range_count, block));
+				   snapshot_block_is_in(block, input->snapshot->dimms[d].ranges,
+							input->snapshot->dimms[d].range_count));
 		if (!is_told)
 			return true;
 	}

@@ -5,6 +5,7 @@
 #include "drain_priv.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Moves of one guest: the first, one for what slipped, one after others came back. */
@@ -198,67 +199,109 @@ bool drain_guest_next(struct drainer *drainer)
 	return best && child_step(drainer, &best_step, &best_child);
 }
 
+/* Was it a move with all that the guest, bound to its node alone, had there, and does something of that node stay? */
+static bool is_far_from_home(const struct drainer *drainer, const struct step_record *away)
+{
+	return away->step.kind == STEP_KIND_CHILD && away->state != STEP_STATE_UNDONE && !away->step.range_count &&
+	       away->state != STEP_STATE_RUNNING && !step_brings_home(&away->step) &&
+	       away->step.mode == POLICY_MODE_BIND && away->bytes_done &&
+	       !(drainer->scope.whole_nodes >> away->step.node & 1);
+}
+
+/* False where it does not come, for want of room with a warning. */
+static bool home_child(struct drainer *drainer, const struct step_record *away, const struct snapshot_guest *guest,
+		       struct step *ret_step, struct wish *ret_child)
+{
+	const struct plan_input *input = drainer->input;
+	int node = away->step.node, from = plan_first_node(away->step.nodes);
+	const struct snapshot_node *home = snapshot_node(input->snapshot, node);
+	struct wish *child = ret_child;
+	struct step *step = ret_step;
+	char object[96];
+
+	/* A home without memory left (its last DIMM is out) is none, nor is one that
+	 * another drain has begun to empty or that the guest's policy forbids. */
+	if (!plan_guest_runs(guest) || !home || !home->total_bytes || plan_node_count(away->step.nodes) != 1 ||
+	    snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1 ||
+	    (guest->allowed_nodes && !(guest->allowed_nodes >> node & 1)))
+		return false;
+	/* More than that node in its policy: it was not bound to the drained node alone,
+	 * and may stay. */
+	if (guest->policy_nodes != away->step.nodes || !guest->node_bytes[from])
+		return false;
+	if (plan_guest_room(input, guest, node, 0) < guest->node_bytes[from]) {
+		remainder_list_add(&drainer->decision->warnings, REMAINDER_NO_ROOM, plan_guest_object(guest, object),
+				   guest->node_bytes[from], NULL, "what stays of node %d has no room to bring it back",
+				   node);
+		return false;
+	}
+	plan_step_init(step, STEP_KIND_CHILD, guest);
+	wish_init(child, OPERATION_KIND_MOVE);
+	memcpy(child->guest, guest->uuid, sizeof(child->guest));
+	memcpy(child->drain, input->wish->drain, sizeof(child->drain));
+	child->allow = input->wish->allow;
+	child->move.form = MOVE_FORM_MAP;
+	child->move.map[from] = (int8_t)node;
+	/* What the way out wrote into the stored XML goes back with it. */
+	child->move.persist = drainer->wish->persist;
+	step->node = from;
+	step->nodes = plan_node_bit(node);
+	step->bytes = guest->node_bytes[from];
+	step->undoable = true;
+	step->stall_ms = (input->limits->stall_us + 999) / 1000;
+	memcpy(step->text, STEP_TEXT_HOME, sizeof(STEP_TEXT_HOME));
+	return true;
+}
+
+/* Has this operation begun to bring the guest home? */
+static bool is_back(const struct plan_input *input, const char *guest)
+{
+	for (size_t i = 0; i < input->history_count; i++)
+		if (step_brings_home(&input->history[i].step) && strcmp(input->history[i].step.guest, guest) == 0)
+			return true;
+	return false;
+}
+
 bool drain_home_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 	struct wish child;
 	struct step step;
 
-	for (size_t i = 0; i < input->history_count && drain_may_begin(input, 1); i++) {
+	if (!drain_may_begin(input, 1))
+		return false;
+	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *away = &input->history[i];
 		const struct snapshot_guest *guest;
-		int node = away->step.node, from;
-		bool back = false;
 
-		if (away->step.kind != STEP_KIND_CHILD || away->state == STEP_STATE_UNDONE || away->step.range_count ||
-		    away->state == STEP_STATE_RUNNING || step_brings_home(&away->step) || away->step.mode != POLICY_MODE_BIND ||
-		    !away->bytes_done || drainer->scope.whole_nodes >> node & 1)
+		if (!is_far_from_home(drainer, away) || is_back(input, away->step.guest))
 			continue;
-		for (size_t j = 0; j < input->history_count; j++)
-			back = back ||
-			       (step_brings_home(&input->history[j].step) &&
-				strcmp(input->history[j].step.guest, away->step.guest) == 0);
 		guest = snapshot_guest(input->snapshot, away->step.guest);
-		const struct snapshot_node *home = snapshot_node(input->snapshot, node);
-
-		/* A home without memory left (its last DIMM is out) is none, nor is one that
-		 * another drain has begun to empty or that the guest's policy forbids. */
-		if (back || !guest || !plan_guest_runs(guest) || !home || !home->total_bytes ||
-		    !drain_may_run_beside(input, guest) ||
-		    plan_node_count(away->step.nodes) != 1 ||
-		    snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1 ||
-		    (guest->allowed_nodes && !(guest->allowed_nodes >> node & 1)))
-			continue;
-		from = plan_first_node(away->step.nodes);
-		/* More than that node in its policy: it was not bound to the drained node alone,
-		 * and may stay. */
-		if (guest->policy_nodes != away->step.nodes || !guest->node_bytes[from])
-			continue;
-		if (plan_guest_room(input, guest, node, 0) < guest->node_bytes[from]) {
-			char object[96];
-
-			remainder_list_add(
-				&drainer->decision->warnings, REMAINDER_NO_ROOM,
-				plan_guest_object(guest, object), guest->node_bytes[from], NULL,
-				"what stays of node %d has no room to bring it back", node);
-			continue;
-		}
-		plan_step_init(&step, STEP_KIND_CHILD, guest);
-		wish_init(&child, OPERATION_KIND_MOVE);
-		memcpy(child.guest, guest->uuid, sizeof(child.guest));
-		memcpy(child.drain, input->wish->drain, sizeof(child.drain));
-		child.allow = input->wish->allow;
-		child.move.form = MOVE_FORM_MAP;
-		child.move.map[from] = (int8_t)node;
-		/* What the way out wrote into the stored XML goes back with it. */
-		child.move.persist = drainer->wish->persist;
-		step.node = from;
-		step.nodes = plan_node_bit(node);
-		step.bytes = guest->node_bytes[from];
-		step.undoable = true;
-		step.stall_ms = (input->limits->stall_us + 999) / 1000;
-		memcpy(step.text, STEP_TEXT_HOME, sizeof(STEP_TEXT_HOME));
-		return child_step(drainer, &step, &child);
+		if (guest && drain_may_run_beside(input, guest) && home_child(drainer, away, guest, &step, &child))
+			return child_step(drainer, &step, &child);
 	}
 	return false;
+}
+
+bool drain_home_all(struct drainer *drainer, const struct guest_index *guests, drain_take_fn *take, void *user)
+{
+	const struct plan_input *input = drainer->input;
+	CLEANUP_FREE bool *back = calloc(input->snapshot->guest_count + 1, sizeof(*back));
+	struct wish child;
+	struct step step;
+
+	for (size_t i = 0; back && i < input->history_count; i++) {
+		const struct step_record *away = &input->history[i];
+		const struct snapshot_guest *guest =
+			is_far_from_home(drainer, away) ? guest_index_find(guests, away->step.guest) : NULL;
+
+		if (!guest || back[guest - input->snapshot->guests] ||
+		    !home_child(drainer, away, guest, &step, &child))
+			continue;
+		back[guest - input->snapshot->guests] = true;
+		step.child = &child;
+		if (!take(user, &step))
+			return false;
+	}
+	return back != NULL;
 }

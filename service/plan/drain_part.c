@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "drain_part.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include "drain_priv.h"
 
@@ -197,13 +198,13 @@ static bool undo_step(struct drainer *drainer, const struct step_record *away, c
 	return drain_emit(drainer, &step);
 }
 
-/* Decides to bring it home, or tells why it stays away. */
-static bool home_next(struct drainer *drainer, const struct step_record *away, const struct snapshot_guest *guest)
+/* Decides to bring it home, or tells why it stays away. undo: what was tried; all: of all its moves that are to be undone. */
+static bool home_next(struct drainer *drainer, const struct step_record *away, const struct step_record *undo,
+		      const struct snapshot_guest *guest, uint64_t all)
 {
 	const struct plan_input *input = drainer->input;
 	uint64_t homes = homes_of(away), bytes = bytes_of(away, guest);
 	struct remainder_list *warnings = &drainer->decision->warnings;
-	const struct step_record *undo = undo_of(input, away);
 	uint64_t held = snapshot_held_nodes(input->snapshot, input->wish->drain) & away->step.nodes;
 	char object[96], nodes[32];
 
@@ -219,7 +220,7 @@ static bool home_next(struct drainer *drainer, const struct step_record *away, c
 	else if (!are_homes(input, guest, homes))
 		remainder_list_add(warnings, REMAINDER_HELD, object, bytes, NULL,
 				   "node %s is none that it may be brought back to just now", nodes);
-	else if (home_room(input, guest, homes) < all_bytes(input, guest))
+	else if (home_room(input, guest, homes) < all)
 		remainder_list_add(warnings, REMAINDER_NO_ROOM, object, bytes, NULL,
 				   "what stays of node %s has no room to bring it back", nodes);
 	else if (plan_is_late(input))
@@ -240,8 +241,37 @@ bool drain_part_home_next(struct drainer *drainer)
 		const struct snapshot_guest *guest =
 			is_away(away) ? snapshot_guest(input->snapshot, away->step.guest) : NULL;
 
-		if (guest && plan_guest_runs(guest) && home_next(drainer, away, guest))
+		if (guest && plan_guest_runs(guest) &&
+		    home_next(drainer, away, undo_of(input, away), guest, all_bytes(input, guest)))
 			return true;
 	}
 	return false;
+}
+
+bool drain_part_home_all(struct drainer *drainer, const struct guest_index *guests, drain_take_fn *take, void *user)
+{
+	const struct plan_input *input = drainer->input;
+	const struct snapshot *snapshot = input->snapshot;
+	CLEANUP_FREE uint64_t *all = calloc(snapshot->guest_count + 1, sizeof(*all));
+
+	for (size_t i = 0; all && i < input->history_count; i++) {
+		const struct step_record *away = &input->history[i];
+		const struct snapshot_guest *guest = is_away(away) ? guest_index_find(guests, away->step.guest) : NULL;
+
+		if (guest)
+			all[guest - snapshot->guests] += bytes_of(away, guest);
+	}
+	for (size_t i = input->history_count; all && i-- > 0;) {
+		const struct step_record *away = &input->history[i];
+		const struct snapshot_guest *guest = is_away(away) ? guest_index_find(guests, away->step.guest) : NULL;
+		uint64_t bytes = guest ? bytes_of(away, guest) : 0;
+
+		if (!guest || !plan_guest_runs(guest) ||
+		    !home_next(drainer, away, NULL, guest, all[guest - snapshot->guests]))
+			continue;
+		if (!take(user, &drainer->decision->step))
+			return false;
+		all[guest - snapshot->guests] -= bytes;
+	}
+	return all != NULL;
 }

@@ -8,6 +8,7 @@
 #define BALLAST_SERVICE_DRAIN_PRIV_H
 
 #include "drain_layout.h"
+#include "guest_index.h"
 
 struct drainer {
 	const struct plan_input *input;
@@ -41,6 +42,14 @@ bool drain_home_next(struct drainer *drainer);
  * with the bytes, also when time has run out and nothing is decided.
  */
 bool drain_part_home_next(struct drainer *drainer);
+/*
+ * What these two would decide one after the other, if all of it worked, of a snapshot to which nobody has come home yet: for
+ * dry runs. Each step is given to take(), which keeps a copy, does to the snapshot what the step would and returns false where
+ * memory is short. guests: of that snapshot. False as well where memory is short.
+ */
+typedef bool drain_take_fn(void *user, const struct step *step);
+bool drain_part_home_all(struct drainer *drainer, const struct guest_index *guests, drain_take_fn *take, void *user);
+bool drain_home_all(struct drainer *drainer, const struct guest_index *guests, drain_take_fn *take, void *user);
 /* How many moves of this guest out of the scope there were; *ret_last is the latest of them, or NULL. */
 size_t drain_tries(const struct plan_input *input, const char *guest, const struct step_record **ret_last);
 /* Is a guest that has something in the scope not to be touched? By the child that the layout has for it. */

@@ -6,6 +6,7 @@
  */
 #include "plan_priv.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static void add_range(struct drain_scope *scope, uint64_t start, uint64_t end)
@@ -225,6 +226,34 @@ uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct dr
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		bytes += drain_scope_node_bytes(input->snapshot, scope, guest, node);
 	return bytes;
+}
+
+static int compare_guests(const void *left, const void *right)
+{
+	const struct drain_scope_guest *a = left, *b = right;
+
+	if (a->bytes != b->bytes)
+		return a->bytes > b->bytes ? -1 : 1;
+	return a->index < b->index ? -1 : a->index > b->index;
+}
+
+struct drain_scope_guest *drain_scope_guests(const struct plan_input *input, const struct drain_scope *scope,
+					     size_t *ret_count)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	struct drain_scope_guest *guests = calloc(snapshot->guest_count + 1, sizeof(*guests));
+	size_t count = 0;
+
+	for (size_t i = 0; guests && i < snapshot->guest_count; i++) {
+		uint64_t bytes = drain_scope_guest_bytes(input, scope, &snapshot->guests[i]);
+
+		if (bytes)
+			guests[count++] = (struct drain_scope_guest){bytes, i};
+	}
+	if (guests)
+		qsort(guests, count, sizeof(*guests), compare_guests);
+	*ret_count = count;
+	return guests;
 }
 
 bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain_scope *scope,

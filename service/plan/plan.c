@@ -278,19 +278,27 @@ static bool simulate_step(struct plan *plan, const struct plan_input *input, str
 	return true;
 }
 
-/* A guest of a drain leaves, and with it all that are to: where they are so many that one by one takes too long. */
+/* A guest of a drain leaves or comes home, and with it all that are to: where they are so many that one by one takes too long. */
 static bool is_batch(const struct plan_input *input, const struct step *step)
 {
 	return input->wish->kind == OPERATION_KIND_DRAIN && input->snapshot->guest_count >= BATCH_GUESTS_MIN &&
-	       step->kind == STEP_KIND_CHILD && !step_brings_home(step) && step->child &&
-	       step->child->kind == OPERATION_KIND_MOVE;
+	       (step->kind == STEP_KIND_UNDO ||
+		(step->kind == STEP_KIND_CHILD && step->child && step->child->kind == OPERATION_KIND_MOVE));
 }
 
-static bool simulate_batch(struct plan *plan, const struct plan_input *input, struct simulation *simulation)
+static bool find_batch(const struct plan_input *input, const struct step *first, struct drain_batch *ret_batch)
+{
+	if (first->kind == STEP_KIND_UNDO || step_brings_home(first))
+		return drain_batch_home(input, first->kind == STEP_KIND_UNDO, ret_batch);
+	return drain_batch_find(input, ret_batch);
+}
+
+static bool simulate_batch(struct plan *plan, const struct plan_input *input, struct simulation *simulation,
+			   const struct step *first)
 {
 	CLEANUP(drain_batch_done) struct drain_batch batch = {0};
 
-	if (!drain_batch_find(input, &batch))
+	if (!find_batch(input, first, &batch))
 		return false;
 	for (size_t i = 0; i < batch.count; i++)
 		if (!simulate_step(plan, input, simulation, &batch.steps[i]))
@@ -313,7 +321,7 @@ static bool simulate(struct plan *plan, struct plan_input input, struct simulati
 		if (decision->kind != DECISION_KIND_STEP || plan->step_count >= plan_steps_max(&input))
 			break;
 		enough = is_batch(&input, &decision->step) ?
-				 simulate_batch(plan, &input, simulation) :
+				 simulate_batch(plan, &input, simulation, &decision->step) :
 				 simulate_step(plan, &input, simulation, &decision->step);
 		step_done(&decision->step);
 		remainder_list_append(&plan->warnings, &decision->warnings);

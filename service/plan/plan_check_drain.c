@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "crash_risk.h"
 #include "drain_layout.h"
@@ -323,35 +322,18 @@ static void check_host(struct plan_check *check, const struct drain_shrink *shri
 	}
 }
 
-struct guest_size {
-	uint64_t bytes;
-	size_t index;
-};
-
-/* Largest first, as they go; of equal ones in their order. */
-static int compare_sizes(const void *left, const void *right)
-{
-	const struct guest_size *a = left, *b = right;
-
-	if (a->bytes != b->bytes)
-		return a->bytes > b->bytes ? -1 : 1;
-	return a->index < b->index ? -1 : a->index > b->index;
-}
-
 /* False where memory is short. */
 static bool check_guests(struct plan_check *check, const struct drain_scope *scope)
 {
-	const struct snapshot *snapshot = check->input->snapshot;
-	CLEANUP_FREE struct guest_size *sizes = calloc(snapshot->guest_count + 1, sizeof(*sizes));
+	size_t count = 0;
+	/* In the order in which they go. */
+	CLEANUP_FREE struct drain_scope_guest *guests = drain_scope_guests(check->input, scope, &count);
 	CLEANUP(drain_shrink_done) struct drain_shrink shrink = {0};
 
-	if (!sizes || drain_shrink_find(check->input, scope, &shrink) < 0)
+	if (!guests || drain_shrink_find(check->input, scope, &shrink) < 0)
 		return false;
-	for (size_t i = 0; i < snapshot->guest_count; i++)
-		sizes[i] = (struct guest_size){drain_scope_guest_bytes(check->input, scope, &snapshot->guests[i]), i};
-	qsort(sizes, snapshot->guest_count, sizeof(*sizes), compare_sizes);
-	for (size_t i = 0; i < snapshot->guest_count && sizes[i].bytes; i++)
-		check_guest(check, &shrink, sizes[i].index, sizes[i].bytes);
+	for (size_t i = 0; i < count; i++)
+		check_guest(check, &shrink, guests[i].index, guests[i].bytes);
 	check_host(check, &shrink);
 	return true;
 }

@@ -276,6 +276,14 @@ bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_sc
 /* The same of all nodes. */
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest);
+/* Its guests, by their places in the snapshot. */
+struct drain_scope_guest {
+	uint64_t bytes;
+	size_t index;
+};
+/* All that have anything in the scope, the largest first, of equal ones the first: malloc'ed; NULL where memory is short. */
+struct drain_scope_guest *drain_scope_guests(const struct plan_input *input, const struct drain_scope *scope,
+					     size_t *ret_count);
 /* Has the guest anything there that must leave this node? Then with all that it has there, but for drain_part_keeps(). */
 bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain_scope *scope,
 			      const struct snapshot_guest *guest, int node);
@@ -296,6 +304,8 @@ struct drain_batch {
 };
 /* False where memory is short. */
 bool drain_batch_find(const struct plan_input *input, struct drain_batch *ret_batch);
+/* The same of the way home of those that nobody has brought home yet: by undo of their moves, or by moves of their own. */
+bool drain_batch_home(const struct plan_input *input, bool by_undo, struct drain_batch *ret_batch);
 void drain_batch_done(struct drain_batch *batch);
 /* drain_pool.c. True where the step of a pool was decided that no block must go without. */
 bool drain_pool_next(const struct plan_input *input, const struct drain_scope *scope, struct decision *decision);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "drain_place.h"
 #include "guest_index.h"
+#include "plan_priv.h"
 #include "plan_world.h"
 #include "unit.h"
 
@@ -76,6 +77,83 @@ static void many_guests_are_placed_once(void)
 	}
 }
 
+/*
+ * The DIMM is half of node 3, and its guests come home to the other half: by the undo of their moves, or by moves of their own
+ * where nobody can tell what of them lies in it.
+ */
+static void half_a_node(struct world *world, size_t guests, bool is_told)
+{
+	crowded_world(world, guests);
+	world_add_second_dimm(world);
+	for (size_t i = 0; i < world->snapshot->guest_count; i++) {
+		struct snapshot_guest *guest = &world->snapshot->guests[i];
+
+		guest->policy_mode = is_told ? POLICY_MODE_DEFAULT : POLICY_MODE_BIND;
+		guest->policy_nodes = is_told ? 0 : guest->node_bytes[3] ? 1 << 3 : 1 << 0;
+		guest->cpuset_mems = guest->policy_nodes;
+		guest->dimms_told = is_told;
+		guest->dimm_count = is_told;
+		strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+		guest->dimm_bytes[0].bytes = guest->node_bytes[3];
+	}
+}
+
+static void many_guests_come_home_at_once(void)
+{
+	for (int is_told = 0; is_told < 2; is_told++) {
+		enum step_kind kind = is_told ? STEP_KIND_UNDO : STEP_KIND_CHILD;
+		CLEANUP(plan_freep) struct plan *plan = NULL;
+		size_t out = 0, home = 0, offline = 0;
+		struct world world;
+
+		half_a_node(&world, 400, is_told);
+		placements = 0;
+		plan = plan_dry_run(&world.input);
+		CHECK_TRUE(plan);
+		for (size_t i = 0; i < plan->step_count; i++) {
+			if (plan->steps[i].kind == STEP_KIND_OFFLINE_BLOCKS)
+				offline = i;
+			else if (offline && plan->steps[i].kind == kind)
+				home++;
+			else if (plan->steps[i].kind == STEP_KIND_CHILD)
+				out++;
+		}
+		CHECK_INT(out, 392);
+		CHECK_INT(home, 392);
+		CHECK_INT(plan->forecast.count, 0);
+		CHECK_INT(plan->warnings.count, 0);
+		CHECK_TRUE(placements <= 12);
+		world_done(&world);
+	}
+}
+
+/* As each of them would be decided for itself. */
+static void they_come_home_as_one_by_one(void)
+{
+	for (int is_told = 0; is_told < 2; is_told++) {
+		CLEANUP(drain_batch_done) struct drain_batch batch = {0};
+		struct world world;
+
+		half_a_node(&world, 50, is_told);
+		while (world_next(&world)->kind == DECISION_KIND_STEP && world.decision.step.kind != STEP_KIND_UNDO &&
+		       !step_brings_home(&world.decision.step))
+			world_perform(&world);
+		CHECK_TRUE(drain_batch_home(&world.input, is_told, &batch));
+		CHECK_INT(batch.count, 49);
+		for (size_t i = 0; i < batch.count; i++) {
+			char said[160], done[160];
+
+			CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+			CHECK_STR(step_describe(&batch.steps[i], said), step_describe(&world.decision.step, done));
+			CHECK_STR(batch.steps[i].guest, world.decision.step.guest);
+			CHECK_INT(batch.steps[i].bytes, world.decision.step.bytes);
+			world_perform(&world);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+		world_done(&world);
+	}
+}
+
 /* Few enough that the plan is, place by place, what the drain will do. */
 static void few_guests_are_placed_as_they_will_be(void)
 {
@@ -118,6 +196,8 @@ static void guests_are_found_by_uuid(void)
 
 static const struct unit_case cases[] = {
 	{"many guests are placed once", many_guests_are_placed_once},
+	{"many guests come home at once", many_guests_come_home_at_once},
+	{"they come home as one by one", they_come_home_as_one_by_one},
 	{"few guests are placed as they will be", few_guests_are_placed_as_they_will_be},
 	{"guests are found by UUID", guests_are_found_by_uuid},
 };
