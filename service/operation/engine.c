@@ -226,10 +226,13 @@ static void take_turns(evutil_socket_t fd, short events, void *user)
 		 * may grow.
 		 */
 		for (size_t i = 0; i < engine->operation_count; i++) {
-			if (!operation_run_has_turn(engine->operations[i]))
-				continue;
-			operation_run_turn(engine->operations[i]);
-			again = true;
+			struct operation *operation = engine->operations[i];
+
+			if (operation_run_has_turn(operation)) {
+				operation_run_turn(operation);
+				again = true;
+			}
+			again = operation_undo_take_turns(operation) || again;
 		}
 	}
 	forget_ended(engine);
@@ -246,11 +249,11 @@ static void take_turns(evutil_socket_t fd, short events, void *user)
 
 static uint64_t next_of(const struct operation *operation)
 {
-	uint64_t next = UINT64_MAX;
+	uint64_t next = operation_undo_next_ms(operation);
 
 	if (operation->phase == OPERATION_PHASE_ENDED)
 		return next;
-	if (operation->not_before_ms)
+	if (operation->not_before_ms && operation->not_before_ms < next)
 		next = operation->not_before_ms;
 	if (operation->cut_at_ms && operation->cut_at_ms < next)
 		next = operation->cut_at_ms;
@@ -264,6 +267,7 @@ static void tick_operation(struct operation *operation, uint64_t now)
 {
 	struct operation_record *record = operation->record;
 
+	operation_undo_tick(operation, now);
 	if (operation->not_before_ms && operation->not_before_ms <= now) {
 		operation->not_before_ms = 0;
 		if (operation->phase == OPERATION_PHASE_PARKED)
@@ -401,10 +405,9 @@ void engine_stop(struct engine *engine, void (*idle)(void *user), void *user)
 	engine->idle_user = user;
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
-		bool runs = operation->phase == OPERATION_PHASE_ACTING ||
-			    operation->phase == OPERATION_PHASE_UNDOING;
 
-		if (runs && !operation->cancel_asked) {
+		operation_undo_stop(operation);
+		if (operation->phase == OPERATION_PHASE_ACTING && !operation->cancel_asked) {
 			operation->cancel_asked = true;
 			executor->cancel(executor->user, operation);
 		}

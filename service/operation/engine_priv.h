@@ -10,7 +10,8 @@
  *	operation_step.c	one step of it: lock, prepare, journal, act, journal
  *	operation_child.c	steps that are operations of their own: several may run beside each other
  *	operation_end.c		what is true when nothing more can be done, and telling it
- *	operation_undo.c	its steps put back, last first
+ *	operation_undo.c	its steps put back, last first: several children may go beside each other
+ *	undo_run.c		one step after the other put back
  *	operation_recovery.c	what the journal holds unfinished, taken up again
  *	operation_lock.c	who may touch what
  */
@@ -33,11 +34,9 @@ enum operation_phase {
 	OPERATION_PHASE_PREPARING,	/* for the executor */
 	OPERATION_PHASE_WRITING_AHEAD,	/* for the journal */
 	OPERATION_PHASE_ACTING,		/* for the executor */
-	OPERATION_PHASE_WAITING_CHILD,	/* for the end of a child */
+	OPERATION_PHASE_WAITING_CHILD,	/* for the end of a child, or of an undo step */
 	OPERATION_PHASE_WRITING_RESULT, /* for the journal */
-	OPERATION_PHASE_UNDO_AHEAD,	/* for the journal */
-	OPERATION_PHASE_UNDOING,	/* for the executor */
-	OPERATION_PHASE_UNDO_RESULT,	/* for the journal */
+	OPERATION_PHASE_UNDOING,	/* for the end of its undo list, which has turns of its own */
 	OPERATION_PHASE_ENDING,		/* for the journal: the final state */
 	OPERATION_PHASE_ENDED,
 	/* has a turn to come */
@@ -47,11 +46,6 @@ enum operation_phase {
 	OPERATION_PHASE_WRITTEN_AHEAD,
 	OPERATION_PHASE_ACTED,
 	OPERATION_PHASE_RESULT_WRITTEN,
-	OPERATION_PHASE_UNDO_NEXT,
-	OPERATION_PHASE_UNDO_WRITTEN_AHEAD,
-	OPERATION_PHASE_UNDO_ACTED,
-	OPERATION_PHASE_UNDO_WRITE,
-	OPERATION_PHASE_UNDO_RESULT_WRITTEN,
 	OPERATION_PHASE_END,
 	OPERATION_PHASE_END_WRITTEN,
 };
@@ -65,12 +59,9 @@ enum operation_course {
 	OPERATION_COURSE_UNDO,
 };
 
-struct operation_undo_item {
-	struct operation *owner; /* borrowed, pinned */
-	size_t index;		 /* of the step */
-	struct operation *top;	 /* borrowed, pinned: the owner, or whose child the owner is */
-	size_t top_index;	 /* of the step there */
-};
+struct undo_list;
+
+#define OPERATION_STUCK_MAX UNDO_BESIDE_MAX
 
 struct operation {
 	struct engine *engine;		 /* borrowed */
@@ -83,10 +74,12 @@ struct operation {
 	enum operation_course course;
 	bool has_own_lock; /* target or guest */
 	bool keeps_locks;  /* a stuck kernel call, its own or a child's, may still act: until that worker has gone */
-	int stuck_pid;	   /* the worker of its own that is stuck; 0: none */
+	/* Workers of its own that are stuck; 0: none. As many as put moves back beside each other. */
+	int stuck_pids[OPERATION_STUCK_MAX];
 	bool is_resumed;   /* taken up from the journal */
 	bool is_cancelled; /* by a caller: ends cancelled and not failed */
 	bool cancel_asked; /* of the executor, for the step that runs */
+	bool waits_for_lock; /* is parked for one */
 	bool asks_again;   /* a further child may begin beside the one that begins now */
 	enum operation_course step_course; /* the one on which the last step was taken */
 	unsigned pins;			   /* other operations that hold a pointer to this one */
@@ -99,16 +92,7 @@ struct operation {
 	char *before;			  /* owned; from prepare */
 	int error;			  /* of the answer that the next turn handles */
 	struct failure failure;
-	/* undo */
-	struct operation_undo_item *undo_items; /* owned */
-	size_t undo_count, undo_next;
-	unsigned undo_attempts, undo_failures, undo_deferred;
-	bool undo_waits;   /* something of the list, be it of another drain, has to wait for another hold */
-	bool undo_of_step; /* the list is that of a running undo step, not of the operation */
-	bool undo_worked;
-	uint64_t undo_left_bytes; /* that did not work; 0: it does not say */
-	enum step_state undo_state_before;
-	struct remainder_list *undo_remainder; /* owned */
+	struct undo_list *undos; /* owned: what is being undone */
 	/* progress */
 	uint64_t rate_at_ms, rate_bytes;
 	/* the answer that a caller waits for, sent when durable */
@@ -216,6 +200,8 @@ const struct engine_stuck *engine_stuck_of(const struct engine *engine, const vo
 const struct engine_stuck *engine_stuck_of_guest(const struct engine *engine, const char *guest);
 /* An operation's id, or "worker 4711". */
 const char *engine_stuck_holder_name(const struct engine *engine, const void *holder);
+/* That worker of the operation does not come back, if the outcome says so: what is locked stays so until it does. */
+void engine_stuck_note(struct operation *operation, const struct executor_outcome *outcome);
 void engine_stuck_see(const struct engine *engine, struct snapshot *snapshot);
 void engine_stuck_free_all(struct engine *engine);
 
@@ -239,7 +225,12 @@ void operation_run_deadline(struct operation *operation);
 /* Takes the locks or parks with waiting_for. */
 bool operation_run_take_locks(struct operation *operation, const struct operation_lock *locks,
 			      size_t count, bool for_step);
-void operation_run_release_step(struct operation *operation);
+/* The same for who parks by itself: 0, -EBUSY with waiting_for said, -ENOMEM. */
+int operation_run_try_locks(struct operation *operation, const struct operation_lock *locks, size_t count, bool for_step);
+/* Those of this step. */
+void operation_run_release_step(struct operation *operation, const struct step *step);
+/* Asks the executor; the answer has a turn. */
+void operation_run_look(struct operation *operation);
 /* The one that it is at. */
 struct step_record *operation_run_step(const struct operation *operation);
 /* Threads that copy pages just now, of all operations but this one (NULL: of all). */
@@ -262,8 +253,8 @@ bool operation_run_is_ending(const struct operation *operation);
 /* Runs the step that the planner asks for; it is copied. */
 void operation_step_take(struct operation *operation, const struct step *step);
 void operation_step_turn(struct operation *operation);
-/* Begins what the running undo step names. */
-void operation_step_undo(struct operation *operation);
+/* Begins those of its running undo steps that are not under way, as after a restart. False: there are none. */
+bool operation_step_resume_undos(struct operation *operation);
 /* An executor_progress_fn; the token is the operation. */
 void operation_step_progress(void *token, uint64_t done_bytes, uint64_t total_bytes,
 			     const char *detail);
@@ -277,7 +268,7 @@ void operation_child_begin(struct operation *operation, const struct step_record
 struct operation *operation_child_next(const struct operation *operation, const struct operation *after);
 /* The step of the parent that this child is, while it runs. */
 struct step_record *operation_child_step(const struct operation *child);
-/* Has one ended whose result is not in the journal yet? */
+/* Has one, or an undo step, ended whose result is not in the journal yet? */
 bool operation_child_has_ended(const struct operation *operation);
 /* The same, or does one run? Then the operation can neither end nor be undone. */
 bool operation_child_is_awaited(const struct operation *operation);
@@ -285,6 +276,10 @@ bool operation_child_is_awaited(const struct operation *operation);
 bool operation_child_collect(struct operation *operation);
 /* Until one of them has ended. */
 void operation_child_wait(struct operation *operation);
+/* The same, but for one that may have another begin beside it. */
+void operation_child_go_on(struct operation *operation);
+/* Something that it awaits has ended: it sees to that now, or when what it is at is done. */
+void operation_child_come_by(struct operation *operation);
 /* Those that are begun turn to this course. */
 void operation_child_divert_all(struct operation *operation, enum operation_course course);
 /* It is over: its parent's step says so. */
@@ -306,15 +301,32 @@ void operation_end_unbegun(struct operation *operation);
 void operation_end_turn(struct operation *operation);
 
 /* ---- operation_undo.c ---- */
-/* Lists what is to be undone: all steps of the operation, last first. 0 or -ENOMEM. */
+/* Is anything of the step, as it stands, left to be put back? */
+bool operation_undo_is_due(const struct step_record *step);
+/* Of any of its steps? */
+bool operation_undo_has_any(const struct operation_record *record);
+/* Does a drain undo itself? */
+bool operation_undo_is_restore(const struct operation *operation);
+/* Begins to undo all steps of the operation, last first. 0 or -ENOMEM. */
 int operation_undo_list_all(struct operation *operation);
+/* Goes on with that after a look. False: it is not begun. */
+bool operation_undo_goes_on(struct operation *operation);
 /* Is there no snapshot yet by which to see what other drains hold of it? After a few failures: false. */
 bool operation_undo_must_look(const struct operation *operation);
-/* Is any of its steps, as they stand, one that undoing would put back? */
-bool operation_undo_has_any(const struct operation_record *record);
-/* Of the subject's step that the running undo step names. 0, -ENOENT or -ENOMEM. */
-int operation_undo_list_step(struct operation *operation, const struct step *step);
-void operation_undo_turn(struct operation *operation);
+/* Begins to undo what the operation's undo step names: of its subject, or its own. 0, -ENOENT or -ENOMEM. */
+int operation_undo_list_step(struct operation *operation, size_t step_index);
+/* Is that undo step under way? */
+bool operation_undo_has_list(const struct operation *operation, size_t step_index);
+/* Is any? */
+bool operation_undo_is_awaited(const struct operation *operation);
+/* Gives all that it undoes a turn. False: none was due. */
+bool operation_undo_take_turns(struct operation *operation);
+/* Those that wait for a lock look whether they get it now. */
+void operation_undo_wake(struct operation *operation);
+void operation_undo_tick(struct operation *operation, uint64_t now_ms);
+/* When that has something to do; UINT64_MAX: never. */
+uint64_t operation_undo_next_ms(const struct operation *operation);
+void operation_undo_stop(struct operation *operation);
 void operation_undo_list_done(struct operation *operation);
 
 /* ---- operation_recovery.c ---- */

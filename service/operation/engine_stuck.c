@@ -48,6 +48,34 @@ bool engine_guest_is_busy(const struct engine *engine, const char *uuid)
 	return engine_guest_operation(engine, uuid) || guest_holder(engine, uuid);
 }
 
+static int first_stuck(const struct operation *operation)
+{
+	for (size_t i = 0; i < OPERATION_STUCK_MAX; i++)
+		if (operation->stuck_pids[i])
+			return operation->stuck_pids[i];
+	return 0;
+}
+
+static void forget(struct operation *operation, int pid)
+{
+	for (size_t i = 0; i < OPERATION_STUCK_MAX; i++)
+		if (operation->stuck_pids[i] == pid)
+			operation->stuck_pids[i] = 0;
+}
+
+void engine_stuck_note(struct operation *operation, const struct executor_outcome *outcome)
+{
+	if (!outcome->kernel_stuck)
+		return;
+	operation->keeps_locks = true;
+	for (size_t i = 0; i < OPERATION_STUCK_MAX; i++) {
+		if (operation->stuck_pids[i])
+			continue;
+		operation->stuck_pids[i] = outcome->stuck_pid;
+		return;
+	}
+}
+
 void engine_stuck_see(const struct engine *engine, struct snapshot *snapshot)
 {
 	const struct operation_lock hotplug = {.kind = OPERATION_LOCK_HOTPLUG};
@@ -61,7 +89,7 @@ void engine_stuck_see(const struct engine *engine, struct snapshot *snapshot)
 		snprintf(text, sizeof(snapshot->hotplug_stuck), "%s", stuck->text);
 	else if (operation && operation->keeps_locks)
 		snprintf(text, sizeof(snapshot->hotplug_stuck), "worker %d of operation %s does not come back from the kernel",
-			 operation->stuck_pid, operation->record->id);
+			 first_stuck(operation), operation->record->id);
 }
 
 /* One by one: another stuck one may have some of them. 0 or -ENOMEM. */
@@ -100,14 +128,14 @@ static bool is_stuck(const struct operation *operation)
 {
 	const struct operation_record *record = operation->record;
 
-	if (operation->stuck_pid)
+	if (first_stuck(operation))
 		return true;
 	for (size_t i = 0; i < record->step_count; i++) {
 		const struct operation *child = record->steps[i].child_operation[0]
 							? engine_find(operation->engine, record->steps[i].child_operation)
 							: NULL;
 
-		if (child && child->stuck_pid)
+		if (child && first_stuck(child))
 			return true;
 	}
 	return false;
@@ -118,8 +146,7 @@ static bool free_own(struct engine *engine, int pid)
 	bool is_released = false;
 
 	for (size_t i = 0; i < engine->operation_count; i++)
-		if (engine->operations[i]->stuck_pid == pid)
-			engine->operations[i]->stuck_pid = 0;
+		forget(engine->operations[i], pid);
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
 

@@ -14,6 +14,9 @@
  * the result at once, and goes to the journal when the parent comes by; a restart before that finds
  * a step that runs, and its child ended. Nothing but another child begins while one runs, and
  * no operation ends or is undone before all of its children have ended.
+ *
+ * A step that undoes another is waited for in the same way, and several may run beside each other; what it does is a list of
+ * its own (operation_undo.c) and no operation. A restart before its result is written finds it running, and begins it again.
  */
 #include "engine_priv.h"
 
@@ -80,10 +83,7 @@ void operation_child_begin(struct operation *operation, const struct step_record
 		operation_run_enter(child, OPERATION_STATE_CANCELLING);
 		operation_run_divert(child, OPERATION_COURSE_QUIT);
 	}
-	if (operation->asks_again)
-		operation->phase = OPERATION_PHASE_READY;
-	else
-		operation_child_wait(operation);
+	operation_child_go_on(operation);
 }
 
 /* ---- those that run ---- */
@@ -124,7 +124,7 @@ void operation_child_divert_all(struct operation *operation, enum operation_cour
 
 static bool is_ended(const struct step_record *step)
 {
-	return step->step.kind == STEP_KIND_CHILD && step->ended_at_ms == 0 &&
+	return (step->step.kind == STEP_KIND_CHILD || step->step.kind == STEP_KIND_UNDO) && step->ended_at_ms == 0 &&
 	       (step->state == STEP_STATE_DONE || step->state == STEP_STATE_PARTIAL ||
 		step->state == STEP_STATE_FAILED);
 }
@@ -141,7 +141,8 @@ bool operation_child_has_ended(const struct operation *operation)
 
 bool operation_child_is_awaited(const struct operation *operation)
 {
-	return operation_child_next(operation, NULL) || operation_child_has_ended(operation);
+	return operation_child_next(operation, NULL) || operation_undo_is_awaited(operation) ||
+	       operation_child_has_ended(operation);
 }
 
 bool operation_child_collect(struct operation *operation)
@@ -163,6 +164,24 @@ void operation_child_wait(struct operation *operation)
 {
 	operation->phase = operation_child_has_ended(operation) ? OPERATION_PHASE_READY
 								: OPERATION_PHASE_WAITING_CHILD;
+}
+
+void operation_child_go_on(struct operation *operation)
+{
+	if (operation->asks_again)
+		operation->phase = OPERATION_PHASE_READY;
+	else
+		operation_child_wait(operation);
+}
+
+void operation_child_come_by(struct operation *operation)
+{
+	/* Those that go on have a rate of their own. */
+	operation->rate_at_ms = 0;
+	/* In any other phase it comes by when that is done. */
+	if (operation->phase == OPERATION_PHASE_WAITING_CHILD ||
+	    (operation->phase == OPERATION_PHASE_PARKED && operation->parked_phase == OPERATION_PHASE_READY))
+		operation_run_ready(operation, OPERATION_PHASE_READY);
 }
 
 /* Is anything of it left that an undo would put back? */
@@ -226,10 +245,5 @@ void operation_child_ended(struct operation *child)
 	else
 		step->detail[0] = '\0';
 	parent->keeps_locks = parent->keeps_locks || child->keeps_locks;
-	/* Those that go on have a rate of their own. */
-	parent->rate_at_ms = 0;
-	/* In any other phase it comes by when that is done. */
-	if (parent->phase == OPERATION_PHASE_WAITING_CHILD ||
-	    (parent->phase == OPERATION_PHASE_PARKED && parent->parked_phase == OPERATION_PHASE_READY))
-		operation_run_ready(parent, OPERATION_PHASE_READY);
+	operation_child_come_by(parent);
 }

@@ -52,25 +52,36 @@ int operation_lock_take(struct operation_lock_table *table, const void *owner,
 	return 0;
 }
 
-static bool release(struct operation_lock_table *table, const void *owner, bool only_step)
+static bool is_among(const struct operation_lock *locks, size_t count, const struct operation_lock *lock)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_same(&locks[i], lock))
+			return true;
+	return false;
+}
+
+bool operation_lock_release_step(struct operation_lock_table *table, const void *owner, const struct operation_lock *locks,
+				 size_t count)
 {
 	size_t kept = 0, before = table->count;
 
 	for (size_t i = 0; i < before; i++)
-		if (table->held[i].owner != owner || (only_step && !table->held[i].for_step))
+		if (table->held[i].owner != owner || !table->held[i].for_step ||
+		    !is_among(locks, count, &table->held[i].lock))
 			table->held[kept++] = table->held[i];
 	table->count = kept;
 	return kept != before;
 }
 
-bool operation_lock_release_step(struct operation_lock_table *table, const void *owner)
-{
-	return release(table, owner, true);
-}
-
 bool operation_lock_release_all(struct operation_lock_table *table, const void *owner)
 {
-	return release(table, owner, false);
+	size_t kept = 0, before = table->count;
+
+	for (size_t i = 0; i < before; i++)
+		if (table->held[i].owner != owner)
+			table->held[kept++] = table->held[i];
+	table->count = kept;
+	return kept != before;
 }
 
 size_t operation_lock_of_step(const struct step *step,

@@ -49,8 +49,9 @@ int operation_lock_take(struct operation_lock_table *table, const void *owner,
 			const struct operation_lock *locks, size_t count, bool for_step,
 			const void **ret_holder);
 
-/* Returns whether anything was released. */
-bool operation_lock_release_step(struct operation_lock_table *table, const void *owner);
+/* Of those taken for a step these: steps may run beside each other. Both return whether anything was released. */
+bool operation_lock_release_step(struct operation_lock_table *table, const void *owner, const struct operation_lock *locks,
+				 size_t count);
 bool operation_lock_release_all(struct operation_lock_table *table, const void *owner);
 
 /* What a step needs beside its operation's own locks. Returns how many. */

@@ -167,42 +167,51 @@ void operation_run_wake_parked(struct engine *engine)
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
 
-		if (operation->phase == OPERATION_PHASE_PARKED && operation->record->waiting_for[0])
+		if (operation->phase == OPERATION_PHASE_PARKED && operation->waits_for_lock)
 			operation_run_ready(operation, operation->parked_phase);
+		operation_undo_wake(operation);
 	}
+}
+
+int operation_run_try_locks(struct operation *operation, const struct operation_lock *locks, size_t count, bool for_step)
+{
+	struct operation_record *record = operation->record;
+	const struct operation *other;
+	const void *holder = NULL;
+	int r = operation_lock_take(&operation->engine->locks, operation, locks, count, for_step,
+				    &holder);
+
+	if (r != -EBUSY)
+		return r;
+	other = engine_stuck_holder_name(operation->engine, holder);
+	if (strcmp(record->waiting_for, other) != 0) {
+		snprintf(record->waiting_for, sizeof(record->waiting_for), "%s", other);
+		record->revision++;
+		engine_tell(operation->engine, operation);
+	}
+	return r;
 }
 
 bool operation_run_take_locks(struct operation *operation, const struct operation_lock *locks,
 			      size_t count, bool for_step)
 {
-	struct operation_record *record = operation->record;
-	const void *holder = NULL;
-	int r = operation_lock_take(&operation->engine->locks, operation, locks, count, for_step,
-				    &holder);
+	int r = operation_run_try_locks(operation, locks, count, for_step);
 
-	if (r == 0) {
-		record->waiting_for[0] = '\0';
-		return true;
-	}
-	if (r == -EBUSY) {
-		const char *other = engine_stuck_holder_name(operation->engine, holder);
-
-		if (strcmp(record->waiting_for, other) != 0) {
-			snprintf(record->waiting_for, sizeof(record->waiting_for), "%s", other);
-			record->revision++;
-			engine_tell(operation->engine, operation);
-		}
-		operation_run_park(operation, operation->phase, 0);
-	} else {
+	operation->waits_for_lock = r == -EBUSY;
+	if (r == 0)
+		operation->record->waiting_for[0] = '\0';
+	else
 		operation_run_park(operation, operation->phase,
-				   engine_now(operation->engine) + OPERATION_RETRY_MS);
-	}
-	return false;
+				   r == -EBUSY ? 0 : engine_now(operation->engine) + OPERATION_RETRY_MS);
+	return r == 0;
 }
 
-void operation_run_release_step(struct operation *operation)
+void operation_run_release_step(struct operation *operation, const struct step *step)
 {
-	if (operation_lock_release_step(&operation->engine->locks, operation))
+	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
+	size_t count = operation_lock_of_step(step, locks);
+
+	if (operation_lock_release_step(&operation->engine->locks, operation, locks, count))
 		operation_run_wake_parked(operation->engine);
 }
 
@@ -239,6 +248,14 @@ static void looked(void *token, int error, const struct snapshot *snapshot,
 		error = operation->snapshot ? 0 : -ENOMEM;
 	}
 	operation_run_answered(operation, OPERATION_PHASE_LOOKED, error, failure);
+}
+
+void operation_run_look(struct operation *operation)
+{
+	const struct executor *executor = operation->engine->options.executor;
+
+	operation_run_await(operation, OPERATION_PHASE_LOOKING);
+	executor->look(executor->user, operation->record, looked, operation);
 }
 
 /* Announced for a later time, until then only its cordon stands. */
@@ -294,27 +311,20 @@ static void begin(struct operation *operation)
 	}
 	if (!take_own_lock(operation))
 		return;
-	if (operation->course == OPERATION_COURSE_UNDO && operation_undo_must_look(operation)) {
-		operation_run_await(operation, OPERATION_PHASE_LOOKING);
-		engine->options.executor->look(engine->options.executor->user, record, looked, operation);
+	if (operation->course == OPERATION_COURSE_UNDO && operation_undo_goes_on(operation))
 		return;
-	}
-	if (operation->course == OPERATION_COURSE_UNDO) {
+	if (operation->course == OPERATION_COURSE_UNDO && !operation_undo_must_look(operation)) {
 		if (operation_undo_list_all(operation) < 0)
 			operation_run_park(operation, OPERATION_PHASE_READY,
 					   now + OPERATION_RETRY_MS);
 		else
-			operation->phase = OPERATION_PHASE_UNDO_NEXT;
+			operation->phase = OPERATION_PHASE_UNDOING;
 		return;
 	}
-	/* An undo that a restart interrupted is right twice over: it is simply done again. */
-	if (record->step_count > 0 && operation_run_step(operation)->state == STEP_STATE_RUNNING &&
-	    operation_run_step(operation)->step.kind == STEP_KIND_UNDO) {
-		operation_step_undo(operation);
+	/* Undos that a restart interrupted are right twice over: they are simply done again. */
+	if (operation->course != OPERATION_COURSE_UNDO && operation_step_resume_undos(operation))
 		return;
-	}
-	operation_run_await(operation, OPERATION_PHASE_LOOKING);
-	engine->options.executor->look(engine->options.executor->user, record, looked, operation);
+	operation_run_look(operation);
 }
 
 /* A libvirt that is being restarted is waited for as long as there is time, and for putting in order a while. */
@@ -590,13 +600,6 @@ void operation_run_turn(struct operation *operation)
 	case OPERATION_PHASE_RESULT_WRITTEN:
 		operation_step_turn(operation);
 		break;
-	case OPERATION_PHASE_UNDO_NEXT:
-	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
-	case OPERATION_PHASE_UNDO_ACTED:
-	case OPERATION_PHASE_UNDO_WRITE:
-	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
-		operation_undo_turn(operation);
-		break;
 	case OPERATION_PHASE_END:
 	case OPERATION_PHASE_END_WRITTEN:
 		operation_end_turn(operation);
@@ -609,9 +612,7 @@ void operation_run_turn(struct operation *operation)
 	case OPERATION_PHASE_ACTING:
 	case OPERATION_PHASE_WAITING_CHILD:
 	case OPERATION_PHASE_WRITING_RESULT:
-	case OPERATION_PHASE_UNDO_AHEAD:
 	case OPERATION_PHASE_UNDOING:
-	case OPERATION_PHASE_UNDO_RESULT:
 	case OPERATION_PHASE_ENDING:
 	case OPERATION_PHASE_ENDED:
 		break;

@@ -105,7 +105,7 @@ void operation_step_take(struct operation *operation, const struct step *step)
 		return;
 	taken = operation_record_add_step(record, step);
 	if (!taken) {
-		operation_run_release_step(operation);
+		operation_run_release_step(operation, step);
 		failure_set(&record->error, ENOMEM, record->target, "cannot go on");
 		operation_end_give_up(operation);
 		return;
@@ -141,8 +141,8 @@ static void write_ahead(struct operation *operation)
 
 	step->started_at_ms = engine_now(engine);
 	if (engine->stopping || operation->course != operation->step_course) {
+		operation_run_release_step(operation, &step->step);
 		drop_step(operation);
-		operation_run_release_step(operation);
 		operation->phase = OPERATION_PHASE_READY;
 		return;
 	}
@@ -208,26 +208,38 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	if (operation_end_is_by_time(operation))
 		remainder_list_recode(&step->remainder, REMAINDER_CANCELLED, REMAINDER_DEADLINE, "the time was up");
 	step->result = outcome->result ? strdup(outcome->result) : NULL;
-	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
-	operation->stuck_pid = outcome->kernel_stuck ? outcome->stuck_pid : operation->stuck_pid;
+	engine_stuck_note(operation, outcome);
 	operation_run_answered(operation, OPERATION_PHASE_ACTED, 0, NULL);
 }
 
-void operation_step_undo(struct operation *operation)
+static void begin_undo(struct operation *operation, size_t index)
 {
-	struct step_record *step = operation_run_step(operation);
-	int r = operation_undo_list_step(operation, &step->step);
+	struct step_record *step = &operation->record->steps[index];
 
-	if (r == 0) {
-		operation->phase = OPERATION_PHASE_UNDO_NEXT;
+	if (operation_undo_list_step(operation, index) == 0)
 		return;
-	}
 	step->state = STEP_STATE_FAILED;
 	snprintf(step->detail, sizeof(step->detail), "the step to be undone is not in the journal");
 	remainder_list_add(&step->remainder, REMAINDER_UNDO_FAILED, operation->record->target, 0,
 			   NULL, "step %u of %s is not in the journal", step->step.undo_n,
 			   step->step.undo_operation);
-	operation->phase = OPERATION_PHASE_ACTED;
+}
+
+bool operation_step_resume_undos(struct operation *operation)
+{
+	const struct operation_record *record = operation->record;
+	bool any = false;
+
+	for (size_t i = 0; i < record->step_count; i++) {
+		if (record->steps[i].step.kind != STEP_KIND_UNDO || record->steps[i].state != STEP_STATE_RUNNING ||
+		    operation_undo_has_list(operation, i))
+			continue;
+		begin_undo(operation, i);
+		any = true;
+	}
+	if (any)
+		operation_child_wait(operation);
+	return any;
 }
 
 /* What a move takes out and gives back is no part of what it moves. */
@@ -272,8 +284,8 @@ static void act(struct operation *operation)
 		child = step->child_operation[0] ? engine_find(engine, step->child_operation) : NULL;
 		if (child)
 			engine_remove(engine, child);
+		operation_run_release_step(operation, &step->step);
 		drop_step(operation);
-		operation_run_release_step(operation);
 		operation_end_give_up(operation);
 		return;
 	}
@@ -304,7 +316,8 @@ static void act(struct operation *operation)
 		operation_child_begin(operation, step);
 		return;
 	case STEP_KIND_UNDO:
-		operation_step_undo(operation);
+		begin_undo(operation, operation->step_index);
+		operation_child_go_on(operation);
 		return;
 	case STEP_KIND_ONLINE_POLICY:
 	case STEP_KIND_FREE_HUGE_PAGES:
@@ -468,8 +481,7 @@ static void end_stuck(struct operation *operation)
 	}
 	for (size_t i = 0; i < record->step_count; i++)
 		if (&record->steps[i] == step ||
-		    (record->steps[i].step.kind == STEP_KIND_CHILD &&
-		     remainder_list_has(&record->steps[i].remainder, REMAINDER_KERNEL_STUCK)))
+		    remainder_list_has(&record->steps[i].remainder, REMAINDER_KERNEL_STUCK))
 			remainder_list_append(&record->remainder, &record->steps[i].remainder);
 	if (!remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
 		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,
@@ -492,7 +504,7 @@ static void on_result_written(struct operation *operation)
 		end_stuck(operation);
 		return;
 	}
-	operation_run_release_step(operation);
+	operation_run_release_step(operation, &operation_run_step(operation)->step);
 }
 
 void operation_step_turn(struct operation *operation)
@@ -518,18 +530,11 @@ void operation_step_turn(struct operation *operation)
 	case OPERATION_PHASE_ACTING:
 	case OPERATION_PHASE_WAITING_CHILD:
 	case OPERATION_PHASE_WRITING_RESULT:
-	case OPERATION_PHASE_UNDO_AHEAD:
 	case OPERATION_PHASE_UNDOING:
-	case OPERATION_PHASE_UNDO_RESULT:
 	case OPERATION_PHASE_ENDING:
 	case OPERATION_PHASE_ENDED:
 	case OPERATION_PHASE_READY:
 	case OPERATION_PHASE_LOOKED:
-	case OPERATION_PHASE_UNDO_NEXT:
-	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
-	case OPERATION_PHASE_UNDO_ACTED:
-	case OPERATION_PHASE_UNDO_WRITE:
-	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
 	case OPERATION_PHASE_END:
 	case OPERATION_PHASE_END_WRITTEN:
 		break;

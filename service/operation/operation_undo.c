@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps put back, the last first; a child's steps stand in for the child.
+ * Steps put back, the last first; a child's steps stand in for the child (undo_run.c has how each is). Children that move
+ * guests go back as they went, several beside each other; everything else waits for all before it, and is waited for.
  *
- *	next -> locks -> write "undoing" [journal] -> undo [executor]
- *	 ^                                                  |
- *	 +---------- write "undone" [journal] <-------------+
+ *	items:	blocks | pool | guest a, guest b, guest c | cordon
+ *	runs:	------   ----   -------  -------            ------
+ *	                                          -------
  *
- * Every undo is right from any state and twice over, so one that was interrupted is simply done
- * again. One that fails is tried once more, then told, and the rest is still put back; only the
- * hold stays then, because the target is neither what it was nor what was wished.
+ * Whether there is room where they go back to is looked at once what comes before them is back. Where that cannot be seen they
+ * go one after the other.
+ *
+ * An operation has a list of its own, when all of it is undone, or one for each of its undo steps that run.
  */
-#include "engine_priv.h"
+#include "undo_run.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define UNDO_TRIES    2
-#define UNDO_RETRY_MS 1000
-
-static bool is_undoable(const struct step_record *step)
+bool operation_undo_is_due(const struct step_record *step)
 {
 	switch (step->state) {
 	case STEP_STATE_RUNNING:
@@ -49,247 +49,248 @@ static bool is_undoable(const struct step_record *step)
 bool operation_undo_has_any(const struct operation_record *record)
 {
 	for (size_t i = 0; i < record->step_count; i++)
-		if (is_undoable(&record->steps[i]))
+		if (operation_undo_is_due(&record->steps[i]))
 			return true;
 	return false;
 }
 
-static int add_item(struct operation *operation, struct operation *owner, size_t index, struct operation *top,
-		    size_t top_index)
+/* ---- lists ---- */
+
+static int add_item(struct undo_list *list, struct operation *owner, size_t index, struct operation *top, size_t top_index)
 {
-	struct operation_undo_item *grown =
-		reallocarray(operation->undo_items, operation->undo_count + 1, sizeof(*grown));
+	struct undo_item *grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
-	operation->undo_items = grown;
-	grown[operation->undo_count++] = (struct operation_undo_item){owner, index, top, top_index};
+	list->items = grown;
+	grown[list->count++] = (struct undo_item){.owner = owner, .index = index, .top = top, .top_index = top_index};
 	owner->pins++;
 	top->pins++;
 	return 0;
 }
 
-static int add_step(struct operation *operation, struct operation *owner, size_t index)
+static int add_step(struct undo_list *list, struct operation *owner, size_t index)
 {
 	const struct step_record *step = &owner->record->steps[index];
 	struct operation *child;
 
-	if (!is_undoable(step))
+	if (!operation_undo_is_due(step))
 		return 0;
 	child = step->step.kind == STEP_KIND_CHILD
-			? engine_find_or_load(operation->engine, step->child_operation)
+			? engine_find_or_load(list->operation->engine, step->child_operation)
 			: NULL;
 	for (size_t i = child ? child->record->step_count : 0; i-- > 0;)
-		if (is_undoable(&child->record->steps[i]) && add_item(operation, child, i, owner, index) < 0)
+		if (operation_undo_is_due(&child->record->steps[i]) && add_item(list, child, i, owner, index) < 0)
 			return -ENOMEM;
-	return add_item(operation, owner, index, owner, index);
+	return add_item(list, owner, index, owner, index);
 }
 
 /* The cordon, or all but that. */
-static int add_kind(struct operation *operation, struct operation *owner, bool cordon)
+static int add_kind(struct undo_list *list, struct operation *owner, bool cordon)
 {
 	for (size_t i = owner->record->step_count; i-- > 0;)
-		if ((owner->record->steps[i].step.kind == STEP_KIND_CORDON) == cordon &&
-		    add_step(operation, owner, i) < 0)
+		if ((owner->record->steps[i].step.kind == STEP_KIND_CORDON) == cordon && add_step(list, owner, i) < 0)
 			return -ENOMEM;
 	return 0;
 }
 
-static int add_all(struct operation *operation, struct operation *owner)
+static int add_all(struct undo_list *list, struct operation *owner)
 {
-	int r = add_kind(operation, owner, false);
+	int r = add_kind(list, owner, false);
 
-	return r < 0 ? r : add_kind(operation, owner, true);
+	return r < 0 ? r : add_kind(list, owner, true);
 }
 
-static int add_deferred(struct operation *operation, const struct plan_drain *drains, size_t count, bool newer)
+static int add_deferred(struct undo_list *list, const struct plan_drain *drains, size_t count, bool newer)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct operation *owner = drains[i].is_held || drains[i].is_newer != newer
 						  ? NULL
-						  : engine_find_or_load(operation->engine, drains[i].operation);
+						  : engine_find_or_load(list->operation->engine, drains[i].operation);
 
-		if (owner && add_kind(operation, owner, false) < 0)
+		if (owner && add_kind(list, owner, false) < 0)
 			return -ENOMEM;
 	}
 	return 0;
 }
 
 /* A drain's own steps, and those that earlier ones have deferred, in the order of an undrain. */
-static int add_drain(struct operation *operation)
+static int add_drain(struct undo_list *list)
 {
+	struct operation *operation = list->operation;
 	CLEANUP_FREE struct plan_drain *drains = NULL;
 	size_t count;
 
 	if (engine_drain_others(operation->engine, operation->drain, &drains, &count) < 0 ||
-	    add_deferred(operation, drains, count, true) < 0 || add_kind(operation, operation, false) < 0 ||
-	    add_deferred(operation, drains, count, false) < 0)
+	    add_deferred(list, drains, count, true) < 0 || add_kind(list, operation, false) < 0 ||
+	    add_deferred(list, drains, count, false) < 0)
 		return -ENOMEM;
-	return add_kind(operation, operation, true);
+	return add_kind(list, operation, true);
+}
+
+static struct undo_list *list_free(struct undo_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		list->items[i].owner->pins--;
+		list->items[i].top->pins--;
+	}
+	free(list->items);
+	free(list->remainder);
+	free(list->runs);
+	free(list);
+	return NULL;
+}
+
+static struct undo_list *list_new(struct operation *operation, size_t step_index)
+{
+	uint32_t moves = operation->engine->options.limits->drain_moves;
+	struct undo_list *list = calloc(1, sizeof(*list));
+
+	if (!list)
+		return NULL;
+	list->operation = operation;
+	list->step_index = step_index;
+	list->begins = true;
+	/* What an undo step names is put back alone: its planner asks for others beside it. */
+	list->run_count = step_index == UNDO_LIST_WHOLE && moves > 1 ? moves : 1;
+	list->runs = calloc(list->run_count, sizeof(*list->runs));
+	list->remainder = calloc(1, sizeof(*list->remainder));
+	return list->runs && list->remainder ? list : list_free(list);
+}
+
+static int list_begin(struct undo_list *list, int error)
+{
+	if (error < 0) {
+		list_free(list);
+		return error;
+	}
+	list->next = list->operation->undos;
+	list->operation->undos = list;
+	engine_wake(list->operation->engine);
+	return 0;
 }
 
 void operation_undo_list_done(struct operation *operation)
 {
-	for (size_t i = 0; i < operation->undo_count; i++) {
-		operation->undo_items[i].owner->pins--;
-		operation->undo_items[i].top->pins--;
-	}
-	free(operation->undo_items);
-	operation->undo_items = NULL;
-	free(operation->undo_remainder);
-	operation->undo_remainder = NULL;
-	operation->undo_count = operation->undo_next = 0;
-}
+	while (operation->undos) {
+		struct undo_list *list = operation->undos;
 
-static int list_begin(struct operation *operation, bool of_step)
-{
-	operation_undo_list_done(operation);
-	operation->undo_of_step = of_step;
-	operation->undo_attempts = operation->undo_failures = operation->undo_deferred = 0;
-	operation->undo_waits = false;
-	operation->undo_remainder = calloc(1, sizeof(*operation->undo_remainder));
-	return operation->undo_remainder ? 0 : -ENOMEM;
+		operation->undos = list->next;
+		list_free(list);
+	}
 }
 
 /* Of a drain, by itself: what others hold stays as it is. */
-static bool is_restore(const struct operation *operation)
+bool operation_undo_is_restore(const struct operation *operation)
 {
 	return operation->drain && operation->record->wish.kind == OPERATION_KIND_DRAIN;
 }
 
 int operation_undo_list_all(struct operation *operation)
 {
-	if (list_begin(operation, false) < 0)
+	struct undo_list *list = list_new(operation, UNDO_LIST_WHOLE);
+
+	if (!list)
 		return -ENOMEM;
-	if (!is_restore(operation))
-		return add_all(operation, operation);
+	if (!operation_undo_is_restore(operation))
+		return list_begin(list, add_all(list, operation));
 	if (operation->snapshot && engine_see_holds(operation->engine, operation->snapshot) < 0)
-		return -ENOMEM;
-	return add_drain(operation);
+		return list_begin(list, -ENOMEM);
+	return list_begin(list, add_drain(list));
 }
 
 bool operation_undo_must_look(const struct operation *operation)
 {
-	return is_restore(operation) && !operation->snapshot && operation->look_failures < OPERATION_LOOK_TRIES &&
+	return operation_undo_is_restore(operation) && !operation->snapshot &&
+	       operation->look_failures < OPERATION_LOOK_TRIES &&
 	       engine_drain_stands_beside(operation->engine, operation->drain);
 }
 
-int operation_undo_list_step(struct operation *operation, const struct step *step)
+static int add_named(struct undo_list *list, const struct step *step)
 {
 	/* A drain that brings home undoes a step of its own. */
-	struct operation *own =
-		operation->record->wish.kind == OPERATION_KIND_DRAIN ? operation : operation->subject;
+	struct operation *operation = list->operation,
+			 *own = operation->record->wish.kind == OPERATION_KIND_DRAIN ? operation : operation->subject;
 	struct operation *owner =
 		step->undo_operation[0] ? engine_find_or_load(operation->engine, step->undo_operation) : own;
 
-	if (list_begin(operation, true) < 0)
-		return -ENOMEM;
 	if (!owner)
 		return -ENOENT;
 	if (step->undo_n == 0)
-		return add_all(operation, owner);
+		return add_all(list, owner);
 	for (size_t i = 0; i < owner->record->step_count; i++)
 		if (owner->record->steps[i].n == step->undo_n)
-			return add_step(operation, owner, i);
+			return add_step(list, owner, i);
 	return -ENOENT;
 }
 
-static struct operation_undo_item *current(const struct operation *operation)
+int operation_undo_list_step(struct operation *operation, size_t step_index)
 {
-	return &operation->undo_items[operation->undo_next];
+	struct undo_list *list = list_new(operation, step_index);
+
+	return list ? list_begin(list, add_named(list, &operation->record->steps[step_index].step)) : -ENOMEM;
 }
 
-static struct step_record *current_step(const struct operation *operation)
+static struct undo_list *find_list(const struct operation *operation, size_t step_index)
 {
-	struct operation_undo_item *item = current(operation);
+	struct undo_list *list = operation->undos;
 
-	return &item->owner->record->steps[item->index];
+	while (list && list->step_index != step_index)
+		list = list->next;
+	return list;
 }
 
-/*
- * How much of the current item has to wait, and for whom. An undrain's planner has decided that already, and says by the
- * blocks of its step which of them may go back.
- */
-static enum undo_bar judge(struct operation *operation, struct step *ret_part, struct remainder_list *left)
+bool operation_undo_has_list(const struct operation *operation, size_t step_index)
 {
-	struct operation_undo_item *item = current(operation);
-	const struct step_record *top = &item->top->record->steps[item->top_index];
-	const struct plan_drain *owner = NULL;
-	CLEANUP_FREE struct plan_drain *drains = NULL;
-	struct plan_input input = {
-		.wish = &operation->record->wish,
-		.snapshot = operation->snapshot,
-		.subject = operation->record->steps,
-		.subject_count = operation->record->step_count,
-		.subject_operation = operation->record->id,
-	};
-
-	*ret_part = top->step;
-	if (operation->undo_of_step) {
-		const struct step *undo = &operation_run_step(operation)->step;
-
-		if (undo->undo_n != top->n || undo->block_run_count == 0 ||
-		    step_is_of_same_blocks(undo, &top->step))
-			return UNDO_BAR_NONE;
-		ret_part->block_run_count = undo->block_run_count;
-		memcpy(ret_part->block_runs, undo->block_runs, sizeof(ret_part->block_runs));
-		return UNDO_BAR_PART;
-	}
-	if (!is_restore(operation) || !undo_bar_is_due(top) || top->step.kind == STEP_KIND_CORDON ||
-	    !engine_drain_stands_beside(operation->engine, operation->drain))
-		return UNDO_BAR_NONE;
-	if (!operation->snapshot ||
-	    engine_drain_others(operation->engine, operation->drain, &drains, &input.drain_count) < 0) {
-		if (left)
-			remainder_list_add(left, REMAINDER_HELD, operation->record->target, 0, NULL,
-					   "what other drains hold of it could not be seen");
-		return UNDO_BAR_ALL;
-	}
-	input.drains = drains;
-	for (size_t i = 0; i < input.drain_count; i++)
-		if (strcmp(drains[i].operation, item->top->record->id) == 0)
-			owner = &drains[i];
-	return undo_bar_judge(&input, owner, top, ret_part, owner ? NULL : left);
+	return find_list(operation, step_index) != NULL;
 }
 
-/* ---- the end of the list ---- */
-
-static void finish_step(struct operation *operation)
+bool operation_undo_is_awaited(const struct operation *operation)
 {
-	struct step_record *step = operation_run_step(operation);
-	bool is_cut = operation->undo_next < operation->undo_count;
+	return operation->undos && (operation->undos->next || operation->undos->step_index != UNDO_LIST_WHOLE);
+}
+
+/* ---- the end of a list ---- */
+
+static void finish_step(struct undo_list *list)
+{
+	struct operation *operation = list->operation;
+	struct step_record *step = &operation->record->steps[list->step_index];
+	bool is_cut = list->ended < list->count;
 
 	step->state = STEP_STATE_DONE;
-	if (operation->undo_failures || is_cut)
-		step->state = operation->undo_next > operation->undo_failures ? STEP_STATE_PARTIAL
-									      : STEP_STATE_FAILED;
-	step->remainder = *operation->undo_remainder;
+	if (list->failures || is_cut)
+		step->state = list->ended > list->failures ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+	step->remainder = *list->remainder;
+	if (list->is_stuck)
+		remainder_list_add(&step->remainder, REMAINDER_KERNEL_STUCK, operation->record->target, 0, NULL,
+				   "a kernel call of its undoing does not come back");
 	if (is_cut)
 		remainder_list_add(
 			&step->remainder,
 			operation->is_cancelled ? REMAINDER_CANCELLED : REMAINDER_DEADLINE,
 			operation->record->target, 0, NULL, "%zu steps are not undone yet",
-			operation->undo_count - operation->undo_next);
-	operation->error = 0;
-	operation->phase = OPERATION_PHASE_ACTED;
+			list->count - list->ended);
+	operation_child_come_by(operation);
 }
 
-static void finish_all(struct operation *operation)
+static void finish_all(struct undo_list *list)
 {
+	struct operation *operation = list->operation;
 	struct operation_record *record = operation->record;
 
 	/* What had to wait for another hold goes along with that, and would be missed if it has just gone. */
-	if (operation->undo_waits && operation->snapshot && !operation->keeps_locks &&
+	if (list->waits && operation->snapshot && !operation->keeps_locks &&
 	    engine_drain_hold_went(operation->engine, operation->snapshot)) {
 		operation_run_ready(operation, OPERATION_PHASE_READY);
 		return;
 	}
-	record->undone = operation->undo_failures == 0 && operation->undo_deferred == 0;
-	remainder_list_append(&record->remainder, operation->undo_remainder);
+	record->undone = list->failures == 0 && list->deferred == 0;
+	remainder_list_append(&record->remainder, list->remainder);
 	if (operation->keeps_locks && !remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
 		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,
 				   "a kernel call of its undoing does not come back");
-	if (operation->undo_failures == 0) {
+	if (list->failures == 0) {
 		if (record->undone)
 			record->progress.done_bytes = 0;
 		operation_end_as(operation, operation->is_cancelled ? OPERATION_STATE_CANCELLED
@@ -298,288 +299,220 @@ static void finish_all(struct operation *operation)
 	}
 	failure_set(&record->error, EIO, record->target, "cannot undo everything");
 	failure_set_code(&record->error, "undo_failed");
-	failure_set_cause(&record->error, "%s: %s", operation->undo_remainder->items[0].object,
-			  operation->undo_remainder->items[0].detail);
-	failure_set_way_out(&record->error, "%s", operation->undo_remainder->items[0].way_out);
+	failure_set_cause(&record->error, "%s: %s", list->remainder->items[0].object, list->remainder->items[0].detail);
+	failure_set_way_out(&record->error, "%s", list->remainder->items[0].way_out);
 	operation_end_as(operation, OPERATION_STATE_FAILED);
 }
 
-/* ---- one step ---- */
+/* ---- runs ---- */
 
-static void result_written(void *user, int error, const struct failure *failure)
+static const struct step_record *top_of(const struct undo_list *list, size_t item)
 {
-	operation_run_answered(user, OPERATION_PHASE_UNDO_RESULT_WRITTEN, error, failure);
+	return &list->items[item].top->record->steps[list->items[item].top_index];
 }
 
-static void write_result(struct operation *operation)
+/* Behind the last item of the same child, or of none. */
+static size_t end_of(const struct undo_list *list, size_t first)
 {
-	struct engine *engine = operation->engine;
-	struct journal *journal = engine->options.journal;
-	struct operation *owner = current(operation)->owner;
-	struct step_record *step = current_step(operation);
-	struct operation *child = NULL;
-	int r;
+	size_t end = first + 1;
 
-	if (step->step.kind == STEP_KIND_CHILD)
-		child = engine_find(engine, step->child_operation);
-	operation->record->revision++;
-	owner->record->revision++;
-	operation_run_await(operation, OPERATION_PHASE_UNDO_RESULT);
-	journal_begin(journal);
-	if (step->step.kind == STEP_KIND_CORDON && operation->drain)
-		engine_drain_put(engine, operation->drain);
-	if (child)
-		journal_put_operation(journal, child->record, NULL, NULL);
-	r = journal_put_step(journal, owner->record, step, result_written, operation);
-	journal_end(journal);
-	if (r < 0)
-		result_written(operation, r, NULL);
+	while (end < list->count && top_of(list, end) == top_of(list, first))
+		end++;
+	return end;
 }
 
-/* All of its steps that can be were undone before it. */
-static void undo_child(struct operation *operation, struct step_record *step)
+static bool is_move(const struct undo_list *list, size_t item)
 {
-	struct operation *child = engine_find(operation->engine, step->child_operation);
-	bool failed = false;
+	const struct step *step = &top_of(list, item)->step;
 
-	for (size_t i = 0; child && i < child->record->step_count; i++)
-		failed = failed || child->record->steps[i].undo_failed;
-	step->undo_failed = failed;
-	if (!failed) {
-		step->state = STEP_STATE_UNDONE;
-		if (child)
-			child->record->undone = true;
+	return step->kind == STEP_KIND_CHILD && step->child && step->child->kind == OPERATION_KIND_MOVE;
+}
+
+static struct undo_run *free_run(struct undo_list *list)
+{
+	for (size_t i = 0; i < list->run_count; i++)
+		if (list->runs[i].phase == UNDO_PHASE_ENDED)
+			return &list->runs[i];
+	return NULL;
+}
+
+static bool has_runs(const struct undo_list *list)
+{
+	for (size_t i = 0; i < list->run_count; i++)
+		if (list->runs[i].phase != UNDO_PHASE_ENDED)
+			return true;
+	return false;
+}
+
+/* May this move go back beside those that do, and before others that wait for their turn? */
+static bool may_run_beside(const struct undo_list *list, size_t first)
+{
+	struct operation *operation = list->operation;
+	const struct plan_input input = {.wish = &operation->record->wish,
+					 .snapshot = operation->snapshot,
+					 .limits = operation->engine->options.limits};
+	const struct step_record *beside[UNDO_BESIDE_MAX];
+	size_t count = 0;
+
+	if (!list->is_seen)
+		return false;
+	for (size_t i = 0; i < list->run_count; i++) {
+		if (list->runs[i].phase == UNDO_PHASE_ENDED)
+			continue;
+		if (!is_move(list, list->runs[i].first) || count == UNDO_BESIDE_MAX)
+			return false;
+		beside[count++] = top_of(list, list->runs[i].first);
+	}
+	for (size_t i = list->begun; i < first; i = end_of(list, i))
+		if (!list->items[i].is_begun && undo_beside_excludes(&input, top_of(list, i), top_of(list, first)))
+			return false;
+	return undo_beside_may(&input, top_of(list, first), beside, count);
+}
+
+/* Several moves are to go back, and what was seen is from before their home was there again. */
+static bool must_see(const struct undo_list *list, size_t first, size_t end)
+{
+	return list->run_count > 1 && !list->was_looked && end < list->count && is_move(list, first) && is_move(list, end) &&
+	       operation_undo_is_restore(list->operation);
+}
+
+/* What is to be put back next. False: nothing now. */
+static bool find_next(struct undo_list *list, size_t *ret_first, size_t *ret_end)
+{
+	bool is_first = !has_runs(list);
+	size_t end;
+
+	for (size_t first = list->begun; first < list->count; first = end) {
+		end = end_of(list, first);
+		if (list->items[first].is_begun) {
+			list->begun = first == list->begun ? end : list->begun;
+			continue;
+		}
+		*ret_first = first;
+		*ret_end = end;
+		if (is_first && must_see(list, first, end)) {
+			list->was_looked = true;
+			operation_run_look(list->operation);
+			return false;
+		}
+		if (is_first || (is_move(list, first) && may_run_beside(list, first)))
+			return true;
+		if (!is_move(list, first))
+			return false;
+	}
+	return false;
+}
+
+static void begin_runs(struct undo_list *list)
+{
+	struct undo_run *run;
+	size_t first, end;
+
+	while ((run = free_run(list)) && !undo_list_is_cut(list) && !list->operation->engine->stopping &&
+	       find_next(list, &first, &end)) {
+		if (!is_move(list, first))
+			list->is_seen = list->was_looked = false;
+		undo_run_begin(run, list, first, end);
 	}
 }
 
-static void ahead_written(void *user, int error, const struct failure *failure)
+bool operation_undo_goes_on(struct operation *operation)
 {
-	operation_run_answered(user, OPERATION_PHASE_UNDO_WRITTEN_AHEAD, error, failure);
+	struct undo_list *list = find_list(operation, UNDO_LIST_WHOLE);
+
+	if (!list)
+		return false;
+	list->begins = true;
+	list->is_seen = operation->error == 0 && operation->snapshot &&
+			engine_see_holds(operation->engine, operation->snapshot) == 0;
+	operation->phase = OPERATION_PHASE_UNDOING;
+	engine_wake(operation->engine);
+	return true;
 }
 
-/* Told once for each step of its own: not for what its child did, nor for what another drain had deferred. */
-static void defer(struct operation *operation)
+static bool take_turns(struct undo_list *list)
 {
-	struct operation_undo_item *item = current(operation);
-	struct step part;
+	bool any = list->begins;
 
-	operation->undo_waits = true;
-	if (item->top != operation || item->owner != operation)
-		return;
-	operation->undo_deferred++;
-	judge(operation, &part, operation->undo_remainder);
+	if (list->begins)
+		begin_runs(list);
+	list->begins = false;
+	for (size_t i = 0; i < list->run_count; i++) {
+		if (!undo_run_has_turn(&list->runs[i]))
+			continue;
+		undo_run_turn(&list->runs[i]);
+		list->begins = list->begins || list->runs[i].phase == UNDO_PHASE_ENDED;
+		any = true;
+	}
+	return any;
 }
 
-static void next(struct operation *operation)
+/* All of it is put back, or what is left is not any more. */
+static bool is_over(const struct undo_list *list)
 {
-	struct engine *engine = operation->engine;
-	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
-	struct step_record *step;
-	struct step part;
-	int r;
+	bool is_all = true;
 
-	if (operation->undo_next == operation->undo_count ||
-	    (operation->undo_of_step && operation->course != OPERATION_COURSE_FORWARD) ||
-	    operation->keeps_locks) {
-		if (operation->undo_of_step)
-			finish_step(operation);
+	if (has_runs(list) || list->begins)
+		return false;
+	for (size_t i = list->begun; i < list->count; i++)
+		is_all = is_all && list->items[i].is_begun;
+	return is_all || undo_list_is_cut(list);
+}
+
+bool operation_undo_take_turns(struct operation *operation)
+{
+	bool any = false;
+
+	for (struct undo_list **at = &operation->undos; *at;) {
+		struct undo_list *list = *at;
+
+		any = take_turns(list) || any;
+		if (!is_over(list)) {
+			at = &list->next;
+			continue;
+		}
+		*at = list->next;
+		if (list->step_index == UNDO_LIST_WHOLE)
+			finish_all(list);
 		else
-			finish_all(operation);
-		return;
+			finish_step(list);
+		list_free(list);
+		any = true;
 	}
-	if (engine->stopping) {
-		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
-		return;
-	}
-	step = current_step(operation);
-	if (judge(operation, &part, NULL) == UNDO_BAR_ALL) {
-		defer(operation);
-		operation->undo_next++;
-		return;
-	}
-	if (step->step.kind == STEP_KIND_CHILD) {
-		undo_child(operation, step);
-		write_result(operation);
-		return;
-	}
-	if (step->step.kind == STEP_KIND_CORDON) {
-		if (operation->undo_failures == 0) {
-			step->state = STEP_STATE_UNDONE;
-			if (operation->drain) {
-				engine_drain_set_hold(operation->drain, false);
-				engine_tell_drain(engine, operation->drain);
-			}
-		}
-		write_result(operation);
-		return;
-	}
-	if (!operation_run_take_locks(operation, locks, operation_lock_of_step(&step->step, locks),
-				      true))
-		return;
-	if (!is_undoable(step)) {
-		/* Another operation that had the lock has put it back meanwhile. */
-		operation_run_release_step(operation);
-		operation->undo_next++;
-		return;
-	}
-	operation->undo_state_before =
-		step->state == STEP_STATE_UNDOING ? STEP_STATE_PARTIAL : step->state;
-	operation->undo_attempts = 0;
-	step->state = STEP_STATE_UNDOING;
-	operation->cancel_asked = false;
-	operation_run_await(operation, OPERATION_PHASE_UNDO_AHEAD);
-	r = journal_put_step(engine->options.journal, current(operation)->owner->record, step,
-			     ahead_written, operation);
-	if (r < 0)
-		ahead_written(operation, r, NULL);
+	return any;
 }
 
-static void finished(void *token, const struct executor_outcome *outcome)
+/* ---- from the engine ---- */
+
+void operation_undo_wake(struct operation *operation)
 {
-	struct operation *operation = token;
-
-	operation->undo_worked = outcome->state == STEP_STATE_DONE;
-	if (operation->engine->stopping && !operation->undo_worked) {
-		operation_run_answered(operation, OPERATION_PHASE_UNDO_NEXT, 0, NULL);
-		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
-		return;
-	}
-	operation->keeps_locks = operation->keeps_locks || outcome->kernel_stuck;
-	operation->stuck_pid = outcome->kernel_stuck ? outcome->stuck_pid : operation->stuck_pid;
-	operation->undo_left_bytes = remainder_list_bytes(&outcome->remainder);
-	/* A hook that fails keeps nothing from being undone. */
-	if (operation->undo_worked && current_step(operation)->step.kind == STEP_KIND_HOST_HOOKS)
-		remainder_list_append(operation->undo_remainder, &outcome->remainder);
-	if (!operation->undo_worked) {
-		failure_clear(&operation->failure);
-		if (outcome->remainder.count > 0) {
-			const struct remainder *first = &outcome->remainder.items[0];
-
-			failure_set(&operation->failure, EIO, first->object, "cannot undo");
-			failure_set_cause(&operation->failure, "%s", first->detail);
-			failure_set_way_out(&operation->failure, "%s", first->way_out);
-		} else {
-			failure_set(&operation->failure, EIO, operation->record->target,
-				    "cannot undo");
-			failure_set_cause(&operation->failure, "%s", outcome->detail);
-		}
-	}
-	operation->engine->calls--;
-	operation_run_ready(operation, OPERATION_PHASE_UNDO_ACTED);
+	for (struct undo_list *list = operation->undos; list; list = list->next)
+		for (size_t i = 0; i < list->run_count; i++)
+			undo_run_wake(&list->runs[i]);
 }
 
-static void undo(struct operation *operation)
+void operation_undo_tick(struct operation *operation, uint64_t now_ms)
 {
-	const struct executor *executor = operation->engine->options.executor;
-	struct step_record part = *current_step(operation);
-
-	if (operation->error) {
-		current_step(operation)->state = operation->undo_state_before;
-		operation_run_release_step(operation);
-		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT,
-				   engine_now(operation->engine) + UNDO_RETRY_MS);
-		return;
-	}
-	if (operation->engine->stopping) {
-		operation_run_park(operation, OPERATION_PHASE_UNDO_NEXT, 0);
-		return;
-	}
-	operation->undo_attempts++;
-	engine_tell(operation->engine, operation);
-	operation_run_await(operation, OPERATION_PHASE_UNDOING);
-	if (part.step.block_run_count)
-		judge(operation, &part.step, NULL);
-	executor->undo(executor->user, current(operation)->owner->record, &part, operation_step_progress, finished,
-		       operation);
+	for (struct undo_list *list = operation->undos; list; list = list->next)
+		for (size_t i = 0; i < list->run_count; i++)
+			undo_run_tick(&list->runs[i], now_ms);
 }
 
-static void acted(struct operation *operation)
+uint64_t operation_undo_next_ms(const struct operation *operation)
 {
-	struct step_record *step = current_step(operation);
-	uint64_t left = operation->undo_left_bytes;
-	struct step part;
-	char text[160];
+	uint64_t next = UINT64_MAX;
 
-	if (operation->undo_worked) {
-		/*
-		 * The rest of it is tried again with all of it: what is back already is left alone. Asked while it is
-		 * being undone: nothing is due of a step that was.
-		 */
-		bool is_part = judge(operation, &part, NULL) == UNDO_BAR_PART;
-
-		step->state = is_part ? operation->undo_state_before : STEP_STATE_UNDONE;
-		if (is_part)
-			defer(operation);
-		step->undo_failed = false;
-	} else if (operation->undo_attempts < UNDO_TRIES && !operation->keeps_locks) {
-		operation->error = 0;
-		undo(operation);
-		return;
-	} else {
-		step->state = operation->undo_state_before;
-		step->undo_failed = true;
-		/* What another drain had deferred does not keep this one from being undone. */
-		if (current(operation)->top == operation || !is_restore(operation))
-			operation->undo_failures++;
-		remainder_list_add(
-			operation->undo_remainder, REMAINDER_UNDO_FAILED, operation->failure.object,
-			left && left < step->bytes_done ? left : step->bytes_done,
-			operation->failure.way_out[0] ? operation->failure.way_out : NULL,
-			"step %u, %s %s, stays done: %s", step->n, step_kind_name(step->step.kind),
-			step_describe(&step->step, text), operation->failure.cause);
-	}
-	write_result(operation);
+	for (const struct undo_list *list = operation->undos; list; list = list->next)
+		for (size_t i = 0; i < list->run_count; i++)
+			if (list->runs[i].phase == UNDO_PHASE_PARKED && list->runs[i].not_before_ms &&
+			    list->runs[i].not_before_ms < next)
+				next = list->runs[i].not_before_ms;
+	return next;
 }
 
-void operation_undo_turn(struct operation *operation)
+void operation_undo_stop(struct operation *operation)
 {
-	switch (operation->phase) {
-	case OPERATION_PHASE_UNDO_NEXT:
-		next(operation);
-		break;
-	case OPERATION_PHASE_UNDO_WRITTEN_AHEAD:
-		undo(operation);
-		break;
-	case OPERATION_PHASE_UNDO_ACTED:
-		acted(operation);
-		break;
-	case OPERATION_PHASE_UNDO_WRITE:
-		write_result(operation);
-		break;
-	case OPERATION_PHASE_UNDO_RESULT_WRITTEN:
-		if (operation->error) {
-			operation_run_park(operation, OPERATION_PHASE_UNDO_WRITE,
-					   engine_now(operation->engine) + UNDO_RETRY_MS);
-			break;
-		}
-		/* A stuck kernel call may still act under them. */
-		if (!operation->keeps_locks)
-			operation_run_release_step(operation);
-		operation->undo_next++;
-		engine_tell(operation->engine, operation);
-		operation->phase = OPERATION_PHASE_UNDO_NEXT;
-		break;
-	case OPERATION_PHASE_CREATING:
-	case OPERATION_PHASE_PARKED:
-	case OPERATION_PHASE_LOOKING:
-	case OPERATION_PHASE_PREPARING:
-	case OPERATION_PHASE_WRITING_AHEAD:
-	case OPERATION_PHASE_ACTING:
-	case OPERATION_PHASE_WAITING_CHILD:
-	case OPERATION_PHASE_WRITING_RESULT:
-	case OPERATION_PHASE_UNDO_AHEAD:
-	case OPERATION_PHASE_UNDOING:
-	case OPERATION_PHASE_UNDO_RESULT:
-	case OPERATION_PHASE_ENDING:
-	case OPERATION_PHASE_ENDED:
-	case OPERATION_PHASE_READY:
-	case OPERATION_PHASE_LOOKED:
-	case OPERATION_PHASE_PREPARED:
-	case OPERATION_PHASE_WRITTEN_AHEAD:
-	case OPERATION_PHASE_ACTED:
-	case OPERATION_PHASE_RESULT_WRITTEN:
-	case OPERATION_PHASE_END:
-	case OPERATION_PHASE_END_WRITTEN:
-		break;
-	}
+	for (struct undo_list *list = operation->undos; list; list = list->next)
+		for (size_t i = 0; i < list->run_count; i++)
+			undo_run_stop(&list->runs[i]);
 }

@@ -12,8 +12,8 @@
  * so what a guest has in the part of a node that goes is moved away and brought back after
  * (drain_part.c).
  *
- * Moves of different guests run beside each other, those out of the scope and those home. All else waits
- * until they have ended.
+ * Moves of different guests run beside each other, those out of the scope and those home, and so do undos that bring them
+ * home. All else waits until they have ended.
  *
  * Where there is no room for all, and the consent to it, guests become smaller first, by what lies in the target.
  */
@@ -200,11 +200,12 @@ static void decide(struct drainer *drainer)
 /* What may begin beside the moves that run; else they are waited for. */
 static void beside_next(struct drainer *drainer)
 {
-	if (drain_guest_next(drainer))
-		return;
-	if (drainer->wish->finish >= DRAIN_FINISH_OFFLINE && !drainer->scope.online_blocks && drain_home_next(drainer))
-		return;
-	drainer->decision->kind = DECISION_KIND_WAIT;
+	bool is_offline = drainer->wish->finish >= DRAIN_FINISH_OFFLINE && !drainer->scope.online_blocks;
+
+	if (!drain_guest_next(drainer) && !(is_offline && (drain_part_home_next(drainer) || drain_home_next(drainer))))
+		drainer->decision->kind = DECISION_KIND_WAIT;
+	/* Who does not come home is told when all have ended. */
+	drainer->decision->warnings.count = 0;
 }
 
 void drain_next(const struct plan_input *seen, struct decision *ret_decision)

@@ -241,9 +241,11 @@ bool drain_part_home_next(struct drainer *drainer)
 		const struct snapshot_guest *guest =
 			is_away(away) ? snapshot_guest(input->snapshot, away->step.guest) : NULL;
 
-		if (guest && plan_guest_runs(guest) &&
-		    home_next(drainer, away, undo_of(input, away), guest, all_bytes(input, guest)))
+		if (guest && plan_guest_runs(guest) && drain_may_run_beside(input, guest) &&
+		    home_next(drainer, away, undo_of(input, away), guest, all_bytes(input, guest))) {
+			drainer->decision->beside = drain_may_begin(input, 2);
 			return true;
+		}
 	}
 	return false;
 }

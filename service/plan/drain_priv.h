@@ -58,7 +58,7 @@ bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout
 /* Is there any such guest? */
 bool drain_leaves_any_alone(const struct drainer *drainer);
 
-/* Children that run. */
+/* Children, and undos of them, that run. */
 size_t drain_running(const struct plan_input *input);
 /* May so many more moves begin? */
 bool drain_may_begin(const struct plan_input *input, size_t more);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is under way while a drain is asked for more: child moves that have begun and not ended. They are planned around as if
- * they had come to their ends, so that no guest is chosen twice and none gets the room that another was promised.
+ * What is under way while a drain is asked for more: moves of guests, and undos of them, that have begun and not ended. They
+ * are planned around as if they had come to their ends, so that no guest is chosen twice and none gets the room that another
+ * was promised.
  */
 #include "drain_priv.h"
 
@@ -9,7 +10,8 @@
 
 static bool runs(const struct step_record *record)
 {
-	return record->step.kind == STEP_KIND_CHILD && record->state == STEP_STATE_RUNNING;
+	return (record->step.kind == STEP_KIND_CHILD || record->step.kind == STEP_KIND_UNDO) &&
+	       record->state == STEP_STATE_RUNNING;
 }
 
 size_t drain_running(const struct plan_input *input)
@@ -60,6 +62,8 @@ static uint64_t unseen_bytes(const struct plan_input *input, const struct step_r
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, record->step.guest);
 	uint64_t rate, read_at_ms = input->snapshot->observed_at_ms;
+	/* An undo does not tell how far it is. */
+	uint64_t done = record->step.kind == STEP_KIND_UNDO ? record->step.bytes : record->bytes_done;
 
 	if (!guest)
 		return 0;
@@ -70,7 +74,7 @@ static uint64_t unseen_bytes(const struct plan_input *input, const struct step_r
 		rate = input->limits->assumed_bytes_per_s;
 	return guest->surveyed_at_ms <= read_at_ms
 		       ? 0
-		       : plan_min((guest->surveyed_at_ms - read_at_ms) * (rate / 1000), record->bytes_done);
+		       : plan_min((guest->surveyed_at_ms - read_at_ms) * (rate / 1000), done);
 }
 
 /* From each of its destinations: which of them it came to is not told. */

@@ -117,6 +117,17 @@ bool undo_bar_is_due(const struct step_record *record);
 enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *owner,
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left);
 
+/*
+ * undo_beside.c: moves of guests that are put back beside each other. Records are those of the moves, by whatever operation;
+ * of the input the snapshot and the limits are looked at. A guest that does not run, and so has nothing, is in nobody's way.
+ */
+#define UNDO_BESIDE_MAX 64
+/* Must the first have come back before the second may begin? They are of one guest, or both may change pools of huge pages. */
+bool undo_beside_excludes(const struct plan_input *input, const struct step_record *first, const struct step_record *second);
+/* May this one begin beside those that run: does none of them exclude it, and is there room at home for all? */
+bool undo_beside_may(const struct plan_input *input, const struct step_record *record,
+		     const struct step_record *const *running, size_t count);
+
 /* By the wish's kind. */
 void plan_next(const struct plan_input *input, struct decision *ret_decision);
 

@@ -7,11 +7,14 @@
  * is deferred. So whatever earlier drains have deferred is undone here too, where nothing bars it any
  * more: last first, and before the cordon goes, so that a hold stands until all is back.
  *
+ * Moves of guests are undone as they were done, several beside each other (undo_beside.c); everything else waits for all that
+ * comes before it, and is waited for.
+ *
  * A DIMM that is out just now is waited for likewise: there are no blocks to online, and guests stay
  * where they are, but the hold goes, and after the DIMM was plugged in again another undrain of the
  * same drain does the rest.
  */
-#include "plan_priv.h"
+#include "drain_priv.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,33 +35,108 @@ static void undo_step(const struct step_record *record, const struct step *part,
 	plan_decide(decision, &step);
 }
 
-/* The cordon, or all but that. drain: NULL for the wish's own. */
+/* ---- beside each other ---- */
+
+static bool runs(const struct step_record *record)
+{
+	return record->step.kind == STEP_KIND_UNDO && record->state == STEP_STATE_RUNNING;
+}
+
+static bool is_move(const struct step_record *record)
+{
+	return record->step.kind == STEP_KIND_CHILD && record->step.child &&
+	       record->step.child->kind == OPERATION_KIND_MOVE;
+}
+
+/* The step of the drain, or of another, that this one puts back; NULL: it is not there any more. */
+static const struct step_record *undone_by(const struct plan_input *input, const struct step_record *undo)
+{
+	const char *own = input->subject_operation ? input->subject_operation : "";
+	const struct step_record *steps = strcmp(undo->step.undo_operation, own) == 0 ? input->subject : NULL;
+	size_t count = steps ? input->subject_count : 0;
+
+	for (size_t i = 0; i < input->drain_count && !steps; i++)
+		if (strcmp(undo->step.undo_operation, input->drains[i].operation) == 0) {
+			steps = input->drains[i].steps;
+			count = input->drains[i].step_count;
+		}
+	for (size_t i = 0; i < count; i++)
+		if (steps[i].n == undo->step.undo_n)
+			return &steps[i];
+	return NULL;
+}
+
+/* What runs, and moves that come before all others but have to wait. */
+struct beside {
+	size_t running, count;
+	const struct step_record *moves[UNDO_BESIDE_MAX]; /* the first of them run */
+	bool is_full;	/* no other may begin */
+};
+
+static void find_running(const struct plan_input *input, struct beside *ret_beside)
+{
+	struct beside beside = {0};
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = runs(&input->history[i]) ? undone_by(input, &input->history[i]) : NULL;
+
+		if (!runs(&input->history[i]))
+			continue;
+		beside.running++;
+		if (record && is_move(record) && beside.count < UNDO_BESIDE_MAX)
+			beside.moves[beside.count++] = record;
+	}
+	/* Something else runs alone. */
+	beside.is_full = beside.running && (beside.count < beside.running || !drain_may_begin(input, 1));
+	*ret_beside = beside;
+}
+
+static bool may_begin(const struct plan_input *input, const struct beside *beside, const struct step_record *record)
+{
+	if (!beside->running)
+		return true;
+	for (size_t i = beside->running; i < beside->count; i++)
+		if (undo_beside_excludes(input, beside->moves[i], record))
+			return false;
+	return undo_beside_may(input, record, beside->moves, beside->running);
+}
+
+/* ---- in their order ---- */
+
+/* The cordon, or all but that. drain: NULL for the wish's own. False: nothing of it is left to begin, but what has to wait. */
 static bool steps_next(const struct plan_input *input, const struct plan_drain *drain, bool cordon,
-		       struct decision *decision)
+		       struct beside *beside, struct decision *decision)
 {
 	const struct step_record *steps = drain ? drain->steps : input->subject;
 	const char *operation = drain ? drain->operation : input->subject_operation;
 	size_t count = drain ? drain->step_count : input->subject_count;
 	struct step part;
 
-	for (size_t i = count; i-- > 0;) {
+	for (size_t i = count; i-- > 0 && !beside->is_full;) {
 		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
 
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
 		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL ||
 		    (undo && step_is_of_same_blocks(&undo->step, &part)))
 			continue;
-		undo_step(&steps[i], &part, operation, decision);
-		return true;
+		if (beside->running && (!is_move(&steps[i]) || beside->count == UNDO_BESIDE_MAX)) {
+			beside->is_full = true;
+		} else if (may_begin(input, beside, &steps[i])) {
+			undo_step(&steps[i], &part, operation, decision);
+			decision->beside = is_move(&steps[i]) && drain_may_begin(input, 2);
+			return true;
+		} else {
+			beside->moves[beside->count++] = &steps[i];
+		}
 	}
 	return false;
 }
 
-static bool deferred_next(const struct plan_input *input, bool newer, struct decision *decision)
+static bool deferred_next(const struct plan_input *input, bool newer, struct beside *beside, struct decision *decision)
 {
 	for (size_t i = 0; i < input->drain_count; i++)
 		if (input->drains[i].is_newer == newer && !input->drains[i].is_held &&
-		    steps_next(input, &input->drains[i], false, decision))
+		    steps_next(input, &input->drains[i], false, beside, decision))
 			return true;
 	return false;
 }
@@ -112,8 +190,15 @@ static void finish(const struct plan_input *input, struct decision *decision)
 
 void undrain_next(const struct plan_input *input, struct decision *ret_decision)
 {
+	struct beside beside;
+
 	memset(ret_decision, 0, sizeof(*ret_decision));
-	if (!deferred_next(input, true, ret_decision) && !steps_next(input, NULL, false, ret_decision) &&
-	    !deferred_next(input, false, ret_decision) && !steps_next(input, NULL, true, ret_decision))
+	find_running(input, &beside);
+	if (deferred_next(input, true, &beside, ret_decision) || steps_next(input, NULL, false, &beside, ret_decision) ||
+	    deferred_next(input, false, &beside, ret_decision) || steps_next(input, NULL, true, &beside, ret_decision))
+		return;
+	if (beside.running)
+		ret_decision->kind = DECISION_KIND_WAIT;
+	else
 		finish(input, ret_decision);
 }

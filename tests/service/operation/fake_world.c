@@ -715,13 +715,21 @@ static void on_prepare(void *user, const struct operation_record *operation,
 	step_copy(&record->step, &action->step);
 }
 
+static void count_at_once(const struct fake_world *world, enum fake_call call, unsigned *most)
+{
+	unsigned at_once = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
+		at_once += world->actions[i].used && world->actions[i].call == call;
+	*most = at_once > *most ? at_once : *most;
+}
+
 static void on_start(void *user, const struct operation_record *operation,
 		     const struct step_record *record, const struct snapshot *snapshot,
 		     executor_progress_fn *progress, executor_finished_fn *finished, void *token)
 {
 	struct fake_world *world = user;
 	struct fake_action *action = new_action(world, FAKE_CALL_START, token);
-	unsigned at_once = 0;
 
 	assert(snapshot && record->before);
 	look_beside(world, &record->step);
@@ -730,10 +738,7 @@ static void on_start(void *user, const struct operation_record *operation,
 	action->number = ++world->starts;
 	action->hangs = action->number == world->hang_start;
 	step_copy(&record->step, &action->step);
-	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
-		at_once += world->actions[i].used && world->actions[i].call == FAKE_CALL_START;
-	if (at_once > world->starts_at_once)
-		world->starts_at_once = at_once;
+	count_at_once(world, FAKE_CALL_START, &world->starts_at_once);
 }
 
 static void on_undo(void *user, const struct operation_record *operation,
@@ -748,6 +753,8 @@ static void on_undo(void *user, const struct operation_record *operation,
 	action->progress = progress;
 	action->finished = finished;
 	action->number = ++world->undos;
+	action->hangs = action->number == world->hang_undo;
+	count_at_once(world, FAKE_CALL_UNDO, &world->undos_at_once);
 	action->before = strdup(record->before);
 	step_copy(&record->step, &action->step);
 	if (world->fail_undos_from == action->number)

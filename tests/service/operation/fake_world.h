@@ -70,7 +70,7 @@ struct fake_world {
 	unsigned ticks; /* in the whole life */
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
-	unsigned starts_at_once; /* the most that there were */
+	unsigned starts_at_once, undos_at_once; /* the most that there were */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */
 	bool has_bad_hook;   /* and one that is not run */
@@ -88,6 +88,7 @@ struct fake_world {
 	unsigned fail_undos_from;	 /* this undo and every later one of the same kind */
 	enum step_kind fail_undo_kind;
 	enum step_kind complain_undo;	 /* undoes a step of this kind and has something against it; COUNT: none */
+	unsigned hang_undo;  /* this undo hangs before anything of it is done */
 	unsigned stick_undo; /* this undo does not come back from the kernel */
 	struct memory_hints *hints; /* borrowed; NULL: nobody said anything */
 	/* A worker of a daemon that is dead, which the kernel keeps; used: there is one. Its process is FAKE_STUCK_PID. */

@@ -613,7 +613,10 @@ static void test_locks(void)
 	CHECK_TRUE(holder == &a);
 	CHECK_TRUE(operation_lock_holder(&table, &locks[1]) == NULL);
 	CHECK_INT(operation_lock_take(&table, &a, locks, 2, true, &holder), 0);
-	CHECK_TRUE(operation_lock_release_step(&table, &a));
+	/* What another step has beside it stays, and so does what is not a step's. */
+	CHECK_TRUE(!operation_lock_release_step(&table, &a, &guest, 1));
+	CHECK_TRUE(operation_lock_holder(&table, &locks[1]) == &a);
+	CHECK_TRUE(operation_lock_release_step(&table, &a, locks, 2));
 	CHECK_TRUE(operation_lock_holder(&table, &guest) == &a);
 	CHECK_TRUE(operation_lock_holder(&table, &locks[1]) == NULL);
 	CHECK_TRUE(operation_lock_release_all(&table, &a));

@@ -72,6 +72,7 @@ static void a_drain_brings_home_by_its_own_undo(void)
 	engine_rig_run(&rig, 0);
 	record = engine_rig_operation(&rig, rig.id);
 	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(rig.world.undos_at_once, 2);
 	CHECK_INT(count_steps(record, STEP_KIND_CHILD, STEP_STATE_UNDONE), 2);
 	CHECK_INT(count_steps(record, STEP_KIND_UNDO, STEP_STATE_DONE), 2);
 	check_end(0);

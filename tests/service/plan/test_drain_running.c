@@ -359,6 +359,59 @@ static void they_come_home_beside_each_other(void)
 	world_done(&world);
 }
 
+/* What lay in the half that went comes home by undo; two at a time, and no more than there is room for. */
+static void undos_bring_home_beside_each_other(void)
+{
+	for (int is_tight = 0; is_tight < 2; is_tight++) {
+		struct snapshot_node *home;
+		struct world world;
+
+		world_init(&world);
+		world_add_second_dimm(&world);
+		for (unsigned i = 0; i < 3; i++) {
+			struct snapshot_guest *guest = add_guest(&world, i == 0 ? "db1" : i == 1 ? "db2" : "db3", (3 - i) * 100 * MIB);
+
+			guest->policy_mode = POLICY_MODE_DEFAULT;
+			guest->policy_nodes = guest->cpuset_mems = 0;
+		}
+		begin(&world, DRAIN_FINISH_OFFLINE);
+		for (size_t i = 1; i < 4; i++) {
+			CHECK_TRUE(world.decision.step.range_count > 0);
+			world_perform(&world);
+			world_next(&world);
+		}
+		CHECK_INT(world.decision.step.kind, STEP_KIND_OFFLINE_BLOCKS);
+		world_perform(&world);
+		home = snapshot_node(world.snapshot, 3);
+		if (is_tight)
+			home->free_bytes = world_share(&world, 3, 0) + 299 * MIB;
+		for (unsigned i = 0; i < 2 - (unsigned)is_tight; i++) {
+			world_next(&world);
+			CHECK_INT(world.decision.step.kind, STEP_KIND_UNDO);
+			CHECK_STR(world.decision.step.guest_name, i ? "db2" : "db3");
+			CHECK_INT(world.decision.beside, i == 0);
+			world_record(&world, STEP_STATE_RUNNING, 0);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+		CHECK_INT(world.decision.warnings.count, 0);
+		/* The first has come, all of it. */
+		plan_apply(world.snapshot, &world.history[5].step, 1000, &(struct step_record){0});
+		world.history[5].state = STEP_STATE_DONE;
+		world.history[3].state = STEP_STATE_UNDONE;
+		world_next(&world);
+		if (!is_tight) {
+			CHECK_STR(world.decision.step.guest_name, "db1");
+			CHECK_TRUE(!world.decision.beside);
+		} else {
+			/* Nothing is on its way any more, and it is said who stays away. */
+			CHECK_INT(world.decision.kind, DECISION_KIND_DONE);
+			CHECK_INT(world.decision.warnings.count, 2);
+			CHECK_INT(remainder_list_bytes(&world.decision.warnings), 500 * MIB);
+		}
+		world_done(&world);
+	}
+}
+
 static const struct unit_case cases[] = {
 	{"others begin up to the bound", others_begin_up_to_the_bound},
 	{"all else waits", all_else_waits},
@@ -370,6 +423,7 @@ static const struct unit_case cases[] = {
 	{"guests with huge pages go one by one", guests_with_huge_pages_go_one_by_one},
 	{"one without a place keeps nobody", one_without_a_place_keeps_nobody},
 	{"they come home beside each other", they_come_home_beside_each_other},
+	{"undos bring home beside each other", undos_bring_home_beside_each_other},
 };
 
 int main(void)

@@ -286,6 +286,194 @@ static void an_unknown_drain_is_refused(void)
 	world_done(&world);
 }
 
+/* ---- beside each other ---- */
+
+/* Three guests of 300, 200 and 100 MiB have left the DIMM, whose blocks are online again but not recorded so yet. */
+static void drained_of_three(struct world *world, bool are_huge)
+{
+	static const char *const names[] = {"db1", "db2", "db3"};
+	struct snapshot_node *node;
+	char text[512];
+
+	world_init(world);
+	for (uint64_t i = 0; i < 3; i++) {
+		struct snapshot_guest *guest = world_add_guest(world, names[i], 3, (3 - i) * 100 * MIB);
+
+		guest->surveyed = true;
+		if (are_huge && i != 1) {
+			guest->backings[0].kind = BACKING_KIND_HUGETLB;
+			guest->backings[0].page_bytes = 2 * MIB;
+		}
+	}
+	world_wish_drain_dimm(world, DRAIN_FINISH_OFFLINE);
+	world_run(world, text);
+	world->input.subject = world->history;
+	world->input.subject_count = world->history_count;
+	world->input.subject_operation = "op-7";
+	world->history = NULL;
+	world->history_count = 0;
+	world->wish.kind = OPERATION_KIND_UNDRAIN;
+	for (size_t i = 0; i < world->snapshot->block_count; i++)
+		world->snapshot->blocks[i].state = BLOCK_STATE_ONLINE;
+	node = snapshot_node(world->snapshot, 3);
+	node->has_memory = true;
+	node->total_bytes = node->free_bytes = GIB;
+}
+
+static size_t find_child(const struct world *world, const char *guest)
+{
+	for (size_t i = 0; i < world->input.subject_count; i++)
+		if (world->input.subject[i].step.kind == STEP_KIND_CHILD &&
+		    strcmp(world->input.subject[i].step.guest_name, guest) == 0)
+			return i;
+	return SIZE_MAX;
+}
+
+/* The move of that guest is the next to be put back, and begins. Returns its place in the history. */
+static size_t begins(struct world *world, const char *guest)
+{
+	world_next(world);
+	CHECK_INT(world->decision.kind, DECISION_KIND_STEP);
+	CHECK_INT(world->decision.step.kind, STEP_KIND_UNDO);
+	CHECK_STR(world->decision.step.guest_name, guest);
+	world_record(world, STEP_STATE_RUNNING, 0);
+	return world->history_count - 1;
+}
+
+static void ends(struct world *world, size_t undo)
+{
+	struct step_record *subject = (struct step_record *)world->input.subject;
+
+	world->history[undo].state = STEP_STATE_DONE;
+	subject[world->history[undo].step.undo_n - 1].state = STEP_STATE_UNDONE;
+}
+
+/* All that comes before them, one after the other and waited for. */
+static void to_the_guests(struct world *world)
+{
+	while (world_next(world)->kind == DECISION_KIND_STEP && !world->decision.step.guest[0]) {
+		CHECK_TRUE(!world->decision.beside);
+		world_record(world, STEP_STATE_RUNNING, 0);
+		CHECK_INT(world_next(world)->kind, DECISION_KIND_WAIT);
+		ends(world, world->history_count - 1);
+	}
+	CHECK_TRUE(world->history_count > 0);
+}
+
+static void guests_come_back_beside_each_other(void)
+{
+	for (unsigned most = 0; most < 4; most++) {
+		static const char *const names[] = {"db3", "db2", "db1"};
+		unsigned at_once = most ? most : 1;
+		size_t undos[3];
+		struct world world;
+
+		drained_of_three(&world, false);
+		world.limits.drain_moves = most;
+		to_the_guests(&world);
+		for (unsigned i = 0; i < at_once; i++) {
+			undos[i] = begins(&world, names[i]);
+			CHECK_INT(world.decision.beside, i + 1 < at_once);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+		for (unsigned i = at_once; i < 3; i++) {
+			ends(&world, undos[i - at_once]);
+			undos[i] = begins(&world, names[i]);
+			CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+		}
+		for (unsigned i = 3 - at_once; i < 3; i++) {
+			/* The hold goes when all have ended. */
+			CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+			ends(&world, undos[i]);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		CHECK_STR(world.decision.step.text, "cordon");
+		finished(&world);
+	}
+}
+
+/* Home has room for the first and the second, or the first and the third. */
+static void there_is_room_for_all_that_come_back(void)
+{
+	static const struct {
+		uint64_t room_bytes;
+		const char *beside;
+	} cases[] = {{310 * MIB, "db2"}, {299 * MIB, NULL}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t undo;
+		struct world world;
+
+		drained_of_three(&world, false);
+		world.limits.drain_moves = 3;
+		snapshot_node(world.snapshot, 3)->free_bytes = world_share(&world, 3, 0) + cases[i].room_bytes;
+		to_the_guests(&world);
+		undo = begins(&world, "db3");
+		if (cases[i].beside)
+			begins(&world, cases[i].beside);
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+		if (!cases[i].beside) {
+			/* Alone it is tried whatever room there seems to be. */
+			ends(&world, undo);
+			begins(&world, "db2");
+		}
+		finished(&world);
+	}
+}
+
+/* In their order, because their moves change the same pools; one that has none goes beside them. */
+static void guests_with_huge_pages_come_back_one_by_one(void)
+{
+	struct world world;
+	size_t undo;
+
+	drained_of_three(&world, true);
+	world.limits.drain_moves = 3;
+	to_the_guests(&world);
+	undo = begins(&world, "db3");
+	begins(&world, "db2");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+	ends(&world, undo);
+	begins(&world, "db1");
+	finished(&world);
+	/* Who does not run has no pages, and is in nobody's way. */
+	drained_of_three(&world, true);
+	world.limits.drain_moves = 3;
+	snapshot_guest(world.snapshot, "db3")->state = GUEST_STATE_SHUT_OFF;
+	to_the_guests(&world);
+	begins(&world, "db3");
+	begins(&world, "db2");
+	begins(&world, "db1");
+	finished(&world);
+}
+
+/* Moves of one guest are undone last first, and what makes it larger again waits for all of them. */
+static void one_guest_comes_back_step_by_step(void)
+{
+	struct step_record *subject;
+	struct world world;
+	size_t undo;
+
+	drained_of_three(&world, false);
+	world.limits.drain_moves = 3;
+	subject = (struct step_record *)world.input.subject;
+	/* As if the last had been moved twice. */
+	memcpy(subject[find_child(&world, "db2")].step.guest, subject[find_child(&world, "db3")].step.guest,
+	       sizeof(subject->step.guest));
+	subject[find_child(&world, "db1")].step.child->kind = OPERATION_KIND_RESIZE;
+	to_the_guests(&world);
+	undo = begins(&world, "db3");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+	ends(&world, undo);
+	undo = begins(&world, "db2");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+	ends(&world, undo);
+	begins(&world, "db1");
+	CHECK_TRUE(!world.decision.beside);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
+	finished(&world);
+}
+
 static const struct unit_case cases[] = {
 	{"steps are undone in reverse", steps_are_undone_in_reverse},
 	{"what comes back takes its time", what_comes_back_takes_its_time},
@@ -296,6 +484,10 @@ static const struct unit_case cases[] = {
 	{"a node that another drains takes nobody back", a_node_that_another_drains_takes_nobody_back},
 	{"a guest that was moved on waits", a_guest_that_was_moved_on_waits},
 	{"what others have deferred goes back too", what_others_have_deferred_goes_back_too},
+	{"guests come back beside each other", guests_come_back_beside_each_other},
+	{"there is room for all that come back", there_is_room_for_all_that_come_back},
+	{"guests with huge pages come back one by one", guests_with_huge_pages_come_back_one_by_one},
+	{"one guest comes back step by step", one_guest_comes_back_step_by_step},
 	{"an unknown drain is refused", an_unknown_drain_is_refused},
 };
 
