@@ -13,6 +13,7 @@ struct operation_record;
 
 enum rate_kind {
 	/* by bytes */
+	/* of one move, whatever else ran beside it */
 	RATE_KIND_MOVE,		/* pages of a guest in base pages, or in transparent huge ones */
 	RATE_KIND_MOVE_HUGE,	/* in huge pages of a pool below 1 GiB */
 	RATE_KIND_MOVE_GIGANTIC,

@@ -2,6 +2,11 @@
 /*
  * How long a plan takes: what each step costs by its bytes, and what each costs beside them. By what operations on this
  * host have shown; where they have not shown it yet, by an assumption, and then that is said.
+ *
+ * A rate of pages is that of one move. Those that were measured are of moves as they ran: alone, or beside others that took
+ * their part of the machine. So moves that a drain runs beside each other are reckoned at that rate each, which is what they
+ * had the last time; where it was learnt of one alone they may be slower, and then at worst as if they went one after the
+ * other, which is what a deadline goes by.
  */
 #include "plan_priv.h"
 
@@ -131,11 +136,91 @@ static uint32_t whole_seconds(uint64_t ms)
 	return seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX - 1;
 }
 
+/* ---- beside each other ---- */
+
+/* A guest's move, out or back, of which a drain or what undoes it has several at a time. */
+static bool runs_beside(const struct plan_input *input, const struct step *step)
+{
+	bool is_drain = input->wish->kind == OPERATION_KIND_DRAIN || input->wish->kind == OPERATION_KIND_UNDRAIN;
+
+	return is_drain && is_child(step) && !is_resize(step);
+}
+
+/* The next of these steps whose guest has huge pages, or has none; end: there is no other. */
+static size_t next_of(const struct plan *plan, const struct guest_index *guests, size_t from, size_t end, bool is_huge)
+{
+	for (; from < end; from++) {
+		const struct snapshot_guest *guest = guest_index_find(guests, plan->steps[from].guest);
+
+		if ((guest && plan_guest_huge_page(guest)) == is_huge)
+			break;
+	}
+	return from;
+}
+
+/* How long steps [first, end) take, so many at a time and those with huge pages one after the other (drain_running.c). */
+static uint64_t lanes_ms(const struct plan *plan, const struct plan_input *input, const struct guest_index *guests,
+			 size_t first, size_t end)
+{
+	uint64_t free_at_ms[UNDO_BESIDE_MAX] = {0}, huge_until_ms = 0, last_ms = 0;
+	size_t lanes = input->limits->drain_moves ? plan_min(input->limits->drain_moves, UNDO_BESIDE_MAX) : 1;
+	size_t plain = next_of(plan, guests, first, end, false), huge = next_of(plan, guests, first, end, true);
+
+	while (plain < end || huge < end) {
+		uint64_t *lane = &free_at_ms[0];
+		bool is_huge;
+
+		for (size_t i = 1; i < lanes; i++)
+			lane = free_at_ms[i] < *lane ? &free_at_ms[i] : lane;
+		is_huge = huge < plain && (huge_until_ms <= *lane || plain == end);
+		if (is_huge && huge_until_ms > *lane)
+			*lane = huge_until_ms;
+		*lane += plan->costs[is_huge ? huge : plain].ms;
+		last_ms = slower(last_ms, *lane);
+		if (is_huge) {
+			huge_until_ms = *lane;
+			huge = next_of(plan, guests, huge + 1, end, true);
+		} else {
+			plain = next_of(plan, guests, plain + 1, end, false);
+		}
+	}
+	return last_ms;
+}
+
+/* The host's own budget is for all of them together. */
+static uint64_t beside_ms(const struct plan *plan, const struct plan_input *input, const struct guest_index *guests,
+			  size_t first, size_t end)
+{
+	uint64_t budget = plan_move_budget(input), bytes = 0;
+
+	for (size_t i = first; i < end; i++)
+		bytes += plan->steps[i].bytes;
+	return slower(lanes_ms(plan, input, guests, first, end), budget ? bytes / (budget / 1000 + 1) : 0);
+}
+
+static uint64_t all_ms(const struct plan *plan, const struct plan_input *input, const struct guest_index *guests)
+{
+	uint64_t ms = 0;
+
+	for (size_t i = 0, end; i < plan->step_count; i = end) {
+		end = i;
+		while (end < plan->step_count && runs_beside(input, &plan->steps[end]))
+			end++;
+		if (end > i) {
+			ms += beside_ms(plan, input, guests, i, end);
+			continue;
+		}
+		ms += plan->costs[i].ms;
+		end = i + 1;
+	}
+	return ms;
+}
+
 void plan_estimate(struct plan *plan, const struct plan_input *input)
 {
 	CLEANUP(guest_index_done) struct guest_index guests;
 	bool enough = guest_index_init(&guests, input->snapshot) == 0;
-	uint64_t ms = 0, cautious_ms = 0;
+	uint64_t cautious_ms = 0;
 
 	plan->reboot = input->snapshot->reboot;
 	plan->estimate_s = plan->cautious_s = UINT32_MAX;
@@ -151,9 +236,8 @@ void plan_estimate(struct plan *plan, const struct plan_input *input)
 		plan->costs[i] = (struct plan_cost){.ms = cost.ms, .is_measured = is_measured};
 		plan->estimate_measured = plan->estimate_measured && is_measured;
 		plan->rates_used |= cost.kinds;
-		ms += cost.ms;
 		cautious_ms += cost.cautious_ms;
 	}
-	plan->estimate_s = whole_seconds(ms);
+	plan->estimate_s = whole_seconds(all_ms(plan, input, &guests));
 	plan->cautious_s = whole_seconds(cautious_ms);
 }

@@ -195,7 +195,54 @@ static void nothing_to_do_is_said(void)
 	world_done(&world);
 }
 
+/* Guests of 300, 200 and 100 MiB at 10 MiB/s; without what each step costs beside that. */
+static void moves_beside_each_other_are_reckoned_so(void)
+{
+	static const struct {
+		uint32_t drain_moves;
+		uint64_t budget_bytes_per_s;
+		int huge;	/* mask of guests */
+		uint32_t seconds;
+	} table[] = {
+		{1, 0, 0, 60}, {0, 0, 0, 60}, {2, 0, 0, 30}, {3, 0, 0, 30}, {64, 0, 0, 30},
+		/* The first and the last, or all, after one another. */
+		{2, 0, 5, 40}, {3, 0, 5, 40}, {3, 0, 7, 60}, {2, 0, 1, 30},
+		/* They have it together. */
+		{2, 15 * MIB, 0, 40}, {1, 15 * MIB, 0, 60}, {2, 5 * MIB, 0, 120},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		CLEANUP(plan_freep) struct plan *plan = NULL;
+		struct world world;
+
+		world_init(&world);
+		for (int n = 0; n < 3; n++) {
+			struct snapshot_guest *guest =
+				world_add_guest(&world, n == 0 ? "db1" : n == 1 ? "db2" : "db3", 3, (uint64_t)(3 - n) * 100 * MIB);
+
+			if (table[i].huge >> n & 1) {
+				guest->backings[0].kind = BACKING_KIND_HUGETLB;
+				guest->backings[0].page_bytes = 2 * MIB;
+			}
+		}
+		world_set_rate(&world, RATE_KIND_MOVE, 10 * MIB);
+		world_set_rate(&world, RATE_KIND_MOVE_HUGE, 10 * MIB);
+		world.snapshot->rates.of[RATE_KIND_STEP] = world.snapshot->rates.of[RATE_KIND_CHILD] =
+			(struct measured_rate){.amount = RATE_EACH, .ms = 1};
+		world.limits.drain_moves = table[i].drain_moves;
+		world.limits.bytes_per_s = table[i].budget_bytes_per_s;
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		plan = plan_dry_run(&world.input);
+		CHECK_TRUE(plan->estimate_s >= table[i].seconds && plan->estimate_s <= table[i].seconds + 1);
+		/* Each for itself, and for a deadline all of them one after the other. */
+		CHECK_TRUE(plan->cautious_s >= 60 && plan->cautious_s >= plan->estimate_s);
+		CHECK_TRUE(plan->costs[1].ms >= 30000);
+		world_done(&world);
+	}
+}
+
 static const struct unit_case cases[] = {
+	{"moves beside each other are reckoned so", moves_beside_each_other_are_reckoned_so},
 	{"a dry run is the run", a_dry_run_is_the_run},
 	{"each step has its time", each_step_has_its_time},
 	{"digests name plans", digests_name_plans},
