@@ -245,6 +245,37 @@ static void block_no_room(struct plan_check *check, const struct drain_shrink *s
 		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, bytes, way_out, "%s", text);
 }
 
+/* What a node would have for the guest were none of it there: pieces of it are no place. */
+static void add_own_pieces(const struct drain_layout *layout, size_t index, uint64_t room[SNAPSHOT_NODES_MAX])
+{
+	for (size_t i = layout->firsts[index]; i < layout->firsts[index + 1]; i++) {
+		const struct drain_place_fate *fate = &layout->placed.fates[i];
+
+		for (size_t j = fate->first_flow; j < fate->first_flow + fate->flow_count && fate->is_split; j++)
+			room[layout->placed.flows[j].node] += layout->placed.flows[j].bytes;
+	}
+}
+
+/* Only in pieces it would have room: what is missing for all of it on the node that has most. */
+static void split_way_out(const struct drain_layout *layout, const struct drain_place_fate *fate,
+			  const uint64_t room[SNAPSHOT_NODES_MAX], char text[160])
+{
+	uint64_t bytes = 0, nodes = 0;
+	char missing[SIZE_TEXT_SIZE], names[32];
+	int most = layout->placed.flows[fate->first_flow].node;
+
+	for (size_t i = fate->first_flow; i < fate->first_flow + fate->flow_count; i++) {
+		const struct drain_place_flow *flow = &layout->placed.flows[i];
+
+		bytes += flow->bytes;
+		nodes |= plan_node_bit(flow->node);
+		most = room[flow->node] > room[most] ? flow->node : most;
+	}
+	snprintf(text, 160, "free %s more on node %d, or make it smaller: nodes %s have room for pieces, but a move takes what a "
+		 "node has to one other", size_text_format(bytes - plan_min(bytes, room[most]), missing), most,
+		 plan_nodes_text(nodes, names));
+}
+
 /* A guest that has no place: what it needs, what there is, and what is missing where. */
 static void tell_no_room(struct plan_check *check, const struct drain_shrink *shrink, size_t index, uint64_t bytes)
 {
@@ -252,11 +283,16 @@ static void tell_no_room(struct plan_check *check, const struct drain_shrink *sh
 	const struct snapshot_guest *guest = &check->input->snapshot->guests[index];
 	const struct drain_place_fate *fate = drain_layout_unplaced(layout, index);
 	char object[96], rooms[112], needs[SIZE_TEXT_SIZE], missing[SIZE_TEXT_SIZE], lacks[48] = "";
-	char text[256], shrinking[96];
+	char text[256], shrinking[96], way_out[160] = "";
 	uint64_t room[SNAPSHOT_NODES_MAX];
 
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		room[node] = drain_layout_room(layout, guest, node);
+	add_own_pieces(layout, index, room);
+	if (guest->cpuset_limit)
+		snprintf(way_out, sizeof(way_out), "free memory there, or give its slice (AllowedMemoryNodes=) more nodes");
+	else if (fate->is_split)
+		split_way_out(layout, fate, room, way_out);
 	plan_check_rooms_text(room, drain_scope_destinations(check->input, layout->scope, guest), rooms);
 	if (fate->is_split)
 		snprintf(lacks, sizeof(lacks), ", on one node");
@@ -265,9 +301,7 @@ static void tell_no_room(struct plan_check *check, const struct drain_shrink *sh
 			 size_text_format(fate->missing_bytes, missing));
 	snprintf(text, sizeof(text), "it needs %s%s%s; beyond the reserve and all others: %s", size_text_format(bytes, needs),
 		 lacks, shrink_text(check, shrink, shrinking), rooms);
-	block_no_room(check, shrink, plan_guest_object(guest, object), bytes,
-		      guest->cpuset_limit ? "free memory there, or give its slice (AllowedMemoryNodes=) more nodes" : NULL,
-		      text);
+	block_no_room(check, shrink, plan_guest_object(guest, object), bytes, way_out[0] ? way_out : NULL, text);
 }
 
 /* As the drain itself would move it, with guests as they are by then. */

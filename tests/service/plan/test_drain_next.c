@@ -734,6 +734,10 @@ static void what_fits_no_single_node_is_told_so(void)
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
 	plan_check(&world.input, &blockers, &failure);
 	CHECK_TRUE(strstr(failure.cause, "it needs 600 MiB, on one node; ") != NULL);
+	/* What each could have of it, and not what is left beside the pieces. */
+	CHECK_TRUE(strstr(failure.cause, "node 0 467 MiB, node 1 467 MiB, node 2 467 MiB") != NULL);
+	CHECK_TRUE(strstr(failure.way_out, "free 133 MiB more on node ") != NULL);
+	CHECK_TRUE(strstr(failure.way_out, "have room for pieces, but a move takes what a node has to one other") != NULL);
 	/* In pieces it would not fit either. */
 	snapshot_guest(world.snapshot, "db1")->allowed_nodes = 1 << 1 | 1 << 3;
 	plan_check(&world.input, &blockers, &failure);
