@@ -278,7 +278,10 @@ static bool simulate_step(struct plan *plan, const struct plan_input *input, str
 	return true;
 }
 
-/* A guest of a drain leaves or comes home, and with it all that are to: where they are so many that one by one takes too long. */
+/*
+ * A guest of a drain leaves or comes home, and with it all that are to: where they are so many that one by one takes too
+ * long.
+ */
 static bool is_batch(const struct plan_input *input, const struct step *step)
 {
 	return input->wish->kind == OPERATION_KIND_DRAIN && input->snapshot->guest_count >= BATCH_GUESTS_MIN &&

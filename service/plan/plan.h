@@ -170,9 +170,9 @@ struct plan {
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];	/* room taken on each node */
 	uint64_t bytes;			/* all that would move or leave */
 	uint64_t work_bytes;		/* the same and the blocks that go offline: what progress is told of */
-	uint32_t estimate_s;		/* of all steps, moves of a drain beside each other, rounded up; UINT32_MAX: not known */
+	uint32_t estimate_s;		/* all of it, moves of a drain beside each other; rounded up; UINT32_MAX: not known */
 	bool estimate_measured;		/* that of every step is */
-	uint32_t cautious_s;		/* what a deadline goes by: one after the other, only pages faster than is assumed; as above */
+	uint32_t cautious_s;		/* for a deadline: one after the other, only pages faster than assumed; as above */
 	uint32_t rates_used;		/* mask: the kinds that it is made of */
 	struct measured_rates rates;	/* those that were measured, and for the others what is assumed */
 	uint32_t rates_measured;	/* mask */
