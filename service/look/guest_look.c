@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "node_set.h"
+#include "survey_parts.h"
 
 static uint64_t mask_of_list(const char *list)
 {
@@ -308,28 +309,46 @@ bool guest_look_needs_policies(const struct snapshot_guest *guest)
 	return false;
 }
 
+/* Its place among the guest's, as a new one where it has none; SNAPSHOT_NO_DIMM: there are too many. */
+static uint8_t dimm_place(struct snapshot_guest *guest, const struct snapshot_guest_dimm *part)
+{
+	size_t place = 0;
+
+	while (place < guest->dimm_count && (strcmp(guest->dimm_bytes[place].id, part->id) != 0 ||
+					     guest->dimm_bytes[place].range.start != part->range.start ||
+					     guest->dimm_bytes[place].range.end != part->range.end))
+		place++;
+	if (place == SNAPSHOT_GUEST_DIMMS_MAX)
+		return SNAPSHOT_NO_DIMM;
+	if (place == guest->dimm_count)
+		guest->dimm_bytes[guest->dimm_count++] = *part;
+	return (uint8_t)place;
+}
+
 /*
  * All or none: what is left out would be taken for memory that it does not have. places gets which of the guest's DIMMs
- * each of the survey's is.
+ * and pieces each of the survey's is.
  */
-static void take_dimms(struct snapshot_guest *guest, const struct worker_survey *survey,
+static void take_dimms(struct snapshot_guest *guest, const struct worker_survey *survey, const struct snapshot *host,
 		       uint8_t places[WORKER_DIMMS_MAX])
 {
 	guest->dimms_told = survey->dimm_count > 0;
 	guest->dimm_count = 0;
 	memset(places, SNAPSHOT_NO_DIMM, WORKER_DIMMS_MAX);
 	for (size_t i = 0; i < survey->dimm_count; i++) {
-		if (survey->dimms[i].bytes == 0)
+		struct snapshot_guest_dimm part = survey_parts_find(host, survey->dimms[i].id);
+
+		/* That it has none in a piece is what was asked. */
+		if (survey->dimms[i].bytes == 0 && !snapshot_guest_dimm_is_piece(&part))
 			continue;
-		if (guest->dimm_count == SNAPSHOT_GUEST_DIMMS_MAX) {
+		places[i] = dimm_place(guest, &part);
+		if (places[i] == SNAPSHOT_NO_DIMM) {
 			guest->dimms_told = false;
 			guest->dimm_count = 0;
 			memset(places, SNAPSHOT_NO_DIMM, WORKER_DIMMS_MAX);
 			return;
 		}
-		places[i] = (uint8_t)guest->dimm_count;
-		snprintf(guest->dimm_bytes[guest->dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", survey->dimms[i].id);
-		guest->dimm_bytes[guest->dimm_count++].bytes = survey->dimms[i].bytes;
+		guest->dimm_bytes[places[i]].bytes += survey->dimms[i].bytes;
 	}
 }
 
@@ -344,7 +363,8 @@ static void take_places(struct snapshot_guest *guest, const struct worker_survey
 			guest->places[i].dimm = dimms[guest->places[i].dimm];
 }
 
-void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms)
+void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, const struct snapshot *host,
+			    uint64_t now_ms)
 {
 	uint8_t dimms[WORKER_DIMMS_MAX];
 
@@ -371,7 +391,7 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->sharers_unseen = survey->sharers_unseen;
 	guest->sharer_count = survey->sharer_count;
 	memcpy(guest->sharers, survey->sharers, sizeof(guest->sharers));
-	take_dimms(guest, survey, dimms);
+	take_dimms(guest, survey, host, dimms);
 	take_places(guest, survey, dimms);
 	guest->surveyed = true;
 	guest->surveyed_at_ms = now_ms;

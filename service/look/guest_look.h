@@ -16,11 +16,15 @@
  */
 void guest_look_take_domain(struct snapshot_guest *guest, const struct connection_domain *domain,
 			    const struct domain_xml *live, const struct domain_xml *stored, bool *ret_has_excess);
-/* One that was made without policies keeps those that are known, where the guest has the same memory still. */
 /* Of a CPU list, the snapshot's nodes that have any of them. */
 uint64_t guest_look_nodes_of_cpus(const struct snapshot *snapshot, const char *cpus);
 
-void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, uint64_t now_ms);
+/*
+ * One that was made without policies keeps those that are known, where the guest has the same memory still. host: whose
+ * DIMMs and pieces it was asked about (survey_parts.h).
+ */
+void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_survey *survey, const struct snapshot *host,
+			    uint64_t now_ms);
 /* Must its next survey read its policies? */
 bool guest_look_needs_policies(const struct snapshot_guest *guest);
 /*

@@ -17,6 +17,7 @@
 #include "host_reader.h"
 #include "process_identity.h"
 #include "region_census.h"
+#include "survey_parts.h"
 #include "sysroot.h"
 
 #define AGENT_TIMEOUT_MS 5000
@@ -32,6 +33,8 @@ struct refresh {
 	enum host_look_extent extent;
 	uint64_t host_read;		/* 0: the host has been read */
 	bool is_whole;			/* all guests are meant: one that cannot be surveyed must not hide the others */
+	size_t range_count;		/* surveys tell what lies in these */
+	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];
 	int error;
 	struct failure failure;
 	look_done_fn *done;
@@ -56,7 +59,7 @@ struct piece {
 	struct refresh *refresh;	/* NULL: nobody waits */
 	struct look *look;
 	bool is_reading;		/* it is what guest->reading speaks of */
-	bool wants_survey;		/* it waits for the host: a survey counts by DIMM */
+	bool wants_survey;		/* it waits for the host: a survey counts by DIMM and piece */
 	char uuid[SNAPSHOT_UUID_SIZE];
 	struct piece *next;
 	struct piece **link;		/* in look->pieces */
@@ -362,7 +365,7 @@ static void on_survey(void *user, const struct worker_result *result)
 		bool had_policies = guest->model.policies_seen;
 
 		if (worker_survey_parse(result->values, &survey, &failure) == 0) {
-			guest_look_take_survey(&guest->model, &survey, wall_ms());
+			guest_look_take_survey(&guest->model, &survey, piece->look->host, wall_ms());
 			piece->look->stale = true;
 			watch_drift(guest);
 			/* It has other memory than the one whose policies are known. */
@@ -384,12 +387,30 @@ static void on_survey(void *user, const struct worker_result *result)
 	piece_done(piece);
 }
 
+/*
+ * A survey that somebody else wanted takes the place of one that knew what a drain asks about: so each is asked about all
+ * that is held, and that anybody waits for. Without memory for it the DIMMs are not told apart.
+ */
+static void ask_parts(const struct look *look, struct worker_job *job)
+{
+	struct survey_ask asks[SURVEY_ASKS_MAX];
+	size_t count = 0;
+
+	if (!look->host)
+		return;
+	for (const struct refresh *refresh = look->refreshes; refresh && count < SURVEY_ASKS_MAX; refresh = refresh->next)
+		if (refresh->range_count)
+			asks[count++] = (struct survey_ask){refresh->ranges, refresh->range_count};
+	for (size_t i = 0; i < look->current->hold_count && count < SURVEY_ASKS_MAX; i++)
+		asks[count++] = (struct survey_ask){look->current->holds[i].ranges, look->current->holds[i].range_count};
+	(void)survey_parts_ask(look->host, asks, count, job);
+}
+
 static void start_survey(struct look *look, struct refresh *refresh, struct guest *guest)
 {
 	struct worker_job job = {.kind = WORKER_JOB_SURVEY, .deadline_ms = SURVEY_DEADLINE_MS};
 	struct failure failure = {0};
 	struct piece *piece;
-	size_t ranges = 0;
 
 	if (guest->model.pid <= 0 ||
 	    (guest->model.state != GUEST_STATE_RUNNING && guest->model.state != GUEST_STATE_PAUSED))
@@ -401,20 +422,7 @@ static void start_survey(struct look *look, struct refresh *refresh, struct gues
 	if (guest->agent)
 		agent_link_describe(guest->agent, &guest->model.agent);
 	guest_look_ram_sizes(&guest->model, &job);
-	if (look->host && look->host->dimm_count) {
-		job.dimms = calloc(look->host->dimm_count, sizeof(*job.dimms));
-		for (size_t i = 0; job.dimms && i < look->host->dimm_count; i++) {
-			const struct snapshot_dimm *dimm = &look->host->dimms[i];
-
-			if (dimm->range_count == 0)
-				continue;
-			snprintf(job.dimms[job.dimm_count].id, SNAPSHOT_NAME_SIZE, "%s", dimm->id);
-			job.dimms[job.dimm_count].range_count = dimm->range_count;
-			for (ranges = 0; ranges < dimm->range_count; ranges++)
-				job.dimms[job.dimm_count].ranges[ranges] = dimm->ranges[ranges];
-			job.dimm_count++;
-		}
-	}
+	ask_parts(look, &job);
 	piece = piece_new(look, refresh, guest->model.uuid);
 	if (piece) {
 		int r = worker_pool_start(look->options.pool, &job, NULL, on_survey, piece, NULL, &failure);
@@ -605,7 +613,7 @@ static void on_domain(void *user, const struct connection_result *result)
 			take_domain(look, &result->domains[0]);
 		guest = find_guest(look, piece->uuid);
 		if (guest && refresh && (refresh->what & LOOK_SURVEY)) {
-			/* It counts by DIMM. */
+			/* It counts by DIMM and piece. */
 			if (refresh->host_read && refresh->extent == HOST_LOOK_ALL)
 				piece->wants_survey = true;
 			else
@@ -905,6 +913,12 @@ bool look_libvirt_is_up(const struct look *look, struct failure *failure)
 
 void look_refresh(struct look *look, const char *guest, unsigned what, look_done_fn *done, void *user)
 {
+	look_refresh_ranges(look, guest, what, NULL, 0, done, user);
+}
+
+void look_refresh_ranges(struct look *look, const char *guest, unsigned what, const struct snapshot_range *ranges,
+			 size_t count, look_done_fn *done, void *user)
+{
 	struct refresh *refresh = calloc(1, sizeof(*refresh));
 	struct failure failure = {0};
 
@@ -921,6 +935,10 @@ void look_refresh(struct look *look, const char *guest, unsigned what, look_done
 		refresh->extent = HOST_LOOK_ALL;
 	refresh->host_read = host_reader_request(look->reader, refresh->extent);
 	refresh->is_whole = !guest;
+	while (refresh->range_count < count && refresh->range_count < SNAPSHOT_RANGES_MAX) {
+		refresh->ranges[refresh->range_count] = ranges[refresh->range_count];
+		refresh->range_count++;
+	}
 	if (!guest || guest[0]) {
 		if (!look_libvirt_is_up(look, &failure))
 			refresh_fail(refresh, -ENOTCONN, &failure);

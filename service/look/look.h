@@ -74,6 +74,12 @@ typedef void look_done_fn(void *user, int error, const struct failure *failure);
  * host part is fresh all the same.
  */
 void look_refresh(struct look *look, const char *guest, unsigned what, look_done_fn *done, void *user);
+/*
+ * The same, and surveys tell what lies in these host-physical ranges, up to SNAPSHOT_RANGES_MAX, as they always do of those
+ * that drains hold.
+ */
+void look_refresh_ranges(struct look *look, const char *guest, unsigned what, const struct snapshot_range *ranges,
+			 size_t count, look_done_fn *done, void *user);
 
 /* Reads the guest's description anew; whoever is told of its changes is, when it has come. */
 void look_read_guest(struct look *look, const char *uuid);

@@ -499,10 +499,18 @@ static json_t *bytes_by_dimm(const struct snapshot_guest *guest)
 	json_t *dimms = json_array();
 
 	for (size_t i = 0; i < guest->dimm_count; i++) {
-		json_t *entry = json_object();
+		const char *id = guest->dimm_bytes[i].id;
+		uint64_t bytes = snapshot_guest_dimm_bytes(guest, id);
+		json_t *entry;
+		size_t first = 0;
 
-		model_json_put(&entry, "dimm", model_json_text(guest->dimm_bytes[i].id));
-		model_json_put(&entry, "bytes", model_json_u64(guest->dimm_bytes[i].bytes));
+		while (strcmp(guest->dimm_bytes[first].id, id) != 0)
+			first++;
+		if (first < i || !id[0] || !bytes)
+			continue;
+		entry = json_object();
+		model_json_put(&entry, "dimm", model_json_text(id));
+		model_json_put(&entry, "bytes", model_json_u64(bytes));
 		model_json_append(&dimms, entry);
 	}
 	return dimms;

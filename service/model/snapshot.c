@@ -356,12 +356,19 @@ void snapshot_dimm_slot_names(const struct snapshot_dimm *dimm, char *text, size
 		snprintf(text + used, size - used, "%s%zu more", named ? " and " : "", count - named);
 }
 
+bool snapshot_guest_dimm_is_piece(const struct snapshot_guest_dimm *part)
+{
+	return part->range.start < part->range.end;
+}
+
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm)
 {
+	uint64_t bytes = 0;
+
 	for (size_t i = 0; i < guest->dimm_count; i++)
 		if (strcmp(guest->dimm_bytes[i].id, dimm) == 0)
-			return guest->dimm_bytes[i].bytes;
-	return 0;
+			bytes += guest->dimm_bytes[i].bytes;
+	return bytes;
 }
 
 bool snapshot_guest_dimm_is_told(const struct snapshot_guest *guest, const struct snapshot_dimm *dimm)
@@ -510,6 +517,20 @@ bool snapshot_guest_takes_policy(const struct snapshot_guest *guest)
 static bool is_excepted(const struct snapshot_hold *hold, const char *except_drain)
 {
 	return except_drain && strcmp(hold->drain, except_drain) == 0;
+}
+
+uint64_t snapshot_ranges_shared(const struct snapshot_range *a, size_t a_count, const struct snapshot_range *b, size_t b_count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < a_count; i++)
+		for (size_t j = 0; j < b_count; j++) {
+			uint64_t start = a[i].start > b[j].start ? a[i].start : b[j].start;
+			uint64_t end = a[i].end < b[j].end ? a[i].end : b[j].end;
+
+			bytes += end > start ? end - start : 0;
+		}
+	return bytes;
 }
 
 bool snapshot_block_meets(const struct snapshot_block *block, uint64_t start, uint64_t end)

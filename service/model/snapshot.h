@@ -24,11 +24,12 @@
 #define SNAPSHOT_RANGES_MAX	  16
 #define SNAPSHOT_BACKINGS_MAX	  8
 #define SNAPSHOT_SHARERS_MAX	  4	/* processes that are named; all are counted */
-#define SNAPSHOT_GUEST_DIMMS_MAX  32	/* DIMMs in which one guest's pages are told apart */
+#define SNAPSHOT_PIECES_MAX	  16	/* pieces of DIMMs, and of memory in none, that one survey tells apart beside them */
+#define SNAPSHOT_GUEST_DIMMS_MAX  (32 + SNAPSHOT_PIECES_MAX) /* DIMMs and pieces in which one guest's pages are told apart */
 #define SNAPSHOT_SLOTS_MAX	  32	/* of one DIMM (a set of them) that are named; all are counted */
 #define SNAPSHOT_UNITS_MAX	  64	/* of one memory device: 8 GiB in the smallest blocks that a guest has */
 #define SNAPSHOT_UNIT_LEAST_BYTES ((uint64_t)128 << 20)	/* the smallest memory block of a guest's kernel (x86) */
-#define SNAPSHOT_PLACES_MAX	  256	/* of one guest's units in DIMMs: those that have most */
+#define SNAPSHOT_PLACES_MAX	  256	/* of one guest's units in DIMMs and pieces: those that have most */
 #define SNAPSHOT_PLACE_BYTES	  4096	/* what a place is counted in: the smallest page */
 #define SNAPSHOT_NAME_SIZE	  64
 #define SNAPSHOT_UUID_SIZE	  37
@@ -211,11 +212,11 @@ struct snapshot_residency {
 
 #define SNAPSHOT_NO_DIMM UINT8_MAX
 
-/* What one DIMM has of one unit; or, with SNAPSHOT_NO_DIMM, one node outside of all DIMMs that are told apart. */
+/* What one DIMM or piece has of one unit; or, with SNAPSHOT_NO_DIMM, one node outside of all that are told apart. */
 struct snapshot_place {
 	uint32_t pages;		/* of SNAPSHOT_PLACE_BYTES */
 	uint8_t device, unit;	/* by their places in residencies, and in its bytes */
-	uint8_t dimm;		/* by its place among those of the guest (or of the survey) */
+	uint8_t dimm;		/* DIMM or piece, by its place among those of the guest (or of the survey) */
 	int8_t node;		/* -1: not known */
 };
 
@@ -364,10 +365,16 @@ struct snapshot_guest {
 	/* placement */
 	uint64_t node_bytes[SNAPSHOT_NODES_MAX];	/* resident, by page table */
 	bool dimms_told;				/* the last survey told the DIMMs apart, and they all stand here */
-	size_t dimm_count;				/* of node_bytes: inside which DIMM; those with none are left out */
+	/*
+	 * Of node_bytes: inside which DIMM. Where the survey was asked about ranges, the pieces that these cut of DIMMs, and
+	 * of memory in none, are told apart from what remains of the DIMM. DIMMs with none are left out, pieces are not.
+	 */
+	size_t dimm_count;
 	struct snapshot_guest_dimm {
-		char id[SNAPSHOT_NAME_SIZE];
+		char id[SNAPSHOT_NAME_SIZE];		/* empty: a piece in no DIMM */
 		uint64_t bytes;
+		struct snapshot_range range;		/* of a piece; empty: all of the DIMM that is in none of its pieces */
+		int node;				/* of a piece */
 	} dimm_bytes[SNAPSHOT_GUEST_DIMMS_MAX];
 	uint64_t swapped_bytes, unmapped_bytes;		/* unmapped: in the memfd, not in QEMU's page table */
 	uint64_t resident_bytes;
@@ -553,7 +560,9 @@ const struct snapshot_residency *snapshot_guest_residency(const struct snapshot_
 struct snapshot_range snapshot_unit_range(const struct snapshot_residency *residency, size_t unit);
 /* "A1, B1 and 14 more", as fits into size; empty where its slots are not told. */
 void snapshot_dimm_slot_names(const struct snapshot_dimm *dimm, char *text, size_t size);
-/* Resident bytes of the guest inside this DIMM, as last surveyed; 0 where none were seen. */
+/* Is it a piece that was asked about? */
+bool snapshot_guest_dimm_is_piece(const struct snapshot_guest_dimm *part);
+/* Resident bytes of the guest inside this DIMM, its pieces included, as last surveyed; 0 where none were seen. */
 uint64_t snapshot_guest_dimm_bytes(const struct snapshot_guest *guest, const char *dimm);
 /* Whether that is known: of one that was not surveyed, or lies in more DIMMs than are kept, it is not. */
 bool snapshot_guest_dimm_is_told(const struct snapshot_guest *guest, const struct snapshot_dimm *dimm);
@@ -566,6 +575,8 @@ uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 /* Resident bytes by node, by the newer of survey and overview; borrowed from the guest. */
 const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest);
 
+/* How many bytes are in ranges of both lists, neither of which names any twice. */
+uint64_t snapshot_ranges_shared(const struct snapshot_range *a, size_t a_count, const struct snapshot_range *b, size_t b_count);
 /* Is any of the block between them, or in one of the ranges? */
 bool snapshot_block_meets(const struct snapshot_block *block, uint64_t start, uint64_t end);
 bool snapshot_block_is_in(const struct snapshot_block *block, const struct snapshot_range *ranges, size_t count);

@@ -359,10 +359,32 @@ static unsigned to_look_at_size(const struct operation_record *operation, const 
 	       (is_submitted ? 0 : LOOK_SURVEY);
 }
 
+/* What the wish names of the host's memory beside DIMMs and nodes. Borrowed from it. */
+static size_t named_ranges(const struct wish *wish, const struct snapshot_range **ret_ranges)
+{
+	switch (wish->kind) {
+	case OPERATION_KIND_MOVE:
+		*ret_ranges = wish->move.ranges;
+		return wish->move.range_count;
+	case OPERATION_KIND_DRAIN:
+	case OPERATION_KIND_UNDRAIN:
+		*ret_ranges = &wish->drain_wish.range;
+		return wish->drain_wish.target == DRAIN_TARGET_RANGE;
+	case OPERATION_KIND_RESIZE:
+	case OPERATION_KIND_CHECK:
+	case OPERATION_KIND_COUNT:
+		break;
+	}
+	*ret_ranges = NULL;
+	return 0;
+}
+
 static void runner_look(void *user, const struct operation_record *operation, executor_looked_fn *looked, void *token)
 {
 	struct step_runner *runner = user;
 	struct look_token *look = malloc(sizeof(*look));
+	const struct snapshot_range *ranges;
+	size_t count = named_ranges(&operation->wish, &ranges);
 	struct failure failure;
 
 	if (!look) {
@@ -377,11 +399,12 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 			     to_look_at_size(operation, look_snapshot(runner->options.look)), on_looked, look);
 		return;
 	case OPERATION_KIND_MOVE:
-		look_refresh(runner->options.look, operation->wish.guest, to_look_at(operation), on_looked, look);
+		look_refresh_ranges(runner->options.look, operation->wish.guest, to_look_at(operation), ranges, count,
+				    on_looked, look);
 		return;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
-		look_refresh(runner->options.look, NULL, to_look_at_all(operation), on_looked, look);
+		look_refresh_ranges(runner->options.look, NULL, to_look_at_all(operation), ranges, count, on_looked, look);
 		return;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:

@@ -97,8 +97,8 @@ static uint64_t size_of(const struct bad_memory *bad)
 }
 
 /*
- * What the guest may have there, where of these nodes all of it is copied. Memory over several nodes may be on any, and
- * nobody knows which block of a DIMM a guest's pages are in.
+ * What the guest may have there, where of these nodes all of it is copied. Memory over several nodes may be on any, and a
+ * guest's pages in any block of a DIMM: only a survey that was asked about it knows better.
  */
 static uint64_t guest_bytes(const struct snapshot_guest *guest, const struct bad_memory *bad, uint64_t nodes)
 {

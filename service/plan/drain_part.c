@@ -92,10 +92,12 @@ static bool would_rewrite(const struct plan_input *input, const struct drain_sco
 bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *scope,
 		      const struct snapshot_guest *guest)
 {
+	/* What is only emptied stays online: the node has its room, the target's included. */
+	bool shrinks = input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE;
 	const struct step *first;
 	uint64_t leaves = 0;
 
-	if (input->wish->drain_wish.finish < DRAIN_FINISH_OFFLINE)
+	if (input->wish->drain_wish.finish < DRAIN_FINISH_EMPTY)
 		return false;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (drain_scope_guest_leaves(input, scope, guest, node))
@@ -109,7 +111,7 @@ bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *
 		int node = plan_first_node(leaves);
 
 		if (!drain_scope_is_exact(input->snapshot, scope, guest, node) || !is_home(input, guest, node) ||
-		    (is_shut_in(input, guest, node) && !holds_all(input, scope, node)))
+		    (shrinks && is_shut_in(input, guest, node) && !holds_all(input, scope, node)))
 			return false;
 	}
 	return !would_rewrite(input, scope, guest);

@@ -2,7 +2,7 @@
 /*
  * Guests of whose node only a part is drained: what lies in that part leaves for a while and comes home, to what stays of
  * the node, by the undo of the move that took it away. The kernel moves no page within a node, but from there and back it
- * does.
+ * does. What is only emptied stays online and would take it in again: then the undrain brings it home.
  */
 #ifndef BALLAST_SERVICE_DRAIN_PART_H
 #define BALLAST_SERVICE_DRAIN_PART_H
@@ -12,7 +12,7 @@
 /*
  * Does the guest keep its node, so that only what lies in the scope leaves it? False where all that it has on the node
  * goes, with its policies, because
- *  - nothing of the node stays, or nothing goes offline and so nothing comes home;
+ *  - nothing of the node stays;
  *  - it cannot be told how much of it lies in the scope;
  *  - the node is no home for it afterwards: another drain has begun to empty it, or its owner's policy forbids it;
  *  - it may have its memory there only, and what stays of the node may not hold all guests that come home: the next page

@@ -129,24 +129,77 @@ void drain_scope_of_ranges(const struct snapshot *snapshot, const struct snapsho
 	*ret_scope = scope;
 }
 
-uint64_t drain_scope_covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm)
+static uint64_t covered_bytes(const struct drain_scope *scope, const struct snapshot_range *ranges, size_t count)
 {
-	uint64_t bytes = 0;
+	return snapshot_ranges_shared(scope->ranges, scope->range_count, ranges, count);
+}
 
-	for (size_t i = 0; i < dimm->range_count; i++)
-		for (size_t j = 0; j < scope->range_count; j++) {
-			const struct snapshot_range *a = &dimm->ranges[i], *b = &scope->ranges[j];
-			uint64_t start = a->start > b->start ? a->start : b->start;
-			uint64_t end = plan_min(a->end, b->end);
+/* One of the DIMMs and pieces in which the survey told the guest's memory apart. */
+struct part {
+	int node;	  /* -1: it is not there any more */
+	uint64_t size;
+	uint64_t covered; /* of size */
+};
 
-			bytes += end > start ? end - start : 0;
-		}
+static uint64_t size_of(const struct snapshot_range *range)
+{
+	return range->end - range->start;
+}
+
+static struct part find_part(const struct snapshot *snapshot, const struct drain_scope *scope,
+			     const struct snapshot_guest *guest, size_t index)
+{
+	const struct snapshot_guest_dimm *told = &guest->dimm_bytes[index];
+	const struct snapshot_dimm *dimm;
+	struct part part = {.node = told->node};
+
+	if (snapshot_guest_dimm_is_piece(told)) {
+		part.size = size_of(&told->range);
+		part.covered = covered_bytes(scope, &told->range, 1);
+		return part;
+	}
+	dimm = snapshot_dimm(snapshot, told->id);
+	part.node = dimm ? dimm->node : -1;
+	for (size_t i = 0; dimm && i < dimm->range_count; i++)
+		part.size += size_of(&dimm->ranges[i]);
+	part.covered = dimm ? covered_bytes(scope, dimm->ranges, dimm->range_count) : 0;
+	/* Its pieces are told by themselves. */
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		const struct snapshot_guest_dimm *piece = &guest->dimm_bytes[i];
+
+		if (!snapshot_guest_dimm_is_piece(piece) || strcmp(piece->id, told->id) != 0)
+			continue;
+		part.size -= plan_min(part.size, size_of(&piece->range));
+		part.covered -= plan_min(part.covered, covered_bytes(scope, &piece->range, 1));
+	}
+	return part;
+}
+
+uint64_t drain_scope_part_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
+				const struct snapshot_guest *guest, int node, size_t index)
+{
+	struct part part = find_part(snapshot, scope, guest, index);
+
+	return part.node == node ? plan_min(guest->dimm_bytes[index].bytes, part.covered) : 0;
+}
+
+/* Of the node's memory in no DIMM what of the scope is in no piece either. */
+static uint64_t loose_bytes(const struct drain_scope *scope, const struct snapshot_guest *guest, int node)
+{
+	uint64_t bytes = scope->loose_bytes[node];
+
+	for (size_t i = 0; i < guest->dimm_count && bytes; i++) {
+		const struct snapshot_guest_dimm *piece = &guest->dimm_bytes[i];
+
+		if (!piece->id[0] && piece->node == node)
+			bytes -= plan_min(bytes, covered_bytes(scope, &piece->range, 1));
+	}
 	return bytes;
 }
 
 /*
- * Of a node that is only partly in the scope: as the survey tells the DIMMs apart. Of a part of a DIMM, and of memory in
- * none, not less than the guest can have there.
+ * Of a node that is only partly in the scope: as the survey tells the DIMMs apart, and the pieces that it was asked about.
+ * Of a part of either, and of memory in none, not less than the guest can have there.
  */
 static uint64_t partial_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
 			      const struct snapshot_guest *guest, int node)
@@ -156,17 +209,16 @@ static uint64_t partial_bytes(const struct snapshot *snapshot, const struct drai
 	/* Not told apart: it may be all that the guest has there. */
 	if (!guest->dimms_told)
 		return plan_min(rest, scope->online_bytes);
-	for (size_t i = 0; i < snapshot->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
-		uint64_t has;
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		struct part part = find_part(snapshot, scope, guest, i);
+		uint64_t has = plan_min(guest->dimm_bytes[i].bytes, rest);
 
-		if (dimm->node != node)
+		if (part.node != node)
 			continue;
-		has = plan_min(snapshot_guest_dimm_bytes(guest, dimm->id), rest);
-		bytes += plan_min(has, drain_scope_covered_bytes(scope, dimm));
+		bytes += plan_min(has, part.covered);
 		rest -= has;
 	}
-	return bytes + plan_min(rest, scope->loose_bytes[node]);
+	return bytes + plan_min(rest, loose_bytes(scope, guest, node));
 }
 
 uint64_t drain_scope_node_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
@@ -186,36 +238,38 @@ bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_sc
 		return true;
 	if (!guest->dimms_told)
 		return false;
-	for (size_t i = 0; i < snapshot->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
-		uint64_t covered = drain_scope_covered_bytes(scope, dimm), size = 0;
+	for (size_t i = 0; i < guest->dimm_count; i++) {
+		struct part part = find_part(snapshot, scope, guest, i);
 
-		if (dimm->node != node)
+		if (part.node != node)
 			continue;
-		for (size_t j = 0; j < dimm->range_count; j++)
-			size += dimm->ranges[j].end - dimm->ranges[j].start;
 		/* Some of what it has there, and nobody tells how much. */
-		if (covered && covered != size && snapshot_guest_dimm_bytes(guest, dimm->id))
+		if (part.covered && part.covered != part.size && guest->dimm_bytes[i].bytes)
 			return false;
-		rest -= plan_min(rest, snapshot_guest_dimm_bytes(guest, dimm->id));
+		rest -= plan_min(rest, guest->dimm_bytes[i].bytes);
 	}
-	return !rest || !scope->loose_bytes[node];
+	return !rest || !loose_bytes(scope, guest, node);
 }
 
 uint64_t drain_scope_place_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest, const struct snapshot_place *place)
 {
-	uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES, all = 0;
+	uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES;
 	const struct snapshot_dimm *dimm;
+	struct part part;
 
 	if (place->node < 0 || !(scope->nodes >> place->node & 1))
 		return 0;
 	if (scope->whole_nodes >> place->node & 1)
 		return bytes;
-	dimm = place->dimm < guest->dimm_count ? snapshot_dimm(input->snapshot, guest->dimm_bytes[place->dimm].id) : NULL;
-	for (size_t i = 0; dimm && i < dimm->range_count; i++)
-		all += dimm->ranges[i].end - dimm->ranges[i].start;
-	return all && !dimm->ranges_cut && drain_scope_covered_bytes(scope, dimm) == all ? bytes : 0;
+	if (place->dimm >= guest->dimm_count)
+		return 0;
+	part = find_part(input->snapshot, scope, guest, place->dimm);
+	dimm = snapshot_dimm(input->snapshot, guest->dimm_bytes[place->dimm].id);
+	/* Of one with more ranges than are known some may be out of the scope. */
+	if (dimm && dimm->ranges_cut && !snapshot_guest_dimm_is_piece(&guest->dimm_bytes[place->dimm]))
+		return 0;
+	return part.size && part.covered == part.size ? bytes : 0;
 }
 
 uint64_t drain_scope_guest_bytes(const struct plan_input *input, const struct drain_scope *scope,

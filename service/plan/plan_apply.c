@@ -174,10 +174,11 @@ static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, i
 	guest->node_bytes[from] = 0;
 	guest->node_bytes[to] += bytes;
 	for (size_t i = 0; i < guest->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, guest->dimm_bytes[i].id);
+		struct snapshot_guest_dimm *part = &guest->dimm_bytes[i];
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, part->id);
 
-		if (dimm && dimm->node == from)
-			guest->dimm_bytes[i].bytes = 0;
+		if (snapshot_guest_dimm_is_piece(part) ? part->node == from : dimm && dimm->node == from)
+			part->bytes = 0;
 	}
 	for (size_t i = 0; i < guest->place_count; i++)
 		if (guest->places[i].node == from) {
@@ -218,16 +219,12 @@ static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, c
 			come(snapshot, guest, node, after[node] - before[node]);
 }
 
-/* What the guest has in those DIMMs of the node that the scope covers is not in them any more. */
+/* What the guest has in those DIMMs and pieces of the node that the scope covers is not in them any more. */
 static void leave_dimms(const struct snapshot *snapshot, const struct drain_scope *scope, struct snapshot_guest *guest,
 			int node)
 {
-	for (size_t i = 0; i < guest->dimm_count; i++) {
-		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, guest->dimm_bytes[i].id);
-		uint64_t covered = dimm && dimm->node == node ? drain_scope_covered_bytes(scope, dimm) : 0;
-
-		guest->dimm_bytes[i].bytes -= plan_min(guest->dimm_bytes[i].bytes, covered);
-	}
+	for (size_t i = 0; i < guest->dimm_count; i++)
+		guest->dimm_bytes[i].bytes -= drain_scope_part_bytes(snapshot, scope, guest, node, i);
 }
 
 /* Of each of the map's nodes what lies in the ranges. */
@@ -279,21 +276,6 @@ static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
 	return result;
 }
 
-/* How much of this range the child names. */
-static uint64_t named_bytes(const struct wish *child, const struct snapshot_range *range)
-{
-	uint64_t bytes = 0;
-
-	for (size_t i = 0; i < child->resize.range_count; i++) {
-		const struct snapshot_range *named = &child->resize.ranges[i];
-		uint64_t start = named->start > range->start ? named->start : range->start;
-		uint64_t end = plan_min(named->end, range->end);
-
-		bytes += end > start ? end - start : 0;
-	}
-	return bytes;
-}
-
 /* What the host has of the named ranges goes, as far as it is known where that lies. */
 static void discard_named(struct snapshot *snapshot, struct snapshot_guest *guest, const struct wish *child)
 {
@@ -302,7 +284,8 @@ static void discard_named(struct snapshot *snapshot, struct snapshot_guest *gues
 		struct snapshot_residency *residency = &guest->residencies[place->device];
 		struct snapshot_range unit = snapshot_unit_range(residency, place->unit);
 		uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES;
-		uint64_t named = named_bytes(child, &unit), gone = plan_share(bytes, named, unit.end - unit.start);
+		uint64_t named = snapshot_ranges_shared(child->resize.ranges, child->resize.range_count, &unit, 1);
+		uint64_t gone = plan_share(bytes, named, unit.end - unit.start);
 
 		if (!named || place->node < 0)
 			continue;

@@ -479,6 +479,25 @@ static void warn_of_far_memory(const struct plan_input *input, const struct drai
 	}
 }
 
+/* Of whom more may leave than lies in the target, because no survey has told that apart. */
+static void warn_of_untold(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *warnings)
+{
+	char object[96];
+
+	for (size_t i = 0; i < input->snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &input->snapshot->guests[i];
+
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+			if (drain_scope_guest_leaves(input, scope, guest, node) &&
+			    !drain_scope_is_exact(input->snapshot, scope, guest, node))
+				remainder_list_add(warnings, REMAINDER_NOT_SURVEYED, plan_guest_object(guest, object),
+						   guest->node_bytes[node], NULL,
+						   "how much of it lies in the target is not known: all that it has on node "
+						   "%d leaves",
+						   node);
+	}
+}
+
 void plan_check_drain_warnings(const struct plan_input *input, struct remainder_list *warnings)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -490,8 +509,10 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 	dimm = snapshot_dimm(snapshot, input->wish->drain_wish.dimm);
 	if (dimm)
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
-	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON)
+	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON) {
+		warn_of_untold(input, &scope, warnings);
 		warn_of_merged(input, &scope, warnings);
+	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE)
 		warn_of_far_memory(input, &scope, warnings);
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])

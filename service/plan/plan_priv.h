@@ -259,18 +259,19 @@ void drain_scope_find(const struct plan_input *input, struct drain_scope *ret_sc
 void drain_scope_of_ranges(const struct snapshot *snapshot, const struct snapshot_range *ranges, size_t count,
 			   struct drain_scope *ret_scope);
 bool drain_scope_has(const struct drain_scope *scope, const struct snapshot_block *block);
-/* How much of the DIMM the scope covers. */
-uint64_t drain_scope_covered_bytes(const struct drain_scope *scope, const struct snapshot_dimm *dimm);
+/* Of what the survey told of one of its DIMMs or pieces, by index, not less than can lie inside. 0 where it is not of that node. */
+uint64_t drain_scope_part_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
+				const struct snapshot_guest *guest, int node, size_t index);
 /*
- * What is known to lie inside of what the guest has of a unit of a memory device: of a part of a DIMM, and of memory in
- * none on a node that is not whole, nothing is.
+ * What is known to lie inside of what the guest has of a unit of a memory device: on a node that is not whole, of a part of
+ * a DIMM or a piece, and of memory that was told in neither, nothing is.
  */
 uint64_t drain_scope_place_bytes(const struct plan_input *input, const struct drain_scope *scope,
 				 const struct snapshot_guest *guest, const struct snapshot_place *place);
 /* Resident bytes of the guest on the node and inside, exactly where it can be told, else not less than they are. */
 uint64_t drain_scope_node_bytes(const struct snapshot *snapshot, const struct drain_scope *scope,
 				const struct snapshot_guest *guest, int node);
-/* Can it be told? By whole nodes, and by whole DIMMs where the guest's survey told them apart. */
+/* Can it be told? By whole nodes, and where the guest's survey told them apart by whole DIMMs and pieces that were asked about. */
 bool drain_scope_is_exact(const struct snapshot *snapshot, const struct drain_scope *scope,
 			  const struct snapshot_guest *guest, int node);
 /* The same of all nodes. */

@@ -267,7 +267,7 @@ static void test_hindrances(void)
 	survey->sharers_unseen = 2;
 	survey->sharer_count = 1;
 	survey->sharers[0] = (struct snapshot_sharer){7, "backend", 5 * MIB, MIB};
-	guest_look_take_survey(guest, survey, 123);
+	guest_look_take_survey(guest, survey, NULL, 123);
 	CHECK_TRUE(guest->vfio && guest->encrypted && guest->unmovable && !guest->locked);
 	CHECK_TRUE(guest->shared_backing);
 	CHECK_INT(guest->pinned_bytes, 3 * MIB);
@@ -282,10 +282,10 @@ static void test_hindrances(void)
 	/* The device was detached. */
 	survey->vfio = survey->encrypted = false;
 	survey->sharer_count = 0;
-	guest_look_take_survey(guest, survey, 124);
+	guest_look_take_survey(guest, survey, NULL, 124);
 	CHECK_TRUE(!guest->vfio && !guest->unmovable && guest->locked && !guest->shared_backing);
 	survey->vfio = true;
-	guest_look_take_survey(guest, survey, 125);
+	guest_look_take_survey(guest, survey, NULL, 125);
 	guest_look_drop_survey(guest);
 	CHECK_TRUE(!guest->vfio && guest->locked);
 	CHECK_INT(guest->sharers_unlisted + guest->sharers_unseen, 0);
@@ -310,7 +310,7 @@ static void test_overview(void)
 	survey->counted = true;
 	survey->counted_bytes[1] = 30 * MIB; /* QEMU's own */
 	survey->counted_bytes[2] = 100 * MIB;
-	guest_look_take_survey(guest, survey, 20);
+	guest_look_take_survey(guest, survey, NULL, 20);
 	CHECK_INT(guest->overview_bytes[1], 0);
 	CHECK_INT(guest->overview_at_ms, 20);
 	guest->wanted_nodes = 4;
@@ -329,7 +329,7 @@ static void test_overview(void)
 	CHECK_INT(guest->overview_bytes[1], 0);
 	/* A survey without counters (hugetlb without its controller) is not carried on. */
 	survey->counted = false;
-	guest_look_take_survey(guest, survey, 50);
+	guest_look_take_survey(guest, survey, NULL, 50);
 	guest_look_take_counters(guest, counted, false, 60);
 	CHECK_INT(guest->overview_at_ms, 50);
 	guest_look_drop_survey(guest);
@@ -359,7 +359,7 @@ static void test_failed_survey(void)
 	survey->dimm_count = 1;
 	strcpy(survey->dimms[0].id, "acpi-1");
 	survey->dimms[0].bytes = 5 * MIB;
-	guest_look_take_survey(guest, survey, 30);
+	guest_look_take_survey(guest, survey, NULL, 30);
 	CHECK_TRUE(!guest->unmovable && guest->surveyed);
 	CHECK_STR(guest->unsurveyed, "");
 	/* The last survey stands, but not by DIMM: where on the node it is now nobody knows. */
@@ -369,11 +369,11 @@ static void test_failed_survey(void)
 	CHECK_INT(guest->dimm_count, 0);
 	/* One with nothing in any DIMM has been told so; one that was not asked of them has not. */
 	survey->dimms[0].bytes = 0;
-	guest_look_take_survey(guest, survey, 40);
+	guest_look_take_survey(guest, survey, NULL, 40);
 	CHECK_TRUE(guest->dimms_told);
 	CHECK_INT(guest->dimm_count, 0);
 	survey->dimm_count = 0;
-	guest_look_take_survey(guest, survey, 50);
+	guest_look_take_survey(guest, survey, NULL, 50);
 	CHECK_TRUE(!guest->dimms_told);
 	free(survey);
 	free(guest);
@@ -399,7 +399,7 @@ static void test_counters_that_lack_it(void)
 	CHECK_INT(guest->node_bytes[3], 2 * MIB);
 	/* Nor do they stand for an earlier survey. */
 	survey->node_bytes[3] = survey->resident_bytes = 100 * MIB;
-	guest_look_take_survey(guest, survey, 30);
+	guest_look_take_survey(guest, survey, NULL, 30);
 	CHECK_TRUE(guest_look_take_failed_survey(guest, "it hangs"));
 	guest_look_take_counters(guest, counted, false, 40);
 	CHECK_INT(guest->node_bytes[3], 100 * MIB);
@@ -432,13 +432,13 @@ static void test_policies_are_kept(void)
 	survey->policy_nodes = survey->cpuset_mems = 4;
 	survey->backing_count = 1;
 	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 10 * MIB, 0, POLICY_MODE_BIND, 4};
-	guest_look_take_survey(guest, survey, 1);
+	guest_look_take_survey(guest, survey, NULL, 1);
 	CHECK_TRUE(!guest_look_needs_policies(guest));
 	survey->has_policies = survey->balancing = false;
 	survey->policy_mode = POLICY_MODE_DEFAULT;
 	survey->policy_nodes = 0;
 	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 12 * MIB, 0, POLICY_MODE_DEFAULT, 0};
-	guest_look_take_survey(guest, survey, 2);
+	guest_look_take_survey(guest, survey, NULL, 2);
 	CHECK_INT(guest->policy_mode, POLICY_MODE_BIND);
 	CHECK_INT(guest->policy_nodes, 4);
 	CHECK_TRUE(guest->policy_balancing);
@@ -446,24 +446,73 @@ static void test_policies_are_kept(void)
 	CHECK_INT(guest->backings[0].bytes, 12 * MIB);
 	/* Another cpuset may have rebound them; another part has one of its own. */
 	survey->cpuset_mems = 2;
-	guest_look_take_survey(guest, survey, 3);
+	guest_look_take_survey(guest, survey, NULL, 3);
 	CHECK_TRUE(guest_look_needs_policies(guest));
 	CHECK_INT(guest->policy_mode, POLICY_MODE_DEFAULT);
 	survey->has_policies = true;
-	guest_look_take_survey(guest, survey, 4);
+	guest_look_take_survey(guest, survey, NULL, 4);
 	survey->has_policies = false;
 	survey->backings[survey->backing_count++] = (struct snapshot_backing){BACKING_KIND_ANON, 4096, MIB, 0};
-	guest_look_take_survey(guest, survey, 5);
+	guest_look_take_survey(guest, survey, NULL, 5);
 	CHECK_TRUE(guest_look_needs_policies(guest));
 	/* Cells of anonymous memory are told apart by them. */
 	survey->has_policies = true;
-	guest_look_take_survey(guest, survey, 6);
+	guest_look_take_survey(guest, survey, NULL, 6);
 	CHECK_TRUE(!guest_look_needs_policies(guest));
 	guest->cell_count = 2;
 	CHECK_TRUE(guest_look_needs_policies(guest));
 	guest_look_drop_survey(guest);
 	guest->cell_count = 1;
 	CHECK_TRUE(guest_look_needs_policies(guest));
+	free(survey);
+	free(guest);
+}
+
+/* A piece is told also where the guest has nothing in it; what remains of its DIMM may come in several parts. */
+static void test_pieces(void)
+{
+	struct snapshot_guest *guest = calloc(1, sizeof(*guest));
+	struct worker_survey *survey = calloc(1, sizeof(*survey));
+	struct snapshot *host = snapshot_new();
+	struct snapshot_dimm *dimm = snapshot_add_dimm(host);
+	static const struct {
+		const char *id;
+		uint64_t bytes;
+	} told[] = {
+		{"0x40000000-0x48000000", 3 * MIB}, {"0x48000000-0x50000000", 0}, {"0x8000000-0x10000000", 5 * MIB},
+		{"acpi-1", MIB},		    {"acpi-1", 4 * MIB},	  {"acpi-2", 0},
+	};
+
+	strcpy(dimm->id, "acpi-1");
+	dimm->node = 3;
+	dimm->range_count = 1;
+	dimm->ranges[0] = (struct snapshot_range){0x40000000, 0x80000000};
+	*snapshot_add_block(host) = (struct snapshot_block){.id = 1, .start = 0x8000000, .size_bytes = 0x8000000, .node = 1};
+	for (; survey->dimm_count < sizeof(told) / sizeof(told[0]); survey->dimm_count++) {
+		strcpy(survey->dimms[survey->dimm_count].id, told[survey->dimm_count].id);
+		survey->dimms[survey->dimm_count].bytes = told[survey->dimm_count].bytes;
+	}
+	survey->residency_count = 1;
+	survey->residencies[0] = (struct snapshot_residency){4096 * MIB, 256 * MIB, 128 * MIB, 2, {7, 8}};
+	survey->place_count = 2;
+	survey->places[0] = (struct snapshot_place){7, 0, 1, 2, 1};
+	survey->places[1] = (struct snapshot_place){8, 0, 0, 4, 3};
+	guest_look_take_survey(guest, survey, host, 1);
+	CHECK_TRUE(guest->dimms_told);
+	CHECK_INT(guest->dimm_count, 4);
+	CHECK_STR(guest->dimm_bytes[0].id, "acpi-1");
+	CHECK_TRUE(snapshot_guest_dimm_is_piece(&guest->dimm_bytes[0]));
+	CHECK_INT(guest->dimm_bytes[0].range.end, 0x48000000);
+	CHECK_INT(guest->dimm_bytes[0].node, 3);
+	CHECK_INT(guest->dimm_bytes[1].bytes, 0);
+	CHECK_STR(guest->dimm_bytes[2].id, "");
+	CHECK_INT(guest->dimm_bytes[2].node, 1);
+	CHECK_TRUE(!snapshot_guest_dimm_is_piece(&guest->dimm_bytes[3]));
+	CHECK_INT(guest->dimm_bytes[3].bytes, 5 * MIB);
+	CHECK_INT(snapshot_guest_dimm_bytes(guest, "acpi-1"), 8 * MIB);
+	CHECK_INT(guest->places[0].dimm, 2);
+	CHECK_INT(guest->places[1].dimm, 3);
+	snapshot_free(host);
 	free(survey);
 	free(guest);
 }
@@ -488,7 +537,7 @@ static void test_survey(void)
 	survey->place_count = 2;
 	survey->places[0] = (struct snapshot_place){7, 0, 1, 5, 2};
 	survey->places[1] = (struct snapshot_place){8, 0, 0, SNAPSHOT_NO_DIMM, 2};
-	guest_look_take_survey(guest, survey, 123);
+	guest_look_take_survey(guest, survey, NULL, 123);
 	/* Those with nothing of the guest have no place in its list. */
 	CHECK_INT(guest->place_count, 2);
 	CHECK_STR(guest->dimm_bytes[guest->places[0].dimm].id, "acpi-5");
@@ -503,19 +552,19 @@ static void test_survey(void)
 	CHECK_TRUE(guest->dimms_told);
 	/* In more than are kept it is told apart in none. */
 	survey->dimms[0].bytes = MIB;
-	guest_look_take_survey(guest, survey, 123);
+	guest_look_take_survey(guest, survey, NULL, 123);
 	CHECK_TRUE(!guest->dimms_told);
 	CHECK_INT(guest->dimm_count, 0);
 	CHECK_INT(guest->places[0].dimm, SNAPSHOT_NO_DIMM);
 	CHECK_INT(guest->places[0].node, 2);
 	survey->dimms[0].bytes = 0;
-	guest_look_take_survey(guest, survey, 123);
+	guest_look_take_survey(guest, survey, NULL, 123);
 	CHECK_INT(guest->residency_count, 1);
 	CHECK_INT(guest->residencies[0].bytes[1], 8);
 	/* What a survey that fails leaves is known by counters alone. */
 	guest_look_take_failed_survey(guest, "no");
 	CHECK_INT(guest->residency_count + guest->place_count, 0);
-	guest_look_take_survey(guest, survey, 123);
+	guest_look_take_survey(guest, survey, NULL, 123);
 	guest_look_drop_survey(guest);
 	CHECK_INT(guest->residency_count + guest->place_count, 0);
 	CHECK_TRUE(!guest->surveyed);
@@ -563,6 +612,7 @@ int main(void)
 		{"overview", test_overview},
 		{"a survey that failed", test_failed_survey},
 		{"counters that lack it", test_counters_that_lack_it},
+		{"pieces", test_pieces},
 		{"a survey", test_survey},
 		{"policies are kept", test_policies_are_kept},
 		{"sizes of memory regions", test_ram_sizes},

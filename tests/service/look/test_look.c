@@ -30,7 +30,7 @@ static struct {
 	struct look *look;
 	struct fake_agent *agent;
 	char lock_path[64], agent_path[64];
-	bool hold;
+	bool hold, hold_block;
 	unsigned changes[LOOK_CHANGE_HOST + 1];
 	unsigned done, watched, found;
 	int error;
@@ -58,6 +58,10 @@ static void add_holds(void *user, struct snapshot *snapshot)
 	hold->ranges[0] = (struct snapshot_range){
 		FAKE_HOST_DIMM_START,
 		FAKE_HOST_DIMM_START + FAKE_HOST_DIMM_BLOCKS * FAKE_HOST_BLOCK_BYTES};
+	if (rig.hold_block) {
+		hold->dimm[0] = '\0';
+		hold->ranges[0].end = FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES;
+	}
 }
 
 static void on_change(void *user, enum look_change change, const char *guest)
@@ -298,6 +302,42 @@ static void test_holds(void)
 	refresh("", 0);
 	CHECK_INT(snapshot_dimm(look_snapshot(rig.look), FAKE_HOST_DIMM)->state,
 		  SNAPSHOT_DIMM_EJECTED);
+	finish();
+}
+
+/* What the guest has in the piece that begins there; NULL: that was not asked about. */
+static const struct snapshot_guest_dimm *piece_at(uint64_t start)
+{
+	const struct snapshot_guest *guest = snapshot_guest(look_snapshot(rig.look), "g1");
+
+	for (size_t i = 0; i < guest->dimm_count; i++)
+		if (snapshot_guest_dimm_is_piece(&guest->dimm_bytes[i]) && guest->dimm_bytes[i].range.start == start)
+			return &guest->dimm_bytes[i];
+	return NULL;
+}
+
+/* A survey tells what lies in ranges that somebody waits for, whose ever it is, and in those that are held. */
+static void test_pieces(void)
+{
+	const uint64_t second = FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES;
+	const struct snapshot_range range = {second, second + FAKE_HOST_BLOCK_BYTES};
+
+	start_with_guest();
+	refresh("", 0);
+	CHECK_TRUE(!piece_at(second));
+	look_refresh_ranges(rig.look, NULL, LOOK_SURVEY, &range, 1, on_done, NULL);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	while (rig.done < 3)
+		turn();
+	CHECK_TRUE(piece_at(second) && piece_at(second)->bytes == 50 * MIB);
+	CHECK_STR(piece_at(second)->id, FAKE_HOST_DIMM);
+	CHECK_INT(piece_at(second)->range.end, range.end);
+	CHECK_INT(snapshot_dimm(look_snapshot(rig.look), FAKE_HOST_DIMM)->guest_bytes, 50 * MIB);
+	rig.hold = rig.hold_block = true;
+	refresh("", 0);
+	refresh(FAKE_LIBVIRT_G1, LOOK_SURVEY);
+	CHECK_TRUE(!piece_at(second));
+	CHECK_TRUE(piece_at(FAKE_HOST_DIMM_START) && piece_at(FAKE_HOST_DIMM_START)->bytes == 50 * MIB);
 	finish();
 }
 
@@ -861,6 +901,7 @@ int main(void)
 		{"a guest", test_guest},
 		{"a survey waits for the host", test_survey_after_host},
 		{"holds", test_holds},
+		{"pieces", test_pieces},
 		{"a survey fails", test_survey_fails},
 		{"a guest stops and goes", test_guest_goes},
 		{"a guest is listed no more", test_guest_missing_in_list},

@@ -426,8 +426,12 @@ static void guests_are_shown(void)
 	guest->numatune_nodes = 1 << 3;
 	guest->node_bytes[2] = 700;
 	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
-	guest->dimm_bytes[0].bytes = 300;
-	guest->dimm_count = 1;
+	guest->dimm_bytes[0].bytes = 200;
+	guest->dimm_bytes[1] = guest->dimm_bytes[0];
+	guest->dimm_bytes[1].bytes = 100;
+	guest->dimm_bytes[1].range.end = 4096;
+	guest->dimm_bytes[2] = (struct snapshot_guest_dimm){.bytes = 5, .range = {4096, 8192}};
+	guest->dimm_count = 3;
 	guest->encrypted = true;
 	guest->pinned_bytes = 4;
 	guest->sharers_unlisted = 2;

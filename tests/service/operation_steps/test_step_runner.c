@@ -1854,6 +1854,38 @@ static void test_look_for_room(void)
 	finish();
 }
 
+/* Of a part of the DIMM that a drain, or one of its moves, is about the survey tells what lies in it. */
+static void test_look_for_range(void)
+{
+	const struct snapshot_range range = {FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES};
+	const struct snapshot_guest *guest;
+
+	start(true);
+	for (int is_move = 0; is_move < 2; is_move++) {
+		wish_init(&rig.operation->wish, is_move ? OPERATION_KIND_MOVE : OPERATION_KIND_DRAIN);
+		if (is_move) {
+			snprintf(rig.operation->wish.guest, sizeof(rig.operation->wish.guest), FAKE_LIBVIRT_G1);
+			rig.operation->wish.move.form = MOVE_FORM_MAP;
+			rig.operation->wish.move.range_count = 1;
+			rig.operation->wish.move.ranges[0] = range;
+		} else {
+			rig.operation->wish.drain_wish.target = DRAIN_TARGET_RANGE;
+			rig.operation->wish.drain_wish.range = range;
+		}
+		surveyed_after_look();
+		guest = snapshot_guest(look_snapshot(rig.look), "g1");
+		CHECK_INT(guest->dimm_bytes[0].range.start, range.start);
+		CHECK_INT(guest->dimm_bytes[0].range.end, range.end);
+		CHECK_STR(guest->dimm_bytes[0].id, FAKE_HOST_DIMM);
+		/* No other look has been asked about it. */
+		wish_init(&rig.operation->wish, OPERATION_KIND_DRAIN);
+		surveyed_after_look();
+		guest = snapshot_guest(look_snapshot(rig.look), "g1");
+		CHECK_INT(guest->dimm_bytes[0].range.end, 0);
+	}
+	finish();
+}
+
 static void test_freed_while_running(void)
 {
 	start(true);
@@ -1945,6 +1977,7 @@ int main(void)
 		{"looking between the steps of a move", test_look_between_steps},
 		{"looking into the blocks of a guest", test_look_into_blocks},
 		{"looking for what guests can spare", test_look_for_room},
+		{"a look for a range", test_look_for_range},
 		{"freed while running", test_freed_while_running},
 		{"freed while a size is watched", test_freed_while_watching},
 	};

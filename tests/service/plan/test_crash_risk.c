@@ -198,9 +198,12 @@ static void a_dimm_beside_the_target_counts_for_guests(void)
 	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CORDON);
 	world_perform(&world);
 	CHECK_INT(world_next(&world)->step.bytes, 200 * MIB);
-	/* Nothing comes home. */
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+	world_check_code(&world, "");
+	/* The node is no home for it. */
+	guest->allowed_nodes = 1 << 1;
 	check_asked(&world, "dimm acpi-MP01", 100 * MIB);
+	guest->allowed_nodes = 0;
 	/* The kernel's own errors are in the target. */
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	beside->uncorrected_errors = 0;

@@ -168,14 +168,14 @@ static void room_is_needed_for_that_alone(void)
 /* What goes with all that it has on the node, because it is not to be taken apart. */
 static void who_does_not_keep_the_node_leaves_it(void)
 {
-	enum cause { WHOLE, NOT_TOLD, LOOSE, PART_OF_A_DIMM, ONLY_EMPTIED, OTHER_DRAIN, FORBIDDEN, REWRITTEN, TIGHT, CAUSES };
+	enum cause { WHOLE, NOT_TOLD, LOOSE, PART_OF_A_DIMM, OTHER_DRAIN, FORBIDDEN, REWRITTEN, TIGHT, CAUSES };
 	struct snapshot_guest *guest;
 	struct snapshot_hold *hold;
 	struct drain_scope scope;
 	struct world world;
 
 	for (int cause = -1; cause < CAUSES; cause++) {
-		guest = begin(&world, cause == ONLY_EMPTIED ? DRAIN_FINISH_EMPTY : DRAIN_FINISH_OFFLINE);
+		guest = begin(&world, DRAIN_FINISH_OFFLINE);
 		switch (cause) {
 		case WHOLE:
 			for (uint64_t id = 56; id < 64; id++)
@@ -221,6 +221,162 @@ static void who_does_not_keep_the_node_leaves_it(void)
 			guest->cpuset_mems = 0;
 			CHECK_TRUE(drain_part_keeps(&world.input, &scope, guest));
 		}
+		world_done(&world);
+	}
+}
+
+/* Its memory stays online and would come back there: so it is not brought home. The undrain does. */
+static void what_is_emptied_stays_away(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	guest = begin(&world, DRAIN_FINISH_EMPTY);
+	/* No room for all of it beside the target, which it keeps. */
+	snapshot_node(world.snapshot, 3)->free_bytes = world_share(&world, 3, 0) + 100 * MIB;
+	world_check_code(&world, "");
+	expect_run(&world, "cordon move done");
+	CHECK_INT(world.history[1].step.bytes, 200 * MIB);
+	CHECK_INT(world.history[1].step.range_count, 1);
+	CHECK_INT(guest->node_bytes[1], 200 * MIB);
+	CHECK_INT(guest->node_bytes[3], 100 * MIB);
+	CHECK_INT(guest->policy_nodes, 1 << 3);
+	world_done(&world);
+}
+
+/* ---- ranges, told by a survey that was asked about them ---- */
+
+static struct snapshot_guest_dimm *tell_piece(struct snapshot_guest *guest, const char *id, struct snapshot_range range,
+					      uint64_t bytes)
+{
+	struct snapshot_guest_dimm *piece = &guest->dimm_bytes[guest->dimm_count++];
+
+	snprintf(piece->id, sizeof(piece->id), "%s", id);
+	piece->range = range;
+	piece->node = 3;
+	piece->bytes = bytes;
+	return piece;
+}
+
+/* Two blocks of the first DIMM, in which are 50 MiB; 150 are in the rest of it, and 100 in the other one. */
+static struct snapshot_guest *begin_range(struct world *world, enum drain_finish finish)
+{
+	static const struct snapshot_range range = {6 * GIB + WORLD_BLOCK, 6 * GIB + 3 * WORLD_BLOCK};
+	struct snapshot_guest *guest = begin(world, finish);
+
+	world->wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world->wish.drain_wish.range = range;
+	guest->dimm_bytes[0].bytes = 150 * MIB;
+	tell_piece(guest, TARGET, range, 50 * MIB);
+	return guest;
+}
+
+static void of_a_range_only_that_leaves(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	for (int finish = DRAIN_FINISH_EMPTY; finish <= DRAIN_FINISH_OFFLINE; finish++) {
+		bool comes_home = finish == DRAIN_FINISH_OFFLINE;
+
+		guest = begin_range(&world, (enum drain_finish)finish);
+		world_check_code(&world, "");
+		CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+
+		CHECK_INT(plan->warnings.count, 0);
+		CHECK_INT(plan->needs_bytes[1], 50 * MIB);
+		expect_run(&world, comes_home ? "cordon move offline undo done" : "cordon move done");
+		CHECK_INT(world.history[1].step.bytes, 50 * MIB);
+		CHECK_INT(world.history[1].step.child->move.range_count, 1);
+		CHECK_INT(world.history[1].step.child->move.ranges[0].start, 6 * GIB + WORLD_BLOCK);
+		CHECK_INT(guest->node_bytes[3], comes_home ? 300 * MIB : 250 * MIB);
+		CHECK_INT(guest->dimm_bytes[0].bytes, 150 * MIB);
+		CHECK_INT(guest->dimm_bytes[2].bytes, 0);
+		world_done(&world);
+	}
+}
+
+static void who_has_nothing_in_a_range_stays(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	guest = begin_range(&world, DRAIN_FINISH_OFFLINE);
+	guest->dimm_bytes[2].bytes = 0;
+	guest->node_bytes[3] -= 50 * MIB;
+	expect_run(&world, "cordon offline done");
+	world_done(&world);
+}
+
+/* Of memory in no DIMM likewise; and of a range that was cut by another one, by both pieces. */
+static void pieces_make_up_a_range(void)
+{
+	struct snapshot_guest *guest;
+	struct drain_scope scope;
+	struct world world;
+
+	for (int in_dimm = 0; in_dimm < 2; in_dimm++) {
+		guest = begin_range(&world, DRAIN_FINISH_OFFLINE);
+		if (!in_dimm) {
+			world.snapshot->dimms[0].ranges[0].start = 6 * GIB + 4 * WORLD_BLOCK;
+			guest->dimm_bytes[2].id[0] = '\0';
+		}
+		guest->dimm_bytes[2].range.end -= WORLD_BLOCK;
+		drain_scope_find(&world.input, &scope);
+		/* In the other block there may be as much as fits. */
+		CHECK_TRUE(!drain_scope_is_exact(world.snapshot, &scope, guest, 3) || !in_dimm);
+		CHECK_INT(drain_scope_node_bytes(world.snapshot, &scope, guest, 3), in_dimm ? 178 * MIB : 50 * MIB);
+		tell_piece(guest, guest->dimm_bytes[2].id,
+			   (struct snapshot_range){6 * GIB + 2 * WORLD_BLOCK, 6 * GIB + 3 * WORLD_BLOCK}, 7 * MIB);
+		guest->dimm_bytes[0].bytes -= 7 * MIB;
+		CHECK_TRUE(drain_scope_is_exact(world.snapshot, &scope, guest, 3));
+		CHECK_INT(drain_scope_node_bytes(world.snapshot, &scope, guest, 3), 57 * MIB);
+		CHECK_TRUE(drain_part_keeps(&world.input, &scope, guest));
+		/* All of the DIMM is both of them, and the rest. */
+		drain_scope_of_ranges(world.snapshot, (const struct snapshot_range[]){{6 * GIB, 7 * GIB}}, 1, &scope);
+		CHECK_TRUE(drain_scope_is_exact(world.snapshot, &scope, guest, 3));
+		CHECK_INT(drain_scope_node_bytes(world.snapshot, &scope, guest, 3), 200 * MIB);
+		world_done(&world);
+	}
+}
+
+/* Memory in no DIMM that is in no piece either may lie in the target. */
+static void loose_memory_that_nobody_has_told_may_be_there(void)
+{
+	struct snapshot_guest *guest;
+	struct drain_scope scope;
+	struct world world;
+
+	guest = begin_range(&world, DRAIN_FINISH_OFFLINE);
+	world.snapshot->dimm_count = 0;
+	guest->dimm_count = 0;
+	tell_piece(guest, "", (struct snapshot_range){6 * GIB + WORLD_BLOCK, 6 * GIB + 2 * WORLD_BLOCK}, 50 * MIB);
+	drain_scope_find(&world.input, &scope);
+	CHECK_TRUE(!drain_scope_is_exact(world.snapshot, &scope, guest, 3));
+	CHECK_INT(drain_scope_node_bytes(world.snapshot, &scope, guest, 3), 50 * MIB + WORLD_BLOCK);
+	tell_piece(guest, "", (struct snapshot_range){6 * GIB + 2 * WORLD_BLOCK, 6 * GIB + 3 * WORLD_BLOCK}, 9 * MIB);
+	CHECK_TRUE(drain_scope_is_exact(world.snapshot, &scope, guest, 3));
+	CHECK_INT(drain_scope_node_bytes(world.snapshot, &scope, guest, 3), 59 * MIB);
+	world_done(&world);
+}
+
+/* A plan that rests on what nobody has told says so. */
+static void what_no_survey_has_told_is_said(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	for (int is_cut = 0; is_cut < 2; is_cut++) {
+		guest = begin_range(&world, DRAIN_FINISH_EMPTY);
+		guest->dimms_told = is_cut;
+		guest->dimm_bytes[2].range.start += is_cut ? WORLD_BLOCK : 0;
+		CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+
+		CHECK_INT(plan->warnings.count, 1);
+		CHECK_INT(plan->warnings.items[0].code, REMAINDER_NOT_SURVEYED);
+		CHECK_INT(plan->warnings.items[0].bytes, 300 * MIB);
+		CHECK_STR(plan->warnings.items[0].object, "guest db1");
+		CHECK_INT(plan->steps[1].range_count, 0);
 		world_done(&world);
 	}
 }
@@ -515,6 +671,12 @@ static const struct unit_case cases[] = {
 	{"it comes home by any policy", it_comes_home_by_any_policy},
 	{"room is needed for that alone", room_is_needed_for_that_alone},
 	{"who does not keep the node leaves it", who_does_not_keep_the_node_leaves_it},
+	{"what is emptied stays away", what_is_emptied_stays_away},
+	{"of a range only that leaves", of_a_range_only_that_leaves},
+	{"who has nothing in a range stays", who_has_nothing_in_a_range_stays},
+	{"pieces make up a range", pieces_make_up_a_range},
+	{"loose memory that nobody has told may be there", loose_memory_that_nobody_has_told_may_be_there},
+	{"what no survey has told is said", what_no_survey_has_told_is_said},
 	{"what is on its way needs its home", what_is_on_its_way_needs_its_home},
 	{"what has no room at home is told", what_has_no_room_at_home_is_told},
 	{"what does not come home is told", what_does_not_come_home_is_told},

@@ -352,46 +352,52 @@ static void who_cannot_help_is_not_asked(void)
 	world_done(&world);
 }
 
-/* Of a node with two DIMMs only what lies in the one is taken. */
-static void only_what_lies_in_the_dimm(void)
+/* The second DIMM and the first are one, of which half is drained, as a survey tells that was asked about it. */
+static void make_range(struct world *world, struct snapshot_guest *guest)
 {
-	struct snapshot_guest *guest;
-	struct snapshot_dimm *dimm;
-	struct world world;
+	struct wish_drain *wish = &world->wish.drain_wish;
 
-	guest = tight_world(&world, true);
-	dimm = snapshot_add_dimm(world.snapshot);
-	strcpy(dimm->id, "acpi-MP01");
-	dimm->node = 3;
-	dimm->range_count = 1;
-	dimm->ranges[0] = (struct snapshot_range){7 * GIB, 8 * GIB};
-	for (unsigned i = 0; i < 8; i++)
-		*snapshot_add_block(world.snapshot) = (struct snapshot_block){
-			.id = 56 + i, .start = 7 * GIB + i * WORLD_BLOCK, .size_bytes = WORLD_BLOCK, .node = 3,
-			.state = BLOCK_STATE_ONLINE, .zone = BLOCK_ZONE_MOVABLE};
-	snapshot_node(world.snapshot, 3)->total_bytes += GIB;
-	snapshot_node(world.snapshot, 3)->free_bytes += GIB;
-	for (int node = 0; node < 3; node++)
-		set_room_without(&world, node, 0, node == 1 ? 397 * MIB : 0);
-	/* The full one at 128 MiB is the other's, but for a fifth: that is not worth it. */
-	guest->dimm_count = 2;
-	strcpy(guest->dimm_bytes[1].id, "acpi-MP01");
-	guest->dimm_bytes[1].bytes = 103 * MIB;
-	guest->dimm_bytes[0].bytes -= 103 * MIB;
-	guest->places[1].pages = 25 * MIB / 4096;
-	guest->places[guest->place_count++] = (struct snapshot_place){103 * MIB / 4096, 0, 1, 1, 3};
-	/* And of what is in none that is told nobody knows. */
-	guest->places[2].dimm = SNAPSHOT_NO_DIMM;
-	world_next(&world);
-	world_perform(&world);
-	CHECK_STR(step_word(&world_next(&world)->step), "resize");
-	assert(step_shrinks(&world.decision.step));
-	CHECK_INT(world.decision.step.child->resize.range_count, 2);
-	CHECK_INT(world.decision.step.child->resize.ranges[0].start, 4 * GIB + 3 * UNIT);
-	CHECK_INT(world.decision.step.child->resize.ranges[0].end, 4 * GIB + 4 * UNIT);
-	CHECK_INT(world.decision.step.child->resize.ranges[1].start, 4 * GIB);
-	CHECK_INT(world.decision.step.child->resize.ranges[1].end, 4 * GIB + UNIT);
-	world_done(&world);
+	world->snapshot->dimm_count = 1;
+	world->snapshot->dimms[0].ranges[0].end = 8 * GIB;
+	wish->target = DRAIN_TARGET_RANGE;
+	wish->range = guest->dimm_bytes[0].range = (struct snapshot_range){6 * GIB, 7 * GIB};
+	guest->dimm_bytes[0].node = 3;
+	strcpy(guest->dimm_bytes[1].id, guest->dimm_bytes[0].id);
+}
+
+/* Of a node with two DIMMs only what lies in the one is taken, and of one of which a part is drained what lies in that. */
+static void only_what_lies_in_the_target(void)
+{
+	for (int is_range = 0; is_range < 2; is_range++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		guest = tight_world(&world, true);
+		world_add_second_dimm(&world);
+		for (int node = 0; node < 3; node++)
+			set_room_without(&world, node, 0, node == 1 ? 397 * MIB : 0);
+		/* The full one at 128 MiB is the other's, but for a fifth: that is not worth it. */
+		guest->dimm_count = 2;
+		strcpy(guest->dimm_bytes[1].id, "acpi-MP01");
+		guest->dimm_bytes[1].bytes = 103 * MIB;
+		guest->dimm_bytes[0].bytes -= 103 * MIB;
+		guest->places[1].pages = 25 * MIB / 4096;
+		guest->places[guest->place_count++] = (struct snapshot_place){103 * MIB / 4096, 0, 1, 1, 3};
+		/* And of what is in none that is told nobody knows. */
+		guest->places[2].dimm = SNAPSHOT_NO_DIMM;
+		if (is_range)
+			make_range(&world, guest);
+		world_next(&world);
+		world_perform(&world);
+		CHECK_STR(step_word(&world_next(&world)->step), "resize");
+		assert(step_shrinks(&world.decision.step));
+		CHECK_INT(world.decision.step.child->resize.range_count, 2);
+		CHECK_INT(world.decision.step.child->resize.ranges[0].start, 4 * GIB + 3 * UNIT);
+		CHECK_INT(world.decision.step.child->resize.ranges[0].end, 4 * GIB + 4 * UNIT);
+		CHECK_INT(world.decision.step.child->resize.ranges[1].start, 4 * GIB);
+		CHECK_INT(world.decision.step.child->resize.ranges[1].end, 4 * GIB + UNIT);
+		world_done(&world);
+	}
 }
 
 /* Of a unit of several blocks only as many as are missing. */
@@ -594,7 +600,7 @@ static const struct unit_case cases[] = {
 	{"the lowest priority gives first", the_lowest_priority_gives_first},
 	{"others make room", others_make_room},
 	{"who cannot help is not asked", who_cannot_help_is_not_asked},
-	{"only what lies in the DIMM", only_what_lies_in_the_dimm},
+	{"only what lies in the target", only_what_lies_in_the_target},
 	{"a large unit is cut to blocks", a_large_unit_is_cut_to_blocks},
 	{"pieces are no place", pieces_are_no_place},
 	{"the host's own part gets room", the_hosts_own_part_gets_room},

@@ -19,6 +19,8 @@
 
 #define WALKS	  8000
 #define STEPS_MAX 120
+/* The first of the second DIMM, where there is one. */
+#define SECOND_DIMM_BLOCK 56
 
 /* xorshift64: the same walks on every machine, by every compiler. So no expression draws twice. */
 static uint64_t draw(uint64_t *state)
@@ -241,12 +243,39 @@ static void random_tightness(struct world *world, uint64_t *state)
 	}
 }
 
+/*
+ * Instead of the DIMM the range in which it lies, as a survey tells that was asked about it: both DIMMs are one, of which a
+ * part is drained, or there are none.
+ */
+static void make_range(struct world *world, bool has_dimm)
+{
+	struct snapshot *snapshot = world->snapshot;
+	struct wish_drain *wish = &world->wish.drain_wish;
+
+	wish->target = DRAIN_TARGET_RANGE;
+	wish->range = (struct snapshot_range){6 * GIB, 7 * GIB};
+	for (size_t i = 0; i < snapshot->guest_count; i++) {
+		struct snapshot_guest *guest = &snapshot->guests[i];
+
+		guest->dimm_bytes[0].range = wish->range;
+		guest->dimm_bytes[0].node = 3;
+		memcpy(guest->dimm_bytes[1].id, guest->dimm_bytes[0].id, sizeof(guest->dimm_bytes[1].id));
+		if (!has_dimm) {
+			guest->dimm_bytes[0].id[0] = '\0';
+			guest->dimm_count = guest->dimm_count ? 1 : 0;
+		}
+	}
+	if (snapshot_block(snapshot, SECOND_DIMM_BLOCK))
+		snapshot->dimms[0].ranges[0].end = 8 * GIB;
+	snapshot->dimm_count = has_dimm;
+}
+
 static void random_wish(struct world *world, uint64_t *state)
 {
 	const struct snapshot_guest *guest = &world->snapshot->guests[0];
 	uint64_t to;
 
-	switch (below(state, 6)) {
+	switch (below(state, 7)) {
 	case 0:
 		world_wish_resize(world, "g0", guest->base_bytes + below(state, 2048) * 2 * MIB);
 		if (!guest->device_count)
@@ -288,6 +317,8 @@ static void random_wish(struct world *world, uint64_t *state)
 		world->wish.allow = UINT32_MAX;
 	if (world->wish.kind == OPERATION_KIND_DRAIN && chance(state, 80))
 		random_tightness(world, state);
+	if (world->wish.kind == OPERATION_KIND_DRAIN && world->wish.drain_wish.finish < DRAIN_FINISH_EJECT && chance(state, 30))
+		make_range(world, chance(state, 50));
 	if (world->wish.kind == OPERATION_KIND_RESIZE)
 		world->input.start_bytes = guest->current_bytes;
 }
@@ -418,8 +449,8 @@ static void check_hooks(const struct world *world)
 static void check_reserve(const struct world *world, int to, uint64_t free_before)
 {
 	/* A node of which a part stays bears its share of the reserve. */
-	uint64_t without =
-		world->wish.kind == OPERATION_KIND_DRAIN && world->snapshot->dimm_count == 1 ? 1 << 3 : 0;
+	bool is_whole = !snapshot_block(world->snapshot, SECOND_DIMM_BLOCK);
+	uint64_t without = world->wish.kind == OPERATION_KIND_DRAIN && is_whole ? 1 << 3 : 0;
 	uint64_t share = world_share(world, to, without),
 		 now = snapshot_node(world->snapshot, to)->free_bytes;
 
@@ -433,13 +464,14 @@ static uint64_t half_of(struct snapshot_guest *guest, const struct step *step, i
 	bool in_ranges = step->range_count && guest->dimms_told;
 	uint64_t bytes = guest->node_bytes[from];
 
-	for (size_t i = 0; in_ranges && i < guest->dimm_count; i++)
-		bytes = strcmp(guest->dimm_bytes[i].id, "acpi-MP00") == 0 ? guest->dimm_bytes[i].bytes : bytes;
+	/* The first of them is what may be drained. */
+	if (in_ranges && guest->dimm_count)
+		bytes = guest->dimm_bytes[0].bytes;
 	bytes = bytes / (4 * MIB) * (2 * MIB);
 	for (size_t i = 0; from == 3 && i < guest->dimm_count; i++)
 		if (!in_ranges)
 			guest->dimm_bytes[i].bytes /= 2;
-		else if (strcmp(guest->dimm_bytes[i].id, "acpi-MP00") == 0)
+		else if (i == 0)
 			guest->dimm_bytes[i].bytes -= bytes;
 	return bytes;
 }
@@ -710,22 +742,26 @@ static bool has_shrunk(const struct world *world, const char *guest)
 	return false;
 }
 
-/* Only what lay in ranges has left the nodes of such guests, and it is there again. */
+/* Only what lay in ranges has left the nodes of such guests, and it is there again, but where they are only emptied. */
 static void check_home(const struct world *world, const struct snapshot *before)
 {
+	bool comes_home = world->wish.kind == OPERATION_KIND_DRAIN && world->wish.drain_wish.finish >= DRAIN_FINISH_OFFLINE;
+
 	if (world->wish.kind != OPERATION_KIND_DRAIN || world->decision.kind != DECISION_KIND_DONE ||
 	    world->decision.warnings.count)
 		return;
 	for (size_t i = 0; i < world->history_count; i++) {
 		const struct step *step = &world->history[i].step;
+		const struct snapshot_guest *was = snapshot_guest(before, step->guest);
+		const struct snapshot_guest *is = snapshot_guest(world->snapshot, step->guest);
 
 		/* What it has lost it does not bring home. */
-		if (has_shrunk(world, step->guest))
+		if (step->kind != STEP_KIND_CHILD || !step->range_count || has_shrunk(world, step->guest))
 			continue;
-		if (step->kind == STEP_KIND_CHILD && step->range_count)
-			CHECK_TRUE(memcmp(snapshot_guest(world->snapshot, step->guest)->node_bytes,
-					  snapshot_guest(before, step->guest)->node_bytes,
-					  sizeof(before->guests[0].node_bytes)) == 0);
+		if (comes_home)
+			CHECK_TRUE(memcmp(is->node_bytes, was->node_bytes, sizeof(was->node_bytes)) == 0);
+		else
+			CHECK_INT(was->node_bytes[3] - is->node_bytes[3], was->dimm_bytes[0].bytes);
 	}
 }
 
@@ -840,6 +876,53 @@ static void a_dry_run_is_the_run_that_works(void)
 	CHECK_TRUE(came_home > WALKS / 200);
 	CHECK_TRUE(shrunk > 10);
 	printf("%u of %u wishes could be begun; %u times a guest came home, %zu became smaller\n", ran, WALKS, came_home, shrunk);
+}
+
+/* The same but for what they call the target. */
+static void check_same_plan(const struct plan *dimm, const struct plan *range)
+{
+	CHECK_INT(dimm->step_count, range->step_count);
+	for (size_t i = 0; i < dimm->step_count && i < range->step_count; i++) {
+		const struct step *a = &dimm->steps[i], *b = &range->steps[i];
+
+		CHECK_INT(a->kind, b->kind);
+		CHECK_STR(a->guest, b->guest);
+		CHECK_INT(a->nodes, b->nodes);
+		CHECK_INT(a->bytes, b->bytes);
+		CHECK_INT(a->range_count, b->range_count);
+		if (a->kind == STEP_KIND_CHILD && b->kind == STEP_KIND_CHILD)
+			CHECK_TRUE(memcmp(a->child->move.map, b->child->move.map, sizeof(a->child->move.map)) == 0);
+	}
+}
+
+/* Whether a DIMM goes, or as much of a larger one, or of memory that is in none, is all the same. */
+static void a_range_is_drained_like_a_dimm(void)
+{
+	uint64_t state = UINT64_C(2463534242463534242);
+	unsigned parts = 0;
+
+	for (unsigned i = 0; i < WALKS / 2; i++) {
+		struct world world;
+
+		random_world(&world, &state);
+		world_wish_drain_dimm(&world, (enum drain_finish)below(&state, DRAIN_FINISH_EJECT));
+		world.wish.allow = UINT32_MAX;
+		if (chance(&state, 50))
+			random_tightness(&world, &state);
+		CLEANUP(plan_freep) struct plan *dimm = plan_dry_run(&world.input);
+		/* What is not told of a DIMM may be the other's, and of a node without any all that is in none. */
+		bool has_dimm = chance(&state, 50);
+
+		make_range(&world, has_dimm);
+		CLEANUP(plan_freep) struct plan *range = plan_dry_run(&world.input);
+
+		check_same_plan(dimm, range);
+		for (size_t n = 0; n < range->step_count; n++)
+			parts += range->steps[n].kind == STEP_KIND_CHILD && range->steps[n].range_count;
+		world_done(&world);
+	}
+	CHECK_TRUE(parts > WALKS / 20);
+	printf("%u times only what lay in the range was to leave\n", parts);
 }
 
 /* ---- moves beside each other ---- */
@@ -988,6 +1071,8 @@ static void moves_run_beside_each_other(void)
 		world.wish.on_timeout = (enum on_timeout)below(&state, ON_TIMEOUT_COUNT);
 		if (chance(&state, 50))
 			random_tightness(&world, &state);
+		if (world.wish.drain_wish.finish < DRAIN_FINISH_EJECT && chance(&state, 30))
+			make_range(&world, chance(&state, 50));
 		world.limits.drain_moves = 1 + (uint32_t)below(&state, 4);
 		CLEANUP(snapshot_freep) struct snapshot *before = snapshot_copy(world.snapshot);
 
@@ -1011,6 +1096,7 @@ static void moves_run_beside_each_other(void)
 static const struct unit_case cases[] = {
 	{"whatever happens it ends", whatever_happens_it_ends},
 	{"a dry run is the run that works", a_dry_run_is_the_run_that_works},
+	{"a range is drained like a DIMM", a_range_is_drained_like_a_dimm},
 	{"moves run beside each other", moves_run_beside_each_other},
 };
 

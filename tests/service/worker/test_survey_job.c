@@ -454,6 +454,43 @@ static void test_units_in_dimms(void)
 	teardown(fixture);
 }
 
+static void add_part(struct worker_job *job, const char *id, struct snapshot_range one, struct snapshot_range other)
+{
+	snprintf(job->dimms[job->dimm_count].id, sizeof(job->dimms[0].id), "%s", id);
+	job->dimms[job->dimm_count].range_count = other.end ? 2 : 1;
+	job->dimms[job->dimm_count].ranges[0] = one;
+	job->dimms[job->dimm_count++].ranges[1] = other;
+}
+
+/* The same memory: a piece of the DIMM has the last 4 MiB of the first unit and the first 2 of the second. */
+static void test_units_in_pieces(void)
+{
+	static const struct {
+		uint8_t unit, dimm;
+		uint64_t bytes;
+	} places[] = {{0, 0, 4 * MIB}, {0, 1, 4 * MIB}, {1, 0, 2 * MIB}, {1, 1, 6 * MIB}};
+	struct job_fixture *fixture = setup();
+	struct worker_job *job = &fixture->job;
+	struct worker_survey *survey;
+
+	job->dimms = calloc(2, sizeof(*job->dimms));
+	add_part(job, "0x1400000-0x1a00000", (struct snapshot_range){20 * MIB, 26 * MIB}, (struct snapshot_range){0});
+	add_part(job, "acpi-1", (struct snapshot_range){16 * MIB, 20 * MIB}, (struct snapshot_range){26 * MIB, 32 * MIB});
+	add_device(fixture, 384 * MIB, (128 - 8) * MIB / 4096, 64 * MIB / 4096);
+	survey = run(fixture);
+	CHECK_INT(survey->dimms[0].bytes, 6 * MIB);
+	CHECK_INT(survey->dimms[1].bytes, 10 * MIB);
+	CHECK_INT(survey->place_count, 5);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		CHECK_INT(survey->places[i].unit, places[i].unit);
+		CHECK_INT(survey->places[i].dimm, places[i].dimm);
+		CHECK_INT(survey->places[i].node, 1);
+		CHECK_INT(survey->places[i].pages, places[i].bytes / 4096);
+	}
+	free(survey);
+	teardown(fixture);
+}
+
 /* More parts than are told: those that have most are. */
 static void test_most_of_many_places(void)
 {
@@ -514,6 +551,7 @@ int main(void)
 		{"units of a device", test_units_of_a_device},
 		{"units of a large device", test_units_of_a_large_device},
 		{"units in DIMMs", test_units_in_dimms},
+		{"units in pieces", test_units_in_pieces},
 		{"most of many places", test_most_of_many_places},
 	};
 
