@@ -29,6 +29,7 @@ struct config {
 	bool online_movable;			/* online_policy = movable: guests online as movable what is plugged */
 	bool zone_repair;			/* guests are told to online what is plugged, and as movable */
 	uint32_t reboot_s;			/* what a reboot of this host takes; 0: as its own record tells */
+	bool keep_empty;			/* guests, and free huge pages, leave again what a drain has emptied */
 	uint32_t assist_after_s;		/* a size asked for through libvirt alone is helped along; 0: never */
 	/* [limits] */
 	uint64_t reserve_bytes;			/* the host keeps the larger of both */

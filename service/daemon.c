@@ -24,6 +24,7 @@
 #include "clock.h"
 #include "grow_audit.h"
 #include "guest_asks.h"
+#include "hold_keeper.h"
 #include "journal.h"
 #include "memory_hints.h"
 #include "online_keeper.h"
@@ -42,6 +43,8 @@
 #define FIRST_LOOK_TRIES 5
 /* Operations that are asked where they left their guests: several moves of each guest of a full host. */
 #define LEARN_OPERATIONS 256
+/* Giving free huge pages back takes milliseconds. */
+#define POOL_MS 30000
 
 uint64_t daemon_now_ms(void *user)
 {
@@ -166,6 +169,54 @@ static void learn_from_journal(struct daemon *daemon)
 	free(operations);
 }
 
+/* Outside of what the look and the engine call: it begins operations, and looks. */
+static void on_keep_holds(evutil_socket_t fd, short what, void *user)
+{
+	struct daemon *daemon = user;
+
+	hold_keeper_see(daemon->holds, look_snapshot(daemon->look));
+}
+
+static void on_newcomer_surveyed(void *user, int error, const struct failure *failure)
+{
+	event_active(((struct daemon *)user)->keep_holds, EV_TIMEOUT, 0);
+}
+
+/* One that cannot be surveyed is told with that reason. */
+static void survey_newcomer(void *user, const char *guest)
+{
+	look_refresh(((struct daemon *)user)->look, guest, LOOK_SURVEY | LOOK_NODES, on_newcomer_surveyed, user);
+}
+
+static void on_pool_set(void *user, const struct worker_result *result)
+{
+	struct daemon *daemon = user;
+
+	if (result->outcome != WORKER_OUTCOME_DONE)
+		daemon_say("<5>", &result->failure, "huge pages that nobody uses could not all be given back");
+	look_refresh(daemon->look, "", LOOK_NODES, on_newcomer_surveyed, daemon);
+}
+
+static void set_pool(void *user, int node, uint64_t page_bytes, uint64_t pages)
+{
+	struct daemon *daemon = user;
+	struct worker_job job = {.kind = WORKER_JOB_STEP, .deadline_ms = POOL_MS};
+	struct failure failure = {0};
+
+	step_init(&job.step, STEP_KIND_HOST_POOL);
+	job.step.node = node;
+	job.step.page_bytes = page_bytes;
+	job.step.target_bytes = pages * page_bytes;
+	if (worker_pool_start(daemon->pool, &job, NULL, on_pool_set, daemon, NULL, &failure) < 0)
+		daemon_say("<5>", &failure, "huge pages that nobody uses cannot be given back");
+	worker_job_done(&job);
+}
+
+static uint64_t steady_ms(void *user)
+{
+	return monotonic_ms();
+}
+
 static void on_rates_changed(void *user, const struct measured_rates *rates)
 {
 	look_set_rates(((struct daemon *)user)->look, rates);
@@ -211,6 +262,7 @@ static void on_first_look(void *user, int error, const struct failure *failure)
 	}
 	learn_from_journal(daemon);
 	engine_wait(daemon->engine, false);
+	event_active(daemon->keep_holds, EV_TIMEOUT, 0);
 }
 
 static void on_looked_at_host(void *user, int error, const struct failure *failure)
@@ -223,6 +275,8 @@ static void on_looked_at_host(void *user, int error, const struct failure *failu
 	else
 		engine_see(daemon->engine, look_snapshot(daemon->look));
 	placement_keeper_check(daemon->keeper, "");
+	if (daemon->acting)
+		event_active(daemon->keep_holds, EV_TIMEOUT, 0);
 }
 
 static void schedule_look(struct daemon *daemon)
@@ -405,13 +459,14 @@ static int start(struct daemon *daemon, struct failure *failure)
 	daemon->interrupt = evsignal_new(daemon->base, SIGINT, on_signal, daemon);
 	daemon->look_timer = evtimer_new(daemon->base, on_look_timer, daemon);
 	daemon->learn = event_new(daemon->base, -1, 0, on_learn, daemon);
+	daemon->keep_holds = event_new(daemon->base, -1, 0, on_keep_holds, daemon);
 	daemon->keeper = placement_keeper_new(&(struct placement_keeper_options){
 		.base = daemon->base, .sysroot = daemon->sysroot, .look = daemon->look, .pool = daemon->pool,
 		.observe = config->observe, .is_busy = is_guest_busy, .user = daemon});
 	daemon->audit = grow_audit_new(&(struct grow_audit_options){
 		.base = daemon->base, .look = daemon->look, .repair = config->zone_repair,
 		.block_timeout_ms = config->block_timeout_ms, .observe = config->observe, .is_busy = is_guest_busy, .user = daemon});
-	if (!daemon->runner || !daemon->keeper || !daemon->audit || !daemon->learn || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
+	if (!daemon->runner || !daemon->keeper || !daemon->audit || !daemon->learn || !daemon->keep_holds || !daemon->terminate || !daemon->interrupt || !daemon->look_timer ||
 	    event_add(daemon->terminate, NULL) < 0 || event_add(daemon->interrupt, NULL) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	/* Without it a reboot goes unseen, and nothing else. */
@@ -442,7 +497,16 @@ static int start(struct daemon *daemon, struct failure *failure)
 									.now_ms = daemon_now_ms,
 									.changed = daemon_events_hint,
 									.user = daemon});
-	if (!daemon->hints || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
+	daemon->holds = hold_keeper_new(&(struct hold_keeper_options){.engine = daemon->engine,
+								      .limits = &daemon->limits,
+								      .moves = config->keep_empty,
+								      .observe = config->observe,
+								      .now_ms = steady_ms,
+								      .survey = survey_newcomer,
+								      .set_pool = set_pool,
+								      .came = daemon_events_came,
+								      .user = daemon});
+	if (!daemon->hints || !daemon->holds || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
 	for (size_t i = 0; worker_pool_stuck(daemon->pool, i); i++)
 		if (daemon_take_stuck(daemon, worker_pool_stuck(daemon->pool, i)) < 0)
@@ -490,6 +554,7 @@ static void stop(struct daemon *daemon)
 	step_runner_free(daemon->runner);
 	daemon->engine = engine_free(daemon->engine);
 	daemon->hints = memory_hints_free(daemon->hints);
+	daemon->holds = hold_keeper_free(daemon->holds);
 	daemon->rates = rate_keeper_free(daemon->rates);
 	journal_close(daemon->journal);
 	if (daemon->terminate)
@@ -502,6 +567,8 @@ static void stop(struct daemon *daemon)
 		event_free(daemon->watchdog);
 	if (daemon->learn)
 		event_free(daemon->learn);
+	if (daemon->keep_holds)
+		event_free(daemon->keep_holds);
 	if (daemon->base)
 		event_base_free(daemon->base);
 	sysroot_free(daemon->sysroot);

@@ -49,6 +49,12 @@ void daemon_events_hint(void *user, const struct snapshot_hint *hint)
 	json_decref(object);
 }
 
+void daemon_events_came(void *user, const struct drain_record *drain, const struct remainder *what)
+{
+	fprintf(stderr, "<4>drain %s: something has come into %s, which it had emptied: %s, %s\n", drain->id, drain->target,
+		what->object, what->detail);
+}
+
 void daemon_events_look(void *user, enum look_change change, const char *uuid)
 {
 	struct daemon *daemon = user;
@@ -118,6 +124,9 @@ void daemon_events_engine(void *user, enum engine_change change, const struct op
 		daemon->has_undone |= operation->undone || operation->wish.kind == OPERATION_KIND_UNDRAIN;
 		event_active(daemon->learn, EV_TIMEOUT, 0);
 	}
+	/* Whether it has left now what a drain has emptied, or, grown, has come there. */
+	if (final && daemon->acting && !operation->parent[0])
+		event_active(daemon->keep_holds, EV_TIMEOUT, 0);
 	if (!daemon->rest)
 		return;
 	if (change == ENGINE_CHANGE_DRAIN) {

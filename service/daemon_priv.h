@@ -17,6 +17,7 @@ struct event;
 struct event_base;
 struct grow_audit;
 struct guest_asks;
+struct hold_keeper;
 struct journal;
 struct memory_hints;
 struct online_keeper;
@@ -57,9 +58,10 @@ struct daemon {
 	struct online_keeper *onlining;
 	struct engine *engine;
 	struct memory_hints *hints;
+	struct hold_keeper *holds;
 	struct rest_backend backend;
 	struct rest_server *rest;
-	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn;
+	struct event *terminate, *interrupt, *look_timer, *watchdog, *learn, *keep_holds;
 	struct kernel_probe probe;
 	struct told told[EVENT_OPERATIONS];
 	size_t told_next;
@@ -78,6 +80,8 @@ void daemon_say(const char *priority, const struct failure *failure, const char 
 
 /* As hints, the look and the engine call them; user is the daemon. What else follows from a change follows here. */
 void daemon_events_hint(void *user, const struct snapshot_hint *hint);
+/* As the keeper of what drains hold calls it. */
+void daemon_events_came(void *user, const struct drain_record *drain, const struct remainder *what);
 void daemon_events_look(void *user, enum look_change change, const char *uuid);
 void daemon_events_engine(void *user, enum engine_change change, const struct operation_record *operation,
 			  const struct drain_record *drain);

@@ -42,25 +42,31 @@ static int get_list(struct cli *cli, const char *path, json_t **ret_items)
 	return 0;
 }
 
-static int show_list(struct cli *cli, const char *path, const char *const *titles, size_t count,
-		     void (*row)(struct text_table *table, const json_t *item))
+static void print_list(const struct cli *cli, const json_t *items, const char *const *titles, size_t count,
+		       void (*row)(struct text_table *table, const json_t *item))
 {
-	CLEANUP_JSON json_t *items = NULL;
 	CLEANUP(text_table_freep) struct text_table *table = text_table_new(titles, count);
-	int r = get_list(cli, path, &items);
 	json_t *item;
 	size_t index;
 
-	if (r)
-		return r;
 	if (cli->json) {
 		cli_print_json(items);
-		return CLI_EXIT_DONE;
+		return;
 	}
 	json_array_foreach(items, index, item)
 		row(table, item);
 	text_table_print(table, "", stdout);
-	return CLI_EXIT_DONE;
+}
+
+static int show_list(struct cli *cli, const char *path, const char *const *titles, size_t count,
+		     void (*row)(struct text_table *table, const json_t *item))
+{
+	CLEANUP_JSON json_t *items = NULL;
+	int r = get_list(cli, path, &items);
+
+	if (r == 0)
+		print_list(cli, items, titles, count, row);
+	return r ? r : CLI_EXIT_DONE;
 }
 
 static void join(const json_t *array, char *text, size_t size)
@@ -433,7 +439,23 @@ int cli_drains(struct cli *cli)
 {
 	static const char *const titles[] = {"DRAIN", "TARGET", "FINISH", "STATE", "STAGE", "OPERATION", "REASON"};
 
-	return show_list(cli, "/v1/drains", titles, 7, drain_row);
+	CLEANUP_JSON json_t *drains = NULL;
+	int r = get_list(cli, "/v1/drains", &drains);
+	json_t *drain;
+	size_t index;
+
+	if (r)
+		return r;
+	print_list(cli, drains, titles, 7, drain_row);
+	json_array_foreach(drains, index, drain) {
+		const json_t *newcomers = json_object_get(drain, "newcomers");
+
+		if (cli->json || !json_array_size(newcomers))
+			continue;
+		printf("%s: come to %s since it was emptied\n", cli_text(drain, "id"), cli_text(drain, "target_text"));
+		cli_print_remainders(newcomers, "  ", false);
+	}
+	return CLI_EXIT_DONE;
 }
 
 static void print_holders(const json_t *body)

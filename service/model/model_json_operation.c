@@ -432,6 +432,7 @@ json_t *model_json_drain(const struct drain_record *drain, const struct operatio
 	model_json_put(&json, "state", json_string(drain_state_name(drain->state)));
 	model_json_put(&json, "stage", json_string(drain_stage_name(drain->stage)));
 	model_json_put(&json, "online_bytes", model_json_u64(drain->online_bytes));
+	model_json_put(&json, "newcomers", model_json_remainders(&drain->newcomers));
 	model_json_put(&json, "progress", progress_json(operation ? &operation->progress : &none));
 	model_json_put(&json, "remainder",
 		       model_json_remainders(operation ? &operation->remainder : &nothing));

@@ -18,6 +18,8 @@
 #define OPERATION_ACTOR_LIBVIRT "libvirt"
 /* What the guest itself has asked for. */
 #define OPERATION_ACTOR_GUEST "guest"
+/* What keeps memory empty that a drain holds. */
+#define OPERATION_ACTOR_HOLD "ballastd"
 
 enum operation_state {
 	OPERATION_STATE_PENDING, OPERATION_STATE_RUNNING, OPERATION_STATE_PAUSED, OPERATION_STATE_CANCELLING,
@@ -112,6 +114,8 @@ struct drain_record {
 	char boot_id[DRAIN_BOOT_ID_SIZE];
 	/* Of that memory, online again after a reboot: then the state is attention. 0 otherwise. */
 	uint64_t online_bytes;
+	/* What has come into memory that it has emptied, as last seen; not in the journal. */
+	struct remainder_list newcomers;
 };
 
 /* The id of the operation whose progress is the drain's: of its last undrain, where there was one. */

@@ -130,6 +130,10 @@ const struct operation_record *engine_operation(const struct engine *engine, con
 size_t engine_drains(const struct engine *engine, const struct drain_record **ret_drains, size_t count);
 /* Its hold stands where hold.drain is not empty; what it covers is told from the start, held or not. */
 const struct drain_record *engine_drain(const struct engine *engine, const char *id);
+/* What the drain was begun with, its consents among it. 0, or -ENOENT where the journal has it no more. */
+int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wish);
+/* What has come into memory that it has emptied. It is told as a change of the drain where it is another than before. */
+void engine_drain_set_newcomers(struct engine *engine, const char *id, const struct remainder_list *newcomers);
 /* The holds of the snapshot become those that stand now, and what is stuck there what is so now. 0 or -ENOMEM. */
 int engine_see_holds(const struct engine *engine, struct snapshot *snapshot);
 /* Which open operation works on this guest, or NULL. */

@@ -416,6 +416,44 @@ void engine_see(struct engine *engine, const struct snapshot *snapshot)
 	}
 }
 
+/* ---- what comes where it has emptied memory ---- */
+
+int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wish)
+{
+	const struct drain_record *drain = engine_drain_find(engine, id);
+	const struct operation *operation = drain ? engine_find_or_load(engine, drain->operation) : NULL;
+
+	if (!operation)
+		return -ENOENT;
+	*ret_wish = operation->record->wish;
+	return 0;
+}
+
+static bool is_same_list(const struct remainder_list *a, const struct remainder_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++) {
+		const struct remainder *one = &a->items[i], *other = &b->items[i];
+
+		if (one->code != other->code || one->bytes != other->bytes || one->consent != other->consent ||
+		    strcmp(one->object, other->object) != 0 || strcmp(one->detail, other->detail) != 0 ||
+		    strcmp(one->way_out, other->way_out) != 0)
+			return false;
+	}
+	return true;
+}
+
+void engine_drain_set_newcomers(struct engine *engine, const char *id, const struct remainder_list *newcomers)
+{
+	struct drain_record *drain = engine_drain_find(engine, id);
+
+	if (!drain || is_same_list(&drain->newcomers, newcomers))
+		return;
+	drain->newcomers = *newcomers;
+	engine_tell_drain(engine, drain);
+}
+
 int engine_drain_put(struct engine *engine, const struct drain_record *drain)
 {
 	return journal_put_drain(engine->options.journal, drain, NULL, NULL);

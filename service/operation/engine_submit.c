@@ -324,6 +324,7 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 	if (drain && operation->record->wish.kind == OPERATION_KIND_UNDRAIN) {
 		drain->state = DRAIN_STATE_UNDRAINING;
 		drain->online_bytes = 0;
+		drain->newcomers.count = 0;
 		snprintf(drain->undrain_operation, sizeof(drain->undrain_operation), "%s",
 			 operation->record->id);
 	}

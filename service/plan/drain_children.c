@@ -67,7 +67,7 @@ static struct tried what_was_tried(const struct plan_input *input, const char *g
 	return tried;
 }
 
-static bool is_stray(const struct snapshot_guest *guest, uint64_t bytes)
+bool drain_is_stray(const struct snapshot_guest *guest, uint64_t bytes)
 {
 	return bytes <= guest->resident_bytes / STRAY_SHARE;
 }
@@ -77,7 +77,7 @@ static bool is_whole(const struct drainer *drainer, const struct snapshot_guest 
 {
 	struct tried tried = what_was_tried(drainer->input, guest->uuid);
 
-	return tried.is_any ? !tried.has_begun && !is_stray(guest, bytes) : is_unplaced;
+	return tried.is_any ? !tried.has_begun && !drain_is_stray(guest, bytes) : is_unplaced;
 }
 
 static bool may_try(const struct plan_input *input, const struct snapshot_guest *guest)
@@ -120,7 +120,7 @@ bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout
 
 	/* Of what its moves left nothing is asked anew: with that rest alone they would be other moves. */
 	if (what_was_tried(drainer->input, guest->uuid).has_moved &&
-	    is_stray(guest, drain_scope_guest_bytes(drainer->input, &drainer->scope, guest)))
+	    drain_is_stray(guest, drain_scope_guest_bytes(drainer->input, &drainer->scope, guest)))
 		return false;
 	return is_refused(drainer, guest, fits ? &child : NULL, ret_why);
 }

@@ -58,6 +58,9 @@ bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout
 /* Is there any such guest? */
 bool drain_leaves_any_alone(const struct drainer *drainer);
 
+/* So little of a guest that nobody looks after it. */
+bool drain_is_stray(const struct snapshot_guest *guest, uint64_t bytes);
+
 /* Children, and undos of them, that run. */
 size_t drain_running(const struct plan_input *input);
 /* May so many more moves begin? */

@@ -749,6 +749,24 @@ static void test_names_in_paths(void)
  * Addresses are written in hexadecimal, with 0x or without; a DIMM's id may hold what a query may
  * not.
  */
+static void test_newcomers(void)
+{
+	static const struct exchange script = {
+		"GET /v1/drains", "200 OK", NULL,
+		"{\"items\":[{\"id\":\"dr-1\",\"target_text\":\"node 3\",\"finish\":\"empty\",\"state\":\"held\",\"stage\":\"move\","
+		"\"operation\":\"op-1\",\"reason\":\"\",\"newcomers\":[{\"code\":\"guest_memory\",\"object\":\"guest g1\","
+		"\"bytes\":67108864,\"detail\":\"it is moved away\",\"way_out\":\"wait for it\",\"consent\":null}]},"
+		"{\"id\":\"dr-2\",\"target_text\":\"node 2\",\"finish\":\"offline\",\"state\":\"held\",\"stage\":\"offline\","
+		"\"operation\":\"op-2\",\"reason\":\"\",\"newcomers\":[]}],\"next_page\":null}"};
+
+	start(&script, 1);
+	CHECK_INT(command(cli_drains, 0, NULL), CLI_EXIT_DONE);
+	finish(NULL);
+	CHECK_TRUE(strstr(rig.text, "dr-1: come to node 3 since it was emptied\n"
+				    "  64 MiB  guest_memory  guest g1: it is moved away  wait for it\n"));
+	CHECK_TRUE(!strstr(rig.text, "dr-2: come"));
+}
+
 static void test_holders(void)
 {
 	static const struct exchange script[] = {
@@ -928,6 +946,7 @@ int main(void)
 		{"how a move goes about it", test_move_manner},
 		{"interrupted", test_interrupted},
 		{"names in paths", test_names_in_paths},
+		{"what has come to a drain", test_newcomers},
 		{"holders of a range", test_holders},
 		{"a cancel", test_cancel},
 		{"check", test_check},

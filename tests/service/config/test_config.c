@@ -100,13 +100,14 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =\nworkers = 7\nreboot_s = 240\nzone_repair = yes\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
+			    "libvirt_uri =\nworkers = 7\nreboot_s = 240\nzone_repair = yes\nkeep_empty = no\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\nhook_s = 7\n"),
 		  0);
 	CHECK_TRUE(fixture.config.observe);
 	CHECK_TRUE(fixture.config.online_movable);
+	CHECK_TRUE(!fixture.config.keep_empty);
 	CHECK_STR(fixture.config.socket, "/tmp/s");
 	CHECK_STR(fixture.config.libvirt_uri, "");
 	CHECK_INT(fixture.config.workers, 7);

@@ -387,7 +387,10 @@ static void drains_tell_what_went(void)
 	drain.wish.target = DRAIN_TARGET_NODE;
 	drain.wish.node = 3;
 	drain.online_bytes = 4096;
+	remainder_list_add(&drain.newcomers, REMAINDER_GUEST_MEMORY, "guest g1", 8192, NULL, "it is moved away");
 	json = model_json_drain(&drain, NULL);
+	CHECK_INT(json_array_size(json_object_get(json, "newcomers")), 1);
+	CHECK_INT(json_array_size(json_object_get(json, "remainder")), 0);
 	check_json(json_incref(json_object_get(json, "target")), "{\"node\":3}");
 	CHECK_INT(json_integer_value(json_object_get(json, "online_bytes")), 4096);
 	json_decref(json);

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hold_keeper.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "engine_rig.h"
+#include "unit.h"
+
+/* A drain that has emptied node 2, which is the DIMM d1, on a real engine with the real planners; and what comes there. */
+
+#define PAUSE_MS 20000
+#define G1	 "11111111-1111-1111-1111-111111111111"
+
+static struct engine_rig rig;
+static struct hold_keeper *keeper;
+static struct {
+	unsigned surveys, came, pools;
+	uint64_t pages;
+	bool has_surplus;
+	char object[96];
+	bool is_locked, is_counted; /* g1 */
+} told;
+
+static void on_survey(void *user, const char *guest)
+{
+	CHECK_STR(guest, G1);
+	told.surveys++;
+}
+
+static void on_pool(void *user, int node, uint64_t page_bytes, uint64_t pages)
+{
+	CHECK_INT(node, 2);
+	CHECK_INT(page_bytes, 2 * FAKE_MIB);
+	told.pools++;
+	told.pages = pages;
+}
+
+static void on_came(void *user, const struct drain_record *drain, const struct remainder *what)
+{
+	CHECK_TRUE(drain->hold.drain[0] != '\0');
+	told.came++;
+	snprintf(told.object, sizeof(told.object), "%s", what->object);
+}
+
+static void start_keeper(bool moves, bool observe)
+{
+	keeper = hold_keeper_new(&(struct hold_keeper_options){.engine = rig.engine,
+							       .limits = &rig.limits,
+							       .moves = moves,
+							       .observe = observe,
+							       .pause_ms = PAUSE_MS,
+							       .now_ms = fake_world_now,
+							       .survey = on_survey,
+							       .set_pool = on_pool,
+							       .came = on_came,
+							       .user = &rig.world});
+}
+
+static void begin(enum drain_finish finish, uint32_t allow, bool moves, bool observe)
+{
+	struct wish wish = engine_rig_drain_wish(finish);
+
+	memset(&told, 0, sizeof(told));
+	told.is_counted = true;
+	wish.allow = allow;
+	engine_rig_begin(&rig);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+	start_keeper(moves, observe);
+}
+
+static void end(void)
+{
+	engine_rig_done(&rig);
+	keeper = hold_keeper_free(keeper);
+}
+
+static const struct drain_record *drain(void)
+{
+	const struct drain_record *record = NULL;
+
+	CHECK_INT(engine_drains(rig.engine, &record, 1), 1);
+	return record;
+}
+
+/* What is there now, told to the keeper; what it begins runs to its end. */
+static void see(void)
+{
+	CLEANUP(snapshot_freep) struct snapshot *seen = snapshot_copy(fake_world_see(&rig.world));
+
+	for (size_t i = 0; i < seen->guest_count; i++)
+		seen->guests[i].counted = true;
+	seen->guests[0].counted = told.is_counted;
+	seen->guests[0].locked = told.is_locked;
+	snapshot_node(seen, 2)->pools[0].surplus = told.has_surplus;
+	hold_keeper_see(keeper, seen);
+}
+
+static void see_and_run(void)
+{
+	see();
+	engine_rig_run(&rig, 0);
+}
+
+static void come(uint64_t mib)
+{
+	struct fake_guest *guest = &rig.world.state.guests[0];
+	int from = guest->node_bytes[0] ? 0 : 1;
+
+	guest->node_bytes[from] -= mib * FAKE_MIB;
+	guest->node_bytes[2] += mib * FAKE_MIB;
+}
+
+static void check_newcomer(const char *detail)
+{
+	const struct remainder_list *list = &drain()->newcomers;
+
+	CHECK_INT(list->count, 1);
+	CHECK_STR(list->items[0].object, "guest g1");
+	if (detail)
+		CHECK_STR(list->items[0].detail, detail);
+}
+
+static unsigned moves(void)
+{
+	const struct operation_record *records[64];
+	size_t count = engine_operations(rig.engine, records, ARRAY_SIZE(records));
+	unsigned found = 0;
+
+	for (size_t i = 0; i < count; i++)
+		found += !records[i]->parent[0] && records[i]->wish.kind == OPERATION_KIND_MOVE;
+	return found;
+}
+
+#define ALL (UINT32_MAX >> (32 - CONSENT_COUNT))
+
+static void test_moved_away(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count + told.came + told.surveys, 0);
+	come(64);
+	see();
+	check_newcomer("it is moved away");
+	CHECK_INT(drain()->newcomers.items[0].bytes, 64 * FAKE_MIB);
+	CHECK_INT(told.came, 1);
+	CHECK_STR(told.object, "guest g1");
+	engine_rig_run(&rig, 0);
+	CHECK_INT(moves(), 1);
+	CHECK_STR(engine_rig_top(&rig)->actor, OPERATION_ACTOR_HOLD);
+	CHECK_STR(engine_rig_top(&rig)->wish.drain, drain()->id);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(rig.world.state.guests[0].node_bytes[2], 0);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	CHECK_INT(drain()->state, DRAIN_STATE_HELD);
+	end();
+}
+
+/* One that keeps coming is not carried round and round. */
+static void test_pauses(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		uint64_t pause = turn ? (uint64_t)PAUSE_MS << (turn - 1) : 0;
+
+		come(64);
+		see_and_run();
+		if (turn) {
+			CHECK_INT(moves(), turn);
+			check_newcomer("a move of it has begun a while ago; the next one does after a pause");
+			engine_rig_advance(&rig, pause - PAUSE_MS / 2);
+			see_and_run();
+			CHECK_INT(moves(), turn);
+			engine_rig_advance(&rig, PAUSE_MS / 2);
+			see_and_run();
+		}
+		CHECK_INT(moves(), turn + 1);
+		CHECK_INT(rig.world.state.guests[0].node_bytes[2], 0);
+		see_and_run();
+	}
+	/* It has stayed away for long. */
+	engine_rig_advance(&rig, 100 * PAUSE_MS);
+	see_and_run();
+	come(64);
+	see_and_run();
+	CHECK_INT(moves(), 4);
+	come(64);
+	engine_rig_advance(&rig, PAUSE_MS);
+	see_and_run();
+	CHECK_INT(moves(), 5);
+	end();
+}
+
+static void test_only_told(void)
+{
+	for (int observe = 0; observe < 2; observe++) {
+		unsigned changes;
+
+		begin(DRAIN_FINISH_EMPTY, ALL, observe, observe);
+		come(64);
+		see_and_run();
+		check_newcomer(observe ? "this ballastd only observes" : "it came when the memory had been emptied");
+		CHECK_TRUE(drain()->newcomers.items[0].way_out[0] != '\0');
+		changes = rig.drain_changes;
+		see_and_run();
+		CHECK_INT(rig.drain_changes, changes);
+		CHECK_INT(told.came, 1);
+		CHECK_INT(moves(), 0);
+		come(64);
+		see_and_run();
+		CHECK_INT(rig.drain_changes, changes + 1);
+		CHECK_INT(told.came, 1);
+		end();
+	}
+}
+
+/* Nobody has agreed to it for the drain, so nobody has for what keeps it. */
+static void test_without_its_consent(void)
+{
+	begin(DRAIN_FINISH_EMPTY, 0, true, false);
+	come(64);
+	told.is_locked = true;
+	see_and_run();
+	check_newcomer(NULL);
+	CHECK_INT(drain()->newcomers.items[0].consent, CONSENT_LOCKED_GUESTS);
+	CHECK_INT(moves(), 0);
+	told.is_locked = false;
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	end();
+}
+
+static void test_busy(void)
+{
+	struct wish wish;
+	char text[192];
+
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	come(64);
+	wish = engine_rig_resize_wish(0, rig.world.state.guests[0].current_bytes / 2);
+	engine_rig_submit(&rig, &wish);
+	told.is_counted = false;
+	see();
+	snprintf(text, sizeof(text), "operation %s works on it", rig.id);
+	check_newcomer(text);
+	CHECK_INT(told.surveys, 0);
+	CHECK_INT(moves(), 0);
+	engine_rig_run(&rig, 0);
+	told.is_counted = true;
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	end();
+}
+
+/* What begins no move says why, and it is tried again. */
+static void test_refused(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	come(64);
+	rig.world.fail_look = rig.world.looks + 1;
+	see_and_run();
+	CHECK_INT(moves(), 0);
+	see();
+	CHECK_TRUE(strstr(drain()->newcomers.items[0].detail, "it is tried again after a pause: ") != NULL);
+	CHECK_INT(moves(), 0);
+	engine_rig_advance(&rig, PAUSE_MS);
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	CHECK_INT(rig.world.state.guests[0].node_bytes[2], 0);
+	end();
+}
+
+static void test_surveys(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	told.is_counted = false;
+	see_and_run();
+	see_and_run();
+	CHECK_INT(told.surveys, 1);
+	engine_rig_advance(&rig, 299000);
+	see_and_run();
+	CHECK_INT(told.surveys, 1);
+	engine_rig_advance(&rig, 1000);
+	see_and_run();
+	CHECK_INT(told.surveys, 2);
+	end();
+}
+
+static void check_pool(uint64_t mib, const char *detail, unsigned pools, uint64_t pages)
+{
+	const struct remainder_list *list = &drain()->newcomers;
+
+	CHECK_INT(list->count, 1);
+	CHECK_INT(list->items[0].code, REMAINDER_HUGE_PAGE_POOL);
+	CHECK_STR(list->items[0].object, "node 2, pool of 2 MiB pages");
+	CHECK_INT(list->items[0].bytes, mib * FAKE_MIB);
+	CHECK_STR(list->items[0].detail, detail);
+	CHECK_INT(told.pools, pools);
+	CHECK_INT(told.pages, pages);
+}
+
+static void test_pools(void)
+{
+	struct wish wish;
+
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	rig.world.state.pool_bytes[2] = 64 * FAKE_MIB;
+	see_and_run();
+	/* What there was before belongs there. */
+	CHECK_INT(drain()->newcomers.count, 0);
+	rig.world.state.pool_bytes[2] = 96 * FAKE_MIB;
+	rig.world.state.pool_bytes[1] += 32 * FAKE_MIB;
+	told.has_surplus = true;
+	see_and_run();
+	check_pool(32, "it has grown there since the memory was emptied, and some of its pages are surplus", 0, 0);
+	told.has_surplus = false;
+	wish = engine_rig_resize_wish(0, rig.world.state.guests[0].current_bytes / 2);
+	engine_rig_submit(&rig, &wish);
+	see();
+	check_pool(32, "what is free is given back when no operation is at work", 0, 0);
+	engine_rig_run(&rig, 0);
+	see();
+	check_pool(32, "what is free is given back", 1, 32);
+	CHECK_INT(told.came, 1);
+	see();
+	check_pool(32, "what was free has been given back a while ago, and is once more after a pause", 1, 32);
+	engine_rig_advance(&rig, PAUSE_MS);
+	see();
+	check_pool(32, "what is free is given back", 2, 32);
+	engine_rig_advance(&rig, PAUSE_MS);
+	see();
+	CHECK_INT(told.pools, 2);
+	/* Less than there was: so much belongs there from then on. */
+	rig.world.state.pool_bytes[2] = 0;
+	engine_rig_advance(&rig, 10 * PAUSE_MS);
+	see();
+	CHECK_INT(drain()->newcomers.count, 0);
+	rig.world.state.pool_bytes[2] = 64 * FAKE_MIB;
+	see();
+	check_pool(64, "what is free is given back", 3, 0);
+	engine_rig_advance(&rig, PAUSE_MS);
+	see();
+	CHECK_INT(told.pools, 4);
+	end();
+}
+
+static void test_pools_that_are_only_told(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, false, false);
+	see();
+	rig.world.state.pool_bytes[2] += 32 * FAKE_MIB;
+	see();
+	check_pool(32, "it has grown there since the memory was emptied", 0, 0);
+	end();
+}
+
+static void test_when_it_ends(void)
+{
+	struct wish wish;
+
+	begin(DRAIN_FINISH_EMPTY, ALL, false, false);
+	come(64);
+	see_and_run();
+	check_newcomer(NULL);
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_UNDRAINING);
+	CHECK_INT(drain()->newcomers.count, 0);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_INT(drain()->newcomers.count, 0);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count + moves(), 0);
+	end();
+}
+
+/* Offline nobody can come; a reboot brings the memory online again, and guests with it. */
+static void test_after_a_reboot(void)
+{
+	begin(DRAIN_FINISH_OFFLINE, ALL, true, false);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	engine_rig_kill(&rig);
+	keeper = hold_keeper_free(keeper);
+	rig.boot_id = "boot-2";
+	for (size_t i = 32; i < FAKE_BLOCKS; i++)
+		rig.world.state.online[i] = true;
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	start_keeper(false, false);
+	engine_see(rig.engine, fake_world_see(&rig.world));
+	CHECK_INT(drain()->state, DRAIN_STATE_ATTENTION);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	keeper = hold_keeper_free(keeper);
+	start_keeper(true, false);
+	come(64);
+	see_and_run();
+	CHECK_INT(told.came, 1);
+	CHECK_INT(moves(), 1);
+	CHECK_INT(rig.world.state.guests[0].node_bytes[2], 0);
+	end();
+}
+
+/* A cordon empties nothing. */
+static void test_cordon(void)
+{
+	begin(DRAIN_FINISH_CORDON, ALL, true, false);
+	CHECK_TRUE(rig.world.state.guests[0].node_bytes[2] > 0);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count + moves(), 0);
+	end();
+}
+
+int main(void)
+{
+	static const struct unit_case cases[] = {
+		{"a guest that comes is told and moved away", test_moved_away},
+		{"one that comes again and again has pauses", test_pauses},
+		{"where nothing is moved it is told once", test_only_told},
+		{"one that would need a consent is told", test_without_its_consent},
+		{"another operation goes first", test_busy},
+		{"a move that is refused", test_refused},
+		{"what no counter tells is surveyed", test_surveys},
+		{"a pool that gains pages", test_pools},
+		{"one that is only told of", test_pools_that_are_only_told},
+		{"an undrain ends it", test_when_it_ends},
+		{"after a reboot of the host", test_after_a_reboot},
+		{"a cordon", test_cordon},
+	};
+
+	return unit_main("service/operation/hold_keeper", cases, sizeof(cases) / sizeof(cases[0]));
+}
