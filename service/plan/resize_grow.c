@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Grow: room (huge pages of the host) -> the guest's onlining policy -> request -> verified from
- * inside.
+ * Grow: away from nodes that a drain holds -> room (huge pages of the host) -> the guest's onlining policy -> request ->
+ * verified from inside.
  */
 #include "resize_priv.h"
 
@@ -91,6 +91,58 @@ static bool host_pool_next(struct resize *resize)
 			return true;
 	}
 	return false;
+}
+
+/* Of which a drain holds memory that is online. */
+static uint64_t open_held_nodes(const struct snapshot *snapshot)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < snapshot->hold_count; i++)
+		for (size_t j = 0; j < snapshot->block_count; j++)
+			if (snapshot->blocks[j].state != BLOCK_STATE_OFFLINE &&
+			    snapshot_hold_has(&snapshot->holds[i], &snapshot->blocks[j]))
+				nodes |= plan_node_bit(snapshot->blocks[j].node);
+	return nodes;
+}
+
+/*
+ * Unbound memory lands where the CPU is that touches it first, and that is when the operation is long over: so it prefers all
+ * other nodes from now on. Where somebody has set a policy, that stands.
+ */
+static bool steer_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
+	uint64_t held = open_held_nodes(input->snapshot);
+	struct step step;
+
+	if (guest->cpuset_mems)
+		held &= guest->cpuset_mems;
+	if (!held || !guest->policies_seen || guest->policy_mode != POLICY_MODE_DEFAULT || !snapshot_guest_takes_policy(guest) ||
+	    !plan_growth_nodes(input, guest) || plan_count(input, STEP_KIND_MEMORY_POLICY))
+		return false;
+	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
+	step.mode = POLICY_MODE_PREFERRED;
+	step.nodes = plan_growth_nodes(input, guest);
+	step.undoable = true;
+	plan_decide(resize->decision, &step);
+	return true;
+}
+
+static void warn_of_steering(struct resize *resize)
+{
+	const struct step_record *steered = plan_last(resize->input, STEP_KIND_MEMORY_POLICY);
+	const struct step *step = steered && steered->state != STEP_STATE_FAILED ? &steered->step : NULL;
+	char object[96], nodes[32];
+
+	if (resize->decision->kind == DECISION_KIND_STEP && resize->decision->step.kind == STEP_KIND_MEMORY_POLICY)
+		step = &resize->decision->step;
+	if (step)
+		remainder_list_add(&resize->decision->warnings, REMAINDER_HELD, plan_guest_object(resize->guest, object), 0,
+				   "to have it otherwise, restart the guest when nothing is held",
+				   "a drain holds memory on which it could grow: its memory prefers node %s from now on",
+				   plan_nodes_text(step->nodes, nodes));
 }
 
 const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes)
@@ -247,12 +299,11 @@ static void warn_of_udev(struct resize *resize)
 				   agent->udev_rule[0] ? ": " : "", agent->udev_rule);
 }
 
-void resize_grow_next(struct resize *resize)
+static void grow_next(struct resize *resize)
 {
 	static const bool none[SNAPSHOT_DEVICES_MAX];
 	const struct plan_input *input = resize->input;
 
-	warn_of_udev(resize);
 	if (resize->grow_gap == 0 && !resize_request_next(resize, none)) {
 		if (!await_online_next(resize) && !resize_end_lease_next(resize, STEP_KIND_AGENT_UNDO))
 			verify_grown(resize);
@@ -267,9 +318,16 @@ void resize_grow_next(struct resize *resize)
 	/* What is needed for the devices must be there before the first of them is asked to grow.
 	 */
 	if (plan_count(input, STEP_KIND_REQUEST) == 0 &&
-	    (host_pool_next(resize) || online_policy_next(resize)))
+	    (steer_next(resize) || host_pool_next(resize) || online_policy_next(resize)))
 		return;
 	if (resize_request_next(resize, none) || resize_kick_next(resize, resize_last_index(input, STEP_KIND_REQUEST, NULL)))
 		return;
 	resize_end(resize, false);
+}
+
+void resize_grow_next(struct resize *resize)
+{
+	warn_of_udev(resize);
+	grow_next(resize);
+	warn_of_steering(resize);
 }

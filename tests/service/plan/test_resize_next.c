@@ -60,6 +60,84 @@ static void a_grow_is_policy_request_undo(void)
 	world_done(&world);
 }
 
+/* A guest without a policy, and a drain that holds node 3. */
+static struct snapshot_guest *unbound_guest(struct world *world)
+{
+	struct snapshot_guest *guest;
+	struct snapshot_hold *hold;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	guest->policies_seen = true;
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	hold = snapshot_add_hold(world->snapshot);
+	strcpy(hold->drain, "dr-1");
+	hold->node = 3;
+	world_wish_resize(world, "g1", GIB);
+	return guest;
+}
+
+static void a_grow_keeps_away_from_a_hold(void)
+{
+	struct snapshot_guest *guest;
+	struct world world;
+
+	guest = unbound_guest(&world);
+	expect_step(&world, STEP_KIND_MEMORY_POLICY);
+	CHECK_INT(world.decision.step.mode, POLICY_MODE_PREFERRED);
+	CHECK_INT(world.decision.step.nodes, 7);
+	CHECK_TRUE(world.decision.step.undoable);
+	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_HELD);
+	world_perform(&world);
+	CHECK_INT(guest->policy_nodes, 7);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.warnings.count, 1);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_HELD));
+	world_done(&world);
+	/* Where it cannot be done it grows all the same. */
+	unbound_guest(&world);
+	world_next(&world);
+	world_record(&world, STEP_STATE_FAILED, 0);
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_done(&world);
+}
+
+static void a_grow_that_needs_not_be_steered(void)
+{
+	for (int way = 0; way < 5; way++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		guest = unbound_guest(&world);
+		switch (way) {
+		case 0: /* somebody has set one */
+			guest->policy_mode = POLICY_MODE_PREFERRED;
+			guest->policy_nodes = 1 << 1;
+			break;
+		case 1: /* nobody could */
+			guest->backings[0].kind = BACKING_KIND_ANON;
+			break;
+		case 2: /* it may not land there */
+			guest->cpuset_mems = 7;
+			break;
+		case 3: /* nothing can */
+			for (size_t i = 0; i < world.snapshot->block_count; i++)
+				if (world.snapshot->blocks[i].node == 3)
+					world.snapshot->blocks[i].state = BLOCK_STATE_OFFLINE;
+			break;
+		default: /* whether it has one is not known */
+			guest->policies_seen = false;
+			break;
+		}
+		expect_step(&world, STEP_KIND_REQUEST);
+		CHECK_INT(world.decision.warnings.count, 0);
+		world_done(&world);
+	}
+}
+
 static void a_large_grow_takes_the_ratio(void)
 {
 	struct world world;
@@ -717,6 +795,8 @@ static void impossible_sizes_are_refused(void)
 
 static const struct unit_case cases[] = {
 	{"a grow is policy, request, undo", a_grow_is_policy_request_undo},
+	{"a grow keeps away from a hold", a_grow_keeps_away_from_a_hold},
+	{"a grow that needs not be steered", a_grow_that_needs_not_be_steered},
 	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
 	{"what was wrong before is not blamed", what_was_wrong_before_is_not_blamed},
 	{"an unreadable policy forbids both ways", an_unreadable_policy_forbids_both_ways},
