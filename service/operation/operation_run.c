@@ -176,7 +176,7 @@ void operation_run_wake_parked(struct engine *engine)
 int operation_run_try_locks(struct operation *operation, const struct operation_lock *locks, size_t count, bool for_step)
 {
 	struct operation_record *record = operation->record;
-	const struct operation *other;
+	const char *other;
 	const void *holder = NULL;
 	int r = operation_lock_take(&operation->engine->locks, operation, locks, count, for_step,
 				    &holder);
