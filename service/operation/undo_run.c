@@ -427,10 +427,12 @@ void undo_run_tick(struct undo_run *run, uint64_t now_ms)
 
 void undo_run_stop(struct undo_run *run)
 {
-	const struct executor *executor = operation_of(run)->engine->options.executor;
+	const struct executor *executor;
 
+	/* One that is free has never had a list. */
 	if (run->phase != UNDO_PHASE_UNDOING || run->cancel_asked)
 		return;
+	executor = operation_of(run)->engine->options.executor;
 	run->cancel_asked = true;
 	executor->cancel(executor->user, run);
 }

@@ -30,8 +30,10 @@ static struct snapshot_guest *add_guest(struct world *world, int node, uint64_t 
 	return guest;
 }
 
+/* Instead of what was found before. */
 static void find(const struct world *world, struct drain_newcomers *found)
 {
+	drain_newcomers_done(found);
 	CHECK_INT(drain_newcomers_find(&world->input, found), 0);
 }
 
