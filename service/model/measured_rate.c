@@ -131,7 +131,8 @@ static uint32_t learn_costs(struct measured_rates *rates, const struct operation
 	for (size_t i = 0; i < operation->step_count; i++) {
 		const struct step_record *record = &operation->steps[i];
 
-		if (record->is_taken_up || record->step.kind == STEP_KIND_AWAIT || record->step.kind == STEP_KIND_LAZY)
+		if (record->is_taken_up || record->step.kind == STEP_KIND_AWAIT || record->step.kind == STEP_KIND_LAZY ||
+		    step_replugs(&record->step))
 			return 0;
 		if (record->started_at_ms > last_end_ms) {
 			uint64_t gap = record->started_at_ms - last_end_ms;

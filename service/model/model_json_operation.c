@@ -200,10 +200,13 @@ static void put_pauses(json_t **json, const struct operation_record *record)
 static json_t *move_result(const struct operation_record *record)
 {
 	json_t *json = json_object();
+	uint64_t replugged = 0;
 
+	for (size_t i = 0; i < record->step_count; i++)
+		replugged += step_replugs(&record->steps[i].step) ? record->steps[i].bytes_done : 0;
 	model_json_put(&json, "moved_bytes",
 		       model_json_u64(total_of_kind(record, STEP_KIND_MOVE_PAGES) +
-				      total_of_kind(record, STEP_KIND_LAZY)));
+				      total_of_kind(record, STEP_KIND_LAZY) + replugged));
 	model_json_put(&json, "left_bytes",
 		       model_json_u64(remainder_list_bytes(&record->remainder)));
 	put_pauses(&json, record);

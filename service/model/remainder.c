@@ -84,7 +84,7 @@ static const struct {
 		 "make the guest touch them or turn swap off"},
 	[REMAINDER_VFIO_PINNED] = {"vfio_pinned",
 				   "A passed-through device pins the guest's memory.",
-				   "detach the device or stop the guest"},
+				   "detach the device or stop the guest; what is virtio-mem can leave, with the agent in the guest"},
 	[REMAINDER_USERFAULTFD] = {"userfaultfd", "The guest's memory is served by a userfaultfd.",
 				   "wait until the post-copy or snapshot is over"},
 	[REMAINDER_MIGRATION_JOB] = {"migration_job", "A migration of the guest is under way.",

@@ -99,6 +99,11 @@ bool step_shrinks(const struct step *step)
 	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_SHRINK) == 0;
 }
 
+bool step_replugs(const struct step *step)
+{
+	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, STEP_TEXT_REPLUG) == 0;
+}
+
 bool step_add_block(struct step *step, uint64_t id)
 {
 	size_t run = step->block_run_count;

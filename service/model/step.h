@@ -122,6 +122,13 @@ bool step_brings_home(const struct step *step);
 #define STEP_TEXT_SHRINK "shrink"
 bool step_shrinks(const struct step *step);
 
+/*
+ * The text of the REQUEST by which memory leaves that cannot be moved, and of the agent's work for it: a move plugs it again
+ * where it goes, so that what the REQUEST gets is a part of what it moves.
+ */
+#define STEP_TEXT_REPLUG "replug"
+bool step_replugs(const struct step *step);	/* is it the REQUEST? */
+
 /* The text of a HOST_HOOKS once the drain has ended, and what it has taken away stays away. Before, it is "before". */
 #define STEP_TEXT_AFTER "after"
 bool step_is_after(const struct step *step);

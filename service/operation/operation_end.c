@@ -83,9 +83,9 @@ static bool has_gained(const struct operation_record *record)
 
 		if (!step_gains[step->step.kind])
 			continue;
-		/* A move takes memory out and gives it back: that is no gain of its own. */
-		if (step->step.kind == STEP_KIND_REQUEST &&
-		    record->wish.kind == OPERATION_KIND_MOVE)
+		/* A move takes memory out and gives it back: that is no gain of its own, but for what it cannot move. */
+		if (step->step.kind == STEP_KIND_REQUEST && record->wish.kind == OPERATION_KIND_MOVE &&
+		    !step_replugs(&step->step))
 			continue;
 		if (step->state == STEP_STATE_DONE &&
 		    /* A balloon that is only told to stay where it is has gained nothing by that. */

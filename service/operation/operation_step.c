@@ -242,11 +242,13 @@ bool operation_step_resume_undos(struct operation *operation)
 	return any;
 }
 
-/* What a move takes out and gives back is no part of what it moves. */
-static bool step_counts(const struct operation_record *record, enum step_kind kind)
+/* What a move takes out and gives back is no part of what it moves, but for what it cannot move. */
+static bool step_counts(const struct operation_record *record, const struct step *step)
 {
+	enum step_kind kind = step->kind;
+
 	if (kind == STEP_KIND_REQUEST || kind == STEP_KIND_KICK || kind == STEP_KIND_BALLOON)
-		return record->wish.kind != OPERATION_KIND_MOVE;
+		return record->wish.kind != OPERATION_KIND_MOVE || step_replugs(step);
 	return kind == STEP_KIND_LAZY || kind == STEP_KIND_MOVE_PAGES || kind == STEP_KIND_CHILD ||
 	       kind == STEP_KIND_OFFLINE_BLOCKS;
 }
@@ -255,13 +257,13 @@ static bool step_counts(const struct operation_record *record, enum step_kind ki
 static void begin_rate(struct operation *operation)
 {
 	struct operation_record *record = operation->record;
-	enum step_kind kind = operation_run_step(operation)->step.kind;
+	const struct step *step = &operation_run_step(operation)->step;
 
 	operation->rate_at_ms = 0;
-	for (size_t i = record->step_count - 1; step_counts(record, kind) && i-- > 0;) {
-		if (!step_counts(record, record->steps[i].step.kind))
+	for (size_t i = record->step_count - 1; step_counts(record, step) && i-- > 0;) {
+		if (!step_counts(record, &record->steps[i].step))
 			continue;
-		if (record->steps[i].step.kind != kind)
+		if (record->steps[i].step.kind != step->kind)
 			record->progress.bytes_per_s = 0;
 		return;
 	}
@@ -368,7 +370,7 @@ static uint64_t counted_bytes(const struct operation_record *record)
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < record->step_count; i++)
-		if (step_counts(record, record->steps[i].step.kind))
+		if (step_counts(record, &record->steps[i].step))
 			bytes += record->steps[i].bytes_done;
 	return bytes;
 }
@@ -415,7 +417,7 @@ static void note_progress(struct operation *operation, struct step_record *step,
 	step->bytes_done = done_bytes;
 	if (detail)
 		snprintf(step->detail, sizeof(step->detail), "%s", detail);
-	if (step_counts(record, step->step.kind)) {
+	if (step_counts(record, &step->step)) {
 		if (progress->total_bytes == 0)
 			progress->total_bytes = total_bytes;
 		/* Of all of them: children may run beside each other. */

@@ -89,6 +89,16 @@ static bool would_rewrite(const struct plan_input *input, const struct drain_sco
 	return !guest->backing_count && guest->policy_mode != POLICY_MODE_DEFAULT;
 }
 
+/* Pinned by a device: where it is plugged again its policy says, so it keeps none that names the node. */
+static bool is_replugged(const struct plan_input *input, const struct drain_scope *scope,
+			 const struct snapshot_guest *guest)
+{
+	uint64_t bytes = guest->vfio ? drain_scope_guest_bytes(input, scope, guest) : 0;
+	enum remainder_code code;
+
+	return bytes && move_remainder_pinned(guest, bytes, &code) == bytes;
+}
+
 bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *scope,
 		      const struct snapshot_guest *guest)
 {
@@ -102,7 +112,7 @@ bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (drain_scope_guest_leaves(input, scope, guest, node))
 			leaves |= plan_node_bit(node);
-	if (!leaves || leaves & scope->whole_nodes)
+	if (!leaves || leaves & scope->whole_nodes || is_replugged(input, scope, guest))
 		return false;
 	first = first_move(input, guest);
 	if (first)

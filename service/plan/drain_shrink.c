@@ -65,16 +65,17 @@ static bool is_askable(const struct snapshot_guest *guest)
 	return true;
 }
 
-/* What the guest can spare, by its own word and its owner's. */
-static bool find_limits(const struct plan_input *input, const struct snapshot_guest *guest, struct limits *limits)
+/* What the guest can spare, by its own word and its owner's; gained: of what it lets go at once that is gone already. */
+static bool find_limits(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t gained,
+			struct limits *limits)
 {
 	const struct snapshot_agent *agent = &guest->agent;
 	uint64_t least = plan_guest_floor(guest), available = agent->memory_available_bytes + agent->offline_bytes;
 	struct plan_input child_input = *input;
-	uint64_t keep = guest->current_bytes / KEEP_SHARE, gained, used;
+	uint64_t keep = guest->current_bytes / KEEP_SHARE, used;
 
 	memset(limits, 0, sizeof(*limits));
-	if (!is_askable(guest) || !may_try(input, guest, &gained))
+	if (!is_askable(guest))
 		return false;
 	child_input.history_count = 0;
 	if (least < guest->base_bytes)
@@ -121,8 +122,25 @@ static size_t device_of(const struct snapshot_guest *guest, const struct snapsho
 	return device;
 }
 
+/* Which units may be given. */
+struct choice {
+	uint64_t devices;	/* a mask, by their places */
+	bool comes_back;	/* for a while: each that has anything there, and none twice */
+};
+
+static bool is_chosen(const struct plan_input *input, const struct choice *choice, struct chunk *chunk)
+{
+	if (!(choice->devices >> chunk->device & 1))
+		return false;
+	if (!choice->comes_back)
+		return chunk->target_bytes >= (chunk->range.end - chunk->range.start) / UNIT_SHARE;
+	chunk->range.start = move_replug_begin(input, &chunk->range);
+	return chunk->range.start < chunk->range.end;
+}
+
 static size_t list_chunks(const struct plan_input *input, const struct drain_scope *scope,
-			  const struct snapshot_guest *guest, struct chunk chunks[SNAPSHOT_PLACES_MAX])
+			  const struct snapshot_guest *guest, const struct choice *choice,
+			  struct chunk chunks[SNAPSHOT_PLACES_MAX])
 {
 	size_t count = 0, kept = 0;
 
@@ -145,8 +163,7 @@ static size_t list_chunks(const struct plan_input *input, const struct drain_sco
 
 		chunk.range = snapshot_unit_range(residency, chunk.unit);
 		chunk.device = (uint8_t)device;
-		if (device < guest->device_count &&
-		    chunk.target_bytes >= (chunk.range.end - chunk.range.start) / UNIT_SHARE)
+		if (device < guest->device_count && is_chosen(input, choice, &chunk))
 			chunks[kept++] = chunk;
 	}
 	qsort(chunks, kept, sizeof(chunks[0]), compare_chunks);
@@ -237,18 +254,19 @@ static void find_part(const struct plan_input *input, const struct drain_scope *
 		      struct drain_shrink_part *part)
 {
 	const struct snapshot_guest *guest = &input->snapshot->guests[index];
-	uint64_t there = drain_scope_guest_bytes(input, scope, guest), held;
+	const struct choice choice = {.devices = UINT64_MAX};
+	uint64_t there = drain_scope_guest_bytes(input, scope, guest), held, gained;
 	struct chunk chunks[SNAPSHOT_PLACES_MAX];
 	enum remainder_code code;
 	struct limits limits;
 	size_t count;
 
 	*part = (struct drain_shrink_part){.guest = index};
-	if (!there || !find_limits(input, guest, &limits))
+	if (!there || !may_try(input, guest, &gained) || !find_limits(input, guest, gained, &limits))
 		return;
 	held = move_remainder_pinned(guest, there, &code);
 	wished = plan_min(wished, limits.there);
-	count = list_chunks(input, scope, guest, chunks);
+	count = list_chunks(input, scope, guest, &choice, chunks);
 	for (size_t i = 0; i < count && part->target_bytes < wished; i++) {
 		struct drain_shrink_part before = *part;
 
@@ -259,6 +277,39 @@ static void find_part(const struct plan_input *input, const struct drain_scope *
 			return;
 		}
 	}
+}
+
+void drain_shrink_portion(const struct plan_input *input, const struct drain_scope *scope,
+			  const struct snapshot_guest *guest, uint64_t devices, uint64_t most_bytes,
+			  struct drain_shrink_part *ret_part)
+{
+	const struct choice choice = {.devices = devices, .comes_back = true};
+	struct chunk chunks[SNAPSHOT_PLACES_MAX];
+	struct limits limits;
+	size_t count;
+
+	memset(ret_part, 0, sizeof(*ret_part));
+	if (!find_limits(input, guest, 0, &limits))
+		return;
+	limits.all = plan_min(limits.all, most_bytes);
+	count = list_chunks(input, scope, guest, &choice, chunks);
+	for (size_t i = 0; i < count; i++)
+		take_chunk(input, scope, guest, &limits, &chunks[i], chunks[i].target_bytes, ret_part);
+}
+
+uint64_t drain_shrink_in_portions(const struct plan_input *input, const struct drain_scope *scope,
+				  const struct snapshot_guest *guest, uint64_t devices)
+{
+	const struct choice choice = {.devices = devices, .comes_back = true};
+	struct chunk chunks[SNAPSHOT_PLACES_MAX];
+	size_t count = list_chunks(input, scope, guest, &choice, chunks);
+	uint64_t of[SNAPSHOT_DEVICES_MAX] = {0}, bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		of[chunks[i].device] += chunks[i].target_bytes;
+	for (size_t i = 0; i < guest->device_count; i++)
+		bytes += plan_min(of[i], resize_device_gives(guest, &guest->devices[i]));
+	return bytes;
 }
 
 /* ---- all of them ---- */

@@ -22,6 +22,18 @@ struct drain_shrink_part {
 	struct snapshot_range ranges[SNAPSHOT_RANGES_MAX];	/* guest-physical; their sum is bytes */
 };
 
+/*
+ * What the guest gives of these devices (a mask, by their places) for a while, so that it leaves the scope: no more than
+ * most_bytes at once, of any unit that has some there but for what move_replug_begin() says was taken so before. Where it
+ * can spare none the part has no bytes.
+ */
+void drain_shrink_portion(const struct plan_input *input, const struct drain_scope *scope,
+			  const struct snapshot_guest *guest, uint64_t devices, uint64_t most_bytes,
+			  struct drain_shrink_part *ret_part);
+/* Resident bytes in the scope of all units that could be given so, one portion after the other; at most what devices give. */
+uint64_t drain_shrink_in_portions(const struct plan_input *input, const struct drain_scope *scope,
+				  const struct snapshot_guest *guest, uint64_t devices);
+
 struct drain_shrink {
 	struct drain_layout plain;	/* owned: with all guests as they are */
 	bool is_needed;			/* there something has no place */

@@ -61,11 +61,32 @@ static const struct step_record *marked(const struct plan_input *input, enum ste
 	return NULL;
 }
 
+static bool is_take(const struct step *step)
+{
+	return step_replugs(step) || (step->kind == STEP_KIND_REQUEST && strcmp(step->text, take_mark) == 0);
+}
+
+const struct step_record *move_free_last_take(const struct plan_input *input, const char *alias)
+{
+	for (size_t i = input->history_count; i-- > 0;)
+		if (is_take(&input->history[i].step) && input->history[i].state != STEP_STATE_UNDONE &&
+		    strcmp(input->history[i].step.device, alias) == 0)
+			return &input->history[i];
+	return NULL;
+}
+
+/* The last step of returning what was last taken of the device; NULL: none. */
+static const struct step_record *last_return(const struct plan_input *input, enum step_kind kind, const char *alias)
+{
+	const struct step_record *back = marked(input, kind, alias, return_mark);
+
+	return back && back > move_free_last_take(input, alias) ? back : NULL;
+}
+
 /* What taking has got of the device; nothing once it has been asked back. */
 static uint64_t taken_bytes(const struct plan_input *input, const struct snapshot_device *device)
 {
-	const struct step_record *take =
-		marked(input, STEP_KIND_REQUEST, device->alias, take_mark);
+	const struct step_record *take = move_free_last_take(input, device->alias);
 	uint64_t before = take ? take->step.target_bytes + take->step.bytes : 0;
 
 	return before > device->current_bytes ? before - device->current_bytes : 0;
@@ -331,12 +352,16 @@ static void take_step(struct mover *mover, enum step_kind kind, const struct sna
 }
 
 /* Undoing the taking asks for the old size already, so this is not undone. */
-static void return_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device, uint64_t before)
+static void return_step(struct mover *mover, enum step_kind kind, const struct snapshot_device *device,
+			const struct step_record *take)
 {
+	uint64_t before = take->step.target_bytes + take->step.bytes;
 	struct step step;
 
 	device_step(mover, kind, device, return_mark, before - plan_min(before, device->current_bytes), &step);
 	step.target_bytes = before;
+	/* Where what a device pins comes again at once. */
+	step.nodes = take->step.nodes;
 	plan_decide(mover->decision, &step);
 }
 
@@ -405,7 +430,7 @@ static bool give_back_next(struct mover *mover)
 		if (!take || device->requested_bytes != take->step.target_bytes ||
 		    marked(mover->input, STEP_KIND_SETTLE, device->alias, return_mark))
 			continue;
-		return_step(mover, STEP_KIND_SETTLE, device, take->step.target_bytes + take->step.bytes);
+		return_step(mover, STEP_KIND_SETTLE, device, take);
 		return true;
 	}
 	return false;
@@ -416,27 +441,33 @@ bool move_free_next(struct mover *mover)
 	return report_next(mover) || take_next(mover) || give_back_next(mover);
 }
 
-/* The step that asked the device's old size back; NULL: none yet, or a restart cut it short. */
-static const struct step_record *returned(const struct plan_input *input, const char *alias)
+/* Ended before anything of it was seen: it may not have been asked for at all. */
+static bool was_called_off(const struct step_record *record)
 {
-	const struct step_record *back = marked(input, STEP_KIND_REQUEST, alias, return_mark);
-
-	return back && !plan_was_cut(back) ? back : NULL;
+	return record->state != STEP_STATE_DONE && !record->bytes_done && !record->flat &&
+	       (!record->remainder.count || remainder_list_has(&record->remainder, REMAINDER_CANCELLED) ||
+		remainder_list_has(&record->remainder, REMAINDER_DEADLINE));
 }
 
-bool move_free_return_next(struct mover *mover)
+/* The step that asked the device's old size back; NULL: none yet, or a restart cut it short, or it was called off. */
+static const struct step_record *returned(const struct plan_input *input, const char *alias)
+{
+	const struct step_record *back = last_return(input, STEP_KIND_REQUEST, alias);
+
+	return back && !plan_was_cut(back) && !was_called_off(back) ? back : NULL;
+}
+
+bool move_free_size_back_next(struct mover *mover)
 {
 	const struct plan_input *input = mover->input;
-	struct step step;
 
 	for (size_t i = 0; i < mover->guest->device_count; i++) {
 		const struct snapshot_device *device = &mover->guest->devices[i];
-		const struct step_record *take =
-			marked(input, STEP_KIND_REQUEST, device->alias, take_mark);
+		const struct step_record *take = move_free_last_take(input, device->alias);
 		const struct step_record *back = returned(input, device->alias);
 		uint64_t before = take ? take->step.target_bytes + take->step.bytes : 0;
 		bool again = back && back->flat && !plan_is_late(input) &&
-			     !marked(input, STEP_KIND_KICK, device->alias, return_mark);
+			     !last_return(input, STEP_KIND_KICK, device->alias);
 
 		/* A request that has got nothing stands all the same, and would take it later. */
 		if (!take || (back && !again) ||
@@ -446,9 +477,19 @@ bool move_free_return_next(struct mover *mover)
 		if (!back && device->requested_bytes != take->step.target_bytes &&
 		    device->requested_bytes != before)
 			continue;
-		return_step(mover, back ? STEP_KIND_KICK : STEP_KIND_REQUEST, device, before);
+		return_step(mover, back ? STEP_KIND_KICK : STEP_KIND_REQUEST, device, take);
 		return true;
 	}
+	return false;
+}
+
+bool move_free_return_next(struct mover *mover)
+{
+	const struct plan_input *input = mover->input;
+	struct step step;
+
+	if (move_free_size_back_next(mover))
+		return true;
 	/* What went offline and was not taken comes back, and the guest's driver may take what is online again. */
 	if (!plan_count(input, STEP_KIND_OFFLINE_GUEST_BLOCKS) || plan_tried(input, STEP_KIND_AGENT_UNDO) ||
 	    mover->guest->agent.state != AGENT_STATE_READY)
@@ -506,9 +547,8 @@ void plan_tell_taken(const struct step_record *steps, size_t count, struct remai
 	for (size_t i = 0; i < count; i++) {
 		const struct step *step = &steps[i].step;
 
-		if (step->kind != STEP_KIND_REQUEST || strcmp(step->text, take_mark) != 0 ||
-		    marked(&input, STEP_KIND_REQUEST, step->device, take_mark) != &steps[i] ||
-		    marked(&input, STEP_KIND_SETTLE, step->device, return_mark) || returned(&input, step->device))
+		if (!is_take(step) || move_free_last_take(&input, step->device) != &steps[i] ||
+		    last_return(&input, STEP_KIND_SETTLE, step->device) || returned(&input, step->device))
 			continue;
 		snprintf(object, sizeof(object), "guest %s", step->guest_name);
 		remainder_list_add(list, REMAINDER_DRIVER_STALLED, object, steps[i].bytes_done,

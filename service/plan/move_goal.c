@@ -26,7 +26,7 @@ uint64_t move_goal_first_sources(const struct plan_input *input, const struct mo
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step *step = &input->history[i].step;
 
-		if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_LAZY)
+		if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_LAZY || step_replugs(step))
 			return step->from_nodes;
 	}
 	return goal->sources;

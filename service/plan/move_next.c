@@ -5,7 +5,8 @@
  *   room in the huge page pool -> widen cpuset -> policy -> vCPUs
  *     -> what is free in the guest left out: reported, or unplugged and asked back
  *     -> (lazy: pages that their CPUs touch) -> pages, in passes as long as one gains
- *     -> bind what was bound -> narrow cpuset (or numatune) -> growth's huge pages
+ *     -> bind what was bound -> what a device pins, unplugged and plugged again (move_replug.c)
+ *     -> narrow cpuset (or numatune) -> growth's huge pages
  *     -> what was unplugged, plugged again -> pools -> stored XML -> done, or why not
  *
  * The policy comes before the pages, so that what the guest touches meanwhile lands right. Until
@@ -536,6 +537,8 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 			mover.shut_out_why = "widening its cpuset would rewrite its policies by position";
 		} else {
 			cpuset_step(&mover, mems);
+			/* Narrowed again the kernel would try each page that is pinned outside by then (cpuset_migrate_mm). */
+			ret_decision->step.undoable = !move_replug_is_due(&mover);
 			return;
 		}
 		open = false;
@@ -546,16 +549,17 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 		return;
 	/* What is taken out, and touched again later, would come where its policy says, be that in the ranges. */
 	if (open && !began && mover.goal.left_bytes && !mover.goal.in_ranges && !plan_count(input, STEP_KIND_LAZY) &&
-	    move_free_next(&mover))
+	    !move_replug_is_due(&mover) && move_free_next(&mover))
 		return;
-	if (open && (move_lazy_next(&mover) || pages_next(&mover)))
+	/* Of what is pinned no call could move any, and each would take its time. */
+	if (open && !move_replug_is_due(&mover) && (move_lazy_next(&mover) || pages_next(&mover)))
 		return;
 	/*
 	 * From here on nothing moves: put right what served the move, also when it was cut short. What is only away for a
 	 * while needs it again on its way home.
 	 */
 	if (plan_guest_runs(mover.guest) && mover.shut_out == REMAINDER_NONE && !mover.goal.in_ranges &&
-	    (bind_next(&mover) || narrow_next(&mover)))
+	    (bind_next(&mover) || (open && move_replug_next(&mover)) || narrow_next(&mover)))
 		return;
 	if (open && began && !mover.goal.left_bytes && !mover.goal.in_ranges && move_pool_growth_next(&mover))
 		return;

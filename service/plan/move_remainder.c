@@ -25,6 +25,18 @@ static const char *pinned_why(enum remainder_code code)
 					     : "held for long by who does input or output with it";
 }
 
+/* What of it is unplugged, and plugged again elsewhere. */
+static uint64_t replugged_bytes(const struct plan_input *input, const struct snapshot_guest *guest,
+				const struct move_goal *goal)
+{
+	struct move_replug replug;
+
+	if (!(input->wish->allow >> CONSENT_SHRINK_GUESTS & 1))
+		return 0;
+	move_replug_find(input, guest, goal, NULL, &replug);
+	return replug.covered_bytes;
+}
+
 void move_remainder_forecast(const struct plan_input *input, struct remainder_list *list)
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, input->wish->guest);
@@ -37,6 +49,7 @@ void move_remainder_forecast(const struct plan_input *input, struct remainder_li
 		return;
 	move_goal_find(input, guest, &goal);
 	pinned = move_remainder_pinned(guest, goal.left_bytes, &code);
+	pinned -= plan_min(pinned, replugged_bytes(input, guest, &goal));
 	/* Where the pins lie is not known: at most so much of what is to leave. */
 	if (pinned)
 		remainder_list_add(list, code, plan_guest_object(guest, object), pinned, NULL,
@@ -213,10 +226,15 @@ static void warn_of_what_stays(struct mover *mover)
 	struct remainder_list *warnings = &mover->decision->warnings;
 	enum remainder_code code;
 	uint64_t pinned = move_remainder_pinned(guest, mover->goal.left_bytes, &code);
+	uint64_t replugged = replugged_bytes(mover->input, guest, &mover->goal);
 
-	if (pinned)
-		remainder_list_add(warnings, code, mover->object, pinned, NULL,
+	if (pinned > replugged)
+		remainder_list_add(warnings, code, mover->object, pinned - replugged, NULL,
 				   "some of its memory will stay: %s", pinned_why(code));
+	if (replugged)
+		remainder_list_add(warnings, code, mover->object, replugged, "",
+				   "unplugged and plugged again where it goes: %s, and an undo gives back its size alone",
+				   pinned_why(code));
 	if (guest->private_bytes)
 		remainder_list_add(warnings, REMAINDER_PRIVATE_MEMORY, mover->object,
 				   guest->private_bytes, NULL,

@@ -165,7 +165,7 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 	int node;
 
 	if (step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CHILD ||
-	    (step->kind == STEP_KIND_REQUEST && guest && !is_move))
+	    (step->kind == STEP_KIND_REQUEST && guest && (!is_move || step_replugs(step))))
 		plan->bytes += step->bytes;
 	else if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		plan->work_bytes += step->bytes;
@@ -188,8 +188,9 @@ static void count_needs(struct plan *plan, const struct plan_input *input, const
 		if (strcmp(guest->devices[i].alias, step->device) == 0 &&
 		    step->target_bytes > guest->devices[i].current_bytes)
 			growth = step->target_bytes - guest->devices[i].current_bytes;
-	node = plan_first_node(is_move ? guest->policy_nodes & plan_guest_nodes(guest)
-				       : plan_growth_nodes(input, guest));
+	node = plan_first_node(step->nodes ? step->nodes
+			       : is_move   ? guest->policy_nodes & plan_guest_nodes(guest)
+					   : plan_growth_nodes(input, guest));
 	if (node >= 0)
 		plan->needs_bytes[node] += growth;
 }

@@ -151,18 +151,6 @@ static void request_size(struct snapshot_guest *guest, struct snapshot_device *d
 	guest->requested_bytes = others + target;
 }
 
-static void apply_request(struct snapshot *snapshot, struct snapshot_guest *guest,
-			  const struct step *step)
-{
-	struct snapshot_device *device = find_device(guest, step->device);
-	uint64_t there;
-
-	if (!device)
-		return;
-	there = move_free_there(guest, device, step);
-	request_size(guest, device, step->target_bytes);
-	discard(snapshot, guest, there);
-}
 
 /* One node's pages to another, with the room they take and leave. */
 static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, int from, int to)
@@ -277,14 +265,15 @@ static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
 }
 
 /* What the host has of the named ranges goes, as far as it is known where that lies. */
-static void discard_named(struct snapshot *snapshot, struct snapshot_guest *guest, const struct wish *child)
+static void discard_named(struct snapshot *snapshot, struct snapshot_guest *guest, const struct snapshot_range *ranges,
+			  size_t count)
 {
 	for (size_t i = 0; i < guest->place_count; i++) {
 		struct snapshot_place *place = &guest->places[i];
 		struct snapshot_residency *residency = &guest->residencies[place->device];
 		struct snapshot_range unit = snapshot_unit_range(residency, place->unit);
 		uint64_t bytes = (uint64_t)place->pages * SNAPSHOT_PLACE_BYTES;
-		uint64_t named = snapshot_ranges_shared(child->resize.ranges, child->resize.range_count, &unit, 1);
+		uint64_t named = snapshot_ranges_shared(ranges, count, &unit, 1);
 		uint64_t gone = plan_share(bytes, named, unit.end - unit.start);
 
 		if (!named || place->node < 0)
@@ -310,7 +299,35 @@ static void apply_sizes(struct snapshot *snapshot, struct snapshot_guest *guest,
 		if (device)
 			request_size(guest, device, target);
 	}
-	discard_named(snapshot, guest, child);
+	discard_named(snapshot, guest, child->resize.ranges, child->resize.range_count);
+}
+
+/* What a device pins comes at once, where the step says. */
+static void come_again(struct snapshot *snapshot, struct snapshot_guest *guest, int node, uint64_t bytes)
+{
+	if (node < 0)
+		return;
+	guest->node_bytes[node] += bytes;
+	guest->resident_bytes += bytes;
+	come(snapshot, guest, node, bytes);
+}
+
+static void apply_request(struct snapshot *snapshot, struct snapshot_guest *guest,
+			  const struct step *step)
+{
+	struct snapshot_device *device = find_device(guest, step->device);
+	uint64_t there, before;
+
+	if (!device)
+		return;
+	there = move_free_there(guest, device, step);
+	before = device->current_bytes;
+	request_size(guest, device, step->target_bytes);
+	if (step_replugs(step))
+		discard_named(snapshot, guest, step->ranges, step->range_count);
+	else if (step->target_bytes > before)
+		come_again(snapshot, guest, plan_first_node(step->nodes), step->target_bytes - before);
+	discard(snapshot, guest, there);
 }
 
 /* A child that moves: its pages, and the policy and cpuset that go with them. */

@@ -389,9 +389,44 @@ static void check_resize(struct plan_check *check)
 		check_growth(check, guest);
 }
 
+/*
+ * Where only some of it is pinned the rest can go: that is a warning, and in the forecast. True where what is pinned can leave
+ * by being unplugged.
+ */
+static bool check_pinned(struct plan_check *check, const struct snapshot_guest *guest, const char *object, uint64_t bytes)
+{
+	char portion[SIZE_TEXT_SIZE], covered[SIZE_TEXT_SIZE];
+	struct move_replug replug = {0};
+	enum remainder_code pinned;
+	struct move_goal goal;
+
+	if (!bytes || move_remainder_pinned(guest, bytes, &pinned) < bytes)
+		return false;
+	if (check->input->wish->kind == OPERATION_KIND_MOVE) {
+		move_goal_find(check->input, guest, &goal);
+		move_replug_find(check->input, guest, &goal, check->scope, &replug);
+	}
+	if (replug.covered_bytes && replug.covered_bytes >= replug.there_bytes) {
+		plan_check_ask(check, CONSENT_SHRINK_GUESTS, pinned, object, replug.covered_bytes,
+			       "a passed-through device pins it: it is unplugged and plugged again elsewhere, %s at a time",
+			       size_text_format(replug.portion_bytes, portion));
+		return true;
+	}
+	if (replug.covered_bytes)
+		plan_check_block(check, "guest_unmovable", pinned, object, replug.there_bytes - replug.covered_bytes, NULL,
+				 "a passed-through device pins it, and it is no virtio-mem that could be unplugged and plugged "
+				 "again, as %s beside it could",
+				 size_text_format(replug.covered_bytes, covered));
+	else
+		plan_check_block(check, "guest_unmovable", pinned, object, bytes, NULL, "%s",
+				 pinned == REMAINDER_VFIO_PINNED ? "a passed-through device pins its memory"
+								 : "all of its memory is held for long");
+	return false;
+}
+
 void plan_check_movable(struct plan_check *check, const struct snapshot_guest *guest, uint64_t bytes)
 {
-	enum remainder_code pinned;
+	bool is_replugged;
 	char object[96];
 
 	plan_guest_object(guest, object);
@@ -402,11 +437,7 @@ void plan_check_movable(struct plan_check *check, const struct snapshot_guest *g
 	if (guest->migrating)
 		plan_check_block(check, "guest_unmovable", REMAINDER_MIGRATION_JOB, object, bytes, NULL,
 				 "a migration of it is under way");
-	/* Where only some of it is pinned the rest can go: that is a warning, and in the forecast. */
-	if (bytes && move_remainder_pinned(guest, bytes, &pinned) == bytes)
-		plan_check_block(check, "guest_unmovable", pinned, object, bytes, NULL, "%s",
-				 pinned == REMAINDER_VFIO_PINNED ? "a passed-through device pins its memory"
-								 : "all of its memory is held for long");
+	is_replugged = check_pinned(check, guest, object, bytes);
 	if (guest->encrypted)
 		plan_check_block(check, "guest_unmovable", REMAINDER_ENCRYPTED, object, bytes, NULL,
 				 "its memory is encrypted and bound to where it lies");
@@ -417,7 +448,8 @@ void plan_check_movable(struct plan_check *check, const struct snapshot_guest *g
 	else if (guest->unmovable)
 		plan_check_block(check, "guest_unmovable", REMAINDER_NOT_MOVABLE, object, bytes, "shut the guest down",
 				 "its memory cannot be moved");
-	if (guest->locked || guest->realtime)
+	/* What VFIO has pinned counts as locked, and is not moved. */
+	if ((guest->locked && !is_replugged) || guest->realtime)
 		plan_check_ask(check, CONSENT_LOCKED_GUESTS, REMAINDER_CONSENT_REQUIRED, object, bytes,
 			       "it is %s: moving its memory pauses it",
 			       guest->realtime ? "real-time" : "locked in memory");

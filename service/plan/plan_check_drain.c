@@ -378,7 +378,8 @@ int plan_check_child(const struct plan_input *input, const struct drain_scope *s
 	struct remainder_list blockers = {0}, all = {0};
 	struct failure failure = {0};
 	struct plan_input child_input = *input;
-	struct plan_check check = {.input = input, .blockers = &all, .failure = &failure, .action = "cannot move"};
+	struct plan_check check = {
+		.input = input, .blockers = &all, .failure = &failure, .action = "cannot move", .scope = scope};
 
 	if (child) {
 		child_input.wish = child;
@@ -417,12 +418,40 @@ void plan_check_drain(struct plan_check *check)
 	if (wish->finish == DRAIN_FINISH_EJECT)
 		check_eject(check, &scope);
 	crash_risk_check_drain(check, &scope);
+	check->scope = &scope;
 	if (!check_guests(check, &scope))
 		plan_check_block(check, "no_memory", REMAINDER_INVALID, "ballastd", 0, "ask again", "memory is short");
+	check->scope = NULL;
 }
 
-/* Cells that are apart now, and will not be. */
-static void warn_of_merged(const struct plan_input *input, const struct drain_scope *scope,
+/* What a device pins leaves the guest for a while, and an undo does not bring it home. */
+static void warn_of_replugged(const struct plan_input *input, const struct drain_layout *layout, size_t index,
+			      struct remainder_list *warnings)
+{
+	const struct snapshot_guest *guest = &input->snapshot->guests[index];
+	struct plan_input child_input = *input;
+	char object[96], portion[SIZE_TEXT_SIZE];
+	struct move_replug replug;
+	struct move_goal goal;
+	struct wish child;
+	struct step step;
+
+	if (!guest->vfio || !drain_layout_child(layout, index, &step, &child))
+		return;
+	child_input.wish = &child;
+	child_input.history_count = 0;
+	move_goal_find(&child_input, guest, &goal);
+	move_replug_find(&child_input, guest, &goal, layout->scope, &replug);
+	if (replug.covered_bytes)
+		remainder_list_add(warnings, REMAINDER_VFIO_PINNED, plan_guest_object(guest, object), replug.covered_bytes,
+				   "move it once more when it has been undrained",
+				   "unplugged and plugged again elsewhere, %s at a time: an undrain gives back its size and "
+				   "its policy, and leaves it there",
+				   size_text_format(replug.portion_bytes, portion));
+}
+
+/* Cells that are apart now, and will not be; and memory that cannot be moved. */
+static void warn_of_layout(const struct plan_input *input, const struct drain_scope *scope,
 			   struct remainder_list *warnings)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -435,6 +464,7 @@ static void warn_of_merged(const struct plan_input *input, const struct drain_sc
 	for (size_t i = 0; i < snapshot->guest_count; i++) {
 		int node = drain_layout_merged(&layout, i);
 
+		warn_of_replugged(input, &layout, i, warnings);
 		if (node >= 0)
 			remainder_list_add(warnings, REMAINDER_NO_ROOM, plan_guest_object(&snapshot->guests[i], object),
 					   0, NULL, "its cells come together on node %d: no other has room for them",
@@ -511,7 +541,7 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
 	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON) {
 		warn_of_untold(input, &scope, warnings);
-		warn_of_merged(input, &scope, warnings);
+		warn_of_layout(input, &scope, warnings);
 	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE)
 		warn_of_far_memory(input, &scope, warnings);

@@ -13,6 +13,7 @@ struct plan_check {
 	struct remainder_list *blockers;
 	struct failure *failure;
 	const char *action; /* "cannot resize" */
+	const struct drain_scope *scope; /* borrowed: what a drain empties of the guests; NULL: no drain */
 	bool told;	    /* the failure has its first blocker */
 };
 

@@ -102,6 +102,12 @@ static bool is_resize(const struct step *step)
 	return step->child && step->child->kind == OPERATION_KIND_RESIZE;
 }
 
+/* Of a move: what it plugs again it says where. */
+static bool plugs(const struct step *step)
+{
+	return step->grows || (step->nodes && !step_replugs(step));
+}
+
 static struct cost step_cost(const struct plan *plan, const struct plan_input *input, const struct snapshot_guest *guest,
 			     const struct step *step)
 {
@@ -123,9 +129,9 @@ static struct cost step_cost(const struct plan *plan, const struct plan_input *i
 		cost.cautious_ms += (uint64_t)step->hook_count * step->timeout_ms;
 	if (step->kind == STEP_KIND_EJECT)
 		add_cost(&cost, plan, input, RATE_KIND_EJECT, RATE_EACH, 0);
-	/* What a move takes out of its guest and gives back is free there. */
-	if (step->kind == STEP_KIND_REQUEST && input->wish->kind != OPERATION_KIND_MOVE)
-		add_cost(&cost, plan, input, step->grows ? RATE_KIND_PLUG : RATE_KIND_UNPLUG, step->bytes, 0);
+	/* What a move takes out of its guest and gives back is free there, unless a device pins it. */
+	if (step->kind == STEP_KIND_REQUEST && (input->wish->kind != OPERATION_KIND_MOVE || step->nodes))
+		add_cost(&cost, plan, input, plugs(step) ? RATE_KIND_PLUG : RATE_KIND_UNPLUG, step->bytes, 0);
 	return cost;
 }
 

@@ -195,6 +195,34 @@ uint64_t move_free_there(const struct snapshot_guest *guest, const struct snapsh
 void move_free_missing(struct mover *mover);
 void move_free_warn(struct mover *mover);	/* before the first page moves */
 
+/* The first half of move_free_return_next(): each device that was taken from has its size asked back. */
+bool move_free_size_back_next(struct mover *mover);
+/* The last REQUEST that took of the device what is to come back; NULL: none. */
+const struct step_record *move_free_last_take(const struct plan_input *input, const char *alias);
+
+/*
+ * move_replug.c: memory that a passed-through device pins leaves by being unplugged, and is plugged again where the guest
+ * goes, with the consent shrink_guests.
+ */
+struct drain_scope;
+struct move_replug {
+	uint64_t there_bytes;	/* resident in what is to be emptied, and pinned */
+	uint64_t covered_bytes;	/* of them what can leave so; 0: none */
+	uint64_t portion_bytes;	/* that the guest lacks at a time */
+};
+/*
+ * The input's wish is a move of the guest, with this goal. scope: what is to be emptied of its sources; NULL: what the drain
+ * whose child it is holds, else all of them. Whether or not the wish has the consent; no bytes where the move needs none.
+ */
+void move_replug_find(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal,
+		      const struct drain_scope *scope, struct move_replug *ret_replug);
+/* With the consent: is all that is left pinned by a device, so that it is not tried to move it? */
+bool move_replug_is_due(const struct mover *mover);
+/* True where a step was decided. */
+bool move_replug_next(struct mover *mover);
+/* Where in the guest-physical range begins what this operation has not replugged yet; its end: nowhere. */
+uint64_t move_replug_begin(const struct plan_input *input, const struct snapshot_range *range);
+
 /* move_pool.c: pools of huge pages around a move. Each is true where a step was decided. */
 bool move_pool_room_next(struct mover *mover);
 bool move_pool_growth_next(struct mover *mover);

@@ -113,19 +113,21 @@ static void see_blocks(struct fake_world *world, struct snapshot *snapshot)
 		dimm->guest_bytes += world->state.guests[i].node_bytes[2];
 }
 
-/* What lies on the DIMM's node, as far as it can be the device's, from its beginning on. */
-static void see_places(struct snapshot_guest *guest)
+/* What lies on the DIMM's node, as far as it can be the device's, from its beginning on; what is pinned leaves from there. */
+static void see_places(const struct fake_world *world, struct snapshot_guest *guest)
 {
 	const struct snapshot_device *device = &guest->devices[0];
 	struct snapshot_residency *residency = &guest->residencies[guest->residency_count++];
 	uint64_t left = guest->node_bytes[2] < device->current_bytes ? guest->node_bytes[2] : device->current_bytes;
+	uint64_t at = world->has_passed ? 256 * FAKE_MIB - left : 0;
 
 	*residency = (struct snapshot_residency){device->address, device->size_bytes, SNAPSHOT_UNIT_LEAST_BYTES,
 						 device->size_bytes / SNAPSHOT_UNIT_LEAST_BYTES, {0}};
-	for (size_t unit = 0; left; unit++) {
-		uint64_t bytes = left < residency->unit_bytes ? left : residency->unit_bytes;
+	for (size_t unit = at / residency->unit_bytes; left; unit++) {
+		uint64_t most = (unit + 1) * residency->unit_bytes - at, bytes = left < most ? left : most;
 
 		left -= bytes;
+		at += bytes;
 		residency->bytes[unit] = bytes;
 		guest->places[guest->place_count++] = (struct snapshot_place){
 			(uint32_t)(bytes / SNAPSHOT_PLACE_BYTES), 0, (uint8_t)unit, SNAPSHOT_NO_DIMM, 2};
@@ -161,7 +163,8 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 			guest->resident_bytes += from->node_bytes[node];
 		}
 		if (world->tells_places)
-			see_places(guest);
+			see_places(world, guest);
+		guest->vfio = world->has_passed && i == 0;
 		guest->surveyed = true;
 		guest->surveyed_at_ms = world->now_ms;
 		guest->dimms_told = world->beside_bytes;
@@ -286,6 +289,8 @@ static void resize(struct fake_world *world, struct fake_guest *guest, uint64_t 
 								: guest->current_bytes;
 	while (node < FAKE_NODES - 1 && !guest->node_bytes[node])
 		node++;
+	if (world->has_passed && guest->policy_nodes)
+		node = __builtin_ctzll(guest->policy_nodes);
 	if (aim > guest->current_bytes) {
 		change = (aim - guest->current_bytes) / (half ? 2 : 1);
 		guest->current_bytes += change;

@@ -76,6 +76,7 @@ struct fake_world {
 	bool has_bad_hook;   /* and one that is not run */
 	uint64_t used_bytes[FAKE_NODES]; /* by others than guests */
 	bool tells_places;   /* what guests have in the DIMM is their devices', and a shrink takes that first */
+	bool has_passed;     /* the first guest has a device that pins it, and its base memory lies on node 1 */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
 	uint64_t beside_bytes; /* not 0: the DIMM is the first half of node 2, and each guest has so much in the other at most */
 	bool answers_inside; /* looks and prepares answer in the call itself */

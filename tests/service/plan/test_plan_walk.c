@@ -8,7 +8,7 @@
  * smaller only by what lies in its target, and only where all have a place by that, takes no block offline under
  * a guest that no move has touched, tells the hooks that it has asked, and a dry run is the
  * run in which everything works. That a drain's moves run beside each other, and end in any order, changes
- * nothing of that.
+ * nothing of that. What a device pins is unplugged only where it is to leave, and all of it is back before more is taken.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,6 +212,29 @@ static void random_places(struct snapshot_guest *guest, uint64_t *state)
 	}
 }
 
+/* A device is passed through to it, and so all of it is pinned: of node 3 it has its virtio-mem alone. */
+static void pass_device(struct snapshot_guest *guest)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < guest->place_count; i++)
+		bytes += (uint64_t)guest->places[i].pages * SNAPSHOT_PLACE_BYTES;
+	if (!bytes)
+		return;
+	guest->vfio = true;
+	guest->pinned_bytes = 0;
+	guest->resident_bytes += bytes - guest->node_bytes[3];
+	guest->node_bytes[3] = bytes;
+	for (size_t i = 0; i < guest->dimm_count; i++)
+		guest->dimm_bytes[i].bytes = i ? 0 : bytes;
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		guest->backings[i].kind = BACKING_KIND_MEMFD;
+		guest->backings[i].page_bytes = 4096;
+	}
+	if (guest->agent.reported)
+		guest->agent.memory_available_bytes = guest->agent.memory_free_bytes = guest->current_bytes / 4 * 3;
+}
+
 /* A host that has little room, and guests of which it is known what they have in the DIMM. */
 static void random_tightness(struct world *world, uint64_t *state)
 {
@@ -323,11 +346,50 @@ static void random_wish(struct world *world, uint64_t *state)
 		world->input.start_bytes = guest->current_bytes;
 }
 
+/* Only by virtio-mem that lies where it is to leave, with the consent, and never below the floor. */
+static void check_replug(const struct world *world)
+{
+	const struct step *step = &world->decision.step;
+	const struct snapshot_guest *guest = snapshot_guest(world->snapshot, step->guest);
+	uint64_t named = 0, there = 0;
+
+	if (step->kind != STEP_KIND_OFFLINE_GUEST_BLOCKS || strcmp(step->text, STEP_TEXT_REPLUG) != 0)
+		return;
+	CHECK_TRUE(world->wish.allow >> CONSENT_SHRINK_GUESTS & 1);
+	for (size_t i = 0; i < step->range_count; i++)
+		named += step->ranges[i].end - step->ranges[i].start;
+	for (size_t i = 0; i < guest->place_count; i++) {
+		struct snapshot_range unit = snapshot_unit_range(&guest->residencies[0], guest->places[i].unit);
+
+		for (size_t j = 0; j < step->range_count; j++)
+			if (step->ranges[j].start <= unit.start && unit.end <= step->ranges[j].end &&
+			    guest->places[i].node == 3 && guest->places[i].pages)
+				there += unit.end - unit.start;
+	}
+	CHECK_INT(named, step->bytes);
+	CHECK_INT(there, step->bytes);
+	CHECK_TRUE(step->bytes <= (guest->current_bytes / 16 / (128 * MIB) + 1) * 128 * MIB);
+	CHECK_TRUE(guest->current_bytes - step->bytes >= plan_guest_floor(guest));
+	/* All of it is there when more is asked for. */
+	for (size_t i = 0; i < guest->device_count; i++)
+		CHECK_INT(guest->devices[i].current_bytes, guest->devices[i].requested_bytes);
+}
+
+static size_t replugs_of(const struct world *world)
+{
+	size_t replugs = 0;
+
+	for (size_t i = 0; i < world->history_count; i++)
+		replugs += step_replugs(&world->history[i].step);
+	return replugs;
+}
+
 static bool same_step(const struct step *a, const struct step *b)
 {
 	char one[160], two[160];
 
-	return a->kind == b->kind && strcmp(a->guest, b->guest) == 0 &&
+	return a->kind == b->kind && strcmp(a->guest, b->guest) == 0 && a->range_count == b->range_count &&
+	       memcmp(a->ranges, b->ranges, a->range_count * sizeof(a->ranges[0])) == 0 &&
 	       strcmp(a->device, b->device) == 0 && a->node == b->node &&
 	       a->target_bytes == b->target_bytes && a->nodes == b->nodes &&
 	       strcmp(step_describe(a, one), step_describe(b, two)) == 0;
@@ -796,6 +858,7 @@ static size_t walk(struct world *world, uint64_t *state, unsigned failures_perce
 		if (checked)
 			check_placement(world);
 		check_shrink(world);
+		check_replug(world);
 		check_offline(world);
 		if (chance(state, failures_percent)) {
 			perform_partly(world, state);
@@ -1093,11 +1156,62 @@ static void moves_run_beside_each_other(void)
 	       beside, home, home_beside, shrunk);
 }
 
+/* ---- a device that is passed through ---- */
+
+/* Moved off node 3, or drained with others, where the guest's virtio-mem is pinned there. */
+static void random_passed(struct world *world, uint64_t *state, bool drains)
+{
+	struct snapshot_guest *guest;
+
+	random_world(world, state);
+	guest = &world->snapshot->guests[0];
+	if (drains)
+		world_wish_drain_dimm(world, (enum drain_finish)below(state, DRAIN_FINISH_COUNT));
+	else
+		world_wish_map(world, "g0", 3, (int)below(state, 3));
+	world->wish.on_timeout = (enum on_timeout)below(state, ON_TIMEOUT_COUNT);
+	world->wish.allow = UINT32_MAX;
+	guest->node_bytes[3] += (1 + below(state, 200)) * 4 * MIB;
+	guest->dimms_told = guest->dimms_told && guest->dimm_count;
+	random_places(guest, state);
+	pass_device(guest);
+}
+
+static void what_is_pinned_is_unplugged_and_plugged_again(void)
+{
+	uint64_t state = UINT64_C(2862933555777941757);
+	unsigned ran = 0, moved = 0;
+	size_t replugs = 0;
+
+	for (unsigned i = 0; i < WALKS; i++) {
+		bool drains = i % 4 == 0, works = i % 2 == 0;
+		CLEANUP(plan_freep) struct plan *plan = NULL;
+		struct remainder_list blockers;
+		struct failure failure;
+		struct world world;
+
+		random_passed(&world, &state, drains);
+		if (plan_check(&world.input, &blockers, &failure) == 0) {
+			plan = plan_dry_run(&world.input);
+			ran++;
+			walk(&world, &state, works ? 0 : 40, true);
+			CHECK_TRUE(!works || plan->step_count == world.history_count);
+			moved += works && !drains && replugs_of(&world) && world.decision.kind == DECISION_KIND_DONE;
+			replugs += replugs_of(&world);
+		}
+		world_done(&world);
+	}
+	CHECK_TRUE(replugs > WALKS / 20);
+	CHECK_TRUE(moved > WALKS / 200);
+	printf("%u of %u could be begun, %u moved so, by %zu portions\n", ran, WALKS, moved, replugs);
+}
+
 static const struct unit_case cases[] = {
 	{"whatever happens it ends", whatever_happens_it_ends},
 	{"a dry run is the run that works", a_dry_run_is_the_run_that_works},
 	{"a range is drained like a DIMM", a_range_is_drained_like_a_dimm},
 	{"moves run beside each other", moves_run_beside_each_other},
+	{"what is pinned is unplugged and plugged again", what_is_pinned_is_unplugged_and_plugged_again},
 };
 
 int main(void)
