@@ -128,7 +128,10 @@ bool resize_request_next(struct resize *resize, const bool skip[SNAPSHOT_DEVICES
 		    ((goal && device->current_bytes != goal->step.target_bytes) ||
 		     !resize_is_worth_asking(device->current_bytes - target, device->current_bytes - resize->targets[i])))
 			continue;
-		resize_emit_device(resize, STEP_KIND_REQUEST, i, target, goal ? RESIZE_SHIFT_MARK : "");
+		resize_emit_device(resize, STEP_KIND_REQUEST, i, target,
+				   goal					  ? RESIZE_SHIFT_MARK
+				   : device->requested_bytes == target ? RESIZE_STOOD_MARK
+								       : "");
 		return true;
 	}
 	return false;

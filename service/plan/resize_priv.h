@@ -15,6 +15,8 @@
 #define RESIZE_NAMED_MARK   "named"
 #define RESIZE_STUCK_MARK   "stuck"
 #define RESIZE_SHIFT_MARK   "shift"
+/* Text of a request that somebody else had made before the operation began. */
+#define RESIZE_STOOD_MARK   "stood"
 /* Text of what is asked for at the end, to stand when the operation is over. */
 #define RESIZE_STAND_MARK   "stand"
 /* Text of an await that is for the agent to be heard of. */
@@ -112,8 +114,10 @@ bool resize_await_next(struct resize *resize);
 bool resize_agent_is_silent(const struct plan_input *input, const struct snapshot_guest *guest);
 /* A rung of this operation was the agent's. */
 bool resize_agent_worked(const struct plan_input *input);
-/* True where the agent is silent and an await for it was decided. */
+/* True where the agent is silent and an await for it was decided: one only where all was requested by somebody else. */
 bool resize_silence_next(struct resize *resize);
+/* True where all that is still to leave was requested by somebody else: a kick then asks no more of the guest than he did. */
+bool resize_stood_before(const struct plan_input *input, const struct snapshot_guest *guest);
 /* Before a rung or a kick: true where none may be now, and an await was decided. */
 bool resize_wait_next(struct resize *resize);
 bool resize_is_vetoed(const struct resize *resize);

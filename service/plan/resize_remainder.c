@@ -76,6 +76,8 @@ static void take_silence(const struct plan_input *input, const struct snapshot_g
 		take(account, REMAINDER_AGENT_LOST, account->rest,
 		     resize_agent_worked(input)
 			     ? "the agent went away during the shrink"
+		     : resize_stood_before(input, guest)
+			     ? "the agent is silent, and nobody in the guest could help what was requested by somebody else"
 			     : "the agent is silent, and without its word of what the guest can spare no more was asked for");
 }
 

@@ -353,13 +353,32 @@ bool resize_agent_is_silent(const struct plan_input *input, const struct snapsho
 		(guest->agent.last_seen_ms && input->deadline_ms && !was_waited_for(input)));
 }
 
+bool resize_stood_before(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < guest->device_count; i++) {
+		const struct snapshot_device *device = &guest->devices[i];
+		const struct step_record *goal = resize_goal_request(input, device->alias);
+
+		if (!goal || device->current_bytes <= goal->step.target_bytes)
+			continue;
+		if (strcmp(goal->step.text, RESIZE_STOOD_MARK) != 0)
+			return false;
+		any = true;
+	}
+	return any;
+}
+
 bool resize_silence_next(struct resize *resize)
 {
 	const struct plan_input *input = resize->input;
+	bool stood = resize_stood_before(input, resize->guest);
 
-	if (!resize_agent_is_silent(input, resize->guest) || !input->deadline_ms || plan_is_late(input))
+	if (!resize_agent_is_silent(input, resize->guest) || !input->deadline_ms || plan_is_late(input) ||
+	    (stood && was_waited_for(input)))
 		return false;
-	resize_emit_await(resize, is_heard_lately(input, resize->guest) ? await_ms(input) : RETURN_MS);
+	resize_emit_await(resize, is_heard_lately(input, resize->guest) && !stood ? await_ms(input) : RETURN_MS);
 	snprintf(resize->decision->step.text, sizeof(resize->decision->step.text), "%s", RESIZE_AGENT_MARK);
 	return true;
 }

@@ -1086,6 +1086,30 @@ static void who_has_no_agent_any_more_is_asked_for_all(void)
 	world_done(&world);
 }
 
+/* A kick asks for nothing that its owner has not asked for, and without it the driver would sleep on. */
+static void what_somebody_else_requested_is_kicked_without_the_agent(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, GIB);
+
+	guest->agent.state = AGENT_STATE_DISCONNECTED;
+	guest->agent.last_seen_ms = world.input.now_ms = 1000;
+	guest->devices[0].requested_bytes = 512 * MIB;
+	expect_step(&world, STEP_KIND_REQUEST);
+	CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+	world_gain(&world, 100 * MIB);
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_STR(world.decision.step.text, "agent");
+	CHECK_INT(world.decision.step.timeout_ms, 30000);
+	world_gain(&world, 0);
+	IN_VAIN(&world, STEP_KIND_KICK);
+	world.input.now_ms = DEADLINE_MS;
+	IN_VAIN(&world, STEP_KIND_SETTLE);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_AGENT_LOST);
+	world_done(&world);
+}
+
 static uint64_t draw(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -1199,6 +1223,7 @@ static const struct unit_case cases[] = {
 	{"a silent agent is waited for", a_silent_agent_is_waited_for},
 	{"an agent that has worked was there", an_agent_that_has_worked_was_there},
 	{"who has no agent any more is asked for all", who_has_no_agent_any_more_is_asked_for_all},
+	{"what somebody else requested is kicked without the agent", what_somebody_else_requested_is_kicked_without_the_agent},
 	{"pressure is the reason", pressure_is_the_reason},
 	{"what was not tried is told by its use", what_was_not_tried_is_told_by_its_use},
 	{"it always ends", it_always_ends},
