@@ -42,7 +42,8 @@ void agent_config_init(struct agent_config *config)
 					.hook_timeout_s = AGENT_CONFIG_HOOK_TIMEOUT_S,
 					.ask_step_bytes = AGENT_CONFIG_ASK_STEP_BYTES,
 					.reclaim_pressure_percent =
-						AGENT_CONFIG_RECLAIM_PRESSURE_PERCENT};
+						AGENT_CONFIG_RECLAIM_PRESSURE_PERCENT,
+					.keep_available_percent = AGENT_CONFIG_KEEP_AVAILABLE_PERCENT};
 }
 
 static int set_path(struct reading *reading, char *to, const char *name, const char *value)
@@ -196,6 +197,8 @@ static int on_key(void *user, const char *section, const char *name, const char 
 	if (strcmp(name, "reclaim_pressure_percent") == 0)
 		return set_number(reading, &reading->config->reclaim_pressure_percent, name, value, 1,
 				  100);
+	if (strcmp(name, "keep_available_percent") == 0)
+		return set_number(reading, &reading->config->keep_available_percent, name, value, 0, 50);
 	if (strcmp(name, "drop_caches") == 0)
 		return set_switch(reading, &reading->config->drop_caches, name, value);
 	if (strncmp(name, FLOOR_PREFIX, strlen(FLOOR_PREFIX)) == 0)

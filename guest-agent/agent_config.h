@@ -21,6 +21,7 @@ struct sysroot;
 /* Of the time, in which some of the guest's work waits for memory. What is more is felt, and a fifth
  * would be all that a shrink may cost. */
 #define AGENT_CONFIG_RECLAIM_PRESSURE_PERCENT 10
+#define AGENT_CONFIG_KEEP_AVAILABLE_PERCENT 3
 #define AGENT_CONFIG_ASK_STEP_BYTES (UINT64_C(256) << 20)
 #define AGENT_CONFIG_PATH_SIZE	     256
 #define AGENT_CONFIG_FLOORS_MAX	     8
@@ -54,6 +55,7 @@ struct agent_config {
 	char hook_directory[AGENT_CONFIG_PATH_SIZE];
 	uint32_t hook_timeout_s;
 	uint32_t reclaim_pressure_percent;
+	uint32_t keep_available_percent; /* of its memory: so much of what is available is left to the guest */
 	bool drop_caches; /* clean caches may go so that more is free to report */
 	size_t floor_count;
 	struct agent_config_floor floors[AGENT_CONFIG_FLOORS_MAX];

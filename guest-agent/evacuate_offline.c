@@ -139,8 +139,8 @@ static uint64_t room_bytes(struct evacuate *evacuate)
 	return bytes;
 }
 
-/* Every byte of the block is gone from the guest afterwards, used or not. What must be left: a 32nd
- * of it all, for an evacuation that brings the OOM killer has helped nobody. */
+/* Every byte of the block is gone from the guest afterwards, used or not. Something must
+ * be left, for an evacuation that brings the OOM killer has helped nobody. */
 static bool has_memory_for(struct evacuate *evacuate, const struct candidate *candidate)
 {
 	uint64_t total, free_bytes, available;
@@ -149,7 +149,7 @@ static bool has_memory_for(struct evacuate *evacuate, const struct candidate *ca
 		return true;
 	available += room_bytes(evacuate);
 	return available >= candidate->size_bytes &&
-	       available - candidate->size_bytes >= total / 32;
+	       available - candidate->size_bytes >= report_keep_bytes(evacuate->config, total);
 }
 
 /* Starts the next block that was not tried. False where none is left, or none is needed. */

@@ -29,7 +29,7 @@ void evacuate_room_done(struct evacuate *evacuate)
 	evacuate->room = NULL;
 }
 
-/* Pools may take what the guest's work can do without, but for a 32nd of it all, and no more than
+/* Pools may take what the guest's work can do without, but for what is kept for it, and no more than
  * half of that: much of it may come to lie in what is to leave. */
 static uint64_t budget_bytes(const struct evacuate *evacuate)
 {
@@ -37,7 +37,9 @@ static uint64_t budget_bytes(const struct evacuate *evacuate)
 
 	if (report_read_memory(evacuate->sysroot, &total, &free_bytes, &available) < 0)
 		return 0;
-	return available > total / 32 ? (available - total / 32) / 2 : 0;
+	uint64_t keep = report_keep_bytes(evacuate->config, total);
+
+	return available > keep ? (available - keep) / 2 : 0;
 }
 
 static struct child_job_result run_room(void *argument)

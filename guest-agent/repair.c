@@ -268,9 +268,9 @@ static enum repair_outcome judge_guest(const struct repair *repair, const struct
 	if (pressure.some_avg10_x100 != MESSAGE_PRESSURE_NONE &&
 	    pressure.some_avg10_x100 > repair->config->reclaim_pressure_percent * 100)
 		return REPAIR_PRESSURE;
-	/* As where an evacuation takes blocks offline: a 32nd of it all must be left. */
+	/* As where an evacuation takes blocks offline. */
 	if (report_read_memory(repair->sysroot, &total, &free_bytes, &available) == 0 &&
-	    available < block->size_bytes + total / 32)
+	    available < block->size_bytes + report_keep_bytes(repair->config, total))
 		return REPAIR_NO_MEMORY;
 	return REPAIR_UNTRIED;
 }

@@ -47,6 +47,11 @@ int report_read_memory(const struct sysroot *sysroot, uint64_t *ret_total, uint6
 	return 0;
 }
 
+uint64_t report_keep_bytes(const struct agent_config *config, uint64_t total_bytes)
+{
+	return total_bytes / 100 * config->keep_available_percent;
+}
+
 /* "some avg10=1.53 avg60=..." */
 static uint32_t parse_avg10(const char *text, const char *key)
 {
@@ -237,6 +242,8 @@ int report_read(const struct sysroot *sysroot, const struct agent_config *config
 	ret_report->word_flags = config->veto & AGENT_CONFIG_VETO_SHRINK ? MESSAGE_WORD_VETO : 0;
 	ret_report->floor_bytes = config->memory_floor_bytes;
 	ret_report->limit_bytes = config->shrink_limit_bytes;
+	ret_report->flags |= MESSAGE_REPORT_KEEPS;
+	ret_report->keep_bytes = report_keep_bytes(config, ret_report->total_bytes);
 	read_zones(sysroot, ret_report);
 	read_pools(sysroot, config, book, ret_report);
 	read_regions(sysroot, ret_report);

@@ -33,6 +33,9 @@ void report_read_pressure(const struct sysroot *sysroot, struct message_pressure
 int report_read_memory(const struct sysroot *sysroot, uint64_t *ret_total, uint64_t *ret_free,
 		       uint64_t *ret_available);
 
+/* How much of what is available nothing may take, in a guest with so much memory in all. */
+uint64_t report_keep_bytes(const struct agent_config *config, uint64_t total_bytes);
+
 /* As raw bytes; -EBADMSG where it is no UUID. */
 int report_read_boot_id(const struct sysroot *sysroot, uint8_t boot_id[MESSAGE_BOOT_ID_BYTES]);
 

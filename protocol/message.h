@@ -233,6 +233,7 @@ struct message_report {
 #define MESSAGE_REPORT_CUT_POOLS    (1u << 1)
 #define MESSAGE_REPORT_CUT_REGIONS  (1u << 2)
 #define MESSAGE_REPORT_UDEV_ONLINES (1u << 3) /* a udev rule onlines memory too: a competitor */
+#define MESSAGE_REPORT_KEEPS	    (1u << 4) /* keep_bytes is told; older agents keep a 32nd of total_bytes */
 
 #define MESSAGE_WORD_VETO (1u << 0) /* the guest does not want to shrink now */
 
@@ -257,6 +258,8 @@ struct message_report_reply {
 	uint64_t limit_bytes; /* most in one shrink; 0: none */
 	/* Likewise: the file with the rule of MESSAGE_REPORT_UDEV_ONLINES; empty where there is none, or it is not told. */
 	char udev_rule[LIMIT_RULE];
+	/* Likewise, with MESSAGE_REPORT_KEEPS: of what is available so much is left to the guest. */
+	uint64_t keep_bytes;
 };
 
 #define MESSAGE_BLOCKS_REGIONS_ONLY (1u << 0) /* only blocks of virtio-mem regions */

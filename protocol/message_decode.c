@@ -172,6 +172,8 @@ static void take_report_reply(struct byte_reader *in, struct message_report_repl
 	}
 	if (has_tail(in))
 		byte_reader_text(in, m->udev_rule, sizeof(m->udev_rule));
+	if (has_tail(in))
+		m->keep_bytes = byte_reader_u64(in);
 }
 
 static void take_blocks(struct byte_reader *in, struct message_blocks *m)

@@ -159,6 +159,7 @@ static void put_report_reply(struct encoder *e, const struct message_report_repl
 	put_u64(e, m->floor_bytes);
 	put_u64(e, m->limit_bytes);
 	put_text(e, m->udev_rule, sizeof(m->udev_rule));
+	put_u64(e, m->keep_bytes);
 }
 
 static void put_blocks(struct encoder *e, const struct message_blocks *m)

@@ -356,6 +356,8 @@ static void print_word(const json_t *guest)
 		printf("  wants to keep %s\n", cli_size(word, "floor_bytes", size));
 	if (cli_u64(word, "limit_bytes"))
 		printf("  lets %s go in one shrink\n", cli_size(word, "limit_bytes", size));
+	if (cli_u64(word, "keep_bytes"))
+		printf("  keeps %s available to its work\n", cli_size(word, "keep_bytes", size));
 	if (cli_u64(word, "pressure_percent"))
 		printf("  some of its work waits for memory %" PRIu64 " %% of the time\n", cli_u64(word, "pressure_percent"));
 	if (json_is_true(json_object_get(word, "udev_onlines")))

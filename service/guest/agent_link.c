@@ -37,6 +37,8 @@
 #define READ_PAUSE_MS	  50
 /* News of what a guest asks for are made no oftener. */
 #define WISH_EVERY_MS 1000
+/* Of its guest's memory an agent that does not tell keeps so much available. */
+#define OLD_KEEP_SHARE 32
 /* A report that speaks of more memory than the hypervisor could ever have given, beyond rounding, is a lie. */
 #define LIE_SLACK_BYTES (UINT64_C(64) << 20)
 
@@ -284,6 +286,7 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 	agent->veto = report->word_flags & MESSAGE_WORD_VETO;
 	agent->shrink_limit_bytes = report->floor_bytes;
 	agent->shrink_most_bytes = report->limit_bytes;
+	agent->keep_bytes = report->flags & MESSAGE_REPORT_KEEPS ? report->keep_bytes : report->total_bytes / OLD_KEEP_SHARE;
 	agent->udev_onlines = report->flags & MESSAGE_REPORT_UDEV_ONLINES;
 	snprintf(agent->udev_rule, sizeof(agent->udev_rule), "%s", report->udev_rule);
 	take_pressure(link, &report->pressure);

@@ -621,6 +621,7 @@ static json_t *word_json(const struct snapshot_agent *agent)
 	model_json_put(&json, "veto", json_boolean(agent->veto));
 	model_json_put(&json, "floor_bytes", agent->shrink_limit_bytes ? model_json_u64(agent->shrink_limit_bytes) : json_null());
 	model_json_put(&json, "limit_bytes", agent->shrink_most_bytes ? model_json_u64(agent->shrink_most_bytes) : json_null());
+	model_json_put(&json, "keep_bytes", model_json_u64(agent->keep_bytes));
 	model_json_put(&json, "wanted_bytes", agent->wanted_bytes ? model_json_u64(agent->wanted_bytes) : json_null());
 	model_json_put(&json, "pressure_percent",
 		       agent->pressure_percent >= 0 ? json_integer(agent->pressure_percent) : json_null());

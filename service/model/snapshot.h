@@ -313,6 +313,7 @@ struct snapshot_agent {
 	uint64_t gigantic_bytes;		/* in 1 GiB pages */
 	uint64_t offline_bytes;			/* plugged, not onlined */
 	uint64_t wrong_zone_bytes;		/* virtio-mem memory online in a kernel zone */
+	uint64_t keep_bytes;			/* of what is available, left to the guest */
 	uint64_t shrink_limit_bytes;		/* the guest's own floor for its whole memory; 0: none */
 	uint64_t wanted_bytes;			/* it asks for so much memory in all; 0: for nothing */
 	uint64_t shrink_most_bytes;		/* most that it lets go in one shrink; 0: no limit */

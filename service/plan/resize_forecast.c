@@ -4,27 +4,23 @@
  *
  * A promise, so whatever is doubtful stays: of a device no more leaves than lies in its movable zone or is offline (or,
  * where the agent told what is in each block, than has nothing immovable in it), and of all of them together no more
- * than memory covers once the guest has given what is free of its huge pages. An agent leaves a 32nd of the guest's
- * memory alone (guest-agent, has_memory_for), and so does this.
+ * than memory covers once the guest has given what is free of its huge pages. An agent keeps some of what is
+ * available for the guest's own work (guest-agent, has_memory_for), and so does this.
  */
 #include "resize_priv.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define KEEP_SHARE 32
-
 uint64_t resize_covered_bytes(const struct plan_input *input, const struct snapshot_guest *guest)
 {
 	const struct snapshot_agent *agent = &guest->agent;
-	uint64_t keep = agent->memory_total_bytes / KEEP_SHARE;
-
 	/* What it could spare a moment ago it may have used since. */
 	if (resize_agent_is_silent(input, guest))
 		return 0;
 	if (agent->state != AGENT_STATE_READY || !agent->reported || agent->memory_total_bytes == 0)
 		return UINT64_MAX;
-	return agent->memory_available_bytes - plan_min(agent->memory_available_bytes, keep) + agent->offline_bytes;
+	return agent->memory_available_bytes - plan_min(agent->memory_available_bytes, agent->keep_bytes) + agent->offline_bytes;
 }
 
 /* What could be taken of the guest without anybody in it going short, once its free huge pages are given back. */

@@ -98,6 +98,14 @@ def _anonymous(guest):
     guest.pattern_start((BASE_MIB + PLUGGED_MIB) * 4 // 5, name="anonymous", once=True, timeout=240)
 
 
+def _anonymous_and_nothing_kept(guest):
+    """As the driver alone, which keeps nothing available to the guest's work."""
+    guest.run("mkdir -p /etc/ballast/ballast-agent.conf.d")
+    guest.write("/etc/ballast/ballast-agent.conf.d/keep.conf", "keep_available_percent = 0\n")
+    guest.run("[ ! -e /run/agent.pid ] || kill -HUP $(cat /run/agent.pid)")
+    _anonymous(guest)
+
+
 def _nothing(guest):
     pass
 
@@ -119,6 +127,7 @@ SCENES = (
     Scene("fragmented by kernel objects", _kernel_objects, 0, online="online"),
     Scene("page cache", _page_cache, 0, disk=True),
     Scene("80 % anonymous", _anonymous, 896),
+    Scene("80 % anonymous, nothing kept", _anonymous_and_nothing_kept, 896),
 )
 
 

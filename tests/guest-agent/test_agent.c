@@ -264,7 +264,8 @@ static void test_hello_and_report(void)
 	CHECK_INT(report->regions[0].size_bytes, 2048 * MIB);
 	CHECK_INT(report->regions[0].plugged_bytes, 1024 * MIB);
 	CHECK_INT(report->regions[0].movable_bytes, 1024 * MIB);
-	CHECK_INT(report->flags, 0);
+	CHECK_INT(report->flags, MESSAGE_REPORT_KEEPS);
+	CHECK_INT(report->keep_bytes, report->total_bytes / 100 * 3);
 	CHECK_STR(report->udev_rule, "");
 	/* Not looked for twice in a moment. */
 	fake_guest_write(&guest, "/etc/udev/rules.d/9-memory.rules",
@@ -273,7 +274,7 @@ static void test_hello_and_report(void)
 	now += 10000;
 	reply = answer(ask(MESSAGE_REPORT));
 	CHECK_STR(reply->report_reply.udev_rule, "/etc/udev/rules.d/9-memory.rules");
-	CHECK_INT(reply->report_reply.flags, MESSAGE_REPORT_UDEV_ONLINES);
+	CHECK_INT(reply->report_reply.flags, MESSAGE_REPORT_UDEV_ONLINES | MESSAGE_REPORT_KEEPS);
 	stop();
 }
 

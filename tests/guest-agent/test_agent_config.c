@@ -42,7 +42,7 @@ static void test_all_keys_and_drop_ins(void)
 			      "/var/lib/ballast\n"
 			      "hugepage_floor_2MiB = 100\nhugepage_floor_1GiB = 1\nveto =\ndrop_caches = yes\n"
 			      "hooks = yes\nhook_directory = /opt/hooks\nhook_timeout_s = 5\n"
-			      "reclaim_pressure_percent = 20\nmemory_floor = 2GiB\nshrink_limit = 512MiB\n"
+			      "reclaim_pressure_percent = 20\nkeep_available_percent = 0\nmemory_floor = 2GiB\nshrink_limit = 512MiB\n"
 			      "memory_wanted = 4GiB\nask_pressure_percent = 15\nask_step = 1GiB"),
 		  0);
 	CHECK_STR(config.port, "/dev/vport1p1");
@@ -55,6 +55,7 @@ static void test_all_keys_and_drop_ins(void)
 	CHECK_STR(config.hook_directory, "/opt/hooks");
 	CHECK_INT(config.hook_timeout_s, 5);
 	CHECK_INT(config.reclaim_pressure_percent, 20);
+	CHECK_INT(config.keep_available_percent, 0);
 	CHECK_INT(config.memory_floor_bytes, UINT64_C(2) << 30);
 	CHECK_INT(config.shrink_limit_bytes, 512 << 20);
 	CHECK_INT(config.memory_wanted_bytes, UINT64_C(4) << 30);

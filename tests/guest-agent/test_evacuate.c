@@ -915,7 +915,7 @@ static void test_guest_keeps_what_it_needs(void)
 {
 	start();
 	request.flags = MESSAGE_EVACUATE_OFFLINE;
-	/* A block and a 32nd of all is 170 MiB. */
+	/* A block and what is kept are 170 MiB. */
 	fake_guest_write(&guest, "/proc/meminfo",
 			 "MemTotal: 1400000 kB\nMemFree: 900 kB\nMemAvailable: 170000 kB");
 	const struct message_evacuate_reply *reply = run();
@@ -936,6 +936,26 @@ static void test_guest_keeps_what_it_needs(void)
 	CHECK_INT(reply->code, MESSAGE_RESULT_OK);
 	CHECK_INT(outcome(reply, 39)->reason, MESSAGE_REASON_OFFLINED);
 	stop();
+}
+
+static void test_guest_keeps_what_it_says(void)
+{
+	static const char memory[] = "MemTotal: 1400000 kB\nMemFree: 900 kB\nMemAvailable: %u kB";
+	char text[sizeof(memory) + 16];
+
+	for (uint32_t percent = 0; percent <= 50; percent += 10)
+		for (int more = 0; more < 2; more++) {
+			start();
+			config.keep_available_percent = percent;
+			request.flags = MESSAGE_EVACUATE_OFFLINE;
+			request.target_bytes = FAKE_GUEST_BLOCK_BYTES;
+			snprintf(text, sizeof(text), memory,
+				 (unsigned)(FAKE_GUEST_BLOCK_BYTES / 1024) + 14000 * percent - 4 * !more);
+			fake_guest_write(&guest, "/proc/meminfo", text);
+			CHECK_INT(outcome(run(), 39)->reason,
+				  more ? MESSAGE_REASON_OFFLINED : MESSAGE_REASON_NO_MEMORY);
+			stop();
+		}
 }
 
 /* What keeps a change from being written down is said as it is. */
@@ -1011,6 +1031,7 @@ int main(void)
 		{"pages used meanwhile", test_pages_used_meanwhile},
 		{"refusals", test_refusals},
 		{"the guest keeps what it needs", test_guest_keeps_what_it_needs},
+		{"the guest keeps what it says", test_guest_keeps_what_it_says},
 		{"what cannot be written down", test_what_cannot_be_written_down},
 		{"nothing is changed that is not written down", test_nothing_without_a_lease_file},
 	};

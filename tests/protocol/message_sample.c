@@ -135,6 +135,7 @@ static void report_reply(struct source *s, struct message_report_reply *m)
 	m->floor_bytes = number(s);
 	m->limit_bytes = number(s);
 	text(s, m->udev_rule, sizeof(m->udev_rule), "/usr/lib/udev/rules.d/40-redhat.rules");
+	m->keep_bytes = number(s);
 }
 
 static void blocks_reply(struct source *s, struct message_blocks_reply *m)

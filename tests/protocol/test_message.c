@@ -74,12 +74,14 @@ static void test_largest_fits_a_frame(void)
 	CHECK_TRUE(length < LIMIT_PAYLOAD_BYTES / 2);
 }
 
-/* Where the fields of 1.1 at a payload's end begin, a payload of 1.0 ended; and a report without the rule's file. */
+/* Where the fields of 1.1 at a payload's end begin, a payload of 1.0 ended; and a report without the rule's file,
+ * or without what is kept. */
 static bool is_whole_without(uint16_t type, size_t length, size_t cut)
 {
-	size_t rule = 2 + strlen(original.report_reply.udev_rule);
+	size_t keep = 8, rule = 2 + strlen(original.report_reply.udev_rule) + keep;
 
-	return (type == MESSAGE_REPORT_REPLY && (cut == length - rule || cut == length - rule - 20)) ||
+	return (type == MESSAGE_REPORT_REPLY &&
+		(cut == length - keep || cut == length - rule || cut == length - rule - 20)) ||
 	       ((type == MESSAGE_PREPARE || type == MESSAGE_EVACUATE) && cut == length - 1) ||
 	       (type == MESSAGE_HEARTBEAT && cut == length - 8);
 }
@@ -311,6 +313,7 @@ static void take_away_1_1(struct message *message)
 		report->word_flags = 0;
 		report->floor_bytes = report->limit_bytes = 0;
 		memset(report->udev_rule, 0, sizeof(report->udev_rule));
+		report->keep_bytes = 0;
 		return;
 	case MESSAGE_BLOCKS_REPLY:
 		for (size_t i = 0; i < message->blocks_reply.block_count; i++) {

@@ -840,8 +840,8 @@ static void test_guest_of_1_0(void)
 	message.report_reply.total_bytes = 1 << 30;
 	message.report_reply.word_flags = MESSAGE_WORD_VETO;
 	CHECK_INT(message_encode(&message, payload, sizeof(payload), &length), 0);
-	/* Without the guest's word and an empty name. */
-	host_receives(bytes, forge(bytes, 101, id, MESSAGE_REPORT_REPLY, payload, length - 20 - 2));
+	/* Without the guest's word, an empty name and what is kept. */
+	host_receives(bytes, forge(bytes, 101, id, MESSAGE_REPORT_REPLY, payload, length - 20 - 2 - 8));
 	CHECK_INT(host_event(&he), SESSION_HOST_EVENT_REPLY);
 	CHECK_INT(he.message->report_reply.total_bytes, 1 << 30);
 	CHECK_INT(he.message->report_reply.word_flags, 0);

@@ -33,6 +33,7 @@ static struct {
 	char path[64];
 	enum manner manner;
 	bool lies_in_parts; /* a liar's total is honest */
+	bool is_old;	    /* it does not tell what it keeps */
 	bool cuts_regions;  /* it has more than it tells */
 	unsigned reports, requests, cancels, changes;
 	bool tells_stalls;
@@ -93,6 +94,10 @@ static void report(uint64_t epoch, uint32_t id)
 	reply->word_flags = MESSAGE_WORD_VETO;
 	reply->floor_bytes = 600 * MIB;
 	reply->limit_bytes = 50 * MIB;
+	if (!rig.is_old) {
+		reply->flags |= MESSAGE_REPORT_KEEPS;
+		reply->keep_bytes = 7 * MIB;
+	}
 	reply->pressure.some_avg10_x100 = 1234;
 	/* Beyond all addresses. */
 	reply->regions[reply->region_count++] =
@@ -487,6 +492,7 @@ static void test_report(void)
 	CHECK_TRUE(agent.veto && agent.udev_onlines);
 	CHECK_STR(agent.udev_rule, "/lib/udev/rules.d/1.rules");
 	CHECK_INT(agent.shrink_limit_bytes, 600 * MIB);
+	CHECK_INT(agent.keep_bytes, 7 * MIB);
 	CHECK_INT(agent.shrink_most_bytes, 50 * MIB);
 	CHECK_INT(agent.pressure_percent, 12);
 	CHECK_INT(agent.gigantic_bytes, 0);
@@ -495,13 +501,14 @@ static void test_report(void)
 	CHECK_STR(agent.online_policy, "online_movable");
 	CHECK_INT(agent.regions[0].start, 4096 * MIB);
 	CHECK_INT(agent.regions[0].end, 5120 * MIB);
-	rig.cuts_regions = true;
+	rig.cuts_regions = rig.is_old = true;
 	agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
 	while (rig.refreshed < 3)
 		turn();
 	agent_link_describe(rig.link, &agent);
 	CHECK_INT(agent.offline_bytes, 64 * MIB);
 	CHECK_INT(agent.region_count, 0);
+	CHECK_INT(agent.keep_bytes, 700 * MIB / 32);
 	teardown();
 }
 

@@ -197,6 +197,7 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->agent.features = UINT64_MAX;
 		guest->agent.last_seen_ms = world->now_ms;
 		guest->agent.memory_total_bytes = from->current_bytes;
+		guest->agent.keep_bytes = from->current_bytes / 32;
 		guest->agent.memory_free_bytes = guest->agent.memory_available_bytes =
 			from->current_bytes / 2;
 		guest->agent.normal_bytes = 256 * FAKE_MIB;

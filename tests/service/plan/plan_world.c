@@ -135,6 +135,7 @@ void world_add_agent(struct snapshot_guest *guest, uint64_t available_bytes,
 	agent->features = (1 << (AGENT_FEATURE_REPORT_FREE + 1)) - 1;
 	agent->reported = true;
 	agent->memory_total_bytes = guest->current_bytes;
+	agent->keep_bytes = guest->current_bytes / 32;
 	agent->memory_free_bytes = agent->memory_available_bytes = available_bytes;
 	agent->huge_free_bytes = huge_free_bytes;
 	agent->normal_bytes = guest->base_bytes;

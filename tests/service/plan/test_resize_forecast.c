@@ -164,7 +164,7 @@ static void a_liar_does_not_overflow(void)
 
 	guest->agent.regions[0].online_bytes = UINT64_MAX;
 	guest->agent.regions[0].movable_bytes = 0;
-	guest->agent.memory_total_bytes = UINT64_MAX;
+	guest->agent.memory_total_bytes = guest->agent.keep_bytes = UINT64_MAX;
 	guest->agent.huge_floor_bytes = UINT64_MAX;
 	/* Nothing of the first can leave, so all is asked of the other, and memory covers none of it. */
 	world.wish.resize.target_bytes = 512 * MIB + 512 * MIB;
