@@ -254,8 +254,10 @@ def guest_asks_under_pressure(scene):
     scene.guest.run(f"add_swap 512M; {hang_up}")
     scene.guest.pattern_start(1040, name="pressing", timeout=300)
     wait_for(lambda: scene.sizes() == (896, 896), 120, "the guest to have 256 MiB more")
-    asked = [o["actor"] for o in scene.operations() if o["id"] not in before]
-    check_equal(asked, ["guest"], "who asked, and how often")
+    asked = [o for o in scene.operations() if o["id"] not in before]
+    # Its step counts from what its kernel has, which is less than what it was given: the rest is a second question.
+    check_equal({(o["actor"], o["state"]) for o in asked}, {("guest", "succeeded")}, "who asked")
+    check(len(asked) <= 2, f"how often it asked: {len(asked)}")
     check_equal(scene.guest.pattern_stop("pressing")["errors"], 0, "pattern errors under pressure")
     scene.guest.run(f"swapoff -a; rm {drop_in}; {hang_up}", 120)
     scene.tell("under pressure the guest asked for more, and was given the 256 MiB of its step")
