@@ -20,10 +20,9 @@ struct pieces {
 /* Does the range ask about part of the DIMM, and not about all of it? */
 static bool cuts_dimm(const struct survey_ask *ask, const struct snapshot_dimm *dimm)
 {
-	uint64_t inside = snapshot_ranges_shared(ask->ranges, ask->count, dimm->ranges, dimm->range_count), size = 0;
+	uint64_t inside = snapshot_ranges_shared(ask->ranges, ask->count, dimm->ranges, dimm->range_count);
+	uint64_t size = snapshot_ranges_bytes(dimm->ranges, dimm->range_count);
 
-	for (size_t i = 0; i < dimm->range_count; i++)
-		size += dimm->ranges[i].end - dimm->ranges[i].start;
 	return inside && (inside < size || dimm->ranges_cut);
 }
 

@@ -299,10 +299,8 @@ static json_t *slots_json(const struct snapshot_dimm *dimm)
 json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm)
 {
 	json_t *json = json_object(), *blocks = json_array();
-	uint64_t total_bytes = 0;
+	uint64_t total_bytes = snapshot_ranges_bytes(dimm->ranges, dimm->range_count);
 
-	for (size_t i = 0; i < dimm->range_count; i++)
-		total_bytes += dimm->ranges[i].end - dimm->ranges[i].start;
 	for (size_t i = 0; i < snapshot->block_count; i++)
 		if (snapshot_block_is_in(&snapshot->blocks[i], dimm->ranges, dimm->range_count))
 			model_json_append(&blocks, model_json_u64(snapshot->blocks[i].id));

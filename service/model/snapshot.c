@@ -519,6 +519,15 @@ static bool is_excepted(const struct snapshot_hold *hold, const char *except_dra
 	return except_drain && strcmp(hold->drain, except_drain) == 0;
 }
 
+uint64_t snapshot_ranges_bytes(const struct snapshot_range *ranges, size_t count)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += ranges[i].end - ranges[i].start;
+	return bytes;
+}
+
 uint64_t snapshot_ranges_shared(const struct snapshot_range *a, size_t a_count, const struct snapshot_range *b, size_t b_count)
 {
 	uint64_t bytes = 0;

@@ -576,6 +576,8 @@ uint64_t snapshot_guest_drift_bytes(const struct snapshot_guest *guest);
 /* Resident bytes by node, by the newer of survey and overview; borrowed from the guest. */
 const uint64_t *snapshot_guest_newest_bytes(const struct snapshot_guest *guest);
 
+/* How many bytes the ranges have, none of which is named twice. */
+uint64_t snapshot_ranges_bytes(const struct snapshot_range *ranges, size_t count);
 /* How many bytes are in ranges of both lists, neither of which names any twice. */
 uint64_t snapshot_ranges_shared(const struct snapshot_range *a, size_t a_count, const struct snapshot_range *b, size_t b_count);
 /* Is any of the block between them, or in one of the ranges? */

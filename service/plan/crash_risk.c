@@ -87,13 +87,8 @@ static uint64_t online_bytes(const struct plan_input *input, const struct drain_
 
 static uint64_t size_of(const struct bad_memory *bad)
 {
-	uint64_t size = 0;
-
-	if (bad->range)
-		return bad->range->end - bad->range->start;
-	for (size_t i = 0; i < bad->dimm->range_count; i++)
-		size += bad->dimm->ranges[i].end - bad->dimm->ranges[i].start;
-	return size;
+	return bad->range ? snapshot_ranges_bytes(bad->range, 1)
+			  : snapshot_ranges_bytes(bad->dimm->ranges, bad->dimm->range_count);
 }
 
 /*

@@ -141,11 +141,6 @@ struct part {
 	uint64_t covered; /* of size */
 };
 
-static uint64_t size_of(const struct snapshot_range *range)
-{
-	return range->end - range->start;
-}
-
 static struct part find_part(const struct snapshot *snapshot, const struct drain_scope *scope,
 			     const struct snapshot_guest *guest, size_t index)
 {
@@ -154,14 +149,13 @@ static struct part find_part(const struct snapshot *snapshot, const struct drain
 	struct part part = {.node = told->node};
 
 	if (snapshot_guest_dimm_is_piece(told)) {
-		part.size = size_of(&told->range);
+		part.size = snapshot_ranges_bytes(&told->range, 1);
 		part.covered = covered_bytes(scope, &told->range, 1);
 		return part;
 	}
 	dimm = snapshot_dimm(snapshot, told->id);
 	part.node = dimm ? dimm->node : -1;
-	for (size_t i = 0; dimm && i < dimm->range_count; i++)
-		part.size += size_of(&dimm->ranges[i]);
+	part.size = dimm ? snapshot_ranges_bytes(dimm->ranges, dimm->range_count) : 0;
 	part.covered = dimm ? covered_bytes(scope, dimm->ranges, dimm->range_count) : 0;
 	/* Its pieces are told by themselves. */
 	for (size_t i = 0; i < guest->dimm_count; i++) {
@@ -169,7 +163,7 @@ static struct part find_part(const struct snapshot *snapshot, const struct drain
 
 		if (!snapshot_guest_dimm_is_piece(piece) || strcmp(piece->id, told->id) != 0)
 			continue;
-		part.size -= plan_min(part.size, size_of(&piece->range));
+		part.size -= plan_min(part.size, snapshot_ranges_bytes(&piece->range, 1));
 		part.covered -= plan_min(part.covered, covered_bytes(scope, &piece->range, 1));
 	}
 	return part;

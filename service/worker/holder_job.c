@@ -29,8 +29,7 @@ static int count_ranges(struct job_context *context, struct page_holder *holder,
 	int rc = 0;
 
 	for (size_t i = 0; i < job->dimm_count; i++)
-		for (size_t r = 0; r < job->dimms[i].range_count; r++)
-			look.total_bytes += job->dimms[i].ranges[r].end - job->dimms[i].ranges[r].start;
+		look.total_bytes += snapshot_ranges_bytes(job->dimms[i].ranges, job->dimms[i].range_count);
 	for (size_t i = 0; i < job->dimm_count; i++) {
 		bool is_movable = strcmp(job->dimms[i].id, WORKER_HOLDERS_MOVABLE) == 0;
 

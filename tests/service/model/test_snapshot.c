@@ -159,6 +159,17 @@ static void cpus_are_counted(void)
 	}
 }
 
+static void ranges_have_bytes(void)
+{
+	const struct snapshot_range ranges[] = {{0x1000, 0x3000}, {0x8000, 0x8000}, {0x9000, 0xa000}};
+	const struct snapshot_range others[] = {{0x2000, 0x9800}, {0, 0x800}};
+
+	CHECK_INT(snapshot_ranges_bytes(ranges, 0), 0);
+	CHECK_INT(snapshot_ranges_bytes(ranges, 1), 0x2000);
+	CHECK_INT(snapshot_ranges_bytes(ranges, 3), 0x3000);
+	CHECK_INT(snapshot_ranges_shared(ranges, 3, others, 2), 0x1800);
+}
+
 static void names_go_both_ways(void)
 {
 	for (int i = 0; i < AGENT_STATE_COUNT; i++)
@@ -184,6 +195,7 @@ static const struct unit_case cases[] = {
 	{"holds cover ranges and nodes", holds_cover_ranges_and_nodes},
 	{"a memory device has a place", a_memory_device_has_a_place},
 	{"what a DIMM has of a guest is known or not", what_a_dimm_has_of_a_guest_is_known_or_not},
+	{"ranges have bytes", ranges_have_bytes},
 	{"CPUs are counted", cpus_are_counted},
 	{"names go both ways", names_go_both_ways},
 };
