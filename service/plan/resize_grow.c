@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Grow: away from nodes that a drain holds -> room (huge pages of the host) -> the guest's onlining policy -> request ->
- * verified from inside.
+ * Grow: away from nodes that a drain holds -> room (huge pages of the host) -> the guest's onlining policy -> request
+ *   -> (flat) kick -> await -> kick -> await ... until the deadline -> verified from inside.
+ *
+ * A plug stalls for want of what may come by itself: huge pages of the host, memory of the guest for the new blocks' own
+ * descriptions, blocks to be onlined (virtio_mem.c virtio_mem_run_wq: -ETXTBSY, -ENOMEM, -ENOSPC). The driver tries again
+ * after 50 to 300 s, so an await that saw nothing is followed by a kick here, too.
  */
 #include "resize_priv.h"
 
@@ -209,6 +213,16 @@ static bool is_by_ratio(const struct resize *resize)
 	return strcmp(policy, "auto-movable") == 0;
 }
 
+/* Since anything but waiting: what came before that was for the size itself. */
+static unsigned awaits_in_line(const struct plan_input *input)
+{
+	unsigned awaits = 0;
+
+	for (size_t i = input->history_count; i-- > 0 && input->history[i].step.kind == STEP_KIND_AWAIT;)
+		awaits++;
+	return awaits;
+}
+
 /* The guest's kernel onlines what is plugged a moment later: looked at before, it would be said not to be. */
 static bool await_online_next(struct resize *resize)
 {
@@ -219,7 +233,7 @@ static bool await_online_next(struct resize *resize)
 	if (!last || !input->deadline_ms || plan_is_late(input) || resize_is_ending(input) ||
 	    agent->state != AGENT_STATE_READY || !agent->reported || !offline_since(resize) ||
 	    (last->step.kind == STEP_KIND_AWAIT && last->state != STEP_STATE_DONE) ||
-	    plan_count(input, STEP_KIND_AWAIT) >= ONLINE_AWAITS_MAX)
+	    awaits_in_line(input) >= ONLINE_AWAITS_MAX)
 		return false;
 	resize_emit_await(resize, ONLINE_MS);
 	return true;
@@ -299,6 +313,15 @@ static void warn_of_udev(struct resize *resize)
 				   agent->udev_rule[0] ? ": " : "", agent->udev_rule);
 }
 
+/* Asked for, and kicked: the time until the deadline is used all the same. */
+static bool persist_next(struct resize *resize)
+{
+	long await = resize_last_index(resize->input, STEP_KIND_AWAIT, NULL);
+
+	return resize->input->deadline_ms &&
+	       ((await >= 0 && resize_kick_next(resize, await)) || resize_await_next(resize));
+}
+
 static void grow_next(struct resize *resize)
 {
 	static const bool none[SNAPSHOT_DEVICES_MAX];
@@ -311,7 +334,7 @@ static void grow_next(struct resize *resize)
 	}
 	if (resize->decision->kind == DECISION_KIND_STEP)
 		return;
-	if (resize_is_ending(input) || plan_is_late(input) || resize_request_failed(input)) {
+	if (resize_is_ending(input) || plan_is_late(input) || resize_request_failed(input) || resize_is_worn_out(input)) {
 		resize_end(resize, false);
 		return;
 	}
@@ -320,7 +343,8 @@ static void grow_next(struct resize *resize)
 	if (plan_count(input, STEP_KIND_REQUEST) == 0 &&
 	    (steer_next(resize) || host_pool_next(resize) || online_policy_next(resize)))
 		return;
-	if (resize_request_next(resize, none) || resize_kick_next(resize, resize_last_index(input, STEP_KIND_REQUEST, NULL)))
+	if (resize_request_next(resize, none) ||
+	    resize_kick_next(resize, resize_last_index(input, STEP_KIND_REQUEST, NULL)) || persist_next(resize))
 		return;
 	resize_end(resize, false);
 }

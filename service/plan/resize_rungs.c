@@ -285,7 +285,7 @@ void resize_emit_await(struct resize *resize, uint64_t ms)
 	if (input->deadline_ms && ms >= input->deadline_ms - input->now_ms)
 		ms = input->deadline_ms - input->now_ms + AWAIT_BEYOND_MS;
 	plan_step_init(&step, STEP_KIND_AWAIT, resize->guest);
-	step.bytes = resize->shrink_gap;
+	step.bytes = resize->shrink_gap ? resize->shrink_gap : resize->grow_gap;
 	step.target_bytes = await_baseline(resize);
 	step.timeout_ms = ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 	plan_decide(resize->decision, &step);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 #include <string.h>
+#include "plan_priv.h"
 #include "plan_world.h"
 #include "unit.h"
 
@@ -285,6 +286,98 @@ static void onlining_takes_a_moment(void)
 	CHECK_INT(world.decision.remainder.items[0].bytes, 128 * MIB);
 	guest->agent.offline_bytes = 0;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* A guest that has been asked to grow by 512 MiB, of which 128 came before its driver stopped. */
+static struct snapshot_guest *stalled_grow(struct world *world, uint64_t deadline_ms)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	guest = world_add_guest(world, "g1", 1, 300 * MIB);
+	world_add_device(guest, "vm0", 2 * GIB, 0);
+	world_add_agent(guest, 400 * MIB, 0);
+	world_wish_resize(world, "g1", GIB);
+	world->input.now_ms = 0;
+	world->input.deadline_ms = deadline_ms;
+	expect_step(world, STEP_KIND_REQUEST);
+	world_gain(world, 128 * MIB);
+	expect_step(world, STEP_KIND_KICK);
+	world_gain(world, 0);
+	return guest;
+}
+
+/* What stands in the way may go away by itself: the time is used, and nothing is only waited for. */
+static void a_grow_that_stalls_is_kicked_until_its_deadline(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = stalled_grow(&world, 60000);
+
+	for (uint32_t wait = 5000; wait <= 20000; wait *= 2) {
+		expect_step(&world, STEP_KIND_AWAIT);
+		CHECK_INT(world.decision.step.timeout_ms, wait);
+		/* What is worth another try is a share of what is missing. */
+		CHECK_INT(world.decision.step.bytes, 384 * MIB);
+		world.input.now_ms += wait;
+		world_gain(&world, 0);
+		expect_step(&world, STEP_KIND_KICK);
+		CHECK_INT(world.decision.step.target_bytes, 512 * MIB);
+		world_gain(&world, wait == 20000 ? 2 * MIB : 0);
+	}
+	/* It has moved: the waiting begins anew. */
+	expect_step(&world, STEP_KIND_AWAIT);
+	CHECK_INT(world.decision.step.timeout_ms, 5000);
+	/* The guest has more free than it had: that is made use of at once. */
+	world_gain(&world, 64 * MIB);
+	expect_step(&world, STEP_KIND_KICK);
+	world_gain(&world, 382 * MIB);
+	/* Its waiting takes nothing off the time that onlining gets. */
+	guest->agent.offline_bytes = 512 * MIB;
+	for (int i = 0; i < 4; i++) {
+		expect_step(&world, STEP_KIND_AWAIT);
+		CHECK_INT(world.decision.step.timeout_ms, 3000);
+		world_gain(&world, 1);
+	}
+	guest->agent.offline_bytes = 0;
+	expect_step(&world, STEP_KIND_AGENT_UNDO);
+	world_gain(&world, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_done(&world);
+}
+
+/* With what it has come to, which its driver is told. */
+static void expect_stalled(struct world *world)
+{
+	expect_step(world, STEP_KIND_SETTLE);
+	CHECK_INT(world->decision.step.target_bytes, 128 * MIB);
+	world_gain(world, 0);
+	expect_step(world, STEP_KIND_AGENT_UNDO);
+	world_gain(world, 0);
+	CHECK_INT(world_next(world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world->decision.remainder.items[0].code, REMAINDER_DRIVER_STALLED);
+	CHECK_INT(remainder_list_bytes(&world->decision.remainder), 384 * MIB);
+	world_done(world);
+}
+
+static void a_grow_that_stalls_ends(void)
+{
+	struct world world;
+	unsigned steps = 0;
+
+	/* Without a deadline nobody has said how long to wait. */
+	stalled_grow(&world, 0);
+	expect_stalled(&world);
+	stalled_grow(&world, 60000);
+	world.input.now_ms = 60000;
+	expect_stalled(&world);
+	/* One in which something seems to become free all the time. */
+	stalled_grow(&world, UINT64_C(1) << 40);
+	while (world_next(&world)->kind == DECISION_KIND_STEP && steps++ < 600)
+		world_gain(&world, world.decision.step.kind == STEP_KIND_AWAIT ? MIB : 0);
+	CHECK_INT(world.decision.kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(steps <= 250);
+	CHECK_INT(plan_count(&world.input, STEP_KIND_SETTLE), 1);
 	world_done(&world);
 }
 
@@ -802,6 +895,8 @@ static const struct unit_case cases[] = {
 	{"an unreadable policy forbids both ways", an_unreadable_policy_forbids_both_ways},
 	{"plugged is not onlined", plugged_is_not_onlined},
 	{"onlining takes a moment", onlining_takes_a_moment},
+	{"a grow that stalls is kicked until its deadline", a_grow_that_stalls_is_kicked_until_its_deadline},
+	{"a grow that stalls ends", a_grow_that_stalls_ends},
 	{"a grow on huge pages makes room first", a_grow_on_huge_pages_makes_room_first},
 	{"huge pages are made for the cell that grows", huge_pages_are_made_for_the_cell_that_grows},
 	{"huge pages are made where the guest was moved", huge_pages_are_made_where_the_guest_was_moved},
