@@ -80,8 +80,8 @@ void resize_remainder_forecast(const struct plan_input *input, const struct snap
 			       const struct resize_forecast *forecast, struct remainder_list *list);
 
 /*
- * resize_rungs.c. A rung is open that was never taken, or since whose last run another one, or waiting, has gained;
- * device may be NULL.
+ * resize_rungs.c. A rung is open that was never taken, or was cut short by a restart, or since whose last run another one, or
+ * waiting, has gained; device may be NULL.
  */
 bool resize_rung_is_open(const struct plan_input *input, enum step_kind kind, const char *device);
 /* So many steps that no honest guest needs more. */

@@ -70,7 +70,8 @@ bool resize_rung_is_open(const struct plan_input *input, enum step_kind kind, co
 	long last = resize_last_index(input, kind, device), opening = last_opening(input);
 	unsigned runs = 0;
 
-	if (last < 0 || last < opening)
+	/* Of one that a restart of the daemon has cut short nobody knows what it did: the agent has ended it, too. */
+	if (last < 0 || last < opening || plan_was_cut(&input->history[last]))
 		return true;
 	/* What the others gain changes nothing for an application that was asked. */
 	if (kind == STEP_KIND_RUN_HOOKS)
@@ -224,8 +225,8 @@ bool resize_prepare_next(struct resize *resize)
 	if (plan_count(input, STEP_KIND_REQUEST) + plan_count(input, STEP_KIND_BALLOON) > 0 || !agent->reported ||
 	    need <= ready)
 		return false;
-	return (plan_count(input, STEP_KIND_FREE_HUGE_PAGES) == 0 && resize_free_huge_pages_next(resize, need - ready)) ||
-	       (plan_count(input, STEP_KIND_RUN_HOOKS) == 0 && resize_hooks_next(resize));
+	return (plan_tried(input, STEP_KIND_FREE_HUGE_PAGES) == 0 && resize_free_huge_pages_next(resize, need - ready)) ||
+	       (plan_tried(input, STEP_KIND_RUN_HOOKS) == 0 && resize_hooks_next(resize));
 }
 
 void resize_tell_of_hooks(const struct resize *resize)

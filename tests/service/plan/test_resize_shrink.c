@@ -352,6 +352,25 @@ static void after_a_restart_it_looks_first(void)
 	world_done(&world);
 }
 
+/* Its agent has ended it, too, wherever it was: a hook may not have been run, nor a page reclaimed. */
+static void what_a_restart_cut_short_is_tried_again(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = shrinking_guest(&world, 1000 * MIB);
+	struct step_record *record;
+
+	expect_step(&world, STEP_KIND_RUN_HOOKS);
+	record = world_gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_RESTARTED, "ballastd", 0, NULL, "restarted");
+	IN_VAIN(&world, STEP_KIND_RUN_HOOKS, STEP_KIND_REQUEST, STEP_KIND_COMPACT, STEP_KIND_KICK, STEP_KIND_OFFLINE_GUEST_BLOCKS);
+	guest->agent.memory_free_bytes = 50 * MIB;
+	expect_step(&world, STEP_KIND_RECLAIM);
+	record = world_gain(&world, 0);
+	remainder_list_add(&record->remainder, REMAINDER_RESTARTED, "ballastd", 0, NULL, "restarted");
+	IN_VAIN(&world, STEP_KIND_RECLAIM, STEP_KIND_AWAIT);
+	world_done(&world);
+}
+
 static void without_an_agent_it_waits_and_kicks(void)
 {
 	struct world world;
@@ -1198,6 +1217,7 @@ static const struct unit_case cases[] = {
 	{"a veto is waited for", a_veto_is_waited_for},
 	{"a migration is waited for and then kicked", a_migration_is_waited_for_and_then_kicked},
 	{"after a restart it looks first", after_a_restart_it_looks_first},
+	{"what a restart cut short is tried again", what_a_restart_cut_short_is_tried_again},
 	{"without an agent it waits and kicks", without_an_agent_it_waits_and_kicks},
 	{"only blocks of the device that shrinks", only_blocks_of_the_device_that_shrinks},
 	{"huge pages of the device that shrinks", huge_pages_of_the_device_that_shrinks},
