@@ -235,10 +235,26 @@ static int send(struct step_run *run, const struct message *message, uint32_t ti
 	return agent_link_request(link, message, timeout_ms, on_answer, progress, run, &run->request);
 }
 
-/* What is to be undone the agent undoes itself: when the lease ends, or at its next start. */
+/* What is to be undone the agent undoes itself: when the lease ends, or at its next start. What a commit has kept it does not. */
 static bool undoes_itself(const struct step_run *run)
 {
+	const struct snapshot_guest *guest = step_run_guest(run);
+
+	if (run->kept_bytes && guest && guest->pid > 0)
+		return false;
 	return run->undoing || run->step.kind == STEP_KIND_AGENT_UNDO;
+}
+
+/* Of huge pages: what an undone shrink has kept, and what a grow makes good of those before it. */
+static uint64_t owed_bytes(const struct step_run *run)
+{
+	const struct snapshot_guest *guest = step_run_guest(run);
+
+	if (run->undoing)
+		return run->kept_bytes;
+	if (run->step.kind != STEP_KIND_AGENT_UNDO || !guest || guest->current_bytes <= run->start_bytes)
+		return 0;
+	return guest->current_bytes - run->start_bytes;
 }
 
 static void leave_to_lease(struct step_run *run)
@@ -290,16 +306,16 @@ static void on_answer(void *user, enum agent_answer_kind kind, const struct mess
 
 	if (!run->restoring && (run->step.kind == STEP_KIND_AGENT_COMMIT || run->step.kind == STEP_KIND_AGENT_UNDO))
 		take_hooks(run, &message->result);
-	/* A grow gives back what a shrink had taken: the lease first, then the pools. */
-	if (ended && !run->undoing && !run->restoring && run->step.kind == STEP_KIND_AGENT_UNDO) {
-		struct message restore = {.type = MESSAGE_RESTORE_POOLS};
-		const struct snapshot_guest *guest = step_run_guest(run);
+	/* The lease first, then the pools. */
+	if (ended && !run->restoring && owed_bytes(run)) {
+		struct message restore = {.type = MESSAGE_RESTORE_POOLS, .restore_pools.limit_bytes = owed_bytes(run)};
 
-		if (guest && guest->current_bytes > run->start_bytes) {
-			run->restoring = true;
-			restore.restore_pools.limit_bytes = guest->current_bytes - run->start_bytes;
-			if (send(run, &restore, RELEASE_MS, NULL) == 0)
-				return;
+		run->restoring = true;
+		if (send(run, &restore, RELEASE_MS, NULL) == 0)
+			return;
+		if (run->undoing) {
+			step_run_fail(run, REMAINDER_AGENT_LOST, run->kept_bytes, "the agent cannot be asked for huge pages back");
+			return;
 		}
 	}
 	if (run->step.kind == STEP_KIND_REPORT_FREE) {

@@ -492,6 +492,23 @@ static bool is_foreign(const struct step_run *run, const struct operation_record
 	return run->step.target_bytes != requested;
 }
 
+/* Of the huge pages that the step has freed: these no lease gives back any more. */
+static uint64_t kept_bytes(const struct operation_record *operation, const struct step_record *record)
+{
+	if (record->step.kind != STEP_KIND_FREE_HUGE_PAGES)
+		return 0;
+	for (size_t i = 0; i < operation->step_count; i++) {
+		const struct step_record *commit = &operation->steps[i];
+
+		if (commit->step.kind != STEP_KIND_AGENT_COMMIT || commit->n < record->n ||
+		    (commit->state != STEP_STATE_DONE && commit->state != STEP_STATE_PARTIAL))
+			continue;
+		/* How far it had come when a restart cut it short nobody knows; no more is given back than is owed. */
+		return remainder_list_has(&record->remainder, REMAINDER_RESTARTED) ? record->step.bytes : record->bytes_done;
+	}
+	return 0;
+}
+
 static void runner_undo(void *user, const struct operation_record *operation, const struct step_record *record,
 			executor_progress_fn *progress, executor_finished_fn *finished, void *token)
 {
@@ -502,6 +519,7 @@ static void runner_undo(void *user, const struct operation_record *operation, co
 	run->undoing = true;
 	run->is_taken_up = false;
 	run->is_foreign = is_foreign(run, operation);
+	run->kept_bytes = kept_bytes(operation, record);
 	/* An undo has as long as it takes: the operation's deadline is what led here. */
 	run->deadline_ms = 0;
 	run_step(run);

@@ -39,7 +39,8 @@ struct step_run {
 	struct stall_feed *feed;	/* owned; NULL: nobody listens to what the guest feels */
 	/* agent */
 	uint32_t request;
-	bool restoring;			/* AGENT_UNDO: the lease is released, pools are being given back */
+	bool restoring;			/* the lease is released, pools are being given back */
+	uint64_t kept_bytes;		/* undo of FREE_HUGE_PAGES: what a commit has kept of it */
 	struct look_watch *watch;	/* owned; for libvirt too */
 	/* libvirt */
 	struct event *timer;		/* owned */

@@ -1333,6 +1333,48 @@ static void test_lease_release(void)
 	finish();
 }
 
+/* An undo of a shrink that was committed: its lease is over, and the huge pages that were kept come back all the same. */
+static void test_kept_pools(void)
+{
+	struct step commit;
+
+	start(true);
+	agent_step(STEP_KIND_FREE_HUGE_PAGES);
+	rig.record.bytes_done = 64 * MIB;
+	undo();
+	CHECK_STR(rig.asked, "release_lease");
+	step_init(&commit, STEP_KIND_AGENT_COMMIT);
+	CHECK_TRUE(operation_record_add_step(rig.operation, &commit) != NULL);
+	rig.operation->steps[0].state = STEP_STATE_FAILED;
+	undo();
+	CHECK_STR(rig.asked, "release_lease release_lease");
+	rig.operation->steps[0].state = STEP_STATE_DONE;
+	rig.manner = MANNER_NO_LEASE;
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.restore_limit, 64 * MIB);
+	CHECK_STR(rig.asked, "release_lease release_lease release_lease restore_pools");
+	/* Cut short by a restart, it has taken nobody knows how much of this. */
+	remainder_list_add(&rig.record.remainder, REMAINDER_RESTARTED, "ballastd", 0, NULL, "restarted");
+	undo();
+	CHECK_INT(rig.restore_limit, 256 * MIB);
+	/* What is only the lease's is undone as before. */
+	agent_step(STEP_KIND_COMPACT);
+	undo();
+	CHECK_STR(rig.asked, "release_lease release_lease release_lease restore_pools release_lease restore_pools release_lease");
+	/* Without the agent nobody gives them back. */
+	agent_step(STEP_KIND_FREE_HUGE_PAGES);
+	rig.record.bytes_done = 64 * MIB;
+	rig.manner = MANNER_HANGS_UP;
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_AGENT_LOST);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_AGENT_LOST);
+	finish();
+}
+
 static void test_agent_refuses(void)
 {
 	start(true);
@@ -1956,6 +1998,7 @@ int main(void)
 		{"pools of an old agent", test_pools_of_an_old_agent},
 		{"free pages reported", test_report_free},
 		{"leases are released", test_lease_release},
+		{"kept pools come back", test_kept_pools},
 		{"the agent refuses", test_agent_refuses},
 		{"the agent is lost", test_agent_lost},
 		{"the agent is told to stop", test_agent_cancelled},
