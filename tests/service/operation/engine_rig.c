@@ -117,6 +117,7 @@ void engine_rig_kill(struct engine_rig *rig)
 {
 	uint64_t count;
 
+	rig->deaths += atomic_load(&rig->died);
 	rig->engine = engine_free(rig->engine);
 	rig->world.engine = NULL;
 	fake_world_crash(&rig->world);
@@ -157,7 +158,7 @@ bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id
 	if (die_at) {
 		atomic_store(&rig->die_at, die_at);
 		engine_rig_start(rig);
-		engine_rig_run(rig, 0);
+		engine_rig_settle(rig, 0);
 		engine_rig_kill(rig);
 	}
 	engine_rig_start(rig);
@@ -203,6 +204,21 @@ bool engine_rig_run(struct engine_rig *rig, unsigned until_tick)
 			return true;
 	}
 	assert(!"it does not come to an end");
+}
+
+bool engine_rig_settle(struct engine_rig *rig, unsigned until_tick)
+{
+	bool lives = engine_rig_run(rig, until_tick);
+
+	for (unsigned n = 0; n < 600 && lives && (!until_tick || rig->world.ticks < until_tick); n++) {
+		const struct operation_record *record = engine_rig_top(rig);
+
+		if (!record || operation_state_is_final(record->state))
+			break;
+		engine_rig_advance(rig, 1000);
+		lives = engine_rig_run(rig, until_tick);
+	}
+	return lives;
 }
 
 void engine_rig_advance(struct engine_rig *rig, uint64_t ms)

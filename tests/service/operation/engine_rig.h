@@ -29,6 +29,7 @@ struct engine_rig {
 	atomic_int die_how;  /* enum journal_gate */
 	atomic_ulong refuse_from, refuse_to;
 	atomic_bool died;
+	unsigned deaths; /* by the gate, as far as it was killed for good since */
 	atomic_ulong writes;
 	/* the last answer, copied */
 	bool answered;
@@ -65,6 +66,11 @@ bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id
  * (0: no matter).
  */
 bool engine_rig_run(struct engine_rig *rig, unsigned until_tick);
+/*
+ * The same until the newest operation without a parent has ended, with the clock turned where it waits, for ten minutes at
+ * most. False: the gate has killed it.
+ */
+bool engine_rig_settle(struct engine_rig *rig, unsigned until_tick);
 /* Turns the clock and lets what is due happen. */
 void engine_rig_advance(struct engine_rig *rig, uint64_t ms);
 

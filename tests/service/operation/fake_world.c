@@ -145,7 +145,7 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->state = GUEST_STATE_RUNNING;
 		guest->pid = 100 + (int)i;
 		guest->start_time = 1;
-		guest->base_bytes = 256 * FAKE_MIB;
+		guest->base_bytes = FAKE_GUEST_BASE;
 		guest->max_bytes = 2 * FAKE_GIB;
 		guest->current_bytes = from->current_bytes;
 		guest->requested_bytes = from->requested_bytes;
@@ -158,6 +158,12 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->devices[0].requested_bytes = from->requested_bytes - guest->base_bytes;
 		guest->devices[0].current_bytes = from->current_bytes - guest->base_bytes;
 		guest->devices[0].address = 4 * FAKE_GIB;
+		if (world->has_balloon && i == 0) {
+			guest->device_count = 0;
+			guest->has_balloon = true;
+			guest->balloon_bytes = from->current_bytes;
+			guest->base_bytes = guest->max_bytes;
+		}
 		for (int node = 0; node < FAKE_NODES; node++) {
 			guest->node_bytes[node] = from->node_bytes[node];
 			guest->resident_bytes += from->node_bytes[node];
@@ -196,15 +202,7 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		guest->agent.reported = true;
 		guest->agent.features = UINT64_MAX;
 		guest->agent.last_seen_ms = world->now_ms;
-		guest->agent.memory_total_bytes = from->current_bytes;
-		guest->agent.keep_bytes = from->current_bytes / 32;
-		guest->agent.memory_free_bytes = guest->agent.memory_available_bytes =
-			from->current_bytes / 2;
-		guest->agent.normal_bytes = 256 * FAKE_MIB;
-		guest->agent.movable_bytes = from->current_bytes - 256 * FAKE_MIB;
-		guest->agent.huge_free_bytes = from->huge_free_bytes;
-		snprintf(guest->agent.online_policy, sizeof(guest->agent.online_policy),
-			 "auto-movable");
+		fake_guest_see(from, &guest->agent);
 	}
 	for (size_t i = 0; i < world->idle_guests; i++) {
 		struct snapshot_guest *guest = snapshot_add_guest(snapshot);
@@ -279,15 +277,15 @@ static uint64_t move(struct fake_world *world, struct fake_guest *guest, const s
 /* The guest gives up, or takes, what was asked; what it takes lands where its policy says. */
 static void resize(struct fake_world *world, struct fake_guest *guest, uint64_t requested_bytes, bool kick, bool half)
 {
-	uint64_t aim = requested_bytes, change;
+	uint64_t aim = requested_bytes, least, change;
 	int node = 0;
 
 	guest->requested_bytes = requested_bytes;
 	if (kick)
 		guest->stuck_above = 0;
-	if (aim < guest->current_bytes && guest->stuck_above > aim)
-		aim = guest->stuck_above < guest->current_bytes ? guest->stuck_above
-								: guest->current_bytes;
+	least = fake_guest_least_bytes(guest);
+	if (aim < guest->current_bytes && least > aim)
+		aim = least < guest->current_bytes ? least : guest->current_bytes;
 	while (node < FAKE_NODES - 1 && !guest->node_bytes[node])
 		node++;
 	if (world->has_passed && guest->policy_nodes)
@@ -299,7 +297,7 @@ static void resize(struct fake_world *world, struct fake_guest *guest, uint64_t 
 		return;
 	}
 	change = (guest->current_bytes - aim) / (half ? 2 : 1);
-	guest->current_bytes -= change;
+	world->left_online_bytes += fake_guest_unplug(guest, change);
 	for (node = 0; node < FAKE_NODES && change > 0; node++) {
 		int from = world->tells_places ? FAKE_NODES - 1 - node : node;
 		uint64_t bytes = guest->node_bytes[from] < change ? guest->node_bytes[from] : change;
@@ -322,27 +320,25 @@ static bool cut_pool(struct fake_world *world)
 	return true;
 }
 
-static void apply(struct fake_world *world, const struct step *step, bool half,
+static void apply(struct fake_world *world, const struct fake_action *action, bool half,
 		  struct executor_outcome *outcome)
 {
+	const struct step *step = &action->step;
 	struct fake_guest *guest = guest_of(world, step);
-	uint64_t was = guest ? guest->current_bytes : 0;
+	uint64_t was = guest ? guest->current_bytes : 0, base = step->kind == STEP_KIND_BALLOON ? 0 : FAKE_GUEST_BASE;
 	bool every_second = true;
 
+	if (guest && fake_guest_climb(guest, action->operation, step, half, outcome))
+		return;
 	switch (step->kind) {
-	case STEP_KIND_FREE_HUGE_PAGES:
-		guest->lease = true;
-		outcome->bytes_done = half ? guest->huge_free_bytes / 2 : guest->huge_free_bytes;
-		guest->huge_free_bytes -= outcome->bytes_done;
-		break;
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_KICK:
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_BALLOON:
-		resize(world, guest, 256 * FAKE_MIB + step->target_bytes, step->kind == STEP_KIND_KICK, half);
+		resize(world, guest, base + step->target_bytes, step->kind == STEP_KIND_KICK, half);
 		outcome->bytes_done = was > guest->current_bytes ? was - guest->current_bytes
 								 : guest->current_bytes - was;
-		outcome->reached_bytes = guest->current_bytes - 256 * FAKE_MIB;
+		outcome->reached_bytes = guest->current_bytes - base;
 		outcome->flat = guest->current_bytes != guest->requested_bytes;
 		break;
 	case STEP_KIND_REPORT_FREE:
@@ -351,7 +347,7 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
 		if (!half)
-			guest->lease = false;
+			fake_guest_end_lease(guest, action->operation, step->kind == STEP_KIND_AGENT_COMMIT);
 		break;
 	case STEP_KIND_CPUSET:
 		if (!half)
@@ -407,17 +403,21 @@ static void apply(struct fake_world *world, const struct step *step, bool half,
 		/* With half of them one is enough to change something. */
 		world->state.hooks_asked = step_is_after(step) ? world->state.hooks_asked && half : true;
 		break;
+	case STEP_KIND_AWAIT:
+		/* Nothing has changed: what happens in this world is done by steps. */
+		outcome->state = STEP_STATE_PARTIAL;
+		break;
+	case STEP_KIND_PROBE:
+	case STEP_KIND_PROOF:
+		break;
 	case STEP_KIND_ONLINE_POLICY:
+	case STEP_KIND_FREE_HUGE_PAGES:
 	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
 	case STEP_KIND_MAKE_GUEST_ROOM:
 	case STEP_KIND_RECLAIM:
-	case STEP_KIND_AWAIT:
-	case STEP_KIND_PROBE:
-	case STEP_KIND_PROOF:
-		break;
 	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
-		outcome->bytes_done = world->tells_places ? step->bytes / (half ? 2 : 1) : 0;
+		assert(!"a guest's own step, without the guest");
 		break;
 	case STEP_KIND_CORDON:
 	case STEP_KIND_UNCORDON:
@@ -437,7 +437,7 @@ static char *values_before(struct fake_world *world, const struct step *step)
 
 	for (size_t i = 0; i < FAKE_BLOCKS; i++)
 		online[i] = world->state.online[i] ? '1' : '0';
-	json = json_pack("{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+	json = json_pack("{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "online", online, "pool",
 			 (json_int_t)(step->node >= 0 ? world->state.pool_bytes[step->node] : 0),
 			 "cpus", (json_int_t)(guest ? guest->cpu_nodes : 0), "node_bytes", (json_int_t)(guest ? guest->node_bytes[0] : 0),
@@ -448,9 +448,8 @@ static char *values_before(struct fake_world *world, const struct step *step)
 			 (json_int_t)(guest ? guest->numatune_nodes : 0), "stored",
 			 (json_int_t)(guest ? guest->stored_nodes : 0), "cpuset",
 			 (json_int_t)(guest ? guest->cpuset_mems : 0), "requested",
-			 (json_int_t)(guest ? guest->requested_bytes : 0), "huge",
-			 (json_int_t)(guest ? guest->huge_free_bytes : 0), "lease",
-			 guest && guest->lease);
+			 (json_int_t)(guest ? guest->requested_bytes : 0), "owed",
+			 (json_int_t)(guest ? guest->huge_owed_bytes : 0));
 	assert(json);
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
@@ -458,29 +457,35 @@ static char *values_before(struct fake_world *world, const struct step *step)
 }
 
 /* False where it does not come back. */
-static bool put_back(struct fake_world *world, const struct step *step, const char *before,
-		     bool half)
+static bool put_back(struct fake_world *world, const struct fake_action *action, bool half)
 {
+	const struct step *step = &action->step;
 	struct fake_guest *guest = guest_of(world, step);
-	json_t *json = json_loads(before, 0, NULL);
-	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, huge, pool, cpus;
+	json_t *json = json_loads(action->before, 0, NULL);
+	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, owed, pool, cpus;
 	const char *online;
 	bool is_back = true;
-	int mode, lease;
+	int mode;
 	bool every_second = true;
 
 	assert(json &&
 	       json_unpack(json,
-			   "{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:b}",
+			   "{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
 			   "online", &online, "pool", &pool, "cpus", &cpus, "node_bytes", &nodes[0], &nodes[1], &nodes[2], "mode",
 			   &mode, "policy", &policy, "numatune", &numatune, "stored", &stored,
-			   "cpuset", &cpuset, "requested", &requested, "huge", &huge, "lease",
-			   &lease) == 0);
+			   "cpuset", &cpuset, "requested", &requested, "owed", &owed) == 0);
 	switch (step->kind) {
 	case STEP_KIND_FREE_HUGE_PAGES:
-		guest->huge_free_bytes =
-			half ? (guest->huge_free_bytes + (uint64_t)huge) / 2 : (uint64_t)huge;
-		guest->lease = half ? guest->lease : lease != 0;
+	case STEP_KIND_RUN_HOOKS:
+	case STEP_KIND_MAKE_GUEST_ROOM:
+	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
+	case STEP_KIND_ONLINE_POLICY:
+		/* The agent undoes by leases alone. */
+		if (!half)
+			fake_guest_end_lease(guest, action->operation, false);
+		/* But for what a commit has kept: that is given back by itself. */
+		if (!half && step->kind == STEP_KIND_FREE_HUGE_PAGES)
+			fake_guest_repay(guest, (uint64_t)owed);
 		break;
 	case STEP_KIND_REQUEST:
 	case STEP_KIND_KICK:
@@ -534,13 +539,9 @@ static bool put_back(struct fake_world *world, const struct step *step, const ch
 	case STEP_KIND_SETTLE:
 	case STEP_KIND_AGENT_COMMIT:
 	case STEP_KIND_AGENT_UNDO:
-	case STEP_KIND_ONLINE_POLICY:
-	case STEP_KIND_RUN_HOOKS:
 	case STEP_KIND_COMPACT:
-	case STEP_KIND_MAKE_GUEST_ROOM:
 	case STEP_KIND_RECLAIM:
 	case STEP_KIND_AWAIT:
-	case STEP_KIND_OFFLINE_GUEST_BLOCKS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 	case STEP_KIND_EJECT:
@@ -593,9 +594,9 @@ void fake_world_unstick(struct fake_world *world, bool is_done)
 	struct fake_action *action = &world->stuck;
 
 	if (is_done && action->call == FAKE_CALL_START)
-		apply(world, &action->step, false, &outcome);
+		apply(world, action, false, &outcome);
 	else if (is_done)
-		put_back(world, &action->step, action->before, false);
+		put_back(world, action, false);
 	step_done(&action->step);
 	free(action->before);
 	action->used = false;
@@ -743,7 +744,10 @@ static void on_start(void *user, const struct operation_record *operation,
 	action->finished = finished;
 	action->number = ++world->starts;
 	action->hangs = action->number == world->hang_start;
+	snprintf(action->operation, sizeof(action->operation), "%s", operation->id);
 	step_copy(&record->step, &action->step);
+	if (record->step.kind == STEP_KIND_AWAIT)
+		action->due_ms = world->now_ms + record->step.timeout_ms;
 	count_at_once(world, FAKE_CALL_START, &world->starts_at_once);
 }
 
@@ -761,6 +765,7 @@ static void on_undo(void *user, const struct operation_record *operation,
 	action->number = ++world->undos;
 	action->hangs = action->number == world->hang_undo;
 	count_at_once(world, FAKE_CALL_UNDO, &world->undos_at_once);
+	snprintf(action->operation, sizeof(action->operation), "%s", operation->id);
 	action->before = strdup(record->before);
 	step_copy(&record->step, &action->step);
 	if (world->fail_undos_from == action->number)
@@ -782,6 +787,7 @@ static void on_cancel(void *user, void *token)
 	assert(action);
 	action->cancelled = true;
 	action->hangs = action->paused = false;
+	action->due_ms = 0;
 }
 
 static void on_pause(void *user, void *token, bool paused)
@@ -830,7 +836,7 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 				   "told to fail");
 		finish(action, &outcome);
 	} else if (++action->ticks == 1 && !action->cancelled) {
-		apply(world, &action->step, true, &outcome);
+		apply(world, action, true, &outcome);
 		action->bytes_done = outcome.bytes_done;
 		action->hangs = action->step.kind == world->hang_kind;
 		action->progress(action->token, action->bytes_done, action->step.bytes, "half way");
@@ -843,7 +849,7 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 				   "guest g1", 4096, NULL, "half of it");
 		finish(action, &outcome);
 	} else {
-		apply(world, &action->step, false, &outcome);
+		apply(world, action, false, &outcome);
 		outcome.bytes_done += action->bytes_done;
 		if (outcome.flat) {
 			outcome.state = STEP_STATE_PARTIAL;
@@ -872,9 +878,9 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 				   "told to fail");
 		finish(action, &outcome);
 	} else if (++action->ticks == 1) {
-		put_back(world, &action->step, action->before, true);
+		put_back(world, action, true);
 	} else {
-		if (!put_back(world, &action->step, action->before, false)) {
+		if (!put_back(world, action, false)) {
 			outcome.state = STEP_STATE_FAILED;
 			remainder_list_add(&outcome.remainder, REMAINDER_NO_ROOM, "node 2", 0, NULL,
 					   "there is no memory for its pool");
@@ -893,7 +899,7 @@ bool fake_world_tick(struct fake_world *world)
 	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++) {
 		struct fake_action *other = &world->actions[i];
 
-		if (other->used && !other->hangs && !other->paused &&
+		if (other->used && !other->hangs && !other->paused && other->due_ms <= world->now_ms &&
 		    (!action || other->asked < action->asked))
 			action = other;
 	}
@@ -944,6 +950,8 @@ void fake_world_crash(struct fake_world *world)
 	for (size_t i = 0; i < ARRAY_SIZE(world->actions); i++)
 		if (world->actions[i].used)
 			end_action(&world->actions[i]);
+	for (size_t i = 0; i < FAKE_GUESTS; i++)
+		fake_guest_lose_host(&world->state.guests[i]);
 	world->now_ms += 1000;
 }
 

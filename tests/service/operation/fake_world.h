@@ -11,26 +11,14 @@
 #include <stdint.h>
 #include "engine.h"
 #include "executor.h"
+#include "fake_guest.h"
 
 struct memory_hints;
 
-#define FAKE_MIB    (UINT64_C(1) << 20)
-#define FAKE_GIB    (UINT64_C(1) << 30)
 #define FAKE_BLOCK  (128 * FAKE_MIB)
 #define FAKE_STUCK_PID 4711
-#define FAKE_NODES  3
 #define FAKE_GUESTS 2
 #define FAKE_BLOCKS 40 /* nodes 0 and 1: 16 each; node 2, the DIMM d1: 8 */
-
-struct fake_guest {
-	uint64_t node_bytes[FAKE_NODES];
-	uint64_t policy_nodes, numatune_nodes, stored_nodes, cpuset_mems, cpu_nodes;
-	uint64_t requested_bytes, current_bytes;
-	uint64_t huge_free_bytes;
-	uint64_t stuck_above; /* shrinks no further than this until it is kicked; 0: not stuck */
-	enum policy_mode policy_mode;
-	bool lease; /* the agent holds something that a commit or an undo ends */
-};
 
 /* What an operation may change, and so what an undo must put back. */
 struct fake_state {
@@ -50,6 +38,8 @@ struct fake_action {
 	unsigned long asked; /* when it, or its last tick, was asked for: all get their turn */
 	unsigned number;     /* of this start or undo in the life of the world, from 1 */
 	uint64_t bytes_done;
+	uint64_t due_ms;     /* an await does nothing before */
+	char operation[OPERATION_ID_SIZE]; /* of this start or undo */
 	struct fake_state *seen; /* owned; what a slow look has found */
 	struct step step;
 	char *before; /* owned */
@@ -71,12 +61,14 @@ struct fake_world {
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
 	unsigned starts_at_once, undos_at_once; /* the most that there were */
+	uint64_t left_online_bytes; /* of what shrinks took, not taken offline before */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */
 	bool has_bad_hook;   /* and one that is not run */
 	uint64_t used_bytes[FAKE_NODES]; /* by others than guests */
 	bool tells_places;   /* what guests have in the DIMM is their devices', and a shrink takes that first */
 	bool has_passed;     /* the first guest has a device that pins it, and its base memory lies on node 1 */
+	bool has_balloon;    /* the first guest has one, and no memory device */
 	bool has_huge;	     /* the guests' memory is in huge pages too */
 	uint64_t beside_bytes; /* not 0: the DIMM is the first half of node 2, and each guest has so much in the other at most */
 	bool answers_inside; /* looks and prepares answer in the call itself */

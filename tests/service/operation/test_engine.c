@@ -26,7 +26,7 @@ static void test_resize(void)
 	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
 	CHECK_INT(record->snapshot_before_bytes, 512 * FAKE_MIB);
 	CHECK_INT(rig.world.state.guests[0].current_bytes, 320 * FAKE_MIB);
-	CHECK_TRUE(!rig.world.state.guests[0].lease);
+	CHECK_TRUE(fake_guest_is_as_found(&rig.world.state.guests[0]));
 	CHECK_INT(record->progress.done_bytes, record->progress.total_bytes);
 	engine_rig_submit(&rig, &wish);
 	CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
@@ -56,7 +56,7 @@ static void test_resize_cancelled_at_every_tick(void)
 				  r == 0 ? OPERATION_STATE_CANCELLED : OPERATION_STATE_SUCCEEDED);
 			/* Whatever was reached, nothing leaves later, and no lease is left open. */
 			CHECK_INT(guest->current_bytes, guest->requested_bytes);
-			CHECK_TRUE(!guest->lease);
+			CHECK_TRUE(fake_guest_is_as_found(guest));
 			if (undo && r == 0)
 				CHECK_TRUE(engine_rig_is_initial(&rig));
 			engine_rig_done(&rig);
@@ -85,7 +85,7 @@ static void test_deadline_of_a_resize(void)
 	CHECK_TRUE(engine_rig_top(&rig)->deadline_exceeded);
 	CHECK_INT(guest->current_bytes, 448 * FAKE_MIB);
 	CHECK_INT(guest->requested_bytes, 448 * FAKE_MIB);
-	CHECK_TRUE(!guest->lease);
+	CHECK_TRUE(fake_guest_is_as_found(guest));
 	CHECK_TRUE(engine_rig_top(&rig)->remainder.count > 0);
 	/* The step was cancelled, but by nobody but the deadline. */
 	CHECK_INT(engine_rig_top(&rig)->steps[2].state, STEP_STATE_PARTIAL);

@@ -105,15 +105,6 @@ static void check_end(const char *where, unsigned number)
 	CHECK_INT(rig.world.state.guests[0].requested_bytes, 512 * FAKE_MIB);
 }
 
-static void settle(void)
-{
-	engine_rig_run(&rig, 0);
-	for (unsigned n = 0; n < 200 && !operation_state_is_final(engine_rig_top(&rig)->state); n++) {
-		engine_rig_advance(&rig, 1000);
-		engine_rig_run(&rig, 0);
-	}
-}
-
 static void what_fails_leaves_it_as_found(void)
 {
 	static const enum step_kind kinds[] = {STEP_KIND_OFFLINE_GUEST_BLOCKS, STEP_KIND_REQUEST, STEP_KIND_MEMORY_POLICY,
@@ -126,7 +117,7 @@ static void what_fails_leaves_it_as_found(void)
 			rig.world.fail_kind = kinds[i];
 			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
 			engine_rig_submit(&rig, &wish);
-			settle();
+			engine_rig_settle(&rig, 0);
 			check_end("fails", (unsigned)kinds[i]);
 			engine_rig_done(&rig);
 		}
@@ -149,7 +140,7 @@ static void cancelled_at_every_tick(void)
 			is_over = operation_state_is_final(engine_rig_top(&rig)->state);
 			if (!is_over)
 				CHECK_INT(engine_cancel(rig.engine, rig.id, undo, &failure), 0);
-			settle();
+			engine_rig_settle(&rig, 0);
 			/* A request that was cut short stands. */
 			CHECK_INT(rig.world.state.guests[0].requested_bytes, 512 * FAKE_MIB);
 			if (undo && !is_over)

@@ -114,11 +114,7 @@ static void what_fails_leaves_guests_as_found(void)
 			rig.world.fail_kind = kinds[i];
 			rig.world.fail_kind_state = part ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
 			engine_rig_submit(&rig, &wish);
-			engine_rig_run(&rig, 0);
-			for (unsigned n = 0; n < 200 && !operation_state_is_final(engine_rig_top(&rig)->state); n++) {
-				engine_rig_advance(&rig, 1000);
-				engine_rig_run(&rig, 0);
-			}
+			engine_rig_settle(&rig, 0);
 			check_end("fails", (unsigned)kinds[i]);
 			engine_rig_done(&rig);
 		}
@@ -133,9 +129,9 @@ static bool kill_at_write(enum journal_gate how, unsigned number)
 	set_tight();
 	engine_rig_start_mortal(&rig, how, number);
 	engine_rig_submit(&rig, &wish);
-	engine_rig_run(&rig, 0);
+	engine_rig_settle(&rig, 0);
 	died = engine_rig_start_again(&rig, 0, id);
-	engine_rig_run(&rig, 0);
+	engine_rig_settle(&rig, 0);
 	if (engine_rig_top(&rig))
 		check_end("killed", number);
 	else
