@@ -62,6 +62,13 @@ void engine_rig_start_mortal(struct engine_rig *rig, enum journal_gate how, unsi
  */
 bool engine_rig_start_again(struct engine_rig *rig, unsigned die_at, char ret_id[OPERATION_ID_SIZE]);
 /*
+ * A life of some scene that dies at that write of the journal (from 1), and at that of the next life, too (again; 0: not),
+ * with what must hold after it. False: it has no write so late.
+ */
+typedef bool engine_rig_death_fn(const void *scene, enum journal_gate how, unsigned number, unsigned again);
+/* One at each write that there is, lost and unanswered. Returns how many there were, of the way that had fewer. */
+unsigned engine_rig_die_at_every_write(engine_rig_death_fn *die, const void *scene, unsigned again);
+/*
  * Until nothing more happens, or the gate has killed it (false), or the world has come to that tick
  * (0: no matter).
  */

@@ -484,15 +484,16 @@ static void set_scene(const struct scene *scene)
 }
 
 /* Dies at the write of that number (from 1); false: there is none so late. */
-static bool kill_at_write(const struct scene *scene, const struct wish *wish, enum journal_gate how,
-			  unsigned number, unsigned again)
+static bool kill_at_write(const void *played, enum journal_gate how, unsigned number, unsigned again)
 {
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	const struct scene *scene = played;
 	char id[OPERATION_ID_SIZE];
 	bool died;
 
 	set_scene(scene);
 	engine_rig_start_mortal(&rig, how, number);
-	play(scene, wish);
+	play(scene, &wish);
 	died = engine_rig_start_again(&rig, again, id);
 	check_after_kill(scene, id, number);
 	engine_rig_done(&rig);
@@ -501,19 +502,9 @@ static bool kill_at_write(const struct scene *scene, const struct wish *wish, en
 
 static void test_killed_at_every_write(void)
 {
-	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
-	unsigned number;
-
 	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
 		rig_ends[0] = rig_ends[1] = 0;
-		number = 1;
-		while (kill_at_write(&scenes[i], &wish, JOURNAL_GATE_LOST, number, 0))
-			number++;
-		CHECK_TRUE(number > 20);
-		number = 1;
-		while (kill_at_write(&scenes[i], &wish, JOURNAL_GATE_UNANSWERED, number, 0))
-			number++;
-		CHECK_TRUE(number > 20);
+		CHECK_TRUE(engine_rig_die_at_every_write(kill_at_write, &scenes[i], 0) >= 20);
 		/* Being killed is no reason to undo. */
 		if (i == 0)
 			CHECK_TRUE(rig_ends[1] > 0 && rig_ends[0] == 0);
@@ -522,12 +513,10 @@ static void test_killed_at_every_write(void)
 
 static void test_killed_twice(void)
 {
-	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
-
 	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
 		for (unsigned first = 2; first < 40; first += 5)
 			for (unsigned second = 1; second < 14; second += 3)
-				kill_at_write(&scenes[i], &wish,
+				kill_at_write(&scenes[i],
 					      second % 2 ? JOURNAL_GATE_LOST
 							 : JOURNAL_GATE_UNANSWERED,
 					      first, second);

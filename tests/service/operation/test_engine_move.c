@@ -382,9 +382,9 @@ static void check_after_kill(const struct scene *scene, const char *id, unsigned
 }
 
 /* Dies at the write of that number (from 1); false: there is none so late. */
-static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsigned number,
-			  unsigned again)
+static bool kill_at_write(const void *played, enum journal_gate how, unsigned number, unsigned again)
 {
+	const struct scene *scene = played;
 	char id[OPERATION_ID_SIZE];
 	bool died;
 
@@ -400,15 +400,7 @@ static bool kill_at_write(const struct scene *scene, enum journal_gate how, unsi
 static void test_killed_at_every_write(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++)
-		for (int how = 0; how < 2; how++) {
-			unsigned number = 1;
-
-			while (kill_at_write(&scenes[i],
-					     how ? JOURNAL_GATE_UNANSWERED : JOURNAL_GATE_LOST,
-					     number, 0))
-				number++;
-			CHECK_TRUE(number > 15);
-		}
+		CHECK_TRUE(engine_rig_die_at_every_write(kill_at_write, &scenes[i], 0) >= 15);
 }
 
 static void test_killed_twice(void)
