@@ -155,6 +155,22 @@ int cgroup_memory_read_processes(const struct sysroot *sysroot, const char *path
 	return sysroot_read_all(sysroot, limit, ret_text, NULL, "%s%s/cgroup.procs", mount, below(path));
 }
 
+int cgroup_memory_read_tasks(const struct sysroot *sysroot, const char *path, size_t limit, char **ret_text)
+{
+	char type[32];
+	const char *mount;
+	int error = find_mount(sysroot, &mount);
+
+	if (error == 0)
+		error = sysroot_read_text(sysroot, type, sizeof(type), "%s%s/cgroup.type", mount, below(path));
+	/* The root group has no such file. */
+	if (error < 0 && error != -ENOENT)
+		return error;
+	if (error == -ENOENT || !strstr(type, "threaded"))
+		return cgroup_memory_read_processes(sysroot, path, limit, ret_text);
+	return sysroot_read_all(sysroot, limit, ret_text, NULL, "%s%s/cgroup.threads", mount, below(path));
+}
+
 static int read_mems(const struct sysroot *sysroot, const char *path, const char *file,
 		     struct node_set *ret_mems)
 {

@@ -35,6 +35,11 @@ int cgroup_memory_open(const struct sysroot *sysroot, const char *path);
 
 /* cgroup.procs: numbers of processes, one a line; at most limit bytes (-EOVERFLOW beyond). The caller frees *ret_text. */
 int cgroup_memory_read_processes(const struct sysroot *sysroot, const char *path, size_t limit, char **ret_text);
+/*
+ * The same; but of a group that has only threads of its processes, the others being in groups beside or below it, the
+ * threads that are in exactly this one (cgroup.threads).
+ */
+int cgroup_memory_read_tasks(const struct sysroot *sysroot, const char *path, size_t limit, char **ret_text);
 
 /* cpuset.mems as written (empty: inherited) and in effect. -ENOENT without the cpuset controller
  * there. */
