@@ -136,7 +136,7 @@ static void run_program(const struct run *run, int output) __attribute__((noretu
 static void run_program(const struct run *run, int output)
 {
 	char program[300];
-	const char *const argv[] = {program, run->order->argument, NULL};
+	const char *argv[HOOK_MORE_MAX + 3] = {program, run->order->argument};
 	const char *environment[HOOK_ENVIRONMENT_MAX + 2] = {ENVIRONMENT_PATH};
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	/* The caller's own protection from the OOM killer is not for whatever this starts. */
@@ -144,6 +144,8 @@ static void run_program(const struct run *run, int output)
 
 	if (score >= 0 && write(score, "0", 1) < 0)
 		close(score);
+	for (size_t i = 0; i < HOOK_MORE_MAX && run->order->more && run->order->more[i]; i++)
+		argv[i + 2] = run->order->more[i];
 	for (size_t i = 0; i < HOOK_ENVIRONMENT_MAX && run->order->environment[i]; i++)
 		environment[i + 1] = run->order->environment[i];
 	snprintf(program, sizeof(program), "./%s", run->name);

@@ -16,6 +16,8 @@
 #define HOOK_TEXT_SIZE (HOOK_LINE_SIZE + 64)
 /* More of an environment is cut off. */
 #define HOOK_ENVIRONMENT_MAX 15
+/* More arguments behind the first are cut off. */
+#define HOOK_MORE_MAX 6
 
 struct hook_entry {
 	char *name;	 /* owned */
@@ -37,7 +39,8 @@ void hook_list_done(struct hook_list *list);
 
 struct hook_order {
 	int directory_fd;		/* borrowed, as the others: for the call */
-	const char *argument;		/* the only one: "before", "after" */
+	const char *argument;		/* "before", "after" */
+	const char *const *more;	/* arguments behind it, NULL at their end; NULL: there are none */
 	const char *const *environment; /* NULL at its end; all that it has beside PATH */
 };
 

@@ -16,7 +16,7 @@
 _Static_assert(sizeof(enum hint_action) == sizeof(int) && sizeof(enum drain_finish) == sizeof(int),
 	       "a word is set as an int");
 
-enum key_type { KEY_SWITCH, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER, KEY_WORD, KEY_CONSENTS };
+enum key_type { KEY_SWITCH, KEY_TEXT, KEY_PATH, KEY_BYTES, KEY_NUMBER, KEY_WORD, KEY_CONSENTS, KEY_SLICES };
 
 struct key {
 	const char *section, *name, *meaning;
@@ -39,6 +39,8 @@ struct key {
 	{section, name, meaning, KEY_WORD, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, maximum, words, NULL, from_name}
 #define CONSENTS(section, name, member, meaning)                                                             \
 	{section, name, meaning, KEY_CONSENTS, offsetof(struct config, member), sizeof(uint32_t), 0, 0, NULL, NULL, NULL}
+#define SLICES(section, name, member, meaning)                                                               \
+	{section, name, meaning, KEY_SLICES, offsetof(struct config, member), sizeof(((struct config *)0)->member), 0, 0, NULL, NULL, NULL}
 #define ACTIONS "alert, move_range or drain"
 
 static const struct key keys[] = {
@@ -70,6 +72,7 @@ static const struct key keys[] = {
 	NUMBER("limits", "online_ratio_percent", online_ratio_percent, 100, 1000,
 	       "movable memory of a guest for its kernel memory, in per cent"),
 	NUMBER("limits", "drain_moves", drain_moves, 1, 64, "guests that a drain moves at the same time"),
+	SLICES("daemon", "slice_cpusets", slice_cpusets, "slices that get no memory of a node which a drain holds, once it is empty"),
 	NUMBER("timeouts", "resize_s", resize_s, 1, 86400, "for a resize that names none"),
 	NUMBER("timeouts", "drain_factor", drain_factor, 1, 100, "for a drain that names none: times the plan's estimate"),
 	NUMBER("timeouts", "hook_s", hook_s, 1, 3600, "for each program of hook_directory"),
@@ -135,6 +138,7 @@ void config_limits(const struct config *config, struct plan_limits *ret_limits)
 	ret_limits->bytes_per_s = config->bytes_per_s;
 	ret_limits->online_ratio_percent = config->online_ratio_percent;
 	ret_limits->drain_moves = config->drain_moves;
+	memcpy(ret_limits->slices, config->slice_cpusets, sizeof(ret_limits->slices));
 	ret_limits->resize_timeout_s = config->resize_s;
 	ret_limits->drain_timeout_factor = config->drain_factor;
 	ret_limits->hook_timeout_ms = config->hook_s * 1000;
@@ -235,6 +239,28 @@ static int set_consents(struct reader *reader, const struct key *key, const char
 	return 1;
 }
 
+/* Names with blanks between them, of groups at the top, or as systemd names slices. */
+static int set_slices(struct reader *reader, const struct key *key, const char *value, char *slices)
+{
+	CLEANUP_FREE char *copy = strdup(value);
+	char text[STEP_SLICES_SIZE] = "", *save = NULL;
+
+	if (!copy)
+		return fail(reader, "try again", "memory is short");
+	for (char *word = strtok_r(copy, " \t", &save); word; word = strtok_r(NULL, " \t", &save)) {
+		size_t used = strlen(text);
+
+		if (word[0] == '.' || word[0] == '-' || strchr(word, '/') || strlen(word) > 63)
+			return fail(reader, "such as machine.slice system.slice user.slice", "%s = %.60s: %.40s is no name of a slice",
+				    key->name, value, word);
+		if (used + strlen(word) + 2 > sizeof(text))
+			return fail(reader, "fewer slices, or one above them", "the value of %s is too long", key->name);
+		snprintf(text + used, sizeof(text) - used, "%s%s", used ? " " : "", word);
+	}
+	memcpy(slices, text, sizeof(text));
+	return 1;
+}
+
 static int set_value(struct reader *reader, const struct key *key, const char *value)
 {
 	char *member = (char *)reader->config + key->offset;
@@ -282,6 +308,8 @@ static int set_value(struct reader *reader, const struct key *key, const char *v
 		memcpy(member, &word, key->size);
 		return 1;
 	}
+	case KEY_SLICES:
+		return set_slices(reader, key, value, member);
 	case KEY_CONSENTS:
 		return set_consents(reader, key, value, (uint32_t *)member);
 	}

@@ -41,6 +41,7 @@ struct config {
 	uint64_t bytes_per_s;
 	uint32_t online_ratio_percent;
 	uint32_t drain_moves;			/* guests of one drain at the same time */
+	char slice_cpusets[STEP_SLICES_SIZE];	/* slices that a node which is drained is taken from; one blank between two */
 	/* [timeouts] */
 	uint32_t resize_s;
 	uint32_t drain_factor;

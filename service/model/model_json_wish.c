@@ -215,6 +215,7 @@ json_t *model_json_step(const struct step *step)
 	put_u64(&json, "timeout_ms", step->timeout_ms);
 	put_u64(&json, "hook_count", step->hook_count);
 	put_text(&json, "hook_names", step->hook_names);
+	put_text(&json, "slices", step->slices);
 	if (step->order != MOVE_ORDER_ANY)
 		model_json_put(&json, "order", json_string(move_order_name(step->order)));
 	put_u64(&json, "workers", step->workers);
@@ -626,6 +627,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 					   "timeout_ms",
 					   "hook_count",
 					   "hook_names",
+					   "slices",
 					   "order",
 					   "workers",
 					   "may_split",
@@ -671,6 +673,7 @@ int model_json_step_parse(const json_t *json, struct step *ret_step, struct fail
 	step.timeout_ms = (uint32_t)read_number(&reader, "timeout_ms", UINT32_MAX);
 	step.hook_count = (unsigned)read_number(&reader, "hook_count", UINT32_MAX);
 	read_text(&reader, "hook_names", step.hook_names, sizeof(step.hook_names));
+	read_text(&reader, "slices", step.slices, sizeof(step.slices));
 	step.order =
 		(enum move_order)read_enum(&reader, "order", move_order_from_name, MOVE_ORDER_ANY);
 	step.workers = (unsigned)read_number(&reader, "workers", UINT32_MAX);

@@ -37,6 +37,7 @@ static const char *const step_kinds[STEP_KIND_COUNT] = {
 	[STEP_KIND_HOST_HOOKS] = "host_hooks",
 	[STEP_KIND_OFFLINE_BLOCKS] = "offline",
 	[STEP_KIND_ONLINE_BLOCKS] = "online",
+	[STEP_KIND_SLICE_CPUSETS] = "slice_cpusets",
 	[STEP_KIND_EJECT] = "eject",
 	[STEP_KIND_UNDO] = "undo",
 	[STEP_KIND_PROBE] = "probe",
@@ -365,6 +366,11 @@ const char *step_describe(const struct step *step, char text[160])
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
 		append_blocks(text, step);
+		break;
+	case STEP_KIND_SLICE_CPUSETS:
+		append(text, "without nodes ");
+		append_nodes(text, step->nodes);
+		append(text, "  %s", step->slices);
 		break;
 	case STEP_KIND_EJECT:
 		append(text, "dimm %s", step->dimm);

@@ -51,6 +51,7 @@ enum step_kind {
 					 * are told of ranges[], nodes, dimm, target_bytes (all of it) and bytes (no guest's) */
 	STEP_KIND_OFFLINE_BLOCKS,	/* worker: blocks[] in this order, from a cpuset of nodes */
 	STEP_KIND_ONLINE_BLOCKS,	/* worker: blocks[] into zone */
+	STEP_KIND_SLICE_CPUSETS,	/* worker: nodes leave the cpusets of slices. Undone while nodes are held: from_nodes */
 	STEP_KIND_EJECT,		/* worker: ACPI eject of dimm */
 	STEP_KIND_UNDO,			/* undo step undo_n of operation undo_operation; empty: undrain: of the drain's, drain: of
 					 * its own */
@@ -63,6 +64,9 @@ NAME_TABLE_DECLARE(step_kind);
 
 /* Blocks are told as runs: a DIMM's blocks are nearly always one run. */
 #define STEP_BLOCK_RUNS_MAX 32
+
+/* Names of slices: as many as a line has room for. */
+#define STEP_SLICES_SIZE 112
 
 struct step {
 	enum step_kind kind;
@@ -96,6 +100,7 @@ struct step {
 						 * operation's deadline alone */
 	unsigned hook_count;			/* HOST_HOOKS: when it was planned */
 	char hook_names[SNAPSHOT_HOOKS_TEXT_SIZE];	/* likewise: as many names as fit */
+	char slices[STEP_SLICES_SIZE];		/* SLICE_CPUSETS: names with blanks between them */
 	enum move_order order;			/* MOVE_PAGES */
 	unsigned workers;			/* MOVE_PAGES: threads of the worker; 0: one */
 	bool may_split;				/* MOVE_PAGES: transparent huge pages, where no whole ones are free */

@@ -132,6 +132,8 @@ size_t engine_drains(const struct engine *engine, const struct drain_record **re
 const struct drain_record *engine_drain(const struct engine *engine, const char *id);
 /* What the drain was begun with, its consents among it. 0, or -ENOENT where the journal has it no more. */
 int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wish);
+/* Nodes that slices have back by a reboot of the host, of those that the drain has taken from them. 0: none. */
+uint64_t engine_drain_lost_slices(struct engine *engine, const char *id);
 /* What has come into memory that it has emptied. It is told as a change of the drain where it is another than before. */
 void engine_drain_set_newcomers(struct engine *engine, const char *id, const struct remainder_list *newcomers);
 /* The holds of the snapshot become those that stand now, and what is stuck there what is so now. 0 or -ENOMEM. */

@@ -211,6 +211,7 @@ void engine_drain_set_stage(struct operation *operation, const struct step *step
 	case STEP_KIND_UNCORDON:
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_SLICE_CPUSETS:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:
 	case STEP_KIND_COUNT:
@@ -427,6 +428,22 @@ int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wi
 		return -ENOENT;
 	*ret_wish = operation->record->wish;
 	return 0;
+}
+
+/* What systemd sets for a boot, and the kernel's cgroups, end with it. */
+uint64_t engine_drain_lost_slices(struct engine *engine, const char *id)
+{
+	const struct drain_record *drain = engine_drain_find(engine, id);
+	const struct operation *operation = drain ? engine_find_or_load(engine, drain->operation) : NULL;
+	uint64_t nodes = 0;
+
+	if (!operation || !drain->boot_id[0] || !engine->boot_id[0] || strcmp(drain->boot_id, engine->boot_id) == 0)
+		return 0;
+	for (size_t i = 0; i < operation->record->step_count; i++)
+		if (operation->record->steps[i].step.kind == STEP_KIND_SLICE_CPUSETS &&
+		    undo_bar_is_due(&operation->record->steps[i]))
+			nodes |= operation->record->steps[i].step.nodes;
+	return nodes;
 }
 
 static bool is_same_list(const struct remainder_list *a, const struct remainder_list *b)

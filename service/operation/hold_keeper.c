@@ -383,6 +383,15 @@ static void tell(struct hold_keeper *keeper, const struct drain_record *drain, c
 	engine_drain_set_newcomers(keeper->options.engine, drain->id, list);
 }
 
+/* ---- slices ---- */
+
+static void judge_slices(struct hold_keeper *keeper, const char *drain, struct remainder_list *list)
+{
+	if (engine_drain_lost_slices(keeper->options.engine, drain))
+		remainder_list_add(list, REMAINDER_SLICE_CPUSET, "slices of the host", 0, "undrain, then drain again",
+				   "a reboot of the host has given back what the drain had taken from their cpusets");
+}
+
 /* False where nothing can be said: then what was said stands. */
 static bool judge(struct hold_keeper *keeper, const struct drain_record *drain, const struct snapshot *snapshot,
 		  struct remainder_list *list)
@@ -401,6 +410,7 @@ static bool judge(struct hold_keeper *keeper, const struct drain_record *drain, 
 	for (size_t i = 0; i < found.count; i++)
 		judge_guest(keeper, snapshot, &found.items[i], list);
 	judge_pools(keeper, kept, snapshot, &found, list);
+	judge_slices(keeper, drain->id, list);
 	return true;
 }
 

@@ -99,8 +99,9 @@ size_t operation_lock_of_step(const struct step *step,
 		snprintf(locks[count++].name, sizeof(locks->name), "%d/%" PRIu64, step->node,
 			 step->page_bytes);
 	}
+	/* Sets of slices are read, judged and written while no node comes or goes, and by one drain at a time. */
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS || step->kind == STEP_KIND_ONLINE_BLOCKS ||
-	    step->kind == STEP_KIND_EJECT) {
+	    step->kind == STEP_KIND_EJECT || step->kind == STEP_KIND_SLICE_CPUSETS) {
 		locks[count].kind = OPERATION_LOCK_HOTPLUG;
 		locks[count++].name[0] = '\0';
 	}

@@ -161,6 +161,7 @@ static void resume_step(struct operation *operation, struct step_record *step)
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_SLICE_CPUSETS:
 	case STEP_KIND_EJECT:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:

@@ -347,6 +347,7 @@ static void act(struct operation *operation)
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_SLICE_CPUSETS:
 	case STEP_KIND_EJECT:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:

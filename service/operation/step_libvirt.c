@@ -462,6 +462,7 @@ void step_libvirt_start(struct step_run *run)
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_SLICE_CPUSETS:
 	case STEP_KIND_EJECT:
 	case STEP_KIND_UNDO:
 	case STEP_KIND_PROBE:

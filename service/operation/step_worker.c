@@ -50,6 +50,8 @@ static int fill_job(struct step_run *run, struct worker_job *job)
 			 run->runner->options.hook_directory ? run->runner->options.hook_directory : "");
 		memcpy(job->operation, run->operation, sizeof(job->operation));
 	}
+	if (run->step.kind == STEP_KIND_SLICE_CPUSETS && run->undoing)
+		job->step.from_nodes = snapshot_held_nodes(look_snapshot(run->runner->options.look), NULL);
 	/* A pool is the host's, though it serves a guest: it is put right also when that has ended. */
 	if (!run->step.guest[0] || run->step.kind == STEP_KIND_HOST_POOL)
 		return 0;

@@ -307,8 +307,9 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	engine_stuck_note(operation, outcome);
 	run->list->is_stuck = run->list->is_stuck || outcome->kernel_stuck;
 	run->left_bytes = remainder_list_bytes(&outcome->remainder);
-	/* A hook that fails keeps nothing from being undone. */
-	if (run->worked && current_step(run)->step.kind == STEP_KIND_HOST_HOOKS)
+	/* A hook that fails, or somebody else who has set a slice, keeps nothing from being undone. */
+	if (run->worked && (current_step(run)->step.kind == STEP_KIND_HOST_HOOKS ||
+			    current_step(run)->step.kind == STEP_KIND_SLICE_CPUSETS))
 		remainder_list_append(run->list->remainder, &outcome->remainder);
 	if (!run->worked)
 		tell_failure(run, outcome);

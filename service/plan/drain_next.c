@@ -2,8 +2,8 @@
 /*
  * Drain:
  *
- *   cordon -> shrink -> one child move for each guest, largest first -> hooks -> pools -> offline -> bring home -> eject -> hooks
- *                              ^                                                             |
+ *   cordon -> shrink -> one child move for each guest, largest first -> hooks -> pools -> offline -> bring home -> slices ->
+ *                              ^                                                             |            eject -> hooks
  *                              +-------- once more, where guests came back <-----------------+
  *
  * Guests leave first, to nodes that the plan chose and that have room; what is left for the kernel
@@ -172,7 +172,7 @@ static void decide(struct drainer *drainer)
 	if (drainer->wish->finish == DRAIN_FINISH_EMPTY) {
 		if (drainer->guest_bytes)
 			drain_give_up(drainer, false);
-		else
+		else if (late || !drain_slices_next(drainer))
 			drainer->decision->kind = DECISION_KIND_DONE;
 		return;
 	}
@@ -182,7 +182,7 @@ static void decide(struct drainer *drainer)
 		drain_give_up(drainer, true);
 		return;
 	}
-	if (drain_part_home_next(drainer) || (!late && drain_home_next(drainer)))
+	if (drain_part_home_next(drainer) || (!late && (drain_home_next(drainer) || drain_slices_next(drainer))))
 		return;
 	if (drainer->wish->finish == DRAIN_FINISH_EJECT) {
 		if (!late && eject_next(drainer))

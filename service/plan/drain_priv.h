@@ -88,6 +88,9 @@ size_t drain_offlines(const struct plan_input *input, uint64_t block, const stru
 bool drain_hooks_next(struct drainer *drainer);
 bool drain_hooks_after_next(struct drainer *drainer);
 
+/* drain_slices.c: nodes that the drain holds wholly, and has emptied, leave the cpusets of slices; once. */
+bool drain_slices_next(struct drainer *drainer);
+
 /* Why what is online (with blocks), or what guests have, did not go; the sum is exactly that. */
 void drain_give_up(struct drainer *drainer, bool blocks);
 

@@ -115,6 +115,7 @@ static void digest_step(uint64_t *hash, const struct step *step)
 	if (step->kind == STEP_KIND_ONLINE_POLICY || step->kind == STEP_KIND_HOST_HOOKS)
 		digest_text(hash, step->text);
 	digest_text(hash, step->hook_names);
+	digest_text(hash, step->slices);
 	/* A move asks for what happens to be free, wherever that lies: that it asks is the plan. */
 	if ((step->kind == STEP_KIND_REQUEST || step->kind == STEP_KIND_BALLOON) && !step->text[0])
 		digest_number(hash, step->target_bytes);

@@ -36,6 +36,7 @@ struct plan_limits {
 	uint32_t resize_timeout_s;
 	uint32_t drain_timeout_factor;		/* times the plan's estimate */
 	uint32_t drain_moves;			/* guests that a drain moves at the same time; 0: one */
+	char slices[STEP_SLICES_SIZE];		/* whose cpusets lose a node that is drained; empty: none */
 	uint64_t assumed_bytes_per_s;		/* for estimates before anything was measured */
 };
 

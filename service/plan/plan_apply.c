@@ -617,6 +617,7 @@ static void apply_guest(struct snapshot *snapshot, struct snapshot_guest *guest,
 	case STEP_KIND_HOST_HOOKS:
 	case STEP_KIND_OFFLINE_BLOCKS:
 	case STEP_KIND_ONLINE_BLOCKS:
+	case STEP_KIND_SLICE_CPUSETS:
 	case STEP_KIND_EJECT:
 	case STEP_KIND_PROBE:
 	case STEP_KIND_PROOF:

@@ -7,6 +7,7 @@
  * lived there; while memory of its old node that is online is held, because its pages might land in
  * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
  * waits for the same: undone it is as large as its step found it, which for a later one is less. Hooks wait for the blocks.
+ * Slices wait where another drain holds all memory of such a node, and for nothing else: guests could not come home before.
  */
 #include "plan_priv.h"
 
@@ -307,6 +308,47 @@ static enum undo_bar judge_pool(const struct plan_input *input, const struct own
 	return UNDO_BAR_ALL;
 }
 
+/* Another drain by which alone all memory of this node is held. */
+static const char *wholly_held_by(const struct plan_input *input, int node)
+{
+	const struct snapshot *snapshot = input->snapshot;
+
+	for (size_t i = 0; i < snapshot->hold_count; i++) {
+		const struct snapshot_hold *hold = &snapshot->holds[i];
+		size_t inside = 0, all = 0;
+
+		if (strcmp(hold->drain, input->wish->drain) == 0)
+			continue;
+		for (size_t b = 0; b < snapshot->block_count; b++) {
+			if (snapshot->blocks[b].node != node)
+				continue;
+			all++;
+			inside += snapshot_hold_has(hold, &snapshot->blocks[b]);
+		}
+		if (hold->node == node || (all && inside == all))
+			return hold->drain;
+	}
+	return NULL;
+}
+
+static enum undo_bar judge_slices(const struct plan_input *input, const struct step_record *record,
+				  struct remainder_list *left)
+{
+	const char *by = NULL;
+	char object[96];
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX && !by; node++)
+		if (record->step.nodes & plan_node_bit(node))
+			by = wholly_held_by(input, node);
+	if (!by)
+		return UNDO_BAR_NONE;
+	if (left) {
+		snprintf(object, sizeof(object), "step %u", record->n);
+		remainder_list_add(left, REMAINDER_HELD, object, 0, NULL, "drain %s holds a node that slices are kept from", by);
+	}
+	return UNDO_BAR_ALL;
+}
+
 enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *drain,
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
@@ -323,5 +365,7 @@ enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_d
 		return judge_hooks(input, &owner, record, left);
 	if (record->step.kind == STEP_KIND_HOST_POOL)
 		return judge_pool(input, &owner, record, left);
+	if (record->step.kind == STEP_KIND_SLICE_CPUSETS)
+		return judge_slices(input, record, left);
 	return UNDO_BAR_NONE;
 }

@@ -168,20 +168,21 @@ static void tell_steps(const struct plan_input *input, const struct plan_drain *
 	}
 }
 
-/* What the host's hooks have against it failed nothing. */
-static void warn_of_hooks(const struct plan_input *input, struct remainder_list *warnings)
+/* What the host's hooks have against it, or somebody has made of a slice since, failed nothing. */
+static void warn_of_done(const struct plan_input *input, struct remainder_list *warnings)
 {
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *record = &input->history[i];
 
-		if (record->state == STEP_STATE_DONE && remainder_list_has(&record->remainder, REMAINDER_HOOK_FAILED))
+		if (record->state == STEP_STATE_DONE && (remainder_list_has(&record->remainder, REMAINDER_HOOK_FAILED) ||
+							 remainder_list_has(&record->remainder, REMAINDER_SLICE_CPUSET)))
 			remainder_list_append(warnings, &record->remainder);
 	}
 }
 
 static void finish(const struct plan_input *input, struct decision *decision)
 {
-	warn_of_hooks(input, &decision->warnings);
+	warn_of_done(input, &decision->warnings);
 	tell_steps(input, NULL, &decision->remainder);
 	for (size_t i = 0; i < input->drain_count; i++)
 		tell_steps(input, &input->drains[i], &decision->remainder);

@@ -83,12 +83,11 @@ static void note_failure(struct hook_run *run, const char *name, const char *wha
 	job_context_detail(run->context, "%.40s: %.100s", name, what);
 }
 
-/* Its own deadline, the step's, or whoever wants it to end. */
-static enum child_job_state wait_for(struct job_context *context, struct child_job *job, struct child_job_result *result)
+enum child_job_state hook_job_wait(struct job_context *context, struct child_job *job, struct child_job_result *ret_result)
 {
 	enum child_job_state state;
 
-	while ((state = child_job_poll(job, monotonic_ms(), result)) == CHILD_JOB_RUNNING) {
+	while ((state = child_job_poll(job, monotonic_ms(), ret_result)) == CHILD_JOB_RUNNING) {
 		uint64_t now = monotonic_ms(), look = child_job_deadline(job, now);
 		struct pollfd ended = {.fd = job->pid_fd, .events = POLLIN};
 
@@ -123,7 +122,7 @@ static void run_one(struct hook_run *run, const char *name)
 	}
 	run->ran++;
 
-	bool worked = hook_worked(&run->hook, wait_for(context, &job, &result), &result, text);
+	bool worked = hook_worked(&run->hook, hook_job_wait(context, &job, &result), &result, text);
 
 	child_job_done(&job);
 	if (worked)

@@ -14,6 +14,7 @@
 #include "pool_job.h"
 #include "probe_job.h"
 #include "proof_job.h"
+#include "slice_job.h"
 #include "survey_job.h"
 #include "worker_cgroup.h"
 
@@ -34,6 +35,7 @@ static const struct job jobs[STEP_KIND_COUNT] = {
 	[STEP_KIND_HOST_HOOKS] = {NULL, hook_job_run, hook_job_undo},
 	[STEP_KIND_OFFLINE_BLOCKS] = {block_job_before, block_job_offline, block_job_undo},
 	[STEP_KIND_ONLINE_BLOCKS] = {block_job_before, block_job_online, block_job_undo},
+	[STEP_KIND_SLICE_CPUSETS] = {slice_job_before, slice_job_run, slice_job_undo},
 	[STEP_KIND_EJECT] = {NULL, eject_job_run, eject_job_undo},
 	[STEP_KIND_PROBE] = {NULL, probe_job_run, NULL},
 	[STEP_KIND_PROOF] = {NULL, proof_job_run, NULL},

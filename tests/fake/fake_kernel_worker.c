@@ -209,6 +209,10 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 							start->job.deadline_ms ? "bounded" : "unbounded"));
 		if (start->job.kind == WORKER_JOB_UNDO)
 			remainder_list_add(&result->remainder, REMAINDER_HOOK_FAILED, "hook 10-a", 0, NULL, "so it is");
+	} else if (start->job.step.kind == STEP_KIND_SLICE_CPUSETS) {
+		result->values = json_pack("{s:o}", "detail",
+					   json_sprintf("%s, %llx held", worker_job_kind_name(start->job.kind),
+							(unsigned long long)start->job.step.from_nodes));
 	} else if (start->job.kind == WORKER_JOB_BEFORE &&
 		   start->job.step.kind == STEP_KIND_CPUSET) {
 		result->values = json_pack("{s:o*}", "groups", read_groups());

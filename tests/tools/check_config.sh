@@ -14,7 +14,7 @@ complain() {
 
 # "section key" of each key of ballastd's table.
 daemon_keys() {
-	tr '\n\t' '  ' <service/config.c | grep -oE '(TEXT|NUMBER|BYTES|SWITCH|WORD|CONSENTS)\("[a-z]+", *"[a-z_]+"' |
+	tr '\n\t' '  ' <service/config.c | grep -oE '(TEXT|NUMBER|BYTES|SWITCH|WORD|CONSENTS|SLICES)\("[a-z]+", *"[a-z_]+"' |
 		sed -E 's/[^"]*"([a-z]+)", *"([a-z_]+)".*/\1 \2/'
 }
 

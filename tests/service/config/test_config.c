@@ -85,6 +85,7 @@ static void test_defaults(void)
 	CHECK_INT(fixture.config.reserve_bytes, 1 << 30);
 	CHECK_INT(fixture.config.reserve_percent, 5);
 	CHECK_STR(fixture.config.hook_directory, "/etc/ballast/drain.d");
+	CHECK_STR(fixture.config.slice_cpusets, "");
 	CHECK_INT(fixture.config.hook_s, 10);
 	CHECK_INT(fixture.config.reboot_s, 0);
 	CHECK_INT(config_read(&fixture.config, fixture.path, true, &fixture.failure), -ENOENT);
@@ -100,7 +101,8 @@ static void test_values(void)
 	setup(&fixture);
 	CHECK_INT(read_text(&fixture,
 			    "# a comment\n[daemon]\nmode = observe\nonline_policy = movable\nsocket = /tmp/s ; another\n"
-			    "libvirt_uri =\nworkers = 7\nreboot_s = 240\nzone_repair = yes\nkeep_empty = no\n\n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
+			    "libvirt_uri =\nworkers = 7\nreboot_s = 240\nzone_repair = yes\nkeep_empty = no\n"
+			    "slice_cpusets =  machine.slice\tsystem.slice \n[limits]\nreserve = 1.5GiB\nreserve_untouched = yes\n"
 			    "bytes_per_s "
 			    "= 100MiB\n"
 			    "reserve_percent = 0\nflat_ms = 1000\ndrain_moves = 3\n[timeouts]\nresize_s = 86400\nhook_s = 7\n"),
@@ -121,6 +123,7 @@ static void test_values(void)
 	CHECK_TRUE(limits.zone_repair);
 	CHECK_INT(limits.resize_timeout_s, 86400);
 	CHECK_INT(limits.hook_timeout_ms, 7000);
+	CHECK_STR(limits.slices, "machine.slice system.slice");
 	teardown(&fixture);
 }
 

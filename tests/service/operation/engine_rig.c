@@ -59,6 +59,9 @@ void engine_rig_init(struct engine_rig *rig)
 	rig->boot_id = "boot-1";
 	plan_limits_init(&rig->limits);
 	rig->limits.reserve_bytes = 256 * FAKE_MIB;
+#ifdef RIG_HAS_SLICES
+	snprintf(rig->limits.slices, sizeof(rig->limits.slices), "machine.slice system.slice");
+#endif
 #ifdef RIG_DRAIN_MOVES
 	rig->limits.drain_moves = RIG_DRAIN_MOVES;
 #endif

@@ -399,6 +399,10 @@ static void apply(struct fake_world *world, const struct fake_action *action, bo
 		if (!half)
 			world->state.ejected = true;
 		break;
+	case STEP_KIND_SLICE_CPUSETS:
+		/* With half of it one slice of two is left as it was. */
+		world->state.slices_lack |= step->nodes;
+		break;
 	case STEP_KIND_HOST_HOOKS:
 		/* With half of them one is enough to change something. */
 		world->state.hooks_asked = step_is_after(step) ? world->state.hooks_asked && half : true;
@@ -437,7 +441,7 @@ static char *values_before(struct fake_world *world, const struct step *step)
 
 	for (size_t i = 0; i < FAKE_BLOCKS; i++)
 		online[i] = world->state.online[i] ? '1' : '0';
-	json = json_pack("{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
+	json = json_pack("{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 			 "online", online, "pool",
 			 (json_int_t)(step->node >= 0 ? world->state.pool_bytes[step->node] : 0),
 			 "cpus", (json_int_t)(guest ? guest->cpu_nodes : 0), "node_bytes", (json_int_t)(guest ? guest->node_bytes[0] : 0),
@@ -449,7 +453,8 @@ static char *values_before(struct fake_world *world, const struct step *step)
 			 (json_int_t)(guest ? guest->stored_nodes : 0), "cpuset",
 			 (json_int_t)(guest ? guest->cpuset_mems : 0), "requested",
 			 (json_int_t)(guest ? guest->requested_bytes : 0), "owed",
-			 (json_int_t)(guest ? guest->huge_owed_bytes : 0));
+			 (json_int_t)(guest ? guest->huge_owed_bytes : 0), "slices",
+			 (json_int_t)world->state.slices_lack);
 	assert(json);
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
@@ -462,7 +467,7 @@ static bool put_back(struct fake_world *world, const struct fake_action *action,
 	const struct step *step = &action->step;
 	struct fake_guest *guest = guest_of(world, step);
 	json_t *json = json_loads(action->before, 0, NULL);
-	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, owed, pool, cpus;
+	json_int_t nodes[3], policy, numatune, stored, cpuset, requested, owed, pool, cpus, slices;
 	const char *online;
 	bool is_back = true;
 	int mode;
@@ -470,10 +475,10 @@ static bool put_back(struct fake_world *world, const struct fake_action *action,
 
 	assert(json &&
 	       json_unpack(json,
-			   "{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I}",
+			   "{s:s, s:I, s:I, s:[I, I, I], s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 			   "online", &online, "pool", &pool, "cpus", &cpus, "node_bytes", &nodes[0], &nodes[1], &nodes[2], "mode",
 			   &mode, "policy", &policy, "numatune", &numatune, "stored", &stored,
-			   "cpuset", &cpuset, "requested", &requested, "owed", &owed) == 0);
+			   "cpuset", &cpuset, "requested", &requested, "owed", &owed, "slices", &slices) == 0);
 	switch (step->kind) {
 	case STEP_KIND_FREE_HUGE_PAGES:
 	case STEP_KIND_RUN_HOOKS:
@@ -532,6 +537,9 @@ static bool put_back(struct fake_world *world, const struct fake_action *action,
 		for (size_t i = 0; i < FAKE_BLOCKS; i++)
 			if (step_has_block(step, i) && !(half && (every_second = !every_second)))
 				world->state.online[i] = online[i] == '1';
+		break;
+	case STEP_KIND_SLICE_CPUSETS:
+		world->state.slices_lack = half ? world->state.slices_lack : (uint64_t)slices;
 		break;
 	case STEP_KIND_HOST_HOOKS:
 		world->state.hooks_asked = world->state.hooks_asked && half;
@@ -886,7 +894,10 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 					   "there is no memory for its pool");
 		}
 		if (action->step.kind == world->complain_undo)
-			remainder_list_add(&outcome.remainder, REMAINDER_HOOK_FAILED, "hook 10-cache", 0, NULL,
+			remainder_list_add(&outcome.remainder,
+					   action->step.kind == STEP_KIND_HOST_HOOKS ? REMAINDER_HOOK_FAILED
+										      : REMAINDER_SLICE_CPUSET,
+					   "hook 10-cache", 0, NULL,
 					   "after: exit status 1");
 		finish(action, &outcome);
 	}

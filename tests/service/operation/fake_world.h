@@ -26,6 +26,7 @@ struct fake_state {
 	uint64_t pool_bytes[FAKE_NODES]; /* free huge pages of 2 MiB */
 	bool online[FAKE_BLOCKS];
 	bool ejected;
+	uint64_t slices_lack; /* nodes that are not in the cpusets of the slices */
 	bool hooks_asked; /* the host's hooks were told to let go, and not yet that it is over */
 };
 

@@ -248,6 +248,22 @@ static bool hooks_next(const struct plan_input *input, struct decision *decision
 	return true;
 }
 
+static bool slices_next(const struct plan_input *input, struct decision *decision)
+{
+	struct step *step;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_SLICE_CPUSETS &&
+		    !remainder_list_has(&input->history[i].remainder, REMAINDER_RESTARTED))
+			return false;
+	if (!input->limits->slices[0] || input->wish->drain_wish.finish < DRAIN_FINISH_EMPTY || is_late(input))
+		return false;
+	step = take(decision, STEP_KIND_SLICE_CPUSETS, NULL);
+	memcpy(step->slices, input->limits->slices, sizeof(step->slices));
+	step->nodes = 1u << 2;
+	return true;
+}
+
 static bool was_given_up(const struct plan_input *input, enum step_kind kind, const char *guest)
 {
 	return count_of(input, kind, guest) > 1;
@@ -347,6 +363,8 @@ static void scripted_drain(const struct plan_input *input, struct decision *deci
 		step->block_runs[0].last = 39;
 		return;
 	}
+	if (slices_next(input, decision))
+		return;
 	if (input->wish->drain_wish.finish == DRAIN_FINISH_EJECT &&
 	    snapshot->dimms[0].state != SNAPSHOT_DIMM_EJECTED) {
 		if (was_given_up(input, STEP_KIND_EJECT, "")) {

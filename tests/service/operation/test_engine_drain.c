@@ -137,7 +137,7 @@ static void test_steps_that_always_fail(void)
 	static const enum step_kind kinds[] = {STEP_KIND_NUMATUNE,	 STEP_KIND_MEMORY_POLICY,
 					       STEP_KIND_CPUSET,	 STEP_KIND_MOVE_PAGES,
 					       STEP_KIND_HOST_HOOKS,	 STEP_KIND_OFFLINE_BLOCKS,
-					       STEP_KIND_EJECT};
+					       STEP_KIND_SLICE_CPUSETS,	 STEP_KIND_EJECT};
 	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -306,6 +306,89 @@ static void test_hooks_at_the_deadline(void)
 	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
 	CHECK_TRUE(step_is_after(&record->steps[record->step_count - 1].step));
 	CHECK_TRUE(!rig.world.state.hooks_asked);
+	engine_rig_done(&rig);
+}
+
+/* ---- slices of the host ---- */
+
+static const struct step_record *find_slices(const struct operation_record *record)
+{
+	const struct step_record *found = NULL;
+
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_SLICE_CPUSETS)
+			found = &record->steps[i];
+	return found;
+}
+
+/* They lose the node when its memory has gone, and have it again before anything else is put back. */
+static void test_slices(void)
+{
+	for (enum drain_finish finish = DRAIN_FINISH_EMPTY; finish <= DRAIN_FINISH_OFFLINE; finish++) {
+		struct wish wish = engine_rig_drain_wish(finish);
+		const struct operation_record *record;
+		const struct step_record *slices;
+
+		engine_rig_begin(&rig);
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		record = engine_rig_top(&rig);
+		CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+		slices = find_slices(record);
+		CHECK_INT(slices->step.nodes, 1 << 2);
+		CHECK_STR(slices->step.slices, "machine.slice system.slice");
+		for (const struct step_record *after = slices + 1; after < record->steps + record->step_count; after++)
+			CHECK_TRUE(step_is_after(&after->step));
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_check_undrained(&rig);
+		CHECK_INT(rig.world.state.slices_lack, 0);
+		engine_rig_done(&rig);
+	}
+}
+
+/* What cannot be taken from them is told, and fails no drain; what they cannot get back keeps it from being over. */
+static void test_slices_that_fail(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_SLICE_CPUSETS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, false, "slices fail", 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(find_slices(engine_rig_top(&rig))->state, STEP_STATE_FAILED);
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	engine_rig_check_undrained(&rig);
+	engine_rig_done(&rig);
+
+	/* Half of them, and then the eject fails, so that all is undone; somebody has set the other half meanwhile. */
+	wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.complain_undo = STEP_KIND_SLICE_CPUSETS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_truthful(&rig, true, "slices complain", 0);
+	CHECK_TRUE(engine_rig_top(&rig)->undone);
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_SLICE_CPUSET));
+	engine_rig_done(&rig);
+
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	rig.world.fail_undos_from = 1;
+	rig.world.fail_undo_kind = STEP_KIND_SLICE_CPUSETS;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_ATTENTION);
+	CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+	rig.world.fail_undos_from = 0;
+	engine_rig_check_undrained(&rig);
 	engine_rig_done(&rig);
 }
 
@@ -896,6 +979,8 @@ int main(void)
 		{"an undo that fails is told, holds, and can be tried again", test_undo_that_fails},
 		{"hooks of the host are called before the blocks go, and at the end", test_hooks},
 		{"hooks that fail stop nothing", test_hooks_that_fail},
+		{"slices lose a node once it is empty", test_slices},
+		{"slices that cannot be changed", test_slices_that_fail},
 		{"hooks that were cancelled are told so", test_hooks_cancelled},
 		{"hooks are told of what was done at the deadline", test_hooks_at_the_deadline},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},

@@ -56,7 +56,7 @@ static void start_keeper(bool moves, bool observe)
 							       .user = &rig.world});
 }
 
-static void begin(enum drain_finish finish, uint32_t allow, bool moves, bool observe)
+static void begin_with(const char *slices, enum drain_finish finish, uint32_t allow, bool moves, bool observe)
 {
 	struct wish wish = engine_rig_drain_wish(finish);
 
@@ -64,10 +64,16 @@ static void begin(enum drain_finish finish, uint32_t allow, bool moves, bool obs
 	told.is_counted = true;
 	wish.allow = allow;
 	engine_rig_begin(&rig);
+	snprintf(rig.limits.slices, sizeof(rig.limits.slices), "%s", slices);
 	engine_rig_submit(&rig, &wish);
 	engine_rig_run(&rig, 0);
 	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
 	start_keeper(moves, observe);
+}
+
+static void begin(enum drain_finish finish, uint32_t allow, bool moves, bool observe)
+{
+	begin_with("", finish, allow, moves, observe);
 }
 
 static void end(void)
@@ -405,6 +411,33 @@ static void test_after_a_reboot(void)
 	end();
 }
 
+/* Memory that stayed online is as empty as it was; but whatever the slices had lost they have back. */
+static void test_slices_after_a_reboot(void)
+{
+	begin_with("machine.slice", DRAIN_FINISH_EMPTY, ALL, true, false);
+	CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	for (int is_other = 0; is_other < 2; is_other++) {
+		engine_rig_kill(&rig);
+		keeper = hold_keeper_free(keeper);
+		rig.boot_id = is_other ? "boot-2" : "boot-1";
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		start_keeper(true, false);
+		see_and_run();
+		CHECK_INT(drain()->newcomers.count, (size_t)is_other);
+	}
+	CHECK_INT(drain()->newcomers.items[0].code, REMAINDER_SLICE_CPUSET);
+	CHECK_STR(drain()->newcomers.items[0].object, "slices of the host");
+	CHECK_INT(drain()->state, DRAIN_STATE_HELD);
+	CHECK_INT(moves() + told.came, 0);
+	engine_rig_check_undrained(&rig);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	end();
+}
+
 /* A cordon empties nothing. */
 static void test_cordon(void)
 {
@@ -429,6 +462,7 @@ int main(void)
 		{"one that is only told of", test_pools_that_are_only_told},
 		{"an undrain ends it", test_when_it_ends},
 		{"after a reboot of the host", test_after_a_reboot},
+		{"slices after a reboot of the host", test_slices_after_a_reboot},
 		{"a cordon", test_cordon},
 	};
 

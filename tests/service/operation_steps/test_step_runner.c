@@ -199,6 +199,17 @@ static void on_request(void *user, struct fake_agent *agent, uint64_t epoch, uin
 	}
 }
 
+/* A drain holds node 1. */
+static void add_hold(void *user, struct snapshot *snapshot)
+{
+	struct snapshot_hold *hold = snapshot_add_hold(snapshot);
+
+	(void)user;
+	assert(hold);
+	snprintf(hold->drain, sizeof(hold->drain), "d1");
+	hold->node = 1;
+}
+
 static void start(bool with_agent)
 {
 	struct timeval limit = {.tv_sec = 30};
@@ -230,7 +241,8 @@ static void start(bool with_agent)
 					       .sysroot = rig.tree.sysroot,
 					       .pool = rig.pool,
 					       .libvirt_uri = "fake:///",
-					       .libvirt_ops = &fake_libvirt_ops},
+					       .libvirt_ops = &fake_libvirt_ops,
+					       .add_holds = add_hold},
 			&rig.look, &failure) == 0);
 	rig.runner = step_runner_new(&(struct step_runner_options){
 		.base = rig.base, .look = rig.look, .pool = rig.pool, .flat_ms = 5000, .block_timeout_ms = 30000,
@@ -390,6 +402,23 @@ static void test_host_hooks(void)
 	snprintf(rig.record.step.text, sizeof(rig.record.step.text), STEP_TEXT_AFTER);
 	run();
 	CHECK_STR(rig.outcome.detail, "step after of op-1 in /etc/hooks, unbounded");
+	finish();
+}
+
+/* What other drains have taken from slices meanwhile is theirs. */
+static void test_slices(void)
+{
+	struct step *step;
+
+	start(false);
+	step = new_step(STEP_KIND_SLICE_CPUSETS);
+	step->guest[0] = step->guest_name[0] = '\0';
+	prepare();
+	CHECK_INT(rig.prepare_error, 0);
+	run();
+	CHECK_STR(rig.outcome.detail, "step, 0 held");
+	undo();
+	CHECK_STR(rig.outcome.detail, "undo, 2 held");
 	finish();
 }
 
@@ -1959,6 +1988,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"hooks of the host", test_host_hooks},
+		{"slices of the host", test_slices},
 		{"a size is reached", test_size_reached},
 		{"a size is put back late", test_size_is_put_back_late},
 		{"a size is never put back", test_size_never_put_back},

@@ -66,6 +66,7 @@ static void test_job(void)
 	strcpy(job->operation, "op-7");
 	job->step.hook_count = 2;
 	strcpy(job->step.hook_names, "10-a, 20-b");
+	strcpy(job->step.slices, "machine.slice");
 	copy = round_trip(message);
 	CHECK_INT(copy->job.kind, WORKER_JOB_UNDO);
 	CHECK_INT(copy->job.process.pid, 4711);
@@ -87,6 +88,7 @@ static void test_job(void)
 	CHECK_STR(copy->job.operation, "op-7");
 	CHECK_INT(copy->job.step.hook_count, 2);
 	CHECK_STR(copy->job.step.hook_names, "10-a, 20-b");
+	CHECK_STR(copy->job.step.slices, "machine.slice");
 	release(copy);
 	release(message);
 }
