@@ -104,6 +104,7 @@ def _write_image(host):
     archive.link("/usr/lib/systemd/systemd-udevd", "../../bin/udevadm")
     for name in ("command_server", "pattern"):
         archive.file(f"/bin/{name}", paths.built(f"tests/testbed/{name}"))
+    archive.program("/bin/slice_peer", paths.built("tests/service/worker/slice_peer"))
     for unit in TAKEN:
         archive.file(f"{UNITS}/{unit}", f"{UNITS}/{unit}", 0o644)
     archive.link(f"{UNITS}/default.target", "multi-user.target")
