@@ -185,6 +185,9 @@ static char *make_xml(const struct fake_domain *domain, bool live)
 			 "<channel type='unix'><source mode='bind' path='%s'/>"
 			 "<target type='virtio' name='org.ballast.agent.0'/></channel>",
 			 domain->channel);
+	if (domain->vsock_cid)
+		snprintf(channel + strlen(channel), sizeof(channel) - strlen(channel),
+			 "<vsock model='virtio'><cid auto='yes' address='%u'/></vsock>", domain->vsock_cid);
 	if (domain->vcpu_cpus[0])
 		snprintf(allowed, sizeof(allowed), " cpuset='%s'", domain->vcpu_cpus);
 	if (domain->vcpus_now)

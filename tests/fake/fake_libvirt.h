@@ -23,6 +23,7 @@ struct fake_domain {
 	bool follows; /* a request is fulfilled at once, with its event */
 	uint64_t base_mib, size_mib, requested_mib, current_mib, balloon_mib;
 	char channel[128];	     /* path of the agent's socket; empty: none */
+	unsigned vsock_cid;	     /* its context id; 0: none */
 	char nodes[32], mode[16];    /* numatune; empty: none */
 	char stored_nodes[32];	     /* of the stored XML; empty: none */
 	char pins[32], emulator[32]; /* of vCPU 0, and of the emulator; empty: none */

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "fake_agent.h"
+#include "fake_channel.h"
 #include "block_walk.h"
 #include "region_census.h"
 #include "scratch.h"
@@ -44,6 +45,8 @@ static struct {
 	struct message answer;
 	bool ask_again;
 	int again;
+	bool is_owner; /* of its context id, by vsock */
+	unsigned owner_asks;
 } rig;
 
 static void on_watchdog(evutil_socket_t fd, short what, void *user)
@@ -190,6 +193,12 @@ static void on_changed(void *user, struct agent_link *link)
 	CHECK_TRUE(agent_link_is_ready(link) == (agent.state == AGENT_STATE_READY));
 }
 
+static bool is_owner(void *user)
+{
+	rig.owner_asks++;
+	return rig.is_owner;
+}
+
 static void setup(enum manner manner)
 {
 	struct timeval limit = {.tv_sec = 20};
@@ -202,8 +211,9 @@ static void setup(enum manner manner)
 	snprintf(rig.path, sizeof(rig.path), "%s/agent", scratch_folder());
 	rig.agent = fake_agent_new(rig.base, rig.path, on_request, NULL);
 	rig.link = agent_link_new(
-		&(struct agent_link_options){.base = rig.base, .changed = on_changed});
+		&(struct agent_link_options){.base = rig.base, .changed = on_changed, .is_owner = is_owner});
 	assert(rig.link);
+	fake_channel_reset();
 }
 
 static void teardown(void)
@@ -738,6 +748,53 @@ static void test_qemu_ends(void)
 	teardown();
 }
 
+static void test_vsock(void)
+{
+	setup(MANNER_HONEST);
+	rig.is_owner = true;
+	fake_channel_set(5, rig.path);
+	agent_link_set_vsock(rig.link, 5, 1536 * MIB);
+	while (state() != AGENT_STATE_READY)
+		turn();
+	CHECK_INT(rig.owner_asks, 1);
+	/* The same again changes nothing. */
+	agent_link_set_vsock(rig.link, 5, 1536 * MIB);
+	settle();
+	CHECK_INT(fake_agent_connections(rig.agent), 1);
+	CHECK_INT(fake_channel_tries(5), 1);
+	/* Another id is another guest: what was said at this one is nothing to it. */
+	agent_link_set_vsock(rig.link, 6, 1536 * MIB);
+	CHECK_INT(state(), AGENT_STATE_DISCONNECTED);
+	CHECK_INT(fake_channel_tries(6), 1);
+	settle();
+	/* A port needs no such word: only QEMU's owner has it. */
+	agent_link_set_channel(rig.link, rig.path, 1536 * MIB);
+	rig.is_owner = false;
+	while (state() != AGENT_STATE_READY)
+		turn();
+	CHECK_INT(rig.owner_asks, 1);
+	teardown();
+}
+
+/* Whoever has the id by now is not greeted, nor heard. */
+static void test_vsock_of_another(void)
+{
+	setup(MANNER_HONEST);
+	fake_channel_set(5, rig.path);
+	agent_link_set_vsock(rig.link, 5, 1536 * MIB);
+	while (rig.owner_asks < 2)
+		turn();
+	settle();
+	CHECK_INT(state(), AGENT_STATE_DISCONNECTED);
+	CHECK_INT(rig.requests, 0);
+	/* It was asked again, and is told when that is so. */
+	rig.is_owner = true;
+	while (state() != AGENT_STATE_READY)
+		turn();
+	CHECK_INT(rig.owner_asks, 3);
+	teardown();
+}
+
 static void test_lie(void)
 {
 	struct snapshot_agent agent;
@@ -855,6 +912,8 @@ int main(void)
 		{"the agent restarts", test_agent_restarts},
 		{"the guest reboots", test_guest_reboots},
 		{"QEMU ends and comes back", test_qemu_ends},
+		{"by vsock", test_vsock},
+		{"by vsock, another guest's", test_vsock_of_another},
 		{"a lie", test_lie},
 		{"garbage", test_garbage},
 		{"begging", test_beggar},
