@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 import ballast as codes  # noqa: E402
+import old_peers  # noqa: E402
 from ballast import Ballast  # noqa: E402
 from testbed import evidence, paths  # noqa: E402
 from testbed.guest import AGENT_PORT, Guest, VirtioMem, start_guests  # noqa: E402
@@ -670,7 +671,7 @@ def hostile_agents(scene):
                f"at the end {scene.anonymous_bytes() / MIB:.1f} MiB")
 
 
-@story(8, "bad input of every kind: a clear error, and nothing changed", limit_s=600)
+@story(8, "bad input of every kind: a clear error, and nothing changed", limit_s=900)
 def bad_input(tell):
     nodes = [Node(2048), Node(2048), Node(SMALL_NODE_MIB), Node(0)]
     with booted_host(nodes=nodes) as host:
@@ -695,7 +696,7 @@ def bad_input(tell):
         check_equal(scene.http.read(slow)[0], 408, "a request that never comes to its end")
         check(scene.http.is_closed(slow), "its connection is closed")
         check_equal(scene.good.pattern_stop()["errors"], 0, "pattern errors in g1")
-        for section in (busy_guest, superseded_resize, hostile_agents):
+        for section in (busy_guest, superseded_resize, hostile_agents) + (old_peers.CASES if ALL_CASES else ()):
             began = time.monotonic()
             section(scene)
             check_equal(ballast.pid, pid, f"the daemon after {section.__name__}")
