@@ -93,6 +93,9 @@ struct operation {
 	int error;			  /* of the answer that the next turn handles */
 	struct failure failure;
 	struct undo_list *undos; /* owned: what is being undone */
+	/* The guest's QEMU when it was first seen, by this daemon; 0: not yet. */
+	int guest_pid;
+	uint64_t guest_start_time;
 	/* progress */
 	uint64_t rate_at_ms, rate_bytes;
 	/* the answer that a caller waits for, sent when durable */

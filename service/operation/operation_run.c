@@ -415,6 +415,18 @@ static bool is_refused(struct operation *operation, const struct plan_input *inp
 	return true;
 }
 
+/* Nothing tells of it but the process: from a snapshot a guest is back within a second, under the same name. */
+static bool is_another(struct operation *operation, const struct snapshot_guest *guest)
+{
+	if (!guest || guest->pid <= 0)
+		return false;
+	if (!operation->guest_pid) {
+		operation->guest_pid = guest->pid;
+		operation->guest_start_time = guest->start_time;
+	}
+	return operation->guest_pid != guest->pid || operation->guest_start_time != guest->start_time;
+}
+
 static void decide(struct operation *operation)
 {
 	struct engine *engine = operation->engine;
@@ -477,6 +489,7 @@ static void decide(struct operation *operation)
 	if (settles && (input.deadline_ms == 0 || input.deadline_ms > input.now_ms))
 		input.deadline_ms = input.now_ms;
 	input.start_bytes = record->snapshot_before_bytes;
+	input.is_another = is_another(operation, guest);
 	if (operation->subject) {
 		if (engine_drain_others(engine, operation->drain, &others, &input.drain_count) < 0) {
 			operation_run_park(operation, OPERATION_PHASE_READY, engine_now(engine) + OPERATION_RETRY_MS);

@@ -70,6 +70,7 @@ struct plan_input {
 	const struct plan_drain *drains;	/* undrain: the others that stand, newest first; borrowed */
 	size_t drain_count;
 	uint64_t start_bytes;			/* resize: the guest's size when the operation began */
+	bool is_another;			/* resize: the guest's QEMU is not the one that the operation began with */
 	uint64_t now_ms;			/* wall clock, the same that history uses */
 	uint64_t deadline_ms;			/* 0: none */
 	const struct wish *const *beside;	/* of other resizes that have not ended: what they promise; borrowed */

@@ -395,6 +395,15 @@ void resize_next(const struct plan_input *input, struct decision *ret_decision)
 				   "the guest is not %s any more", resize.guest ? "running" : "there");
 		return;
 	}
+	/* Its size is another one's matter: who goes back to a snapshot wants what is in it. */
+	if (input->is_another) {
+		char object[96];
+
+		ret_decision->kind = DECISION_KIND_GIVE_UP;
+		remainder_list_add(&ret_decision->remainder, REMAINDER_GUEST_GONE, plan_guest_object(resize.guest, object), 0,
+				   "ask again", "it was ended meanwhile, and started anew or from what was saved of it");
+		return;
+	}
 	asked = resize.guest->base_bytes;
 	if (resize_is_balloon(resize.guest)) {
 		resize_balloon_next(&resize);

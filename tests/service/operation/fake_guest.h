@@ -49,6 +49,7 @@ struct fake_guest {
 	struct fake_obstacles obstacles;
 	struct fake_lease lease;
 	enum policy_mode policy_mode;
+	unsigned starts; /* of its QEMU, after the first */
 };
 
 /* How far down its driver, or its balloon, gets by itself just now. */

@@ -144,7 +144,7 @@ static void see_guests(struct fake_world *world, struct snapshot *snapshot)
 		snprintf(guest->name, sizeof(guest->name), "g%zu", i + 1);
 		guest->state = GUEST_STATE_RUNNING;
 		guest->pid = 100 + (int)i;
-		guest->start_time = 1;
+		guest->start_time = 1 + from->starts;
 		guest->base_bytes = FAKE_GUEST_BASE;
 		guest->max_bytes = 2 * FAKE_GIB;
 		guest->current_bytes = from->current_bytes;

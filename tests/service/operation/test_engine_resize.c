@@ -326,6 +326,48 @@ static void test_another_size_at_every_tick(void)
 	}
 }
 
+/* Whenever the guest is ended and goes on from a snapshot, it stays as it is in that. */
+static void test_back_to_a_snapshot_at_every_tick(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		struct wish wish = wish_of(&scenes[i]);
+		unsigned tick = 0, ticks, gone = 0;
+
+		if (scenes[i].end != END_DONE)
+			continue;
+		do {
+			const struct operation_record *record;
+			bool under_way;
+
+			set(&scenes[i]);
+			engine_rig_start(&rig);
+			engine_rig_submit(&rig, &wish);
+			if (++tick > 1)
+				engine_rig_settle(&rig, tick);
+			ticks = rig.world.ticks;
+			record = engine_rig_top(&rig);
+			under_way = record && record->step_count > 0 && !operation_state_is_final(record->state) &&
+				    record->steps[record->step_count - 1].state != STEP_STATE_PENDING &&
+				    record->steps[record->step_count - 1].state != STEP_STATE_RUNNING;
+			if (under_way) {
+				*guest() = rig.initial.guests[0];
+				guest()->starts++;
+			}
+			engine_rig_settle(&rig, 0);
+			record = engine_rig_top(&rig);
+			CHECK_TRUE(operation_state_is_final(record->state));
+			if (under_way) {
+				gone++;
+				CHECK_TRUE(remainder_list_has(&record->remainder, REMAINDER_GUEST_GONE));
+				CHECK_INT(guest()->current_bytes, rig.initial.guests[0].current_bytes);
+				CHECK_INT(guest()->requested_bytes, rig.initial.guests[0].requested_bytes);
+			}
+			engine_rig_done(&rig);
+		} while (ticks >= tick);
+		CHECK_TRUE(gone > 0);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -334,6 +376,7 @@ int main(void)
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},
 		{"another size at every tick", test_another_size_at_every_tick},
+		{"back to a snapshot at every tick", test_back_to_a_snapshot_at_every_tick},
 	};
 
 	return unit_main("engine_resize", cases, sizeof(cases) / sizeof(cases[0]));

@@ -623,6 +623,29 @@ static void a_guest_that_goes_is_no_success(void)
 	world_done(&world);
 }
 
+/* What it has plugged says nothing of what was asked of the one before it. */
+static void a_guest_that_was_started_anew_is_another(void)
+{
+	static const uint64_t plugged[] = {2 * GIB, 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(plugged); i++) {
+		struct world world;
+		struct snapshot_guest *guest = stuck_guest(&world);
+
+		world_wish_resize(&world, "g1", 512 * MIB);
+		expect_step(&world, STEP_KIND_FREE_HUGE_PAGES);
+		world_perform(&world);
+		guest->devices[0].current_bytes = guest->devices[0].requested_bytes = plugged[i];
+		guest->current_bytes = guest->base_bytes + plugged[i];
+		world.input.is_another = true;
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+		CHECK_INT(world.decision.remainder.count, 1);
+		CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_GUEST_GONE);
+		CHECK_STR(world.decision.remainder.items[0].way_out, "ask again");
+		world_done(&world);
+	}
+}
+
 static void a_veto_is_heard(void)
 {
 	struct world world;
@@ -908,6 +931,7 @@ static const struct unit_case cases[] = {
 	{"without an agent one kick and the reason", without_an_agent_one_kick_and_the_reason},
 	{"an agent that goes is told", an_agent_that_goes_is_told},
 	{"a guest that goes is no success", a_guest_that_goes_is_no_success},
+	{"a guest that was started anew is another", a_guest_that_was_started_anew_is_another},
 	{"a veto is heard", a_veto_is_heard},
 	{"a lying report keeps the sum true", a_lying_report_keeps_the_sum_true},
 	{"the deadline ends the ladder", the_deadline_ends_the_ladder},
