@@ -30,6 +30,7 @@
 #define FEATURES_1_0 (MESSAGE_FEATURE_HOOKS - 1)
 #define EVACUATE_FLAGS_1_0 \
 	(MESSAGE_EVACUATE_HUGE_PAGES | MESSAGE_EVACUATE_COMPACT | MESSAGE_EVACUATE_OFFLINE)
+#define REPORT_FLAGS_1_0 (MESSAGE_REPORT_KEEPS - 1)
 #define BLOCKS_FLAGS_1_0 MESSAGE_BLOCKS_REGIONS_ONLY
 #define BLOCK_BYTES_1_0	 36
 #define RUNG_BYTES_1_0	 14
@@ -132,10 +133,11 @@ static size_t clip_evacuate_reply(const struct way *way, uint8_t *payload, size_
 	return shorten_entries(payload, length, REPLY_RUNGS_AT, RUNG_BYTES_1_0);
 }
 
-static size_t clip_report(const uint8_t *payload)
+static size_t clip_report(uint8_t *payload)
 {
 	size_t at = REPORT_LISTS_AT;
 
+	put_u16(payload, get_u16(payload) & REPORT_FLAGS_1_0);
 	for (int i = 0; i < REPORT_LISTS; i++)
 		at = list_end(payload, at);
 	return at;
