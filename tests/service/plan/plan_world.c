@@ -90,6 +90,24 @@ void world_done(struct world *world)
 	snapshot_free(world->snapshot);
 }
 
+void world_undrain(struct world *world)
+{
+	world->input.subject = world->history;
+	world->input.subject_count = world->history_count;
+	world->input.subject_operation = "op-7";
+	world->history = NULL;
+	world->history_count = 0;
+	world->wish.kind = OPERATION_KIND_UNDRAIN;
+}
+
+void world_undrain_done(struct world *world)
+{
+	for (size_t i = 0; i < world->input.subject_count; i++)
+		step_record_done((struct step_record *)&world->input.subject[i]);
+	free((void *)world->input.subject);
+	world_done(world);
+}
+
 struct snapshot_guest *world_add_guest(struct world *world, const char *name, int node,
 				       uint64_t bytes)
 {

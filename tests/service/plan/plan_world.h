@@ -26,6 +26,9 @@ struct world {
  * movable, all free. */
 void world_init(struct world *world);
 void world_done(struct world *world);
+/* An undrain of what the world has just done, which stands in input.subject from then on. Its end frees that, too. */
+void world_undrain(struct world *world);
+void world_undrain_done(struct world *world);
 /* A second DIMM of 1 GiB on node 3, "acpi-MP01". */
 void world_add_second_dimm(struct world *world);
 

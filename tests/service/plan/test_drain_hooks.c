@@ -220,24 +220,6 @@ static void a_plan_names_them_and_gives_them_time(void)
 
 /* ---- the way back ---- */
 
-static void undrain(struct world *world)
-{
-	world->input.subject = world->history;
-	world->input.subject_count = world->history_count;
-	world->input.subject_operation = "op-7";
-	world->history = NULL;
-	world->history_count = 0;
-	world->wish.kind = OPERATION_KIND_UNDRAIN;
-}
-
-static void done(struct world *world)
-{
-	for (size_t i = 0; i < world->input.subject_count; i++)
-		step_record_done((struct step_record *)&world->input.subject[i]);
-	free((void *)world->input.subject);
-	world_done(world);
-}
-
 static void an_undrain_calls_them_after_the_blocks(void)
 {
 	/* offline, hooks, guest, cordon; the hooks at the end of the drain are nothing to undo */
@@ -246,7 +228,7 @@ static void an_undrain_calls_them_after_the_blocks(void)
 
 	begin(&world, DRAIN_FINISH_OFFLINE);
 	expect_run(&world, "cordon move host_hooks offline host_hooks done");
-	undrain(&world);
+	world_undrain(&world);
 	for (size_t i = 0; i < 4; i++) {
 		struct step_record *record;
 
@@ -260,7 +242,7 @@ static void an_undrain_calls_them_after_the_blocks(void)
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
 	CHECK_INT(world.decision.warnings.count, 1);
 	CHECK_STR(world.decision.warnings.items[0].object, "hook 10-cache");
-	done(&world);
+	world_undrain_done(&world);
 }
 
 /* The memory is not there again: they wait for it as guests do. */
@@ -271,7 +253,7 @@ static void they_wait_for_what_another_drain_holds(void)
 
 	begin(&world, DRAIN_FINISH_OFFLINE);
 	expect_run(&world, "cordon move host_hooks offline host_hooks done");
-	undrain(&world);
+	world_undrain(&world);
 	hold = snapshot_add_hold(world.snapshot);
 	snprintf(hold->drain, sizeof(hold->drain), "dr-2");
 	hold->node = 3;
@@ -285,7 +267,7 @@ static void they_wait_for_what_another_drain_holds(void)
 		told = told || (strcmp(world.decision.remainder.items[i].object, "step 3") == 0 &&
 				world.decision.remainder.items[i].code == REMAINDER_HELD);
 	CHECK_TRUE(told);
-	done(&world);
+	world_undrain_done(&world);
 }
 
 int main(void)

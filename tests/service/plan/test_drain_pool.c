@@ -185,12 +185,7 @@ static void a_pool_waits_for_other_holds(void)
 	add_pool(&world, 3, 32, 32);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	CHECK_STR(world_run(&world, text), "cordon host_pool offline done");
-	world.input.subject = world.history;
-	world.input.subject_count = world.history_count;
-	world.input.subject_operation = "op-7";
-	world.history = NULL;
-	world.history_count = 0;
-	world.wish.kind = OPERATION_KIND_UNDRAIN;
+	world_undrain(&world);
 	hold = snapshot_add_hold(world.snapshot);
 	*hold = (struct snapshot_hold){.drain = "d2", .node = -1, .range_count = 1};
 	hold->ranges[0] = (struct snapshot_range){7 * GIB, 7 * GIB + WORLD_BLOCK};
@@ -207,10 +202,7 @@ static void a_pool_waits_for_other_holds(void)
 	world_record(&world, STEP_STATE_DONE, 0);
 	((struct step_record *)world.input.subject)[1].state = STEP_STATE_UNDONE;
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
-	for (size_t i = 0; i < world.input.subject_count; i++)
-		step_record_done((struct step_record *)&world.input.subject[i]);
-	free((void *)world.input.subject);
-	world_done(&world);
+	world_undrain_done(&world);
 }
 
 /* The later drain has found the pool smaller, and would make it so again. */
@@ -232,12 +224,8 @@ static void pools_are_undone_last_first(void)
 	add_pool(&world, 3, 32, 32);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
 	CHECK_STR(world_run(&world, text), "cordon host_pool offline done");
-	world.input.subject = subject = world.history;
-	world.input.subject_count = world.history_count;
-	world.input.subject_operation = "op-7";
-	world.history = NULL;
-	world.history_count = 0;
-	world.wish.kind = OPERATION_KIND_UNDRAIN;
+	world_undrain(&world);
+	subject = (struct step_record *)world.input.subject;
 	world.input.drains = &other;
 	world.input.drain_count = 1;
 	subject[2].state = STEP_STATE_UNDONE;
@@ -257,10 +245,7 @@ static void pools_are_undone_last_first(void)
 	subject[1].state = STEP_STATE_UNDONE;
 	CHECK_STR(world_next(&world)->step.undo_operation, "op-8");
 	CHECK_INT(world.decision.step.undo_n, 2);
-	for (size_t i = 0; i < world.input.subject_count; i++)
-		step_record_done(&subject[i]);
-	free(subject);
-	world_done(&world);
+	world_undrain_done(&world);
 }
 
 /* A move that runs when its destination is cordoned makes no more pages there. */

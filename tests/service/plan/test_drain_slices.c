@@ -141,24 +141,6 @@ static void there_is_no_time_for_it_after_the_deadline(void)
 
 /* ---- back ---- */
 
-static void to_the_way_back(struct world *world)
-{
-	world->input.subject = world->history;
-	world->input.subject_count = world->history_count;
-	world->input.subject_operation = "op-7";
-	world->history = NULL;
-	world->history_count = 0;
-	world->wish.kind = OPERATION_KIND_UNDRAIN;
-}
-
-static void finished(struct world *world)
-{
-	for (size_t i = 0; i < world->input.subject_count; i++)
-		step_record_done((struct step_record *)&world->input.subject[i]);
-	free((void *)world->input.subject);
-	world_done(world);
-}
-
 static struct snapshot_hold *hold_beside(struct world *world, uint64_t end)
 {
 	struct snapshot_hold *hold = snapshot_add_hold(world->snapshot);
@@ -179,7 +161,7 @@ static void they_wait_for_who_else_holds_the_node(void)
 	world_add_guest(&world, "db1", 3, 300 * MIB);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
 	expect_run(&world, "cordon move slice_cpusets done");
-	to_the_way_back(&world);
+	world_undrain(&world);
 	CHECK_INT(world_next(&world)->step.undo_n, 3);
 	/* The rest of the node is free, and guests are to come home to it. */
 	hold = hold_beside(&world, 6 * GIB + WORLD_BLOCK);
@@ -192,7 +174,7 @@ static void they_wait_for_who_else_holds_the_node(void)
 	world_record(&world, STEP_STATE_DONE, 0);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.items[world.decision.remainder.count - 1].code, REMAINDER_HELD);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 static void what_somebody_has_set_is_a_warning(void)
@@ -203,7 +185,7 @@ static void what_somebody_has_set_is_a_warning(void)
 	begin(&world);
 	world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
 	expect_run(&world, "cordon slice_cpusets done");
-	to_the_way_back(&world);
+	world_undrain(&world);
 	CHECK_INT(world_next(&world)->step.undo_n, 2);
 	record = world_record(&world, STEP_STATE_DONE, 0);
 	remainder_list_add(&record->remainder, REMAINDER_SLICE_CPUSET, "slice machine.slice", 0, NULL, "it is left so");
@@ -211,7 +193,7 @@ static void what_somebody_has_set_is_a_warning(void)
 	world_record(&world, STEP_STATE_DONE, 0);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
 	CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_SLICE_CPUSET));
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 int main(void)

@@ -16,20 +16,7 @@ static void drained(struct world *world, enum drain_finish finish)
 	guest->policy_nodes = 1 << 3;
 	world_wish_drain_dimm(world, finish);
 	world_run(world, text);
-	world->input.subject = world->history;
-	world->input.subject_count = world->history_count;
-	world->input.subject_operation = "op-7";
-	world->history = NULL;
-	world->history_count = 0;
-	world->wish.kind = OPERATION_KIND_UNDRAIN;
-}
-
-static void finished(struct world *world)
-{
-	for (size_t i = 0; i < world->input.subject_count; i++)
-		step_record_done((struct step_record *)&world->input.subject[i]);
-	free((void *)world->input.subject);
-	world_done(world);
+	world_undrain(world);
 }
 
 static void steps_are_undone_in_reverse(void)
@@ -48,7 +35,7 @@ static void steps_are_undone_in_reverse(void)
 	}
 	CHECK_STR(world.history[2].step.text, "cordon");
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 /* Pages that come back take as long as they took to go, and what a guest has lost has to be plugged again. */
@@ -69,7 +56,7 @@ static void what_comes_back_takes_its_time(void)
 		CHECK_INT(plan->steps[1].undo_n, 2);
 		CHECK_TRUE(plan->costs[1].ms >= (shrinks ? 10000 : 30000) && plan->costs[1].ms < (shrinks ? 12000 : 32000));
 		CHECK_TRUE(plan->costs[0].ms < 1000 && plan->costs[2].ms < 1000);
-		finished(&world);
+		world_undrain_done(&world);
 	}
 }
 
@@ -85,7 +72,7 @@ static void only_what_was_done_is_undone(void)
 	CHECK_INT(world_next(&world)->step.undo_n, 2);
 	subject[1].state = STEP_STATE_UNDONE;
 	CHECK_INT(world_next(&world)->step.undo_n, 1);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 static void a_failed_undo_does_not_keep_the_hold(void)
@@ -102,7 +89,7 @@ static void a_failed_undo_does_not_keep_the_hold(void)
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.count, 1);
 	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_UNDO_FAILED);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 /* Of the DIMM, as they are when it has been plugged in. */
@@ -130,14 +117,14 @@ static void after_an_eject_only_the_hold_goes(void)
 	CHECK_INT(world.decision.remainder.count, 1);
 	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP00");
 	CHECK_STR(world.decision.remainder.items[0].way_out, "plug the DIMM in again, then undrain once more");
-	finished(&world);
+	world_undrain_done(&world);
 
 	/* Plugged in again: everything is undone. */
 	drained(&world, DRAIN_FINISH_EJECT);
 	world.snapshot->dimms[0].state = SNAPSHOT_DIMM_OFFLINE;
 	add_offline_blocks(&world);
 	CHECK_INT(world_next(&world)->step.undo_n, 3);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 /* Another drain holds [start, end) of the DIMM. */
@@ -182,7 +169,7 @@ static void what_another_holds_waits(void)
 	CHECK_TRUE(held(&world, "step 3") != NULL && held(&world, "guest db1") != NULL);
 	CHECK_INT(held(&world, "step 3")->bytes, WORLD_BLOCK);
 	CHECK_INT(held(&world, "guest db1")->bytes, 300 * MIB);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 static void a_node_that_another_drains_takes_nobody_back(void)
@@ -200,7 +187,7 @@ static void a_node_that_another_drains_takes_nobody_back(void)
 	/* A hold on the whole node is one on what is plugged into it later. */
 	hold->node = 3;
 	CHECK_INT(world_next(&world)->step.undo_n, 1);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 /* What another drain did: moves db1 on, and takes one block of node 2. */
@@ -241,7 +228,7 @@ static void a_guest_that_was_moved_on_waits(void)
 	other.is_newer = true;
 	steps[0].state = STEP_STATE_UNDONE;
 	CHECK_INT(world_next(&world)->step.undo_n, 2);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 static void what_others_have_deferred_goes_back_too(void)
@@ -268,7 +255,7 @@ static void what_others_have_deferred_goes_back_too(void)
 			world_record(&world, STEP_STATE_DONE, 0);
 		}
 		CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
-		finished(&world);
+		world_undrain_done(&world);
 	}
 }
 
@@ -307,12 +294,7 @@ static void drained_of_three(struct world *world, bool are_huge)
 	}
 	world_wish_drain_dimm(world, DRAIN_FINISH_OFFLINE);
 	world_run(world, text);
-	world->input.subject = world->history;
-	world->input.subject_count = world->history_count;
-	world->input.subject_operation = "op-7";
-	world->history = NULL;
-	world->history_count = 0;
-	world->wish.kind = OPERATION_KIND_UNDRAIN;
+	world_undrain(world);
 	for (size_t i = 0; i < world->snapshot->block_count; i++)
 		world->snapshot->blocks[i].state = BLOCK_STATE_ONLINE;
 	node = snapshot_node(world->snapshot, 3);
@@ -388,7 +370,7 @@ static void guests_come_back_beside_each_other(void)
 		}
 		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
 		CHECK_STR(world.decision.step.text, "cordon");
-		finished(&world);
+		world_undrain_done(&world);
 	}
 }
 
@@ -417,7 +399,7 @@ static void there_is_room_for_all_that_come_back(void)
 			ends(&world, undo);
 			begins(&world, "db2");
 		}
-		finished(&world);
+		world_undrain_done(&world);
 	}
 }
 
@@ -435,7 +417,7 @@ static void guests_with_huge_pages_come_back_one_by_one(void)
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
 	ends(&world, undo);
 	begins(&world, "db1");
-	finished(&world);
+	world_undrain_done(&world);
 	/* Who does not run has no pages, and is in nobody's way. */
 	drained_of_three(&world, true);
 	world.limits.drain_moves = 3;
@@ -444,7 +426,7 @@ static void guests_with_huge_pages_come_back_one_by_one(void)
 	begins(&world, "db3");
 	begins(&world, "db2");
 	begins(&world, "db1");
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 /* Moves of one guest are undone last first, and what makes it larger again waits for all of them. */
@@ -471,7 +453,7 @@ static void one_guest_comes_back_step_by_step(void)
 	begins(&world, "db1");
 	CHECK_TRUE(!world.decision.beside);
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_WAIT);
-	finished(&world);
+	world_undrain_done(&world);
 }
 
 static const struct unit_case cases[] = {
