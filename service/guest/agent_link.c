@@ -260,9 +260,11 @@ static void take_report(struct agent_link *link, const struct message_report_rep
 		uint64_t own = pool->total - surplus, unreserved = pool->free - kept;
 		uint64_t above = surplus + (own > pool->floor ? own - pool->floor : 0);
 
-		agent->huge_floor_bytes += (unreserved - (unreserved < above ? unreserved : above)) * pool->page_bytes;
+		uint64_t given = unreserved < above ? unreserved : above;
+
+		agent->huge_floor_bytes += (unreserved - given) * pool->page_bytes;
 		if (pool->page_bytes >= UINT64_C(1) << 30)
-			agent->gigantic_bytes += pool->total * pool->page_bytes;
+			agent->gigantic_bytes += (pool->total - given) * pool->page_bytes;
 	}
 	agent->offline_bytes = agent->wrong_zone_bytes = 0;
 	agent->region_count = 0;

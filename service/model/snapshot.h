@@ -310,7 +310,7 @@ struct snapshot_agent {
 	uint64_t normal_bytes, movable_bytes;	/* managed, by zone */
 	uint64_t huge_free_bytes, huge_used_bytes;	/* of all pools; used counts reserved */
 	uint64_t huge_floor_bytes;		/* what of those free the guest keeps */
-	uint64_t gigantic_bytes;		/* in 1 GiB pages */
+	uint64_t gigantic_bytes;		/* in 1 GiB pages that are in use, reserved, or kept */
 	uint64_t offline_bytes;			/* plugged, not onlined */
 	uint64_t wrong_zone_bytes;		/* virtio-mem memory online in a kernel zone */
 	uint64_t keep_bytes;			/* of what is available, left to the guest */

@@ -52,6 +52,12 @@ uint64_t resize_withheld_bytes(const struct plan_input *input, const struct snap
 /* How much of the device lies in the wish's ranges. */
 uint64_t resize_named_bytes(const struct plan_input *input, const struct snapshot_guest *guest,
 			    const struct snapshot_device *device);
+/*
+ * How much of it stays for 1 GiB pages in a kernel zone of it, beside these and what the kernel uses: the driver takes such
+ * a page for want of memory and gives up (mm/hugetlb.c, isolate_or_dissolve_huge_page: -ENOMEM), and no agent takes blocks
+ * of a kernel zone offline. What lies above the page may leave all the same. 0 where it is not known what is in the blocks.
+ */
+uint64_t resize_behind_gigantic_bytes(const struct snapshot_agent *agent, const struct snapshot_region *region);
 /* How much of it can leave at most: what lies in a kernel zone cannot. */
 uint64_t resize_device_gives(const struct snapshot_guest *guest, const struct snapshot_device *device);
 /* How much of the device's share others could give instead of it; 0 where the wish names devices. */

@@ -83,12 +83,13 @@ static void take_silence(const struct plan_input *input, const struct snapshot_g
 
 struct huge_pages {
 	uint64_t gigantic_bytes, used_bytes; /* used: of those that are not gigantic */
+	uint64_t behind_bytes;		     /* beside gigantic ones, in kernel zones */
 };
 
 /* A pool in boot memory is in nobody's way: where it is known what is in the devices, no more counts than that. */
 static struct huge_pages find_huge_pages(const struct snapshot_agent *agent)
 {
-	struct huge_pages found = {agent->gigantic_bytes, agent->huge_used_bytes};
+	struct huge_pages found = {agent->gigantic_bytes, agent->huge_used_bytes, 0};
 	uint64_t pools = 0, used = 0, kernel = 0;
 	bool is_known = agent->region_count > 0;
 
@@ -99,6 +100,7 @@ static struct huge_pages find_huge_pages(const struct snapshot_agent *agent)
 		pools += holders->huge_used_bytes + holders->huge_free_bytes;
 		used += holders->huge_used_bytes;
 		kernel += holders->kernel_bytes;
+		found.behind_bytes += resize_behind_gigantic_bytes(agent, &agent->regions[i]);
 	}
 	if (is_known) {
 		/* They are among what cannot be moved. */
@@ -125,9 +127,16 @@ static bool is_under_pressure(const struct plan_input *input)
 	return false;
 }
 
-/* What the agent reports, in the order in which it stands in the way of an unplug. */
+/* Of so much in kernel zones what no 1 GiB page keeps there. */
+static void take_kernel(struct account *account, const struct huge_pages *huge, uint64_t zone_bytes)
+{
+	take(account, REMAINDER_KERNEL_ZONE, zone_bytes - plan_min(zone_bytes, huge->gigantic_bytes + huge->behind_bytes),
+	     "plugged memory that the guest's kernel uses as its own");
+}
+
+/* What the agent reports, in the order in which it stands in the way of an unplug; of kernel zones what is not told yet. */
 static void take_report(struct account *account, const struct snapshot_agent *agent,
-			uint64_t wanted_bytes, bool under_pressure)
+			uint64_t wanted_bytes, uint64_t zone_bytes, bool under_pressure)
 {
 	uint64_t kept_bytes = plan_min(agent->huge_free_bytes, agent->huge_floor_bytes);
 	struct huge_pages huge = find_huge_pages(agent);
@@ -141,8 +150,9 @@ static void take_report(struct account *account, const struct snapshot_agent *ag
 	     "huge pages in use or reserved in the guest");
 	take(account, REMAINDER_BELOW_FLOOR, kept_bytes,
 	     "free huge pages that the guest keeps for itself");
-	take(account, REMAINDER_KERNEL_ZONE, agent->wrong_zone_bytes,
-	     "plugged memory that the guest's kernel uses as its own");
+	take_kernel(account, &huge, zone_bytes);
+	take(account, REMAINDER_GIGANTIC_PAGES, huge.behind_bytes,
+	     "the guest's driver gives up at a 1 GiB page, and takes nothing below it");
 	if (agent->memory_available_bytes < account->rest)
 		take(account, under_pressure ? REMAINDER_GUEST_PRESSURE : REMAINDER_GUEST_BUSY,
 		     account->rest - agent->memory_available_bytes,
@@ -168,7 +178,8 @@ static void take_balloon(const struct resize *resize, struct account *account)
 	take_revoked(resize, account);
 	take_silence(input, guest, account);
 	if (agent->state == AGENT_STATE_READY && agent->reported)
-		take_report(account, agent, plan_wanted_bytes(input->wish, guest), is_under_pressure(input));
+		take_report(account, agent, plan_wanted_bytes(input->wish, guest), agent->wrong_zone_bytes,
+			    is_under_pressure(input));
 	take(account, REMAINDER_GUEST_BUSY, account->rest, "the balloon stopped before the wished size");
 }
 
@@ -219,7 +230,8 @@ static void tell_shrink(const struct resize *resize, struct remainder_list *list
 			plan_take_remainder(list, &input->history[offline].remainder, &account.rest);
 	}
 	if (guest->agent.reported)
-		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), is_under_pressure(input));
+		take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), guest->agent.wrong_zone_bytes,
+			    is_under_pressure(input));
 	if (is_any_untried(input, guest))
 		take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest would be left with too little memory");
 	take_rest(input, &account, "the driver stopped, and the guest names no reason");
@@ -268,7 +280,7 @@ void resize_remainder(const struct resize *resize, struct remainder_list *list)
 void resize_remainder_forecast(const struct plan_input *input, const struct snapshot_guest *guest,
 			       const struct resize_forecast *forecast, struct remainder_list *list)
 {
-	uint64_t gigantic_bytes = find_huge_pages(&guest->agent).gigantic_bytes;
+	struct huge_pages huge = find_huge_pages(&guest->agent);
 	char object[96];
 	struct account account = {.list = list,
 				  .object = plan_guest_object(guest, object),
@@ -278,8 +290,7 @@ void resize_remainder_forecast(const struct plan_input *input, const struct snap
 	if (guest->agent.veto)
 		take(&account, REMAINDER_VETOED, account.rest, "the guest does not want to shrink now");
 	take(&account, REMAINDER_PINNED, forecast->pinned_bytes, "pages that were pinned when their blocks were last tried");
-	take(&account, REMAINDER_KERNEL_ZONE, forecast->kernel_bytes - plan_min(forecast->kernel_bytes, gigantic_bytes),
-	     "plugged memory that the guest's kernel uses as its own");
-	take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), false);
+	take_kernel(&account, &huge, forecast->kernel_bytes);
+	take_report(&account, &guest->agent, plan_wanted_bytes(input->wish, guest), 0, false);
 	take(&account, REMAINDER_GUEST_BUSY, account.rest, "the guest has less memory available than it should give");
 }

@@ -9,6 +9,7 @@
 #include "resize_priv.h"
 
 #include <string.h>
+#include "size_text.h"
 
 uint64_t plan_wanted_bytes(const struct wish *wish, const struct snapshot_guest *guest)
 {
@@ -107,6 +108,17 @@ uint64_t resize_named_bytes(const struct plan_input *input, const struct snapsho
 	return bytes;
 }
 
+uint64_t resize_behind_gigantic_bytes(const struct snapshot_agent *agent, const struct snapshot_region *region)
+{
+	const struct snapshot_holders *holders = &region->holders;
+	uint64_t pools = holders->huge_used_bytes + holders->huge_free_bytes;
+	uint64_t zone = region->online_bytes - plan_min(region->online_bytes, region->movable_bytes);
+
+	if (!region->has_holders || !agent->gigantic_bytes || plan_min(pools, holders->kernel_bytes) < SIZE_TEXT_GIB)
+		return 0;
+	return zone - plan_min(zone, holders->kernel_bytes + holders->pinned_bytes);
+}
+
 uint64_t resize_device_gives(const struct snapshot_guest *guest, const struct snapshot_device *device)
 {
 	const struct snapshot_region *region = snapshot_guest_region(guest, device);
@@ -114,7 +126,8 @@ uint64_t resize_device_gives(const struct snapshot_guest *guest, const struct sn
 
 	/* Of a kernel zone the driver takes what the kernel does not use, piece by piece. */
 	if (region && region->has_holders)
-		kept = region->holders.kernel_bytes + region->holders.pinned_bytes;
+		kept = region->holders.kernel_bytes + region->holders.pinned_bytes +
+		       resize_behind_gigantic_bytes(&guest->agent, region);
 	else if (region)
 		kept = region->online_bytes - plan_min(region->online_bytes, region->movable_bytes);
 

@@ -36,6 +36,8 @@ static struct {
 	bool lies_in_parts; /* a liar's total is honest */
 	bool is_old;	    /* it does not tell what it keeps */
 	bool cuts_regions;  /* it has more than it tells */
+	bool has_gigantic;
+	struct message_report_pool gigantic;
 	unsigned reports, requests, cancels, changes;
 	bool tells_stalls;
 	unsigned pages_of_blocks; /* so many are told, then it goes round in circles */
@@ -86,6 +88,8 @@ static void report(uint64_t epoch, uint32_t id)
 		.node = 0, .page_bytes = 2 * MIB, .total = 50, .free = 30};
 	reply->pools[2] = (struct message_report_pool){
 		.node = MESSAGE_NODE_ALL, .page_bytes = 1024 * MIB, .free = 3};
+	if (rig.has_gigantic)
+		reply->pools[2] = rig.gigantic;
 	reply->region_count = 1;
 	reply->regions[0] = (struct message_report_region){.start = 4096 * MIB,
 							   .size_bytes = 1024 * MIB,
@@ -522,6 +526,34 @@ static void test_report(void)
 	teardown();
 }
 
+/* One that the guest gives up when it is asked to is in nobody's way. */
+static void test_gigantic_pages(void)
+{
+	static const struct {
+		uint64_t free, reserved, floor, stay_mib;
+	} rows[] = {{0, 0, 0, 1024}, {1, 0, 0, 0}, {1, 1, 0, 1024}, {1, 0, 1, 1024}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct snapshot_agent agent;
+
+		setup(MANNER_HONEST);
+		rig.has_gigantic = true;
+		rig.gigantic = (struct message_report_pool){.node = MESSAGE_NODE_ALL,
+							    .page_bytes = 1024 * MIB,
+							    .total = 1,
+							    .free = rows[i].free,
+							    .reserved = rows[i].reserved,
+							    .floor = rows[i].floor};
+		connect_ready();
+		agent_link_refresh(rig.link, 5000, on_refreshed, NULL);
+		while (rig.refreshed < 1)
+			turn();
+		agent_link_describe(rig.link, &agent);
+		CHECK_INT(agent.gigantic_bytes / MIB, rows[i].stay_mib);
+		teardown();
+	}
+}
+
 /* What is asked of a link often, without the whole description. */
 static void test_features_and_wish(void)
 {
@@ -902,6 +934,7 @@ int main(void)
 		{"blocks in pages", test_block_walk},
 		{"states", test_states},
 		{"a report", test_report},
+		{"gigantic pages", test_gigantic_pages},
 		{"features and a wish", test_features_and_wish},
 		{"a request with progress, and one from its answer", test_request},
 		{"as many as may wait", test_outstanding},

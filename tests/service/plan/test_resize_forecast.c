@@ -140,6 +140,45 @@ static void only_huge_pages_in_devices_are_blamed(void)
 	world_done(&world);
 }
 
+/* In a kernel zone the driver gives up at a page of 1 GiB: what lies beside it stays for that page, and not for the kernel. */
+static void nothing_is_promised_behind_a_gigantic_page(void)
+{
+	struct world world;
+	struct resize_forecast forecast;
+	struct snapshot_guest *guest = told_guest(&world);
+	struct snapshot_region *region = &guest->agent.regions[1];
+	struct remainder_list list = {0};
+
+	world.wish.resize.target_bytes = 512 * MIB;
+	guest->agent.memory_available_bytes = 4 * GIB;
+	guest->devices[1].current_bytes += GIB;
+	guest->devices[1].size_bytes += GIB;
+	guest->current_bytes += GIB;
+	guest->agent.regions[0].has_holders = region->has_holders = true;
+	guest->agent.regions[0].holders.counted_bytes = GIB;
+	region->plugged_bytes = region->online_bytes = 2 * GIB;
+	region->movable_bytes = 128 * MIB;
+	guest->agent.wrong_zone_bytes = 2 * GIB - 128 * MIB;
+	guest->agent.gigantic_bytes = guest->agent.huge_used_bytes = GIB;
+	region->holders = (struct snapshot_holders){
+		.counted_bytes = 2 * GIB, .huge_used_bytes = GIB, .kernel_bytes = GIB + 36 * MIB};
+	/* Of the second device what is movable. */
+	expect(&world, 1024, 128);
+	CHECK_TRUE(resize_forecast(&world.input, guest, &forecast));
+	resize_remainder_forecast(&world.input, guest, &forecast, &list);
+	CHECK_INT(list.count, 3);
+	CHECK_INT(list.items[0].code, REMAINDER_KERNEL_ZONE);
+	CHECK_INT(list.items[0].bytes, 36 * MIB);
+	CHECK_INT(list.items[1].code, REMAINDER_GIGANTIC_PAGES);
+	CHECK_INT(list.items[1].bytes, GIB);
+	CHECK_INT(list.items[2].code, REMAINDER_GIGANTIC_PAGES);
+	CHECK_INT(list.items[2].bytes, GIB - 128 * MIB - 36 * MIB);
+	/* One that is free is given up, and stands in nobody's way. */
+	guest->agent.gigantic_bytes = guest->agent.huge_used_bytes = 0;
+	expect(&world, 1024, 1024 - 36);
+	world_done(&world);
+}
+
 static void who_tells_nothing_promises_nothing(void)
 {
 	struct resize_forecast forecast;
@@ -176,6 +215,7 @@ static const struct unit_case cases[] = {
 	{"what is free and movable leaves", what_is_free_and_movable_leaves},
 	{"no more than memory covers", no_more_than_memory_covers},
 	{"only huge pages in devices are blamed", only_huge_pages_in_devices_are_blamed},
+	{"nothing is promised behind a gigantic page", nothing_is_promised_behind_a_gigantic_page},
 	{"who tells nothing promises nothing", who_tells_nothing_promises_nothing},
 	{"a liar does not overflow", a_liar_does_not_overflow},
 };
