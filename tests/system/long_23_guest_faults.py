@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 
 from ballast import FINAL, REFUSED, Ballast  # noqa: E402
-from testbed import paths  # noqa: E402
+from testbed import paths, qcow2  # noqa: E402
 from testbed.guest import AGENT_PORT, Guest, VirtioMem  # noqa: E402
 from testbed.neighbour import Neighbour  # noqa: E402
 from testbed.story import Cases, StoryFailed, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
@@ -27,6 +27,10 @@ POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 UNPLUG_ONLINE = "/sys/module/virtio_mem/parameters/unplug_online"
 HOOK_LOG = "/run/hook.log"
 SAVED = "/run/saved"
+# Snapshots of a running guest are kept in a disk of it.
+DISK = "/run/testbed/snapshots.qcow2"
+DISK_XML = f"""<disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='unsafe'/><source file='{DISK}'/>
+<target dev='vda' bus='virtio'/></disk>"""
 OLD_EPOCH = 4242
 # How often a case is tried whose agent was too quick.
 TURNS = 4
@@ -438,6 +442,79 @@ def saved_under_a_lease(scene):
     scene.tell("its blocks are online again; a shrink and growing work")
 
 
+class Snapshot:
+    """Of the running guest, in a disk that it has until the end of the block."""
+
+    def __init__(self, scene):
+        self.scene, self.host, self.guest = scene, scene.host, scene.guest
+        self.state = self.sizes = None
+
+    def __enter__(self):
+        self.host.run(f"cat >{DISK}", stdin=qcow2.empty(64 * MIB))
+        self.host.run(["virsh", "-q", "attach-device", "g1", "/dev/stdin", "--live"], stdin=DISK_XML)
+        return self
+
+    def __exit__(self, *_):
+        self.host.virsh("snapshot-delete", "g1", "before", check=False)
+        self.host.virsh("detach-disk", "g1", "vda", "--live")
+        wait_for(lambda: self.guest.live_xml().find("devices/disk") is None, 60, "the disk to be gone")
+        self.host.run(["rm", DISK])
+
+    def take(self):
+        self.state, self.sizes = self.scene.state(), self.scene.sizes()
+        began = time.monotonic()
+        self.host.virsh("snapshot-create-as", "g1", "before", timeout=240)
+        self.scene.tell(f"a snapshot with {self.state}, {self.sizes} MiB, in {time.monotonic() - began:.0f} s")
+
+    def go_back(self):
+        """The guest goes on from there, and its agent is ready again."""
+        boot_id = self.guest.booted_as
+        self.host.virsh("snapshot-revert", "g1", "before", timeout=240)
+        self.guest.wait_boot()
+        check_equal(self.guest.booted_as, boot_id, "the guest goes on, and has not booted anew")
+        self.scene.tell(f"gone back: {self.scene.state()}, {self.scene.sizes()} MiB")
+        self.scene.ballast.wait_agent("g1")
+
+    def stands(self):
+        check_equal(self.scene.sizes(), self.sizes, "size of the device, as in the snapshot")
+
+
+def back_to_a_snapshot(scene):
+    """In the middle of a shrink, by virsh, to how it was before that: as it was then it stays, and why is said of the shrink."""
+    scene.full()
+    check_equal(scene.guest.hugepages(100), 100, "huge pages in the guest")
+    with Snapshot(scene) as snapshot:
+        snapshot.take()
+        identity = scene.shrink(120, "--budget", "1%")
+        before = block_goes_offline(scene, identity)
+        snapshot.go_back()
+        operation = scene.ended(identity)
+        scene.tell(f"from {before} to a snapshot: {in_words(operation)}")
+        check("guest_gone" in {r["code"] for r in operation["remainder"]}, f"what is said of it: {in_words(operation)}")
+        snapshot.stands()
+        scene.is_put_back(100)
+        sizes_work(scene, scene.ballast)
+        scene.is_put_back(100)
+
+
+def back_under_a_lease(scene):
+    """To a snapshot of the middle of a shrink that has ended since: the guest puts back what was changed for that by itself."""
+    scene.full()
+    with Snapshot(scene) as snapshot:
+        identity = scene.shrink(90, "--budget", "1%")
+        block_goes_offline(scene, identity)
+        snapshot.take()
+        check_equal(snapshot.state[1], "N", "what the driver may take")
+        operation = scene.ended(identity)
+        scene.is_put_back(0)
+        scene.tell(f"the shrink: {in_words(operation)}, {scene.sizes()} MiB")
+        snapshot.go_back()
+        check_equal(scene.ballast.operation(identity)["state"], operation["state"], "what is said of the shrink")
+        scene.is_put_back(0, 150)
+        snapshot.stands()
+        sizes_work(scene, scene.ballast)
+
+
 def migrated_under_a_lease(scene):
     """It live-migrates while blocks are offline for a shrink. The daemon there has its agent, and shrinks and grows it."""
     guest, neighbour = scene.guest, Neighbour(scene.host)
@@ -477,13 +554,13 @@ def met(case):
 
 CASES = (killed_at_free_huge_pages, killed_at_make_room, killed_at_a_hook, killed_at_offlining, killed_at_offlining_and_back,
          killed_at_compaction, killed_at_reclaim, agent_stopped, agent_silent_while_short, daemon_killed_under_a_lease,
-         guest_is_reset, saved_under_a_lease, guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
+         guest_is_reset, saved_under_a_lease, back_to_a_snapshot, back_under_a_lease, guest_short_of_memory, bytes_to_the_host, bytes_to_the_guest, no_controller_for_a_channel)
 # The guest is on another host afterwards.
 LAST = migrated_under_a_lease
 
 
 @story(23, "agents killed in a shrink, resets, memory that runs short, bytes from before: nothing is left in a wrong state",
-       limit_s=1800)
+       limit_s=2400)
 def guest_faults(tell):
     wanted = os.environ.get("BALLAST_CASES", "").split()
     with booted_host() as host:
