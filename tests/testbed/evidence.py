@@ -14,7 +14,7 @@ from .virtual_host import BLOCK_FILES
 
 PAGE_BYTES = 4096
 # Of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h).
-SLAB, BUDDY, NOPAGE, OFFLINE, PAGE_TABLE = (1 << bit for bit in (7, 10, 20, 23, 26))
+SLAB, BUDDY, HUGE, NOPAGE, OFFLINE, PAGE_TABLE = (1 << bit for bit in (7, 10, 17, 20, 23, 26))
 
 
 @dataclass

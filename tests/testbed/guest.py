@@ -390,15 +390,16 @@ class Guest:
     # The pattern program
 
     def pattern_start(self, mib, name="main", hugetlb=False, once=False, still=False, pace_us=0, seed=0, cell=None, held=0,
-                      timeout=120):
+                      gigantic=False, timeout=120):
         """Starts a writer over so much of the guest's memory, and waits until all of it is filled.
 
         once: pages are written once, and can be found from outside by their seed (backend.py). still: and read only in rounds
-        that pattern_verify asks for. cell: in that cell alone.
+        that pattern_verify asks for. cell: in that cell alone. hugetlb, gigantic: in huge pages of 2 MiB, of 1 GiB.
         held: so many of them, all over, are put into a pipe: the kernel cannot move these until the writer ends.
         """
         words = ["pattern", "run", name, str(mib)]
-        words += ["hugetlb"] * hugetlb + ["once"] * once + ["still"] * still + [f"pace={pace_us}"] * bool(pace_us)
+        words += ["hugetlb"] * hugetlb + ["gigantic"] * gigantic + ["once"] * once + ["still"] * still
+        words += [f"pace={pace_us}"] * bool(pace_us)
         words += [f"seed={seed}"] * bool(seed) + [f"cell={cell}"] * (cell is not None) + [f"held={held}"] * bool(held)
         self.run(words)
         wait_for(lambda: self.pattern_status(name)["filled"], timeout, f"{mib} MiB of pattern in {self.name}")

@@ -2,9 +2,10 @@
 /*
  * Keeps memory in use and notices if any of it is lost, stale or torn.
  *
- *   pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
- *       fills the memory, then goes on until told to quit; cell: memory of that NUMA node alone;
- *       held: so many pages, all over it, stay in a pipe, from where the kernel cannot move them
+ *   pattern run NAME MIB [hugetlb | gigantic] [once | still] [pace=MICROSECONDS] [seed=GENERATION] [cell=NODE] [held=PAGES]
+ *       fills the memory, then goes on until told to quit; hugetlb, gigantic: in huge pages of 2 MiB, of 1 GiB;
+ *       cell: memory of that NUMA node alone; held: so many pages, all over it, stay in a pipe, from where the kernel
+ *       cannot move them
  *   pattern ask NAME (status | reset | round | held | quit)
  *       prints one line of JSON; held: the page frames that are held
  *
@@ -19,6 +20,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/mempolicy.h>
+#include <linux/mman.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -37,7 +39,8 @@
 #include <unistd.h>
 #include "pattern_word.h"
 
-#define HUGE_BYTES (2u << 20)
+#define HUGE_BYTES     ((size_t)2 << 20)
+#define GIGANTIC_BYTES ((size_t)1 << 30)
 /* With a pace, sleep after this many pages. */
 #define PACE_PAGES 64u
 
@@ -246,12 +249,15 @@ static int run(int argc, char **argv)
 	static struct pattern p;
 	const char *name = argv[2];
 	uint64_t mib = strtoull(argv[3], NULL, 10);
-	bool hugetlb = false;
+	size_t huge_bytes = 0;
 	unsigned long cells = 0;
 	pthread_t thread;
 
 	for (int i = 4; i < argc; i++) {
-		hugetlb |= strcmp(argv[i], "hugetlb") == 0;
+		if (strcmp(argv[i], "hugetlb") == 0)
+			huge_bytes = HUGE_BYTES;
+		if (strcmp(argv[i], "gigantic") == 0)
+			huge_bytes = GIGANTIC_BYTES;
 		p.once |= strcmp(argv[i], "once") == 0;
 		p.still |= strcmp(argv[i], "still") == 0;
 		if (strncmp(argv[i], "pace=", 5) == 0)
@@ -265,8 +271,8 @@ static int run(int argc, char **argv)
 	}
 	size_t size = (size_t)mib << 20;
 
-	if (hugetlb)
-		size = (size + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+	if (huge_bytes)
+		size = (size + huge_bytes - 1) / huge_bytes * huge_bytes;
 	p.pages = size / PATTERN_PAGE_BYTES;
 
 	struct sockaddr_un address = address_of(name);
@@ -279,7 +285,9 @@ static int run(int argc, char **argv)
 	 * of that dies of SIGBUS while its parent still lives (mm/hugetlb.c, HPAGE_RESV_OWNER).
 	 */
 	p.memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | (hugetlb ? MAP_HUGETLB : 0), -1, 0);
+			MAP_PRIVATE | MAP_ANONYMOUS | (huge_bytes ? MAP_HUGETLB : 0) |
+				(huge_bytes == GIGANTIC_BYTES ? MAP_HUGE_1GB : 0),
+			-1, 0);
 	if (p.pages == 0 || p.memory == MAP_FAILED)
 		return complain("mmap");
 	/* The writer's thread inherits it. */
@@ -349,7 +357,7 @@ int main(int argc, char **argv)
 		return run(argc, argv);
 	if (argc == 4 && strcmp(argv[1], "ask") == 0)
 		return ask(argv[2], argv[3]);
-	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb] [once | still] [pace=MICROSECONDS] "
+	fprintf(stderr, "usage: pattern run NAME MIB [hugetlb | gigantic] [once | still] [pace=MICROSECONDS] "
 			"[seed=GENERATION] [cell=NODE] [held=PAGES]\n"
 			"       pattern ask NAME (status | reset | round | held | quit)\n");
 	return 2;
