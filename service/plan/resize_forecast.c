@@ -61,14 +61,25 @@ static void add_device(struct resize_forecast *forecast, const char *alias, uint
 	forecast->leaves_bytes += leave->leaves_bytes;
 }
 
-/* From the end, so that what was promised of the first devices stands. */
-static void cut(struct resize_forecast *forecast, uint64_t most)
+/* A balloon has no blocks. */
+static uint64_t unit_of(const struct snapshot_guest *guest, const char *alias)
+{
+	for (size_t i = 0; i < guest->device_count; i++)
+		if (strcmp(guest->devices[i].alias, alias) == 0 && guest->devices[i].block_bytes)
+			return guest->devices[i].block_bytes;
+	return 1;
+}
+
+/* From the end, so that what was promised of the first devices stands; in whole blocks, as it is asked for. */
+static void cut(struct resize_forecast *forecast, const struct snapshot_guest *guest, uint64_t most)
 {
 	for (size_t i = forecast->device_count; i-- > 0 && forecast->leaves_bytes > most;) {
-		uint64_t less = plan_min(forecast->leaves_bytes - most, forecast->devices[i].leaves_bytes);
+		struct plan_leave *leave = &forecast->devices[i];
+		uint64_t unit = unit_of(guest, leave->alias), before = leave->leaves_bytes;
 
-		forecast->devices[i].leaves_bytes -= less;
-		forecast->leaves_bytes -= less;
+		leave->leaves_bytes -= plan_min(forecast->leaves_bytes - most, before);
+		leave->leaves_bytes -= leave->leaves_bytes % unit;
+		forecast->leaves_bytes -= before - leave->leaves_bytes;
 	}
 }
 
@@ -100,7 +111,7 @@ bool resize_forecast(const struct plan_input *input, const struct snapshot_guest
 		}
 	}
 	ret_forecast->kernel_bytes = ret_forecast->asked_bytes - ret_forecast->leaves_bytes - ret_forecast->pinned_bytes;
-	cut(ret_forecast, agent->veto ? 0 : covered_at_last(input, guest));
+	cut(ret_forecast, guest, agent->veto ? 0 : covered_at_last(input, guest));
 	return ret_forecast->device_count > 0 || ret_forecast->withheld_bytes > 0;
 }
 

@@ -92,6 +92,10 @@ static void no_more_than_memory_covers(void)
 
 	guest->agent.memory_available_bytes = 600 * MIB;
 	expect(&world, 512, 600 - keep - 512);
+	/* Half a block is not asked for. */
+	guest->agent.memory_available_bytes = 601 * MIB;
+	expect(&world, 512, 600 - keep - 512);
+	guest->agent.memory_available_bytes = 600 * MIB;
 	guest->agent.offline_bytes = 128 * MIB;
 	expect(&world, 512, 600 - keep + 128 - 512);
 	guest->agent.huge_free_bytes = 200 * MIB;
