@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 35: holds of drains that overlap, whose DIMM was pulled and plugged in again, and whose host lost its power.
+"""Story 35: holds of drains that overlap, that others come into, whose DIMM was pulled and plugged in again, and whose host
+lost its power.
 
 BALLAST_CASES="name name" runs only these cases.
 """
@@ -13,7 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from ballast import Ballast  # noqa: E402
 from testbed import evidence  # noqa: E402
-from testbed.guest import Guest  # noqa: E402
+from testbed.guest import Guest, VirtioMem  # noqa: E402
 from testbed.story import Cases, booted_host, check, check_equal, main, story, wait_for  # noqa: E402
 from testbed.virtual_host import Dimm  # noqa: E402
 
@@ -26,7 +27,7 @@ class Scene:
 
     def __init__(self, host, tell):
         self.host, self.tell = host, tell
-        self.ballast = Ballast(host, {"daemon": {"state_directory": f"{host.RESULTS}/{STATE}"},
+        self.ballast = Ballast(host, {"daemon": {"state_directory": f"{host.RESULTS}/{STATE}", "look_interval_s": 5},
                                       "limits": {"reserve": "256MiB", "bytes_per_s": "48MiB"}})
         self.ballast.start()
         self.guest = None
@@ -74,6 +75,10 @@ class Scene:
         return self.ballast.ctl("drain", *words, "--allow", "stored_xml,remote_memory", "--timeout", "180",
                                 "--detach").out.strip()
 
+    def newcomers(self, operation):
+        """{object: (bytes, code)} of what has come to memory that the drain had emptied."""
+        return {n["object"]: (n["bytes"], n["code"]) for n in self.drain_of(operation)["newcomers"]}
+
     def undrain(self, operation, state):
         identity = self.drain_of(operation)["id"]
         self.ballast.ctl("undrain", identity, timeout=240, check=False)
@@ -112,6 +117,37 @@ def plugged_again(scene):
     scene.undrain(operation, "released")
     scene.check_given_back(before)
     scene.tell("pulled, another one plugged in, undrained: its blocks are online, and db1 is back on them")
+
+
+def kept_empty(scene):
+    """Others come to memory that is held empty and online."""
+    before = scene.begin()
+    operation = scene.drain("--dimm", scene.dimm(), "--finish", "empty")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    check(3 not in evidence.guest_bytes_by_node(scene.guest), "db1 has left node 3")
+    guest = Guest(scene.host, "web1", 256, nodes="3")
+    guest.start()
+    moved = wait_for(lambda: next((o for o in scene.ballast.get("/v1/operations")["items"]
+                                   if o["actor"] == "ballastd" and o["ended_at"]), None), 120, "web1 to be moved away")
+    check_equal((moved["kind"], moved["state"], moved["drain"]), ("move", "succeeded", scene.drain_of(operation)["id"]),
+                "the move of a guest that started on node 3")
+    check(f"guest {guest.name}" in scene.ballast.log(), "the log says that web1 has come")
+    wait_for(lambda: not scene.newcomers(operation), 60, "nobody to be there any more")
+    check(evidence.guest_bytes_by_node(guest).get(3, 0) <= 1 * MIB, f"web1 is off node 3: {evidence.guest_bytes_by_node(guest)}")
+    check_equal(evidence.set_hugepages(scene.host, 3, 16), 16, "huge pages that somebody makes on node 3")
+    wait_for(lambda: evidence.hugepages(scene.host, 3) == (0, 0), 60, "huge pages on node 3 to be given back")
+    check("node 3, pool of 2 MiB pages" in scene.ballast.log(), "the log says that a pool has grown")
+    wait_for(lambda: not scene.newcomers(operation), 60, "nothing to be there any more")
+    grown = Guest(scene.host, "app1", 256, virtio_mem=[VirtioMem(256)])
+    grown.start()
+    scene.ballast.wait_agent("app1")
+    scene.ballast.ctl("resize", "app1", "384MiB")
+    check(all("prefer" in policy for policy in evidence.guest_policies(grown)), f"policy of app1, grown: {evidence.guest_policies(grown)}")
+    for one in (guest, grown):
+        one.destroy()
+    scene.undrain(operation, "released")
+    scene.check_given_back(before)
+    scene.tell("held empty: a guest that starts there is moved away, a pool that grows there shrinks, a growth keeps away")
 
 
 def power_lost_when_held(scene):
@@ -159,7 +195,7 @@ def lose_power(scene):
     scene.ballast.start_anew()
 
 
-CASES = (two_of_one, plugged_again, power_lost_when_held, power_lost_in_a_move)
+CASES = (two_of_one, plugged_again, kept_empty, power_lost_when_held, power_lost_in_a_move)
 
 
 @story(35, "holds of drains that overlap, of a DIMM that is plugged in again, and over a loss of power", limit_s=900)
