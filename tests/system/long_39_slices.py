@@ -173,7 +173,8 @@ def harm(scene):
 
 def systemd(scene):
     """In a guest of two nodes whose slices systemd owns: it is asked, and its settings are as they were afterwards."""
-    guest = Guest(scene.host, "unit1", cells=[Cell(320), Cell(320)], nodes="1", agent=False, image=systemd_guest.image)
+    # Its processor is in the first, which has room for all that it starts with.
+    guest = Guest(scene.host, "unit1", cells=[Cell(576), Cell(96)], nodes="1", agent=False, image=systemd_guest.image)
     guest.start()
 
     def setting():
