@@ -156,17 +156,22 @@ static void reply_accepted(struct rest_call *call, const struct engine_answer *a
 	rest_call_reply_accepted(call, answer->operation, body, replayed);
 }
 
-static void refuse_busy(struct rest_call *call, const struct operation_record *operation)
+static void refuse_busy(struct rest_call *call, const struct engine_answer *answer)
 {
-	char detail[320];
+	const struct operation_record *operation = answer->operation;
+	char detail[640];
 	json_t *problem;
 
-	snprintf(detail, sizeof(detail),
-		 "operation %s (%s of %s) is at work there (wait for it with GET "
-		 "/v1/operations/%s?wait=60, or cancel it)",
-		 operation ? operation->id : "?",
-		 operation ? operation_kind_name(operation->wish.kind) : "?",
-		 operation ? operation->target : "?", operation ? operation->id : "?");
+	/* One that has ended and is in the way all the same cannot be waited for nor cancelled: the engine says why. */
+	if (operation && operation_state_is_final(operation->state) && answer->failure)
+		snprintf(detail, sizeof(detail), "%s (%s)", answer->failure->cause, answer->failure->way_out);
+	else
+		snprintf(detail, sizeof(detail),
+			 "operation %s (%s of %s) is at work there (wait for it with GET "
+			 "/v1/operations/%s?wait=60, or cancel it)",
+			 operation ? operation->id : "?",
+			 operation ? operation_kind_name(operation->wish.kind) : "?",
+			 operation ? operation->target : "?", operation ? operation->id : "?");
 	problem = problem_json(PROBLEM_OPERATION_IN_PROGRESS, detail, NULL);
 	if (problem && operation)
 		json_object_set_new(problem, "operation", json_string(operation->id));
@@ -214,7 +219,7 @@ static void on_answer(void *user, const struct engine_answer *answer)
 		reply_already(call, answer);
 		return;
 	case ENGINE_SUBMIT_BUSY:
-		refuse_busy(call, answer->operation);
+		refuse_busy(call, answer);
 		return;
 	case ENGINE_SUBMIT_PLAN_CHANGED:
 		refuse_plan_changed(call, answer->plan);

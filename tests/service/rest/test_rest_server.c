@@ -466,6 +466,19 @@ static void test_engine_answers(void)
 	CHECK_STR(text_of(&reply, "operation"), "op-1");
 	CHECK_TRUE(strstr(text_of(&reply, "detail"), "op-1") != NULL);
 	reply_done(&reply);
+	/* One that a stuck kernel call keeps in the way is not to be waited for. */
+	enum operation_state state = world.engine.operation->state;
+
+	world.engine.operation->state = OPERATION_STATE_FAILED;
+	failure_set(&world.engine.failure, EBUSY, "guest g1", "cannot resize");
+	failure_set_cause(&world.engine.failure, "operation op-1 is stuck in the kernel");
+	failure_set_way_out(&world.engine.failure, "it comes back");
+	rest_world_request(&world, "PATCH", "/v1/guests/g1/memory", NULL, "{\"target_bytes\":1}",
+			   &reply);
+	CHECK_STR(text_of(&reply, "detail"), "operation op-1 is stuck in the kernel (it comes back)");
+	CHECK_STR(text_of(&reply, "operation"), "op-1");
+	reply_done(&reply);
+	world.engine.operation->state = state;
 	world.engine.result = ENGINE_SUBMIT_ALREADY;
 	rest_world_request(&world, "PATCH", "/v1/guests/g1/memory", NULL, "{\"target_bytes\":1}",
 			   &reply);
