@@ -8,6 +8,7 @@
 #include <string.h>
 #include "cgroup_memory.h"
 #include "cleanup.h"
+#include "node_mask.h"
 #include "node_remap.h"
 #include "sysroot.h"
 
@@ -30,15 +31,6 @@ struct looking {
 };
 
 /* ---- which nodes ---- */
-
-static uint64_t mask_of(const struct node_set *set)
-{
-	uint64_t mask = 0;
-
-	for (int node_id = 0; node_id < 64; node_id++)
-		mask |= node_set_has(set, node_id) ? UINT64_C(1) << node_id : 0;
-	return mask;
-}
 
 /* kernel/cgroup/cpuset.c update_nodemasks_hier: a set that has nothing in common with what is above it is without effect. */
 static struct node_set effective(const struct node_set *own, const struct node_set *above)
@@ -116,9 +108,9 @@ static void take_policy(struct looking *looking, const char *text, size_t length
 	/* Static ones are worked out anew from what was asked for: they come back as they were. */
 	if (memory_policy_parse(word, &policy) < 0 || policy.is_static || node_set_is_empty(&policy.nodes))
 		return;
-	nodes = mask_of(&policy.nodes);
+	nodes = node_mask_from_set(&policy.nodes);
 	if (!policy.is_relative &&
-	    node_remap_policy(nodes, mask_of(&looking->change.now), mask_of(&looking->change.then)) == nodes)
+	    node_remap_policy(nodes, node_mask_from_set(&looking->change.now), node_mask_from_set(&looking->change.then)) == nodes)
 		return;
 	effect->pid = looking->process;
 	effect->policy = policy;

@@ -3,21 +3,15 @@
 
 #include <string.h>
 #include <unistd.h>
+#include "node_mask.h"
 #include "node_set.h"
 #include "survey_parts.h"
 
 static uint64_t mask_of_list(const char *list)
 {
 	struct node_set set;
-	uint64_t mask = 0;
 
-	if (!list[0] || node_set_parse(list, &set) < 0)
-		return 0;
-	NODE_SET_FOR_EACH(node, &set) {
-		if (node < SNAPSHOT_NODES_MAX)
-			mask |= UINT64_C(1) << node;
-	}
-	return mask;
+	return list[0] && node_set_parse(list, &set) == 0 ? node_mask_from_set(&set) : 0;
 }
 
 static enum numatune_mode mode_of(enum domain_xml_mode mode)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two forms of a set of nodes: the model's mask of 64 and the kernel's set.
+ * The two forms of a set of nodes: a mask of 64, as the service's model and node_remap.h have it, and the kernel's set.
  */
-#ifndef BALLAST_SERVICE_NODE_MASK_H
-#define BALLAST_SERVICE_NODE_MASK_H
+#ifndef BALLAST_KVM_NODE_MASK_H
+#define BALLAST_KVM_NODE_MASK_H
 
 #include <stdint.h>
 #include "node_set.h"
