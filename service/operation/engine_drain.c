@@ -434,12 +434,14 @@ int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wi
 uint64_t engine_drain_lost_slices(struct engine *engine, const char *id)
 {
 	const struct drain_record *drain = engine_drain_find(engine, id);
-	const struct operation *operation = drain ? engine_find_or_load(engine, drain->operation) : NULL;
+	const struct operation *operation;
 	uint64_t nodes = 0;
 
-	if (!operation || !drain->boot_id[0] || !engine->boot_id[0] || strcmp(drain->boot_id, engine->boot_id) == 0)
+	/* Asked at each look: the operation may have to be read from the journal. */
+	if (!drain || !drain->boot_id[0] || !engine->boot_id[0] || strcmp(drain->boot_id, engine->boot_id) == 0)
 		return 0;
-	for (size_t i = 0; i < operation->record->step_count; i++)
+	operation = engine_find_or_load(engine, drain->operation);
+	for (size_t i = 0; operation && i < operation->record->step_count; i++)
 		if (operation->record->steps[i].step.kind == STEP_KIND_SLICE_CPUSETS &&
 		    undo_bar_is_due(&operation->record->steps[i]))
 			nodes |= operation->record->steps[i].step.nodes;
