@@ -283,11 +283,32 @@ static void test_killed_at_every_tick(void)
 	}
 }
 
+/* As far as that tick of the world. NULL: there is no operation yet. */
+static const struct operation_record *begun_until(const struct scene *scene, unsigned tick)
+{
+	struct wish wish = wish_of(scene);
+
+	set(scene);
+	engine_rig_start(&rig);
+	engine_rig_submit(&rig, &wish);
+	if (tick > 1)
+		engine_rig_settle(&rig, tick);
+	return engine_rig_top(&rig);
+}
+
+/* Some step is over, none is at work, and it has not ended. */
+static bool is_between_steps(const struct operation_record *record)
+{
+	const struct step_record *last = record && record->step_count ? &record->steps[record->step_count - 1] : NULL;
+
+	return last && last->state != STEP_STATE_PENDING && last->state != STEP_STATE_RUNNING &&
+	       !operation_state_is_final(record->state);
+}
+
 /* Whenever somebody else asks for another size, theirs is what is requested at the end. */
 static void test_another_size_at_every_tick(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
-		struct wish wish = wish_of(&scenes[i]);
 		unsigned tick = 0, ticks, ended_early = 0;
 
 		/* What a balloon was asked for nobody tells. */
@@ -297,18 +318,10 @@ static void test_another_size_at_every_tick(void)
 			const struct operation_record *record;
 			bool asked;
 
-			set(&scenes[i]);
-			engine_rig_start(&rig);
-			engine_rig_submit(&rig, &wish);
-			if (++tick > 1)
-				engine_rig_settle(&rig, tick);
+			record = begun_until(&scenes[i], ++tick);
 			ticks = rig.world.ticks;
-			record = engine_rig_top(&rig);
 			/* Before it has asked, and while it asks, its own is the newer. */
-			asked = record && count(record, STEP_KIND_REQUEST) > 0 &&
-				record->steps[record->step_count - 1].state != STEP_STATE_PENDING &&
-				record->steps[record->step_count - 1].state != STEP_STATE_RUNNING &&
-				!operation_state_is_final(record->state);
+			asked = is_between_steps(record) && count(record, STEP_KIND_REQUEST) > 0;
 			if (asked)
 				guest()->requested_bytes = 768 * FAKE_MIB;
 			engine_rig_settle(&rig, 0);
@@ -330,7 +343,6 @@ static void test_another_size_at_every_tick(void)
 static void test_back_to_a_snapshot_at_every_tick(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
-		struct wish wish = wish_of(&scenes[i]);
 		unsigned tick = 0, ticks, gone = 0;
 
 		if (scenes[i].end != END_DONE)
@@ -339,16 +351,9 @@ static void test_back_to_a_snapshot_at_every_tick(void)
 			const struct operation_record *record;
 			bool under_way;
 
-			set(&scenes[i]);
-			engine_rig_start(&rig);
-			engine_rig_submit(&rig, &wish);
-			if (++tick > 1)
-				engine_rig_settle(&rig, tick);
+			record = begun_until(&scenes[i], ++tick);
 			ticks = rig.world.ticks;
-			record = engine_rig_top(&rig);
-			under_way = record && record->step_count > 0 && !operation_state_is_final(record->state) &&
-				    record->steps[record->step_count - 1].state != STEP_STATE_PENDING &&
-				    record->steps[record->step_count - 1].state != STEP_STATE_RUNNING;
+			under_way = is_between_steps(record);
 			if (under_way) {
 				*guest() = rig.initial.guests[0];
 				guest()->starts++;
