@@ -221,28 +221,63 @@ static int read_cpu_nodes(const struct job_context *context, uint64_t *ret_nodes
 	return rc;
 }
 
-/* The DIMMs' ranges as one list for the survey; owner says whose each is. */
-static int list_targets(const struct worker_job *job, struct physical_range **ret_targets,
-			size_t **ret_owners, size_t *ret_count)
+/* The DIMMs' ranges for the survey, cut where a node ends. */
+struct targets {
+	struct physical_range *ranges;	/* owned */
+	struct survey_target *of;	/* owned: whose each range is */
+	size_t count, room;
+};
+
+static void targets_done(struct targets *targets)
 {
-	size_t count = 0;
+	free(targets->ranges);
+	free(targets->of);
+	*targets = (struct targets){0};
+}
+
+static int add_target(struct targets *targets, struct physical_range range, struct survey_target target)
+{
+	if (targets->count == targets->room) {
+		size_t room = targets->room ? 2 * targets->room : 16;
+		struct physical_range *ranges = reallocarray(targets->ranges, room, sizeof(*ranges));
+		struct survey_target *of;
+
+		if (!ranges)
+			return -ENOMEM;
+		targets->ranges = ranges;
+		of = reallocarray(targets->of, room, sizeof(*of));
+		if (!of)
+			return -ENOMEM;
+		targets->of = of;
+		targets->room = room;
+	}
+	targets->ranges[targets->count] = range;
+	targets->of[targets->count++] = target;
+	return 0;
+}
+
+static int list_targets(const struct worker_job *job, const struct physical_map *map, struct targets *ret_targets)
+{
+	struct targets targets = {0};
+	int rc = 0;
 
 	for (size_t i = 0; i < job->dimm_count; i++)
-		count += job->dimms[i].range_count;
-	*ret_targets = calloc(count + 1, sizeof(**ret_targets));
-	*ret_owners = calloc(count + 1, sizeof(**ret_owners));
-	*ret_count = count;
-	if (!*ret_targets || !*ret_owners)
-		return -ENOMEM;
-	count = 0;
-	for (size_t i = 0; i < job->dimm_count; i++)
-		for (size_t r = 0; r < job->dimms[i].range_count; r++, count++) {
-			(*ret_owners)[count] = i;
-			(*ret_targets)[count] =
-				(struct physical_range){.start = job->dimms[i].ranges[r].start,
-							.end = job->dimms[i].ranges[r].end};
+		for (size_t r = 0; r < job->dimms[i].range_count; r++) {
+			uint64_t start = job->dimms[i].ranges[r].start, end = job->dimms[i].ranges[r].end, until;
+
+			for (; !rc && start < end; start = until) {
+				int node = physical_map_node(map, start, &until);
+
+				if (until > end || until <= start)
+					until = end;
+				rc = add_target(&targets, (struct physical_range){.start = start, .end = until},
+						(struct survey_target){i, node < SNAPSHOT_NODES_MAX ? node : -1});
+			}
 		}
-	return 0;
+	if (rc)
+		targets_done(&targets);
+	*ret_targets = targets;
+	return rc;
 }
 
 /* The units by which a memory device's range is told, see struct snapshot_residency. False: it is not. */
@@ -307,20 +342,20 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 		       struct worker_survey *survey, uint64_t *present)
 {
 	CLEANUP(page_survey_freep) struct page_survey *pages = NULL;
-	CLEANUP_FREE struct physical_range *targets = NULL;
-	CLEANUP_FREE size_t *owners = NULL;
+	CLEANUP(targets_done) struct targets targets = {0};
 	CLEANUP_FREE uint64_t *target_bytes = NULL;
 	CLEANUP_FREE struct page_survey_totals *totals = calloc(1, sizeof(*totals));
 	CLEANUP(survey_places_done) struct survey_places places = {0};
 	struct page_survey_options options = {.map = view->physical};
-	int rc = list_targets(context->job, &targets, &owners, &options.target_count);
+	int rc = list_targets(context->job, view->physical, &targets);
 
-	target_bytes = calloc(options.target_count + 1, sizeof(*target_bytes));
+	target_bytes = calloc(targets.count + 1, sizeof(*target_bytes));
 	if (!rc && (!totals || !target_bytes))
 		rc = -ENOMEM;
-	options.targets = targets;
+	options.targets = targets.ranges;
+	options.target_count = targets.count;
 	if (!rc)
-		rc = survey_places_init(&places, context->job, view->physical, owners, options.target_count);
+		rc = survey_places_init(&places, targets.of, targets.count);
 	if (!rc)
 		rc = page_survey_new(context->sysroot, context->job->process.pid, &options, &pages);
 	if (!rc)
@@ -346,8 +381,8 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	survey->dimm_count = context->job->dimm_count;
 	for (size_t i = 0; i < survey->dimm_count; i++)
 		memcpy(survey->dimms[i].id, context->job->dimms[i].id, sizeof(survey->dimms[i].id));
-	for (size_t i = 0; i < options.target_count; i++)
-		survey->dimms[owners[i]].bytes += target_bytes[i];
+	for (size_t i = 0; i < targets.count; i++)
+		survey->dimms[targets.of[i].dimm].bytes += target_bytes[i];
 	return 0;
 }
 

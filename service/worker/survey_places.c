@@ -5,19 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int survey_places_init(struct survey_places *places, const struct worker_job *job, const struct physical_map *map,
-		       const size_t *owners, size_t target_count)
+int survey_places_init(struct survey_places *places, const struct survey_target *targets, size_t target_count)
 {
-	*places = (struct survey_places){.job = job, .owners = owners, .target_count = target_count};
+	*places = (struct survey_places){.targets = targets, .target_count = target_count};
 	places->target_before = calloc(target_count + 1, sizeof(*places->target_before));
-	if (!places->target_before)
-		return -ENOMEM;
-	for (size_t i = 0; i < job->dimm_count && i < WORKER_DIMMS_MAX; i++) {
-		int node = job->dimms[i].range_count ? physical_map_node(map, job->dimms[i].ranges[0].start, NULL) : -1;
-
-		places->dimm_nodes[i] = (int8_t)(node < SNAPSHOT_NODES_MAX ? node : -1);
-	}
-	return 0;
+	return places->target_before ? 0 : -ENOMEM;
 }
 
 void survey_places_done(struct survey_places *places)
@@ -51,22 +43,35 @@ static void add(struct worker_survey *survey, struct snapshot_place place, uint6
 		survey->places[index] = place;
 }
 
+static bool is_told(const struct survey_target *target)
+{
+	return target->dimm < SNAPSHOT_NO_DIMM && target->node >= 0;
+}
+
+static bool are_of_same(const struct survey_target *a, const struct survey_target *b)
+{
+	return a->dimm == b->dimm && a->node == b->node;
+}
+
 void survey_places_take(const struct survey_places *places, const struct page_survey_totals *totals, size_t device,
 			size_t unit, struct worker_survey *survey)
 {
-	uint64_t dimm_bytes[WORKER_DIMMS_MAX] = {0}, inside[SNAPSHOT_NODES_MAX] = {0};
+	const struct survey_target *targets = places->targets;
+	uint64_t inside[SNAPSHOT_NODES_MAX] = {0}, sum = 0;
 	struct snapshot_place place = {.device = (uint8_t)device, .unit = (uint8_t)unit};
 
-	for (size_t i = 0; i < places->target_count; i++)
-		dimm_bytes[places->owners[i]] += totals->target_bytes[i] - places->target_before[i];
-	for (size_t i = 0; i < places->job->dimm_count; i++) {
-		place.node = places->dimm_nodes[i];
-		/* One whose number has no place is told with its node alone; one of a node that is not known likewise. */
-		if (!dimm_bytes[i] || i >= SNAPSHOT_NO_DIMM || place.node < 0)
+	for (size_t i = 0; i < places->target_count; i++) {
+		sum += totals->target_bytes[i] - places->target_before[i];
+		if (i + 1 < places->target_count && are_of_same(&targets[i], &targets[i + 1]))
 			continue;
-		place.dimm = (uint8_t)i;
-		inside[place.node] += dimm_bytes[i];
-		add(survey, place, dimm_bytes[i]);
+		/* One whose number has no place is told with its node alone; one of a node that is not known likewise. */
+		if (sum && is_told(&targets[i])) {
+			place.dimm = (uint8_t)targets[i].dimm;
+			place.node = (int8_t)targets[i].node;
+			inside[place.node] += sum;
+			add(survey, place, sum);
+		}
+		sum = 0;
 	}
 	place.dimm = SNAPSHOT_NO_DIMM;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {

@@ -10,18 +10,21 @@
 #include "page_survey.h"
 #include "worker_message.h"
 
+/* A target of the survey: of a DIMM the part that is on one node. */
+struct survey_target {
+	size_t dimm;	/* by its place in the job */
+	int node;	/* -1: not known */
+};
+
 struct survey_places {
-	const struct worker_job *job;	/* borrowed: whose DIMMs they are */
-	const size_t *owners;		/* borrowed: the DIMM of each target */
+	const struct survey_target *targets;	/* borrowed */
 	size_t target_count;
-	int8_t dimm_nodes[WORKER_DIMMS_MAX];
 	uint64_t node_before[SNAPSHOT_NODES_MAX];
 	uint64_t *target_before;	/* owned */
 };
 
-/* owners: for each of the survey's targets, by the DIMM's place in the job. 0 or -ENOMEM. */
-int survey_places_init(struct survey_places *places, const struct worker_job *job, const struct physical_map *map,
-		       const size_t *owners, size_t target_count);
+/* targets: as many as the survey has, those of a DIMM one after the other. 0 or -ENOMEM. */
+int survey_places_init(struct survey_places *places, const struct survey_target *targets, size_t target_count);
 void survey_places_done(struct survey_places *places);
 
 /* Right before a unit is counted into totals. */

@@ -462,6 +462,33 @@ static void add_part(struct worker_job *job, const char *id, struct snapshot_ran
 	job->dimms[job->dimm_count++].ranges[1] = other;
 }
 
+/* One that is all of the host's memory, as firmware may tell it, is on as many nodes: nothing counts twice. */
+static void test_a_dimm_of_several_nodes(void)
+{
+	static const struct {
+		uint8_t unit;
+		int8_t node;
+		uint64_t bytes;
+	} places[] = {{0, 1, 8 * MIB}, {1, 1, 8 * MIB}, {1, 2, 16 * MIB}};
+	struct job_fixture *fixture = setup();
+	struct worker_job *job = &fixture->job;
+	struct worker_survey *survey;
+
+	job->dimms = calloc(1, sizeof(*job->dimms));
+	add_part(job, "smbios-1", (struct snapshot_range){0, 64 * MIB}, (struct snapshot_range){0});
+	add_device(fixture, 384 * MIB, (128 - 8) * MIB / 4096, 64 * MIB / 4096);
+	survey = run(fixture);
+	CHECK_INT(survey->place_count, sizeof(places) / sizeof(places[0]));
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		CHECK_INT(survey->places[i].unit, places[i].unit);
+		CHECK_INT(survey->places[i].dimm, 0);
+		CHECK_INT(survey->places[i].node, places[i].node);
+		CHECK_INT(survey->places[i].pages, places[i].bytes / 4096);
+	}
+	free(survey);
+	teardown(fixture);
+}
+
 /* The same memory: a piece of the DIMM has the last 4 MiB of the first unit and the first 2 of the second. */
 static void test_units_in_pieces(void)
 {
@@ -495,14 +522,11 @@ static void test_units_in_pieces(void)
 static void test_most_of_many_places(void)
 {
 	struct worker_survey *survey = calloc(1, sizeof(*survey));
-	struct worker_job job = {.dimm_count = 2, .dimms = calloc(2, sizeof(*job.dimms))};
-	struct survey_places places = {.job = &job, .dimm_nodes = {3, 3}};
+	struct survey_target targets[] = {{0, 3}, {1, 3}};
+	struct survey_places places = {.targets = targets, .target_count = 2};
 	struct page_survey_totals *totals = calloc(1, sizeof(*totals));
-	size_t owners[] = {0, 1};
 	uint64_t bytes[] = {0, 0}, before[] = {0, 0};
 
-	places.owners = owners;
-	places.target_count = 2;
 	places.target_before = before;
 	totals->target_bytes = bytes;
 	for (size_t unit = 0; unit < 160; unit++) {
@@ -519,7 +543,6 @@ static void test_most_of_many_places(void)
 	}
 	free(totals);
 	free(survey);
-	free(job.dimms);
 }
 
 /* Of a device that has more blocks than are told the units are larger. */
@@ -552,6 +575,7 @@ int main(void)
 		{"units of a large device", test_units_of_a_large_device},
 		{"units in DIMMs", test_units_in_dimms},
 		{"units in pieces", test_units_in_pieces},
+		{"a DIMM of several nodes", test_a_dimm_of_several_nodes},
 		{"most of many places", test_most_of_many_places},
 	};
 
