@@ -320,11 +320,25 @@ static unsigned to_look_at(const struct operation_record *operation)
 	return what;
 }
 
+/* Has an undrain given its policies back to a guest whose pages no undo moves? Whether it is at home is told by these. */
+static bool has_undone_pinned(const struct operation_record *operation, const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < operation->step_count; i++) {
+		const struct step *step = &operation->steps[i].step;
+		const struct snapshot_guest *guest =
+			step->kind == STEP_KIND_UNDO && step->guest[0] ? snapshot_guest(snapshot, step->guest) : NULL;
+
+		if (guest && guest->vfio)
+			return true;
+	}
+	return false;
+}
+
 /*
  * Of a drain: all guests. What each can spare they are asked when it is checked, and where the next of them may have to
  * become smaller. Its moves look at their own guests.
  */
-static unsigned to_look_at_all(const struct operation_record *operation)
+static unsigned to_look_at_all(const struct operation_record *operation, const struct snapshot *snapshot)
 {
 	const struct step_record *last = operation->step_count ? &operation->steps[operation->step_count - 1] : NULL;
 	bool may_shrink = operation->wish.kind == OPERATION_KIND_DRAIN &&
@@ -333,7 +347,7 @@ static unsigned to_look_at_all(const struct operation_record *operation)
 
 	if (!last)
 		return LOOK_SURVEY | LOOK_POLICY | (may_shrink ? LOOK_AGENT : 0);
-	return LOOK_SURVEY |
+	return LOOK_SURVEY | (has_undone_pinned(operation, snapshot) ? LOOK_POLICY : 0) |
 	       (shrinks && (last->step.kind == STEP_KIND_CORDON || step_shrinks(&last->step)) ? LOOK_AGENT : 0);
 }
 
@@ -405,7 +419,9 @@ static void runner_look(void *user, const struct operation_record *operation, ex
 		return;
 	case OPERATION_KIND_DRAIN:
 	case OPERATION_KIND_UNDRAIN:
-		look_refresh_ranges(runner->options.look, NULL, to_look_at_all(operation), ranges, count, on_looked, look);
+		look_refresh_ranges(runner->options.look, NULL,
+				    to_look_at_all(operation, look_snapshot(runner->options.look)), ranges, count, on_looked,
+				    look);
 		return;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:

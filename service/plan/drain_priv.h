@@ -91,6 +91,13 @@ bool drain_hooks_after_next(struct drainer *drainer);
 /* drain_slices.c: nodes that the drain holds wholly, and has emptied, leave the cpusets of slices; once. */
 bool drain_slices_next(struct drainer *drainer);
 
+/*
+ * undrain_home.c: the move home of a guest whose memory a device pins, once its move out is undone. True where a step was
+ * decided. What is not at home all the same is told, with the bytes.
+ */
+bool undrain_home_next(const struct plan_input *input, struct decision *decision);
+void undrain_home_tell(const struct plan_input *input, struct remainder_list *list, struct remainder_list *warnings);
+
 /* Why what is online (with blocks), or what guests have, did not go; the sum is exactly that. */
 void drain_give_up(struct drainer *drainer, bool blocks);
 

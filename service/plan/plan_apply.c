@@ -235,11 +235,41 @@ static void apply_ranges(struct snapshot *snapshot, struct snapshot_guest *guest
 	}
 }
 
+static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
+{
+	uint64_t result = 0;
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (nodes >> node & 1)
+			result |= plan_node_bit(map[node] >= 0 ? map[node] : node);
+	return result;
+}
+
+/* What a passed-through device pins stays away; only the policies go back. */
+static void policies_home(struct snapshot_guest *guest, const int8_t *away)
+{
+	int8_t home[SNAPSHOT_NODES_MAX];
+
+	memset(home, -1, sizeof(home));
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (away[node] >= 0)
+			home[away[node]] = (int8_t)node;
+	if (guest->policy_mode != POLICY_MODE_DEFAULT)
+		guest->policy_nodes = map_nodes(home, guest->policy_nodes);
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].policy_mode != POLICY_MODE_DEFAULT)
+			guest->backings[i].policy_nodes = map_nodes(home, guest->backings[i].policy_nodes);
+}
+
 /* What a move brought away by this map comes home, up to so many bytes. */
 static void apply_home(struct snapshot *snapshot, struct snapshot_guest *guest, const struct step *step)
 {
 	uint64_t rest = step->bytes;
 
+	if (guest->vfio) {
+		policies_home(guest, step->map);
+		return;
+	}
 	for (int home = 0; home < SNAPSHOT_NODES_MAX; home++) {
 		int away = step->map[home];
 		uint64_t bytes = away >= 0 ? plan_min(rest, guest->node_bytes[away]) : 0;
@@ -252,16 +282,6 @@ static void apply_home(struct snapshot *snapshot, struct snapshot_guest *guest, 
 		come(snapshot, guest, home, bytes);
 		rest -= bytes;
 	}
-}
-
-static uint64_t map_nodes(const int8_t *map, uint64_t nodes)
-{
-	uint64_t result = 0;
-
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (nodes >> node & 1)
-			result |= plan_node_bit(map[node] >= 0 ? map[node] : node);
-	return result;
 }
 
 /* What the host has of the named ranges goes, as far as it is known where that lies. */

@@ -8,7 +8,7 @@
  * more: last first, and before the cordon goes, so that a hold stands until all is back.
  *
  * Moves of guests are undone as they were done, several beside each other (undo_beside.c); everything else waits for all that
- * comes before it, and is waited for.
+ * comes before it, and is waited for. What no undo brings home, because a device pins it, comes after them (undrain_home.c).
  *
  * A DIMM that is out just now is waited for likewise: there are no blocks to online, and guests stay
  * where they are, but the hold goes, and after the DIMM was plugged in again another undrain of the
@@ -18,6 +18,12 @@
 
 #include <stdio.h>
 #include <string.h>
+
+static bool is_move(const struct step_record *record)
+{
+	return record->step.kind == STEP_KIND_CHILD && record->step.child &&
+	       record->step.child->kind == OPERATION_KIND_MOVE;
+}
 
 static void undo_step(const struct step_record *record, const struct step *part, const char *operation,
 		      struct decision *decision)
@@ -32,6 +38,9 @@ static void undo_step(const struct step_record *record, const struct step *part,
 	snprintf(step.text, sizeof(step.text), "%s", step_word(&record->step));
 	snprintf(step.undo_operation, sizeof(step.undo_operation), "%s", operation ? operation : "");
 	step.bytes = record->step.kind == STEP_KIND_CHILD ? record->bytes_done : 0;
+	/* Which way its pages went, for who foresees where they will be. */
+	if (is_move(record) && record->step.child->move.form == MOVE_FORM_MAP)
+		memcpy(step.map, record->step.child->move.map, sizeof(step.map));
 	plan_decide(decision, &step);
 }
 
@@ -40,12 +49,6 @@ static void undo_step(const struct step_record *record, const struct step *part,
 static bool runs(const struct step_record *record)
 {
 	return record->step.kind == STEP_KIND_UNDO && record->state == STEP_STATE_RUNNING;
-}
-
-static bool is_move(const struct step_record *record)
-{
-	return record->step.kind == STEP_KIND_CHILD && record->step.child &&
-	       record->step.child->kind == OPERATION_KIND_MOVE;
 }
 
 /* The step of the drain, or of another, that this one puts back; NULL: it is not there any more. */
@@ -186,6 +189,7 @@ static void finish(const struct plan_input *input, struct decision *decision)
 	tell_steps(input, NULL, &decision->remainder);
 	for (size_t i = 0; i < input->drain_count; i++)
 		tell_steps(input, &input->drains[i], &decision->remainder);
+	undrain_home_tell(input, &decision->remainder, &decision->warnings);
 	decision->kind = decision->remainder.count ? DECISION_KIND_GIVE_UP : DECISION_KIND_DONE;
 }
 
@@ -196,7 +200,9 @@ void undrain_next(const struct plan_input *input, struct decision *ret_decision)
 	memset(ret_decision, 0, sizeof(*ret_decision));
 	find_running(input, &beside);
 	if (deferred_next(input, true, &beside, ret_decision) || steps_next(input, NULL, false, &beside, ret_decision) ||
-	    deferred_next(input, false, &beside, ret_decision) || steps_next(input, NULL, true, &beside, ret_decision))
+	    deferred_next(input, false, &beside, ret_decision) ||
+	    (!beside.running && undrain_home_next(input, ret_decision)) ||
+	    steps_next(input, NULL, true, &beside, ret_decision))
 		return;
 	if (beside.running)
 		ret_decision->kind = DECISION_KIND_WAIT;

@@ -82,7 +82,7 @@ def plug_again(host, ballast, device, tell):
     ballast.ctl("policy", "plugged", "--allowed-nodes", "0,2")
     check_at_least(locked_bytes(guest), (256 + PLUGGED_MIB) * MIB, "bytes that VFIO has locked")
     guest.pattern_start(48, pace_us=2000)
-    before = evidence.guest_bytes_by_node(guest)
+    before, policies = evidence.guest_bytes_by_node(guest), evidence.guest_policies(guest)
     tell(f"plugged: {({node: n // MIB for node, n in before.items()})} MiB by node, {locked_bytes(guest) // MIB} MiB locked")
     check_at_least(before[2], PLUGGED_MIB * MIB, "bytes on node 2: pinned as soon as they are plugged")
     drain = ("drain", "--node", "2", "--finish", "empty", "--timeout", "300")
@@ -114,6 +114,21 @@ def plug_again(host, ballast, device, tell):
     check_at_least(locked_bytes(guest), (256 + PLUGGED_MIB) * MIB, "bytes that VFIO has locked after it")
     check_equal(evidence.guest_policies(guest), {"bind:0", "bind:1"}, "policies after it")
     check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors after it")
+
+    # And home again, the same way.
+    drain = ballast.get("/v1/drains")["items"][0]["id"]
+    result = ballast.ctl_json("undrain", drain, "--timeout", "300", timeout=360, check=False)
+    check_equal(result["state"], "succeeded", f"the undrain: {result['remainder']} {result['error']}")
+    taken = portions(ballast.get("/v1/operations/" + next(step["operation"] for step in result["steps"]
+                                                          if step["kind"] == "move")))
+    after = evidence.guest_bytes_by_node(guest)
+    tell(f"undrained in {result['result']['seconds']} s: {({node: n // MIB for node, n in after.items()})} MiB by node, "
+         f"by portions of {taken} MiB")
+    check_equal(after.keys(), before.keys(), "nodes after the undrain")
+    check_at_least(after[2], PLUGGED_MIB * MIB, "bytes on node 2 after the undrain")
+    check_equal(evidence.guest_policies(guest), policies, "policies after the undrain")
+    check_equal(guest.virtio_mem_sizes()[0]["current"], PLUGGED_MIB * MIB, "the guest's device after the undrain")
+    check_equal(guest.pattern_rounds(1)["errors"], 0, "pattern errors after the undrain")
 
 
 @story(15, "a guest with a passed-through device is known as pinned, and only its virtio-mem leaves, by unplug and plug", limit_s=700)

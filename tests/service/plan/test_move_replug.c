@@ -513,6 +513,112 @@ static void only_what_lies_in_the_target_is_unplugged(void)
 	world_done(&world);
 }
 
+/* Drained to the node, and the move of it undone: its policies say home, and all of the device is away. */
+static struct snapshot_guest *drained_to(struct world *world, int node)
+{
+	struct snapshot_guest *guest = passed_world(world);
+
+	for (int other = 0; other < 3; other++)
+		if (other != node)
+			snapshot_node(world->snapshot, other)->free_bytes = 0;
+	drain(world, DRAIN_FINISH_OFFLINE);
+	expect_run(world, "cordon move offline done");
+	CHECK_INT(guest->node_bytes[3], 0);
+	world_undrain(world);
+	CHECK_INT(world_next(world)->step.undo_n, 3);
+	world_record(world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(world)->step.undo_n, 2);
+	world_perform(world);
+	/* No undo has moved it. */
+	CHECK_INT(guest->node_bytes[3], 0);
+	CHECK_INT(guest->node_bytes[node], node == 1 ? GIB : 512 * MIB);
+	guest->policy_nodes = 1 << 1 | 1 << 3;
+	guest->backings[1].policy_nodes = 1 << 3;
+	return guest;
+}
+
+static void an_undrain_brings_it_home(void)
+{
+	const struct step *step;
+	struct world world;
+	struct snapshot_guest *guest = drained_to(&world, 0);
+
+	step = &world_next(&world)->step;
+	CHECK_TRUE(step_brings_home(step));
+	CHECK_INT(step->bytes, 512 * MIB);
+	CHECK_INT(step->child->move.map[0], 3);
+	CHECK_INT(step->child->allow, 1 << CONSENT_SHRINK_GUESTS);
+	CHECK_STR(step->child->drain, world.wish.drain);
+	/* What came of it is seen where it is: nothing, and then it is told; not tried again. */
+	world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_VFIO_PINNED);
+	CHECK_INT(world.decision.remainder.items[0].bytes, 512 * MIB);
+	CHECK_STR(world.decision.remainder.items[0].detail, "still on node 0: a passed-through device pins it");
+	world_undrain_done(&world);
+	/* It came. */
+	guest = drained_to(&world, 0);
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(guest->node_bytes[3], 512 * MIB);
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_undrain_done(&world);
+}
+
+static void an_undrain_leaves_what_cannot_leave(void)
+{
+	struct world world;
+	struct snapshot_guest *guest = drained_to(&world, 0);
+
+	/* Its agent has gone. */
+	guest->agent.state = AGENT_STATE_NONE;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 512 * MIB);
+	world_undrain_done(&world);
+	/* What it has by right on that node would come along. */
+	drained_to(&world, 1);
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.warnings.count, 1);
+	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_VFIO_PINNED);
+	CHECK_INT(world.decision.warnings.items[0].bytes, 512 * MIB);
+	world_undrain_done(&world);
+	/* The device has gone: pages went home as any others do. */
+	guest = drained_to(&world, 0);
+	guest->vfio = false;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world_undrain_done(&world);
+}
+
+/* A dry run sees the same. */
+static void a_dry_run_of_an_undrain_tells_it(void)
+{
+	struct world world;
+
+	passed_world(&world);
+	snapshot_node(world.snapshot, 1)->free_bytes = 0;
+	drain(&world, DRAIN_FINISH_OFFLINE);
+	expect_run(&world, "cordon move offline done");
+	world_undrain(&world);
+	world.input.snapshot = world.snapshot;
+	CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 4);
+	CHECK_INT(plan->steps[1].undo_n, 2);
+	CHECK_TRUE(step_brings_home(&plan->steps[2]));
+	CHECK_INT(plan->steps[3].undo_n, 1);
+	world_undrain_done(&world);
+}
+
 static void base_memory_in_the_target_refuses_the_drain(void)
 {
 	struct remainder_list blockers;
@@ -548,6 +654,9 @@ int main(void)
 		{"what a restart cut is done again", what_a_restart_cut_is_done_again},
 		{"a drain moves it with the consent", a_drain_moves_it_with_the_consent},
 		{"only what lies in the target is unplugged", only_what_lies_in_the_target_is_unplugged},
+		{"an undrain brings it home", an_undrain_brings_it_home},
+		{"an undrain leaves what cannot leave", an_undrain_leaves_what_cannot_leave},
+		{"a dry run of an undrain tells it", a_dry_run_of_an_undrain_tells_it},
 		{"base memory in the target refuses the drain", base_memory_in_the_target_refuses_the_drain},
 	};
 
