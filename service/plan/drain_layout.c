@@ -146,13 +146,17 @@ int drain_layout_find_less(const struct plan_input *input, const struct drain_sc
 	layout.demands = calloc(most, sizeof(*layout.demands));
 	layout.firsts = calloc(snapshot->guest_count + 1, sizeof(*layout.firsts));
 	if (problem && layout.demands && layout.firsts) {
+		bool leaves = !drain_scope_stays_within(input, scope);
+
 		fill_nodes(input, scope, problem);
 		for (size_t i = 0; i < snapshot->guest_count; i++) {
 			layout.firsts[i] = layout.demand_count;
-			add_guest(&layout, &snapshot->guests[i], (uint32_t)i, problem);
+			if (leaves)
+				add_guest(&layout, &snapshot->guests[i], (uint32_t)i, problem);
 		}
 		layout.firsts[snapshot->guest_count] = layout.demand_count;
-		add_host(&layout);
+		if (leaves)
+			add_host(&layout);
 		problem->demands = layout.demands;
 		problem->demand_count = layout.demand_count;
 		r = drain_place(problem, &layout.placed);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "crash_risk.h"
+#include "drain_part.h"
 
 #define OFFLINES_MAX 2
 
@@ -44,6 +45,8 @@ static uint64_t guest_nodes(const struct drainer *drainer)
 	const struct plan_input *input = drainer->input;
 	uint64_t nodes = 0, candidates = drain_scope_free_nodes(input, &drainer->scope);
 
+	if (drain_scope_stays_within(input, &drainer->scope))
+		return drainer->scope.nodes;
 	for (size_t i = 0; i < input->history_count; i++)
 		if (input->history[i].step.kind == STEP_KIND_CHILD && !step_brings_home(&input->history[i].step))
 			nodes |= input->history[i].step.nodes;
@@ -73,6 +76,8 @@ static uint64_t planned_nodes(const struct drainer *drainer)
  */
 static bool rest_fits(const struct drainer *drainer)
 {
+	if (drain_scope_stays_within(drainer->input, &drainer->scope))
+		return drain_part_holds_all(drainer->input, &drainer->scope, plan_first_node(drainer->scope.nodes));
 	return !drainer->is_stuck &&
 	       room_on(drainer, guest_nodes(drainer)) >= drainer->guest_bytes &&
 	       room_on(drainer, planned_nodes(drainer)) >= drainer->rest_bytes;

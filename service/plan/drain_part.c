@@ -52,11 +52,7 @@ static uint64_t left_bytes(const struct step_record *away)
 	return away->state == STEP_STATE_RUNNING ? away->step.bytes : away->bytes_done;
 }
 
-/*
- * Has what stays of the node room for all that is in the scope and for all that has left it? What is free in the scope
- * itself goes with it. What the host has there finds its place elsewhere, and is counted all the same.
- */
-static bool holds_all(const struct plan_input *input, const struct drain_scope *scope, int node)
+bool drain_part_holds_all(const struct plan_input *input, const struct drain_scope *scope, int node)
 {
 	uint64_t needs = scope->node_bytes[node];
 
@@ -121,7 +117,7 @@ bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *
 		int node = plan_first_node(leaves);
 
 		if (!drain_scope_is_exact(input->snapshot, scope, guest, node) || !is_home(input, guest, node) ||
-		    (shrinks && is_shut_in(input, guest, node) && !holds_all(input, scope, node)))
+		    (shrinks && is_shut_in(input, guest, node) && !drain_part_holds_all(input, scope, node)))
 			return false;
 	}
 	return !would_rewrite(input, scope, guest);

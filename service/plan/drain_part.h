@@ -23,4 +23,10 @@
 bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *scope,
 		      const struct snapshot_guest *guest);
 
+/*
+ * Has what stays of the node room for all that is in the scope and for all that has left it? What is free in the scope
+ * itself goes with it. What the host has there finds its place elsewhere, where there is one, and is counted all the same.
+ */
+bool drain_part_holds_all(const struct plan_input *input, const struct drain_scope *scope, int node);
+
 #endif

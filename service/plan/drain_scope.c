@@ -342,6 +342,12 @@ uint64_t drain_scope_free_nodes(const struct plan_input *input, const struct dra
 	return plan_memory_nodes(input->snapshot) & ~snapshot_held_nodes(input->snapshot, NULL) & ~scope->nodes;
 }
 
+bool drain_scope_stays_within(const struct plan_input *input, const struct drain_scope *scope)
+{
+	return input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && plan_node_count(scope->nodes) == 1 &&
+	       !(scope->whole_nodes & scope->nodes) && plan_memory_nodes(input->snapshot) == scope->nodes;
+}
+
 uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
 				  const struct snapshot_guest *guest)
 {

@@ -319,7 +319,9 @@ static void check_guest(struct plan_check *check, const struct drain_shrink *shr
 			plan_check_movable(check, guest, bytes);
 		tell_no_room(check, shrink, index, bytes);
 	}
-	/* Without a place, or it goes by becoming smaller. */
+	if (drain_scope_stays_within(input, layout->scope))
+		plan_check_movable(check, guest, bytes);
+	/* Without a place, or it goes by becoming smaller, or with its blocks. */
 	if (!drain_layout_child(layout, index, &step, &child))
 		return;
 	child_input.wish = &child;
@@ -356,6 +358,22 @@ static void check_host(struct plan_check *check, const struct drain_shrink *shri
 	}
 }
 
+/* A part of the only node: all that is in it has to find room in what stays. */
+static void check_within(struct plan_check *check, const struct drain_scope *scope)
+{
+	int node = plan_first_node(scope->nodes);
+	char object[96], bytes[SIZE_TEXT_SIZE], room[SIZE_TEXT_SIZE];
+
+	if (!drain_scope_stays_within(check->input, scope) || drain_part_holds_all(check->input, scope, node))
+		return;
+	snprintf(object, sizeof(object), "node %d", node);
+	size_text_format(scope->node_bytes[node], bytes);
+	size_text_format(plan_room(check->input, node, scope->whole_nodes), room);
+	plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, scope->node_bytes[node], NULL,
+			 "no other node has memory, and of this one %s are to go, where %s are free beyond the reserve", bytes,
+			 room);
+}
+
 /* False where memory is short. */
 static bool check_guests(struct plan_check *check, const struct drain_scope *scope)
 {
@@ -369,6 +387,7 @@ static bool check_guests(struct plan_check *check, const struct drain_scope *sco
 	for (size_t i = 0; i < count; i++)
 		check_guest(check, &shrink, guests[i].index, guests[i].bytes);
 	check_host(check, &shrink);
+	check_within(check, scope);
 	return true;
 }
 
@@ -424,7 +443,7 @@ void plan_check_drain(struct plan_check *check)
 	check->scope = NULL;
 }
 
-/* What a device pins leaves the guest for a while, and an undo does not bring it home. */
+/* What a device pins leaves the guest for a while. */
 static void warn_of_replugged(const struct plan_input *input, const struct drain_layout *layout, size_t index,
 			      struct remainder_list *warnings)
 {
@@ -444,10 +463,23 @@ static void warn_of_replugged(const struct plan_input *input, const struct drain
 	move_replug_find(&child_input, guest, &goal, layout->scope, &replug);
 	if (replug.covered_bytes)
 		remainder_list_add(warnings, REMAINDER_VFIO_PINNED, plan_guest_object(guest, object), replug.covered_bytes,
-				   "move it once more when it has been undrained",
-				   "unplugged and plugged again elsewhere, %s at a time: an undrain gives back its size and "
-				   "its policy, and leaves it there",
+				   "",
+				   "unplugged and plugged again elsewhere, %s at a time: an undrain brings it home the same "
+				   "way",
 				   size_text_format(replug.portion_bytes, portion));
+}
+
+/* No move of ours goes before the blocks, none that keeps a pace. */
+static void warn_of_within(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *warnings)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; drain_scope_stays_within(input, scope) && i < input->snapshot->guest_count; i++)
+		bytes += drain_scope_guest_bytes(input, scope, &input->snapshot->guests[i]);
+	if (bytes)
+		remainder_list_add(warnings, REMAINDER_INVALID, "host", bytes, "",
+				   "no other node has memory: what guests have there the kernel moves itself, within the node, at "
+				   "its own pace");
 }
 
 /* Cells that are apart now, and will not be; and memory that cannot be moved. */
@@ -458,6 +490,7 @@ static void warn_of_layout(const struct plan_input *input, const struct drain_sc
 	CLEANUP(drain_layout_done) struct drain_layout layout = {0};
 	char object[96];
 
+	warn_of_within(input, scope, warnings);
 	/* The check beside it has told that memory is short. */
 	if (drain_layout_find(input, scope, &layout) < 0)
 		return;

@@ -323,6 +323,11 @@ bool drain_scope_guest_leaves(const struct plan_input *input, const struct drain
 uint64_t drain_scope_host_bytes(const struct plan_input *input, const struct drain_scope *scope, int node);
 /* Nodes with memory, out of the scope and under no hold. */
 uint64_t drain_scope_free_nodes(const struct plan_input *input, const struct drain_scope *scope);
+/*
+ * Does a part go of the only node that has memory? Then nothing can be moved away first, and the kernel itself finds room on
+ * that node as it takes blocks offline (mm/memory_hotplug.c do_migrate_range), which it does nowhere else.
+ */
+bool drain_scope_stays_within(const struct plan_input *input, const struct drain_scope *scope);
 /* Those of them that this guest may have, whether or not there is room. */
 uint64_t drain_scope_destinations(const struct plan_input *input, const struct drain_scope *scope,
 				  const struct snapshot_guest *guest);

@@ -951,7 +951,61 @@ static void what_the_host_has_on_half_a_node_counts_by_half(void)
 	world_done(&world);
 }
 
+/* On a host of one node the kernel finds room on the block's own. */
+static void add_only_node(struct world *world, uint64_t bytes)
+{
+	struct snapshot_guest *guest;
+
+	world_init(world);
+	world_add_second_dimm(world);
+	guest = world_add_guest(world, "db1", 3, bytes);
+	guest->dimms_told = true;
+	guest->dimm_count = 1;
+	strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+	guest->dimm_bytes[0].node = 3;
+	guest->dimm_bytes[0].bytes = bytes;
+	for (int id = 0; id < 3; id++) {
+		struct snapshot_node *node = snapshot_node(world->snapshot, id);
+
+		node->has_memory = false;
+		node->total_bytes = node->free_bytes = 0;
+	}
+	memmove(&world->snapshot->blocks[0], &world->snapshot->blocks[48], 16 * sizeof(world->snapshot->blocks[0]));
+	world->snapshot->block_count = 16;
+	world_wish_drain_dimm(world, DRAIN_FINISH_OFFLINE);
+}
+
+static void what_stays_of_the_only_node_has_room(void)
+{
+	struct world world;
+	char text[512];
+
+	add_only_node(&world, 200 * MIB);
+	world_check_code(&world, "");
+	CLEANUP(plan_freep) struct plan *plan = plan_dry_run(&world.input);
+	CHECK_TRUE(remainder_list_has(&plan->warnings, REMAINDER_INVALID));
+	CHECK_STR(world_run(&world, text), "cordon offline done");
+	CHECK_INT(world.history[1].step.nodes, 1 << 3);
+	world_done(&world);
+	/* The other DIMM is too full: nothing is begun. */
+	add_only_node(&world, 200 * MIB);
+	snapshot_node(world.snapshot, 3)->free_bytes = GIB - MIB;
+	world_check_code(&world, "no_room");
+	world_done(&world);
+	/* Nobody can say where what is only emptied should go. */
+	add_only_node(&world, 200 * MIB);
+	world.wish.drain_wish.finish = DRAIN_FINISH_EMPTY;
+	world_check_code(&world, "no_room");
+	world_done(&world);
+	/* What is pinned goes nowhere. */
+	add_only_node(&world, 200 * MIB);
+	world.snapshot->guests[0].vfio = true;
+	world_check_code(&world, "guest_unmovable");
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
+	{"what stays of the only node has room", what_stays_of_the_only_node_has_room},
 	{"a whole node is drained and ejected", a_whole_node_is_drained_and_ejected},
 	{"finishes are obeyed", finishes_are_obeyed},
 	{"offline blocks are not offlined again", offline_blocks_are_not_offlined_again},
