@@ -3,25 +3,11 @@
  * Writes the corpus of fuzz_boot_record into the folder that is named.
  */
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <utmpx.h>
+#include "corpus_file.h"
 
 #define REBOOTS 7
-
-static void save(const char *folder, const char *name, const struct utmpx *entries, size_t size)
-{
-	char path[4096];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/boot_record_%s", folder, name);
-	file = fopen(path, "wbe");
-	if (!file || fwrite(entries, 1, size, file) != size || fclose(file) != 0) {
-		perror(path);
-		exit(EXIT_FAILURE);
-	}
-}
 
 static void fill(struct utmpx *entry, short type, const char *user, int at)
 {
@@ -43,12 +29,12 @@ int main(int argc, char **argv)
 		fill(&entries[i * 3 + 1], BOOT_TIME, "reboot", at + 40 + i);
 		fill(&entries[i * 3 + 2], RUN_LVL, "runlevel", at + 60 + i);
 	}
-	save(folder, "reboots", entries, sizeof(entries));
-	save(folder, "cut", entries, sizeof(entries) - 17);
+	corpus_file_save(folder, "boot_record_reboots", entries, sizeof(entries));
+	corpus_file_save(folder, "boot_record_cut", entries, sizeof(entries) - 17);
 	/* Texts without an end, times before 1970, and after a shutdown nothing for years. */
 	memset(entries[1].ut_user, 'x', sizeof(entries[1].ut_user));
 	entries[4].ut_tv.tv_sec = -1;
 	entries[7].ut_tv.tv_sec = INT32_MAX;
-	save(folder, "forged", entries, sizeof(entries));
+	corpus_file_save(folder, "boot_record_forged", entries, sizeof(entries));
 	return EXIT_SUCCESS;
 }

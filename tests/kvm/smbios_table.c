@@ -4,14 +4,9 @@
 #undef NDEBUG
 #include <assert.h>
 #include <string.h>
+#include "table_bytes.h"
 
 #define GIB ((uint64_t)1 << 30)
-
-static void put(uint8_t *at, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		at[i] = (uint8_t)(value >> (8 * i));
-}
 
 /* The strings that follow: NULL ends them. */
 static void add(struct smbios_table *table, uint8_t *area, uint8_t type, uint8_t length, uint16_t handle,
@@ -19,7 +14,7 @@ static void add(struct smbios_table *table, uint8_t *area, uint8_t type, uint8_t
 {
 	area[0] = type;
 	area[1] = length;
-	put(area + 2, handle, 2);
+	table_bytes_put(area + 2, handle, 2);
 	assert(table->size + 1024 < sizeof(table->bytes));
 	memcpy(table->bytes + table->size, area, length);
 	table->size += length;
@@ -56,12 +51,12 @@ void smbios_table_slot(struct smbios_table *table, uint16_t handle, uint16_t arr
 	const char *strings[4] = {NULL};
 	uint8_t area[0x28] = {0}, count = 0;
 
-	put(area + 4, array, 2);
+	table_bytes_put(area + 4, array, 2);
 	if (size_mib >= 0x7fff) {
-		put(area + 0xc, 0x7fff, 2);
-		put(area + 0x1c, size_mib, 4);
+		table_bytes_put(area + 0xc, 0x7fff, 2);
+		table_bytes_put(area + 0x1c, size_mib, 4);
 	} else {
-		put(area + 0xc, size_mib, 2);
+		table_bytes_put(area + 0xc, size_mib, 2);
 	}
 	for (size_t i = 0; i < 3; i++)
 		if (texts[i]) {
@@ -74,13 +69,13 @@ void smbios_table_slot(struct smbios_table *table, uint16_t handle, uint16_t arr
 static void put_range(uint8_t *area, size_t large_offset, uint64_t start, uint64_t end)
 {
 	if (end >> 10 < 0xffffffff && start % 1024 == 0 && end % 1024 == 0) {
-		put(area + 4, start >> 10, 4);
-		put(area + 8, (end >> 10) - 1, 4);
+		table_bytes_put(area + 4, start >> 10, 4);
+		table_bytes_put(area + 8, (end >> 10) - 1, 4);
 	} else {
-		put(area + 4, 0xffffffff, 4);
-		put(area + 8, 0xffffffff, 4);
-		put(area + large_offset, start, 8);
-		put(area + large_offset + 8, end - 1, 8);
+		table_bytes_put(area + 4, 0xffffffff, 4);
+		table_bytes_put(area + 8, 0xffffffff, 4);
+		table_bytes_put(area + large_offset, start, 8);
+		table_bytes_put(area + large_offset + 8, end - 1, 8);
 	}
 }
 
@@ -90,7 +85,7 @@ void smbios_table_array_range(struct smbios_table *table, uint16_t handle, uint1
 	uint8_t area[0x1f] = {0};
 
 	put_range(area, 0xf, start, end);
-	put(area + 0xc, array, 2);
+	table_bytes_put(area + 0xc, array, 2);
 	area[0xe] = width;
 	add(table, area, 19, sizeof(area), handle, NULL);
 }
@@ -101,7 +96,7 @@ void smbios_table_slot_range(struct smbios_table *table, uint16_t handle, uint16
 	uint8_t area[0x23] = {0};
 
 	put_range(area, 0x13, start, end);
-	put(area + 0xc, slot, 2);
+	table_bytes_put(area + 0xc, slot, 2);
 	area[0x10] = 1;
 	area[0x11] = position;
 	area[0x12] = depth;

@@ -4,22 +4,16 @@
 #undef NDEBUG
 #include <assert.h>
 #include <string.h>
+#include "table_bytes.h"
 
 #define GIB ((uint64_t)1 << 30)
-
-static void put(uint8_t *at, uint64_t value, size_t size)
-{
-	for (size_t i = 0; i < size; i++)
-		at[i] = (uint8_t)(value >> (8 * i));
-}
 
 void srat_table_init(struct srat_table *table, uint8_t revision)
 {
 	memset(table, 0, sizeof(*table));
-	memcpy(table->bytes, "SRAT", 4);
 	table->bytes[8] = revision;
 	memcpy(table->bytes + 10, "A FIRMBOARD   ", 14);
-	put(table->bytes + 36, 1, 4);
+	table_bytes_put(table->bytes + 36, 1, 4);
 	table->size = 48;
 }
 
@@ -37,22 +31,16 @@ void srat_table_memory(struct srat_table *table, uint32_t domain, uint64_t start
 {
 	uint8_t area[38] = {0};
 
-	put(area, domain, 4);
-	put(area + 6, start, 8);
-	put(area + 14, bytes, 8);
-	put(area + 26, flags, 4);
+	table_bytes_put(area, domain, 4);
+	table_bytes_put(area + 6, start, 8);
+	table_bytes_put(area + 14, bytes, 8);
+	table_bytes_put(area + 26, flags, 4);
 	srat_table_raw(table, 1, area, sizeof(area));
 }
 
 void srat_table_end(struct srat_table *table)
 {
-	uint8_t sum = 0;
-
-	put(table->bytes + 4, table->size, 4);
-	table->bytes[9] = 0;
-	for (size_t i = 0; i < table->size; i++)
-		sum = (uint8_t)(sum + table->bytes[i]);
-	table->bytes[9] = (uint8_t)-sum;
+	table_bytes_seal(table->bytes, table->size, "SRAT");
 }
 
 void srat_table_qemu(struct srat_table *table)

@@ -21,7 +21,7 @@ void srat_table_init(struct srat_table *table, uint8_t revision);
 void srat_table_memory(struct srat_table *table, uint32_t domain, uint64_t start, uint64_t bytes, uint32_t flags);
 /* Any structure: what stands behind type and length. */
 void srat_table_raw(struct srat_table *table, uint8_t type, const void *area, size_t size);
-/* Length and checksum. */
+/* Signature, length and checksum. */
 void srat_table_end(struct srat_table *table);
 
 /* As QEMU makes it (hw/i386/acpi-build.c): CPUs, two nodes of 2 GiB, and the window for memory devices hot-pluggable. */
