@@ -33,16 +33,30 @@ int acpi_table_read(const struct sysroot *sysroot, const char *name, char **ret_
 	return sysroot_read_all(sysroot, TABLE_SIZE_MAX, ret_data, ret_size, "/sys/firmware/acpi/tables/%s", name);
 }
 
-int acpi_table_next(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure)
+/* head_bytes: those of type and length. */
+static int take_structure(const struct acpi_table *table, size_t *offset, size_t head_bytes, uint64_t type, uint64_t length,
+			  struct acpi_structure *ret_structure)
 {
 	size_t left = table->size > *offset ? table->size - *offset : 0;
-	const uint8_t *at = table->data + *offset;
 
 	if (left == 0)
 		return 0;
-	if (left < 2 || at[1] < 2 || at[1] > left)
+	if (left < head_bytes || length < head_bytes || length > left)
 		return -EBADMSG;
-	*ret_structure = (struct acpi_structure){.data = at, .length = at[1], .type = at[0]};
-	*offset += at[1];
+	*ret_structure = (struct acpi_structure){
+		.data = table->data + *offset, .length = (size_t)length, .type = (uint16_t)type};
+	*offset += (size_t)length;
 	return 1;
+}
+
+int acpi_table_next(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure)
+{
+	return take_structure(table, offset, 2, table_field(table->data, table->size, *offset, 1),
+			      table_field(table->data, table->size, *offset + 1, 1), ret_structure);
+}
+
+int acpi_table_next_wide(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure)
+{
+	return take_structure(table, offset, 8, table_field(table->data, table->size, *offset, 2),
+			      table_field(table->data, table->size, *offset + 4, 4), ret_structure);
 }

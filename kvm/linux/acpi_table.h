@@ -32,11 +32,11 @@ int acpi_table_open(const void *data, size_t size, const char *signature, struct
  */
 int acpi_table_read(const struct sysroot *sysroot, const char *name, char **ret_data, size_t *ret_size);
 
-/* A structure inside a table: type, length and what follows (SRAT, and others like it). */
+/* A structure inside a table: type, length and what follows. */
 struct acpi_structure {
 	const uint8_t *data; /* borrowed, type and length included */
 	size_t length;
-	uint8_t type;
+	uint16_t type;
 };
 
 /*
@@ -44,5 +44,7 @@ struct acpi_structure {
  * is shorter than its own type and length or reaches behind the table.
  */
 int acpi_table_next(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure);
+/* The same where type and length have two and four bytes, with two reserved ones between (HMAT). */
+int acpi_table_next_wide(const struct acpi_table *table, size_t *offset, struct acpi_structure *ret_structure);
 
 #endif
