@@ -49,6 +49,7 @@ static const char *const feature_names[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "firmware_slots",
 	[KERNEL_FEATURE_ERROR_COUNTS] = "error_counts",
 	[KERNEL_FEATURE_HOTPLUG_RANGES] = "hotplug_ranges",
+	[KERNEL_FEATURE_MEMORY_LATENCY] = "memory_latency",
 };
 NAME_TABLE_DEFINE(kernel_feature, feature_names)
 
@@ -92,6 +93,7 @@ static const char *const meanings[KERNEL_FEATURE_COUNT] = {
 	[KERNEL_FEATURE_FIRMWARE_SLOTS] = "which slots of the board have which addresses is told (SMBIOS)",
 	[KERNEL_FEATURE_ERROR_COUNTS] = "memory errors are counted (EDAC)",
 	[KERNEL_FEATURE_HOTPLUG_RANGES] = "booted with movable_node, memory that the firmware so marks is movable (SRAT)",
+	[KERNEL_FEATURE_MEMORY_LATENCY] = "how far nodes are from each other is told in nanoseconds (HMAT)",
 };
 
 const char *kernel_feature_meaning(enum kernel_feature feature)

@@ -45,6 +45,7 @@ enum kernel_feature {
 	KERNEL_FEATURE_FIRMWARE_SLOTS, /* the SMBIOS table says which addresses slots have */
 	KERNEL_FEATURE_ERROR_COUNTS,   /* an EDAC driver counts memory errors */
 	KERNEL_FEATURE_HOTPLUG_RANGES, /* the SRAT says which memory is hot-pluggable */
+	KERNEL_FEATURE_MEMORY_LATENCY, /* the HMAT says how long processors wait for memory */
 	KERNEL_FEATURE_COUNT
 };
 NAME_TABLE_DECLARE(kernel_feature);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 #include "edac.h"
+#include "hmat.h"
 #include "kernel_probe_priv.h"
 #include "slot_set.h"
 #include "smbios.h"
@@ -61,9 +62,29 @@ static void probe_hotplug(const struct sysroot *sysroot, struct kernel_probe *pr
 			  "%zu of %zu ranges of memory are marked hot-pluggable", marked, srat.count);
 }
 
+static void probe_latency(const struct sysroot *sysroot, struct kernel_probe *probe)
+{
+	CLEANUP(hmat_done) struct hmat hmat = {0};
+	size_t told = 0;
+	int r = hmat_read(sysroot, &hmat);
+
+	if (r < 0) {
+		kernel_probe_note(probe, KERNEL_FEATURE_MEMORY_LATENCY, KERNEL_PROBE_NO, "%s",
+				  r == -EBADMSG	   ? "the HMAT is malformed"
+				  : r == -ENOTSUP ? "the HMAT is not of revision 2"
+						   : strerror(-r));
+		return;
+	}
+	for (size_t i = 0; i < hmat.count; i++)
+		told += hmat.paths[i].read_latency_ps != 0;
+	kernel_probe_note(probe, KERNEL_FEATURE_MEMORY_LATENCY, told ? KERNEL_PROBE_YES : KERNEL_PROBE_NO,
+			  "of %zu pairs of processors and memory", told);
+}
+
 void kernel_probe_firmware(const struct sysroot *sysroot, struct kernel_probe *probe)
 {
 	probe_slots(sysroot, probe);
 	probe_errors(sysroot, probe);
 	probe_hotplug(sysroot, probe);
+	probe_latency(sysroot, probe);
 }

@@ -53,6 +53,8 @@ static void add_zones(struct numa_node *node, const struct memory_zone_list *zon
 
 		if (zone->node_id != node->id || zone->zone == MEMORY_ZONE_DEVICE)
 			continue;
+		if (zone->present_bytes && zone->start < node->start)
+			node->start = zone->start;
 		if (zone->zone == MEMORY_ZONE_MOVABLE) {
 			node->movable_bytes += zone->managed_bytes;
 			node->movable_free_bytes += zone->free_bytes;
@@ -66,7 +68,7 @@ static void add_zones(struct numa_node *node, const struct memory_zone_list *zon
 static int read_node(const struct sysroot *sysroot, int node_id,
 		     const struct memory_zone_list *zones, struct numa_node *ret_node)
 {
-	struct numa_node node = {.id = node_id};
+	struct numa_node node = {.id = node_id, .start = UINT64_MAX};
 	CLEANUP_FREE char *text = NULL;
 	int error = sysroot_read_all(sysroot, 65536, &text, NULL, NODE_DIRECTORY "/node%d/meminfo",
 				     node_id);
@@ -131,6 +133,7 @@ static int read_without_numa(const struct sysroot *sysroot, const struct memory_
 		return -ENOMEM;
 	list->count = 1;
 	list->distances[0] = 10;
+	list->nodes[0].start = UINT64_MAX;
 	parse_meminfo(&list->nodes[0], text);
 	list->nodes[0].has_memory = list->nodes[0].has_cpu = true;
 	node_set_add(&list->with_memory, 0);

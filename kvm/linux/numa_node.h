@@ -30,6 +30,10 @@ struct numa_node {
 	uint64_t movable_free_bytes;
 	uint64_t kernel_zone_bytes; /* managed by the other zones */
 	uint64_t kernel_zone_free_bytes;
+	uint64_t start;			/* an address of its memory, the first in a zone; UINT64_MAX: it has none */
+	uint32_t read_latency_ns;	/* from its nearest processors, by node_latency_fill(); 0: not told */
+	uint64_t read_bytes_per_s;	/* the same */
+	bool has_latency_distances;	/* from it to nodes with memory, by the same */
 };
 
 struct numa_node_list {

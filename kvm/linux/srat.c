@@ -105,3 +105,16 @@ bool srat_is_hotpluggable(const struct srat *srat, uint64_t start, uint64_t end)
 	}
 	return start < end && covered >= end;
 }
+
+bool srat_domain_at(const struct srat *srat, uint64_t address, uint32_t *ret_domain)
+{
+	for (size_t i = 0; i < srat->count; i++) {
+		const struct srat_range *range = &srat->ranges[i];
+
+		if (range->range.start <= address && address < range->range.end) {
+			*ret_domain = range->domain;
+			return true;
+		}
+	}
+	return false;
+}

@@ -39,5 +39,7 @@ void srat_done(struct srat *srat);
 
 /* Is all of it (not empty) in ranges that are marked? */
 bool srat_is_hotpluggable(const struct srat *srat, uint64_t start, uint64_t end);
+/* False where no range has the address. */
+bool srat_domain_at(const struct srat *srat, uint64_t address, uint32_t *ret_domain);
 
 #endif

@@ -115,15 +115,24 @@ static void node_row(struct text_table *table, const json_t *node)
 	text_table_addf(table, "%s (%s)", cli_size(node, "movable_bytes", size), cli_text(node, "movable"));
 	text_table_add(table, pools);
 	text_table_add(table, cli_nodes(json_object_get(node, "distances"), distances, sizeof(distances)));
+	if (json_is_integer(json_object_get(node, "read_latency_ns")))
+		text_table_addf(table, "%" PRIu64 " ns", cli_u64(node, "read_latency_ns"));
+	else
+		text_table_add(table, NULL);
+	if (json_is_integer(json_object_get(node, "read_bytes_per_s")))
+		text_table_addf(table, "%s/s", cli_size(node, "read_bytes_per_s", size));
+	else
+		text_table_add(table, NULL);
 	text_table_add(table, dimms);
 }
 
 int cli_nodes_command(struct cli *cli)
 {
 	static const char *const titles[] = {">NODE",	"STATE",    "CPUS",	  ">TOTAL",    ">FREE",
-					     ">GUESTS", ">MOVABLE", "HUGE PAGES", "DISTANCES", "DIMMS"};
+					     ">GUESTS", ">MOVABLE", "HUGE PAGES", "DISTANCES", ">LATENCY",
+					     ">BANDWIDTH", "DIMMS"};
 
-	return show_list(cli, "/v1/nodes", titles, 10, node_row);
+	return show_list(cli, "/v1/nodes", titles, 12, node_row);
 }
 
 static void block_runs(const json_t *blocks, char *text, size_t size)

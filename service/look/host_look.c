@@ -9,6 +9,7 @@
 #include "hugepage_pool.h"
 #include "memory_block.h"
 #include "memory_zone.h"
+#include "node_latency.h"
 #include "numa_node.h"
 #include "srat.h"
 #include "sysroot.h"
@@ -84,6 +85,8 @@ static int read_nodes(const struct sysroot *sysroot, struct snapshot *snapshot, 
 
 	if (r < 0)
 		return failure_set(failure, r, "/sys/devices/system/node", "cannot read the NUMA nodes");
+	/* Without it distances are the kernel's; why is among the probes. */
+	(void)node_latency_fill(sysroot, &list);
 	for (size_t i = 0; i < list.count && r == 0; i++) {
 		const struct numa_node *from = &list.nodes[i];
 		struct snapshot_node *node;
@@ -106,6 +109,9 @@ static int read_nodes(const struct sysroot *sysroot, struct snapshot *snapshot, 
 		node->total_bytes = from->total_bytes;
 		node->free_bytes = from->free_bytes;
 		node->movable_bytes = from->movable_bytes;
+		node->read_latency_ns = from->read_latency_ns;
+		node->read_bytes_per_s = from->read_bytes_per_s;
+		node->has_latency_distances = from->has_latency_distances;
 		for (size_t j = 0; j < list.count; j++) {
 			int distance = numa_node_list_distance(&list, from->id, list.nodes[j].id);
 

@@ -226,6 +226,10 @@ json_t *model_json_node(const struct snapshot *snapshot, const struct snapshot_n
 	put_movability(&json, snapshot, node);
 	model_json_put(&json, "hugepages", pools_json(node));
 	model_json_put(&json, "distances", distances);
+	model_json_put(&json, "distances_by", json_string(node->has_latency_distances ? "hmat" : "slit"));
+	model_json_put(&json, "read_latency_ns", node->read_latency_ns ? model_json_u64(node->read_latency_ns) : json_null());
+	model_json_put(&json, "read_bytes_per_s",
+		       node->read_bytes_per_s ? model_json_u64(node->read_bytes_per_s) : json_null());
 	model_json_put(&json, "dimms", dimms);
 	model_json_put(&json, "guests", guests);
 	model_json_put(&json, "hint", model_json_node_hint(snapshot, node->id));

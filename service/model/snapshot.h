@@ -53,6 +53,9 @@ struct snapshot_node {
 	size_t pool_count;
 	struct snapshot_pool pools[SNAPSHOT_POOLS_MAX];
 	uint8_t distances[SNAPSHOT_NODES_MAX];	/* by node id; 0 where unknown */
+	bool has_latency_distances;		/* they are by the firmware's latencies (HMAT), not the kernel's (SLIT) */
+	uint32_t read_latency_ns;		/* from the nearest processors; 0: not told */
+	uint64_t read_bytes_per_s;		/* the same */
 };
 
 enum block_state { BLOCK_STATE_ONLINE, BLOCK_STATE_OFFLINE, BLOCK_STATE_GOING_OFFLINE, BLOCK_STATE_COUNT };

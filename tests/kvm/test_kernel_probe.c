@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include "fixture_tree.h"
+#include "hmat_table.h"
 #include "kernel_probe.h"
 #include "smbios_table.h"
 #include "srat_table.h"
@@ -50,6 +51,8 @@ static void test_firmware(void)
 	struct srat_table srat;
 	struct kernel_probe probe;
 	const struct kernel_probe_entry *slots = &probe.entries[KERNEL_FEATURE_FIRMWARE_SLOTS];
+	const struct kernel_probe_entry *latency = &probe.entries[KERNEL_FEATURE_MEMORY_LATENCY];
+	struct hmat_table hmat;
 
 	fixture_tree_init(&tree);
 	smbios_table_in_turn(&table);
@@ -76,6 +79,22 @@ static void test_firmware(void)
 	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", srat.bytes, srat.size - 1);
 	kernel_probe_run(tree.sysroot, &probe);
 	CHECK_STR(probe.entries[KERNEL_FEATURE_HOTPLUG_RANGES].detail, "the SRAT is malformed");
+	CHECK_INT(latency->state, KERNEL_PROBE_NO);
+	CHECK_STR(latency->detail, "No such file or directory");
+	hmat_table_qemu(&hmat);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/HMAT", hmat.bytes, hmat.size);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(latency->state, KERNEL_PROBE_YES);
+	CHECK_STR(latency->detail, "of 4 pairs of processors and memory");
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/HMAT", hmat.bytes, hmat.size - 1);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_INT(latency->state, KERNEL_PROBE_NO);
+	CHECK_STR(latency->detail, "the HMAT is malformed");
+	hmat_table_init(&hmat, 1);
+	hmat_table_end(&hmat);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/HMAT", hmat.bytes, hmat.size);
+	kernel_probe_run(tree.sysroot, &probe);
+	CHECK_STR(latency->detail, "the HMAT is not of revision 2");
 }
 
 /* Whatever this kernel is: every feature has a name, and nothing breaks. */

@@ -50,6 +50,8 @@ static void test_nodes(void)
 	CHECK_INT(list.nodes[0].kernel_zone_free_bytes, 10 * 4096);
 	CHECK_INT(list.nodes[1].movable_bytes, 80 * 4096);
 	CHECK_INT(list.nodes[1].movable_free_bytes, 20 * 4096);
+	CHECK_INT(list.nodes[1].start, 100 * 4096);
+	CHECK_TRUE(list.nodes[2].start == UINT64_MAX);
 	CHECK_STR(list.nodes[0].cpus, "0-1");
 	CHECK_TRUE(list.nodes[1].has_cpu && !list.nodes[2].has_cpu);
 	CHECK_TRUE(!list.nodes[2].has_memory);

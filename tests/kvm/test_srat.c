@@ -13,6 +13,7 @@ static void test_ranges(void)
 {
 	CLEANUP(srat_done) struct srat srat = {0};
 	struct srat_table table;
+	uint32_t domain = 0;
 
 	srat_table_qemu(&table);
 	CHECK_INT(srat_parse(table.bytes, table.size, &srat), 0);
@@ -27,6 +28,12 @@ static void test_ranges(void)
 	CHECK_TRUE(!srat_is_hotpluggable(&srat, 8 * GIB - 1, 9 * GIB));
 	CHECK_TRUE(!srat_is_hotpluggable(&srat, 4 * GIB, 5 * GIB));
 	CHECK_TRUE(!srat_is_hotpluggable(&srat, 9 * GIB, 9 * GIB));
+	CHECK_TRUE(srat_domain_at(&srat, 4 * GIB, &domain));
+	CHECK_INT(domain, 1);
+	CHECK_TRUE(srat_domain_at(&srat, 24 * GIB - 1, &domain));
+	CHECK_INT(domain, 3);
+	CHECK_TRUE(!srat_domain_at(&srat, 24 * GIB, &domain));
+	CHECK_TRUE(!srat_domain_at(&srat, 3 * GIB, &domain));
 }
 
 /* In any order, one behind the other, one over the other, and with a hole. */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include "fake_host.h"
+#include "hmat_table.h"
 #include "srat_table.h"
 #include "unit.h"
 
@@ -215,6 +216,43 @@ static void test_way_out(void)
 		  "nothing becomes movable");
 }
 
+/* Where the firmware tells latencies distances are by them, also where nodes alone are read; elsewhere the kernel's. */
+static void test_latency(void)
+{
+	static const uint32_t sockets[] = {0, 1}, memory[] = {0, 1, 3};
+	static const uint16_t reads[] = {100, 200, 150, 200, 100, HMAT_TABLE_UNREACHABLE};
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+	struct failure failure = {0};
+	struct srat_table srat;
+	struct hmat_table hmat;
+
+	fake_host_init(&tree);
+	fixture_tree_append(&tree, "/proc/zoneinfo",
+			    "Node 0, zone   Normal\n  pages free 1\n spanned 9\n present 9\n managed 9\n start_pfn: 0\n"
+			    "Node 1, zone   Normal\n  pages free 1\n spanned 9\n present 9\n managed 9\n start_pfn: 262144\n");
+	srat_table_init(&srat, 3);
+	srat_table_memory(&srat, 0, 0, 1 << 30, SRAT_TABLE_ENABLED);
+	srat_table_memory(&srat, 1, 1 << 30, 1 << 30, SRAT_TABLE_ENABLED);
+	srat_table_memory(&srat, 3, FAKE_HOST_DIMM_START, 1 << 30, SRAT_TABLE_ENABLED | SRAT_TABLE_HOTPLUGGABLE);
+	srat_table_end(&srat);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/SRAT", srat.bytes, srat.size);
+	hmat_table_init(&hmat, 2);
+	hmat_table_locality(&hmat, 0, HMAT_TABLE_READ_LATENCY, 1000, 2, sockets, 3, memory, reads);
+	hmat_table_end(&hmat);
+	fixture_tree_write_bytes(&tree, "/sys/firmware/acpi/tables/HMAT", hmat.bytes, hmat.size);
+	CHECK_INT(host_look_read(tree.sysroot, HOST_LOOK_NODES, snapshot, &failure), 0);
+	/* The kernel says that node 1 is nearer to node 0 than node 3 is. */
+	CHECK_TRUE(snapshot_node(snapshot, 0)->has_latency_distances);
+	CHECK_INT(snapshot_node(snapshot, 0)->distances[0], 10);
+	CHECK_INT(snapshot_node(snapshot, 0)->distances[1], 20);
+	CHECK_INT(snapshot_node(snapshot, 0)->distances[3], 15);
+	CHECK_TRUE(!snapshot_node(snapshot, 1)->has_latency_distances);
+	CHECK_INT(snapshot_node(snapshot, 1)->distances[3], 30);
+	CHECK_INT(snapshot_node(snapshot, 3)->read_latency_ns, 150);
+	CHECK_INT(snapshot_node(snapshot, 3)->read_bytes_per_s, 0);
+}
+
 static void test_no_hotplug(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
@@ -258,6 +296,7 @@ int main(void)
 		{"a DIMM that is movable in part", test_partly_movable},
 		{"a DIMM in too many pieces", test_too_many_pieces},
 		{"how it was booted", test_boot},
+		{"latencies that the firmware tells", test_latency},
 		{"what would help a DIMM", test_way_out},
 		{"a kernel without memory hotplug", test_no_hotplug},
 		{"automatic NUMA balancing", test_balancing},

@@ -495,6 +495,17 @@ static void guests_are_shown(void)
 		   "\"detail\":\"3 huge pages of 1 GiB, 1 of them free\",\"object\":\"node 2\",\"way_out\":\"free them, or "
 		   "have free ones on other nodes and allow gigantic_pages\"}]");
 	check_json(json_incref(json_object_get(json, "distances")), "[10]");
+	CHECK_STR(json_string_value(json_object_get(json, "distances_by")), "slit");
+	CHECK_TRUE(json_is_null(json_object_get(json, "read_latency_ns")));
+	CHECK_TRUE(json_is_null(json_object_get(json, "read_bytes_per_s")));
+	json_decref(json);
+	node->has_latency_distances = true;
+	node->read_latency_ns = 105;
+	node->read_bytes_per_s = UINT64_C(230000000000);
+	json = model_json_node(snapshot, node);
+	CHECK_STR(json_string_value(json_object_get(json, "distances_by")), "hmat");
+	CHECK_INT(json_integer_value(json_object_get(json, "read_latency_ns")), 105);
+	CHECK_INT(json_integer_value(json_object_get(json, "read_bytes_per_s")), 230000000000);
 	json_decref(json);
 	check_node_state(snapshot, node, false, true, "no_memory");
 	check_node_state(snapshot, node, true, true, "held");
