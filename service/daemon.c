@@ -43,8 +43,6 @@
 #define FIRST_LOOK_TRIES 5
 /* Operations that are asked where they left their guests: several moves of each guest of a full host. */
 #define LEARN_OPERATIONS 256
-/* Giving free huge pages back takes milliseconds. */
-#define POOL_MS 30000
 
 uint64_t daemon_now_ms(void *user)
 {
@@ -188,28 +186,13 @@ static void survey_newcomer(void *user, const char *guest)
 	look_refresh(((struct daemon *)user)->look, guest, LOOK_SURVEY | LOOK_NODES, on_newcomer_surveyed, user);
 }
 
-static void on_pool_set(void *user, const struct worker_result *result)
+static void on_given_back(void *user, const struct failure *failure)
 {
 	struct daemon *daemon = user;
 
-	if (result->outcome != WORKER_OUTCOME_DONE)
-		daemon_say("<5>", &result->failure, "huge pages that nobody uses could not all be given back");
+	if (failure)
+		daemon_say("<5>", failure, "huge pages that nobody uses could not all be given back");
 	look_refresh(daemon->look, "", LOOK_NODES, on_newcomer_surveyed, daemon);
-}
-
-static void set_pool(void *user, int node, uint64_t page_bytes, uint64_t pages)
-{
-	struct daemon *daemon = user;
-	struct worker_job job = {.kind = WORKER_JOB_STEP, .deadline_ms = POOL_MS};
-	struct failure failure = {0};
-
-	step_init(&job.step, STEP_KIND_HOST_POOL);
-	job.step.node = node;
-	job.step.page_bytes = page_bytes;
-	job.step.target_bytes = pages * page_bytes;
-	if (worker_pool_start(daemon->pool, &job, NULL, on_pool_set, daemon, NULL, &failure) < 0)
-		daemon_say("<5>", &failure, "huge pages that nobody uses cannot be given back");
-	worker_job_done(&job);
 }
 
 static uint64_t steady_ms(void *user)
@@ -503,7 +486,7 @@ static int start(struct daemon *daemon, struct failure *failure)
 								      .observe = config->observe,
 								      .now_ms = steady_ms,
 								      .survey = survey_newcomer,
-								      .set_pool = set_pool,
+								      .given_back = on_given_back,
 								      .came = daemon_events_came,
 								      .user = daemon});
 	if (!daemon->hints || !daemon->holds || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)

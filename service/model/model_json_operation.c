@@ -240,6 +240,9 @@ static json_t *drain_result(const struct operation_record *record)
 	bool ejected = false;
 
 	for (size_t i = 0; i < record->step_count; i++) {
+		/* That is not what it has emptied, but what keeps it so. */
+		if (step_is_of_newcomer(&record->steps[i].step))
+			continue;
 		if (step_shrinks(&record->steps[i].step))
 			shrunk += record->steps[i].bytes_done;
 		else if (record->steps[i].step.kind == STEP_KIND_CHILD && !step_brings_home(&record->steps[i].step))

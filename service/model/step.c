@@ -100,6 +100,12 @@ bool step_shrinks(const struct step *step)
 	return step->kind == STEP_KIND_CHILD && strcmp(step->text, STEP_TEXT_SHRINK) == 0;
 }
 
+bool step_is_of_newcomer(const struct step *step)
+{
+	return (step->kind == STEP_KIND_CHILD || step->kind == STEP_KIND_HOST_POOL) &&
+	       strcmp(step->text, STEP_TEXT_NEWCOMER) == 0;
+}
+
 bool step_replugs(const struct step *step)
 {
 	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, STEP_TEXT_REPLUG) == 0;

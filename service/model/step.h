@@ -126,6 +126,9 @@ bool step_brings_home(const struct step *step);
 /* That of one that makes a guest smaller, because there is no room for all of it. */
 #define STEP_TEXT_SHRINK "shrink"
 bool step_shrinks(const struct step *step);
+/* That of one that keeps memory empty once the drain has ended: who or what had come there leaves again. */
+#define STEP_TEXT_NEWCOMER "newcomer"
+bool step_is_of_newcomer(const struct step *step);
 
 /*
  * The text of the REQUEST by which memory leaves that cannot be moved, and of the agent's work for it: a move plugs it again

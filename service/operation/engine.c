@@ -141,6 +141,7 @@ void engine_remove(struct engine *engine, struct operation *operation)
 	engine->operation_count = kept;
 	if (operation->subject)
 		operation->subject->pins--;
+	engine_keep_let_go(operation);
 	free_operation(operation);
 }
 
@@ -360,6 +361,7 @@ struct engine *engine_free(struct engine *engine)
 	if (engine->journal_event)
 		event_free(engine->journal_event);
 	engine->submissions = engine_submit_free_all(engine->submissions);
+	engine_keep_free_all(engine);
 	/* The lists point at other operations. */
 	for (size_t i = 0; i < engine->operation_count; i++)
 		operation_undo_list_done(engine->operations[i]);
@@ -403,6 +405,7 @@ void engine_stop(struct engine *engine, void (*idle)(void *user), void *user)
 	engine->stopping = true;
 	engine->idle = idle;
 	engine->idle_user = user;
+	engine_keep_stop(engine);
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
 

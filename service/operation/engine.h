@@ -96,6 +96,11 @@ struct engine_submission {
 	const char *expect_plan;	/* NULL: any */
 	const char *idempotency_key;	/* NULL: none */
 	const char *body_hash;		/* of the request's body, for the key */
+	/*
+	 * Of a move that keeps memory empty which the drain of its wish holds: how it stands among that drain's steps, so that
+	 * whoever undoes these undoes it, too. Without its child, copied. NULL: it stands for itself.
+	 */
+	const struct step *newcomer;
 };
 
 struct engine_answer {
@@ -134,6 +139,14 @@ const struct drain_record *engine_drain(const struct engine *engine, const char 
 int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wish);
 /* Nodes that slices have back by a reboot of the host, of those that the drain has taken from them. 0: none. */
 uint64_t engine_drain_lost_slices(struct engine *engine, const char *id);
+/*
+ * A step that keeps memory empty which the drain holds, taken now: it is written down among the drain's own, and so undone with
+ * them. The step is copied, the snapshot is of the last look. Answers once, failure NULL: it is done; else it may be in part.
+ * It may come inside the call.
+ */
+typedef void engine_kept_fn(void *user, const struct failure *failure);
+void engine_keep(struct engine *engine, const char *drain, const struct step *step, const struct snapshot *snapshot,
+		 engine_kept_fn *answer, void *user);
 /* What has come into memory that it has emptied. It is told as a change of the drain where it is another than before. */
 void engine_drain_set_newcomers(struct engine *engine, const char *id, const struct remainder_list *newcomers);
 /* The holds of the snapshot become those that stand now, and what is stuck there what is so now. 0 or -ENOMEM. */

@@ -5,6 +5,7 @@
  *	engine.c		the lists, the timer, the turn of the loop, what callers ask
  *	engine_submit.c		from a wish to a durable pending operation
  *	engine_drain.c		drains as resources, and their holds
+ *	engine_keep.c		what keeps held memory empty, among the steps of its drain
  *	engine_stuck.c		workers that no signal ends, and what they lock
  *	operation_run.c		one operation's life: look, decide
  *	operation_step.c	one step of it: lock, prepare, journal, act, journal
@@ -80,6 +81,7 @@ struct operation {
 	bool is_cancelled; /* by a caller: ends cancelled and not failed */
 	bool cancel_asked; /* of the executor, for the step that runs */
 	bool waits_for_lock; /* is parked for one */
+	bool waits_for_moves; /* is parked for those that keep its drain's memory empty */
 	bool asks_again;   /* a further child may begin beside the one that begins now */
 	enum operation_course step_course; /* the one on which the last step was taken */
 	unsigned pins;			   /* other operations that hold a pointer to this one */
@@ -88,6 +90,7 @@ struct operation {
 	uint64_t cut_at_ms;		  /* when the running step is asked to end; 0: never */
 	enum operation_state final_state; /* told when durable */
 	struct operation *subject;	  /* borrowed, pinned; undrain: the drain's operation */
+	struct operation *kept_for;	  /* likewise; a move that keeps memory empty: that of the drain that holds it */
 	struct snapshot *snapshot;	  /* owned; of the last look */
 	char *before;			  /* owned; from prepare */
 	int error;			  /* of the answer that the next turn handles */
@@ -122,6 +125,7 @@ struct engine {
 	struct drain_record **drains; /* owned; oldest first */
 	size_t drain_count;
 	struct submission *submissions; /* owned; those that wait for a look */
+	struct engine_keeping *keepings; /* owned; steps that are being taken */
 	struct operation_lock_table locks;
 	struct engine_stuck **stuck; /* owned */
 	size_t stuck_count;
@@ -195,6 +199,31 @@ bool engine_drain_stands_beside(const struct engine *engine, const struct drain_
 /* Has a hold ended since that was seen? */
 bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot);
 int engine_drain_put(struct engine *engine, const struct drain_record *drain);
+
+/* ---- engine_keep.c ---- */
+/* Does the drain hold memory that is to be kept empty, and is nobody about to give it back? */
+bool engine_keep_may(const struct engine *engine, const char *drain);
+/*
+ * The new move stands among the steps of the drain of its wish from now on; the caller writes it along with the move, by
+ * engine_keep_put(). 0, -ENOENT or -ENOMEM.
+ */
+int engine_keep_move(struct operation *move, const struct step *step, const struct snapshot *snapshot);
+/* The same of a move that the journal holds unfinished; one that stands nowhere stays so. */
+void engine_keep_find(struct operation *move);
+void engine_keep_put(const struct operation *move);
+/* It is about to end so: its step says that, and is written. */
+void engine_keep_end(const struct operation *move);
+/* The move is not there any more, or has ended. */
+void engine_keep_let_go(struct operation *move);
+/* It could not be written down, so it has never been. */
+void engine_keep_forget(struct operation *move);
+/*
+ * Moves that keep the memory empty which this undrain is to give back are told to put back what they have moved. True: one is
+ * still at it, and the undrain is parked until it has ended.
+ */
+bool engine_keep_is_awaited(struct operation *undrain);
+void engine_keep_stop(struct engine *engine);
+void engine_keep_free_all(struct engine *engine);
 
 /* ---- engine_stuck.c ---- */
 /* The stuck worker that is this holder of a lock; NULL: it is an operation. */
@@ -287,6 +316,8 @@ void operation_child_come_by(struct operation *operation);
 void operation_child_divert_all(struct operation *operation, enum operation_course course);
 /* It is over: its parent's step says so. */
 void operation_child_ended(struct operation *child);
+/* What became of an operation, as the step says it that is that operation. */
+void operation_child_tell(struct step_record *step, const struct operation_record *child);
 
 /* ---- operation_end.c ---- */
 bool operation_end_is_past_return(const struct operation_record *record);

@@ -18,6 +18,7 @@ struct submission {
 	struct engine *engine;		 /* borrowed */
 	struct operation_record *record; /* owned; becomes the operation's */
 	struct operation *subject;	 /* borrowed, pinned; undrain */
+	struct step *newcomer;		 /* owned; a move's that keeps memory empty */
 	char expect_plan[17];
 	bool expects_plan;
 	bool is_dry_run;
@@ -33,6 +34,7 @@ static void submission_free(struct submission *submission)
 	if (submission->subject)
 		submission->subject->pins--;
 	operation_record_free(submission->record);
+	free(submission->newcomer);
 	free(submission);
 }
 
@@ -42,6 +44,7 @@ struct submission *engine_submit_free_all(struct submission *submissions)
 		struct submission *next = submissions->next;
 
 		operation_record_free(submissions->record);
+		free(submissions->newcomer);
 		free(submissions);
 		submissions = next;
 	}
@@ -235,6 +238,7 @@ static void forget(struct operation *operation)
 								  : DRAIN_STATE_STOPPED;
 		drain->undrain_operation[0] = '\0';
 	}
+	engine_keep_forget(operation);
 	engine_remove(engine, operation);
 }
 
@@ -256,6 +260,9 @@ void engine_submit_durable(struct operation *operation, int error, const struct 
 		return;
 	}
 	operation_run_ready(operation, OPERATION_PHASE_READY);
+	/* An undrain may have come in between, and is to tell it so. */
+	if (operation->kept_for)
+		operation_run_wake_parked(engine);
 	if (operation->record->wish.kind == OPERATION_KIND_RESIZE ||
 	    operation->record->wish.kind == OPERATION_KIND_MOVE)
 		supersede(engine, operation);
@@ -317,6 +324,11 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 			engine_drain_remove(engine, drain);
 		return -ENOMEM;
 	}
+	r = submission->newcomer ? engine_keep_move(operation, submission->newcomer, snapshot) : 0;
+	if (r < 0) {
+		engine_remove(engine, operation);
+		return r;
+	}
 	operation->drain = drain;
 	operation->subject = TAKE_PTR(submission->subject);
 	operation->answer = submission->answer;
@@ -332,6 +344,7 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 	journal_begin(journal);
 	if (drain)
 		engine_drain_put(engine, drain);
+	engine_keep_put(operation);
 	r = journal_put_operation(journal, operation->record, created, operation);
 	journal_end(journal);
 	if (r < 0)
@@ -463,6 +476,9 @@ static void consider(struct submission *submission, const struct snapshot *snaps
 	} else if (supersedes && strcmp(record->actor, OPERATION_ACTOR_LIBVIRT) == 0) {
 		conclude_failed(submission, ENGINE_SUBMIT_BUSY, EBUSY, "busy", record->target, "cannot help",
 				"somebody's resize works on it", NULL);
+	} else if (submission->newcomer && !engine_keep_may(engine, record->wish.drain)) {
+		conclude_failed(submission, ENGINE_SUBMIT_BUSY, EBUSY, "busy", record->wish.drain,
+				"cannot keep its memory empty", "it is being given back", NULL);
 	} else if (plan->already_done && !supersedes) {
 		conclude(submission,
 			 &(struct engine_answer){.result = ENGINE_SUBMIT_ALREADY, .plan = plan});
@@ -568,6 +584,16 @@ static void begin(struct engine *engine, const struct engine_submission *given, 
 		 given->idempotency_key ? given->idempotency_key : "");
 	snprintf(record->body_hash, sizeof(record->body_hash), "%s",
 		 given->body_hash ? given->body_hash : "");
+	submission->newcomer = given->newcomer ? malloc(sizeof(*submission->newcomer)) : NULL;
+	if (given->newcomer && !submission->newcomer) {
+		conclude_failed(submission, ENGINE_SUBMIT_FAILED, ENOMEM, "no_memory", record->target,
+				"cannot make an operation", NULL, NULL);
+		return;
+	}
+	if (submission->newcomer) {
+		*submission->newcomer = *given->newcomer;
+		submission->newcomer->child = NULL;
+	}
 	submission->expects_plan = given->expect_plan != NULL;
 	snprintf(submission->expect_plan, sizeof(submission->expect_plan), "%s",
 		 given->expect_plan ? given->expect_plan : "");

@@ -9,9 +9,10 @@
  * what QEMU itself needs, too. Where there are no counters a guest is surveyed now and then.
  *
  * Of a pool of huge pages the least that it had since the hold stands is what belongs there. That is known only for as long
- * as the daemon runs. What it has more is given back while it is free. That is one write, and no operation: what it takes is
- * nobody's, and is not put back. None is at work meanwhile, for a pool that is made smaller while the kernel migrates one of
- * its pages may be spoilt (docs/ARCHITECTURE.md section 13).
+ * as the daemon runs. What it has more is given back while it is free. No operation is at work meanwhile, for a pool that is
+ * made smaller while the kernel migrates one of its pages may be spoilt (docs/ARCHITECTURE.md section 13).
+ *
+ * All that is done stands among the steps of the drain (engine_keep.c), so that its undrain undoes it.
  */
 #include "hold_keeper.h"
 
@@ -24,6 +25,8 @@
 
 #define PAUSE_MS      60000u
 #define PAUSE_MOST_MS 960000u
+/* Giving free huge pages back takes milliseconds. */
+#define POOL_MS 30000
 /* Between two surveys of one guest: of one that is said to have changed; of one of which nothing is said. */
 #define CHANGED_MS 10000u
 #define UNTOLD_MS  300000u
@@ -183,19 +186,22 @@ static void on_answer(void *user, const struct engine_answer *answer)
 		 answer->failure ? failure_format(answer->failure, text, sizeof(text)) : "no reason was told");
 }
 
-static void move(struct newcomer *newcomer, const struct wish *wish)
+static void move(struct newcomer *newcomer, const struct drain_newcomer *found)
 {
 	struct hold_keeper *keeper = newcomer->keeper;
 
 	note_done(keeper, &newcomer->pace);
 	newcomer->is_submitting = true;
 	newcomer->refused[0] = '\0';
-	engine_submit(keeper->options.engine, &(struct engine_submission){.wish = wish, .actor = OPERATION_ACTOR_HOLD},
+	engine_submit(keeper->options.engine,
+		      &(struct engine_submission){
+			      .wish = &found->move, .actor = OPERATION_ACTOR_HOLD, .newcomer = &found->step},
 		      on_answer, newcomer);
 }
 
 /* What becomes of one that may be moved. way_out: NULL for the code's own. */
-static const char *handle(struct newcomer *newcomer, const struct wish *wish, char text[192], const char **ret_way_out)
+static const char *handle(struct newcomer *newcomer, const struct drain_newcomer *found, char text[192],
+			  const char **ret_way_out)
 {
 	const struct hold_keeper *keeper = newcomer->keeper;
 	const struct operation_record *operation =
@@ -215,7 +221,7 @@ static const char *handle(struct newcomer *newcomer, const struct wish *wish, ch
 		return "it came when the memory had been emptied";
 	}
 	if (!newcomer->is_submitting && is_due(keeper, &newcomer->pace))
-		move(newcomer, wish);
+		move(newcomer, found);
 	else if (!newcomer->is_submitting && !newcomer->refused[0])
 		return "a move of it has begun a while ago; the next one does after a pause";
 	if (!newcomer->refused[0])
@@ -246,7 +252,7 @@ static void judge_guest(struct hold_keeper *keeper, const struct snapshot *snaps
 		return;
 	}
 	snprintf(object, sizeof(object), "guest %s", guest->name);
-	what = handle(newcomer, &found->move, text, &way_out);
+	what = handle(newcomer, found, text, &way_out);
 	remainder_list_add(list, REMAINDER_GUEST_MEMORY, object, found->bytes, way_out, "%s", what);
 }
 
@@ -276,9 +282,32 @@ static bool is_any_at_work(const struct hold_keeper *keeper)
 	return false;
 }
 
+static void on_given_back(void *user, const struct failure *failure)
+{
+	const struct hold_keeper *keeper = user;
+
+	keeper->options.given_back(keeper->options.user, failure);
+}
+
+static void give_back(struct hold_keeper *keeper, const struct kept *kept, const struct snapshot *snapshot,
+		      const struct pool_least *least, const struct snapshot_pool *pool, uint64_t pages)
+{
+	struct step step;
+
+	step_init(&step, STEP_KIND_HOST_POOL);
+	step.node = least->node;
+	step.page_bytes = pool->page_bytes;
+	step.bytes = pages * pool->page_bytes;
+	step.target_bytes = (pool->total - pages) * pool->page_bytes;
+	step.timeout_ms = POOL_MS;
+	step.undoable = true;
+	memcpy(step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+	engine_keep(keeper->options.engine, kept->drain, &step, snapshot, on_given_back, keeper);
+}
+
 /* So many of its pages are free and more than belong there. */
-static const char *handle_pool(struct hold_keeper *keeper, struct pool_least *least, const struct snapshot_pool *pool,
-			       bool is_whole, uint64_t pages)
+static const char *handle_pool(struct hold_keeper *keeper, const struct kept *kept, const struct snapshot *snapshot,
+			       struct pool_least *least, const struct snapshot_pool *pool, bool is_whole, uint64_t pages)
 {
 	if (keeper->options.observe || !keeper->options.moves)
 		return "it has grown there since the memory was emptied";
@@ -292,13 +321,13 @@ static const char *handle_pool(struct hold_keeper *keeper, struct pool_least *le
 	if (!is_due(keeper, &least->pace))
 		return "what was free has been given back a while ago, and is once more after a pause";
 	note_done(keeper, &least->pace);
-	keeper->options.set_pool(keeper->options.user, least->node, least->page_bytes, pool->total - pages);
+	give_back(keeper, kept, snapshot, least, pool, pages);
 	return "what is free is given back";
 }
 
 /* Of what it has gained the free ones: who has the others is told as a guest, or is none. */
-static void judge_pool(struct hold_keeper *keeper, struct pool_least *least, const struct snapshot_pool *pool,
-		       bool is_whole, struct remainder_list *list)
+static void judge_pool(struct hold_keeper *keeper, const struct kept *kept, const struct snapshot *snapshot,
+		       struct pool_least *least, const struct snapshot_pool *pool, bool is_whole, struct remainder_list *list)
 {
 	char object[96], size[SIZE_TEXT_SIZE];
 	uint64_t pages;
@@ -314,7 +343,7 @@ static void judge_pool(struct hold_keeper *keeper, struct pool_least *least, con
 	snprintf(object, sizeof(object), "node %d, pool of %s pages", least->node,
 		 size_text_format(pool->page_bytes, size));
 	remainder_list_add(list, REMAINDER_HUGE_PAGE_POOL, object, pages * pool->page_bytes, NULL, "%s",
-			   handle_pool(keeper, least, pool, is_whole, pages));
+			   handle_pool(keeper, kept, snapshot, least, pool, is_whole, pages));
 }
 
 static void judge_pools(struct hold_keeper *keeper, struct kept *kept, const struct snapshot *snapshot,
@@ -327,7 +356,8 @@ static void judge_pools(struct hold_keeper *keeper, struct kept *kept, const str
 			struct pool_least *least = least_of(keeper, kept, node->id, &node->pools[j]);
 
 			if (least)
-				judge_pool(keeper, least, &node->pools[j], found->whole_nodes >> node->id & 1, list);
+				judge_pool(keeper, kept, snapshot, least, &node->pools[j],
+					   found->whole_nodes >> node->id & 1, list);
 		}
 	}
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Keeps memory empty that a drain has emptied and holds: what comes there while it is online is told with the drain, guests
- * are moved away again as far as the drain's own consents go, and huge pages that nobody uses are given back. That a reboot
- * has taken the drain's mark off the cpusets of slices is told, too. On the loop's thread.
+ * are moved away again as far as the drain's own consents go, and huge pages that nobody uses are given back, until the drain is
+ * undone. That a reboot has taken the drain's mark off the cpusets of slices is told, too. On the loop's thread.
  */
 #ifndef BALLAST_SERVICE_HOLD_KEEPER_H
 #define BALLAST_SERVICE_HOLD_KEEPER_H
@@ -24,8 +24,8 @@ struct hold_keeper_options {
 	uint64_t (*now_ms)(void *user);		/* monotonic */
 	/* The guest's memory is to be surveyed anew; what is seen then comes with the next hold_keeper_see(). */
 	void (*survey)(void *user, const char *guest);
-	/* The pool is to have so many pages in all: what it has more is free. Whoever is told looks afterwards. */
-	void (*set_pool)(void *user, int node, uint64_t page_bytes, uint64_t pages);
+	/* A pool has given back what was to go, or (failure) not all of it: whoever is told looks at it. */
+	void (*given_back)(void *user, const struct failure *failure);
 	/* Something of that object has come, of which nothing stood there before: for the log. Borrowed for the call. */
 	void (*came)(void *user, const struct drain_record *drain, const struct remainder *what);
 	void *user;

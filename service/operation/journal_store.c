@@ -234,11 +234,14 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 		"BEGIN IMMEDIATE;"
 		"DELETE FROM operations WHERE ended_at_ms > 0 AND seq <= (SELECT max(seq) FROM "
 		"operations) - "
-		/* An undrain needs the steps of its drain, and of the drain's children. */
+		/* An undrain needs the steps of its drain, of the drain's children, and of what its steps name else. */
 		JOURNAL_TEXT(JOURNAL_KEPT_OPERATIONS) " AND id NOT IN (SELECT operation FROM "
 						      "drains WHERE hold OR state IN ('deferred', 'attention'))"
 						      " AND parent NOT IN (SELECT operation FROM"
-						      " drains WHERE hold OR state IN ('deferred', 'attention'));"
+						      " drains WHERE hold OR state IN ('deferred', 'attention'))"
+						      " AND id NOT IN (SELECT child_operation FROM steps WHERE operation IN"
+						      " (SELECT operation FROM drains WHERE hold OR state IN"
+						      " ('deferred', 'attention')));"
 						      "DELETE FROM steps WHERE operation NOT IN "
 						      "(SELECT id FROM operations);"
 						      "COMMIT",

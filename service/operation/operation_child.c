@@ -226,13 +226,8 @@ static enum step_state state_of(const struct operation_record *record)
 	return STEP_STATE_FAILED;
 }
 
-void operation_child_ended(struct operation *child)
+void operation_child_tell(struct step_record *step, const struct operation_record *record)
 {
-	const struct operation_record *record = child->record;
-	struct operation *parent = child->parent;
-	struct step_record *step = operation_child_step(child);
-
-	child->parent = NULL;
 	step->state = state_of(record);
 	step->bytes_done = record->undone ? 0 : record->progress.done_bytes;
 	for (size_t i = 0; i < record->step_count; i++)
@@ -244,6 +239,15 @@ void operation_child_ended(struct operation *child)
 		snprintf(step->detail, sizeof(step->detail), "%.159s", record->error.cause);
 	else
 		step->detail[0] = '\0';
+}
+
+void operation_child_ended(struct operation *child)
+{
+	struct operation *parent = child->parent;
+	struct step_record *step = operation_child_step(child);
+
+	child->parent = NULL;
+	operation_child_tell(step, child->record);
 	parent->keeps_locks = parent->keeps_locks || child->keeps_locks;
 	operation_child_come_by(parent);
 }

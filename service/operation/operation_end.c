@@ -164,6 +164,7 @@ static void write_end(struct operation *operation)
 		engine_drain_put(operation->engine, operation->drain);
 	}
 	record->state = operation->final_state;
+	engine_keep_end(operation);
 	r = journal_put_operation(journal, record, end_written, operation);
 	record->state = state;
 	journal_end(journal);
@@ -211,8 +212,9 @@ static void on_end_written(struct operation *operation)
 	}
 	operation_undo_list_done(operation);
 	operation->snapshot = snapshot_free(operation->snapshot);
-	if (!operation->keeps_locks && operation_lock_release_all(&engine->locks, operation))
+	if ((!operation->keeps_locks && operation_lock_release_all(&engine->locks, operation)) || operation->kept_for)
 		operation_run_wake_parked(engine);
+	engine_keep_let_go(operation);
 	if (operation->parent)
 		operation_child_ended(operation);
 }

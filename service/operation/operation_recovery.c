@@ -185,6 +185,7 @@ static void resume(struct operation *operation)
 	}
 	record->waiting_for[0] = '\0';
 	operation->phase = OPERATION_PHASE_READY;
+	engine_keep_find(operation);
 	if (operation->drain && record->wish.kind == OPERATION_KIND_UNDRAIN) {
 		operation->subject = engine_find_or_load(engine, operation->drain->operation);
 		if (operation->subject)

@@ -167,7 +167,7 @@ void operation_run_wake_parked(struct engine *engine)
 	for (size_t i = 0; i < engine->operation_count; i++) {
 		struct operation *operation = engine->operations[i];
 
-		if (operation->phase == OPERATION_PHASE_PARKED && operation->waits_for_lock)
+		if (operation->phase == OPERATION_PHASE_PARKED && (operation->waits_for_lock || operation->waits_for_moves))
 			operation_run_ready(operation, operation->parked_phase);
 		operation_undo_wake(operation);
 	}
@@ -309,7 +309,7 @@ static void begin(struct operation *operation)
 			return;
 		}
 	}
-	if (!take_own_lock(operation))
+	if (!take_own_lock(operation) || engine_keep_is_awaited(operation))
 		return;
 	if (operation->course == OPERATION_COURSE_UNDO && operation_undo_goes_on(operation))
 		return;

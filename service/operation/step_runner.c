@@ -229,10 +229,14 @@ void step_run_prepared(struct step_run *run, int error, const struct failure *fa
 	prepared(run->token, error, text, failure);
 }
 
-/* Blocks and hooks have a deadline each: what a drain goes on with past its time is not cut short by that. */
+/*
+ * Blocks and hooks have a deadline each: what a drain goes on with past its time is not cut short by that. Nor is what keeps its
+ * memory empty when it has ended.
+ */
 static bool goes_on(const struct operation_record *operation)
 {
-	return operation->wish.kind == OPERATION_KIND_DRAIN && operation->wish.on_timeout == ON_TIMEOUT_CONTINUE;
+	return operation_state_is_final(operation->state) ||
+	       (operation->wish.kind == OPERATION_KIND_DRAIN && operation->wish.on_timeout == ON_TIMEOUT_CONTINUE);
 }
 
 static struct step_run *run_new(struct step_runner *runner, const struct operation_record *operation,

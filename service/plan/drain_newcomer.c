@@ -32,10 +32,10 @@ static void judge(const struct plan_input *input, const struct drain_layout *lay
 {
 	const struct snapshot_guest *guest = &input->snapshot->guests[newcomer->guest];
 	struct remainder_list why;
-	struct step step;
-	bool fits = drain_layout_child(layout, newcomer->guest, &step, &newcomer->move);
+	bool fits = drain_layout_child(layout, newcomer->guest, &newcomer->step, &newcomer->move);
 	char object[96];
 
+	memcpy(newcomer->step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
 	if (plan_check_child(input, layout->scope, guest, fits ? &newcomer->move : NULL, &why) == 0) {
 		newcomer->may_move = fits;
 		if (!fits)

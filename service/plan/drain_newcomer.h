@@ -21,6 +21,7 @@ struct drain_newcomer {
 	enum drain_newcomer_doubt doubt;
 	bool may_move;
 	struct wish move;	   /* where it may: a move of its own, for the drain */
+	struct step step;	   /* likewise: how that stands with the drain, without its child */
 	struct remainder_list why; /* else; with its bytes once, and with the consent that the drain does not have */
 };
 

@@ -672,6 +672,80 @@ static void test_killed_in_an_undrain(void)
 	CHECK_TRUE(number > 10);
 }
 
+/* ---- what keeps its memory empty ---- */
+
+/* The drain has ended, and a guest is there that was not: it is moved away, as one of the drain's own steps. */
+static void submit_newcomer(void)
+{
+	struct fake_guest *guest = &rig.world.state.guests[1];
+	struct wish wish = engine_rig_move_wish(1, 1);
+	const struct drain_record *drain = NULL;
+	struct step step;
+
+	CHECK_INT(engine_drains(rig.engine, &drain, 1), 1);
+	guest->node_bytes[2] = guest->node_bytes[1];
+	guest->node_bytes[1] = 0;
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = 1u << 2;
+	rig.initial.guests[1] = *guest;
+	wish.move.form = MOVE_FORM_MAP;
+	wish.move.map[2] = 1;
+	wish.allow = UINT32_MAX >> (32 - CONSENT_COUNT);
+	memcpy(wish.drain, drain->id, sizeof(wish.drain));
+	step_init(&step, STEP_KIND_CHILD);
+	memcpy(step.guest, wish.guest, sizeof(step.guest));
+	memcpy(step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+	step.node = 2;
+	step.nodes = 1u << 1;
+	step.undoable = true;
+	engine_rig_submit_with(
+		&rig, &(struct engine_submission){.wish = &wish, .actor = OPERATION_ACTOR_HOLD, .newcomer = &step});
+}
+
+/* Dies at that write, from when it is to be moved to the end of the undrain; false: there is none so late. */
+static bool kill_with_a_newcomer(const void *scene, enum journal_gate how, unsigned number, unsigned again)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EMPTY), undrain;
+	const struct drain_record *drain = NULL;
+	char id[OPERATION_ID_SIZE];
+	bool died;
+
+	engine_rig_init(&rig);
+	rig.world.state.guests[1].node_bytes[1] += rig.world.state.guests[1].node_bytes[2];
+	rig.world.state.guests[1].node_bytes[2] = 0;
+	rig.initial = rig.world.state;
+	engine_rig_start(&rig);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+	atomic_store(&rig.die_how, how);
+	atomic_store(&rig.die_at, atomic_load(&rig.writes) + number);
+	submit_newcomer();
+	if (!atomic_load(&rig.died) && engine_rig_run(&rig, 0)) {
+		CHECK_INT(rig.world.state.guests[1].node_bytes[2], 0);
+		CHECK_INT(engine_drains(rig.engine, &drain, 1), 1);
+		wish_init(&undrain, OPERATION_KIND_UNDRAIN);
+		memcpy(undrain.drain, drain->id, sizeof(undrain.drain));
+		engine_rig_submit(&rig, &undrain);
+		if (!atomic_load(&rig.died))
+			engine_rig_run(&rig, 0);
+	}
+	died = engine_rig_start_again(&rig, again, id);
+	engine_rig_run(&rig, 0);
+	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
+		engine_rig_check_undrained(&rig);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_done(&rig);
+	return died;
+}
+
+static void test_killed_with_a_newcomer(void)
+{
+	for (unsigned again = 0; again < 3; again += 2)
+		CHECK_TRUE(engine_rig_die_at_every_write(kill_with_a_newcomer, NULL, again) >= 15);
+}
+
 /* ---- killed, and a worker of it does not end ---- */
 
 static bool is_of_blocks(void)
@@ -991,6 +1065,7 @@ int main(void)
 		{"killed at every tick of the world", test_killed_at_every_tick},
 		{"killed twice", test_killed_twice},
 		{"killed in an undrain", test_killed_in_an_undrain},
+		{"killed at every write of what keeps it empty and of the undrain", test_killed_with_a_newcomer},
 		{"killed at every tick, with a worker that does not end", test_killed_with_a_stuck_worker},
 		{"killed at every write beside a worker that does not end",
 		 test_killed_at_every_write_beside_a_stuck_worker},

@@ -14,8 +14,7 @@
 static struct engine_rig rig;
 static struct hold_keeper *keeper;
 static struct {
-	unsigned surveys, came, pools;
-	uint64_t pages;
+	unsigned surveys, came, pools, failures;
 	bool has_surplus;
 	char object[96];
 	bool is_locked, is_counted; /* g1 */
@@ -27,12 +26,10 @@ static void on_survey(void *user, const char *guest)
 	told.surveys++;
 }
 
-static void on_pool(void *user, int node, uint64_t page_bytes, uint64_t pages)
+static void on_given_back(void *user, const struct failure *failure)
 {
-	CHECK_INT(node, 2);
-	CHECK_INT(page_bytes, 2 * FAKE_MIB);
 	told.pools++;
-	told.pages = pages;
+	told.failures += failure != NULL;
 }
 
 static void on_came(void *user, const struct drain_record *drain, const struct remainder *what)
@@ -51,7 +48,7 @@ static void start_keeper(bool moves, bool observe)
 							       .pause_ms = PAUSE_MS,
 							       .now_ms = fake_world_now,
 							       .survey = on_survey,
-							       .set_pool = on_pool,
+							       .given_back = on_given_back,
 							       .came = on_came,
 							       .user = &rig.world});
 }
@@ -294,7 +291,7 @@ static void test_surveys(void)
 	end();
 }
 
-static void check_pool(uint64_t mib, const char *detail, unsigned pools, uint64_t pages)
+static void check_pool(uint64_t mib, const char *detail)
 {
 	const struct remainder_list *list = &drain()->newcomers;
 
@@ -303,8 +300,11 @@ static void check_pool(uint64_t mib, const char *detail, unsigned pools, uint64_
 	CHECK_STR(list->items[0].object, "node 2, pool of 2 MiB pages");
 	CHECK_INT(list->items[0].bytes, mib * FAKE_MIB);
 	CHECK_STR(list->items[0].detail, detail);
-	CHECK_INT(told.pools, pools);
-	CHECK_INT(told.pages, pages);
+}
+
+static uint64_t *pool(void)
+{
+	return &rig.world.state.pool_bytes[2];
 }
 
 static void test_pools(void)
@@ -312,43 +312,70 @@ static void test_pools(void)
 	struct wish wish;
 
 	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
-	rig.world.state.pool_bytes[2] = 64 * FAKE_MIB;
+	*pool() = 64 * FAKE_MIB;
 	see_and_run();
 	/* What there was before belongs there. */
 	CHECK_INT(drain()->newcomers.count, 0);
-	rig.world.state.pool_bytes[2] = 96 * FAKE_MIB;
+	*pool() = 96 * FAKE_MIB;
 	rig.world.state.pool_bytes[1] += 32 * FAKE_MIB;
 	told.has_surplus = true;
 	see_and_run();
-	check_pool(32, "it has grown there since the memory was emptied, and some of its pages are surplus", 0, 0);
+	check_pool(32, "it has grown there since the memory was emptied, and some of its pages are surplus");
 	told.has_surplus = false;
 	wish = engine_rig_resize_wish(0, rig.world.state.guests[0].current_bytes / 2);
 	engine_rig_submit(&rig, &wish);
 	see();
-	check_pool(32, "what is free is given back when no operation is at work", 0, 0);
+	check_pool(32, "what is free is given back when no operation is at work");
 	engine_rig_run(&rig, 0);
-	see();
-	check_pool(32, "what is free is given back", 1, 32);
+	CHECK_INT(*pool(), 96 * FAKE_MIB);
+	see_and_run();
+	check_pool(32, "what is free is given back");
+	CHECK_INT(*pool(), 64 * FAKE_MIB);
 	CHECK_INT(told.came, 1);
-	see();
-	check_pool(32, "what was free has been given back a while ago, and is once more after a pause", 1, 32);
+	CHECK_INT(told.pools, 1);
+	*pool() = 96 * FAKE_MIB;
+	see_and_run();
+	check_pool(32, "what was free has been given back a while ago, and is once more after a pause");
+	CHECK_INT(*pool(), 96 * FAKE_MIB);
 	engine_rig_advance(&rig, PAUSE_MS);
-	see();
-	check_pool(32, "what is free is given back", 2, 32);
-	engine_rig_advance(&rig, PAUSE_MS);
-	see();
+	see_and_run();
+	check_pool(32, "what is free is given back");
+	CHECK_INT(*pool(), 64 * FAKE_MIB);
 	CHECK_INT(told.pools, 2);
 	/* Less than there was: so much belongs there from then on. */
-	rig.world.state.pool_bytes[2] = 0;
+	*pool() = 0;
 	engine_rig_advance(&rig, 10 * PAUSE_MS);
-	see();
+	see_and_run();
 	CHECK_INT(drain()->newcomers.count, 0);
-	rig.world.state.pool_bytes[2] = 64 * FAKE_MIB;
-	see();
-	check_pool(64, "what is free is given back", 3, 0);
+	*pool() = 64 * FAKE_MIB;
+	see_and_run();
+	check_pool(64, "what is free is given back");
+	CHECK_INT(*pool(), 0);
+	CHECK_INT(told.pools, 3);
+	CHECK_INT(told.failures, 0);
+	end();
+}
+
+/* One that could not be made smaller says so, and is tried again. */
+static void test_pools_that_fail(void)
+{
+	begin(DRAIN_FINISH_EMPTY, ALL, true, false);
+	see_and_run();
+	*pool() = 64 * FAKE_MIB;
+	rig.world.fail_prepare = rig.world.prepares + 1;
+	see_and_run();
+	rig.world.fail_kind = STEP_KIND_HOST_POOL;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
 	engine_rig_advance(&rig, PAUSE_MS);
-	see();
-	CHECK_INT(told.pools, 4);
+	see_and_run();
+	CHECK_INT(*pool(), 64 * FAKE_MIB);
+	CHECK_INT(told.pools, 2);
+	CHECK_INT(told.failures, 2);
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	engine_rig_advance(&rig, 2 * PAUSE_MS);
+	see_and_run();
+	CHECK_INT(*pool(), 0);
+	CHECK_INT(told.failures, 2);
 	end();
 }
 
@@ -356,9 +383,10 @@ static void test_pools_that_are_only_told(void)
 {
 	begin(DRAIN_FINISH_EMPTY, ALL, false, false);
 	see();
-	rig.world.state.pool_bytes[2] += 32 * FAKE_MIB;
-	see();
-	check_pool(32, "it has grown there since the memory was emptied", 0, 0);
+	*pool() += 32 * FAKE_MIB;
+	see_and_run();
+	check_pool(32, "it has grown there since the memory was emptied");
+	CHECK_INT(*pool(), 32 * FAKE_MIB);
 	end();
 }
 
@@ -438,6 +466,296 @@ static void test_slices_after_a_reboot(void)
 	end();
 }
 
+/* ---- undrained ---- */
+
+/* The second guest has nothing there when the memory is emptied, and the hold's keeper looks. */
+static void begin_without_g2(bool moves)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EMPTY);
+	struct fake_guest *guest;
+
+	memset(&told, 0, sizeof(told));
+	told.is_counted = true;
+	engine_rig_begin(&rig);
+	guest = &rig.world.state.guests[1];
+	guest->node_bytes[1] += guest->node_bytes[2];
+	guest->node_bytes[2] = 0;
+	rig.initial = rig.world.state;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+	start_keeper(moves, false);
+	see_and_run();
+}
+
+/* Bound to that memory, with all that it has; so it is to be again when all is undone. */
+static void come_bound(int index)
+{
+	struct fake_guest *guest = &rig.world.state.guests[index];
+
+	for (int node = 0; node < 2; node++) {
+		guest->node_bytes[2] += guest->node_bytes[node];
+		guest->node_bytes[node] = 0;
+	}
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->policy_nodes = guest->numatune_nodes = 1u << 2;
+	rig.initial.guests[index] = *guest;
+}
+
+static size_t kept_steps(void)
+{
+	const struct operation_record *record = engine_rig_operation(&rig, drain()->operation);
+	size_t count = 0;
+
+	for (size_t i = 0; i < record->step_count; i++)
+		count += step_is_of_newcomer(&record->steps[i].step);
+	return count;
+}
+
+static void test_brought_home(void)
+{
+	const struct fake_guest *guest = &rig.world.state.guests[1];
+
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		begin_without_g2(true);
+		come_bound(1);
+		see_and_run();
+		CHECK_INT(moves(), 1);
+		CHECK_INT(guest->node_bytes[2], 0);
+		CHECK_TRUE(!(guest->policy_nodes >> 2 & 1));
+		CHECK_INT(kept_steps(), 1);
+		if (is_restarted) {
+			engine_rig_kill(&rig);
+			keeper = hold_keeper_free(keeper);
+			engine_rig_start(&rig);
+			engine_rig_run(&rig, 0);
+			CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+		}
+		engine_rig_check_undrained(&rig);
+		end();
+	}
+}
+
+/* Both have come, one that the drain has moved before it. */
+static void test_both_brought_home(void)
+{
+	begin_without_g2(true);
+	rig.initial.guests[0] = rig.world.state.guests[0];
+	come_bound(0);
+	come_bound(1);
+	see_and_run();
+	CHECK_INT(moves(), 2);
+	CHECK_INT(kept_steps(), 2);
+	/* What the drain itself has moved goes back to what the drain found, after what came later. */
+	rig.initial.guests[0].cpuset_mems = 7;
+	rig.initial.guests[0].stored_nodes = 1u << 2;
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+/* What has not begun, or was put back, has left nothing to be undone. */
+static void test_a_move_that_fails(void)
+{
+	const struct operation_record *record;
+
+	begin_without_g2(true);
+	come_bound(1);
+	rig.world.fail_kind = STEP_KIND_MOVE_PAGES;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	CHECK_TRUE(engine_rig_top(&rig)->undone);
+	CHECK_INT(kept_steps(), 1);
+	record = engine_rig_operation(&rig, drain()->operation);
+	CHECK_INT(record->steps[record->step_count - 1].state, STEP_STATE_FAILED);
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	/* The next try takes its place. */
+	engine_rig_advance(&rig, PAUSE_MS);
+	see_and_run();
+	CHECK_INT(moves(), 2);
+	CHECK_INT(kept_steps(), 1);
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+/* A guest that keeps coming leaves a few steps, and is at home again in the end. */
+static void test_steps_are_few(void)
+{
+	begin_without_g2(true);
+	for (unsigned turn = 0; turn < 10; turn++) {
+		come_bound(1);
+		see_and_run();
+		CHECK_INT(moves(), turn + 1);
+		CHECK_TRUE(kept_steps() <= 4);
+		engine_rig_advance(&rig, 100 * PAUSE_MS);
+		see_and_run();
+	}
+	CHECK_INT(kept_steps(), 4);
+	engine_rig_kill(&rig);
+	keeper = hold_keeper_free(keeper);
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(kept_steps(), 4);
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+/* A move that is under way is not waited for to its end: it puts back what it has moved. */
+static void test_undrained_in_a_move(void)
+{
+	const struct operation_record *record;
+	struct wish wish;
+
+	for (int is_killed = 0; is_killed < 2; is_killed++) {
+		begin_without_g2(true);
+		come_bound(1);
+		rig.world.hang_kind = STEP_KIND_MOVE_PAGES;
+		see_and_run();
+		CHECK_INT(moves(), 1);
+		wish_init(&wish, OPERATION_KIND_UNDRAIN);
+		snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+		engine_rig_submit(&rig, &wish);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		if (is_killed) {
+			engine_rig_kill(&rig);
+			keeper = hold_keeper_free(keeper);
+			engine_rig_start(&rig);
+		}
+		engine_rig_run(&rig, 0);
+		record = engine_rig_operation(&rig, rig.id);
+		CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_STR(record->waiting_for, "");
+		CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+		if (!is_killed)
+			see_and_run();
+		CHECK_INT(moves(), 1);
+		end();
+	}
+}
+
+/* Another holds the same memory: with that hold the last of it goes back. */
+static void test_the_last_hold_brings_home(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
+	const struct drain_record *drains[2] = {0};
+	char ids[2][OPERATION_ID_SIZE];
+
+	begin_without_g2(true);
+	wish.drain_wish.target = DRAIN_TARGET_NODE;
+	wish.drain_wish.dimm[0] = '\0';
+	wish.drain_wish.node = 2;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	come_bound(1);
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	CHECK_INT(engine_drains(rig.engine, drains, 2), 2);
+	/* The older first. */
+	for (size_t i = 0; i < 2; i++)
+		memcpy(ids[i], drains[1 - i]->id, sizeof(ids[i]));
+	for (size_t i = 0; i < 2; i++) {
+		wish_init(&wish, OPERATION_KIND_UNDRAIN);
+		memcpy(wish.drain, ids[i], sizeof(wish.drain));
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_drain(rig.engine, ids[i])->state, i ? DRAIN_STATE_RELEASED : DRAIN_STATE_DEFERRED);
+		CHECK_INT(engine_rig_is_initial(&rig), (int)i);
+	}
+	CHECK_INT(engine_drain(rig.engine, ids[0])->state, DRAIN_STATE_RELEASED);
+	end();
+}
+
+/* What somebody has made there since has its pages again. The last size is what was wanted. */
+static void test_pool_given_back(void)
+{
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		begin_without_g2(true);
+		for (uint64_t mib = 64; mib; mib -= 32) {
+			*pool() = mib * FAKE_MIB;
+			see_and_run();
+			CHECK_INT(*pool(), 0);
+			engine_rig_advance(&rig, 100 * PAUSE_MS);
+			see_and_run();
+		}
+		CHECK_INT(kept_steps(), 1);
+		if (is_restarted) {
+			engine_rig_kill(&rig);
+			keeper = hold_keeper_free(keeper);
+			engine_rig_start(&rig);
+			engine_rig_run(&rig, 0);
+		}
+		rig.initial.pool_bytes[2] = 32 * FAKE_MIB;
+		engine_rig_check_undrained(&rig);
+		end();
+	}
+}
+
+/* Its undrain waits until it is known what is to be put back. */
+static void test_undrained_while_a_pool_shrinks(void)
+{
+	struct wish wish;
+
+	begin_without_g2(true);
+	*pool() = 64 * FAKE_MIB;
+	rig.initial.pool_bytes[2] = 64 * FAKE_MIB;
+	rig.world.hang_kind = STEP_KIND_HOST_POOL;
+	see_and_run();
+	CHECK_INT(*pool(), 32 * FAKE_MIB);
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(*pool(), 32 * FAKE_MIB);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_UNDRAINING);
+	fake_world_unhang(&rig.world);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(engine_rig_is_initial(&rig));
+	CHECK_INT(told.pools, 1);
+	end();
+}
+
+/* Dies at that write after they came (from 1), be it of what keeps them away or of the undrain; false: it has none so late. */
+static bool kill_at_write(const void *scene, enum journal_gate how, unsigned number, unsigned again)
+{
+	char id[OPERATION_ID_SIZE];
+	struct wish wish;
+	bool died;
+
+	begin_without_g2(true);
+	come_bound(1);
+	*pool() = 64 * FAKE_MIB;
+	rig.initial.pool_bytes[2] = 64 * FAKE_MIB;
+	atomic_store(&rig.die_how, how);
+	atomic_store(&rig.die_at, atomic_load(&rig.writes) + number);
+	/* First the guest, then the pool, for which no operation may be at work. */
+	for (int turn = 0; turn < 2 && !atomic_load(&rig.died); turn++)
+		see_and_run();
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+	if (!atomic_load(&rig.died)) {
+		engine_rig_submit(&rig, &wish);
+		if (!atomic_load(&rig.died))
+			engine_rig_run(&rig, 0);
+	}
+	died = engine_rig_start_again(&rig, again, id);
+	keeper = hold_keeper_free(keeper);
+	engine_rig_run(&rig, 0);
+	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
+		engine_rig_check_undrained(&rig);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_done(&rig);
+	return died;
+}
+
+static void test_killed_at_every_write(void)
+{
+	for (unsigned again = 0; again < 3; again += 2)
+		CHECK_TRUE(engine_rig_die_at_every_write(kill_at_write, NULL, again) >= 20);
+}
+
 /* A cordon empties nothing. */
 static void test_cordon(void)
 {
@@ -459,11 +777,21 @@ int main(void)
 		{"a move that is refused", test_refused},
 		{"what no counter tells is surveyed", test_surveys},
 		{"a pool that gains pages", test_pools},
+		{"one that cannot be made smaller", test_pools_that_fail},
 		{"one that is only told of", test_pools_that_are_only_told},
 		{"an undrain ends it", test_when_it_ends},
 		{"after a reboot of the host", test_after_a_reboot},
 		{"slices after a reboot of the host", test_slices_after_a_reboot},
 		{"a cordon", test_cordon},
+		{"an undrain brings home who was moved away", test_brought_home},
+		{"also who was moved by the drain before", test_both_brought_home},
+		{"a move that fails leaves nothing to be undone", test_a_move_that_fails},
+		{"who keeps coming leaves a few steps", test_steps_are_few},
+		{"undrained while one is moved", test_undrained_in_a_move},
+		{"the last hold that goes brings home", test_the_last_hold_brings_home},
+		{"an undrain gives a pool its pages back", test_pool_given_back},
+		{"undrained while a pool shrinks", test_undrained_while_a_pool_shrinks},
+		{"killed at every write", test_killed_at_every_write},
 	};
 
 	return unit_main("service/operation/hold_keeper", cases, sizeof(cases) / sizeof(cases[0]));

@@ -514,13 +514,20 @@ static bool has_operation(struct journal *journal, const char *id)
 static void check_kept(enum drain_state state)
 {
 	struct drain_record drain = {.state = state, .created_at_ms = 5};
+	struct step_record moved = {.n = 40, .state = STEP_STATE_DONE};
+	struct operation_record own = {0};
 	struct journal *journal;
 	sqlite3 *db;
 
 	setup();
+	step_init(&moved.step, STEP_KIND_CHILD);
 	journal = open_journal();
-	for (const char *id = "123"; *id; id++)
+	for (const char *id = "1234"; *id; id++)
 		put_one(journal, (char[]){'o', 'p', '-', *id, '\0'});
+	/* What kept its memory empty has no parent. */
+	snprintf(own.id, sizeof(own.id), "op-1");
+	snprintf(moved.child_operation, sizeof(moved.child_operation), "op-4");
+	CHECK_INT(journal_put_step(journal, &own, &moved, on_written, NULL), 0);
 	snprintf(drain.id, sizeof(drain.id), "dr-1");
 	snprintf(drain.operation, sizeof(drain.operation), "op-1");
 	CHECK_INT(journal_put_drain(journal, &drain, on_written, NULL), 0);
@@ -542,6 +549,7 @@ static void check_kept(enum drain_state state)
 		journal = open_journal();
 		CHECK_INT(has_operation(journal, "op-1"), !i);
 		CHECK_INT(has_operation(journal, "op-2"), !i);
+		CHECK_INT(has_operation(journal, "op-4"), !i);
 		CHECK_TRUE(!has_operation(journal, "op-3"));
 		drain.state = DRAIN_STATE_RELEASED;
 		CHECK_INT(journal_put_drain(journal, &drain, on_written, NULL), 0);
