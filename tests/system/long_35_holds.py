@@ -54,8 +54,12 @@ class Scene:
         """What a drain changes, by evidence that is not Ballast's own."""
         return {"blocks": {n: (b["state"], b["zones"]) for n, b in evidence.blocks(self.host).items()
                            if n in self.host.dimm_blocks("dimm1")},
-                "nodes": sorted(evidence.guest_bytes_by_node(self.guest)),
-                "policy": evidence.guest_policies(self.guest), "cpusets": evidence.cpusets(self.guest)}
+                **self.place(self.guest)}
+
+    def place(self, guest):
+        """Where the guest is, and where it may be."""
+        return {"nodes": sorted(evidence.guest_bytes_by_node(guest)), "policy": evidence.guest_policies(guest),
+                "cpusets": evidence.cpusets(guest)}
 
     def check_given_back(self, before):
         check_equal(self.state(), before, "the host after the last undrain")
@@ -126,9 +130,15 @@ def kept_empty(scene):
     check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
     check(3 not in evidence.guest_bytes_by_node(scene.guest), "db1 has left node 3")
     guest = Guest(scene.host, "web1", 256, nodes="3")
+    # Nobody moves it away before it has been looked at.
+    scene.ballast.kill()
     guest.start()
+    found = scene.place(guest)
+    check_equal((found["nodes"], found["policy"]), ([3], {"bind:3"}), "nodes and policy of web1, started on node 3")
+    scene.ballast.start()
     moved = wait_for(lambda: next((o for o in scene.ballast.get("/v1/operations")["items"]
-                                   if o["actor"] == "ballastd" and o["ended_at"]), None), 120, "web1 to be moved away")
+                                   if o["actor"] == "ballastd" and o["state"] not in ("pending", "running")), None), 120,
+                     "web1 to be moved away")
     check_equal((moved["kind"], moved["state"], moved["drain"]), ("move", "succeeded", scene.drain_of(operation)["id"]),
                 "the move of a guest that started on node 3")
     check(f"guest {guest.name}" in scene.ballast.log(), "the log says that web1 has come")
@@ -136,18 +146,24 @@ def kept_empty(scene):
     check(evidence.guest_bytes_by_node(guest).get(3, 0) <= 1 * MIB, f"web1 is off node 3: {evidence.guest_bytes_by_node(guest)}")
     check_equal(evidence.set_hugepages(scene.host, 3, 16), 16, "huge pages that somebody makes on node 3")
     wait_for(lambda: evidence.hugepages(scene.host, 3) == (0, 0), 60, "huge pages on node 3 to be given back")
+    check(scene.place(guest)["policy"] != found["policy"], "web1 has another policy")
     check("node 3, pool of 2 MiB pages" in scene.ballast.log(), "the log says that a pool has grown")
     wait_for(lambda: not scene.newcomers(operation), 60, "nothing to be there any more")
     grown = Guest(scene.host, "app1", 256, virtio_mem=[VirtioMem(256)])
     grown.start()
     scene.ballast.wait_agent("app1")
-    scene.ballast.ctl("resize", "app1", "384MiB")
+    # Where its first pages came from node 3 it is being moved away.
+    wait_for(lambda: scene.ballast.ctl("resize", "app1", "384MiB", check=False).rc == 0, 180, "app1 to be grown")
     check(all("prefer" in policy for policy in evidence.guest_policies(grown)), f"policy of app1, grown: {evidence.guest_policies(grown)}")
-    for one in (guest, grown):
-        one.destroy()
+    grown.destroy()
     scene.undrain(operation, "released")
+    check_equal(scene.place(guest), found, "web1 after the undrain")
+    check_equal(evidence.hugepages(scene.host, 3), (16, 16), "huge pages on node 3 after the undrain")
+    evidence.set_hugepages(scene.host, 3, 0)
+    guest.destroy()
     scene.check_given_back(before)
-    scene.tell("held empty: a guest that starts there is moved away, a pool that grows there shrinks, a growth keeps away")
+    scene.tell("held empty: a guest that starts there is moved away, a pool that grows there shrinks, a growth keeps away; "
+               "undrained, the guest is back and the pool as large as it was made")
 
 
 def power_lost_when_held(scene):
