@@ -102,7 +102,8 @@ bool step_shrinks(const struct step *step)
 
 bool step_is_of_newcomer(const struct step *step)
 {
-	return (step->kind == STEP_KIND_CHILD || step->kind == STEP_KIND_HOST_POOL) &&
+	return (step->kind == STEP_KIND_CHILD || step->kind == STEP_KIND_HOST_POOL ||
+		step->kind == STEP_KIND_SLICE_CPUSETS) &&
 	       strcmp(step->text, STEP_TEXT_NEWCOMER) == 0;
 }
 

@@ -126,7 +126,10 @@ bool step_brings_home(const struct step *step);
 /* That of one that makes a guest smaller, because there is no room for all of it. */
 #define STEP_TEXT_SHRINK "shrink"
 bool step_shrinks(const struct step *step);
-/* That of one that keeps memory empty once the drain has ended: who or what had come there leaves again. */
+/*
+ * That of one that keeps memory empty once the drain has ended: who or what had come there leaves again, or slices that could
+ * not lose its node do so.
+ */
 #define STEP_TEXT_NEWCOMER "newcomer"
 bool step_is_of_newcomer(const struct step *step);
 

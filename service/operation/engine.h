@@ -140,9 +140,14 @@ int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wi
 /* Nodes that slices have back by a reboot of the host, of those that the drain has taken from them. 0: none. */
 uint64_t engine_drain_lost_slices(struct engine *engine, const char *id);
 /*
+ * Could its nodes not be taken from all slices when that was tried last? Asks the journal where the drain has ended long ago.
+ * Tried too often counts as no.
+ */
+bool engine_drain_left_slices(struct engine *engine, const char *id);
+/*
  * A step that keeps memory empty which the drain holds, taken now: it is written down among the drain's own, and so undone with
- * them. The step is copied, the snapshot is of the last look. Answers once, failure NULL: it is done; else it may be in part.
- * It may come inside the call.
+ * them. The step is copied, the snapshot is of the last look. Answers once, failure NULL: it is done; else (its object is the
+ * drain) it may be in part, but for a step that could not be prepared: of that nothing is written. It may come inside the call.
  */
 typedef void engine_kept_fn(void *user, const struct failure *failure);
 void engine_keep(struct engine *engine, const char *drain, const struct step *step, const struct snapshot *snapshot,

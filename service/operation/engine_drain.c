@@ -448,6 +448,25 @@ uint64_t engine_drain_lost_slices(struct engine *engine, const char *id)
 	return nodes;
 }
 
+/* Each takes one slice at least: more than these somebody gives back as often as they are taken. */
+#define SLICE_STEPS_MAX 16
+
+bool engine_drain_left_slices(struct engine *engine, const char *id)
+{
+	const struct drain_record *drain = engine_drain_find(engine, id);
+	const struct operation *operation = drain ? engine_find_or_load(engine, drain->operation) : NULL;
+	const struct step_record *last = NULL;
+	unsigned count = 0;
+
+	for (size_t i = 0; operation && i < operation->record->step_count; i++) {
+		if (operation->record->steps[i].step.kind != STEP_KIND_SLICE_CPUSETS)
+			continue;
+		last = &operation->record->steps[i];
+		count++;
+	}
+	return last && last->state != STEP_STATE_DONE && last->state != STEP_STATE_UNDONE && count < SLICE_STEPS_MAX;
+}
+
 static bool is_same_list(const struct remainder_list *a, const struct remainder_list *b)
 {
 	if (a->count != b->count)

@@ -51,7 +51,7 @@ static struct operation *operation_of(struct engine *engine, const char *id)
 
 /* ---- among the steps ---- */
 
-/* Of the same guest, or the same pool. */
+/* Of the same guest, or the same pool; or of slices. */
 static bool is_of_same(const struct step *a, const struct step *b)
 {
 	if (a->kind != b->kind)
@@ -90,6 +90,9 @@ static struct step_record *place_for(struct operation_record *record, const stru
 		newest = newest ? newest : old;
 		count++;
 	}
+	/* A slice stands in the step that took it alone. */
+	if (step->kind == STEP_KIND_SLICE_CPUSETS)
+		return NULL;
 	/* A pool has the size that its owner has said last. */
 	if (newest && newest->state != STEP_STATE_RUNNING &&
 	    (count >= STEPS_MAX || (step->kind == STEP_KIND_HOST_POOL && newest->n == record->step_count)))
@@ -112,6 +115,21 @@ static struct step_record *add_step(struct operation_record *record, const struc
 	step_record_done(place);
 	*place = (struct step_record){.n = n, .step = copy};
 	return place;
+}
+
+/* Along with the revision of the operation, by which callers know that it has changed. */
+static int put_step(struct operation *drains, const struct step_record *step, journal_written_fn *written, void *user)
+{
+	struct journal *journal = drains->engine->options.journal;
+	int r;
+
+	drains->record->revision++;
+	journal_begin(journal);
+	r = journal_put_operation(journal, drains->record, NULL, NULL);
+	if (r == 0)
+		r = journal_put_step(journal, drains->record, step, written, user);
+	journal_end(journal);
+	return r;
 }
 
 /* ---- moves ---- */
@@ -173,12 +191,11 @@ void engine_keep_find(struct operation *move)
 		engine_keep_let_go(move);
 }
 
-void engine_keep_put(const struct operation *move)
+int engine_keep_put(const struct operation *move)
 {
 	const struct step_record *step = step_of(move);
 
-	if (step)
-		journal_put_step(move->engine->options.journal, move->kept_for->record, step, NULL, NULL);
+	return step ? put_step(move->kept_for, step, NULL, NULL) : 0;
 }
 
 void engine_keep_end(const struct operation *move)
@@ -189,7 +206,8 @@ void engine_keep_end(const struct operation *move)
 		return;
 	operation_child_tell(step, move->record);
 	step->ended_at_ms = move->record->ended_at_ms;
-	engine_keep_put(move);
+	/* Where memory is short it stays one that runs, which is undone as one that is done. */
+	(void)engine_keep_put(move);
 }
 
 void engine_keep_forget(struct operation *move)
@@ -307,7 +325,7 @@ static void write_step(struct engine_keeping *keeping, journal_written_fn *writt
 	int r;
 
 	engine->calls++;
-	r = journal_put_step(engine->options.journal, keeping->operation->record, kept_step(keeping), written, keeping);
+	r = put_step(keeping->operation, kept_step(keeping), written, keeping);
 	if (r < 0)
 		written(keeping, r, NULL);
 }

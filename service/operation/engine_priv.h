@@ -204,13 +204,13 @@ int engine_drain_put(struct engine *engine, const struct drain_record *drain);
 /* Does the drain hold memory that is to be kept empty, and is nobody about to give it back? */
 bool engine_keep_may(const struct engine *engine, const char *drain);
 /*
- * The new move stands among the steps of the drain of its wish from now on; the caller writes it along with the move, by
- * engine_keep_put(). 0, -ENOENT or -ENOMEM.
+ * The new move stands among the steps of the drain of its wish from now on; the caller writes it before the move, in one
+ * transaction, by engine_keep_put(). 0, -ENOENT or -ENOMEM.
  */
 int engine_keep_move(struct operation *move, const struct step *step, const struct snapshot *snapshot);
 /* The same of a move that the journal holds unfinished; one that stands nowhere stays so. */
 void engine_keep_find(struct operation *move);
-void engine_keep_put(const struct operation *move);
+int engine_keep_put(const struct operation *move); /* 0 or -ENOMEM */
 /* It is about to end so: its step says that, and is written. */
 void engine_keep_end(const struct operation *move);
 /* The move is not there any more, or has ended. */

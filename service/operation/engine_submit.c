@@ -344,8 +344,9 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 	journal_begin(journal);
 	if (drain)
 		engine_drain_put(engine, drain);
-	engine_keep_put(operation);
-	r = journal_put_operation(journal, operation->record, created, operation);
+	r = engine_keep_put(operation);
+	if (r == 0)
+		r = journal_put_operation(journal, operation->record, created, operation);
 	journal_end(journal);
 	if (r < 0)
 		engine_submit_durable(operation, r, NULL);

@@ -27,6 +27,8 @@
 #define PAUSE_MOST_MS 960000u
 /* Giving free huge pages back takes milliseconds. */
 #define POOL_MS 30000
+/* Their processes' memory is looked through. */
+#define SLICES_MS 120000
 /* Between two surveys of one guest: of one that is said to have changed; of one of which nothing is said. */
 #define CHANGED_MS 10000u
 #define UNTOLD_MS  300000u
@@ -66,6 +68,9 @@ struct kept {
 	bool is_seen; /* in this round */
 	bool has_wish;
 	struct wish wish; /* what it was begun with */
+	bool knows_slices, has_left_slices;
+	struct pace slices;
+	char slices_why[160]; /* they could not be taken the last time */
 	size_t pool_count;
 	struct pool_least pools[SNAPSHOT_NODES_MAX * SNAPSHOT_POOLS_MAX];
 };
@@ -377,6 +382,8 @@ static struct kept *kept_of(struct hold_keeper *keeper, const char *drain)
 	if (!kept)
 		return NULL;
 	snprintf(kept->drain, sizeof(kept->drain), "%s", drain);
+	/* The drain itself has just tried. */
+	kept->slices = (struct pace){now_ms(keeper) + keeper->options.pause_ms, keeper->options.pause_ms, false};
 	kept->next = keeper->drains;
 	keeper->drains = kept;
 	return kept;
@@ -415,11 +422,49 @@ static void tell(struct hold_keeper *keeper, const struct drain_record *drain, c
 
 /* ---- slices ---- */
 
-static void judge_slices(struct hold_keeper *keeper, const char *drain, struct remainder_list *list)
+static void on_slices(void *user, const struct failure *failure)
 {
-	if (engine_drain_lost_slices(keeper->options.engine, drain))
+	struct hold_keeper *keeper = user;
+
+	for (struct kept *kept = keeper->drains; kept; kept = kept->next) {
+		if (failure && strcmp(failure->object, kept->drain) == 0)
+			snprintf(kept->slices_why, sizeof(kept->slices_why), ": %.150s", failure->cause);
+		kept->knows_slices = false;
+	}
+}
+
+/* Those that the drain could not take a node from, because the kernel would have moved what they had there, say. */
+static void judge_left_slices(struct hold_keeper *keeper, struct kept *kept, const struct plan_input *input,
+			      const struct drain_newcomers *found, struct remainder_list *list)
+{
+	bool acts = keeper->options.moves && !keeper->options.observe;
+	struct step step;
+
+	if (!drain_newcomers_slices(input, found, &step))
+		return;
+	if (!kept->knows_slices)
+		kept->has_left_slices = engine_drain_left_slices(keeper->options.engine, kept->drain);
+	kept->knows_slices = true;
+	if (!kept->has_left_slices)
+		return;
+	if (acts && is_due(keeper, &kept->slices)) {
+		note_done(keeper, &kept->slices);
+		kept->slices_why[0] = '\0';
+		step.timeout_ms = SLICES_MS;
+		engine_keep(keeper->options.engine, kept->drain, &step, input->snapshot, on_slices, keeper);
+	}
+	remainder_list_add(list, REMAINDER_SLICE_CPUSET, "slices of the host", 0, acts ? "wait" : "undrain, then drain again",
+			   "some could not be kept from it%s%s", acts ? ", and are tried again" : "", kept->slices_why);
+}
+
+static void judge_slices(struct hold_keeper *keeper, struct kept *kept, const struct plan_input *input,
+			 const struct drain_newcomers *found, struct remainder_list *list)
+{
+	if (engine_drain_lost_slices(keeper->options.engine, kept->drain))
 		remainder_list_add(list, REMAINDER_SLICE_CPUSET, "slices of the host", 0, "undrain, then drain again",
 				   "a reboot of the host has given back what the drain had taken from their cpusets");
+	else
+		judge_left_slices(keeper, kept, input, found, list);
 }
 
 /* False where nothing can be said: then what was said stands. */
@@ -440,7 +485,7 @@ static bool judge(struct hold_keeper *keeper, const struct drain_record *drain, 
 	for (size_t i = 0; i < found.count; i++)
 		judge_guest(keeper, snapshot, &found.items[i], list);
 	judge_pools(keeper, kept, snapshot, &found, list);
-	judge_slices(keeper, drain->id, list);
+	judge_slices(keeper, kept, &input, &found, list);
 	return true;
 }
 

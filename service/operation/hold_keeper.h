@@ -2,7 +2,8 @@
 /*
  * Keeps memory empty that a drain has emptied and holds: what comes there while it is online is told with the drain, guests
  * are moved away again as far as the drain's own consents go, and huge pages that nobody uses are given back, until the drain is
- * undone. That a reboot has taken the drain's mark off the cpusets of slices is told, too. On the loop's thread.
+ * undone. Slices that could not lose its node when the drain ended do so later. That a reboot has taken the drain's mark off the
+ * cpusets of slices is told. On the loop's thread.
  */
 #ifndef BALLAST_SERVICE_HOLD_KEEPER_H
 #define BALLAST_SERVICE_HOLD_KEEPER_H

@@ -38,5 +38,10 @@ struct drain_newcomers {
  */
 int drain_newcomers_find(const struct plan_input *input, struct drain_newcomers *ret_newcomers);
 void drain_newcomers_done(struct drain_newcomers *newcomers);
+/*
+ * drain_slices.c: the drain's step on slices once more, for those that could not lose its nodes when it ended. False: there is
+ * no slice, or no node whose memory is all the drain's and online.
+ */
+bool drain_newcomers_slices(const struct plan_input *input, const struct drain_newcomers *newcomers, struct step *ret_step);
 
 #endif

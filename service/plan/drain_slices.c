@@ -4,6 +4,7 @@
  * there while the hold stands. Only once that memory is empty: the kernel moves what is there in the moment of the write.
  * Where it has gone offline nobody can have it anyway; then it keeps what comes online under the hold from being used.
  */
+#include "drain_newcomer.h"
 #include "drain_priv.h"
 
 #include <string.h>
@@ -28,16 +29,31 @@ static uint64_t held_nodes(const struct drainer *drainer)
 	return nodes & ~others;
 }
 
+/* False where there is none to lose any. */
+static bool step_of(const struct plan_input *input, uint64_t nodes, struct step *ret_step)
+{
+	if (!input->limits->slices[0] || !nodes)
+		return false;
+	plan_step_init(ret_step, STEP_KIND_SLICE_CPUSETS, NULL);
+	ret_step->nodes = nodes;
+	memcpy(ret_step->slices, input->limits->slices, sizeof(ret_step->slices));
+	ret_step->undoable = true;
+	return true;
+}
+
 bool drain_slices_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 	struct step step;
 
-	plan_step_init(&step, STEP_KIND_SLICE_CPUSETS, NULL);
-	step.nodes = held_nodes(drainer);
-	if (!input->limits->slices[0] || !step.nodes || plan_tried(input, STEP_KIND_SLICE_CPUSETS))
+	return !plan_tried(input, STEP_KIND_SLICE_CPUSETS) && step_of(input, held_nodes(drainer), &step) &&
+	       drain_emit(drainer, &step);
+}
+
+bool drain_newcomers_slices(const struct plan_input *input, const struct drain_newcomers *newcomers, struct step *ret_step)
+{
+	if (!step_of(input, newcomers->whole_nodes, ret_step))
 		return false;
-	memcpy(step.slices, input->limits->slices, sizeof(step.slices));
-	step.undoable = true;
-	return drain_emit(drainer, &step);
+	memcpy(ret_step->text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+	return true;
 }

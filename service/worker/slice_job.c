@@ -245,6 +245,43 @@ static void for_each(struct job_context *context, slice_fn *take, void *user,
 	}
 }
 
+/* Has it a node to lose, and may it? False is told, but for a slice that has none. */
+static bool may_narrow(struct job_context *context, const struct slice *slice)
+{
+	return !node_set_is_empty(&slice->removed) && leaves_memory(context, slice) &&
+	       is_harmless(context, slice, &slice->wanted);
+}
+
+static void count_narrow(struct job_context *context, const struct slice *slice, void *count)
+{
+	*(unsigned *)count += may_narrow(context, slice);
+}
+
+static void before_failed(struct job_context *context, const char *name, int error, const char *why)
+{
+	job_context_fail(context, error, name, "cannot read its cpuset: %s", why);
+}
+
+/* What was left when the drain ended is looked at again and again: only where something can be done that is worth a step. */
+static bool is_worth_it(struct job_context *context)
+{
+	struct worker_result *result = context->result;
+	unsigned count = 0;
+
+	if (!step_is_of_newcomer(&context->job->step))
+		return true;
+	for_each(context, count_narrow, &count, before_failed);
+	if (!count && !failure_is_set(&result->failure)) {
+		job_context_fail(context, EBUSY, "slices", "cannot take a node out");
+		if (result->remainder.count)
+			failure_set_cause(&result->failure, "%s: %s", result->remainder.items[0].object,
+					  result->remainder.items[0].detail);
+	}
+	/* Told of the step, where there is one. */
+	result->remainder.count = 0;
+	return !failure_is_set(&result->failure);
+}
+
 static void add_before(struct job_context *context, const struct slice *slice, void *list)
 {
 	char mems[NODE_SET_TEXT_SIZE], wanted[NODE_SET_TEXT_SIZE], removed[NODE_SET_TEXT_SIZE], unit[NODE_SET_TEXT_SIZE];
@@ -259,16 +296,12 @@ static void add_before(struct job_context *context, const struct slice *slice, v
 		job_context_fail(context, ENOMEM, slice->name, "cannot keep what it was");
 }
 
-static void before_failed(struct job_context *context, const char *name, int error, const char *why)
-{
-	job_context_fail(context, error, name, "cannot read its cpuset: %s", why);
-}
-
 void slice_job_before(struct job_context *context)
 {
 	json_t *list = json_array();
 
-	for_each(context, add_before, list, before_failed);
+	if (is_worth_it(context))
+		for_each(context, add_before, list, before_failed);
 	/* What is not written down could not be put back. */
 	if (!failure_is_set(&context->result->failure))
 		job_context_give(context, "slices", list ? json_pack("{s:O}", "slices", list) : NULL);
@@ -280,8 +313,7 @@ static void narrow(struct job_context *context, const struct slice *slice, void 
 	char text[NODE_SET_TEXT_SIZE], why[HOOK_TEXT_SIZE];
 	struct node_set now;
 
-	if (node_set_is_empty(&slice->removed) || !leaves_memory(context, slice) ||
-	    !is_harmless(context, slice, &slice->wanted))
+	if (!may_narrow(context, slice))
 		return;
 	if (write_mems(context, slice, &slice->wanted, why) < 0)
 		note(context, slice->name, 0, "nodes %.40s could not be taken out: %.120s",

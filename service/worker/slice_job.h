@@ -13,6 +13,7 @@ struct job_context;
  * {"slices":[{"name":"machine.slice","path":"/machine.slice","mems":"","wanted":"0-2","removed":"3","unit":""},...]}: an
  * empty text in mems is a group that inherits, in removed that nothing of it needed to go; unit: of systemd's, as found.
  */
+/* Of a step that is only tried again it fails, with EBUSY and what is in the way, where no slice can lose anything yet. */
 void slice_job_before(struct job_context *context);
 void slice_job_run(struct job_context *context);
 /*

@@ -673,6 +673,12 @@ static void answer_prepare(struct fake_world *world, const struct step *step,
 		prepared(token, -EIO, NULL, &failure);
 		return;
 	}
+	if (world->keeps_slices && step->kind == STEP_KIND_SLICE_CPUSETS && step_is_of_newcomer(step)) {
+		failure_set(&failure, EBUSY, "slices", "cannot take a node out");
+		failure_set_cause(&failure, "slice system.slice: too much is there");
+		prepared(token, -EBUSY, NULL, &failure);
+		return;
+	}
 	before = values_before(world, step);
 	prepared(token, 0, before, NULL);
 	free(before);
@@ -838,7 +844,8 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 		remainder_list_add(&outcome.remainder, REMAINDER_BLOCK_BUSY, "block 32", FAKE_BLOCK,
 				   NULL, "guests are there");
 		finish(action, &outcome);
-	} else if (action->number == world->fail_start || always == STEP_STATE_FAILED) {
+	} else if (action->number == world->fail_start || always == STEP_STATE_FAILED ||
+		   (action->step.kind == STEP_KIND_SLICE_CPUSETS && world->keeps_slices)) {
 		outcome.state = STEP_STATE_FAILED;
 		remainder_list_add(&outcome.remainder, REMAINDER_PAGE_BUSY, "guest g1", 4096, NULL,
 				   "told to fail");

@@ -65,6 +65,7 @@ struct fake_world {
 	uint64_t left_online_bytes; /* of what shrinks took, not taken offline before */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */
+	bool keeps_slices;   /* what is in them is in the way: they can lose no node yet */
 	bool has_bad_hook;   /* and one that is not run */
 	uint64_t used_bytes[FAKE_NODES]; /* by others than guests */
 	bool tells_places;   /* what guests have in the DIMM is their devices', and a shrink takes that first */

@@ -466,6 +466,181 @@ static void test_slices_after_a_reboot(void)
 	end();
 }
 
+/* ---- slices that could not lose the node ---- */
+
+static void begin_with_slices_left(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EMPTY);
+
+	memset(&told, 0, sizeof(told));
+	told.is_counted = true;
+	engine_rig_begin(&rig);
+	snprintf(rig.limits.slices, sizeof(rig.limits.slices), "machine.slice system.slice");
+	rig.world.keeps_slices = true;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+	CHECK_INT(rig.world.state.slices_lack, 0);
+}
+
+static void check_slices(const char *detail)
+{
+	const struct remainder_list *list = &drain()->newcomers;
+
+	CHECK_INT(list->count, detail ? 1 : 0);
+	if (!detail)
+		return;
+	CHECK_INT(list->items[0].code, REMAINDER_SLICE_CPUSET);
+	CHECK_INT(list->items[0].bytes, 0);
+	CHECK_STR(list->items[0].detail, detail);
+}
+
+/* Rarely, and nothing is written down before something can be done. */
+static void test_slices_later(void)
+{
+	static const uint64_t pauses[] = {1, 1, 2, 4};
+	unsigned long writes;
+	unsigned prepares;
+
+	begin_with_slices_left();
+	start_keeper(true, false);
+	writes = atomic_load(&rig.writes);
+	prepares = rig.world.prepares;
+	see_and_run();
+	see_and_run();
+	check_slices("some could not be kept from it, and are tried again");
+	CHECK_INT(rig.world.prepares, prepares);
+	for (size_t i = 0; i < ARRAY_SIZE(pauses); i++) {
+		engine_rig_advance(&rig, pauses[i] * PAUSE_MS - 1000);
+		see_and_run();
+		CHECK_INT(rig.world.prepares, prepares);
+		engine_rig_advance(&rig, 1000);
+		see_and_run();
+		CHECK_INT(rig.world.prepares, ++prepares);
+		see_and_run();
+		check_slices("some could not be kept from it, and are tried again: slice system.slice: too much is there");
+	}
+	CHECK_INT(atomic_load(&rig.writes), writes);
+	CHECK_INT(told.came, 0);
+	rig.world.keeps_slices = false;
+	engine_rig_advance(&rig, 100 * PAUSE_MS);
+	see_and_run();
+	CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+	see_and_run();
+	check_slices(NULL);
+	prepares = rig.world.prepares;
+	engine_rig_advance(&rig, 100 * PAUSE_MS);
+	see_and_run();
+	CHECK_INT(rig.world.prepares, prepares);
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+/* Whoever looks after it then finds what was left in the journal. */
+static void test_slices_after_a_restart(void)
+{
+	for (int is_taken = 0; is_taken < 2; is_taken++) {
+		begin_with_slices_left();
+		start_keeper(true, false);
+		rig.world.keeps_slices = !is_taken;
+		see_and_run();
+		engine_rig_advance(&rig, PAUSE_MS);
+		see_and_run();
+		engine_rig_kill(&rig);
+		keeper = hold_keeper_free(keeper);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		start_keeper(true, false);
+		see_and_run();
+		check_slices(is_taken ? NULL : "some could not be kept from it, and are tried again");
+		rig.world.keeps_slices = false;
+		engine_rig_advance(&rig, PAUSE_MS);
+		see_and_run();
+		CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+		engine_rig_check_undrained(&rig);
+		end();
+	}
+}
+
+static void test_slices_only_told(void)
+{
+	for (int observe = 0; observe < 2; observe++) {
+		begin_with_slices_left();
+		rig.world.keeps_slices = false;
+		start_keeper(observe, observe);
+		for (int i = 0; i < 3; i++) {
+			see_and_run();
+			check_slices("some could not be kept from it");
+			engine_rig_advance(&rig, PAUSE_MS);
+		}
+		CHECK_INT(rig.world.state.slices_lack, 0);
+		end();
+	}
+}
+
+/* A step that does not work in the end is told, tried again, and stands in one place. */
+static void test_slices_that_fail(void)
+{
+	size_t steps;
+
+	begin_with_slices_left();
+	rig.world.keeps_slices = false;
+	rig.world.fail_kind = STEP_KIND_SLICE_CPUSETS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	start_keeper(true, false);
+	see_and_run();
+	steps = engine_rig_operation(&rig, drain()->operation)->step_count;
+	for (int i = 0; i < 3; i++) {
+		engine_rig_advance(&rig, 100 * PAUSE_MS);
+		see_and_run();
+		see_and_run();
+		check_slices("some could not be kept from it, and are tried again: told to fail");
+		CHECK_INT(engine_rig_operation(&rig, drain()->operation)->step_count, steps + 1);
+	}
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	engine_rig_check_undrained(&rig);
+	end();
+}
+
+static bool kill_with_slices(const void *scene, enum journal_gate how, unsigned number, unsigned again)
+{
+	char id[OPERATION_ID_SIZE];
+	struct wish wish;
+	bool died;
+
+	begin_with_slices_left();
+	start_keeper(true, false);
+	see_and_run();
+	rig.world.keeps_slices = false;
+	engine_rig_advance(&rig, PAUSE_MS);
+	atomic_store(&rig.die_how, how);
+	atomic_store(&rig.die_at, atomic_load(&rig.writes) + number);
+	see_and_run();
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+	if (!atomic_load(&rig.died)) {
+		CHECK_INT(rig.world.state.slices_lack, 1 << 2);
+		engine_rig_submit(&rig, &wish);
+		if (!atomic_load(&rig.died))
+			engine_rig_run(&rig, 0);
+	}
+	died = engine_rig_start_again(&rig, again, id);
+	keeper = hold_keeper_free(keeper);
+	engine_rig_run(&rig, 0);
+	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
+		engine_rig_check_undrained(&rig);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_done(&rig);
+	return died;
+}
+
+static void test_slices_killed_at_every_write(void)
+{
+	for (unsigned again = 0; again < 3; again += 2)
+		CHECK_TRUE(engine_rig_die_at_every_write(kill_with_slices, NULL, again) >= 10);
+}
+
 /* ---- undrained ---- */
 
 /* The second guest has nothing there when the memory is emptied, and the hold's keeper looks. */
@@ -783,6 +958,11 @@ int main(void)
 		{"after a reboot of the host", test_after_a_reboot},
 		{"slices after a reboot of the host", test_slices_after_a_reboot},
 		{"a cordon", test_cordon},
+		{"slices that could not lose the node lose it later", test_slices_later},
+		{"the same after a restart", test_slices_after_a_restart},
+		{"slices that are only told of", test_slices_only_told},
+		{"slices that cannot lose it in the end", test_slices_that_fail},
+		{"killed at every write of a step on slices", test_slices_killed_at_every_write},
 		{"an undrain brings home who was moved away", test_brought_home},
 		{"also who was moved by the drain before", test_both_brought_home},
 		{"a move that fails leaves nothing to be undone", test_a_move_that_fails},

@@ -68,8 +68,36 @@ static void one_that_may_move(void)
 		CHECK_INT(found.items[0].move.move.form, MOVE_FORM_MAP);
 		CHECK_TRUE(found.items[0].move.move.map[3] >= 0 && found.items[0].move.move.map[3] < 3);
 		CHECK_INT(found.items[0].move.move.range_count, 1);
+		/* As it stands with the drain, for its undo. */
+		CHECK_INT(found.items[0].step.kind, STEP_KIND_CHILD);
+		CHECK_TRUE(step_is_of_newcomer(&found.items[0].step) && found.items[0].step.undoable);
+		CHECK_STR(found.items[0].step.guest, "uuid-late");
+		CHECK_INT(found.items[0].step.node, 3);
+		CHECK_TRUE(found.items[0].step.nodes && !(found.items[0].step.nodes >> 3 & 1));
 		world_done(&world);
 	}
+}
+
+/* Nodes whose memory is all the drain's, once more. */
+static void slices(void)
+{
+	CLEANUP(drain_newcomers_done) struct drain_newcomers found = {0};
+	struct world world;
+	struct step step;
+
+	begin(&world, DRAIN_FINISH_EMPTY);
+	find(&world, &found);
+	CHECK_TRUE(!drain_newcomers_slices(&world.input, &found, &step));
+	strcpy(world.limits.slices, "machine.slice");
+	CHECK_TRUE(drain_newcomers_slices(&world.input, &found, &step));
+	CHECK_INT(step.kind, STEP_KIND_SLICE_CPUSETS);
+	CHECK_INT(step.nodes, 1 << 3);
+	CHECK_STR(step.slices, "machine.slice");
+	CHECK_TRUE(step_is_of_newcomer(&step) && step.undoable);
+	world_add_second_dimm(&world);
+	find(&world, &found);
+	CHECK_TRUE(!drain_newcomers_slices(&world.input, &found, &step));
+	world_done(&world);
 }
 
 /* What the drain was not allowed is not done, and who may do it is told. */
@@ -220,6 +248,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"a guest that may move away again", one_that_may_move},
+		{"slices that could not lose a node", slices},
 		{"one that needs a consent which the drain lacks", one_that_needs_a_consent},
 		{"what is asked goes by how far the drain went", by_the_rules_of_its_finish},
 		{"one that has no place elsewhere", one_without_a_place},

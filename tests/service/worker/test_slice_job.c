@@ -172,6 +172,63 @@ static void what_would_do_harm_is_left_alone(void)
 	}
 }
 
+/* Of what is tried again nothing is written down before something can be done. */
+static void what_did_harm_is_tried_again(void)
+{
+	struct kernel *kernel = setup("");
+	struct worker_result *result = &kernel->fixture.result;
+
+	memcpy(kernel->fixture.job.step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+	write_process(kernel, "7f0 default anon=8192 N3=8192 kernelpagesize_kB=4\n");
+	run(kernel, WORKER_JOB_BEFORE, WORKER_OUTCOME_FAILED);
+	CHECK_INT(result->failure.error, EBUSY);
+	CHECK_STR(result->failure.cause, "slice machine.slice: its processes have 32 MiB on nodes that they would lose, and the "
+					 "kernel would move that at once");
+	CHECK_INT(result->remainder.count, 0);
+	write_process(kernel, "7f0 default anon=1 N3=1 kernelpagesize_kB=4\n");
+	run(kernel, WORKER_JOB_BEFORE, WORKER_OUTCOME_DONE);
+	run(kernel, WORKER_JOB_STEP, WORKER_OUTCOME_DONE);
+	check_mems(kernel, "0-2");
+	run(kernel, WORKER_JOB_UNDO, WORKER_OUTCOME_DONE);
+	check_mems(kernel, "0-3");
+	run(kernel, WORKER_JOB_STEP, WORKER_OUTCOME_DONE);
+	/* There is none left that has the node. */
+	run(kernel, WORKER_JOB_BEFORE, WORKER_OUTCOME_FAILED);
+	CHECK_INT(result->failure.error, EBUSY);
+	teardown(kernel);
+}
+
+/* One of two can lose it by now: what was taken of the other before stays its own step's. */
+static void what_is_tried_again_is_given_back_once(void)
+{
+	struct kernel *kernel = setup("");
+	struct job_fixture *fixture = &kernel->fixture;
+	json_t *first, *second;
+
+	snprintf(fixture->job.step.slices, sizeof(fixture->job.step.slices), "user.slice machine.slice");
+	add_slice(kernel, "user.slice", "3");
+	run(kernel, WORKER_JOB_BEFORE, WORKER_OUTCOME_DONE);
+	first = json_incref(fixture->before);
+	run(kernel, WORKER_JOB_STEP, WORKER_OUTCOME_PARTIAL);
+	publish(kernel, "user.slice", "1,3");
+	memcpy(fixture->job.step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+	run(kernel, WORKER_JOB_BEFORE, WORKER_OUTCOME_DONE);
+	second = json_incref(fixture->before);
+	run(kernel, WORKER_JOB_STEP, WORKER_OUTCOME_DONE);
+	CHECK_STR(kernel->order, "machine.slice=0-2 user.slice=1 ");
+	fixture->job.step.from_nodes = 1 << 3;
+	for (int is_first = 0; is_first < 2; is_first++) {
+		json_decref(fixture->before);
+		fixture->before = json_incref(is_first ? first : second);
+		run(kernel, WORKER_JOB_UNDO, WORKER_OUTCOME_DONE);
+		CHECK_INT(fixture->result.remainder.count, 0);
+	}
+	CHECK_STR(kernel->order, "machine.slice=0-2 user.slice=1 user.slice=1,3 machine.slice=0-3 ");
+	json_decref(first);
+	json_decref(second);
+	teardown(kernel);
+}
+
 /* As much as is moved in a moment. */
 static void strays_are_moved_along(void)
 {
@@ -394,6 +451,8 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"a node leaves and comes back", a_node_leaves_and_comes_back},
 		{"what would do harm is left alone", what_would_do_harm_is_left_alone},
+		{"what would have done harm is tried again", what_did_harm_is_tried_again},
+		{"what is tried again is given back once", what_is_tried_again_is_given_back_once},
 		{"strays are moved along", strays_are_moved_along},
 		{"one that cannot be changed keeps no other", one_that_cannot_be_changed_keeps_no_other},
 		{"drains give back their own", drains_give_back_their_own},
