@@ -171,6 +171,38 @@ def harm(scene):
     scene.tell(f"left alone: {told[0][1]}")
 
 
+def later(scene):
+    """What a process has there keeps its slice from being shut, until it has ended."""
+    process = scene.spawn("system.slice/a.service", "taskset", "-c", str(NODE), "python3", "-c", TOUCH.replace("'", '"'))
+    wait_for(lambda: "ready" in process.out or not process.running, 60, "a process to touch its memory")
+    operation = scene.drain("empty")
+    check_equal([one["object"] for one in operation["warnings"] if one["code"] == "slice_cpuset"], ["slice system.slice"],
+                "slices that are left")
+    shut = {"system.slice": "0-3", "user.slice": "0-2", "idle.slice": "0-2"}
+    check_equal(scene.mems("cpuset.mems.effective"), shut, "sets of the slices in effect")
+
+    def told():
+        drain = next(one for one in scene.ballast.get("/v1/drains")["items"] if one["operation"] == operation["id"])
+        return [one["detail"] for one in drain["newcomers"] if one["code"] == "slice_cpuset"]
+
+    def steps():
+        return [(step["kind"], step["state"]) for step in scene.ballast.get(f"/v1/operations/{operation['id']}")["steps"]]
+
+    before = steps()
+    wait_for(lambda: any("MiB on nodes" in one for one in told()), 150, "the drain to say that they were tried again")
+    check_equal(steps(), before, "steps of the drain, while nothing could be done")
+    check_equal(scene.mems("cpuset.mems.effective"), shut, "sets of the slices in effect, tried once more")
+    process.kill()
+    process.wait()
+    wait_for(lambda: not told(), 240, "the slices to be shut")
+    check_equal(steps()[len(before):], [("slice_cpusets", "done")], "what was done then")
+    check_equal(scene.mems("cpuset.mems.effective"), dict.fromkeys(SLICES, "0-2"), "sets of the slices in effect afterwards")
+    check_equal(scene.touched().get(NODE, 0), 0, f"bytes that a process gets on node {NODE}")
+    check_equal(drains.give_back(scene.ballast), "released", "state of the drain after an undrain")
+    scene.check_open()
+    scene.tell("left while a process had its memory there, and shut when that had ended")
+
+
 def systemd(scene):
     """In a guest of two nodes whose slices systemd owns: it is asked, and its settings are as they were afterwards."""
     # Its processor is in the first, which has room for all that it starts with.
@@ -212,7 +244,7 @@ def slices(tell):
         scene.start()
         cases = Cases(tell)
         wanted = os.environ.get("BALLAST_CASES", "").split()
-        for case in (empty, offline, harm, stop_writer, systemd):
+        for case in (empty, offline, later, harm, stop_writer, systemd):
             if not wanted or case.__name__ in wanted:
                 cases.run(case, scene)
         cases.end()
