@@ -59,13 +59,13 @@ struct survey {
 };
 
 /* One that cannot be seen does not hide the others, and is not taken for one that has nothing there. */
-static void tell_unseen(struct search *search, const char *object, const struct failure *failure)
+static void tell_unseen(struct search *search, enum holder_class class, const char *object, const struct failure *failure)
 {
 	char why[160] = "no answer";
 
 	if (failure_is_set(failure))
 		failure_format(failure, why, sizeof(why));
-	remainder_list_add(&search->report.list, REMAINDER_NOT_SURVEYED, object, 0, NULL, "not surveyed: %s", why);
+	holder_report_add(&search->report, class, object, 0, NULL, "not surveyed: %s", why);
 }
 
 /* Of one kind; returns how much it was. */
@@ -157,7 +157,7 @@ static void tell_group(struct search *search, const struct worker_holder *group)
 	const struct cgroup_owner *owner = &group->owner;
 	char object[96], kinds[96];
 	uint64_t bytes = describe(group->kinds, kinds, sizeof(kinds));
-	struct remainder_list *list = &search->report.list;
+	struct holder_report *report = &search->report;
 
 	if (!bytes)
 		return;
@@ -167,28 +167,28 @@ static void tell_group(struct search *search, const struct worker_holder *group)
 		if (!is_below(owner->path, share->cgroup) || strcmp(share->cgroup, "/") == 0)
 			continue;
 		snprintf(object, sizeof(object), "process %d", share->pid);
-		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG,
-				   "what QEMU of guest %s has beside its memory: %s", share->name, kinds);
+		holder_report_add(report, HOLDER_CLASS_QEMU, object, bytes, MOVED_ALONG,
+				  "what QEMU of guest %s has beside its memory: %s", share->name, kinds);
 		return;
 	}
 	if (!owner->inode) {
-		remainder_list_add(list, REMAINDER_HOST_PROCESS, "no cgroup", bytes, MOVED_ALONG, "%s", kinds);
+		holder_report_add(report, HOLDER_CLASS_CGROUP, "no cgroup", bytes, MOVED_ALONG, "%s", kinds);
 	} else if (owner->process_count == 1) {
 		snprintf(object, sizeof(object), "process %d (%s)", (int)owner->pid, owner->name);
-		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "cgroup %s: %s",
-				   end_of(owner->path, 80), kinds);
+		holder_report_add(report, HOLDER_CLASS_PROCESS, object, bytes, MOVED_ALONG, "cgroup %s: %s",
+				  end_of(owner->path, 80), kinds);
 	} else if (owner->path[0]) {
 		snprintf(object, sizeof(object), "cgroup %s", end_of(owner->path, sizeof(object) - 8));
 		if (owner->process_count)
-			remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG,
-					   "%zu processes, the largest %d (%s): %s", owner->process_count,
-					   (int)owner->pid, owner->name, kinds);
+			holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG,
+					  "%zu processes, the largest %d (%s): %s", owner->process_count,
+					  (int)owner->pid, owner->name, kinds);
 		else
-			remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "no process: %s",
-					   kinds);
+			holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG, "no process: %s",
+					  kinds);
 	} else {
 		snprintf(object, sizeof(object), "cgroup of inode %" PRIu64, owner->inode);
-		remainder_list_add(list, REMAINDER_HOST_PROCESS, object, bytes, MOVED_ALONG, "%s", kinds);
+		holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG, "%s", kinds);
 	}
 }
 
@@ -198,8 +198,8 @@ static void tell_rest(struct search *search)
 	uint64_t bytes = describe(search->pages.rest, kinds, sizeof(kinds));
 
 	if (bytes)
-		remainder_list_add(&search->report.list, REMAINDER_HOST_PROCESS, "other cgroups", bytes, MOVED_ALONG,
-				   "%" PRIu64 " of them: %s", search->pages.rest_count, kinds);
+		holder_report_add(&search->report, HOLDER_CLASS_OTHERS, "other cgroups", bytes, MOVED_ALONG,
+				  "%" PRIu64 " of them: %s", search->pages.rest_count, kinds);
 }
 
 static void tell_kernel(struct search *search)
@@ -212,21 +212,21 @@ static void tell_kernel(struct search *search)
 		{PAGE_KIND_PAGE_TABLE, "page tables", "of processes"},
 	};
 	const struct worker_holders *pages = &search->pages;
-	struct remainder_list *list = &search->report.list;
+	struct holder_report *report = &search->report;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint64_t bytes = pages->kernel[rows[i].kind] + pages->movable[rows[i].kind];
 
 		if (bytes)
-			remainder_list_add(list, REMAINDER_KERNEL_MEMORY, rows[i].object, bytes,
-					   search->kernel_way_out, "%s", rows[i].detail);
+			holder_report_add(report, HOLDER_CLASS_KERNEL, rows[i].object, bytes,
+					  search->kernel_way_out, "%s", rows[i].detail);
 	}
 	if (pages->kernel[PAGE_KIND_OTHER])
-		remainder_list_add(list, REMAINDER_KERNEL_MEMORY, "kernel zone", pages->kernel[PAGE_KIND_OTHER],
-				   search->kernel_way_out, "the kernel's own, or ready on a processor's list");
+		holder_report_add(report, HOLDER_CLASS_KERNEL, "kernel zone", pages->kernel[PAGE_KIND_OTHER],
+				  search->kernel_way_out, "the kernel's own, or ready on a processor's list");
 	if (pages->movable[PAGE_KIND_OTHER])
-		remainder_list_add(list, REMAINDER_UNKNOWN_PAGES, "movable zone", pages->movable[PAGE_KIND_OTHER], NULL,
-				   "the kernel tells no kind of them");
+		holder_report_add(report, HOLDER_CLASS_UNKNOWN, "movable zone", pages->movable[PAGE_KIND_OTHER], NULL,
+				  "the kernel tells no kind of them");
 }
 
 static void tell_pools(struct search *search)
@@ -237,14 +237,14 @@ static void tell_pools(struct search *search)
 	uint64_t poisoned = pages->kernel[PAGE_KIND_POISONED] + pages->movable[PAGE_KIND_POISONED];
 
 	if (used)
-		remainder_list_add(&search->report.list, REMAINDER_HUGE_PAGE_POOL, "huge pages", used,
-				   "stop what maps them: HugetlbPages in /proc/PID/status", "in use, by no guest");
+		holder_report_add(&search->report, HOLDER_CLASS_POOL, "huge pages", used,
+				  "stop what maps them: HugetlbPages in /proc/PID/status", "in use, by no guest");
 	if (unused)
-		remainder_list_add(&search->report.list, REMAINDER_HUGE_PAGE_POOL, "huge pages", unused, NULL,
-				   "of a pool, not mapped");
+		holder_report_add(&search->report, HOLDER_CLASS_POOL, "huge pages", unused, NULL,
+				  "of a pool, not mapped");
 	if (poisoned)
-		remainder_list_add(&search->report.list, REMAINDER_POISONED, "pages", poisoned, NULL,
-				   "out of use after a memory error");
+		holder_report_add(&search->report, HOLDER_CLASS_POISONED, "pages", poisoned, NULL,
+				  "out of use after a memory error");
 }
 
 static void tell_pages(struct search *search)
@@ -273,7 +273,14 @@ static void step(struct search *search)
 		return;
 	if (search->report.is_counted)
 		tell_pages(search);
-	search->found(search->user, 0, &failure, &search->report);
+	holder_report_finish(&search->report);
+	if (search->report.is_short_of_memory) {
+		failure_set(&failure, ENOMEM, "ballastd", "cannot tell the holders");
+		search->found(search->user, -ENOMEM, &failure, NULL);
+	} else {
+		search->found(search->user, 0, &failure, &search->report);
+	}
+	holder_report_done(&search->report);
 	free(search->shares);
 	free(search);
 }
@@ -287,7 +294,7 @@ static void on_pages(void *user, const struct worker_result *result)
 	    worker_holders_parse(result->values, &search->pages, &failure) == 0)
 		search->report.is_counted = true;
 	else
-		tell_unseen(search, "pages", &failure);
+		tell_unseen(search, HOLDER_CLASS_UNCOUNTED, "pages", &failure);
 	step(search);
 }
 
@@ -311,7 +318,7 @@ static void add_share(struct survey *survey, const struct worker_survey *seen)
 	if (!bytes)
 		return;
 	snprintf(object, sizeof(object), "guest %s", survey->name);
-	remainder_list_add(&search->report.list, REMAINDER_GUEST_MEMORY, object, bytes, NULL, "resident by its page table");
+	holder_report_add(&search->report, HOLDER_CLASS_GUEST, object, bytes, NULL, "resident by its page table");
 }
 
 static void on_survey(void *user, const struct worker_result *result)
@@ -329,7 +336,7 @@ static void on_survey(void *user, const struct worker_result *result)
 	    worker_survey_parse(result->values, seen, &failure) == 0)
 		add_share(survey, seen);
 	else if (!remainder_list_has(&result->remainder, REMAINDER_GUEST_GONE))
-		tell_unseen(search, object, failure_is_set(&failure) ? &failure : &result->failure);
+		tell_unseen(search, HOLDER_CLASS_UNSURVEYED, object, failure_is_set(&failure) ? &failure : &result->failure);
 	free(seen);
 	free(survey);
 	step(search);
@@ -406,7 +413,7 @@ static void count_pages(struct search *search, struct worker_pool *pool, const s
 		rc = worker_pool_start(pool, &job, NULL, on_pages, search, NULL, &failure);
 	worker_job_done(&job);
 	if (rc)
-		tell_unseen(search, "pages", &failure);
+		tell_unseen(search, HOLDER_CLASS_UNCOUNTED, "pages", &failure);
 	else
 		search->pending++;
 }
@@ -464,7 +471,7 @@ void holders_find(struct look *look, struct worker_pool *pool, const struct snap
 		failure_clear(&failure);
 		snprintf(object, sizeof(object), "guest %s", guest->name);
 		if (start_survey(search, pool, guest, ranges, count, &failure))
-			tell_unseen(search, object, &failure);
+			tell_unseen(search, HOLDER_CLASS_UNSURVEYED, object, &failure);
 		else
 			search->pending++;
 	}

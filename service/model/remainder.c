@@ -300,6 +300,15 @@ static struct remainder *insert(struct remainder_list *list, const struct remain
 	return &list->items[list->count++];
 }
 
+void remainder_set(struct remainder *remainder, enum remainder_code code, const char *object, uint64_t bytes,
+		   const char *way_out, const char *detail, va_list arguments)
+{
+	*remainder = (struct remainder){.code = code, .bytes = bytes, .consent = -1};
+	copy(remainder->object, sizeof(remainder->object), object);
+	copy(remainder->way_out, sizeof(remainder->way_out), way_out ? way_out : codes[code].way_out);
+	vsnprintf(remainder->detail, sizeof(remainder->detail), detail, arguments);
+}
+
 static struct remainder *add(struct remainder_list *list, enum remainder_code code, int consent,
 			     const char *object, uint64_t bytes, const char *way_out,
 			     const char *detail, va_list arguments) PRINTF_LIKE(7, 0);
@@ -308,11 +317,10 @@ static struct remainder *add(struct remainder_list *list, enum remainder_code co
 			     const char *object, uint64_t bytes, const char *way_out,
 			     const char *detail, va_list arguments)
 {
-	struct remainder entry = {.code = code, .bytes = bytes, .consent = consent};
+	struct remainder entry;
 
-	copy(entry.object, sizeof(entry.object), object);
-	copy(entry.way_out, sizeof(entry.way_out), way_out ? way_out : codes[code].way_out);
-	vsnprintf(entry.detail, sizeof(entry.detail), detail, arguments);
+	remainder_set(&entry, code, object, bytes, way_out, detail, arguments);
+	entry.consent = consent;
 	return insert(list, &entry);
 }
 

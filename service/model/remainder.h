@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Why not: the one shape in which everything that did not happen, or cannot happen, is told.
- * Remainders, blockers, holders and warnings all are lists of this.
+ * Remainders, blockers, holders (holder_report.h) and warnings all are lists of this.
  */
 #ifndef BALLAST_SERVICE_REMAINDER_H
 #define BALLAST_SERVICE_REMAINDER_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -119,6 +120,10 @@ struct remainder {
 	char way_out[160];	/* what the reader can do */
 	int consent;		/* enum consent whose flag lifts it, or -1 */
 };
+
+/* Fills one that no consent lifts. way_out NULL takes the registry's usual one for the code; detail is printf-like. */
+void remainder_set(struct remainder *remainder, enum remainder_code code, const char *object, uint64_t bytes,
+		   const char *way_out, const char *detail, va_list arguments) PRINTF_LIKE(6, 0);
 
 /*
  * A bounded list. More than REMAINDER_LIST_MAX entries are merged by code into the last entries, so that the

@@ -190,19 +190,26 @@ static void on_holders(void *user, int error, const struct failure *failure, con
 {
 	struct rest_call *call = user;
 	const struct snapshot_dimm *dimm;
-	struct remainder_list list;
-	json_t *json;
+	json_t *json, *items;
 
 	if (!rest_call_goes_on(call, error, failure, NULL))
 		return;
-	list = report->list;
+	items = json_array();
+	for (size_t i = 0; i < report->count; i++)
+		json_array_append_new(items, model_json_remainder(&report->holders[i].entry));
 	dimm = query_has(&call->query, QUERY_KEY_DIMM) ? snapshot_dimm(rest_call_snapshot(call), call->query.dimm) : NULL;
-	if (dimm && dimm->ranges_cut)
-		remainder_list_add(&list, REMAINDER_NOT_SURVEYED, "dimm", 0, "ask for the rest with start= and end=",
-				   "it has more than %d pieces: only the first were looked at", SNAPSHOT_RANGES_MAX);
-	/* A remainder list is bounded, so it is always one page. */
+	if (dimm && dimm->ranges_cut) {
+		struct remainder_list cut = {0};
+
+		json_array_append_new(items, model_json_remainder(remainder_list_add(
+						     &cut, REMAINDER_NOT_SURVEYED, "dimm", 0,
+						     "ask for the rest with start= and end=",
+						     "it has more than %d pieces: only the first were looked at",
+						     SNAPSHOT_RANGES_MAX)));
+	}
+	/* So many of each class, at most: it is always one page. */
 	json = json_object();
-	json_object_set_new(json, "items", model_json_remainders(&list));
+	json_object_set_new(json, "items", items);
 	json_object_set_new(json, "next", json_null());
 	json_object_set_new(json, "size_bytes", counted(report, report->size_bytes));
 	json_object_set_new(json, "free_bytes", counted(report, report->free_bytes));

@@ -45,11 +45,13 @@ static int count_ranges(struct job_context *context, struct page_holder *holder,
 
 static int name_groups(struct job_context *context, struct page_holder *holder, struct worker_holders *holders)
 {
-	struct cgroup_owner owners[WORKER_HOLDERS_MAX] = {0};
+	CLEANUP_FREE struct cgroup_owner *owners = calloc(WORKER_HOLDERS_MAX, sizeof(*owners));
 	const struct page_holder_group *groups;
 	size_t count = page_holder_top(holder, &groups);
 	int rc;
 
+	if (!owners)
+		return -ENOMEM;
 	for (size_t i = 0; i < count; i++) {
 		if (i >= WORKER_HOLDERS_MAX) {
 			holders->rest_count++;

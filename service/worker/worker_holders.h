@@ -13,8 +13,11 @@
 #include "failure.h"
 #include "page_kind.h"
 
-/* Groups that stand alone; what the others have is told in a sum. */
-#define WORKER_HOLDERS_MAX 16
+/*
+ * Groups that stand alone; what the others have is told in a sum. Each guest has one, and those of guests mostly have
+ * most: there are to be many more than a host has guests, or no other would ever be named.
+ */
+#define WORKER_HOLDERS_MAX 1024
 /* The id of those of a job's ranges (worker_job.dimms) that no zone of the kernel has. */
 #define WORKER_HOLDERS_MOVABLE "movable"
 

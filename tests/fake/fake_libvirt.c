@@ -8,7 +8,7 @@
 #include <string.h>
 #include "unit.h"
 
-#define DOMAINS_MAX 4
+#define DOMAINS_MAX 32
 #define NAMES_MAX   16
 
 struct link {

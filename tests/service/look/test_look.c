@@ -131,6 +131,7 @@ static void finish(void)
 	fake_libvirt_wait_closed();
 	fake_agent_free(rig.agent);
 	worker_pool_free(rig.pool);
+	holder_report_done(&rig.holders);
 	event_free(rig.watchdog);
 	event_base_free(rig.base);
 	fixture_tree_done(&rig.tree);
@@ -597,7 +598,12 @@ static void on_found(void *user, int error, const struct failure *failure,
 	rig.found++;
 	rig.error = error;
 	rig.failure = *failure;
+	holder_report_done(&rig.holders);
 	rig.holders = *report;
+	rig.holders.holders = calloc(report->count + 1, sizeof(*report->holders));
+	assert(rig.holders.holders);
+	for (size_t i = 0; i < report->count; i++)
+		rig.holders.holders[i] = report->holders[i];
 }
 
 static void find(uint64_t start, uint64_t end)
@@ -613,9 +619,9 @@ static void find(uint64_t start, uint64_t end)
 
 static const struct remainder *holder(enum remainder_code code, const char *object)
 {
-	for (size_t i = 0; i < rig.holders.list.count; i++)
-		if (rig.holders.list.items[i].code == code && strcmp(rig.holders.list.items[i].object, object) == 0)
-			return &rig.holders.list.items[i];
+	for (size_t i = 0; i < rig.holders.count; i++)
+		if (rig.holders.holders[i].entry.code == code && strcmp(rig.holders.holders[i].entry.object, object) == 0)
+			return &rig.holders.holders[i].entry;
 	return NULL;
 }
 
@@ -640,7 +646,7 @@ static void test_holders(void)
 	CHECK_TRUE(rig.holders.is_counted);
 	CHECK_INT(rig.holders.size_bytes, FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.holders.free_bytes, 0);
-	CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(holder_report_bytes(&rig.holders) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
 	check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
 	check_holder(REMAINDER_HOST_PROCESS, "process 4711", 3 * MIB,
 		     "what QEMU of guest g1 has beside its memory: 3 MiB anonymous");
@@ -666,7 +672,7 @@ static void test_holders(void)
 	/* It cannot be surveyed: told, beside what is known of the range. */
 	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.error, 0);
-	CHECK_INT(rig.holders.list.count, 2);
+	CHECK_INT(rig.holders.count, 2);
 	CHECK_TRUE(holder(REMAINDER_KERNEL_MEMORY, "slab") != NULL);
 	check_holder(REMAINDER_NOT_SURVEYED, "guest g1", 0, "not surveyed: process: cannot survey: No such process");
 	/* Nor can the pages. */
@@ -678,7 +684,7 @@ static void test_holders(void)
 	fake_host_add_process(&rig.tree, 4711, 669, "g1", FAKE_LIBVIRT_G1);
 	refresh(NULL, 0);
 	find(FAKE_HOST_DIMM_START + 4 * FAKE_HOST_BLOCK_BYTES, FAKE_HOST_DIMM_START + 5 * FAKE_HOST_BLOCK_BYTES);
-	CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+	CHECK_INT(holder_report_bytes(&rig.holders) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
 	check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
 	check_holder(REMAINDER_HOST_PROCESS, "process 4711", 45 * MIB,
 		     "what QEMU of guest g1 has beside its memory: 45 MiB shared");
@@ -688,7 +694,51 @@ static void test_holders(void)
 	refresh(NULL, 0);
 	find(2 * FAKE_HOST_BLOCK_BYTES, 3 * FAKE_HOST_BLOCK_BYTES);
 	CHECK_INT(rig.error, 0);
-	CHECK_INT(rig.holders.list.count, 1);
+	CHECK_INT(rig.holders.count, 1);
+	finish();
+}
+
+/* Of guests whose processes are known by now. */
+static size_t count_running(void)
+{
+	const struct snapshot *snapshot = look_snapshot(rig.look);
+	size_t count = 0;
+
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		count += snapshot->guests[i].pid > 0;
+	return count;
+}
+
+/* A host has more guests than a list of reasons has lines: each is told by its name, with its bytes. */
+static void test_holders_of_many_guests(void)
+{
+	enum { MANY = 30 };
+
+	start();
+	for (int i = 0; i < MANY; i++) {
+		char uuid[DOMAIN_XML_UUID_SIZE], name[16];
+
+		snprintf(uuid, sizeof(uuid), "33333333-0000-0000-0000-%012d", i);
+		snprintf(name, sizeof(name), "many%d", i);
+		fake_host_add_process(&rig.tree, 5000 + i, 4242, name, uuid);
+		assert(fake_libvirt_add(uuid, name));
+	}
+	start_look();
+	while (count_running() < MANY)
+		turn();
+	refresh(NULL, 0);
+	find(FAKE_HOST_DIMM_START, FAKE_HOST_DIMM_START + FAKE_HOST_BLOCK_BYTES);
+	for (int i = 0; i < MANY; i++) {
+		char object[32];
+
+		snprintf(object, sizeof(object), "guest many%d", i);
+		CHECK_TRUE(holder(REMAINDER_GUEST_MEMORY, object) != NULL);
+	}
+	/* Nor does it cost the others their names. Shared memory may be of guests that another has touched first. */
+	CHECK_TRUE(holder(REMAINDER_HOST_PROCESS, "cgroup /system/store") == NULL);
+	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB, "cgroup /machine/g10: 7 MiB anonymous");
+	check_holder(REMAINDER_HOST_PROCESS, "no cgroup", 2 * MIB, "2 MiB file");
+	check_holder(REMAINDER_HOST_PROCESS, "other cgroups", 8 * MIB, "30 of them: 8 MiB file");
 	finish();
 }
 
@@ -710,7 +760,7 @@ static void test_holders_of_many_groups(void)
 			fake_host_add_process(&rig.tree, 4711, table[i].start_time, "g1", FAKE_LIBVIRT_G1);
 		refresh(NULL, 0);
 		find(FAKE_HOST_DIMM_START + 6 * FAKE_HOST_BLOCK_BYTES, FAKE_HOST_DIMM_START + 7 * FAKE_HOST_BLOCK_BYTES);
-		CHECK_INT(remainder_list_bytes(&rig.holders.list) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
+		CHECK_INT(holder_report_bytes(&rig.holders) + rig.holders.offline_bytes, FAKE_HOST_BLOCK_BYTES);
 		check_holder(REMAINDER_GUEST_MEMORY, "guest g1", 50 * MIB, "resident by its page table");
 		check_holder(REMAINDER_HOST_PROCESS, "cgroup /system/store", 10 * MIB,
 			     "12 processes, the largest 90 (program): 10 MiB shared");
@@ -914,6 +964,7 @@ int main(void)
 		{"an agent", test_agent},
 		{"freed while it looks", test_freed_while_looking},
 		{"holders", test_holders},
+		{"holders of many guests", test_holders_of_many_guests},
 		{"holders of many groups", test_holders_of_many_groups},
 		{"holders of many ranges", test_holders_of_many_ranges},
 		{"freed in the middle", test_free_in_the_middle},

@@ -60,8 +60,9 @@ static void holders(void *user, const struct snapshot_range *ranges, size_t coun
 		.is_counted = !world->holders_untold, .size_bytes = 8192, .free_bytes = 3072, .offline_bytes = 1024};
 
 	world->holders_asked = count ? ranges[0] : (struct snapshot_range){0};
-	remainder_list_add(&report.list, REMAINDER_HOST_PROCESS, "process 12", 4096, NULL, "dpdk");
+	holder_report_add(&report, HOLDER_CLASS_PROCESS, "process 12", 4096, NULL, "dpdk");
 	done(done_user, 0, NULL, &report);
+	holder_report_done(&report);
 }
 
 /* Blocks 32 to 39, the kernel in the last. */

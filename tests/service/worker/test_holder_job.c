@@ -11,7 +11,9 @@
 #define BIT(n)	 (UINT64_C(1) << (n))
 #define FRAME	 UINT64_C(4096)
 #define ANON	 (BIT(5) | BIT(12) | BIT(14))
-#define GROUPS	 20
+/* More than stand alone. */
+#define GROUPS	 (WORKER_HOLDERS_MAX + 4)
+#define MOVABLE_PAGES 2048
 #define KERNEL_AT  1024
 #define MOVABLE_AT 8192
 
@@ -33,7 +35,7 @@ static void put(struct job_fixture *fixture, uint64_t pfn, uint64_t flags, uint6
 	fixture_tree_write_at(&fixture->tree, "/proc/kpagecgroup", pfn * 8, &inode, 8);
 }
 
-/* 32 pages of a kernel zone, and 64 that are movable. */
+/* 32 pages of a kernel zone, and MOVABLE_PAGES. */
 static struct job_fixture *setup(void)
 {
 	struct job_fixture *fixture = calloc(1, sizeof(*fixture));
@@ -47,9 +49,9 @@ static struct job_fixture *setup(void)
 		uint64_t at = i ? MOVABLE_AT : KERNEL_AT;
 
 		fixture->job.dimms[i].range_count = 1;
-		fixture->job.dimms[i].ranges[0] = (struct snapshot_range){at * FRAME, (at + (i ? 64 : 32)) * FRAME};
+		fixture->job.dimms[i].ranges[0] = (struct snapshot_range){at * FRAME, (at + (i ? MOVABLE_PAGES : 32)) * FRAME};
 	}
-	put(fixture, MOVABLE_AT + 63, BIT(10), 0);
+	put(fixture, MOVABLE_AT + MOVABLE_PAGES - 1, BIT(10), 0);
 	return fixture;
 }
 
@@ -76,7 +78,7 @@ static void test_groups(void)
 		snprintf(path, sizeof(path), "/g%zu", i);
 		put(fixture, MOVABLE_AT + i, ANON, group_inode(fixture, path, 80));
 	}
-	put(fixture, MOVABLE_AT + 40, ANON, group_inode(fixture, "/g7", 80));
+	put(fixture, MOVABLE_AT + GROUPS, ANON, group_inode(fixture, "/g7", 80));
 	job_fixture_run(fixture, WORKER_JOB_HOLDERS);
 	CHECK_INT(fixture->result.outcome, WORKER_OUTCOME_DONE);
 	CHECK_INT(worker_holders_parse(fixture->result.values, holders, &failure), 0);
