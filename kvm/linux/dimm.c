@@ -8,8 +8,8 @@
 #include "sysroot.h"
 
 #define ACPI_DIRECTORY "/sys/bus/acpi/devices"
-/* ACPI 6.x, 6.3.7 _STA: bit 0 is "present". */
-#define STATUS_PRESENT 1
+/* ACPI 6.x, 6.3.7 _STA: bit 0 is "present", bit 1 "enabled", which nothing is that is not present. */
+#define STATUS_ENABLED 2
 
 static const char *const state_names[DIMM_STATE_COUNT] = {
 	[DIMM_STATE_ABSENT] = "absent",
@@ -23,6 +23,7 @@ static const char *const eject_names[DIMM_EJECT_COUNT] = {
 	[DIMM_EJECT_REQUESTED] = "requested",
 	[DIMM_EJECT_NOT_OFFLINE] = "not_offline",
 	[DIMM_EJECT_NOT_EJECTABLE] = "not_ejectable",
+	[DIMM_EJECT_DETACHED] = "detached",
 	[DIMM_EJECT_ABSENT] = "absent",
 };
 NAME_TABLE_DEFINE(dimm_eject_result, eject_names)
@@ -90,18 +91,18 @@ static int read_block_ids(const struct sysroot *sysroot, const char *device, uin
 	return 0;
 }
 
-static int read_present(const struct sysroot *sysroot, const char *device, bool *ret_present)
+static int read_enabled(const struct sysroot *sysroot, const char *device, bool *ret_enabled)
 {
 	uint64_t status;
 	int error = sysroot_read_number(sysroot, 10, &status, ACPI_DIRECTORY "/%s/status", device);
 
 	if (error == -ENOENT || error == -ENODEV) {
-		*ret_present = false;
+		*ret_enabled = false;
 		return 0;
 	}
 	if (error < 0)
 		return error;
-	*ret_present = status & STATUS_PRESENT;
+	*ret_enabled = status & STATUS_ENABLED;
 	return 0;
 }
 
@@ -133,7 +134,7 @@ static int add_blocks(struct dimm *dimm, const struct memory_block_list *blocks)
 		else if (dimm->node_id != block->node_id)
 			dimm->node_id = -1;
 	}
-	if (!dimm->is_present)
+	if (!dimm->is_enabled)
 		dimm->state = DIMM_STATE_ABSENT;
 	else if (online == 0)
 		dimm->state = DIMM_STATE_OFFLINE;
@@ -158,7 +159,7 @@ static int read_dimm(const struct sysroot *sysroot, const char *device,
 			      device) < 0)
 		dimm.uid[0] = '\0';
 	dimm.can_eject = sysroot_exists(sysroot, ACPI_DIRECTORY "/%s/eject", device);
-	error = read_present(sysroot, device, &dimm.is_present);
+	error = read_enabled(sysroot, device, &dimm.is_enabled);
 	if (error == 0)
 		error = read_block_ids(sysroot, device, &dimm.blocks, &dimm.block_count);
 	if (error == 0)
@@ -234,14 +235,14 @@ const struct dimm *dimm_list_find(const struct dimm_list *list, const char *id)
 	return NULL;
 }
 
-int dimm_is_present(const struct sysroot *sysroot, const struct dimm *dimm, bool *ret_present)
+int dimm_is_enabled(const struct sysroot *sysroot, const struct dimm *dimm, bool *ret_enabled)
 {
-	return read_present(sysroot, dimm->device, ret_present);
+	return read_enabled(sysroot, dimm->device, ret_enabled);
 }
 
 /* The first block that is not offline; -1: all are. */
-static int find_online_block(const struct sysroot *sysroot, const struct dimm *dimm,
-			     int64_t *ret_id, enum memory_block_state *ret_state)
+static int find_online_block(const struct sysroot *sysroot, const struct dimm *dimm, int64_t *ret_id,
+			     enum memory_block_state *ret_state, size_t *ret_count)
 {
 	CLEANUP_FREE uint64_t *blocks = NULL;
 	size_t count;
@@ -259,6 +260,7 @@ static int find_online_block(const struct sysroot *sysroot, const struct dimm *d
 		if (*ret_state != MEMORY_BLOCK_STATE_OFFLINE)
 			*ret_id = (int64_t)blocks[i];
 	}
+	*ret_count = count;
 	return 0;
 }
 
@@ -267,14 +269,15 @@ int dimm_eject(const struct sysroot *sysroot, const struct dimm *dimm,
 {
 	enum memory_block_state state = MEMORY_BLOCK_STATE_ONLINE;
 	int64_t online_block = -1;
+	size_t count = 0;
 	char object[FAILURE_OBJECT_SIZE];
-	bool is_present;
-	int error = read_present(sysroot, dimm->device, &is_present);
+	bool is_enabled;
+	int error = read_enabled(sysroot, dimm->device, &is_enabled);
 
 	snprintf(object, sizeof(object), "dimm %s", dimm->id);
 	if (error < 0)
-		return failure_set(failure, error, object, "cannot read whether it is present");
-	if (!is_present) {
+		return failure_set(failure, error, object, "cannot read whether it is enabled");
+	if (!is_enabled) {
 		*ret_result = DIMM_EJECT_ABSENT;
 		return 0;
 	}
@@ -282,7 +285,7 @@ int dimm_eject(const struct sysroot *sysroot, const struct dimm *dimm,
 		*ret_result = DIMM_EJECT_NOT_EJECTABLE;
 		return 0;
 	}
-	error = find_online_block(sysroot, dimm, &online_block, &state);
+	error = find_online_block(sysroot, dimm, &online_block, &state, &count);
 	if (error < 0)
 		return failure_set(failure, error, object, "cannot read the state of its blocks");
 	if (online_block >= 0) {
@@ -294,9 +297,9 @@ int dimm_eject(const struct sysroot *sysroot, const struct dimm *dimm,
 		return 0;
 	}
 	error = sysroot_write_text(sysroot, "1", ACPI_DIRECTORY "/%s/eject", dimm->device);
-	if (error ==
-	    -ENODEV) { /* drivers/acpi/device_sysfs.c eject_store: no eject method after all */
-		*ret_result = DIMM_EJECT_NOT_EJECTABLE;
+	/* drivers/acpi/device_sysfs.c eject_store: no eject method after all, or no handler since acpi_bus_trim */
+	if (error == -ENODEV) {
+		*ret_result = count ? DIMM_EJECT_NOT_EJECTABLE : DIMM_EJECT_DETACHED;
 		return 0;
 	}
 	if (error < 0)

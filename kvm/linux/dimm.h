@@ -19,8 +19,9 @@ struct sysroot;
 #define DIMM_PATH_SIZE 128
 
 enum dimm_state {
-	DIMM_STATE_ABSENT,  /* no device in it: never was, or ejected */
-	DIMM_STATE_OFFLINE, /* present, every block offline (or none known) */
+	DIMM_STATE_ABSENT,  /* no device in it, or none that is enabled: never was, or ejected */
+	DIMM_STATE_OFFLINE, /* enabled, every block offline, or none known: not added, or taken away by an eject that the
+			     * firmware refused */
 	DIMM_STATE_PARTLY,  /* some blocks online */
 	DIMM_STATE_ONLINE,
 	DIMM_STATE_COUNT
@@ -39,7 +40,7 @@ struct dimm {
 	char path[DIMM_PATH_SIZE]; /* the ACPI path; empty where the kernel gives none */
 	char uid[32];		   /* the firmware's _UID; empty: none */
 	enum dimm_state state;
-	bool is_present; /* ACPI _STA says so */
+	bool is_enabled; /* ACPI _STA says so: by this, and not by what stands in the slot, the kernel has it or not */
 	bool can_eject;	 /* has an eject method */
 	int node_id;	 /* of its blocks; -1: none, or they differ */
 	uint64_t size_bytes;
@@ -62,9 +63,10 @@ void dimm_list_done(struct dimm_list *list);
 const struct dimm *dimm_list_find(const struct dimm_list *list, const char *id);
 
 enum dimm_eject_result {
-	DIMM_EJECT_REQUESTED,	  /* the kernel took it and works on it; watch dimm_is_present() */
+	DIMM_EJECT_REQUESTED,	  /* the kernel took it and works on it; watch dimm_is_enabled() */
 	DIMM_EJECT_NOT_OFFLINE,	  /* a block is not offline: nothing was written */
 	DIMM_EJECT_NOT_EJECTABLE, /* no eject method */
+	DIMM_EJECT_DETACHED,	  /* the kernel has no memory of it any more, and takes no eject: the firmware kept it before */
 	DIMM_EJECT_ABSENT,
 	DIMM_EJECT_COUNT
 };
@@ -79,7 +81,10 @@ NAME_TABLE_DECLARE(dimm_eject_result);
 int dimm_eject(const struct sysroot *sysroot, const struct dimm *dimm,
 	       enum dimm_eject_result *ret_result, struct failure *failure);
 
-/* _STA's present bit, read now. */
-int dimm_is_present(const struct sysroot *sysroot, const struct dimm *dimm, bool *ret_present);
+/*
+ * _STA's enabled bit, read now: cleared by a firmware that has let go of the device, also where it stands in its slot until
+ * somebody pulls it (drivers/acpi/scan.c acpi_scan_hot_remove judges by the same).
+ */
+int dimm_is_enabled(const struct sysroot *sysroot, const struct dimm *dimm, bool *ret_enabled);
 
 #endif

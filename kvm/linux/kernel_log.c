@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernel_log.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
@@ -67,15 +68,42 @@ bool kernel_log_page_is_pinned(const struct kernel_log_page *page)
 	       page->references > page->mappings + (page->is_anonymous ? 1 : 2);
 }
 
-bool kernel_log_parse_eject_refused(const char *line, uint64_t *ret_block)
+/* drivers/acpi/scan.c acpi_scan_hot_remove, drivers/acpi/utils.c acpi_evaluate_ej0. */
+static const char *const firmware_words[] = {
+	"Eject incomplete - status 0x",
+	"Eject failed (0x",
+	"No _EJ0 support for device",
+};
+
+/* "ACPI: \_SB_.MHPC.MP00: Eject incomplete - status 0xf" */
+static bool is_of_firmware(const char *line, struct kernel_log_eject *ret_eject)
+{
+	struct kernel_log_eject eject = {0};
+	int end = 0;
+
+	if (sscanf(line, "ACPI: %127[^: ]: %n", eject.path, &end) != 1 || end == 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(firmware_words); i++) {
+		if (strncmp(line + end, firmware_words[i], strlen(firmware_words[i])) != 0)
+			continue;
+		snprintf(eject.text, sizeof(eject.text), "%s", line + end);
+		*ret_eject = eject;
+		return true;
+	}
+	return false;
+}
+
+bool kernel_log_parse_eject_refused(const char *line, struct kernel_log_eject *ret_eject)
 {
 	uint64_t block;
 	int end = 0;
 
+	if (is_of_firmware(line, ret_eject))
+		return true;
 	if (sscanf(line, "memory memory%" SCNu64 ": Offline %n", &block, &end) != 1 || end == 0 ||
 	    (strcmp(line + end, "failed.") != 0 && strcmp(line + end, "disabled.") != 0))
 		return false;
-	*ret_block = block;
+	*ret_eject = (struct kernel_log_eject){.block = block};
 	return true;
 }
 
@@ -140,6 +168,25 @@ static bool take_line(struct kernel_log *log, char *line, size_t size)
 	return true;
 }
 
+/* /dev/kmsg writes "\x5c" for a backslash, with which each ACPI path begins (kernel/printk/printk.c msg_add_ext_text). */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from;) {
+		if (from[0] == '\\' && from[1] == 'x' && isxdigit((unsigned char)from[2]) &&
+		    isxdigit((unsigned char)from[3])) {
+			char digits[] = {from[2], from[3], '\0'};
+
+			*to++ = (char)strtoul(digits, NULL, 16);
+			from += 4;
+		} else {
+			*to++ = *from++;
+		}
+	}
+	*to = '\0';
+}
+
 /* The text of the next record. 1, 0 for nothing there, -errno. */
 static int next_text(struct kernel_log *log, char *text, size_t size)
 {
@@ -152,6 +199,7 @@ static int next_text(struct kernel_log *log, char *text, size_t size)
 			if (text[0] == ' ' || !start)
 				continue;
 			memmove(text, start + 1, strlen(start + 1) + 1);
+			unescape(text);
 			return 1;
 		}
 		int filled = fill(log);
@@ -172,13 +220,13 @@ int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page)
 	return got;
 }
 
-int kernel_log_next_eject_refused(struct kernel_log *log, uint64_t *ret_block)
+int kernel_log_next_eject_refused(struct kernel_log *log, struct kernel_log_eject *ret_eject)
 {
 	char text[1024];
 	int got;
 
 	do
 		got = next_text(log, text, sizeof(text));
-	while (got > 0 && !kernel_log_parse_eject_refused(text, ret_block));
+	while (got > 0 && !kernel_log_parse_eject_refused(text, ret_eject));
 	return got;
 }

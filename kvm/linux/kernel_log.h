@@ -34,11 +34,20 @@ bool kernel_log_page_is_pinned(const struct kernel_log_page *page);
  */
 bool kernel_log_parse_page(const char *line, struct kernel_log_page *page);
 
-/*
- * The block for whose sake the kernel gave up an eject before anything was taken away ("memory memory65: Offline
- * failed.", drivers/acpi/scan.c acpi_scan_try_to_offline). False where the line is of another kind.
- */
-bool kernel_log_parse_eject_refused(const char *line, uint64_t *ret_block);
+/* Why an eject came to nothing. */
+struct kernel_log_eject {
+	/*
+	 * The firmware's device that it kept, by its ACPI path: _EJ0 failed, or left it enabled. The kernel has taken its
+	 * memory away by then (drivers/acpi/scan.c acpi_scan_hot_remove calls acpi_bus_trim first). Empty: the kernel gave
+	 * it up before that, for the sake of block, which did not stay offline (acpi_scan_try_to_offline).
+	 */
+	char path[128];
+	char text[64];	/* of the firmware: the kernel's own words, "Eject incomplete - status 0xf" */
+	uint64_t block;
+};
+
+/* *ret_eject is written where it returns true; false: the line is of another kind. */
+bool kernel_log_parse_eject_refused(const char *line, struct kernel_log_eject *ret_eject);
 
 struct kernel_log;
 
@@ -51,6 +60,6 @@ CLEANUP_DEFINE(struct kernel_log *, kernel_log_free)
  * -errno. */
 int kernel_log_next_page(struct kernel_log *log, struct kernel_log_page *page);
 /* The same, of kernel_log_parse_eject_refused(). What lies between is lost for the other. */
-int kernel_log_next_eject_refused(struct kernel_log *log, uint64_t *ret_block);
+int kernel_log_next_eject_refused(struct kernel_log *log, struct kernel_log_eject *ret_eject);
 
 #endif

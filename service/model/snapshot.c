@@ -275,6 +275,11 @@ bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm)
 	return !dimm || dimm->state == SNAPSHOT_DIMM_EJECTED || dimm->state == SNAPSHOT_DIMM_ABSENT;
 }
 
+bool snapshot_dimm_is_detached(const struct snapshot_dimm *dimm)
+{
+	return !snapshot_dimm_is_out(dimm) && dimm->kind == DIMM_KIND_ACPI && dimm->range_count == 0;
+}
+
 struct snapshot_guest *snapshot_guest(const struct snapshot *snapshot, const char *name_or_uuid)
 {
 	for (size_t i = 0; i < snapshot->guest_count; i++)

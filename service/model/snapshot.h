@@ -524,6 +524,8 @@ struct snapshot_block *snapshot_block(const struct snapshot *snapshot, uint64_t 
 uint64_t snapshot_dimm_uncorrected(const struct snapshot_dimm *dimm);
 /* Nothing of it is plugged in just now; also where there is none (NULL). */
 bool snapshot_dimm_is_out(const struct snapshot_dimm *dimm);
+/* Does the firmware have it, and the kernel no memory of it? So an eject leaves it that the firmware refuses. */
+bool snapshot_dimm_is_detached(const struct snapshot_dimm *dimm);
 
 /* How many CPUs the node's list names; 0 where it has none, or its list was too long to keep. */
 unsigned snapshot_node_cpu_count(const struct snapshot_node *node);

@@ -53,6 +53,11 @@ static bool check_target(struct plan_check *check, const struct drain_scope *sco
 		plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0, "", "it is not there any more");
 		return false;
 	}
+	if (wish->target == DRAIN_TARGET_DIMM && snapshot_dimm_is_detached(dimm)) {
+		plan_check_block(check, "invalid_target", REMAINDER_EJECT_REFUSED, object, 0, NULL,
+				 "the firmware has it, and the kernel no memory of it, as after an eject that was refused");
+		return false;
+	}
 	if (wish->target == DRAIN_TARGET_RANGE) {
 		uint64_t unit = snapshot->block_bytes;
 

@@ -102,24 +102,46 @@ static void cut_blocks(const struct plan_input *input, const struct step *step, 
 	}
 }
 
-static bool is_out(const struct plan_input *input, const char *dimm)
+/* The first DIMM of the step, or that the drain has ejected, that the kernel has no memory of; NULL: none. */
+static const struct snapshot_dimm *find_gone(const struct plan_input *input, const struct owner *owner,
+					     const struct step_record *record)
 {
-	return snapshot_dimm_is_out(snapshot_dimm(input->snapshot, dimm));
+	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, record->step.dimm);
+
+	if (dimm && (snapshot_dimm_is_out(dimm) || snapshot_dimm_is_detached(dimm)))
+		return dimm;
+	for (size_t i = 0; i < owner->count; i++) {
+		dimm = owner->steps[i].step.kind == STEP_KIND_EJECT
+			       ? snapshot_dimm(input->snapshot, owner->steps[i].step.dimm)
+			       : NULL;
+		if (dimm && (snapshot_dimm_is_out(dimm) || snapshot_dimm_is_detached(dimm)))
+			return dimm;
+	}
+	return NULL;
 }
 
-/* What somebody has to plug in again: a DIMM where it is known which, else what the step took away. */
-static void name_missing(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
-			 char object[96])
+/* Somebody has to plug a DIMM in again, or where the firmware has kept it, to have it announced once more. */
+static void tell_missing(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
+			 uint64_t count, struct remainder_list *left)
 {
-	const char *dimm = is_out(input, record->step.dimm) ? record->step.dimm : "";
+	const struct snapshot_dimm *dimm = find_gone(input, owner, record);
+	char object[96];
 
-	for (size_t i = 0; i < owner->count && !dimm[0]; i++)
-		if (owner->steps[i].step.kind == STEP_KIND_EJECT && is_out(input, owner->steps[i].step.dimm))
-			dimm = owner->steps[i].step.dimm;
-	if (dimm[0])
-		snprintf(object, 96, "dimm %s", dimm);
+	if (dimm)
+		snprintf(object, sizeof(object), "dimm %s", dimm->id);
 	else
-		snprintf(object, 96, "step %u", record->n);
+		snprintf(object, sizeof(object), "step %u", record->n);
+	if (snapshot_dimm_is_detached(dimm))
+		remainder_list_add(left, REMAINDER_EJECT_REFUSED, object, 0,
+				   "reboot, or have the firmware announce it again (pull it and plug it in); then undrain once "
+				   "more",
+				   "%llu blocks were taken away for an eject that was refused; guests stay until they are back",
+				   (unsigned long long)count);
+	else
+		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0,
+				   "plug the DIMM in again, then undrain once more",
+				   "%llu blocks are not there and cannot be onlined; guests stay until they can",
+				   (unsigned long long)count);
 }
 
 static enum undo_bar judge_blocks(const struct plan_input *input, const struct owner *owner,
@@ -134,13 +156,8 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct o
 		*ret_step = record->step;
 		return UNDO_BAR_NONE;
 	}
-	if (left && cut.seen < count) {
-		name_missing(input, owner, record, object);
-		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0,
-				   "plug the DIMM in again, then undrain once more",
-				   "%llu blocks are not there and cannot be onlined; guests stay until they can",
-				   (unsigned long long)(count - cut.seen));
-	}
+	if (left && cut.seen < count)
+		tell_missing(input, owner, record, count - cut.seen, left);
 	snprintf(object, sizeof(object), "step %u", record->n);
 	if (left && cut.holder)
 		remainder_list_add(left, REMAINDER_HELD, object, cut.held_bytes, NULL,

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include "clock.h"
 #include "dimm.h"
 #include "job_context.h"
@@ -35,11 +36,11 @@ static int find_dimm(const struct job_context *context, struct dimm_list *list,
 static bool is_gone(const struct job_context *context, const struct dimm *dimm)
 {
 	struct memory_block block;
-	bool is_present = true;
-	int rc = dimm_is_present(context->sysroot, dimm, &is_present);
+	bool is_enabled = true;
+	int rc = dimm_is_enabled(context->sysroot, dimm, &is_enabled);
 
 	/* The device itself may go with the eject. */
-	if ((rc && rc != -ENOENT && rc != -ENODEV) || (!rc && is_present))
+	if ((rc && rc != -ENOENT && rc != -ENODEV) || (!rc && is_enabled))
 		return false;
 	for (size_t i = 0; i < dimm->block_count; i++)
 		if (memory_block_read(context->sysroot, dimm->blocks[i], &block) != -ENOENT)
@@ -62,14 +63,27 @@ static bool wait_more(struct job_context *context, uint64_t *until)
 	return true;
 }
 
-/* Has the kernel given up, with nothing taken away? */
-static bool is_refused(struct kernel_log *log, const struct dimm *dimm, uint64_t *ret_block)
+/* Has the kernel said that nothing comes of it? */
+static bool is_refused(struct kernel_log *log, const struct dimm *dimm, struct kernel_log_eject *ret_eject)
 {
-	while (log && kernel_log_next_eject_refused(log, ret_block) > 0)
-		for (size_t i = 0; i < dimm->block_count; i++)
-			if (dimm->blocks[i] == *ret_block)
+	while (log && kernel_log_next_eject_refused(log, ret_eject) > 0) {
+		if (ret_eject->path[0] && strcmp(ret_eject->path, dimm->path) == 0)
+			return true;
+		for (size_t i = 0; i < dimm->block_count && !ret_eject->path[0]; i++)
+			if (dimm->blocks[i] == ret_eject->block)
 				return true;
+	}
 	return false;
+}
+
+/* No undo brings back what the kernel has taken away: so it is not FAILED, of which nothing is left to put back. */
+static void tell_refused(struct job_context *context, const struct dimm *dimm, const char *object, const char *words)
+{
+	context->stop = WORKER_CONTROL_GO;
+	remainder_list_add(&context->result->remainder, REMAINDER_EJECT_REFUSED, object, dimm->size_bytes, NULL,
+			   "the firmware kept it%s%s; the kernel has taken its memory away by then", words[0] ? ": " : "",
+			   words);
+	context->result->outcome = WORKER_OUTCOME_PARTIAL;
 }
 
 /*
@@ -81,13 +95,22 @@ static void wait_gone(struct job_context *context, const struct dimm *dimm, stru
 		      const char *object)
 {
 	struct remainder_list *list = &context->result->remainder;
-	uint64_t until = 0, block;
+	struct kernel_log_eject refused = {0};
+	uint64_t until = 0;
 
 	while (!is_gone(context, dimm)) {
-		if (is_refused(log, dimm, &block)) {
+		if (is_refused(log, dimm, &refused)) {
+			/* It is said a moment after the look, and a slow firmware may have done it by now. */
+			if (is_gone(context, dimm))
+				break;
+			if (refused.path[0]) {
+				tell_refused(context, dimm, object, refused.text);
+				return;
+			}
 			context->stop = WORKER_CONTROL_GO;
 			remainder_list_add(list, REMAINDER_EJECT_FAILED, object, dimm->size_bytes, NULL,
-					   "the kernel gave it up: block %" PRIu64 " did not stay offline", block);
+					   "the kernel gave it up: block %" PRIu64 " did not stay offline",
+					   refused.block);
 			job_context_settle(context, object, 0, false);
 			return;
 		}
@@ -135,6 +158,10 @@ static void eject(struct job_context *context, const struct dimm *dimm, const ch
 		remainder_list_add(list, REMAINDER_NOT_EJECTABLE, object, dimm->size_bytes, NULL,
 				   "the firmware has no eject method for it");
 		break;
+	case DIMM_EJECT_DETACHED:
+		/* Asked again after a crash. */
+		tell_refused(context, dimm, object, "");
+		return;
 	case DIMM_EJECT_ABSENT:
 	case DIMM_EJECT_COUNT:
 		/* Asked again after a crash: it has gone. */
@@ -176,7 +203,7 @@ void eject_job_undo(struct job_context *context)
 	snprintf(object, sizeof(object), "dimm %s", context->job->step.dimm);
 	if (rc && rc != -ENOENT)
 		job_context_fail(context, rc, object, "cannot look at it");
-	if (!dimm || !dimm->is_present)
+	if (!dimm || !dimm->is_enabled)
 		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED, object, 0,
 				   "plug it in again", "it has been ejected");
 	if (!failure_is_set(&context->result->failure))

@@ -9,7 +9,8 @@ struct job_context;
 
 /*
  * Refuses where a block is not offline; then waits until the device and its blocks are gone. FAILED: nothing was asked of
- * the kernel, or it has said that it gave up. PARTIAL: it was asked, and has not said what becomes of it within the time.
+ * the kernel, or it has said that it gave up. PARTIAL: it was asked, and has not said what becomes of it within the time, or the
+ * firmware kept the device (eject_refused), whose memory the kernel has taken away by then.
  */
 void eject_job_run(struct job_context *context);
 /* Says whether the DIMM is there: that is all that can be done. */

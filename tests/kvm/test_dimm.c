@@ -87,13 +87,14 @@ struct kernel {
 	struct fixture_tree *tree;
 	unsigned writes;
 	int answer;
+	bool is_detached;
 };
 
 static int on_write(void *user, const char *path, const char *text)
 {
 	struct kernel *kernel = user;
 
-	CHECK_STR(path, ACPI "/PNP0C80:00/eject");
+	CHECK_STR(path, kernel->is_detached ? ACPI "/PNP0C80:03/eject" : ACPI "/PNP0C80:00/eject");
 	CHECK_STR(text, "1");
 	kernel->writes++;
 	if (kernel->answer == 0)
@@ -105,11 +106,11 @@ static void test_eject(void)
 {
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
 	CLEANUP(memory_block_list_done) struct memory_block_list blocks = {0};
-	CLEANUP(dimm_list_done) struct dimm_list list = {0};
+	CLEANUP(dimm_list_done) struct dimm_list list = {0}, later = {0};
 	struct kernel kernel = {.tree = &tree};
 	struct failure failure = {0};
 	enum dimm_eject_result result;
-	bool is_present;
+	bool is_enabled;
 
 	fixture_tree_init(&tree);
 	add_machine(&tree);
@@ -133,21 +134,37 @@ static void test_eject(void)
 	kernel.answer = -ENODEV;
 	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, &failure), 0);
 	CHECK_INT(result, DIMM_EJECT_NOT_EJECTABLE);
+	/* As an eject leaves it that the firmware refused: enabled, without a block, and without a handler. */
+	fixture_tree_write(&tree, ACPI "/PNP0C80:03/path", "\\_SB_.MHPC.MP03\n");
+	fixture_tree_write(&tree, ACPI "/PNP0C80:03/status", "15\n");
+	fixture_tree_write(&tree, ACPI "/PNP0C80:03/eject", "\n");
+	CHECK_INT(dimm_list_read(tree.sysroot, &blocks, &later), 0);
+	kernel.is_detached = true;
+	CHECK_INT(dimm_eject(tree.sysroot, dimm_list_find(&later, "acpi-MP03"), &result, &failure), 0);
+	CHECK_INT(result, DIMM_EJECT_DETACHED);
+	kernel.is_detached = false;
 	kernel.answer = -EIO;
 	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, NULL), -EIO);
 	kernel.answer = 0;
 	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, &failure), 0);
 	CHECK_INT(result, DIMM_EJECT_REQUESTED);
-	CHECK_INT(kernel.writes, 3);
-	CHECK_INT(dimm_is_present(tree.sysroot, dimm, &is_present), 0);
-	CHECK_TRUE(!is_present);
+	CHECK_INT(kernel.writes, 4);
+	CHECK_INT(dimm_is_enabled(tree.sysroot, dimm, &is_enabled), 0);
+	CHECK_TRUE(!is_enabled);
 	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, &failure), 0);
 	CHECK_INT(result, DIMM_EJECT_ABSENT);
+	/* It stands in its slot, and the kernel and its firmware have done with it; and is so at the next look. */
+	fixture_tree_write(&tree, ACPI "/PNP0C80:00/status", "13\n");
+	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, &failure), 0);
+	CHECK_INT(result, DIMM_EJECT_ABSENT);
+	dimm_list_done(&later);
+	CHECK_INT(dimm_list_read(tree.sysroot, &blocks, &later), 0);
+	CHECK_INT(dimm_list_find(&later, "acpi-MP00")->state, DIMM_STATE_ABSENT);
 	fixture_tree_write(&tree, ACPI "/PNP0C80:00/status", "15\n");
 	fixture_tree_remove(&tree, ACPI "/PNP0C80:00/eject");
 	CHECK_INT(dimm_eject(tree.sysroot, dimm, &result, &failure), 0);
 	CHECK_INT(result, DIMM_EJECT_NOT_EJECTABLE);
-	CHECK_INT(kernel.writes, 3);
+	CHECK_INT(kernel.writes, 4);
 }
 
 int main(void)

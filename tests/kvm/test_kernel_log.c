@@ -65,24 +65,41 @@ static void test_read(void)
 
 static void test_eject_refused(void)
 {
+	static const char *const others[] = {
+		"memory memory65: Offline", "cpu cpu3: Offline failed.", "memory memory65: Offline failed. Or not",
+		"ACPI: \\_SB_.MHPC.MP00: Ejecting", "ACPI: Eject failed (0x5)", "ACPI: \\_SB_.MHPC.MP00 Eject failed (0x5)",
+		"\\_SB_.MHPC.MP00: Eject failed (0x5)", "ACPI: \\_SB_.MHPC.MP00: Eject", "ACPI: ", "",
+	};
+	static const char *const words[] = {"Eject incomplete - status 0xf", "Eject failed (0x5)", "No _EJ0 support for device"};
 	CLEANUP(fixture_tree_done) struct fixture_tree tree;
 	CLEANUP(kernel_log_freep) struct kernel_log *log = NULL;
-	uint64_t block = 0;
+	struct kernel_log_eject eject = {0};
+	char line[128];
 
-	CHECK_TRUE(!kernel_log_parse_eject_refused("memory memory65: Offline", &block));
-	CHECK_TRUE(!kernel_log_parse_eject_refused("cpu cpu3: Offline failed.", &block));
-	CHECK_TRUE(!kernel_log_parse_eject_refused("memory memory65: Offline failed. Or not", &block));
-	CHECK_TRUE(kernel_log_parse_eject_refused("memory memory65: Offline disabled.", &block));
-	CHECK_INT(block, 65);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		CHECK_TRUE(!kernel_log_parse_eject_refused(others[i], &eject));
+	CHECK_TRUE(kernel_log_parse_eject_refused("memory memory65: Offline disabled.", &eject));
+	CHECK_INT(eject.block, 65);
+	CHECK_STR(eject.path, "");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		snprintf(line, sizeof(line), "ACPI: \\_SB_.MHPC.MP00: %s", words[i]);
+		CHECK_TRUE(kernel_log_parse_eject_refused(line, &eject));
+		CHECK_STR(eject.path, "\\_SB_.MHPC.MP00");
+		CHECK_STR(eject.text, words[i]);
+	}
 	fixture_tree_init(&tree);
 	fixture_tree_write(&tree, "/dev/kmsg", "4,1,1,-;memory memory1: Offline failed.\n");
 	CHECK_INT(kernel_log_new(tree.sysroot, &log), 0);
-	CHECK_INT(kernel_log_next_eject_refused(log, &block), 0);
+	CHECK_INT(kernel_log_next_eject_refused(log, &eject), 0);
 	fixture_tree_append(&tree, "/dev/kmsg",
-			    "6,2,2,-;eth0: up\n4,3,3,-;memory memory66: Offline failed.\n SUBSYSTEM=memory\n");
-	CHECK_INT(kernel_log_next_eject_refused(log, &block), 1);
-	CHECK_INT(block, 66);
-	CHECK_INT(kernel_log_next_eject_refused(log, &block), 0);
+			    "6,2,2,-;eth0: up\n4,3,3,-;memory memory66: Offline failed.\n SUBSYSTEM=memory\n"
+			    "4,4,4,-;ACPI: \\x5c_SB_.MHPC.MP07: Eject incomplete - status 0xb\n4,5,5,-;\\x5\n");
+	CHECK_INT(kernel_log_next_eject_refused(log, &eject), 1);
+	CHECK_INT(eject.block, 66);
+	CHECK_INT(kernel_log_next_eject_refused(log, &eject), 1);
+	CHECK_STR(eject.path, "\\_SB_.MHPC.MP07");
+	CHECK_STR(eject.text, "Eject incomplete - status 0xb");
+	CHECK_INT(kernel_log_next_eject_refused(log, &eject), 0);
 }
 
 int main(void)

@@ -127,6 +127,24 @@ static void after_an_eject_only_the_hold_goes(void)
 	world_undrain_done(&world);
 }
 
+/* There is nothing to plug in: the DIMM is there, and its memory is not. */
+static void after_an_eject_that_was_refused_guests_wait(void)
+{
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_EJECT);
+	world.snapshot->dimms[0].state = SNAPSHOT_DIMM_OFFLINE;
+	world.snapshot->dimms[0].range_count = 0;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_EJECT_REFUSED);
+	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP00");
+	CHECK_TRUE(strstr(world.decision.remainder.items[0].way_out, "reboot") != NULL);
+	world_undrain_done(&world);
+}
+
 /* Another drain holds [start, end) of the DIMM. */
 static struct snapshot_hold *hold_beside(struct world *world, uint64_t start, uint64_t end)
 {
@@ -462,6 +480,7 @@ static const struct unit_case cases[] = {
 	{"only what was done is undone", only_what_was_done_is_undone},
 	{"a failed undo does not keep the hold", a_failed_undo_does_not_keep_the_hold},
 	{"after an eject only the hold goes", after_an_eject_only_the_hold_goes},
+	{"after an eject that was refused guests wait", after_an_eject_that_was_refused_guests_wait},
 	{"what another holds waits", what_another_holds_waits},
 	{"a node that another drains takes nobody back", a_node_that_another_drains_takes_nobody_back},
 	{"a guest that was moved on waits", a_guest_that_was_moved_on_waits},

@@ -20,7 +20,9 @@ struct kernel {
 	unsigned writes;
 	char order[256]; /* of the writes: "64 65 " */
 	int comes_back; /* this block is onlined by somebody else while the next is written; 0: none */
-	bool is_eject_ignored, is_eject_refused;
+	bool is_eject_ignored, is_eject_refused, is_eject_left_in_slot;
+	const char *firmware_refuses; /* what the kernel's log says of the eject then; NULL: it does not */
+	bool is_detached;
 	unsigned looks; /* at the flags of pages */
 	uint64_t busy_pfn; /* the page that it names in its log where a block is busy; 0: none */
 	unsigned references;
@@ -106,12 +108,28 @@ static int on_write(void *user, const char *path, const char *text)
 					    "4,8,8,-;memory memory65: Offline failed.\n");
 		if (kernel->is_eject_ignored || kernel->is_eject_refused)
 			return 0;
-		fixture_tree_write(&kernel->fixture.tree, "/sys/bus/acpi/devices/PNP0C80:00/status",
-				   "0\n");
+		if (kernel->is_detached)
+			return -ENODEV;
+		/* drivers/acpi/scan.c acpi_scan_hot_remove: the memory is gone by then, and the device is not. */
+		kernel->is_detached = kernel->firmware_refuses != NULL;
+		if (kernel->firmware_refuses) {
+			char lines[192];
+
+			snprintf(lines, sizeof(lines),
+				 "4,8,8,-;ACPI: \\x5c_SB_.MHPC.MP01: Eject failed (0x6)\n"
+				 "4,9,9,-;ACPI: \\x5c_SB_.MHPC.MP00: %s\n",
+				 kernel->firmware_refuses);
+			fixture_tree_append(&kernel->fixture.tree, "/dev/kmsg", lines);
+		} else {
+			fixture_tree_write(&kernel->fixture.tree, "/sys/bus/acpi/devices/PNP0C80:00/status",
+					   kernel->is_eject_left_in_slot ? "13\n" : "0\n");
+		}
 		for (id = 64; id < 68; id++) {
 			char block[96];
 
 			snprintf(block, sizeof(block), "/sys/devices/system/memory/memory%u", id);
+			fixture_tree_remove(&kernel->fixture.tree, block);
+			snprintf(block, sizeof(block), "/sys/bus/acpi/devices/PNP0C80:00/physical_node%.0u", id - 64);
 			fixture_tree_remove(&kernel->fixture.tree, block);
 		}
 		return 0;
@@ -756,9 +774,55 @@ static void test_eject_refused(void)
 	teardown(kernel);
 }
 
+/* Nor where the firmware keeps the device, which the kernel tells in other words: nothing is waited for then. */
+static void test_eject_refused_by_firmware(void)
+{
+	static const char *const words[] = {"Eject incomplete - status 0xf", "Eject failed (0x5)", "No _EJ0 support for device"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		struct kernel *kernel = setup_dimm();
+		const struct remainder *left;
+
+		for (unsigned id = 64; id < 68; id++)
+			set_block(kernel, id, "offline", "Movable Normal");
+		fixture_tree_write(&kernel->fixture.tree, "/dev/kmsg", "4,1,1,-;memory memory64: online\n");
+		kernel->firmware_refuses = words[i];
+		/* No deadline: it would wait for ever. */
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		/* Not failed, which would have the blocks put back that are not there any more. */
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+		CHECK_INT(kernel->fixture.result.bytes_done, 0);
+		left = job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_REFUSED);
+		CHECK_TRUE(left && strstr(left->detail, words[i]) != NULL);
+		CHECK_INT(left ? left->bytes : 0, 4 * BLOCK_BYTES);
+		CHECK_TRUE(!job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_FAILED));
+		/* As a worker finds it that is started again. */
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+		CHECK_TRUE(job_fixture_remainder(&kernel->fixture, REMAINDER_EJECT_REFUSED) != NULL);
+		teardown(kernel);
+	}
+}
+
+/* By the kernel's own measure a device is out that is not enabled any more, whether or not it stands in its slot. */
+static void test_eject_still_in_its_slot(void)
+{
+	struct kernel *kernel = setup_dimm();
+
+	for (unsigned id = 64; id < 68; id++)
+		set_block(kernel, id, "offline", "Movable Normal");
+	kernel->is_eject_left_in_slot = true;
+	kernel->fixture.job.deadline_ms = 500;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	teardown(kernel);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"eject_refused_by_firmware", test_eject_refused_by_firmware},
+		{"eject_still_in_its_slot", test_eject_still_in_its_slot},
 		{"offline_and_back", test_offline_and_back},
 		{"comes_back", test_comes_back},
 		{"emptiest_first", test_emptiest_first},
