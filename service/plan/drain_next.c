@@ -112,6 +112,27 @@ static bool eject_failed(struct drainer *drainer)
 	return failed;
 }
 
+/* A device that came to reach beyond the target since it was asked for: what was drained is no whole of it. */
+static bool eject_is_cut(struct drainer *drainer)
+{
+	const struct snapshot *snapshot = drainer->input->snapshot;
+	bool is_cut = false;
+	char object[96];
+
+	for (size_t i = 0; i < snapshot->dimm_count; i++) {
+		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
+
+		if (snapshot_dimm_is_out(dimm) || !drain_scope_cuts_dimm(snapshot, &drainer->scope, dimm))
+			continue;
+		is_cut = true;
+		snprintf(object, sizeof(object), "dimm %s", dimm->id);
+		remainder_list_add(&drainer->decision->remainder, REMAINDER_NOT_EJECTABLE, object, 0,
+				   dimm->ejectable ? "drain it by its name with --eject" : NULL,
+				   "offline, but it has memory on other nodes too, and is not ejected with one of them");
+	}
+	return is_cut;
+}
+
 /* True where time ran out before the last of the ejects. */
 static bool eject_missed(struct drainer *drainer, bool late)
 {
@@ -187,9 +208,9 @@ static void decide(struct drainer *drainer)
 	if (drainer->wish->finish == DRAIN_FINISH_EJECT) {
 		if (!late && eject_next(drainer))
 			return;
-		bool failed = eject_failed(drainer), missed = eject_missed(drainer, late);
+		bool failed = eject_failed(drainer), missed = eject_missed(drainer, late), is_cut = eject_is_cut(drainer);
 
-		if (failed || missed) {
+		if (failed || missed || is_cut) {
 			drainer->decision->kind = DECISION_KIND_GIVE_UP;
 			return;
 		}

@@ -366,3 +366,18 @@ bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_d
 		return strcmp(dimm->id, wish->dimm) == 0;
 	return wish->target == DRAIN_TARGET_NODE && dimm->node == wish->node;
 }
+
+bool drain_scope_cuts_dimm(const struct snapshot *snapshot, const struct drain_scope *scope, const struct snapshot_dimm *dimm)
+{
+	bool is_inside = false, is_outside = false;
+
+	for (size_t i = 0; i < snapshot->block_count; i++) {
+		const struct snapshot_block *block = &snapshot->blocks[i];
+
+		if (!snapshot_block_is_in(block, dimm->ranges, dimm->range_count))
+			continue;
+		is_inside = is_inside || drain_scope_has(scope, block);
+		is_outside = is_outside || !drain_scope_has(scope, block);
+	}
+	return is_inside && is_outside;
+}

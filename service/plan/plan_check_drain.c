@@ -154,9 +154,19 @@ static void check_eject(struct plan_check *check, const struct drain_scope *scop
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
 		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
 
-		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable || snapshot_dimm_is_out(dimm))
+		if (snapshot_dimm_is_out(dimm))
 			continue;
 		snprintf(object, sizeof(object), "dimm %s", dimm->id);
+		/* The drain would have no device to eject, and would be called done. */
+		if (drain_scope_cuts_dimm(snapshot, scope, dimm)) {
+			plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0,
+					 dimm->ejectable ? "drain it by its name with --eject, or the node with --offline"
+							 : NULL,
+					 "it has memory on other nodes too, and is not ejected with one of them");
+			continue;
+		}
+		if (!drain_scope_has_dimm(wish, dimm) || dimm->ejectable)
+			continue;
 		plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0, NULL,
 				 "the firmware offers no eject for it");
 	}

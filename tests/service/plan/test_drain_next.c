@@ -1004,7 +1004,50 @@ static void what_stays_of_the_only_node_has_room(void)
 	world_done(&world);
 }
 
+static void each_device_of_a_node_is_ejected(void)
+{
+	struct world world;
+	char text[512];
+
+	world_init(&world);
+	world_add_second_dimm(&world);
+	world.snapshot->dimms[1].ejectable = true;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	world.wish.drain_wish.target = DRAIN_TARGET_NODE;
+	world.wish.drain_wish.dimm[0] = '\0';
+	world.wish.drain_wish.node = 3;
+	world_check_code(&world, "");
+	CHECK_STR(world_run(&world, text), "cordon offline eject eject done");
+	world_done(&world);
+}
+
+/* A device that has memory on two nodes is not ejected with one of them: so that is no eject. */
+static void a_dimm_of_two_nodes_is_not_ejected_with_one(void)
+{
+	struct world world;
+	char text[512];
+
+	world_init(&world);
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	world.wish.drain_wish.target = DRAIN_TARGET_NODE;
+	world.wish.drain_wish.dimm[0] = '\0';
+	world.wish.drain_wish.node = 3;
+	world.snapshot->dimms[0].node = -1;
+	world.snapshot->dimms[0].ranges[0].start -= WORLD_BLOCK;
+	world_check_code(&world, "not_ejectable");
+	/* Nor where it has come to that since it was asked for. */
+	CHECK_STR(world_run(&world, text), "cordon offline give_up");
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_NOT_EJECTABLE);
+	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP00");
+	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
+	world_check_code(&world, "");
+	world_done(&world);
+}
+
 static const struct unit_case cases[] = {
+	{"each device of a node is ejected", each_device_of_a_node_is_ejected},
+	{"a DIMM of two nodes is not ejected with one", a_dimm_of_two_nodes_is_not_ejected_with_one},
 	{"what stays of the only node has room", what_stays_of_the_only_node_has_room},
 	{"a whole node is drained and ejected", a_whole_node_is_drained_and_ejected},
 	{"finishes are obeyed", finishes_are_obeyed},
