@@ -112,7 +112,7 @@ struct drain_record {
 	struct snapshot_hold hold;
 	/* The kernel's, under which its memory was last seen offline as the drain left it; empty: never. */
 	char boot_id[DRAIN_BOOT_ID_SIZE];
-	/* Of that memory, online again after a reboot: then the state is attention. 0 otherwise. */
+	/* Of that memory, online again: then the state is attention. 0 otherwise. */
 	uint64_t online_bytes;
 	/* What has come into memory that it has emptied, as last seen; not in the journal. */
 	struct remainder_list newcomers;

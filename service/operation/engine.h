@@ -63,9 +63,9 @@ int engine_stuck_add(struct engine *engine, int pid, const struct step *step, co
 void engine_stuck_gone(struct engine *engine, int pid);
 
 /*
- * Tells the engine what was seen of the host, for drains that have outlived a reboot: one whose memory is offline as it
- * was left is held as before, any other says attention with the bytes that are online, until they are offline again. A
- * snapshot without blocks says nothing.
+ * Tells the engine what was seen of the host, for drains that have left memory offline: one of which it is as it was left is
+ * held, any other says attention with the bytes that are online, until they are offline again. After a reboot memory is, and
+ * where somebody takes it online. A snapshot without blocks says nothing.
  */
 void engine_see(struct engine *engine, const struct snapshot *snapshot);
 

@@ -14,8 +14,8 @@
  *
  * A stopped drain holds where what was done stays, and does not where all was undone.
  *
- * A reboot of the host brings memory back online that a drain has left offline: held is then attention, and held again when
- * somebody has taken it offline (engine_see()). The hold stands either way.
+ * A reboot of the host, a DIMM that is plugged in, or somebody by hand brings memory online that a drain has left offline: held
+ * is then attention, and held again when it was taken offline (engine_see()). The hold stands either way.
  *
  * Where another drain holds what an undrain, or a drain that restores, would put back, or where the
  * DIMM is out, the hold ends and the drain is deferred: it is released by the undrain or restore of another that puts the rest
@@ -373,7 +373,7 @@ void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
 	release_deferred(engine);
 }
 
-/* ---- after a reboot ---- */
+/* ---- memory that is online again ---- */
 
 /* Has it left its memory offline, as far as is known? */
 static bool left_offline(const struct drain_record *drain)
@@ -396,21 +396,26 @@ static uint64_t held_online_bytes(const struct drain_record *drain, const struct
 	return bytes;
 }
 
+/*
+ * Who works on the blocks of a drain that holds is the drain's own undrain alone, and then its state is another. The drain has
+ * ended by a look at them, and looks come in their order, so that none is older.
+ */
 void engine_see(struct engine *engine, const struct snapshot *snapshot)
 {
-	for (size_t i = 0; i < engine->drain_count && engine->boot_id[0] && snapshot->block_count > 0; i++) {
+	for (size_t i = 0; i < engine->drain_count && snapshot->block_count > 0; i++) {
 		struct drain_record *drain = engine->drains[i];
+		bool is_new_boot = engine->boot_id[0] && strcmp(drain->boot_id, engine->boot_id) != 0;
 		uint64_t bytes;
 
-		if (!left_offline(drain) || strcmp(drain->boot_id, engine->boot_id) == 0)
+		if (!left_offline(drain))
 			continue;
 		bytes = held_online_bytes(drain, snapshot);
-		if (bytes && bytes == drain->online_bytes)
+		if (bytes == drain->online_bytes && (bytes || !is_new_boot))
 			continue;
 		drain->state = bytes ? DRAIN_STATE_ATTENTION : DRAIN_STATE_HELD;
 		drain->online_bytes = bytes;
 		/* From now on it is this boot in which it is held. */
-		if (!bytes)
+		if (!bytes && engine->boot_id[0])
 			memcpy(drain->boot_id, engine->boot_id, sizeof(drain->boot_id));
 		engine_tell_drain(engine, drain);
 		engine_drain_put(engine, drain);
