@@ -41,12 +41,13 @@ const char *movability_way_out(const struct snapshot *snapshot, const struct mov
 		return "booted with movable_node, and it is hot-pluggable: online it as movable; but where the kernel itself lies "
 		       "nothing becomes movable";
 	if (snapshot->movable_node)
-		return "booted with movable_node, but the firmware does not call it hot-pluggable (SRAT): change that there, or "
-		       "boot with kernelcore= instead";
+		return "booted with movable_node, but the firmware does not call it hot-pluggable (SRAT): change that, or boot "
+		       "with kernelcore= instead (part of each node is movable)";
 	if (all_marked)
 		return "boot with movable_node: the firmware calls it hot-pluggable (SRAT); of no use on the node where the "
 		       "kernel itself lies";
-	return "boot with kernelcore=; movable_node does not help, for the firmware does not call it hot-pluggable (SRAT)";
+	return "boot with kernelcore= (part of each node is movable); movable_node does not help: the firmware does not call it "
+	       "hot-pluggable (SRAT)";
 }
 
 void movability_remain(const struct movability *movability, const struct snapshot *snapshot, const char *object,

@@ -490,7 +490,8 @@ static void guests_are_shown(void)
 	check_json(json_incref(json_object_get(json, "remainder")),
 		   "[{\"bytes\":4096,\"code\":\"kernel_memory\",\"consent\":null,"
 		   "\"detail\":\"1 of 1 blocks are online in a kernel zone\",\"object\":\"node 2\","
-		   "\"way_out\":\"boot with kernelcore=; movable_node does not help, for the firmware does not call it "
+		   "\"way_out\":\"boot with kernelcore= (part of each node is movable); movable_node does not help: "
+		   "the firmware does not call it "
 		   "hot-pluggable (SRAT)\"},{\"bytes\":3221225472,\"code\":\"gigantic_pages\",\"consent\":null,"
 		   "\"detail\":\"3 huge pages of 1 GiB, 1 of them free\",\"object\":\"node 2\",\"way_out\":\"free them, or "
 		   "have free ones on other nodes and allow gigantic_pages\"}]");

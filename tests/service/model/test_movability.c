@@ -48,8 +48,8 @@ static void ways_out_are_true(void)
 	} table[] = {
 		{false, false, 0, NULL},
 		{false, true, 2, NULL},
-		{true, false, 0, "boot with kernelcore=; movable_node does not help"},
-		{true, false, 1, "boot with kernelcore=; movable_node does not help"},
+		{true, false, 0, "boot with kernelcore= (part of each node is movable); movable_node"},
+		{true, false, 1, "boot with kernelcore= (part of each node is movable); movable_node"},
 		{true, false, 2, "boot with movable_node: the firmware calls it hot-pluggable"},
 		{true, true, 0, "booted with movable_node, but the firmware does not call it hot-pluggable"},
 		{true, true, 2, "booted with movable_node, and it is hot-pluggable: online it as movable"},

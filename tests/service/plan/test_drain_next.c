@@ -657,8 +657,8 @@ static void what_cannot_be_emptied_is_refused(void)
 	plan_check(&world.input, &blockers, &failure);
 	CHECK_INT(blockers.count, 2);
 	CHECK_STR(blockers.items[0].object, "blocks 16-22");
-	CHECK_STR(blockers.items[0].way_out, "boot with kernelcore=; movable_node does not help, for the firmware does not call "
-					     "it hot-pluggable (SRAT)");
+	CHECK_STR(blockers.items[0].way_out, "boot with kernelcore= (part of each node is movable); movable_node does "
+					     "not help: the firmware does not call it hot-pluggable (SRAT)");
 	CHECK_STR(blockers.items[1].object, "block 23");
 	CHECK_STR(blockers.items[1].way_out, "boot with movable_node: the firmware calls it hot-pluggable (SRAT); of no use on "
 					     "the node where the kernel itself lies");
