@@ -178,6 +178,7 @@ class VirtualHost:
     distances   {(from, to): value} for what is not the default
     online_dimms  after boot, online the DIMMs' memory as movable, as a host's own udev rules would do
     libvirt     start libvirtd
+    movable_node  boot with movable_node: hot-pluggable memory becomes movable, and kernelcore= is not looked at
     kernel_arguments  added to the kernel's command line
     qemu_arguments    added to QEMU's
 
@@ -188,13 +189,15 @@ class VirtualHost:
 
     RESULTS = "/run/testbed/results"
 
-    def __init__(self, nodes=None, dimms=None, distances=None, online_dimms=True, libvirt=True, kernel_arguments="",
-                 qemu_arguments=(), dimm_slots=8, say=None):
+    def __init__(self, nodes=None, dimms=None, distances=None, online_dimms=True, libvirt=True, movable_node=True,
+                 kernel_arguments="", qemu_arguments=(), dimm_slots=8, say=None):
         self.nodes = nodes if nodes is not None else four_nodes()
         self.dimms = dimms if dimms is not None else [Dimm("dimm1", len(self.nodes) - 1)]
         self.distances = default_distances(len(self.nodes)) | (distances or {})
         self.online_dimms, self.libvirt, self.dimm_slots = online_dimms, libvirt, dimm_slots
         self.kernel_arguments, self.qemu_arguments = kernel_arguments, list(qemu_arguments)
+        if movable_node:
+            self.kernel_arguments += " movable_node"
         self.qmp = self.channel = self._qemu = None
         self.guests = []
         self.guest_images = {}      # what guests boot from, and where that lies inside
@@ -424,7 +427,7 @@ class VirtualHost:
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off", "-smp", str(cpus),
             "-m", f"{memory}M,slots={self.dimm_slots},maxmem={memory + 1024 * 32}M",
             "-kernel", paths.kernel_image(), "-initrd", self._initramfs(),
-            "-append", "console=ttyS0 quiet loglevel=4 panic=-1 movable_node mitigations=off no_timer_check "
+            "-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off no_timer_check "
                        f"tsc=reliable nokaslr random.trust_cpu=on {QUICK_KERNEL} {self.kernel_arguments}",
             "-serial", f"file:{self.directory}/console",
             "-qmp", f"unix:{self.directory}/qmp.sock,server=on,wait=off",
