@@ -157,6 +157,7 @@ void resize_balloon_next(struct resize *resize)
 	resize->shrink_gap = now > target ? now - target : 0;
 	resize->grow_gap = target > now ? target - now : 0;
 	resize_tell_of_hooks(resize);
+	resize_warn_of_holds(resize);
 	if (now == target && !last_balloon(input, settle_mark) && !last_balloon(input, RESIZE_RESTORE_MARK) &&
 	    !resize->is_revoked) {
 		if (!resize_end_lease_next(resize, shrinks ? STEP_KIND_AGENT_COMMIT : STEP_KIND_AGENT_UNDO))

@@ -134,10 +134,21 @@ static bool steer_next(struct resize *resize)
 	return true;
 }
 
-static void warn_of_steering(struct resize *resize)
+/* Of them those on which its memory may land, as far as its policies say; 0: nobody knows its policies. */
+static uint64_t landing_nodes(const struct snapshot_guest *guest, uint64_t nodes)
+{
+	if (!guest->policies_seen)
+		return 0;
+	if (guest->cpuset_mems)
+		nodes &= guest->cpuset_mems;
+	return guest->policy_mode == POLICY_MODE_DEFAULT ? nodes : nodes & guest->policy_nodes;
+}
+
+void resize_warn_of_holds(struct resize *resize)
 {
 	const struct step_record *steered = plan_last(resize->input, STEP_KIND_MEMORY_POLICY);
 	const struct step *step = steered && steered->state != STEP_STATE_FAILED ? &steered->step : NULL;
+	uint64_t held = landing_nodes(resize->guest, open_held_nodes(resize->input->snapshot));
 	char object[96], nodes[32];
 
 	if (resize->decision->kind == DECISION_KIND_STEP && resize->decision->step.kind == STEP_KIND_MEMORY_POLICY)
@@ -147,6 +158,12 @@ static void warn_of_steering(struct resize *resize)
 				   "to have it otherwise, restart the guest when nothing is held",
 				   "a drain holds memory on which it could grow: its memory prefers node %s from now on",
 				   plan_nodes_text(step->nodes, nodes));
+	else if (held && resize->grow_gap)
+		remainder_list_add(&resize->decision->warnings, REMAINDER_HELD, plan_guest_object(resize->guest, object), 0,
+				   "let it grow when nothing is held, or bind its memory elsewhere",
+				   "a drain holds memory of node %s, where what it grows by may come: nothing from outside can keep "
+				   "it away",
+				   plan_nodes_text(held, nodes));
 }
 
 const char *plan_online_policy(const struct snapshot_agent *agent, uint64_t growth_bytes)
@@ -353,5 +370,5 @@ void resize_grow_next(struct resize *resize)
 {
 	warn_of_udev(resize);
 	grow_next(resize);
-	warn_of_steering(resize);
+	resize_warn_of_holds(resize);
 }

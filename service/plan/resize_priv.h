@@ -133,6 +133,8 @@ void resize_tell_of_hooks(const struct resize *resize);
 /* resize_shrink.c, resize_grow.c, resize_balloon.c: each decides. */
 void resize_shrink_next(struct resize *resize);
 void resize_grow_next(struct resize *resize);
+/* A growth that may come where a drain holds memory that is online, or is kept from there by a policy. */
+void resize_warn_of_holds(struct resize *resize);
 void resize_balloon_next(struct resize *resize);
 /* What is asked of a balloon: the wish, or what of that the guest lets go at once. */
 uint64_t resize_balloon_target(const struct plan_input *input, const struct snapshot_guest *guest);

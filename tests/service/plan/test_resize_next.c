@@ -102,13 +102,15 @@ static void a_grow_keeps_away_from_a_hold(void)
 	world_next(&world);
 	world_record(&world, STEP_STATE_FAILED, 0);
 	expect_step(&world, STEP_KIND_REQUEST);
-	CHECK_INT(world.decision.warnings.count, 0);
+	CHECK_INT(world.decision.warnings.count, 1);
+	CHECK_STR(world.decision.warnings.items[0].detail, "a drain holds memory of node 3, where what it grows by may come: "
+							  "nothing from outside can keep it away");
 	world_done(&world);
 }
 
 static void a_grow_that_needs_not_be_steered(void)
 {
-	for (int way = 0; way < 5; way++) {
+	for (int way = 0; way < 4; way++) {
 		struct snapshot_guest *guest;
 		struct world world;
 
@@ -118,13 +120,10 @@ static void a_grow_that_needs_not_be_steered(void)
 			guest->policy_mode = POLICY_MODE_PREFERRED;
 			guest->policy_nodes = 1 << 1;
 			break;
-		case 1: /* nobody could */
-			guest->backings[0].kind = BACKING_KIND_ANON;
-			break;
-		case 2: /* it may not land there */
+		case 1: /* it may not land there */
 			guest->cpuset_mems = 7;
 			break;
-		case 3: /* nothing can */
+		case 2: /* nothing can */
 			for (size_t i = 0; i < world.snapshot->block_count; i++)
 				if (world.snapshot->blocks[i].node == 3)
 					world.snapshot->blocks[i].state = BLOCK_STATE_OFFLINE;
@@ -135,6 +134,39 @@ static void a_grow_that_needs_not_be_steered(void)
 		}
 		expect_step(&world, STEP_KIND_REQUEST);
 		CHECK_INT(world.decision.warnings.count, 0);
+		world_done(&world);
+	}
+}
+
+/* Where it may land there and nothing keeps it away that is said. */
+static void a_grow_that_may_land_on_a_hold_is_told(void)
+{
+	for (int way = 0; way < 3; way++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		guest = unbound_guest(&world);
+		if (way == 0) {
+			guest->backings[0].kind = BACKING_KIND_ANON;
+		} else if (way == 1) {
+			guest->policy_mode = POLICY_MODE_BIND;
+			guest->policy_nodes = 1 << 1 | 1 << 3;
+		} else {
+			guest->device_count = 0;
+			guest->has_balloon = true;
+			guest->base_bytes = guest->max_bytes = GIB;
+			guest->current_bytes = guest->requested_bytes = GIB;
+			guest->balloon_bytes = 512 * MIB;
+			world_wish_resize(&world, "g1", GIB);
+		}
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		CHECK_TRUE(world.decision.step.kind == STEP_KIND_REQUEST || world.decision.step.kind == STEP_KIND_BALLOON);
+		CHECK_TRUE(remainder_list_has(&world.decision.warnings, REMAINDER_HELD));
+		/* Where it becomes smaller nothing comes. */
+		world.input.start_bytes = 2 * GIB;
+		world_wish_resize(&world, "g1", way == 2 ? 256 * MIB : 512 * MIB);
+		world_next(&world);
+		CHECK_TRUE(!remainder_list_has(&world.decision.warnings, REMAINDER_HELD));
 		world_done(&world);
 	}
 }
@@ -913,6 +945,7 @@ static const struct unit_case cases[] = {
 	{"a grow is policy, request, undo", a_grow_is_policy_request_undo},
 	{"a grow keeps away from a hold", a_grow_keeps_away_from_a_hold},
 	{"a grow that needs not be steered", a_grow_that_needs_not_be_steered},
+	{"a grow that may land on a hold is told", a_grow_that_may_land_on_a_hold_is_told},
 	{"a large grow takes the ratio", a_large_grow_takes_the_ratio},
 	{"what was wrong before is not blamed", what_was_wrong_before_is_not_blamed},
 	{"an unreadable policy forbids both ways", an_unreadable_policy_forbids_both_ways},
