@@ -61,7 +61,7 @@ struct pool_least {
 	struct pace pace;
 };
 
-/* A drain that holds memory which it has emptied. */
+/* A drain that holds memory. */
 struct kept {
 	struct kept *next;
 	char drain[OPERATION_ID_SIZE];
@@ -131,10 +131,10 @@ static bool is_over(const struct hold_keeper *keeper, const struct pace *pace)
 	return !pace->was_done || now_ms(keeper) >= pace->not_before_ms + pace->pause_ms;
 }
 
-/* Has it come as far as that its memory is empty, and stays so? After a reboot what was offline may be online. */
+/* Has it come as far as it was to? After a reboot what was offline may be online. */
 static bool is_kept(const struct drain_record *drain)
 {
-	return drain->hold.drain[0] && drain->wish.finish >= DRAIN_FINISH_EMPTY &&
+	return drain->hold.drain[0] &&
 	       (drain->state == DRAIN_STATE_HELD || (drain->state == DRAIN_STATE_ATTENTION && drain->online_bytes > 0));
 }
 
@@ -482,9 +482,12 @@ static bool judge(struct hold_keeper *keeper, const struct drain_record *drain, 
 	input.wish = &kept->wish;
 	if (!kept->has_wish || drain_newcomers_find(&input, &found) < 0)
 		return false;
+	judge_pools(keeper, kept, snapshot, &found, list);
+	/* A cordon has emptied nothing: only pools are not to grow there. */
+	if (drain->wish.finish == DRAIN_FINISH_CORDON)
+		return true;
 	for (size_t i = 0; i < found.count; i++)
 		judge_guest(keeper, snapshot, &found.items[i], list);
-	judge_pools(keeper, kept, snapshot, &found, list);
 	judge_slices(keeper, kept, &input, &found, list);
 	return true;
 }

@@ -379,6 +379,20 @@ static void test_pools_that_fail(void)
 	end();
 }
 
+/* Who only keeps others away has them kept away. */
+static void test_cordoned_pools(void)
+{
+	begin(DRAIN_FINISH_CORDON, ALL, false, false);
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 0);
+	rig.world.state.pool_bytes[2] += 32 * FAKE_MIB;
+	see_and_run();
+	CHECK_INT(drain()->newcomers.count, 1);
+	CHECK_INT(drain()->newcomers.items[0].code, REMAINDER_HUGE_PAGE_POOL);
+	CHECK_INT(drain()->newcomers.items[0].bytes, 32 * FAKE_MIB);
+	end();
+}
+
 static void test_pools_that_are_only_told(void)
 {
 	begin(DRAIN_FINISH_EMPTY, ALL, false, false);
@@ -953,6 +967,7 @@ int main(void)
 		{"what no counter tells is surveyed", test_surveys},
 		{"a pool that gains pages", test_pools},
 		{"one that cannot be made smaller", test_pools_that_fail},
+		{"a pool that gains pages under a cordon", test_cordoned_pools},
 		{"one that is only told of", test_pools_that_are_only_told},
 		{"an undrain ends it", test_when_it_ends},
 		{"after a reboot of the host", test_after_a_reboot},
