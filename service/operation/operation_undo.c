@@ -88,9 +88,14 @@ static int add_step(struct undo_list *list, struct operation *owner, size_t inde
 /* The cordon, or all but that. */
 static int add_kind(struct undo_list *list, struct operation *owner, bool cordon)
 {
-	for (size_t i = owner->record->step_count; i-- > 0;)
+	struct undo_order order = undo_order_of(owner->record->steps, owner->record->step_count);
+
+	for (size_t number = 0; number < order.count; number++) {
+		size_t i = undo_order_at(&order, number);
+
 		if ((owner->record->steps[i].step.kind == STEP_KIND_CORDON) == cordon && add_step(list, owner, i) < 0)
 			return -ENOMEM;
+	}
 	return 0;
 }
 

@@ -120,6 +120,19 @@ enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_d
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left);
 
 /*
+ * In which order the steps of a drain are undone: the last first; but what has kept its memory empty when it had ended goes
+ * after its blocks, which may have gone offline again since.
+ */
+struct undo_order {
+	size_t count;
+	size_t blocks;	  /* the first of these that is due; count: none is */
+	size_t newcomers; /* the first of those: all that follow are, too; count: there is none */
+};
+struct undo_order undo_order_of(const struct step_record *steps, size_t count);
+/* The step that is undone as the one of that number, from 0. */
+size_t undo_order_at(const struct undo_order *order, size_t number);
+
+/*
  * undo_beside.c: moves of guests that are put back beside each other. Records are those of the moves, by whatever operation;
  * of the input the snapshot and the limits are looked at. A guest that does not run, and so has nothing, is in nobody's way.
  */

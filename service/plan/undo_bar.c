@@ -47,6 +47,33 @@ static bool is_of_blocks(const struct step_record *record)
 	return record->step.kind == STEP_KIND_OFFLINE_BLOCKS || record->step.kind == STEP_KIND_ONLINE_BLOCKS;
 }
 
+/* ---- in which order ---- */
+
+struct undo_order undo_order_of(const struct step_record *steps, size_t count)
+{
+	struct undo_order order = {count, count, count};
+
+	for (size_t i = count; i-- > 0;) {
+		if (is_of_blocks(&steps[i]) && undo_bar_is_due(&steps[i]))
+			order.blocks = i;
+		if (step_is_of_newcomer(&steps[i].step))
+			order.newcomers = i;
+	}
+	return order;
+}
+
+size_t undo_order_at(const struct undo_order *order, size_t number)
+{
+	size_t last = order->count - 1;
+	size_t before = order->blocks < order->newcomers ? order->newcomers - order->blocks : 0;
+
+	if (number < before)
+		return order->newcomers - 1 - number;
+	if (before && number < before + order->count - order->newcomers)
+		return last - (number - before);
+	return last - number;
+}
+
 struct owner {
 	const struct plan_drain *drain; /* NULL: the wish's own */
 	const struct step_record *steps;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Undrain: the drain's undoable steps in reverse order, each once, so that the cordon goes last. Of a step of blocks that is
+ * Undrain: the drain's undoable steps in reverse order (undo_bar.c), each once, so that the cordon goes last. Of a step of blocks that is
  * each part that may go back: the rest may follow it when another hold has gone meanwhile.
  *
  * What another drain still holds stays as it is (undo_bar.c): the hold goes all the same, and the rest
@@ -112,10 +112,11 @@ static bool steps_next(const struct plan_input *input, const struct plan_drain *
 {
 	const struct step_record *steps = drain ? drain->steps : input->subject;
 	const char *operation = drain ? drain->operation : input->subject_operation;
-	size_t count = drain ? drain->step_count : input->subject_count;
+	struct undo_order order = undo_order_of(steps, drain ? drain->step_count : input->subject_count);
 	struct step part;
 
-	for (size_t i = count; i-- > 0 && !beside->is_full;) {
+	for (size_t number = 0; number < order.count && !beside->is_full; number++) {
+		size_t i = undo_order_at(&order, number);
 		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
 
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||

@@ -823,6 +823,43 @@ static void test_undrained_in_a_move(void)
 	}
 }
 
+/* It came to memory that a reboot had brought online, and that somebody has taken offline again since. */
+static void test_brought_home_to_blocks_that_are_back(void)
+{
+	const struct operation_record *record, *undrain;
+	struct wish wish;
+
+	begin(DRAIN_FINISH_OFFLINE, ALL, true, false);
+	engine_rig_kill(&rig);
+	keeper = hold_keeper_free(keeper);
+	rig.boot_id = "boot-2";
+	for (size_t i = 32; i < FAKE_BLOCKS; i++)
+		rig.world.state.online[i] = true;
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	start_keeper(true, false);
+	engine_see(rig.engine, fake_world_see(&rig.world));
+	come(64);
+	see_and_run();
+	CHECK_INT(moves(), 1);
+	for (size_t i = 32; i < FAKE_BLOCKS; i++)
+		rig.world.state.online[i] = false;
+	engine_see(rig.engine, fake_world_see(&rig.world));
+	CHECK_INT(drain()->state, DRAIN_STATE_HELD);
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain()->id);
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	undrain = engine_rig_operation(&rig, rig.id);
+	record = engine_rig_operation(&rig, drain()->operation);
+	CHECK_INT(undrain->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_TRUE(undrain->step_count > 2);
+	CHECK_INT(record->steps[undrain->steps[0].step.undo_n - 1].step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_TRUE(step_is_of_newcomer(&record->steps[undrain->steps[1].step.undo_n - 1].step));
+	CHECK_TRUE(engine_rig_is_initial(&rig));
+	end();
+}
+
 /* Another holds the same memory: with that hold the last of it goes back. */
 static void test_the_last_hold_brings_home(void)
 {
@@ -983,6 +1020,7 @@ int main(void)
 		{"a move that fails leaves nothing to be undone", test_a_move_that_fails},
 		{"who keeps coming leaves a few steps", test_steps_are_few},
 		{"undrained while one is moved", test_undrained_in_a_move},
+		{"to blocks that are back", test_brought_home_to_blocks_that_are_back},
 		{"the last hold that goes brings home", test_the_last_hold_brings_home},
 		{"an undrain gives a pool its pages back", test_pool_given_back},
 		{"undrained while a pool shrinks", test_undrained_while_a_pool_shrinks},

@@ -38,6 +38,50 @@ static void steps_are_undone_in_reverse(void)
 	world_undrain_done(&world);
 }
 
+/* Who came under the hold comes back to memory that is online; else as they went. */
+static void newcomers_follow_the_blocks(void)
+{
+	static const struct {
+		const char *steps, *order;
+	} table[] = {
+		/* cordon, move, pool, offline, slices; and what came under the hold */
+		{"cmpos", "sopmc"},
+		{"cmposMPS", "soSPMpmc"},
+		{"cmomosM", "somoMmc"},
+		/* None went offline, or they are back. */
+		{"cmsMM", "MMsmc"},
+		{"cmpxsMP", "PMsxpmc"},
+		{"cM", "Mc"},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		size_t count = strlen(table[i].steps);
+		struct step_record *steps = calloc(count + 1, sizeof(*steps));
+		struct undo_order order;
+		char text[16] = "";
+
+		for (size_t j = 0; j < count; j++) {
+			char one = table[i].steps[j];
+
+			step_init(&steps[j].step, strchr("mM", one)   ? STEP_KIND_CHILD
+						  : strchr("pP", one) ? STEP_KIND_HOST_POOL
+						  : strchr("sS", one) ? STEP_KIND_SLICE_CPUSETS
+						  : strchr("ox", one) ? STEP_KIND_OFFLINE_BLOCKS
+								      : STEP_KIND_CORDON);
+			steps[j].step.undoable = true;
+			steps[j].state = one == 'x' ? STEP_STATE_UNDONE : STEP_STATE_DONE;
+			if (strchr("MPS", one))
+				memcpy(steps[j].step.text, STEP_TEXT_NEWCOMER, sizeof(STEP_TEXT_NEWCOMER));
+		}
+		order = undo_order_of(steps, count);
+		for (size_t j = 0; j < count; j++)
+			text[j] = table[i].steps[undo_order_at(&order, j)];
+		CHECK_STR(text, table[i].order);
+		free(steps);
+	}
+}
+
 /* Pages that come back take as long as they took to go, and what a guest has lost has to be plugged again. */
 static void what_comes_back_takes_its_time(void)
 {
@@ -476,6 +520,7 @@ static void one_guest_comes_back_step_by_step(void)
 
 static const struct unit_case cases[] = {
 	{"steps are undone in reverse", steps_are_undone_in_reverse},
+		{"who came under the hold follows the blocks", newcomers_follow_the_blocks},
 	{"what comes back takes its time", what_comes_back_takes_its_time},
 	{"only what was done is undone", only_what_was_done_is_undone},
 	{"a failed undo does not keep the hold", a_failed_undo_does_not_keep_the_hold},
