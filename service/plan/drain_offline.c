@@ -4,8 +4,6 @@
  */
 #include "drain_priv.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include "crash_risk.h"
 #include "drain_part.h"
@@ -100,16 +98,21 @@ size_t drain_offlines(const struct plan_input *input, uint64_t block, const stru
 	return tries;
 }
 
-/* What that try has told of the block; NONE: nothing. */
-static enum remainder_code refusal_of(const struct step_record *record, uint64_t block)
+enum remainder_code drain_refusal(struct drain_refusals *refusals, const struct step_record *record, uint64_t block)
 {
-	char object[32];
+	if (refusals->of != record) {
+		drain_refusals_done(refusals);
+		if (block_refusals_of_step(record, &refusals->told))
+			return REMAINDER_NONE;
+		refusals->of = record;
+	}
+	return block_refusals_code(&refusals->told, block);
+}
 
-	snprintf(object, sizeof(object), "block %" PRIu64, block);
-	for (size_t i = 0; i < record->remainder.count; i++)
-		if (strcmp(record->remainder.items[i].object, object) == 0)
-			return record->remainder.items[i].code;
-	return REMAINDER_NONE;
+void drain_refusals_done(struct drain_refusals *refusals)
+{
+	block_refusals_done(&refusals->told);
+	refusals->of = NULL;
 }
 
 /* Does it stay whatever guests do? */
@@ -122,11 +125,11 @@ static bool is_no_guests(enum remainder_code code)
  * Again only after guests that were in the way have been moved since. One with a pinned page not where such pages of
  * theirs have stayed: a try takes it from its owner again and again, and cannot come to anything.
  */
-static bool may_offline(const struct plan_input *input, const struct snapshot_block *block)
+static bool may_offline(const struct plan_input *input, const struct snapshot_block *block, struct drain_refusals *refusals)
 {
 	const struct step_record *last;
 	size_t tries = drain_offlines(input, block->id, &last);
-	enum remainder_code code = tries ? refusal_of(last, block->id) : REMAINDER_NONE;
+	enum remainder_code code = tries ? drain_refusal(refusals, last, block->id) : REMAINDER_NONE;
 	bool is_moved = false;
 
 	if (tries == 0)
@@ -146,6 +149,7 @@ bool drain_offline_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 	const struct snapshot *snapshot = input->snapshot;
+	CLEANUP(drain_refusals_done) struct drain_refusals refusals = {0};
 	struct step step;
 
 	if (!drainer->scope.online_blocks || !rest_fits(drainer) || drain_leaves_any_alone(drainer) ||
@@ -161,7 +165,7 @@ bool drain_offline_next(struct drainer *drainer)
 		const struct snapshot_block *block = &snapshot->blocks[i];
 
 		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block) ||
-		    !may_offline(input, block))
+		    !may_offline(input, block, &refusals))
 			continue;
 		if (!step_add_block(&step, block->id))
 			break;

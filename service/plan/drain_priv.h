@@ -7,6 +7,7 @@
 #ifndef BALLAST_SERVICE_DRAIN_PRIV_H
 #define BALLAST_SERVICE_DRAIN_PRIV_H
 
+#include "block_refusals.h"
 #include "drain_layout.h"
 #include "guest_index.h"
 
@@ -80,6 +81,17 @@ bool drain_offline_next(struct drainer *drainer);
  * NULL.
  */
 size_t drain_offlines(const struct plan_input *input, uint64_t block, const struct step_record **ret_last);
+
+/*
+ * What a try has told of a block; NONE: nothing. Those of the step that was asked last are kept: zero-initialise, and
+ * release at the end.
+ */
+struct drain_refusals {
+	const struct step_record *of; /* borrowed: from the input's history */
+	struct block_refusals told;
+};
+enum remainder_code drain_refusal(struct drain_refusals *refusals, const struct step_record *record, uint64_t block);
+void drain_refusals_done(struct drain_refusals *refusals);
 
 /*
  * drain_hooks.c: the host's hooks, once before the first block goes, and once after a drain that does not end with its undo,

@@ -23,8 +23,51 @@ static bool is_stale(const struct plan_input *input, const struct step_record *r
 	return !block || block->state == BLOCK_STATE_OFFLINE || last != record;
 }
 
+/* Those blocks of that try, with that code, which are online still, and have not been tried since. Returns their bytes. */
+static uint64_t still_there(const struct plan_input *input, const struct step_record *record, enum remainder_code code,
+			    struct drain_refusals *refusals, struct block_refusals *ret_there)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < input->snapshot->block_count; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+		const struct step_record *last;
+
+		if (block->state == BLOCK_STATE_OFFLINE || drain_refusal(refusals, record, block->id) != code)
+			continue;
+		drain_offlines(input, block->id, &last);
+		if (last != record)
+			continue;
+		bytes += block->size_bytes;
+		/* Without memory the name is shorter than it might be. */
+		(void)block_refusals_add(ret_there, block->id, code);
+	}
+	return bytes;
+}
+
+/* Of several blocks at once; false where the entry is of none. */
+static bool tell_several(struct drainer *drainer, const struct step_record *record, const struct remainder *entry,
+			 struct drain_refusals *refusals, uint64_t *rest)
+{
+	struct block_refusals there = {0};
+	struct remainder told = *entry;
+	uint64_t id;
+
+	drain_refusal(refusals, record, 0);
+	if (strncmp(entry->object, "block", 5) != 0 || sscanf(entry->object, "block %" SCNu64, &id) == 1 ||
+	    !block_refusals_count(&refusals->told, entry->code))
+		return false;
+	told.bytes = still_there(drainer->input, record, entry->code, refusals, &there);
+	if (told.bytes) {
+		block_refusals_describe(&there, entry->code, told.object, sizeof(told.object));
+		plan_take_entry(&drainer->decision->remainder, &told, rest);
+	}
+	block_refusals_done(&there);
+	return true;
+}
+
 /* What the attempts told of the blocks that are still online. */
-static void tell_attempts(struct drainer *drainer, uint64_t *rest)
+static void tell_attempts(struct drainer *drainer, struct drain_refusals *refusals, uint64_t *rest)
 {
 	const struct plan_input *input = drainer->input;
 
@@ -34,7 +77,8 @@ static void tell_attempts(struct drainer *drainer, uint64_t *rest)
 		if (record->step.kind != STEP_KIND_OFFLINE_BLOCKS || record->state == STEP_STATE_UNDONE)
 			continue;
 		for (size_t n = 0; n < record->remainder.count; n++)
-			if (!is_stale(input, record, &record->remainder.items[n]))
+			if (!tell_several(drainer, record, &record->remainder.items[n], refusals, rest) &&
+			    !is_stale(input, record, &record->remainder.items[n]))
 				plan_take_entry(&drainer->decision->remainder, &record->remainder.items[n], rest);
 	}
 }
@@ -85,12 +129,73 @@ static const char *why_not_tried(const struct drainer *drainer, enum remainder_c
 	return "it was not tried: other nodes have no room for what the host has there";
 }
 
+/* Each of so many blocks is told by itself, more of them in one entry. */
+#define UNTOLD_MAX 16
+
+static void tell_alike(struct remainder_list *list, const struct snapshot *snapshot, const struct block_refusals *blocks,
+		       enum remainder_code code, const char *why, uint64_t bytes)
+{
+	bool is_each = block_refusals_count(blocks, code) <= UNTOLD_MAX;
+	char object[96];
+
+	for (size_t i = 0; is_each && i < blocks->count; i++)
+		for (uint64_t id = blocks->runs[i].first; bytes && id <= blocks->runs[i].last; id++) {
+			uint64_t share = plan_min(snapshot_block(snapshot, id)->size_bytes, bytes);
+
+			snprintf(object, sizeof(object), "block %" PRIu64, id);
+			remainder_list_add(list, code, object, share, NULL, "%s", why);
+			bytes -= share;
+		}
+	if (bytes)
+		remainder_list_add(list, code, block_refusals_describe(blocks, code, object, sizeof(object)), bytes, NULL,
+				   "%s", why);
+}
+
+/* The blocks of which nothing has been said yet: those that were tried, and those that were not. */
+static void tell_untold(struct drainer *drainer, struct drain_refusals *refusals, uint64_t rest)
+{
+	const struct plan_input *input = drainer->input;
+	struct remainder_list *list = &drainer->decision->remainder;
+	enum remainder_code codes[2] = {REMAINDER_BLOCK_BUSY};
+	const char *whys[2] = {"it did not go offline", why_not_tried(drainer, &codes[1])};
+	struct block_refusals untold[2] = {0};
+	uint64_t bytes[2] = {0};
+
+	if (plan_is_late(input)) {
+		codes[0] = codes[1] = REMAINDER_DEADLINE;
+		whys[0] = whys[1] = "time ran out";
+	}
+	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+		uint64_t share = plan_min(block->size_bytes, rest);
+		const struct step_record *last;
+		bool is_untried;
+		char object[32];
+
+		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
+			continue;
+		snprintf(object, sizeof(object), "block %" PRIu64, block->id);
+		is_untried = !drain_offlines(input, block->id, &last);
+		if (is_told(list, object) || (!is_untried && drain_refusal(refusals, last, block->id) != REMAINDER_NONE))
+			continue;
+		rest -= share;
+		bytes[is_untried] += share;
+		/* Without memory for its name it is in the sum alone. */
+		(void)block_refusals_add(&untold[is_untried], block->id, codes[is_untried]);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		tell_alike(list, input->snapshot, &untold[i], codes[i], whys[i], bytes[i]);
+		block_refusals_done(&untold[i]);
+	}
+}
+
 void drain_give_up(struct drainer *drainer, bool blocks)
 {
 	const struct plan_input *input = drainer->input;
 	struct remainder_list *list = &drainer->decision->remainder;
 	uint64_t rest = blocks ? drainer->scope.online_bytes : drainer->guest_bytes;
 	CLEANUP(drain_layout_done) struct drain_layout layout;
+	CLEANUP(drain_refusals_done) struct drain_refusals refusals = {0};
 	bool is_planned = drain_layout_find(input, &drainer->scope, &layout) == 0;
 	char object[96];
 
@@ -130,27 +235,7 @@ void drain_give_up(struct drainer *drainer, bool blocks)
 	if (blocks) {
 		crash_risk_tell(input, &drainer->scope, list, &rest);
 		drain_pool_tell(input, &drainer->scope, list, &rest);
-		tell_attempts(drainer, &rest);
-	}
-	for (size_t i = 0; i < input->snapshot->block_count && rest; i++) {
-		const struct snapshot_block *block = &input->snapshot->blocks[i];
-		uint64_t bytes = plan_min(block->size_bytes, rest);
-		enum remainder_code code = REMAINDER_BLOCK_BUSY;
-		const struct step_record *last;
-		const char *why = "it did not go offline";
-
-		if (block->state == BLOCK_STATE_OFFLINE || !drain_scope_has(&drainer->scope, block))
-			continue;
-		snprintf(object, sizeof(object), "block %" PRIu64, block->id);
-		if (is_told(list, object))
-			continue;
-		if (!drain_offlines(input, block->id, &last))
-			why = why_not_tried(drainer, &code);
-		if (plan_is_late(input))
-			remainder_list_add(list, REMAINDER_DEADLINE, object, bytes, NULL,
-					   "time ran out");
-		else
-			remainder_list_add(list, code, object, bytes, NULL, "%s", why);
-		rest -= bytes;
+		tell_attempts(drainer, &refusals, &rest);
+		tell_untold(drainer, &refusals, rest);
 	}
 }

@@ -23,6 +23,7 @@
 #include <string.h>
 #include "block_census.h"
 #include "block_holder.h"
+#include "block_refusals.h"
 #include "block_retry.h"
 #include "clock.h"
 #include "job_context.h"
@@ -31,6 +32,8 @@
 #include "page_writeback.h"
 
 #define BLOCK_TIMEOUT_MS 30000 /* where the step names none */
+/* Each of so many blocks that stay is told of; of more it is told by their reasons. Others stand in the list, too. */
+#define TOLD_MAX	 (REMAINDER_LIST_MAX - 8)
 #define BLOCKS_MAX	 65536 /* of a step: 8 TiB in the smallest blocks */
 /* A device that works has written a page by then; most have much sooner. */
 #define WRITEBACK_WATCH_MS   2000
@@ -441,6 +444,67 @@ static void refuse_without_cpuset(const struct job_context *context, struct bloc
 			stays(&list->blocks[i], REMAINDER_NO_CPUSET, "not tried: %s", strerror(-context->cpuset_error));
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+	const struct block_work *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* What was not tried is told of once, for all of it. */
+static bool is_told(const struct block_work *block)
+{
+	return !block->is_offline && block->code != REMAINDER_NONE;
+}
+
+/* All blocks with the first one's code in one entry, with what the first one is kept by. */
+static void tell_code(struct job_context *context, const struct block_list *list, const struct block_work *first,
+		      const struct block_refusals *refusals)
+{
+	uint64_t bytes = 0;
+	char object[96];
+
+	for (const struct block_work *block = first; block < list->blocks + list->count; block++)
+		if (is_told(block) && block->code == first->code)
+			bytes += block->size_bytes;
+	remainder_list_add(&context->result->remainder, first->code,
+			   block_refusals_describe(refusals, first->code, object, sizeof(object)), bytes, NULL,
+			   "block %" PRIu64 ": %s", first->id, first->reason);
+}
+
+static void tell_kept(struct job_context *context, struct block_list *list)
+{
+	struct block_refusals refusals = {0};
+	bool is_code_told[REMAINDER_CODE_COUNT] = {false};
+	size_t count = 0;
+	int rc = 0;
+
+	qsort(list->blocks, list->count, sizeof(*list->blocks), compare_ids);
+	for (size_t i = 0; !rc && i < list->count; i++) {
+		if (!is_told(&list->blocks[i]))
+			continue;
+		count++;
+		rc = block_refusals_add(&refusals, list->blocks[i].id, list->blocks[i].code);
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		const struct block_work *block = &list->blocks[i];
+		char object[96];
+
+		if (!is_told(block))
+			continue;
+		if (count <= TOLD_MAX || rc)
+			remainder_list_add(&context->result->remainder, block->code, block_object(block->id, object),
+					   block->size_bytes, NULL, "%s", block->reason);
+		else if (!is_code_told[block->code])
+			tell_code(context, list, block, &refusals);
+		is_code_told[block->code] = true;
+	}
+	/* Without memory for them the entries of the list are all that is known. */
+	if (!rc && count)
+		json_object_set_new(job_context_values(context), BLOCK_REFUSALS_KEY, block_refusals_to_json(&refusals));
+	block_refusals_done(&refusals);
+}
+
 /* Every block's state as it is now decides, not what the writes said. */
 static void tell_states(struct job_context *context, struct block_list *list)
 {
@@ -449,7 +513,6 @@ static void tell_states(struct job_context *context, struct block_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		struct block_work *block = &list->blocks[i];
 		enum memory_block_state state;
-		char object[96];
 		int rc = memory_block_read_state(context->sysroot, block->id, &state);
 
 		bool was_offline = block->is_offline;
@@ -461,13 +524,8 @@ static void tell_states(struct job_context *context, struct block_list *list)
 			      rc ? strerror(-rc)
 				 : "it is online again: something else brought it online");
 		offline += block->is_offline;
-		/* What was not tried is told of once, for all of it. */
-		if (block->is_offline || block->code == REMAINDER_NONE)
-			continue;
-		remainder_list_add(&context->result->remainder, block->code,
-				   block_object(block->id, object), block->size_bytes, NULL, "%s",
-				   block->reason);
 	}
+	tell_kept(context, list);
 	json_object_set_new(job_context_values(context), "blocks_offline", json_integer(offline));
 	json_object_set_new(job_context_values(context), "taken_bytes", json_integer((json_int_t)list->taken_bytes));
 	json_object_set_new(job_context_values(context), "taken_us", json_integer((json_int_t)list->taken_us));

@@ -518,6 +518,100 @@ static void what_is_pinned_is_tried_once(void)
 	}
 }
 
+/* More blocks stay than a list has lines: why each of them does is known all the same. */
+static void why_many_blocks_stay_is_known(void)
+{
+	struct snapshot_guest *guest;
+	struct step_record *record;
+	const struct remainder *told;
+	struct world world;
+
+	world_init(&world);
+	for (uint64_t id = 100; id < 164; id++)
+		*snapshot_add_block(world.snapshot) = (struct snapshot_block){.id = id,
+									      .start = id * WORLD_BLOCK,
+									      .size_bytes = WORLD_BLOCK,
+									      .node = 3,
+									      .zone = BLOCK_ZONE_MOVABLE};
+	guest = bound_guest(&world, "db1", 300 * MIB);
+	guest->dimm_count = 0;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world.wish.drain_wish.range = (struct snapshot_range){100 * WORLD_BLOCK, 164 * WORLD_BLOCK};
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	record = world_record(&world, STEP_STATE_PARTIAL, 4 * WORLD_BLOCK);
+	for (uint64_t id = 160; id < 164; id++)
+		snapshot_block(world.snapshot, id)->state = BLOCK_STATE_OFFLINE;
+	record->result = strdup("{\"stayed\":[{\"first\":100,\"last\":139,\"code\":\"kernel_memory\"},"
+				"{\"first\":140,\"last\":159,\"code\":\"pinned\"}]}");
+	remainder_list_add(&record->remainder, REMAINDER_KERNEL_MEMORY, "blocks 100-139", 40 * WORLD_BLOCK, NULL,
+			   "block 100: so it is");
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "blocks 140-159", 20 * WORLD_BLOCK, NULL,
+			   "block 140: so it is");
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 60 * WORLD_BLOCK);
+	/* A guest has come and gone: what is pinned may have been its, and what is the kernel's is not. */
+	guest->node_bytes[3] = 4 * MIB;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	CHECK_INT(world.decision.step.block_run_count, 1);
+	CHECK_INT(world.decision.step.block_runs[0].first, 140);
+	CHECK_INT(world.decision.step.block_runs[0].last, 159);
+	record = world_record(&world, STEP_STATE_PARTIAL, WORLD_BLOCK);
+	snapshot_block(world.snapshot, 150)->state = BLOCK_STATE_OFFLINE;
+	record->result = strdup("{\"stayed\":[{\"first\":140,\"last\":149,\"code\":\"pinned\"},"
+				"{\"first\":151,\"last\":159,\"code\":\"pinned\"}]}");
+	remainder_list_add(&record->remainder, REMAINDER_PINNED, "blocks 140-149, 151-159", 19 * WORLD_BLOCK, NULL,
+			   "block 140: so it is");
+	/* One of them goes later, by somebody else. */
+	snapshot_block(world.snapshot, 151)->state = BLOCK_STATE_OFFLINE;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 58 * WORLD_BLOCK);
+	told = &world.decision.remainder.items[0];
+	CHECK_INT(told->code, REMAINDER_PINNED);
+	CHECK_STR(told->object, "blocks 140-149, 152-159");
+	CHECK_INT(told->bytes, 18 * WORLD_BLOCK);
+	CHECK_STR(told->detail, "block 140: so it is");
+	CHECK_STR(world.decision.remainder.items[1].object, "blocks 100-139");
+	world_done(&world);
+}
+
+/* Nor are many of which nothing is known mixed with others. */
+static void many_blocks_that_were_not_tried_are_told_at_once(void)
+{
+	struct step_record *record;
+	struct world world;
+
+	world_init(&world);
+	for (uint64_t id = 100; id < 140; id++)
+		*snapshot_add_block(world.snapshot) = (struct snapshot_block){.id = id,
+									      .start = id * WORLD_BLOCK,
+									      .size_bytes = WORLD_BLOCK,
+									      .node = 3,
+									      .zone = BLOCK_ZONE_MOVABLE};
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	world.wish.drain_wish.target = DRAIN_TARGET_RANGE;
+	world.wish.drain_wish.range = (struct snapshot_range){100 * WORLD_BLOCK, 140 * WORLD_BLOCK};
+	world_next(&world);
+	world_perform(&world);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_OFFLINE_BLOCKS);
+	record = world_record(&world, STEP_STATE_FAILED, 0);
+	CHECK_TRUE(record->remainder.count == 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_STR(world.decision.remainder.items[0].object, "blocks 100-139");
+	CHECK_INT(world.decision.remainder.items[0].bytes, 40 * WORLD_BLOCK);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_BLOCK_BUSY);
+	world_done(&world);
+}
+
 static void what_a_restart_cut_off_is_tried_again(void)
 {
 	struct step_record *record;
@@ -1066,6 +1160,8 @@ static const struct unit_case cases[] = {
 	{"more blocks than a step can name are tried too", more_blocks_than_a_step_can_name_are_tried_too},
 	{"a stuck worker keeps blocks from going", a_stuck_worker_keeps_blocks_from_going},
 	{"what is pinned is tried once", what_is_pinned_is_tried_once},
+	{"why many blocks stay is known", why_many_blocks_stay_is_known},
+	{"many blocks that were not tried are told at once", many_blocks_that_were_not_tried_are_told_at_once},
 	{"what a restart cut off is tried again", what_a_restart_cut_off_is_tried_again},
 	{"a child that gains nothing is not repeated", a_child_that_gains_nothing_is_not_repeated},
 	{"an eject that fails is told", an_eject_that_fails_is_told},

@@ -193,6 +193,36 @@ static void check_told_taken(struct kernel *kernel, unsigned blocks)
 	CHECK_INT(json_integer_value(json_object_get(values, "taken_us")) > 0, blocks > 0);
 }
 
+/* More blocks stay than a list has lines: they are told by their reasons, and none is without its own. */
+static void test_many_stay(void)
+{
+	enum { MANY = 60 };
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct remainder *left;
+	json_t *runs;
+
+	kernel->fixture.job.step.block_runs[0].last = 64 + MANY - 1;
+	for (unsigned id = 68; id < 64 + MANY; id++)
+		fixture_tree_add_block(&kernel->fixture.tree, id, 3, "online", "Movable");
+	/* There are no cgroups in the tree: none of them is tried. */
+	kernel->fixture.job.cpuset_nodes = 1;
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	left = job_fixture_remainder(&kernel->fixture, REMAINDER_NO_CPUSET);
+	CHECK_TRUE(left != NULL);
+	if (left) {
+		CHECK_INT(left->bytes, MANY * BLOCK_BYTES);
+		CHECK_STR(left->object, "blocks 64-123");
+	}
+	CHECK_INT(kernel->fixture.result.remainder.count, 1);
+	runs = json_object_get(kernel->fixture.result.values, "stayed");
+	CHECK_INT(json_array_size(runs), 1);
+	CHECK_INT(json_integer_value(json_object_get(json_array_get(runs, 0), "first")), 64);
+	CHECK_INT(json_integer_value(json_object_get(json_array_get(runs, 0), "last")), 64 + MANY - 1);
+	CHECK_STR(json_string_value(json_object_get(json_array_get(runs, 0), "code")), "no_cpuset");
+	teardown(kernel);
+}
+
 static void test_offline_and_back(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
@@ -823,6 +853,7 @@ int main(void)
 	static const struct unit_case cases[] = {
 		{"eject_refused_by_firmware", test_eject_refused_by_firmware},
 		{"eject_still_in_its_slot", test_eject_still_in_its_slot},
+		{"many_stay", test_many_stay},
 		{"offline_and_back", test_offline_and_back},
 		{"comes_back", test_comes_back},
 		{"emptiest_first", test_emptiest_first},
