@@ -686,8 +686,12 @@ static void restore_one(struct job_context *context, uint64_t id, enum memory_bl
 	int rc = memory_block_read(context->sysroot, id, &block);
 
 	if (rc) {
+		uint64_t bytes = 0;
+
+		/* Not known: 0. */
+		memory_block_read_size(context->sysroot, &bytes);
 		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED,
-				   block_object(id, object), 0, NULL, "%s",
+				   block_object(id, object), bytes, NULL, "%s",
 				   rc == -ENOENT ? "it is not there any more" : strerror(-rc));
 		return;
 	}

@@ -724,6 +724,25 @@ static void test_online(void)
 	teardown(kernel);
 }
 
+/* A smaller DIMM was plugged in instead: what is there is online, and the rest is told by its bytes. */
+static void test_undo_of_what_is_not_there(void)
+{
+	struct kernel *kernel = setup(STEP_KIND_OFFLINE_BLOCKS);
+	const struct remainder *left;
+
+	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+	fixture_tree_remove(&kernel->fixture.tree, "/sys/devices/system/memory/memory67");
+	job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_PARTIAL);
+	check_state(kernel, 66, "online", "Movable");
+	left = job_fixture_remainder(&kernel->fixture, REMAINDER_UNDO_FAILED);
+	CHECK_STR(left ? left->object : "", "block 67");
+	CHECK_INT(left ? left->bytes : 0, BLOCK_BYTES);
+	teardown(kernel);
+}
+
 static struct kernel *setup_dimm(void)
 {
 	struct kernel *kernel = setup(STEP_KIND_EJECT);
@@ -855,6 +874,7 @@ int main(void)
 		{"eject_still_in_its_slot", test_eject_still_in_its_slot},
 		{"many_stay", test_many_stay},
 		{"offline_and_back", test_offline_and_back},
+		{"undo_of_what_is_not_there", test_undo_of_what_is_not_there},
 		{"comes_back", test_comes_back},
 		{"emptiest_first", test_emptiest_first},
 		{"cancel_while_it_looks", test_cancel_while_it_looks},
