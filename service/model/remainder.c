@@ -30,8 +30,8 @@ static const struct {
 	[REMAINDER_VETOED] = {"vetoed", "The guest does not want to shrink now.",
 			      "try again later"},
 	[REMAINDER_NOT_ONLINED] = {"not_onlined",
-				   "Memory is plugged, but the guest has not onlined it.",
-				   "online the blocks in the guest or run the agent there"},
+				   "Memory is plugged, but was not onlined.",
+				   "online the blocks, or of a guest run the agent there"},
 	[REMAINDER_WRONG_ZONE] =
 		{"wrong_zone", "Memory was onlined into a zone from which it cannot leave again.",
 		 "offline the blocks in the guest and online them as online_movable"},

@@ -64,6 +64,7 @@ enum undo_bar undo_list_judge(const struct undo_list *list, size_t index, struct
 	struct plan_input input = {
 		.wish = &operation->record->wish,
 		.snapshot = operation->snapshot,
+		.limits = operation->engine->options.limits,
 		.subject = operation->record->steps,
 		.subject_count = operation->record->step_count,
 		.subject_operation = operation->record->id,

@@ -118,6 +118,12 @@ bool undo_bar_is_due(const struct step_record *record);
  */
 enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *owner,
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left);
+/*
+ * Blocks that lie in the wish's DIMMs and did not when these were drained, offline: as many as are lost of those that it took
+ * away go online instead (a step ONLINE_BLOCKS; false: none). The others stay, and are told once that has been done.
+ */
+bool undo_bar_replace(const struct plan_input *input, struct step *ret_step);
+void undo_bar_tell_added(const struct plan_input *input, struct remainder_list *list);
 
 /*
  * In which order the steps of a drain are undone: the last first; but what has kept its memory empty when it had ended goes

@@ -674,7 +674,8 @@ void plan_apply_to(struct snapshot *snapshot, struct snapshot_guest *guest, cons
 		apply_cordon(snapshot, step);
 	if (step->kind == STEP_KIND_OFFLINE_BLOCKS)
 		apply_blocks(snapshot, step, false);
-	if (step->kind == STEP_KIND_ONLINE_BLOCKS)
+	if (step->kind == STEP_KIND_ONLINE_BLOCKS ||
+	    (step->kind == STEP_KIND_UNDO && strcmp(step->text, step_kind_name(STEP_KIND_OFFLINE_BLOCKS)) == 0))
 		apply_blocks(snapshot, step, true);
 	if (step->kind == STEP_KIND_EJECT)
 		apply_eject(snapshot, step->dimm);

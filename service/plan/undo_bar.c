@@ -3,6 +3,9 @@
  * Drains overlap, and end in any order. What one of them took away is given back by it unless another
  * still holds it; then it waits, and goes back along with the last of the holds that are in the way.
  *
+ * Where a DIMM is out its blocks are waited for. Where another was plugged in instead what is there goes back, the rest is told as
+ * lost, and guests come home as far as there is room.
+ *
  * A block waits alone. A guest waits until all blocks of the drain that moved it are free, because it
  * lived there; while memory of its old node that is online is held, because its pages might land in
  * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
@@ -13,6 +16,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "size_text.h"
 
 bool undo_bar_is_due(const struct step_record *record)
 {
@@ -106,8 +110,8 @@ struct block_cut {
 	const struct snapshot_hold *holder; /* of the first that is held */
 };
 
-/* Blocks that are not there just now are in no run. */
-static void cut_blocks(const struct plan_input *input, const struct step *step, struct block_cut *cut)
+/* Blocks that are not there just now are in no run. Returns how many are. */
+static uint64_t cut_blocks(const struct plan_input *input, const struct step *step, struct block_cut *cut)
 {
 	cut->step->block_run_count = 0;
 	for (size_t i = 0; i < input->snapshot->block_count; i++) {
@@ -127,6 +131,7 @@ static void cut_blocks(const struct plan_input *input, const struct step *step, 
 		cut->held_bytes += block->size_bytes;
 		cut->holder = cut->holder ? cut->holder : hold;
 	}
+	return cut->seen;
 }
 
 /* The first DIMM of the step, or that the drain has ejected, that the kernel has no memory of; NULL: none. */
@@ -145,6 +150,26 @@ static const struct snapshot_dimm *find_gone(const struct plan_input *input, con
 			return dimm;
 	}
 	return NULL;
+}
+
+/*
+ * Are all DIMMs that the drain names there, with memory? Blocks of theirs that are not there then come back by no waiting: what
+ * was plugged in is smaller, or lies at other addresses.
+ */
+static bool is_replaced(const struct plan_input *input, const struct owner *owner)
+{
+	bool is_known = false;
+
+	for (size_t i = 0; i < owner->count; i++) {
+		const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, owner->steps[i].step.dimm);
+
+		if (!owner->steps[i].step.dimm[0])
+			continue;
+		if (snapshot_dimm_is_out(dimm) || snapshot_dimm_is_detached(dimm) || dimm->kind != DIMM_KIND_ACPI)
+			return false;
+		is_known = true;
+	}
+	return is_known;
 }
 
 /* Somebody has to plug a DIMM in again, or where the firmware has kept it, to have it announced once more. */
@@ -178,12 +203,14 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct o
 	uint64_t count = step_block_count(&record->step);
 	char object[96];
 
-	cut_blocks(input, &record->step, &cut);
-	if (cut.free == count) {
+	bool rest_is_lost = cut_blocks(input, &record->step, &cut) < count && is_replaced(input, owner);
+
+	/* With what is lost: nothing else would say so, and no later undrain find it. */
+	if (cut.free == count || (rest_is_lost && cut.free == cut.seen)) {
 		*ret_step = record->step;
 		return UNDO_BAR_NONE;
 	}
-	if (left && cut.seen < count)
+	if (left && cut.seen < count && !rest_is_lost)
 		tell_missing(input, owner, record, count - cut.seen, left);
 	snprintf(object, sizeof(object), "step %u", record->n);
 	if (left && cut.holder)
@@ -193,11 +220,95 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct o
 	return cut.free ? UNDO_BAR_PART : UNDO_BAR_ALL;
 }
 
+/* ---- what was plugged in instead ---- */
+
+/* A block of the drain's DIMMs that was not theirs when it began, and that no other drain holds. */
+static bool is_added(const struct plan_input *input, const struct owner *owner, const struct snapshot_block *block)
+{
+	bool is_theirs = false;
+
+	for (size_t i = 0; i < owner->count; i++) {
+		const struct step *step = &owner->steps[i].step;
+		const struct snapshot_dimm *dimm = step->dimm[0] ? snapshot_dimm(input->snapshot, step->dimm) : NULL;
+
+		if (step->kind == STEP_KIND_CORDON && snapshot_block_is_in(block, step->ranges, step->range_count))
+			return false;
+		is_theirs = is_theirs || (dimm && dimm->kind == DIMM_KIND_ACPI &&
+					  snapshot_block_is_in(block, dimm->ranges, dimm->range_count));
+	}
+	return is_theirs && !hold_of(input, block);
+}
+
+/* Blocks that were taken away and are not there, less those that are online in their stead. */
+static uint64_t count_lost(const struct plan_input *input, const struct owner *owner)
+{
+	uint64_t lost = 0;
+
+	for (size_t i = 0; i < owner->count; i++) {
+		struct step step = {0};
+		struct block_cut cut = {.step = &step};
+
+		if (is_of_blocks(&owner->steps[i]) && undo_bar_is_due(&owner->steps[i]))
+			lost += step_block_count(&owner->steps[i].step) - cut_blocks(input, &owner->steps[i].step, &cut);
+	}
+	for (size_t i = 0; i < input->snapshot->block_count && lost; i++)
+		lost -= input->snapshot->blocks[i].state == BLOCK_STATE_ONLINE &&
+			is_added(input, owner, &input->snapshot->blocks[i]);
+	return lost;
+}
+
+bool undo_bar_replace(const struct plan_input *input, struct step *ret_step)
+{
+	struct owner owner = owner_of(input, NULL);
+	uint64_t lost = is_replaced(input, &owner) ? count_lost(input, &owner) : 0;
+	struct step step;
+
+	plan_step_init(&step, STEP_KIND_ONLINE_BLOCKS, NULL);
+	/* It left a movable zone: else it could not have been drained. */
+	step.zone = BLOCK_ZONE_MOVABLE;
+	for (size_t i = 0; i < input->snapshot->block_count && lost; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+
+		if (block->state != BLOCK_STATE_OFFLINE || !is_added(input, &owner, block) ||
+		    !step_add_block(&step, block->id))
+			continue;
+		step.node = block->node;
+		lost--;
+	}
+	if (!step.block_run_count)
+		return false;
+	*ret_step = step;
+	return true;
+}
+
+void undo_bar_tell_added(const struct plan_input *input, struct remainder_list *list)
+{
+	struct owner owner = owner_of(input, NULL);
+	uint64_t count = 0, bytes = 0;
+	char object[96];
+
+	for (size_t i = 0; i < input->snapshot->block_count; i++) {
+		const struct snapshot_block *block = &input->snapshot->blocks[i];
+
+		if (block->state != BLOCK_STATE_OFFLINE || !is_added(input, &owner, block))
+			continue;
+		count++;
+		bytes += block->size_bytes;
+	}
+	if (count)
+		remainder_list_add(list, REMAINDER_NOT_ONLINED, wish_target(input->wish, object), bytes,
+				   "take them online where they are wanted (chmem -e)",
+				   "%llu blocks were not there when it was drained, and stay offline",
+				   (unsigned long long)count);
+}
+
 /* ---- guests ---- */
 
-/* Is a block that it took away not free, or not there? */
+/* Is a block that it took away not free, or not there although it may come again? */
 static const char *blocked_by(const struct plan_input *input, const struct owner *owner)
 {
+	bool rest_is_lost = is_replaced(input, owner);
+
 	for (size_t i = 0; i < owner->count; i++) {
 		struct step step = {0};
 		struct block_cut cut = {.step = &step};
@@ -205,7 +316,7 @@ static const char *blocked_by(const struct plan_input *input, const struct owner
 		if (!is_of_blocks(&owner->steps[i]) || !undo_bar_is_due(&owner->steps[i]))
 			continue;
 		cut_blocks(input, &owner->steps[i].step, &cut);
-		if (cut.free != step_block_count(&owner->steps[i].step))
+		if (cut.free != (rest_is_lost ? cut.seen : step_block_count(&owner->steps[i].step)))
 			return cut.holder ? cut.holder->drain : "";
 	}
 	return NULL;
@@ -231,6 +342,34 @@ static uint64_t homes_of(const struct owner *owner, const struct step_record *re
 				nodes |= plan_node_bit(node);
 	}
 	return nodes;
+}
+
+/* Has it taken away blocks that are not there now? */
+static bool has_missing(const struct plan_input *input, const struct owner *owner)
+{
+	for (size_t i = 0; i < owner->count; i++) {
+		struct step step = {0};
+		struct block_cut cut = {.step = &step};
+
+		if (is_of_blocks(&owner->steps[i]) && undo_bar_is_due(&owner->steps[i]) &&
+		    cut_blocks(input, &owner->steps[i].step, &cut) < step_block_count(&owner->steps[i].step))
+			return true;
+	}
+	return false;
+}
+
+/* With less memory at home than it left there may be no room for all who lived there: who has none waits for it. */
+static bool has_room(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
+		     uint64_t *ret_room)
+{
+	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, record->step.guest);
+
+	*ret_room = 0;
+	if (!guest || !plan_guest_runs(guest) || !has_missing(input, owner))
+		return true;
+	for (uint64_t rest = homes_of(owner, record); rest; rest &= rest - 1)
+		*ret_room += plan_guest_room(input, guest, plan_first_node(rest), 0);
+	return *ret_room >= record->bytes_done;
 }
 
 /* Another drain that holds one of the nodes, or memory of it in which pages might land. */
@@ -311,7 +450,8 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 				 const struct step_record *record, struct remainder_list *left)
 {
 	const char *by = blocked_by(input, owner), *why = "holds memory that it lived in";
-	char object[96];
+	char object[96], bytes[SIZE_TEXT_SIZE];
+	uint64_t room;
 
 	if (!by) {
 		why = "holds memory of the node that it goes back to";
@@ -321,10 +461,18 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 		why = "has moved it since";
 		by = changed_since_by(input, owner, &record->step);
 	}
+	snprintf(object, sizeof(object), "guest %s", record->step.guest_name);
+	if (!by && !has_room(input, owner, record, &room)) {
+		if (left)
+			remainder_list_add(left, REMAINDER_NO_ROOM, object, record->bytes_done,
+					   "free memory there, or plug in more; then undrain once more",
+					   "what was plugged in is not what it lived in; beyond the reserve its nodes have %s",
+					   size_text_format(room, bytes));
+		return UNDO_BAR_ALL;
+	}
 	if (!by)
 		return UNDO_BAR_NONE;
 	if (left && by[0]) {
-		snprintf(object, sizeof(object), "guest %s", record->step.guest_name);
 		remainder_list_add(left, REMAINDER_HELD, object, record->bytes_done, NULL, "drain %s %s", by, why);
 	}
 	return UNDO_BAR_ALL;

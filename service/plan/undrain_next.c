@@ -12,7 +12,7 @@
  *
  * A DIMM that is out just now is waited for likewise: there are no blocks to online, and guests stay
  * where they are, but the hold goes, and after the DIMM was plugged in again another undrain of the
- * same drain does the rest.
+ * same drain does the rest. Where another was plugged in instead what is there serves, as far as it goes (undo_bar.c).
  */
 #include "drain_priv.h"
 
@@ -184,9 +184,30 @@ static void warn_of_done(const struct plan_input *input, struct remainder_list *
 	}
 }
 
+/* Once, before guests come home to it. */
+static bool replace_next(const struct plan_input *input, struct decision *decision)
+{
+	struct step step;
+
+	if (plan_count(input, STEP_KIND_ONLINE_BLOCKS) || !undo_bar_replace(input, &step))
+		return false;
+	plan_decide(decision, &step);
+	return true;
+}
+
+static void tell_replaced(const struct plan_input *input, struct decision *decision)
+{
+	const struct step_record *online = plan_last(input, STEP_KIND_ONLINE_BLOCKS);
+
+	if (online)
+		remainder_list_append(&decision->remainder, &online->remainder);
+	undo_bar_tell_added(input, &decision->warnings);
+}
+
 static void finish(const struct plan_input *input, struct decision *decision)
 {
 	warn_of_done(input, &decision->warnings);
+	tell_replaced(input, decision);
 	tell_steps(input, NULL, &decision->remainder);
 	for (size_t i = 0; i < input->drain_count; i++)
 		tell_steps(input, &input->drains[i], &decision->remainder);
@@ -200,6 +221,8 @@ void undrain_next(const struct plan_input *input, struct decision *ret_decision)
 
 	memset(ret_decision, 0, sizeof(*ret_decision));
 	find_running(input, &beside);
+	if (!beside.running && replace_next(input, ret_decision))
+		return;
 	if (deferred_next(input, true, &beside, ret_decision) || steps_next(input, NULL, false, &beside, ret_decision) ||
 	    deferred_next(input, false, &beside, ret_decision) ||
 	    (!beside.running && undrain_home_next(input, ret_decision)) ||

@@ -189,6 +189,118 @@ static void after_an_eject_that_was_refused_guests_wait(void)
 	world_undrain_done(&world);
 }
 
+/* In place of 8 blocks there are so many, of which some lie behind those that were there. */
+static void replaced(struct world *world, unsigned kept, unsigned added)
+{
+	struct snapshot_dimm *dimm;
+
+	drained(world, DRAIN_FINISH_EJECT);
+	dimm = &world->snapshot->dimms[0];
+	dimm->state = SNAPSHOT_DIMM_OFFLINE;
+	add_offline_blocks(world);
+	world->snapshot->block_count -= 8 - kept;
+	for (unsigned i = 0; i < added; i++) {
+		struct snapshot_block *block = snapshot_add_block(world->snapshot);
+
+		*block = (struct snapshot_block){.id = 80 + i, .start = (80 + i) * WORLD_BLOCK, .size_bytes = WORLD_BLOCK,
+						 .node = 3, .state = BLOCK_STATE_OFFLINE};
+	}
+	dimm->range_count = 0;
+	if (kept)
+		dimm->ranges[dimm->range_count++] = (struct snapshot_range){6 * GIB, 6 * GIB + kept * WORLD_BLOCK};
+	if (added)
+		dimm->ranges[dimm->range_count++] = (struct snapshot_range){80 * WORLD_BLOCK, (80 + added) * WORLD_BLOCK};
+}
+
+/* What is asked for: "online 80-81 undo 3 undo 2 undo 1 ". Steps of blocks fail, as far as these are not there. */
+static void undrain_replaced(struct world *world, uint64_t lost_bytes, char text[256])
+{
+	text[0] = '\0';
+	for (int i = 0; i < 8 && world_next(world)->kind == DECISION_KIND_STEP; i++) {
+		const struct step step = world->decision.step;
+		size_t length = strlen(text);
+
+		if (step.kind == STEP_KIND_ONLINE_BLOCKS)
+			snprintf(text + length, 256 - length, "online %llu-%llu ", (unsigned long long)step.block_runs[0].first,
+				 (unsigned long long)step.block_runs[0].last);
+		else
+			snprintf(text + length, 256 - length, "undo %u ", step.undo_n);
+		world_perform(world);
+		if (step.undo_n == 3 && lost_bytes) {
+			struct step_record *record = &world->history[world->history_count - 1];
+
+			record->state = STEP_STATE_PARTIAL;
+			remainder_list_add(&record->remainder, REMAINDER_UNDO_FAILED, "block 55", lost_bytes, NULL, "lost");
+		}
+	}
+}
+
+/* A smaller one is in its place, which has room for the guest: that is home all the same. */
+static void what_was_plugged_in_instead_may_be_smaller(void)
+{
+	struct world world;
+	char text[256];
+
+	replaced(&world, 7, 0);
+	undrain_replaced(&world, WORLD_BLOCK, text);
+	CHECK_STR(text, "undo 3 undo 2 undo 1 ");
+	CHECK_INT(world.decision.kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].bytes, WORLD_BLOCK);
+	world_undrain_done(&world);
+
+	/* It has none: the guest stays, and says so. */
+	replaced(&world, 2, 0);
+	undrain_replaced(&world, 6 * WORLD_BLOCK, text);
+	CHECK_STR(text, "undo 3 undo 1 ");
+	CHECK_INT(world.decision.remainder.count, 2);
+	CHECK_INT(remainder_list_bytes(&world.decision.remainder), 6 * WORLD_BLOCK + 300 * MIB);
+	CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_NO_ROOM));
+	world_undrain_done(&world);
+
+	/* One that is out is waited for, also where another was plugged in into its node. */
+	drained(&world, DRAIN_FINISH_EJECT);
+	world_add_second_dimm(&world);
+	undrain_replaced(&world, 0, text);
+	CHECK_STR(text, "undo 1 ");
+	world_undrain_done(&world);
+}
+
+static void what_was_plugged_in_instead_may_lie_elsewhere(void)
+{
+	struct world world;
+	char text[256];
+
+	replaced(&world, 0, 8);
+	undrain_replaced(&world, 8 * WORLD_BLOCK, text);
+	CHECK_STR(text, "online 80-87 undo 3 undo 2 undo 1 ");
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_undrain_done(&world);
+
+	/* No more than was taken away; the rest is told. */
+	replaced(&world, 6, 4);
+	undrain_replaced(&world, 2 * WORLD_BLOCK, text);
+	CHECK_STR(text, "online 80-81 undo 3 undo 2 undo 1 ");
+	CHECK_INT(world.decision.warnings.count, 1);
+	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_NOT_ONLINED);
+	CHECK_INT(world.decision.warnings.items[0].bytes, 2 * WORLD_BLOCK);
+	world_undrain_done(&world);
+}
+
+static void what_was_plugged_in_instead_may_be_larger(void)
+{
+	struct world world;
+	char text[256];
+
+	replaced(&world, 8, 2);
+	undrain_replaced(&world, 0, text);
+	CHECK_STR(text, "undo 3 undo 2 undo 1 ");
+	CHECK_INT(world.decision.kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.warnings.count, 1);
+	CHECK_INT(world.decision.warnings.items[0].bytes, 2 * WORLD_BLOCK);
+	world_undrain_done(&world);
+}
+
 /* Another drain holds [start, end) of the DIMM. */
 static struct snapshot_hold *hold_beside(struct world *world, uint64_t start, uint64_t end)
 {
@@ -525,6 +637,9 @@ static const struct unit_case cases[] = {
 	{"only what was done is undone", only_what_was_done_is_undone},
 	{"a failed undo does not keep the hold", a_failed_undo_does_not_keep_the_hold},
 	{"after an eject only the hold goes", after_an_eject_only_the_hold_goes},
+	{"what was plugged in instead may be smaller", what_was_plugged_in_instead_may_be_smaller},
+	{"what was plugged in instead may lie elsewhere", what_was_plugged_in_instead_may_lie_elsewhere},
+	{"what was plugged in instead may be larger", what_was_plugged_in_instead_may_be_larger},
 	{"after an eject that was refused guests wait", after_an_eject_that_was_refused_guests_wait},
 	{"what another holds waits", what_another_holds_waits},
 	{"a node that another drains takes nobody back", a_node_that_another_drains_takes_nobody_back},
