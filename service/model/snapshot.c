@@ -566,6 +566,11 @@ bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_b
 	       snapshot_block_is_in(block, hold->ranges, hold->range_count);
 }
 
+bool snapshot_hold_only_cordons(const struct snapshot_hold *hold)
+{
+	return hold->work == SNAPSHOT_HOLD_CORDONS || hold->work == SNAPSHOT_HOLD_ANNOUNCED;
+}
+
 static uint64_t node_bit(int node)
 {
 	return node >= 0 && node < SNAPSHOT_NODES_MAX ? UINT64_C(1) << node : 0;

@@ -447,8 +447,17 @@ struct snapshot_guest {
 };
 
 /* A drain's claim on memory. Several may overlap. */
+/* What the drain of a hold does there, but for keeping others away. */
+enum snapshot_hold_work {
+	SNAPSHOT_HOLD_EMPTIES,	 /* it is at work, or has done it */
+	SNAPSHOT_HOLD_CORDONS,	 /* nothing: who is there stays, and may come back */
+	SNAPSHOT_HOLD_ANNOUNCED, /* nothing yet */
+	SNAPSHOT_HOLD_STOPPED,	 /* it has ended before it was done */
+};
+
 struct snapshot_hold {
 	char drain[24];
+	enum snapshot_hold_work work;
 	int node;				/* whole node, or -1 */
 	char dimm[SNAPSHOT_NAME_SIZE];		/* or a DIMM */
 	size_t range_count;			/* always filled: what it covers */
@@ -590,6 +599,8 @@ bool snapshot_block_meets(const struct snapshot_block *block, uint64_t start, ui
 bool snapshot_block_is_in(const struct snapshot_block *block, const struct snapshot_range *ranges, size_t count);
 /* Also what came to a whole node later: it may have more ranges than a hold can name. */
 bool snapshot_hold_has(const struct snapshot_hold *hold, const struct snapshot_block *block);
+/* Does it keep away only who is new there? Its drain has taken nothing away that is to stay away. */
+bool snapshot_hold_only_cordons(const struct snapshot_hold *hold);
 /* Nodes wholly or partly under a hold of another drain: nothing new goes there. */
 uint64_t snapshot_held_nodes(const struct snapshot *snapshot, const char *except_drain);
 

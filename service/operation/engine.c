@@ -557,6 +557,7 @@ int engine_see_holds(const struct engine *engine, struct snapshot *snapshot)
 		if (!hold)
 			return -ENOMEM;
 		*hold = engine->drains[i]->hold;
+		hold->work = engine_drain_work(engine, engine->drains[i]);
 	}
 	return 0;
 }

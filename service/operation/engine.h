@@ -135,6 +135,11 @@ const struct operation_record *engine_operation(const struct engine *engine, con
 size_t engine_drains(const struct engine *engine, const struct drain_record **ret_drains, size_t count);
 /* Its hold stands where hold.drain is not empty; what it covers is told from the start, held or not. */
 const struct drain_record *engine_drain(const struct engine *engine, const char *id);
+/*
+ * Has it its hold, and was it told to begin later, and has not begun? So it is also while it waits for who works there when its
+ * time has come.
+ */
+bool engine_drain_is_announced(const struct engine *engine, const struct drain_record *drain);
 /* What the drain was begun with, its consents among it. 0, or -ENOENT where the journal has it no more. */
 int engine_drain_wish(struct engine *engine, const char *id, struct wish *ret_wish);
 /* Nodes that slices have back by a reboot of the host, of those that the drain has taken from them. 0: none. */

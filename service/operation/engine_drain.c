@@ -18,7 +18,8 @@
  * is then attention, and held again when it was taken offline (engine_see()). The hold stands either way.
  *
  * Where another drain holds what an undrain, or a drain that restores, would put back, or where the
- * DIMM is out, the hold ends and the drain is deferred: it is released by the undrain or restore of another that puts the rest
+ * DIMM is out, the hold ends and the drain is deferred; so it is where a stopped drain's target was drained once more, and that
+ * one's hold stands: it is released by the undrain or restore of another that puts the rest
  * back, or by an undrain of its own that is asked for again.
  */
 #include "engine_priv.h"
@@ -83,6 +84,23 @@ bool engine_drain_covers_overlap(const struct snapshot_hold *a, const struct sna
 bool engine_drain_is_held(const struct drain_record *drain)
 {
 	return drain->hold.drain[0] != '\0';
+}
+
+bool engine_drain_is_announced(const struct engine *engine, const struct drain_record *drain)
+{
+	for (size_t i = 0; i < engine->operation_count; i++)
+		if (engine->operations[i]->drain == drain && operation_run_is_announced(engine->operations[i]))
+			return true;
+	return false;
+}
+
+enum snapshot_hold_work engine_drain_work(const struct engine *engine, const struct drain_record *drain)
+{
+	if (drain->wish.finish == DRAIN_FINISH_CORDON)
+		return SNAPSHOT_HOLD_CORDONS;
+	if (drain->state == DRAIN_STATE_STOPPED)
+		return SNAPSHOT_HOLD_STOPPED;
+	return engine_drain_is_announced(engine, drain) ? SNAPSHOT_HOLD_ANNOUNCED : SNAPSHOT_HOLD_EMPTIES;
 }
 
 void engine_drain_set_hold(struct drain_record *drain, bool held)
@@ -366,10 +384,33 @@ static void set_state(struct engine *engine, struct drain_record *drain, const s
 	}
 }
 
+/*
+ * Earlier tries of the same target that have come to nothing: this one's hold stands for theirs, and what they have done goes
+ * back along with what it has done.
+ */
+static void take_over_stopped(struct engine *engine, const struct drain_record *drain)
+{
+	if (!engine_drain_is_held(drain) || drain->wish.finish == DRAIN_FINISH_CORDON)
+		return;
+	for (size_t i = 0; i < engine->drain_count; i++) {
+		struct drain_record *other = engine->drains[i];
+
+		if (other == drain || other->state != DRAIN_STATE_STOPPED || !engine_drain_is_held(other) ||
+		    strcmp(other->target, drain->target) != 0)
+			continue;
+		engine_drain_set_hold(other, false);
+		other->state = DRAIN_STATE_DEFERRED;
+		engine_tell_drain(engine, other);
+		engine_drain_put(engine, other);
+	}
+}
+
 void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
 			  const struct operation_record *record, enum operation_state state)
 {
 	set_state(engine, drain, record, state);
+	if (record->wish.kind == OPERATION_KIND_DRAIN)
+		take_over_stopped(engine, drain);
 	release_deferred(engine);
 }
 

@@ -176,13 +176,15 @@ void engine_drain_cover(const struct wish_drain *wish, const struct snapshot *sn
 			struct snapshot_hold *ret_hold);
 bool engine_drain_covers_overlap(const struct snapshot_hold *a, const struct snapshot_hold *b);
 bool engine_drain_is_held(const struct drain_record *drain);
+/* Of one that is held. */
+enum snapshot_hold_work engine_drain_work(const struct engine *engine, const struct drain_record *drain);
 /* In memory only; the caller journals. */
 void engine_drain_set_hold(struct drain_record *drain, bool held);
 void engine_drain_set_stage(struct operation *operation, const struct step *step);
 /*
  * What an ended (or ending) operation means for its drain; also releases the hold where none may
- * stand, and those whose last deferred step it has put back. The caller journals the first; the
- * others are put here.
+ * stand, those of stopped drains of the same target where its own does, and drains whose last deferred step it has put back. The
+ * caller journals the first; the others are put here.
  */
 void engine_drain_set_end(struct engine *engine, struct drain_record *drain,
 			  const struct operation_record *record, enum operation_state state);
@@ -247,6 +249,10 @@ bool operation_run_has_turn(const struct operation *operation);
  */
 void operation_run_enter(struct operation *operation, enum operation_state state);
 void operation_run_ready(struct operation *operation, enum operation_phase phase);
+/* A drain that was told to begin later: its hold stands, and nothing else of it has begun. */
+bool operation_run_is_announced(const struct operation *operation);
+/* The same, and nothing of it will before its time: others may work there until then. */
+bool operation_run_leaves_alone(const struct operation *operation);
 /* Until that time, or (0) until somebody wakes it. */
 void operation_run_park(struct operation *operation, enum operation_phase next, uint64_t until_ms);
 /* Asks whatever runs to end and turns to this course, if it lies further down. */

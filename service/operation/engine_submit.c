@@ -149,6 +149,9 @@ static bool is_about(const struct operation *operation, const struct wish *wish,
 	if (operation->phase == OPERATION_PHASE_ENDED && !operation->keeps_locks)
 		return false;
 	if (wish->guest[0])
+	/* Holds are counted, and it looks who works there when its time comes. */
+	if (operation_run_leaves_alone(operation))
+		return false;
 		return strcmp(record->wish.guest, wish->guest) == 0;
 	switch (wish->kind) {
 	case OPERATION_KIND_UNDRAIN:

@@ -21,6 +21,7 @@ struct piece {
 	struct snapshot_hint hint;
 	uint64_t tried_at_ms; /* wall clock; 0: never */
 	enum hint_risk tried_risk;
+	char tried_target[96]; /* of that operation: other pieces may have the same */
 	bool is_submitting;
 };
 
@@ -258,7 +259,22 @@ static bool covers(const struct drain_record *drain, const struct snapshot *snap
 	return blocks > 0;
 }
 
-/* A drain that holds all of it, or is at work on it, whoever asked for that and however it is to end; NULL: none. */
+/*
+ * Has it done what is wanted, or is it at it? Not one that has ended before it was done, nor one that is given back. One that
+ * only keeps others away has moved nothing.
+ */
+static bool serves(const struct memory_hints *hints, const struct drain_record *drain, const struct wish_drain *wish)
+{
+	bool is_at_work = drain->state == DRAIN_STATE_DRAINING, is_held = drain->hold.drain[0] != '\0';
+
+	if (wish->finish == DRAIN_FINISH_CORDON)
+		return is_at_work || (is_held && drain->state != DRAIN_STATE_UNDRAINING);
+	if (drain->wish.finish == DRAIN_FINISH_CORDON || engine_drain_is_announced(hints->options.engine, drain))
+		return false;
+	return is_at_work || (is_held && drain->state == DRAIN_STATE_HELD);
+}
+
+/* A drain that serves all of it, whoever asked for that and however it is to end; NULL: none. */
 static const struct drain_record *standing_drain(const struct memory_hints *hints, const struct snapshot *snapshot,
 						 const struct wish_drain *wish)
 {
@@ -266,9 +282,7 @@ static const struct drain_record *standing_drain(const struct memory_hints *hint
 	size_t count = engine_drains(hints->options.engine, drains, DRAINS_MAX);
 
 	for (size_t i = 0; i < count; i++)
-		if ((drains[i]->hold.drain[0] || drains[i]->state == DRAIN_STATE_DRAINING ||
-		     drains[i]->state == DRAIN_STATE_UNDRAINING) &&
-		    covers(drains[i], snapshot, wish))
+		if (serves(hints, drains[i], wish) && covers(drains[i], snapshot, wish))
 			return drains[i];
 	return NULL;
 }
@@ -301,7 +315,6 @@ static void on_engine_answer(void *user, const struct engine_answer *said)
 		break;
 	case ENGINE_SUBMIT_ALREADY:
 	case ENGINE_SUBMIT_REPLAYED:
-	case ENGINE_SUBMIT_BUSY:
 		answer.action = submission->wanted;
 		break;
 	case ENGINE_SUBMIT_OBSERVE_ONLY:
@@ -309,6 +322,8 @@ static void on_engine_answer(void *user, const struct engine_answer *said)
 			      "set mode = act in ballastd.conf");
 		answer.failure = &failure;
 		break;
+	/* Whoever works there may have another end in mind. */
+	case ENGINE_SUBMIT_BUSY:
 	case ENGINE_SUBMIT_PLAN_CHANGED:
 	case ENGINE_SUBMIT_REFUSED:
 	case ENGINE_SUBMIT_KEY_MISUSED:
@@ -321,22 +336,35 @@ static void on_engine_answer(void *user, const struct engine_answer *said)
 	conclude(submission, &answer);
 }
 
-/* Why nothing is begun now although the policy would; false: it is. */
-static bool is_paused(const struct memory_hints *hints, const struct piece *piece, struct failure *failure)
+/* Was that tried for this piece, or for another, a short time ago, and is the risk no worse? */
+static bool was_tried(const struct memory_hints *hints, const struct piece *tried, const struct piece *piece)
 {
 	uint64_t now = hints->options.now_ms(hints->options.user);
 
-	if (piece->is_submitting) {
-		begin_nothing(failure, EBUSY, "conflict", "an earlier hint of this memory is just being decided", "");
-		return true;
-	}
 	/* A clock that was set back says nothing: to wait for it could take for ever. */
-	if (!piece->tried_at_ms || now < piece->tried_at_ms || now >= piece->tried_at_ms + PAUSE_MS ||
-	    piece->hint.risk > piece->tried_risk)
-		return false;
-	begin_nothing(failure, EBUSY, "conflict", "a hint of this memory was acted upon within the last 10 minutes",
-		      "drain it with ballastctl drain");
-	return true;
+	return tried->tried_at_ms && now >= tried->tried_at_ms && now < tried->tried_at_ms + PAUSE_MS &&
+	       piece->hint.risk <= tried->tried_risk;
+}
+
+/* Why nothing is begun now although the policy would; false: it is. */
+static bool is_paused(const struct memory_hints *hints, const struct piece *piece, const char *target, struct failure *failure)
+{
+	for (size_t i = 0; i < hints->count; i++) {
+		const struct piece *other = &hints->pieces[i];
+
+		if (other != piece && strcmp(other->tried_target, target) != 0)
+			continue;
+		if (other->is_submitting) {
+			begin_nothing(failure, EBUSY, "conflict", "an earlier hint of this memory is just being decided", "");
+			return true;
+		}
+		if (was_tried(hints, other, piece)) {
+			begin_nothing(failure, EBUSY, "conflict", "a hint of this memory was acted upon or refused within the last 10 minutes",
+				      "drain it with ballastctl drain");
+			return true;
+		}
+	}
+	return false;
 }
 
 static void act(struct memory_hints *hints, struct piece *piece, const struct wish *wish, const char *actor,
@@ -365,6 +393,7 @@ static void act(struct memory_hints *hints, struct piece *piece, const struct wi
 	piece->is_submitting = true;
 	piece->tried_at_ms = piece->hint.at_ms;
 	piece->tried_risk = piece->hint.risk;
+	wish_target(wish, piece->tried_target);
 	engine_submit(hints->options.engine, &(struct engine_submission){.wish = wish, .actor = actor}, on_engine_answer,
 		      submission);
 }
@@ -377,6 +406,7 @@ void memory_hints_take(struct memory_hints *hints, const struct snapshot *snapsh
 	struct snapshot_hint located;
 	struct piece *piece;
 	struct wish wish;
+	char target[96];
 
 	said.failure = &failure;
 	said.error = locate(snapshot, hint, &located, &failure);
@@ -405,7 +435,7 @@ void memory_hints_take(struct memory_hints *hints, const struct snapshot *snapsh
 		answer(user, &said);
 		return;
 	}
-	if (is_paused(hints, piece, &failure))
+	if (is_paused(hints, piece, wish_target(&wish, target), &failure))
 		answer(user, &said);
 	else
 		act(hints, piece, &wish, actor, answer, user);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What others say of memory that goes bad (EDAC, rasdaemon, a predictor), kept as long as the daemon runs, and what the
- * configuration has done about it. Of memory that a drain holds, or works on, nothing more is begun. On the loop's thread.
+ * configuration has done about it. Of memory that a drain has emptied and holds, or is at work on, nothing more is begun; under
+ * a cordon, a drain that is announced, or one that has ended before it was done, it is. On the loop's thread.
  */
 #ifndef BALLAST_SERVICE_MEMORY_HINTS_H
 #define BALLAST_SERVICE_MEMORY_HINTS_H
@@ -41,7 +42,7 @@ struct memory_hints_answer {
 	const struct remainder_list *blockers;	/* of that; may be NULL */
 	const struct snapshot_hint *hint;
 	enum hint_action wanted;		/* by the configuration */
-	enum hint_action action;		/* the same where it was begun, or stands; else an alert */
+	enum hint_action action;		/* the same where it was begun, is at work or was done; else an alert */
 	bool is_new;				/* operation was begun by this very hint */
 	const struct operation_record *operation;	/* NULL: none, or it is no longer known */
 	const struct drain_record *drain;

@@ -258,13 +258,73 @@ void operation_run_look(struct operation *operation)
 	executor->look(executor->user, operation->record, looked, operation);
 }
 
-/* Announced for a later time, until then only its cordon stands. */
-static bool is_announced(const struct operation *operation)
+/* Is its time still to come? Until then only its cordon stands. */
+static bool is_early(const struct operation *operation)
 {
 	const struct operation_record *record = operation->record;
 
 	return record->wish.kind == OPERATION_KIND_DRAIN &&
 	       record->wish.drain_wish.not_before_ms > engine_now(operation->engine) && !operation_end_has_begun(record);
+}
+
+bool operation_run_is_announced(const struct operation *operation)
+{
+	const struct operation_record *record = operation->record;
+
+	return record->wish.kind == OPERATION_KIND_DRAIN && record->wish.drain_wish.not_before_ms &&
+	       !operation_run_is_ending(operation) && !operation_end_has_begun(record) && operation->drain &&
+	       engine_drain_is_held(operation->drain);
+}
+
+bool operation_run_leaves_alone(const struct operation *operation)
+{
+	return operation_run_is_announced(operation) && is_early(operation);
+}
+
+/*
+ * Who works on some of its memory when its time has come, begun while nobody was in the way; NULL: nobody does. Of others that
+ * were announced it is who has come past this already.
+ */
+static const struct operation *find_at_work(const struct operation *operation)
+{
+	const struct engine *engine = operation->engine;
+
+	for (size_t i = 0; i < engine->operation_count; i++) {
+		const struct operation *other = engine->operations[i];
+		bool has_ended = other->phase == OPERATION_PHASE_ENDED && !other->keeps_locks;
+
+		if (other != operation && !has_ended && other->drain &&
+		    (other->has_own_lock || !operation_run_is_announced(other)) &&
+		    engine_drain_covers_overlap(&other->drain->hold, &operation->drain->hold))
+			return other;
+	}
+	return NULL;
+}
+
+/* Until its time nobody waits for it. */
+static void park_announced(struct operation *operation)
+{
+	struct engine *engine = operation->engine;
+
+	operation_run_park(operation, OPERATION_PHASE_READY, operation->record->wish.drain_wish.not_before_ms);
+	operation->has_own_lock = false;
+	if (operation_lock_release_all(&engine->locks, operation))
+		operation_run_wake_parked(engine);
+}
+
+/* Its time has come, and somebody is at work there. */
+static void park_behind(struct operation *operation, const struct operation *other)
+{
+	struct operation_record *record = operation->record;
+
+	operation_run_park(operation, OPERATION_PHASE_READY, engine_now(operation->engine) + OPERATION_RETRY_MS);
+	/* With that one's locks goes what is in the way. */
+	operation->waits_for_lock = true;
+	if (strcmp(record->waiting_for, other->record->id) == 0)
+		return;
+	snprintf(record->waiting_for, sizeof(record->waiting_for), "%s", other->record->id);
+	record->revision++;
+	engine_tell(operation->engine, operation);
 }
 
 static void begin(struct operation *operation)
@@ -303,10 +363,17 @@ static void begin(struct operation *operation)
 			operation_run_park(operation, OPERATION_PHASE_READY, 0);
 			return;
 		}
-		if (is_announced(operation) && operation->drain && engine_drain_is_held(operation->drain)) {
-			operation_run_park(operation, OPERATION_PHASE_READY,
-					   record->wish.drain_wish.not_before_ms);
+		if (operation_run_leaves_alone(operation)) {
+			park_announced(operation);
 			return;
+		}
+		if (operation_run_is_announced(operation) && !operation->has_own_lock) {
+			const struct operation *other = find_at_work(operation);
+
+			if (other) {
+				park_behind(operation, other);
+				return;
+			}
 		}
 	}
 	if (!take_own_lock(operation) || engine_keep_is_awaited(operation))
@@ -484,7 +551,7 @@ static void decide(struct operation *operation)
 		record->snapshot_after_bytes = guest->current_bytes;
 		record->snapshot_requested_bytes = guest->requested_bytes;
 	}
-	if (record->state == OPERATION_STATE_PENDING && !is_announced(operation))
+	if (record->state == OPERATION_STATE_PENDING && !is_early(operation))
 		operation_run_enter(operation, OPERATION_STATE_RUNNING);
 	if (settles && (input.deadline_ms == 0 || input.deadline_ms > input.now_ms))
 		input.deadline_ms = input.now_ms;

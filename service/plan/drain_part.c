@@ -62,11 +62,34 @@ bool drain_part_holds_all(const struct plan_input *input, const struct drain_sco
 	return plan_room(input, node, scope->whole_nodes) >= needs;
 }
 
-static bool is_home(const struct plan_input *input, const struct snapshot_guest *guest, int node)
+/*
+ * Does another drain hold what stays of the node? Where nothing is brought there a mere cordon is in nobody's way: the guest
+ * lives on as before.
+ */
+static bool is_held_beside(const struct plan_input *input, const struct drain_scope *scope, int node)
+{
+	const struct snapshot *snapshot = input->snapshot;
+	bool brings = input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE;
+
+	for (size_t i = 0; i < snapshot->hold_count; i++) {
+		const struct snapshot_hold *hold = &snapshot->holds[i];
+
+		if (strcmp(hold->drain, input->wish->drain) == 0 || (!brings && snapshot_hold_only_cordons(hold)))
+			continue;
+		for (size_t b = 0; b < snapshot->block_count; b++)
+			if (snapshot->blocks[b].node == node && snapshot_hold_has(hold, &snapshot->blocks[b]) &&
+			    !drain_scope_has(scope, &snapshot->blocks[b]))
+				return true;
+	}
+	return false;
+}
+
+static bool is_home(const struct plan_input *input, const struct drain_scope *scope, const struct snapshot_guest *guest,
+		    int node)
 {
 	const struct snapshot_node *home = snapshot_node(input->snapshot, node);
 
-	return home && home->total_bytes && !(snapshot_held_nodes(input->snapshot, input->wish->drain) >> node & 1) &&
+	return home && home->total_bytes && !is_held_beside(input, scope, node) &&
 	       (!guest->allowed_nodes || guest->allowed_nodes >> node & 1);
 }
 
@@ -116,7 +139,7 @@ bool drain_part_keeps(const struct plan_input *input, const struct drain_scope *
 	for (; leaves; leaves &= leaves - 1) {
 		int node = plan_first_node(leaves);
 
-		if (!drain_scope_is_exact(input->snapshot, scope, guest, node) || !is_home(input, guest, node) ||
+		if (!drain_scope_is_exact(input->snapshot, scope, guest, node) || !is_home(input, scope, guest, node) ||
 		    (shrinks && is_shut_in(input, guest, node) && !drain_part_holds_all(input, scope, node)))
 			return false;
 	}
@@ -167,10 +190,11 @@ static uint64_t home_room(const struct plan_input *input, const struct snapshot_
 	return room;
 }
 
-static bool are_homes(const struct plan_input *input, const struct snapshot_guest *guest, uint64_t homes)
+static bool are_homes(const struct plan_input *input, const struct drain_scope *scope, const struct snapshot_guest *guest,
+		      uint64_t homes)
 {
 	for (; homes; homes &= homes - 1)
-		if (!is_home(input, guest, plan_first_node(homes)))
+		if (!is_home(input, scope, guest, plan_first_node(homes)))
 			return false;
 	return true;
 }
@@ -225,7 +249,7 @@ static bool home_next(struct drainer *drainer, const struct step_record *away, c
 		remainder_list_add(warnings, REMAINDER_HELD, object, bytes, NULL,
 				   "another drain holds node %s, where it is: an undrain brings it back",
 				   plan_nodes_text(held, nodes));
-	else if (!are_homes(input, guest, homes))
+	else if (!are_homes(input, &drainer->scope, guest, homes))
 		remainder_list_add(warnings, REMAINDER_HELD, object, bytes, NULL,
 				   "node %s is none that it may be brought back to just now", nodes);
 	else if (home_room(input, guest, homes) < all)

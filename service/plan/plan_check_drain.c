@@ -32,6 +32,49 @@ static bool same_target(const struct snapshot_hold *hold, const struct wish_drai
 	return false;
 }
 
+/* Has the drain its own hold already? Then it was let in, and is only looked at once more before it begins. */
+static bool has_own_hold(const struct plan_input *input)
+{
+	for (size_t i = 0; i < input->snapshot->hold_count; i++)
+		if (strcmp(input->snapshot->holds[i].drain, input->wish->drain) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * Holds of the same target are counted like any that overlap. In the way is one whose drain does, has done or will do what is
+ * asked for; not one that only keeps others away, nor one whose drain has ended before it was done.
+ */
+static bool is_in_the_way(const struct plan_input *input, const struct snapshot_hold *hold)
+{
+	const struct wish_drain *wish = &input->wish->drain_wish;
+
+	if (!same_target(hold, wish))
+		return false;
+	if (wish->finish == DRAIN_FINISH_CORDON)
+		return true;
+	switch (hold->work) {
+	case SNAPSHOT_HOLD_CORDONS:
+	case SNAPSHOT_HOLD_STOPPED:
+		return false;
+	case SNAPSHOT_HOLD_ANNOUNCED:
+		return wish->not_before_ms > input->now_ms;
+	case SNAPSHOT_HOLD_EMPTIES:
+		break;
+	}
+	return true;
+}
+
+static void check_holds(struct plan_check *check, const char *object)
+{
+	const struct plan_input *input = check->input;
+
+	for (size_t i = 0; i < input->snapshot->hold_count && !has_own_hold(input); i++)
+		if (is_in_the_way(input, &input->snapshot->holds[i]))
+			plan_check_block(check, "target_held", REMAINDER_HELD, object, 0, "undrain that one first",
+					 "drain %s holds it already", input->snapshot->holds[i].drain);
+}
+
 /* False where there is nothing to look at any closer. */
 static bool check_target(struct plan_check *check, const struct drain_scope *scope, const char *object)
 {
@@ -80,11 +123,7 @@ static bool check_target(struct plan_check *check, const struct drain_scope *sco
 		plan_check_block(check, "invalid_target", REMAINDER_INVALID, object, 0,
 				 "drain its DIMMs or ranges one by one", "its memory lies in more than %d pieces",
 				 SNAPSHOT_RANGES_MAX);
-	for (size_t i = 0; i < snapshot->hold_count; i++)
-		if (strcmp(snapshot->holds[i].drain, check->input->wish->drain) != 0 &&
-		    same_target(&snapshot->holds[i], wish))
-			plan_check_block(check, "target_held", REMAINDER_HELD, object, 0, "undrain that one first",
-					 "drain %s holds it already", snapshot->holds[i].drain);
+	check_holds(check, object);
 	return true;
 }
 

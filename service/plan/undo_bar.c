@@ -11,6 +11,9 @@
  * that; and while a later drain's move of the same guest stands, because moves are undone last first. A pool of huge pages
  * waits for the same: undone it is as large as its step found it, which for a later one is less. Hooks wait for the blocks.
  * Slices wait where another drain holds all memory of such a node, and for nothing else: guests could not come home before.
+ *
+ * A cordon, or a drain that is announced and has not begun, is in nobody's way: it keeps away who is new there, and what comes
+ * back was there before.
  */
 #include "plan_priv.h"
 
@@ -92,13 +95,19 @@ static struct owner owner_of(const struct plan_input *input, const struct plan_d
 
 /* ---- blocks ---- */
 
+/* Does another drain keep away by it what was there? */
+static bool is_of_another(const struct plan_input *input, const struct snapshot_hold *hold)
+{
+	return strcmp(hold->drain, input->wish->drain) != 0 && !snapshot_hold_only_cordons(hold);
+}
+
 /* The hold of another drain under which the block is; NULL: none. */
 static const struct snapshot_hold *hold_of(const struct plan_input *input, const struct snapshot_block *block)
 {
 	for (size_t i = 0; i < input->snapshot->hold_count; i++) {
 		const struct snapshot_hold *hold = &input->snapshot->holds[i];
 
-		if (strcmp(hold->drain, input->wish->drain) != 0 && snapshot_hold_has(hold, block))
+		if (is_of_another(input, hold) && snapshot_hold_has(hold, block))
 			return hold;
 	}
 	return NULL;
@@ -376,7 +385,7 @@ static bool has_room(const struct plan_input *input, const struct owner *owner, 
 static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
 {
 	for (size_t i = 0; i < input->snapshot->hold_count; i++)
-		if (strcmp(input->snapshot->holds[i].drain, input->wish->drain) != 0 &&
+		if (is_of_another(input, &input->snapshot->holds[i]) &&
 		    (plan_node_bit(input->snapshot->holds[i].node) & nodes))
 			return input->snapshot->holds[i].drain;
 	for (size_t i = 0; i < input->snapshot->block_count; i++) {
@@ -509,7 +518,7 @@ static const char *wholly_held_by(const struct plan_input *input, int node)
 		const struct snapshot_hold *hold = &snapshot->holds[i];
 		size_t inside = 0, all = 0;
 
-		if (strcmp(hold->drain, input->wish->drain) == 0)
+		if (!is_of_another(input, hold))
 			continue;
 		for (size_t b = 0; b < snapshot->block_count; b++) {
 			if (snapshot->blocks[b].node != node)

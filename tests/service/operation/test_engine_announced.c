@@ -212,6 +212,188 @@ static void test_missed(void)
 	engine_rig_done(&rig);
 }
 
+static struct wish wish_of_node(uint64_t not_before_ms)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	wish.drain_wish.target = DRAIN_TARGET_NODE;
+	wish.drain_wish.dimm[0] = '\0';
+	wish.drain_wish.node = 2;
+	wish.drain_wish.not_before_ms = not_before_ms;
+	return wish;
+}
+
+static void submit(const struct wish *wish, char ret_id[OPERATION_ID_SIZE], char ret_drain[OPERATION_ID_SIZE])
+{
+	engine_rig_submit(&rig, wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+	snprintf(ret_id, OPERATION_ID_SIZE, "%s", rig.id);
+	if (ret_drain)
+		snprintf(ret_drain, OPERATION_ID_SIZE, "%s", rig.drain);
+}
+
+static enum operation_state state_of(const char *id)
+{
+	return engine_rig_operation(&rig, id)->state;
+}
+
+static void submit_undrain(const char *drain, char ret_id[OPERATION_ID_SIZE])
+{
+	struct wish wish;
+
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain);
+	/* The clock is turned while it works. */
+	wish.timeout_s = 86400;
+	submit(&wish, ret_id, NULL);
+}
+
+/* A drain of the DIMM that has ended, and beside it one of its node that waits for its time. */
+static void begin_beside(char ret_drain[OPERATION_ID_SIZE], char ret_later[OPERATION_ID_SIZE])
+{
+	struct wish first = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), node;
+	char id[OPERATION_ID_SIZE];
+
+	engine_rig_begin(&rig);
+	node = wish_of_node(rig.world.now_ms + ANNOUNCED_MS);
+	submit(&first, id, ret_drain);
+	engine_rig_run(&rig, 0);
+	submit(&node, ret_later, NULL);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(state_of(id), OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(state_of(ret_later), OPERATION_STATE_PENDING);
+}
+
+/* It keeps nobody from giving his own back, nor what was there from coming back. */
+static void test_another_is_undrained_meanwhile(void)
+{
+	char drain[OPERATION_ID_SIZE], later[OPERATION_ID_SIZE], undrain[OPERATION_ID_SIZE];
+
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		begin_beside(drain, later);
+		if (is_restarted)
+			restart();
+		submit_undrain(drain, undrain);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(state_of(undrain), OPERATION_STATE_SUCCEEDED);
+		CHECK_INT(engine_drain(rig.engine, drain)->state, DRAIN_STATE_RELEASED);
+		CHECK_INT(state_of(later), OPERATION_STATE_PENDING);
+		CHECK_TRUE(engine_rig_is_initial(&rig) && engine_rig_has_hold(&rig));
+		engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(state_of(later), OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+		engine_rig_done(&rig);
+	}
+}
+
+/* What is at work when its time comes, it lets come to its end. */
+static void test_waits_for_who_works_there(void)
+{
+	char drain[OPERATION_ID_SIZE], later[OPERATION_ID_SIZE], undrain[OPERATION_ID_SIZE];
+
+	for (int is_restarted = 0; is_restarted < 2; is_restarted++) {
+		begin_beside(drain, later);
+		submit_undrain(drain, undrain);
+		engine_rig_run(&rig, rig.world.ticks + 1);
+		CHECK_INT(state_of(undrain), OPERATION_STATE_RUNNING);
+		if (is_restarted) {
+			engine_rig_kill(&rig);
+			rig.world.now_ms += ANNOUNCED_MS + 1000;
+			engine_rig_start(&rig);
+		} else {
+			engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+		}
+		engine_rig_run(&rig, rig.world.ticks + 1);
+		CHECK_INT(state_of(undrain), OPERATION_STATE_RUNNING);
+		CHECK_INT(state_of(later), OPERATION_STATE_PENDING);
+		CHECK_STR(engine_rig_operation(&rig, later)->waiting_for, undrain);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(state_of(undrain), OPERATION_STATE_SUCCEEDED);
+		engine_rig_advance(&rig, 1000);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(state_of(later), OPERATION_STATE_SUCCEEDED);
+		CHECK_STR(engine_rig_operation(&rig, later)->waiting_for, "");
+		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+		engine_rig_done(&rig);
+	}
+}
+
+/* Its time comes while it waits, and is over before the other has ended: it ends unbegun, and says for whom it waited. */
+static void test_waits_too_long(void)
+{
+	char drain[OPERATION_ID_SIZE], later[OPERATION_ID_SIZE], undrain[OPERATION_ID_SIZE];
+
+	begin_beside(drain, later);
+	submit_undrain(drain, undrain);
+	engine_rig_run(&rig, rig.world.ticks + 1);
+	CHECK_INT(engine_pause(rig.engine, undrain, NULL), 0);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(state_of(later), OPERATION_STATE_PENDING);
+	rig.world.now_ms = engine_rig_operation(&rig, later)->deadline_ms;
+	engine_tick(rig.engine);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(state_of(later), OPERATION_STATE_FAILED);
+	CHECK_STR(engine_rig_operation(&rig, later)->error.code, "deadline_exceeded");
+	CHECK_TRUE(strstr(engine_rig_operation(&rig, later)->remainder.items[0].detail, undrain) != NULL);
+	engine_rig_done(&rig);
+}
+
+/* Others may be begun beside it, also of the same target, and also announced; whose times come together work one after the other. */
+static void test_another_drain_beside(void)
+{
+	struct wish wish;
+	char later[OPERATION_ID_SIZE], now[OPERATION_ID_SIZE], dimm[OPERATION_ID_SIZE], ids[2][OPERATION_ID_SIZE];
+	const struct drain_record *drains[8];
+	size_t count;
+
+	engine_rig_begin(&rig);
+	announce();
+	snprintf(later, sizeof(later), "%s", rig.id);
+	/* The same at a later time is the same once more. */
+	wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	wish.drain_wish.not_before_ms = rig.world.now_ms + 2 * ANNOUNCED_MS;
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_REFUSED);
+	CHECK_STR(rig.code, "target_held");
+	wish.drain_wish.finish = DRAIN_FINISH_EMPTY;
+	wish.drain_wish.not_before_ms = 0;
+	submit(&wish, now, dimm);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(state_of(now), OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(state_of(later), OPERATION_STATE_PENDING);
+	wish = wish_of_node(rig.world.now_ms + ANNOUNCED_MS);
+	submit(&wish, ids[1], NULL);
+	snprintf(ids[0], sizeof(ids[0]), "%s", later);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, ANNOUNCED_MS + 1000);
+	engine_rig_run(&rig, rig.world.ticks + 1);
+	CHECK_INT((state_of(ids[0]) == OPERATION_STATE_RUNNING) + (state_of(ids[1]) == OPERATION_STATE_RUNNING), 1);
+	engine_rig_run(&rig, 0);
+	engine_rig_advance(&rig, 1000);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(state_of(ids[0]), OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(state_of(ids[1]), OPERATION_STATE_SUCCEEDED);
+	count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+	CHECK_INT(count, 3);
+	/* Oldest first: each gives back what no other holds, the last of them all of it. */
+	for (size_t i = count; i-- > 0;) {
+		char id[OPERATION_ID_SIZE], undrain[OPERATION_ID_SIZE];
+
+		CHECK_INT(drains[i]->state, DRAIN_STATE_HELD);
+		snprintf(id, sizeof(id), "%s", drains[i]->id);
+		submit_undrain(id, undrain);
+		engine_rig_run(&rig, 0);
+		count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+	}
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	for (size_t i = 0; i < count; i++)
+		CHECK_INT(drains[i]->state, DRAIN_STATE_RELEASED);
+	engine_rig_done(&rig);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -220,6 +402,10 @@ int main(void)
 		{"also where its turn comes after a restart", test_checked_after_a_restart},
 		{"cancelled before it has begun it leaves no hold", test_cancelled_before_it_begins},
 		{"paused before it has begun it waits as before", test_paused_before_it_begins},
+		{"another is undrained while it waits", test_another_is_undrained_meanwhile},
+		{"who works there when its time comes is waited for", test_waits_for_who_works_there},
+		{"but not for longer than it has", test_waits_too_long},
+		{"another drain begins beside it", test_another_drain_beside},
 		{"nor where its time is over before anybody could begin it", test_missed},
 	};
 

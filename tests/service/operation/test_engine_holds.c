@@ -137,6 +137,57 @@ static void test_a_dimm_and_its_node(void)
 	}
 }
 
+/* ---- one that only keeps others away ---- */
+
+/* Of the same DIMM: at no time between the two is it nobody's. The guests come home with the drain, also under the cordon. */
+static void test_a_cordon_and_its_dimm(void)
+{
+	static const enum drain_finish finishes[] = {DRAIN_FINISH_EMPTY, DRAIN_FINISH_OFFLINE};
+	struct wish cordon = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
+
+	for (size_t i = 0; i < ARRAY_SIZE(finishes); i++)
+		for (size_t order = 0; order < 2; order++) {
+			struct wish empties = engine_rig_drain_wish(finishes[i]);
+
+			begin_drained(&cordon, &empties);
+			CHECK_INT(bytes_on(2), 0);
+			CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+			CHECK_INT(state_at(1), DRAIN_STATE_HELD);
+			/* What is drained is not drained twice, nor what is cordoned cordoned. */
+			engine_rig_submit(&rig, &empties);
+			CHECK_STR(rig.code, "target_held");
+			engine_rig_submit(&rig, &cordon);
+			CHECK_STR(rig.code, "target_held");
+			undrain(order, OPERATION_STATE_SUCCEEDED);
+			CHECK_INT(state_at(order), DRAIN_STATE_RELEASED);
+			CHECK_INT(engine_rig_is_initial(&rig), order == 1);
+			CHECK_TRUE(engine_rig_has_hold(&rig));
+			undrain(!order, OPERATION_STATE_SUCCEEDED);
+			check_all_back();
+			engine_rig_done(&rig);
+		}
+}
+
+/* One that puts all back when it fails does so under the cordon, too. */
+static void test_a_cordon_and_a_drain_that_fails(void)
+{
+	struct wish cordon = engine_rig_drain_wish(DRAIN_FINISH_CORDON), second = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+
+	engine_rig_begin(&rig);
+	drain(&cordon, OPERATION_STATE_SUCCEEDED);
+	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	drain(&second, OPERATION_STATE_FAILED);
+	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->undone);
+	CHECK_TRUE(engine_rig_is_initial(&rig));
+	CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+	CHECK_INT(state_at(1), DRAIN_STATE_STOPPED);
+	CHECK_TRUE(engine_rig_has_hold(&rig));
+	undrain(0, OPERATION_STATE_SUCCEEDED);
+	check_all_back();
+	engine_rig_done(&rig);
+}
+
 static void test_a_node_and_a_part_of_it(void)
 {
 	struct wish node = wish_of_node(2, DRAIN_FINISH_OFFLINE), part = wish_of_blocks(FIRST, CUT);
@@ -229,7 +280,7 @@ static void check_restored_under_hold(void)
 
 static void test_a_restore_waits_for_a_hold(void)
 {
-	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	struct wish node = wish_of_node(2, DRAIN_FINISH_EMPTY), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
 	engine_rig_begin(&rig);
 	drain(&node, OPERATION_STATE_SUCCEEDED);
@@ -252,7 +303,7 @@ static void test_a_restore_waits_for_a_hold(void)
 /* Killed at that write; true where it is left in the middle of restoring. */
 static bool is_killed_restoring(unsigned number)
 {
-	struct wish node = wish_of_node(2, DRAIN_FINISH_CORDON), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	struct wish node = wish_of_node(2, DRAIN_FINISH_EMPTY), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
 	engine_rig_begin(&rig);
 	drain(&node, OPERATION_STATE_SUCCEEDED);
@@ -459,7 +510,7 @@ static void test_two_undrains_meet(void)
 /* The DIMM is out, and what lay in it is still of both. */
 static void test_undrains_of_a_dimm_that_is_out(void)
 {
-	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT), node = wish_of_node(2, DRAIN_FINISH_CORDON);
+	struct wish dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT), node = wish_of_node(2, DRAIN_FINISH_EMPTY);
 
 	begin_drained(&node, &dimm);
 	submit_undrain(1);
@@ -494,7 +545,7 @@ static void test_a_restore_puts_back_a_part_of_a_step(void)
 {
 	struct wish part = wish_of_blocks(CUT, END), dimm = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
 
-	part.drain_wish.finish = DRAIN_FINISH_CORDON;
+	part.drain_wish.finish = DRAIN_FINISH_EMPTY;
 	engine_rig_begin(&rig);
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	rig.world.fail_kind = STEP_KIND_EJECT;
@@ -665,7 +716,7 @@ static void test_killed_at_every_write(void)
 		{"part, node", wish_of_blocks(FIRST, CUT), wish_of_node(2, DRAIN_FINISH_OFFLINE), 1, STEP_KIND_COUNT},
 		{"moved twice", engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), wish_of_node(0, DRAIN_FINISH_EMPTY), 0,
 		 STEP_KIND_COUNT},
-		{"restore", wish_of_node(2, DRAIN_FINISH_CORDON), engine_rig_drain_wish(DRAIN_FINISH_EJECT), 0,
+		{"restore", wish_of_node(2, DRAIN_FINISH_EMPTY), engine_rig_drain_wish(DRAIN_FINISH_EJECT), 0,
 		 STEP_KIND_EJECT},
 	};
 
@@ -677,6 +728,8 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"a DIMM and its node, undrained in both orders", test_a_dimm_and_its_node},
+		{"a cordon of a DIMM and its drain, in both orders", test_a_cordon_and_its_dimm},
+		{"a drain that fails under a cordon", test_a_cordon_and_a_drain_that_fails},
 		{"a node and a part of it, in all orders", test_a_node_and_a_part_of_it},
 		{"a guest that both have moved, in both orders", test_a_guest_moved_twice},
 		{"a restore leaves what another has taken", test_a_restore_leaves_what_another_took},

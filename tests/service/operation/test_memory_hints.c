@@ -305,6 +305,185 @@ static void test_drain_once(void)
 	end();
 }
 
+static void submit_undrain(const char *drain)
+{
+	struct wish wish;
+
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+}
+
+/* From the newest to the oldest. */
+static void undrain_all(void)
+{
+	const struct drain_record *drains[8];
+	size_t count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+
+	for (size_t i = 0; i < count; i++) {
+		if (drains[i]->hold.drain[0])
+			submit_undrain(drains[i]->id);
+		engine_rig_run(&rig, 0);
+		engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+	}
+	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+}
+
+static uint64_t bytes_there(void)
+{
+	return rig.world.state.guests[0].node_bytes[2] + rig.world.state.guests[1].node_bytes[2];
+}
+
+/* What came to nothing is tried again, not before its pause is over, and what it had done goes back with what the next has. */
+static void test_again_after_a_failure(void)
+{
+	static const enum step_state states[] = {STEP_STATE_FAILED, STEP_STATE_PARTIAL};
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		char first[OPERATION_ID_SIZE];
+
+		begin(HINT_ACTION_DRAIN);
+		rig.world.fail_kind = STEP_KIND_MOVE_PAGES;
+		rig.world.fail_kind_state = states[i];
+		take("d1", 0, HINT_RISK_LOW);
+		CHECK_TRUE(told.is_new);
+		snprintf(first, sizeof(first), "%s", told.drain);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+		CHECK_TRUE(bytes_there() > 0 && engine_rig_has_hold(&rig));
+		rig.world.fail_kind = STEP_KIND_COUNT;
+		/* Also not for what is said of another block of the same DIMM. */
+		take("d1", 0, HINT_RISK_LOW);
+		CHECK_STR(told.code, "conflict");
+		CHECK_INT(told.action, HINT_ACTION_ALERT);
+		take("", (FIRST + 3) * FAKE_BLOCK, HINT_RISK_LOW);
+		CHECK_STR(told.code, "conflict");
+		CHECK_INT(operations(), 1);
+		rig.world.now_ms += 3600000;
+		take("", (FIRST + 3) * FAKE_BLOCK, HINT_RISK_LOW);
+		CHECK_TRUE(told.is_new);
+		CHECK_INT(told.action, HINT_ACTION_DRAIN);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+		CHECK_INT(bytes_there(), 0);
+		/* One hold is left of the two. */
+		CHECK_STR(engine_drain(rig.engine, first)->hold.drain, "");
+		CHECK_INT(engine_drain(rig.engine, first)->state,
+			  states[i] == STEP_STATE_PARTIAL ? DRAIN_STATE_DEFERRED : DRAIN_STATE_RELEASED);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		CHECK_STR(engine_drain(rig.engine, first)->hold.drain, "");
+		engine_rig_check_undrained(&rig);
+		CHECK_INT(engine_drain(rig.engine, first)->state, DRAIN_STATE_RELEASED);
+		end();
+	}
+}
+
+/* Said to be worse it is tried again at once; and as often as it comes to nothing one hold stands. */
+static void test_again_and_again(void)
+{
+	const struct drain_record *drains[8];
+	size_t count, holds = 0;
+
+	begin(HINT_ACTION_DRAIN);
+	rig.world.fail_kind = STEP_KIND_MOVE_PAGES;
+	rig.world.fail_kind_state = STEP_STATE_PARTIAL;
+	for (int risk = HINT_RISK_LOW; risk < HINT_RISK_COUNT; risk++) {
+		take("d1", 0, (enum hint_risk)risk);
+		CHECK_TRUE(told.is_new);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_STOPPED);
+	}
+	count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
+	CHECK_INT(count, HINT_RISK_COUNT);
+	for (size_t i = 0; i < count; i++)
+		holds += drains[i]->hold.drain[0] != '\0';
+	CHECK_INT(holds, 1);
+	rig.world.fail_kind = STEP_KIND_COUNT;
+	undrain_all();
+	end();
+}
+
+/* Who only keeps others away moves nothing: what is said to be done is done, beside him, and each goes back by itself. */
+static void test_under_a_cordon(void)
+{
+	for (int action = HINT_ACTION_MOVE_RANGE; action < HINT_ACTION_COUNT; action++) {
+		struct wish cordon;
+		uint64_t before;
+
+		begin((enum hint_action)action);
+		cordon = engine_rig_drain_wish(DRAIN_FINISH_CORDON);
+		engine_rig_submit(&rig, &cordon);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_HELD);
+		before = bytes_there();
+		take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+		CHECK_TRUE(told.is_new);
+		CHECK_INT(told.action, action);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_operation(&rig, told.operation)->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(bytes_there() < before);
+		/* Now it stands. */
+		take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+		CHECK_TRUE(!told.is_new);
+		CHECK_INT(told.action, action);
+		undrain_all();
+		end();
+	}
+}
+
+/* One that is announced for later moves nothing now. When its time comes it does the rest. */
+static void test_under_an_announced_drain(void)
+{
+	for (int action = HINT_ACTION_MOVE_RANGE; action < HINT_ACTION_COUNT; action++) {
+		struct wish later;
+		uint64_t before;
+		char id[OPERATION_ID_SIZE];
+
+		begin((enum hint_action)action);
+		later = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+		later.drain_wish.not_before_ms = rig.world.now_ms + 7 * 24 * UINT64_C(3600000);
+		engine_rig_submit(&rig, &later);
+		engine_rig_run(&rig, 0);
+		snprintf(id, sizeof(id), "%s", rig.id);
+		before = bytes_there();
+		take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+		CHECK_TRUE(told.is_new);
+		CHECK_INT(told.action, action);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_operation(&rig, told.operation)->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(bytes_there() < before);
+		CHECK_INT(engine_rig_operation(&rig, id)->state, OPERATION_STATE_PENDING);
+		engine_rig_advance(&rig, 7 * 24 * UINT64_C(3600000) + 1000);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_operation(&rig, id)->state, OPERATION_STATE_SUCCEEDED);
+		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
+		undrain_all();
+		end();
+	}
+}
+
+/* What is just given back is not emptied, and that is said. */
+static void test_while_it_is_undrained(void)
+{
+	begin(HINT_ACTION_DRAIN);
+	take("d1", 0, HINT_RISK_LOW);
+	engine_rig_run(&rig, 0);
+	submit_undrain(told.drain);
+	engine_rig_run(&rig, rig.world.ticks + 1);
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_UNDRAINING);
+	take("d1", 0, HINT_RISK_UNCORRECTED);
+	CHECK_TRUE(!told.is_new);
+	CHECK_INT(told.wanted, HINT_ACTION_DRAIN);
+	CHECK_INT(told.action, HINT_ACTION_ALERT);
+	CHECK_STR(told.code, "target_held");
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(engine_rig_is_initial(&rig));
+	end();
+}
+
 /* Whoever has taken a drain back does not find it begun again by the next hint; by one that is worse he does. */
 static void test_pause(void)
 {
@@ -415,6 +594,11 @@ static const struct unit_case cases[] = {
 	{"many", test_many},
 	{"policy", test_policy},
 	{"a drain once", test_drain_once},
+	{"again after a failure", test_again_after_a_failure},
+	{"again and again", test_again_and_again},
+	{"under a cordon", test_under_a_cordon},
+	{"under an announced drain", test_under_an_announced_drain},
+	{"while it is undrained", test_while_it_is_undrained},
 	{"a pause after it", test_pause},
 	{"two at once", test_at_once},
 	{"refused", test_refused},

@@ -795,6 +795,43 @@ static void what_cannot_be_emptied_is_refused(void)
 	world_done(&world);
 }
 
+/* Holds of one target are counted, but for two that ask for the same. */
+static void holds_of_the_same_target(void)
+{
+	enum asked { CORDON, NOW, LATER, ASKED };
+	static const struct {
+		enum snapshot_hold_work work;
+		bool is_refused[ASKED];
+	} rows[] = {
+		{SNAPSHOT_HOLD_EMPTIES, {true, true, true}},
+		{SNAPSHOT_HOLD_CORDONS, {true, false, false}},
+		{SNAPSHOT_HOLD_ANNOUNCED, {true, false, true}},
+		{SNAPSHOT_HOLD_STOPPED, {true, false, false}},
+	};
+	struct snapshot_hold *hold;
+	struct world world;
+
+	world_init(&world);
+	bound_guest(&world, "db1", 200 * MIB);
+	hold = snapshot_add_hold(world.snapshot);
+	*hold = (struct snapshot_hold){.drain = "d0", .node = -1, .dimm = "acpi-MP00", .range_count = 1};
+	hold->ranges[0] = world.snapshot->dimms[0].ranges[0];
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		for (int asked = 0; asked < ASKED; asked++) {
+			hold->work = rows[i].work;
+			world_wish_drain_dimm(&world, asked == CORDON ? DRAIN_FINISH_CORDON : DRAIN_FINISH_OFFLINE);
+			world.wish.drain_wish.not_before_ms = asked == LATER ? world.input.now_ms + 1000 : 0;
+			world_check_code(&world, rows[i].is_refused[asked] ? "target_held" : "");
+		}
+	/* What was announced has its hold already when it is looked at again, whoever has drained the target meanwhile. */
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	hold->work = SNAPSHOT_HOLD_EMPTIES;
+	*snapshot_add_hold(world.snapshot) = (struct snapshot_hold){.drain = "d1", .node = -1, .dimm = "acpi-MP00"};
+	snprintf(world.wish.drain, sizeof(world.wish.drain), "d1");
+	world_check_code(&world, "");
+	world_done(&world);
+}
+
 /* Room that only one of them can use is left to that one, although the other is larger and would have it nearer. */
 static void guests_are_placed_together(void)
 {
@@ -1143,6 +1180,7 @@ static const struct unit_case cases[] = {
 	{"each device of a node is ejected", each_device_of_a_node_is_ejected},
 	{"a DIMM of two nodes is not ejected with one", a_dimm_of_two_nodes_is_not_ejected_with_one},
 	{"what stays of the only node has room", what_stays_of_the_only_node_has_room},
+	{"holds of the same target", holds_of_the_same_target},
 	{"a whole node is drained and ejected", a_whole_node_is_drained_and_ejected},
 	{"finishes are obeyed", finishes_are_obeyed},
 	{"offline blocks are not offlined again", offline_blocks_are_not_offlined_again},

@@ -225,6 +225,44 @@ static void who_does_not_keep_the_node_leaves_it(void)
 	}
 }
 
+/*
+ * Holds of others, by what they hold of its node: nothing is brought home to what another holds. Where nothing is, a mere
+ * cordon does not send anybody away from his node.
+ */
+static void who_keeps_the_node_beside_holds(void)
+{
+	static const struct {
+		enum drain_finish finish;
+		enum snapshot_hold_work work;
+		bool is_target, keeps; /* or all of the node */
+	} rows[] = {
+		{DRAIN_FINISH_OFFLINE, SNAPSHOT_HOLD_CORDONS, true, true},
+		{DRAIN_FINISH_OFFLINE, SNAPSHOT_HOLD_STOPPED, true, true},
+		{DRAIN_FINISH_OFFLINE, SNAPSHOT_HOLD_CORDONS, false, false},
+		{DRAIN_FINISH_OFFLINE, SNAPSHOT_HOLD_STOPPED, false, false},
+		{DRAIN_FINISH_EMPTY, SNAPSHOT_HOLD_CORDONS, true, true},
+		{DRAIN_FINISH_EMPTY, SNAPSHOT_HOLD_CORDONS, false, true},
+		{DRAIN_FINISH_EMPTY, SNAPSHOT_HOLD_ANNOUNCED, false, true},
+		{DRAIN_FINISH_EMPTY, SNAPSHOT_HOLD_EMPTIES, false, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct snapshot_guest *guest;
+		struct snapshot_hold *hold;
+		struct drain_scope scope;
+		struct world world;
+
+		guest = begin(&world, rows[i].finish);
+		hold = snapshot_add_hold(world.snapshot);
+		*hold = (struct snapshot_hold){
+			.drain = "d2", .work = rows[i].work, .node = rows[i].is_target ? -1 : 3, .range_count = 1};
+		hold->ranges[0] = (struct snapshot_range){6 * GIB, rows[i].is_target ? 7 * GIB : 8 * GIB};
+		drain_scope_find(&world.input, &scope);
+		CHECK_INT(drain_part_keeps(&world.input, &scope, guest), rows[i].keeps);
+		world_done(&world);
+	}
+}
+
 /* Its memory stays online and would come back there: so it is not brought home. The undrain does. */
 static void what_is_emptied_stays_away(void)
 {
@@ -671,6 +709,7 @@ static const struct unit_case cases[] = {
 	{"it comes home by any policy", it_comes_home_by_any_policy},
 	{"room is needed for that alone", room_is_needed_for_that_alone},
 	{"who does not keep the node leaves it", who_does_not_keep_the_node_leaves_it},
+	{"who keeps the node beside holds", who_keeps_the_node_beside_holds},
 	{"what is emptied stays away", what_is_emptied_stays_away},
 	{"of a range only that leaves", of_a_range_only_that_leaves},
 	{"who has nothing in a range stays", who_has_nothing_in_a_range_stays},

@@ -346,6 +346,34 @@ static void what_another_holds_waits(void)
 	world_undrain_done(&world);
 }
 
+/* It keeps away who is new there: what comes back was there before. */
+static void a_mere_cordon_is_in_nobodys_way(void)
+{
+	static const enum snapshot_hold_work works[] = {SNAPSHOT_HOLD_CORDONS, SNAPSHOT_HOLD_ANNOUNCED};
+	struct snapshot_hold *hold;
+	struct world world;
+
+	for (size_t i = 0; i < ARRAY_SIZE(works); i++) {
+		drained(&world, DRAIN_FINISH_OFFLINE);
+		hold = hold_beside(&world, 6 * GIB, 7 * GIB);
+		hold->work = works[i];
+		hold->node = 3;
+		CHECK_INT(world_next(&world)->step.undo_n, 3);
+		world_record(&world, STEP_STATE_DONE, 0);
+		CHECK_INT(world_next(&world)->step.undo_n, 2);
+		world_record(&world, STEP_STATE_DONE, 0);
+		CHECK_INT(world_next(&world)->step.undo_n, 1);
+		world_record(&world, STEP_STATE_DONE, 0);
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+		world_undrain_done(&world);
+	}
+	/* What has come to nothing has taken away what it could. */
+	drained(&world, DRAIN_FINISH_OFFLINE);
+	hold_beside(&world, 6 * GIB, 7 * GIB)->work = SNAPSHOT_HOLD_STOPPED;
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_undrain_done(&world);
+}
+
 static void a_node_that_another_drains_takes_nobody_back(void)
 {
 	struct snapshot_hold *hold;
@@ -642,6 +670,7 @@ static const struct unit_case cases[] = {
 	{"what was plugged in instead may be larger", what_was_plugged_in_instead_may_be_larger},
 	{"after an eject that was refused guests wait", after_an_eject_that_was_refused_guests_wait},
 	{"what another holds waits", what_another_holds_waits},
+	{"a mere cordon is in nobody's way", a_mere_cordon_is_in_nobodys_way},
 	{"a node that another drains takes nobody back", a_node_that_another_drains_takes_nobody_back},
 	{"a guest that was moved on waits", a_guest_that_was_moved_on_waits},
 	{"what others have deferred goes back too", what_others_have_deferred_goes_back_too},
