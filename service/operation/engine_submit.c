@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "begin_time.h"
 
 /* Fewer digits of a digest would match by accident. */
 #define SUBMIT_DIGEST_MIN 4
@@ -148,10 +149,10 @@ static bool is_about(const struct operation *operation, const struct wish *wish,
 
 	if (operation->phase == OPERATION_PHASE_ENDED && !operation->keeps_locks)
 		return false;
-	if (wish->guest[0])
 	/* Holds are counted, and it looks who works there when its time comes. */
 	if (operation_run_leaves_alone(operation))
 		return false;
+	if (wish->guest[0])
 		return strcmp(record->wish.guest, wish->guest) == 0;
 	switch (wish->kind) {
 	case OPERATION_KIND_UNDRAIN:
@@ -609,6 +610,15 @@ static void begin(struct engine *engine, const struct engine_submission *given, 
 	}
 	if (!is_dry_run && conclude_replayed(submission))
 		return;
+	/* After the replays: of what was accepted then the time may be over by now. */
+	if (record->wish.kind == OPERATION_KIND_DRAIN && record->wish.drain_wish.not_before_ms &&
+	    !begin_time_is_allowed((time_t)(engine_now(engine) / 1000),
+				   (time_t)(record->wish.drain_wish.not_before_ms / 1000))) {
+		conclude_failed(submission, ENGINE_SUBMIT_REFUSED, EINVAL, "invalid_body", record->target,
+				"cannot announce a drain", "not_before is over, or more than a year away",
+				"give a time within the next year, or none to begin at once");
+		return;
+	}
 	if (!is_dry_run && engine->options.observe) {
 		conclude_failed(submission, ENGINE_SUBMIT_OBSERVE_ONLY, EPERM, "observe_only",
 				record->target, "cannot begin", "this ballastd only observes",

@@ -222,6 +222,8 @@ def malformed_requests(scene):
         ("POST", "/v1/drains", {"target": {"start": 8, "end": 4}, "finish": "offline"}, 400, "invalid_body", "/target/end"),
         ("POST", "/v1/drains", {"target": {"node": 3}, "finish": "offline", "not_before": "tomorrow, at noon 00"}, 400,
          "invalid_body", "/not_before"),
+        ("POST", "/v1/drains", {"target": {"node": 3}, "finish": "offline", "not_before": "2020-01-31T12:00:00Z"}, 400,
+         "invalid_body", "not_before is over"),
         ("POST", "/v1/hints", {"risk": "high"}, 400, "invalid_body", "physical_address, dimm"),
         ("POST", "/v1/hints", {"physical_address": "0x40", "risk": "high"}, 400, "invalid_body", "/physical_address"),
         ("POST", "/v1/hints", {"physical_address": 64, "risk": "dire"}, 400, "invalid_body", "low, high or uncorrected"),

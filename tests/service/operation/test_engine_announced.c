@@ -394,6 +394,42 @@ static void test_another_drain_beside(void)
 	engine_rig_done(&rig);
 }
 
+/* Nobody means that; and an answer that was given once is given again. */
+static void test_times_that_nobody_means(void)
+{
+	static const struct {
+		int64_t after_ms;
+		bool is_refused;
+	} rows[] = {
+		{-30000, false},
+		{-3600000, true},
+		{366 * INT64_C(86400000), false},
+		{50 * 366 * INT64_C(86400000), true},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EMPTY);
+		struct engine_submission submission = {.wish = &wish, .actor = "uid 7", .idempotency_key = "k", .body_hash = "b"};
+		uint64_t year_ms = 367 * UINT64_C(86400000);
+
+		engine_rig_begin(&rig);
+		wish.drain_wish.not_before_ms = (uint64_t)((int64_t)rig.world.now_ms + rows[i].after_ms);
+		engine_rig_submit_with(&rig, &submission);
+		CHECK_INT(rig.result, rows[i].is_refused ? ENGINE_SUBMIT_REFUSED : ENGINE_SUBMIT_ACCEPTED);
+		CHECK_STR(rig.code, rows[i].is_refused ? "invalid_body" : "");
+		engine_rig_run(&rig, 0);
+		if (rows[i].is_refused) {
+			CHECK_TRUE(!engine_rig_has_hold(&rig));
+		} else {
+			engine_rig_advance(&rig, year_ms);
+			engine_rig_run(&rig, 0);
+			engine_rig_submit_with(&rig, &submission);
+			CHECK_INT(rig.result, ENGINE_SUBMIT_REPLAYED);
+		}
+		engine_rig_done(&rig);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -401,6 +437,7 @@ int main(void)
 		{"what came meanwhile ends it unbegun, with the reason", test_checked_when_it_begins},
 		{"also where its turn comes after a restart", test_checked_after_a_restart},
 		{"cancelled before it has begun it leaves no hold", test_cancelled_before_it_begins},
+		{"times that nobody means", test_times_that_nobody_means},
 		{"paused before it has begun it waits as before", test_paused_before_it_begins},
 		{"another is undrained while it waits", test_another_is_undrained_meanwhile},
 		{"who works there when its time comes is waited for", test_waits_for_who_works_there},

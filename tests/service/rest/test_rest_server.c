@@ -419,6 +419,7 @@ static void test_engine_answers(void)
 		{ENGINE_SUBMIT_REFUSED, "not_movable", EPERM, 422, "not_movable"},
 		{ENGINE_SUBMIT_REFUSED, "not_ejectable", EPERM, 422, "not_ejectable"},
 		{ENGINE_SUBMIT_REFUSED, "target_held", EPERM, 422, "target_held"},
+		{ENGINE_SUBMIT_REFUSED, "invalid_body", EINVAL, 400, "invalid_body"},
 		{ENGINE_SUBMIT_REFUSED, "policy_would_shift", EPERM, 422, "policy_would_shift"},
 		{ENGINE_SUBMIT_REFUSED, "guest_unmovable", EPERM, 422, "guest_unmovable"},
 		{ENGINE_SUBMIT_REFUSED, "invalid_target", EPERM, 422, "invalid_target"},

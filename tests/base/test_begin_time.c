@@ -21,6 +21,8 @@ static void test_times(void)
 		{"+366d", 366 * 86400},
 		/* Berlin is an hour ahead in winter, two in summer. */
 		{"2030-01-01 13:00", 0},
+		/* It has just begun: that is now. */
+		{"2030-01-01 12:59", -60},
 		{"2030-01-01T13:00:30", 30},
 		{"2030-01-01 12:00:01Z", 1},
 		{"2030-01-01T12:30Z", 1800},
@@ -49,7 +51,7 @@ static void test_no_times(void)
 		/* The hour that summer time leaves out. */
 		"2030-03-31 02:30",
 	};
-	static const char *const wrong[] = {"2030-01-01 12:59:59", "2029-12-31T12:00:00Z", "+367d", "2031-01-03 12:00",
+	static const char *const wrong[] = {"2030-01-01 12:58:59", "2029-12-31T12:00:00Z", "+367d", "2031-01-02T12:01:01Z", "2031-01-03 12:00",
 					    "1969-12-31T23:59:59Z"};
 	time_t time;
 
@@ -70,5 +72,5 @@ int main(void)
 
 	/* The rules themselves: the machine need not have the zones' files. */
 	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
-	return unit_main("service/cli/begin_time", cases, ARRAY_SIZE(cases));
+	return unit_main("base/begin_time", cases, ARRAY_SIZE(cases));
 }

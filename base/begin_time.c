@@ -2,7 +2,6 @@
 #include "begin_time.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +10,8 @@
 
 /* A year: whoever writes more has mistyped it. */
 #define BEGIN_TIME_AHEAD_S (366 * 86400)
+/* Who says "now" has another clock, and it takes its time to come here. */
+#define BEGIN_TIME_SLACK_S 60
 
 static int parse_delay(const char *text, time_t now, time_t *ret_time)
 {
@@ -92,6 +93,11 @@ static int parse_date(const char *text, time_t *ret_time)
 	return 0;
 }
 
+bool begin_time_is_allowed(time_t now, time_t time)
+{
+	return time >= now - BEGIN_TIME_SLACK_S && time <= now + BEGIN_TIME_AHEAD_S + BEGIN_TIME_SLACK_S;
+}
+
 int begin_time_parse(const char *text, time_t now, time_t *ret_time)
 {
 	time_t time;
@@ -99,7 +105,7 @@ int begin_time_parse(const char *text, time_t now, time_t *ret_time)
 
 	if (r < 0)
 		return r;
-	if (time < now || time > now + BEGIN_TIME_AHEAD_S)
+	if (!begin_time_is_allowed(now, time))
 		return -ERANGE;
 	*ret_time = time;
 	return 0;
