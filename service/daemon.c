@@ -477,6 +477,8 @@ static int start(struct daemon *daemon, struct failure *failure)
 									   .user = daemon});
 	daemon->hints = memory_hints_new(&(struct memory_hints_options){.engine = daemon->engine,
 									.policy = &config->hints,
+									.journal = daemon->journal,
+									.boot_id = boot_id,
 									.now_ms = daemon_now_ms,
 									.changed = daemon_events_hint,
 									.user = daemon});
@@ -491,6 +493,9 @@ static int start(struct daemon *daemon, struct failure *failure)
 								      .user = daemon});
 	if (!daemon->hints || !daemon->holds || !daemon->asks || !daemon->onlining || start_assistant(daemon) < 0)
 		return failure_set(failure, ENOMEM, "ballastd", "cannot start");
+	r = memory_hints_load(daemon->hints, failure);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; worker_pool_stuck(daemon->pool, i); i++)
 		if (daemon_take_stuck(daemon, worker_pool_stuck(daemon->pool, i)) < 0)
 			return failure_set(failure, ENOMEM, "ballastd", "cannot start");

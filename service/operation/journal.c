@@ -422,6 +422,14 @@ int journal_put_rate(struct journal *journal, enum rate_kind kind, const struct 
 	return put_row(journal, r, &row, written, user);
 }
 
+int journal_put_hint(struct journal *journal, const struct hint_record *hint, journal_written_fn *written, void *user)
+{
+	struct journal_row row = {0};
+	int r = journal_row_hint(hint, &row);
+
+	return put_row(journal, r, &row, written, user);
+}
+
 int journal_load_operations(struct journal *journal, bool only_open, const char *before_id,
 			    size_t count, struct operation_record ***ret_records, size_t *ret_count,
 			    struct failure *failure)
@@ -439,6 +447,12 @@ int journal_load_operation(struct journal *journal, const char *id,
 int journal_load_rates(struct journal *journal, struct measured_rates *ret_rates, struct failure *failure)
 {
 	return journal_store_load_rates(journal->reader, ret_rates, failure);
+}
+
+int journal_load_hints(struct journal *journal, struct hint_record *ret_hints, size_t count, size_t *ret_count,
+		       struct failure *failure)
+{
+	return journal_store_load_hints(journal->reader, ret_hints, count, ret_count, failure);
 }
 
 int journal_load_drains(struct journal *journal, struct drain_record **ret_drains,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What must survive a crash: operations, their steps with the values they replaced, drains and their holds.
+ * What must survive a crash: operations, their steps with the values they replaced, drains and their holds, and hints.
  * SQLite (WAL, synchronous=FULL) in a thread of its own; a change is durable when its callback comes.
  *
  * Writes are applied in the order in which they were submitted; several may share a transaction, and those between
@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "failure.h"
+#include "hint_record.h"
 #include "operation_record.h"
 
 struct journal;
@@ -48,6 +49,9 @@ int journal_put_drain(struct journal *journal, const struct drain_record *drain,
 int journal_put_rate(struct journal *journal, enum rate_kind kind, const struct measured_rate *rate,
 		     journal_written_fn *written, void *user);
 
+/* What was said of a piece of memory; the latest stands. With a count of 0 it is forgotten. */
+int journal_put_hint(struct journal *journal, const struct hint_record *hint, journal_written_fn *written, void *user);
+
 /*
  * Writes between begin and end are one transaction: all of them, or none. They may be nested; the outermost counts.
  */
@@ -67,6 +71,9 @@ int journal_load_drains(struct journal *journal, struct drain_record **ret_drain
 			struct failure *failure);
 /* Kinds that this version does not know are left out. */
 int journal_load_rates(struct journal *journal, struct measured_rates *ret_rates, struct failure *failure);
+/* At most count, those that were said last. */
+int journal_load_hints(struct journal *journal, struct hint_record *ret_hints, size_t count, size_t *ret_count,
+		       struct failure *failure);
 /* The operation that was created with this key, or -ENOENT. */
 int journal_find_key(struct journal *journal, const char *actor, const char *key,
 		     struct operation_record **ret_record, struct failure *failure);

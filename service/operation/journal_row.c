@@ -176,3 +176,27 @@ int journal_row_rate(enum rate_kind kind, const struct measured_rate *rate, stru
 		*ret_row = row;
 	return r;
 }
+
+int journal_row_hint(const struct hint_record *hint, struct journal_row *ret_row)
+{
+	struct journal_row row = {.table = JOURNAL_TABLE_HINTS};
+	int r;
+
+	cell_text(&row, hint->hint.dimm);
+	cell_number(&row, hint->hint.range.start);
+	cell_number(&row, hint->hint.range.end);
+	cell_number(&row, (uint64_t)(int64_t)hint->hint.node);
+	cell_number(&row, hint->hint.address);
+	cell_text(&row, hint_risk_name(hint->hint.risk));
+	cell_text(&row, hint_risk_name(hint->hint.worst));
+	cell_number(&row, hint->hint.count);
+	cell_number(&row, hint->hint.at_ms);
+	cell_number(&row, hint->tried_at_ms);
+	cell_text(&row, hint_risk_name(hint->tried_risk));
+	cell_text(&row, hint->tried_target);
+	cell_text(&row, hint->boot_id);
+	r = row_finish(&row);
+	if (r == 0)
+		*ret_row = row;
+	return r;
+}

@@ -11,7 +11,7 @@
 #define JOURNAL_TEXT_OF(number) #number
 #define JOURNAL_TEXT(number)	JOURNAL_TEXT_OF(number)
 
-#define JOURNAL_SCHEMA_VERSION 5
+#define JOURNAL_SCHEMA_VERSION 6
 /*
  * Ended operations beyond these are dropped when the journal is opened: a year of a busy host, some
  * 100 MiB.
@@ -25,6 +25,12 @@
 
 #define RATES_SCHEMA \
 	"CREATE TABLE rates (kind TEXT NOT NULL PRIMARY KEY, amount INTEGER NOT NULL, ms INTEGER NOT NULL) STRICT;"
+#define HINTS_SCHEMA                                                                                      \
+	"CREATE TABLE hints (dimm TEXT NOT NULL, range_start INTEGER NOT NULL, range_end INTEGER NOT NULL," \
+	" node INTEGER NOT NULL, address INTEGER NOT NULL, risk TEXT NOT NULL, worst TEXT NOT NULL,"        \
+	" count INTEGER NOT NULL, at_ms INTEGER NOT NULL, tried_at_ms INTEGER NOT NULL,"                    \
+	" tried_risk TEXT NOT NULL, tried_target TEXT NOT NULL, boot_id TEXT NOT NULL,"                     \
+	" PRIMARY KEY (dimm, range_start, range_end)) STRICT;"
 
 static const char schema[] =
 	"CREATE TABLE operations (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,"
@@ -56,6 +62,7 @@ static const char schema[] =
 	" hold_dimm TEXT NOT NULL, hold_ranges TEXT NOT NULL, boot_id TEXT NOT NULL DEFAULT '',"
 	" online_bytes INTEGER NOT NULL DEFAULT 0) STRICT;"
 	RATES_SCHEMA
+	HINTS_SCHEMA
 	"PRAGMA user_version = " JOURNAL_TEXT(JOURNAL_SCHEMA_VERSION) ";";
 
 static const char *const table_inserts[JOURNAL_TABLE_COUNT] = {
@@ -64,24 +71,28 @@ static const char *const table_inserts[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_STEPS] = "INSERT INTO steps (" JOURNAL_STEP_COLUMNS ") VALUES (",
 	[JOURNAL_TABLE_DRAINS] = "INSERT INTO drains (" JOURNAL_DRAIN_COLUMNS ") VALUES (",
 	[JOURNAL_TABLE_RATES] = "INSERT INTO rates (" JOURNAL_RATE_COLUMNS ") VALUES (",
+	[JOURNAL_TABLE_HINTS] = "INSERT INTO hints (" JOURNAL_HINT_COLUMNS ") VALUES (",
 };
 static const char *const table_columns[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = JOURNAL_OPERATION_COLUMNS,
 	[JOURNAL_TABLE_STEPS] = JOURNAL_STEP_COLUMNS,
 	[JOURNAL_TABLE_DRAINS] = JOURNAL_DRAIN_COLUMNS,
 	[JOURNAL_TABLE_RATES] = JOURNAL_RATE_COLUMNS,
+	[JOURNAL_TABLE_HINTS] = JOURNAL_HINT_COLUMNS,
 };
 static const char *const table_keys[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = "id",
 	[JOURNAL_TABLE_STEPS] = "operation, n",
 	[JOURNAL_TABLE_DRAINS] = "id",
 	[JOURNAL_TABLE_RATES] = "kind",
+	[JOURNAL_TABLE_HINTS] = "dimm, range_start, range_end",
 };
 static const int table_column_counts[JOURNAL_TABLE_COUNT] = {
 	[JOURNAL_TABLE_OPERATIONS] = JOURNAL_OPERATION_COLUMN_COUNT,
 	[JOURNAL_TABLE_STEPS] = JOURNAL_STEP_COLUMN_COUNT,
 	[JOURNAL_TABLE_DRAINS] = JOURNAL_DRAIN_COLUMN_COUNT,
 	[JOURNAL_TABLE_RATES] = JOURNAL_RATE_COLUMN_COUNT,
+	[JOURNAL_TABLE_HINTS] = JOURNAL_HINT_COLUMN_COUNT,
 };
 
 static int store_errno(int code)
@@ -170,7 +181,10 @@ static int store_check_integrity(struct journal_store *store, struct failure *fa
 	return r;
 }
 
-/* Version 1 knew no forecast, version 2 no boots, version 3 no rates, and version 4 not what was asked for at the end. */
+/*
+ * Version 1 knew no forecast, version 2 no boots, version 3 no rates, version 4 not what was asked for at the end, and version 5
+ * no hints.
+ */
 static int store_upgrade(struct journal_store *store, int64_t version, struct failure *failure)
 {
 	static const char *const changes[JOURNAL_SCHEMA_VERSION] = {
@@ -179,6 +193,7 @@ static int store_upgrade(struct journal_store *store, int64_t version, struct fa
 		      "ALTER TABLE drains ADD COLUMN online_bytes INTEGER NOT NULL DEFAULT 0;",
 		[3] = RATES_SCHEMA,
 		[4] = "ALTER TABLE operations ADD COLUMN requested_bytes INTEGER NOT NULL DEFAULT 0;",
+		[5] = HINTS_SCHEMA,
 	};
 	static const char action[] = "cannot bring the schema up to date";
 	int r = store_exec(store, "BEGIN IMMEDIATE", failure, action);
@@ -244,6 +259,7 @@ static int store_prepare_schema(struct journal_store *store, bool unclean, struc
 						      " ('deferred', 'attention')));"
 						      "DELETE FROM steps WHERE operation NOT IN "
 						      "(SELECT id FROM operations);"
+						      "DELETE FROM hints WHERE count = 0;"
 						      "COMMIT",
 		failure, "cannot drop what is too old");
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include "cleanup.h"
 #include "failure.h"
+#include "hint_record.h"
 #include "operation_record.h"
 
 struct journal_store;
@@ -20,6 +21,7 @@ enum journal_table {
 	JOURNAL_TABLE_STEPS,
 	JOURNAL_TABLE_DRAINS,
 	JOURNAL_TABLE_RATES,
+	JOURNAL_TABLE_HINTS,
 	JOURNAL_TABLE_COUNT
 };
 
@@ -46,6 +48,7 @@ int journal_row_step(const struct operation_record *operation, const struct step
 		     struct journal_row *ret_row);
 int journal_row_drain(const struct drain_record *drain, struct journal_row *ret_row);
 int journal_row_rate(enum rate_kind kind, const struct measured_rate *rate, struct journal_row *ret_row);
+int journal_row_hint(const struct hint_record *hint, struct journal_row *ret_row);
 void journal_row_done(struct journal_row *row);
 
 /*
@@ -79,5 +82,7 @@ int journal_store_load_key(struct journal_store *store, const char *actor, const
 int journal_store_load_drains(struct journal_store *store, struct drain_record **ret_drains,
 			      size_t *ret_count, struct failure *failure);
 int journal_store_load_rates(struct journal_store *store, struct measured_rates *ret_rates, struct failure *failure);
+int journal_store_load_hints(struct journal_store *store, struct hint_record *ret_hints, size_t count, size_t *ret_count,
+			     struct failure *failure);
 
 #endif

@@ -468,3 +468,50 @@ int journal_store_load_rates(struct journal_store *store, struct measured_rates 
 		*ret_rates = rates;
 	return r;
 }
+
+static void read_hint(struct cell_reader *reader, struct hint_record *ret_hint)
+{
+	struct hint_record hint = {0};
+
+	reader->column = 0;
+	snprintf(reader->row, sizeof(reader->row), "a hint");
+	read_string(reader, hint.hint.dimm, sizeof(hint.hint.dimm));
+	hint.hint.range.start = read_number(reader);
+	hint.hint.range.end = read_number(reader);
+	hint.hint.node = (int)read_number(reader);
+	hint.hint.address = read_number(reader);
+	hint.hint.risk = (enum hint_risk)read_name(reader, hint_risk_from_name);
+	hint.hint.worst = (enum hint_risk)read_name(reader, hint_risk_from_name);
+	hint.hint.count = read_number(reader);
+	hint.hint.at_ms = read_number(reader);
+	hint.tried_at_ms = read_number(reader);
+	hint.tried_risk = (enum hint_risk)read_name(reader, hint_risk_from_name);
+	read_string(reader, hint.tried_target, sizeof(hint.tried_target));
+	read_string(reader, hint.boot_id, sizeof(hint.boot_id));
+	*ret_hint = hint;
+}
+
+int journal_store_load_hints(struct journal_store *store, struct hint_record *ret_hints, size_t count, size_t *ret_count,
+			     struct failure *failure)
+{
+	struct cell_reader reader = {.store = store, .failure = failure};
+	int code = sqlite3_prepare_v2(store->db,
+				      "SELECT " JOURNAL_HINT_COLUMNS " FROM hints WHERE count > 0 ORDER BY at_ms DESC", -1,
+				      &reader.statement, NULL);
+	size_t filled = 0;
+	int r = 0;
+
+	while ((code == SQLITE_OK || code == SQLITE_ROW) && filled < count && !reader.error) {
+		code = sqlite3_step(reader.statement);
+		if (code == SQLITE_ROW)
+			read_hint(&reader, &ret_hints[filled++]);
+	}
+	if (reader.error)
+		r = reader.error;
+	else if (code != SQLITE_DONE && code != SQLITE_ROW)
+		r = journal_store_fail(store, code, failure, "cannot read");
+	sqlite3_finalize(reader.statement);
+	if (r == 0)
+		*ret_count = filled;
+	return r;
+}

@@ -34,6 +34,11 @@
 #define JOURNAL_RATE_COLUMNS	  "kind, amount, ms"
 #define JOURNAL_RATE_COLUMN_COUNT 3
 
+#define JOURNAL_HINT_COLUMNS                                                                \
+	"dimm, range_start, range_end, node, address, risk, worst, count, at_ms, tried_at_ms, " \
+	"tried_risk, tried_target, boot_id"
+#define JOURNAL_HINT_COLUMN_COUNT 13
+
 struct journal_store {
 	sqlite3 *db;				    /* owned */
 	sqlite3_stmt *upserts[JOURNAL_TABLE_COUNT]; /* owned */

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "hint_record.h"
+#include "journal.h"
 
 /* Pieces of memory of which something was said: more go bad on no host that is still in service. */
 #define PIECES_MAX 256
@@ -16,12 +18,12 @@
  * himself, and an operator who has taken a drain back does not want it again at once.
  */
 #define PAUSE_MS 600000
+/* How often the same was said is written down no more often than that: errors can come by the thousand. */
+#define WRITE_MS 60000
 
 struct piece {
-	struct snapshot_hint hint;
-	uint64_t tried_at_ms; /* wall clock; 0: never */
-	enum hint_risk tried_risk;
-	char tried_target[96]; /* of that operation: other pieces may have the same */
+	struct hint_record record;
+	uint64_t written_at_ms; /* 0: never */
 	bool is_submitting;
 };
 
@@ -36,6 +38,7 @@ struct submission {
 
 struct memory_hints {
 	struct memory_hints_options options;
+	char boot_id[DRAIN_BOOT_ID_SIZE];
 	size_t count;
 	struct piece pieces[PIECES_MAX];
 	struct submission *submissions; /* owned: the engine has not answered them yet */
@@ -45,8 +48,10 @@ struct memory_hints *memory_hints_new(const struct memory_hints_options *options
 {
 	struct memory_hints *hints = calloc(1, sizeof(*hints));
 
-	if (hints)
-		hints->options = *options;
+	if (!hints)
+		return NULL;
+	hints->options = *options;
+	snprintf(hints->boot_id, sizeof(hints->boot_id), "%s", options->boot_id ? options->boot_id : "");
 	return hints;
 }
 
@@ -162,7 +167,7 @@ static int locate(const struct snapshot *snapshot, const struct memory_hint *hin
 static struct piece *find_piece(struct memory_hints *hints, const struct snapshot_hint *hint)
 {
 	for (size_t i = 0; i < hints->count; i++) {
-		const struct snapshot_hint *known = &hints->pieces[i].hint;
+		const struct snapshot_hint *known = &hints->pieces[i].record.hint;
 
 		if (known->range.start == hint->range.start && known->range.end == hint->range.end &&
 		    strcmp(known->dimm, hint->dimm) == 0)
@@ -179,29 +184,83 @@ static struct piece *least_piece(struct memory_hints *hints)
 	for (size_t i = 1; i < hints->count; i++) {
 		struct piece *piece = &hints->pieces[i];
 
-		if (piece->hint.worst < least->hint.worst ||
-		    (piece->hint.worst == least->hint.worst && piece->hint.at_ms < least->hint.at_ms))
+		if (piece->record.hint.worst < least->record.hint.worst ||
+		    (piece->record.hint.worst == least->record.hint.worst && piece->record.hint.at_ms < least->record.hint.at_ms))
 			least = piece;
 	}
 	return least;
 }
 
-static struct piece *keep(struct memory_hints *hints, const struct snapshot_hint *hint)
+/* What cannot be written is lost with the daemon, and said again by whoever watches the memory. */
+static void write_down(struct memory_hints *hints, struct piece *piece)
 {
-	struct piece *piece = find_piece(hints, hint);
+	piece->written_at_ms = hints->options.now_ms(hints->options.user);
+	if (hints->options.journal)
+		journal_put_hint(hints->options.journal, &piece->record, NULL, NULL);
+}
 
-	if (!piece) {
-		piece = hints->count < PIECES_MAX ? &hints->pieces[hints->count++] : least_piece(hints);
-		*piece = (struct piece){.hint = *hint};
-	}
-	piece->hint.node = hint->node;
-	piece->hint.address = hint->address;
-	piece->hint.risk = hint->risk;
-	if (hint->risk > piece->hint.worst)
-		piece->hint.worst = hint->risk;
-	piece->hint.count++;
-	piece->hint.at_ms = hints->options.now_ms(hints->options.user);
+static void forget(struct memory_hints *hints, struct piece *piece)
+{
+	piece->record.hint.count = 0;
+	write_down(hints, piece);
+}
+
+static struct piece *new_piece(struct memory_hints *hints, const struct snapshot_hint *hint)
+{
+	bool is_full = hints->count == PIECES_MAX;
+	struct piece *piece = is_full ? least_piece(hints) : &hints->pieces[hints->count++];
+
+	if (is_full)
+		forget(hints, piece);
+	*piece = (struct piece){.record.hint = *hint};
+	memcpy(piece->record.boot_id, hints->boot_id, sizeof(piece->record.boot_id));
 	return piece;
+}
+
+static struct piece *keep(struct memory_hints *hints, const struct snapshot_hint *said)
+{
+	struct piece *piece = find_piece(hints, said);
+	uint64_t now = hints->options.now_ms(hints->options.user);
+	struct snapshot_hint *hint;
+	bool is_news;
+
+	if (!piece)
+		piece = new_piece(hints, said);
+	hint = &piece->record.hint;
+	is_news = !hint->count || hint->risk != said->risk || now < piece->written_at_ms ||
+		  now >= piece->written_at_ms + WRITE_MS;
+	hint->node = said->node;
+	hint->address = said->address;
+	hint->risk = said->risk;
+	if (said->risk > hint->worst)
+		hint->worst = said->risk;
+	hint->count++;
+	hint->at_ms = now;
+	if (is_news)
+		write_down(hints, piece);
+	return piece;
+}
+
+int memory_hints_load(struct memory_hints *hints, struct failure *failure)
+{
+	struct hint_record *records = calloc(PIECES_MAX, sizeof(*records));
+	size_t count = 0;
+	int r;
+
+	if (!records)
+		return failure_set(failure, ENOMEM, "ballastd", "cannot keep hints");
+	r = journal_load_hints(hints->options.journal, records, PIECES_MAX, &count, failure);
+	for (size_t i = 0; i < count; i++) {
+		struct piece piece = {.record = records[i]};
+
+		/* A row of another boot stays for nobody; one of which that is not known is believed. */
+		if (records[i].boot_id[0] && hints->boot_id[0] && strcmp(records[i].boot_id, hints->boot_id) != 0)
+			forget(hints, &piece);
+		else
+			hints->pieces[hints->count++] = piece;
+	}
+	free(records);
+	return r;
 }
 
 int memory_hints_see(struct memory_hints *hints, struct snapshot *snapshot)
@@ -209,9 +268,11 @@ int memory_hints_see(struct memory_hints *hints, struct snapshot *snapshot)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < hints->count; i++) {
-		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, hints->pieces[i].hint.dimm);
+		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, hints->pieces[i].record.hint.dimm);
 
-		if (!dimm || !snapshot_dimm_is_out(dimm))
+		if (dimm && snapshot_dimm_is_out(dimm))
+			forget(hints, &hints->pieces[i]);
+		else
 			hints->pieces[kept++] = hints->pieces[i];
 	}
 	hints->count = kept;
@@ -223,7 +284,7 @@ int memory_hints_see(struct memory_hints *hints, struct snapshot *snapshot)
 
 		if (!seen)
 			return -ENOMEM;
-		*seen = hints->pieces[i].hint;
+		*seen = hints->pieces[i].record.hint;
 	}
 	return 0;
 }
@@ -337,13 +398,13 @@ static void on_engine_answer(void *user, const struct engine_answer *said)
 }
 
 /* Was that tried for this piece, or for another, a short time ago, and is the risk no worse? */
-static bool was_tried(const struct memory_hints *hints, const struct piece *tried, const struct piece *piece)
+static bool was_tried(const struct memory_hints *hints, const struct hint_record *tried, const struct piece *piece)
 {
 	uint64_t now = hints->options.now_ms(hints->options.user);
 
 	/* A clock that was set back says nothing: to wait for it could take for ever. */
 	return tried->tried_at_ms && now >= tried->tried_at_ms && now < tried->tried_at_ms + PAUSE_MS &&
-	       piece->hint.risk <= tried->tried_risk;
+	       piece->record.hint.risk <= tried->tried_risk;
 }
 
 /* Why nothing is begun now although the policy would; false: it is. */
@@ -352,13 +413,13 @@ static bool is_paused(const struct memory_hints *hints, const struct piece *piec
 	for (size_t i = 0; i < hints->count; i++) {
 		const struct piece *other = &hints->pieces[i];
 
-		if (other != piece && strcmp(other->tried_target, target) != 0)
+		if (other != piece && strcmp(other->record.tried_target, target) != 0)
 			continue;
 		if (other->is_submitting) {
 			begin_nothing(failure, EBUSY, "conflict", "an earlier hint of this memory is just being decided", "");
 			return true;
 		}
-		if (was_tried(hints, other, piece)) {
+		if (was_tried(hints, &other->record, piece)) {
 			begin_nothing(failure, EBUSY, "conflict", "a hint of this memory was acted upon or refused within the last 10 minutes",
 				      "drain it with ballastctl drain");
 			return true;
@@ -371,7 +432,8 @@ static void act(struct memory_hints *hints, struct piece *piece, const struct wi
 		memory_hints_answer_fn *answer, void *user)
 {
 	struct submission *submission = calloc(1, sizeof(*submission));
-	struct memory_hints_answer said = {.hint = &piece->hint, .wanted = hints->options.policy->actions[piece->hint.risk]};
+	struct memory_hints_answer said = {.hint = &piece->record.hint,
+					   .wanted = hints->options.policy->actions[piece->record.hint.risk]};
 	struct failure failure = {0};
 
 	if (!submission) {
@@ -383,7 +445,7 @@ static void act(struct memory_hints *hints, struct piece *piece, const struct wi
 	*submission = (struct submission){.next = hints->submissions,
 					  .link = &hints->submissions,
 					  .hints = hints,
-					  .hint = piece->hint,
+					  .hint = piece->record.hint,
 					  .wanted = said.wanted,
 					  .answer = answer,
 					  .user = user};
@@ -391,9 +453,10 @@ static void act(struct memory_hints *hints, struct piece *piece, const struct wi
 		submission->next->link = &submission->next;
 	hints->submissions = submission;
 	piece->is_submitting = true;
-	piece->tried_at_ms = piece->hint.at_ms;
-	piece->tried_risk = piece->hint.risk;
-	wish_target(wish, piece->tried_target);
+	piece->record.tried_at_ms = piece->record.hint.at_ms;
+	piece->record.tried_risk = piece->record.hint.risk;
+	wish_target(wish, piece->record.tried_target);
+	write_down(hints, piece);
 	engine_submit(hints->options.engine, &(struct engine_submission){.wish = wish, .actor = actor}, on_engine_answer,
 		      submission);
 }
@@ -415,7 +478,7 @@ void memory_hints_take(struct memory_hints *hints, const struct snapshot *snapsh
 		return;
 	}
 	piece = keep(hints, &located);
-	located = piece->hint;
+	located = piece->record.hint;
 	said.hint = &located;
 	said.wanted = hints->options.policy->actions[hint->risk];
 	/* Whoever is told of it may look, and that may move the pieces (memory_hints_see()). */

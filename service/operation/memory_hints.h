@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What others say of memory that goes bad (EDAC, rasdaemon, a predictor), kept as long as the daemon runs, and what the
+ * What others say of memory that goes bad (EDAC, rasdaemon, a predictor), kept until the host boots anew, and what the
  * configuration has done about it. Of memory that a drain has emptied and holds, or is at work on, nothing more is begun; under
  * a cordon, a drain that is announced, or one that has ended before it was done, it is. On the loop's thread.
  */
@@ -14,6 +14,7 @@
 #include "hint_policy.h"
 #include "snapshot.h"
 
+struct journal;
 struct memory_hints;
 
 /* As it comes. */
@@ -26,6 +27,8 @@ struct memory_hint {
 struct memory_hints_options {
 	struct engine *engine;		  /* borrowed, as all here */
 	const struct hint_policy *policy;
+	struct journal *journal;	  /* NULL: what is said ends with the daemon */
+	const char *boot_id;		  /* of the running kernel, copied; NULL: not known, then no reboot is seen */
 	uint64_t (*now_ms)(void *user);	  /* wall clock */
 	/* A hint was taken: for events and the log. Borrowed for the call. */
 	void (*changed)(void *user, const struct snapshot_hint *hint);
@@ -50,10 +53,16 @@ struct memory_hints_answer {
 /* All of it is borrowed for the call. */
 typedef void memory_hints_answer_fn(void *user, const struct memory_hints_answer *answer);
 
-/* NULL where memory is short. */
+/* NULL where memory is short. Knows nothing before memory_hints_load(). */
 struct memory_hints *memory_hints_new(const struct memory_hints_options *options);
 /* Without callbacks. After the engine, which may answer until it has gone. */
 struct memory_hints *memory_hints_free(struct memory_hints *hints);
+
+/*
+ * What the journal has of this boot of the host, once, before anything is taken; of an earlier one it is forgotten: DIMMs may
+ * have been exchanged, and whoever counts errors begins anew, too. 0, or what the journal refused.
+ */
+int memory_hints_load(struct memory_hints *hints, struct failure *failure);
 
 /* Answers once, inside the call or later. snapshot lasts as long as the call; actor: of an operation that is begun. */
 void memory_hints_take(struct memory_hints *hints, const struct snapshot *snapshot, const struct memory_hint *hint,

@@ -418,6 +418,8 @@ static void check_older_schema(const char *changes, bool has_boots, bool has_rat
 	struct drain_record drain = {.state = DRAIN_STATE_HELD, .created_at_ms = 5}, *drains = NULL;
 	const struct measured_rate rate = {.amount = 7, .ms = 8};
 	struct measured_rates rates;
+	const struct hint_record hint = {.hint = {.count = 1}};
+	struct hint_record hints[2];
 	size_t count = 0;
 	CLEANUP(operation_record_freep) struct operation_record *loaded = NULL;
 	struct failure failure = {0};
@@ -450,27 +452,109 @@ static void check_older_schema(const char *changes, bool has_boots, bool has_rat
 		CHECK_INT(journal_load_rates(journal, &rates, &failure), 0);
 		CHECK_INT(rates.of[RATE_KIND_MOVE].amount, i || has_rates ? 7 : 0);
 		CHECK_INT(journal_put_rate(journal, RATE_KIND_MOVE, &rate, NULL, NULL), 0);
+		CHECK_INT(journal_load_hints(journal, hints, 2, &count, &failure), 0);
+		CHECK_INT(count, i);
+		CHECK_INT(journal_put_hint(journal, &hint, NULL, NULL), 0);
 		put_one(journal, "op-2");
 		journal_close(journal);
 	}
 	teardown();
 }
 
-#define WITHOUT_REQUESTS "ALTER TABLE operations DROP COLUMN requested_bytes;"
+#define WITHOUT_HINTS	 "DROP TABLE hints;"
+#define WITHOUT_REQUESTS WITHOUT_HINTS "ALTER TABLE operations DROP COLUMN requested_bytes;"
 #define WITHOUT_RATES	 WITHOUT_REQUESTS "DROP TABLE rates;"
 #define WITHOUT_BOOTS                                                                      \
 	WITHOUT_RATES "ALTER TABLE drains DROP COLUMN boot_id; ALTER TABLE drains DROP COLUMN online_bytes;"
 
 /*
- * One of version 1 knows no forecast, of version 2 no boots, of version 3 no rates, of version 4 no sizes asked for; nothing
- * gets lost over that.
+ * One of version 1 knows no forecast, of version 2 no boots, of version 3 no rates, of version 4 no sizes asked for, of version
+ * 5 no hints; nothing gets lost over that.
  */
 static void test_older_schemas(void)
 {
+	check_older_schema(WITHOUT_HINTS "PRAGMA user_version = 5", true, true);
 	check_older_schema(WITHOUT_REQUESTS "PRAGMA user_version = 4", true, true);
 	check_older_schema(WITHOUT_RATES "PRAGMA user_version = 3", true, false);
 	check_older_schema(WITHOUT_BOOTS "PRAGMA user_version = 2", false, false);
 	check_older_schema(WITHOUT_BOOTS "ALTER TABLE operations DROP COLUMN forecast_bytes; PRAGMA user_version = 1", false, false);
+}
+
+static int count_rows(const char *table)
+{
+	char sql[64];
+	sqlite3_stmt *statement;
+	sqlite3 *db;
+	int count;
+
+	snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", table);
+	CHECK_INT(sqlite3_open(path, &db), SQLITE_OK);
+	CHECK_INT(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+	CHECK_INT(sqlite3_step(statement), SQLITE_ROW);
+	count = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+	return count;
+}
+
+static void test_hints(void)
+{
+	struct hint_record hint = {.hint = {.dimm = "d1",
+					    .range = {UINT64_C(1) << 63, UINT64_MAX},
+					    .node = -1,
+					    .address = UINT64_MAX - 1,
+					    .risk = HINT_RISK_LOW,
+					    .worst = HINT_RISK_UNCORRECTED,
+					    .count = 7,
+					    .at_ms = 8},
+				   .tried_at_ms = 9,
+				   .tried_risk = HINT_RISK_HIGH,
+				   .tried_target = "dimm d1",
+				   .boot_id = "boot"};
+	struct hint_record loaded[4], other = {.hint = {.dimm = "d1", .count = 1, .at_ms = 9}};
+	struct failure failure = {0};
+	struct journal *journal;
+	size_t count = 9;
+
+	setup();
+	journal = open_journal();
+	CHECK_INT(journal_load_hints(journal, loaded, ARRAY_SIZE(loaded), &count, &failure), 0);
+	CHECK_INT(count, 0);
+	CHECK_INT(journal_put_hint(journal, &hint, NULL, NULL), 0);
+	hint.hint.count++;
+	CHECK_INT(journal_put_hint(journal, &hint, NULL, NULL), 0);
+	CHECK_INT(journal_put_hint(journal, &other, NULL, NULL), 0);
+	journal_close(journal);
+	journal = open_journal();
+	CHECK_INT(journal_load_hints(journal, loaded, 1, &count, &failure), 0);
+	CHECK_INT(count, 1);
+	CHECK_INT(loaded[0].hint.at_ms, 9);
+	CHECK_INT(journal_load_hints(journal, loaded, ARRAY_SIZE(loaded), &count, &failure), 0);
+	CHECK_INT(count, 2);
+	CHECK_STR(loaded[1].hint.dimm, "d1");
+	CHECK_TRUE(loaded[1].hint.range.start == hint.hint.range.start && loaded[1].hint.range.end == hint.hint.range.end);
+	CHECK_INT(loaded[1].hint.node, -1);
+	CHECK_TRUE(loaded[1].hint.address == hint.hint.address);
+	CHECK_INT(loaded[1].hint.risk, HINT_RISK_LOW);
+	CHECK_INT(loaded[1].hint.worst, HINT_RISK_UNCORRECTED);
+	CHECK_INT(loaded[1].hint.count, 8);
+	CHECK_INT(loaded[1].hint.at_ms, 8);
+	CHECK_INT(loaded[1].tried_at_ms, 9);
+	CHECK_INT(loaded[1].tried_risk, HINT_RISK_HIGH);
+	CHECK_STR(loaded[1].tried_target, "dimm d1");
+	CHECK_STR(loaded[1].boot_id, "boot");
+	/* Forgotten: it is not there, and takes no room. */
+	hint.hint.count = 0;
+	CHECK_INT(journal_put_hint(journal, &hint, NULL, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		journal_close(journal);
+		journal = open_journal();
+		CHECK_INT(journal_load_hints(journal, loaded, ARRAY_SIZE(loaded), &count, &failure), 0);
+		CHECK_INT(count, 1);
+	}
+	journal_close(journal);
+	CHECK_INT(count_rows("hints"), 1);
+	teardown();
 }
 
 static void test_rates(void)
@@ -577,7 +661,7 @@ static void test_refused_files(void)
 	setup();
 	journal_close(open_journal());
 	sqlite3_open(path, &db);
-	sqlite3_exec(db, "PRAGMA user_version = 6", NULL, NULL, NULL);
+	sqlite3_exec(db, "PRAGMA user_version = 7", NULL, NULL, NULL);
 	sqlite3_close(db);
 	check_refused(-EPROTONOSUPPORT);
 	stream = fopen(path, "w");
@@ -631,6 +715,7 @@ int main(void)
 		{"an operation and its steps come back as they were", test_round_trip},
 		{"a drain and its hold come back as they were", test_drain},
 		{"rates come back as they were", test_rates},
+		{"hints", test_hints},
 		{"order is kept, history comes in pages", test_order_and_pages},
 		{"a key is used once, and a refused group changes nothing", test_key_is_unique},
 		{"a full disk is told until it is no longer full", test_full_disk},

@@ -38,6 +38,32 @@ static void on_changed(void *user, const struct snapshot_hint *hint)
 	CHECK_INT(memory_hints_see(hints, copy), 0);
 }
 
+static void start_hints(void)
+{
+	struct failure failure = {0};
+
+	hints = memory_hints_new(&(struct memory_hints_options){.engine = rig.engine,
+								.policy = &policy,
+								.journal = rig.journal,
+								.boot_id = rig.boot_id,
+								.now_ms = fake_world_now,
+								.changed = on_changed,
+								.user = &rig.world});
+	CHECK_INT(memory_hints_load(hints, &failure), 0);
+}
+
+static void restart(const char *boot_id)
+{
+	hints = memory_hints_free(hints);
+	/* What was written is durable, and nothing else is told. */
+	engine_rig_run(&rig, 0);
+	engine_rig_kill(&rig);
+	rig.boot_id = boot_id;
+	engine_rig_start(&rig);
+	engine_rig_run(&rig, 0);
+	start_hints();
+}
+
 static void begin(enum hint_action action)
 {
 	memset(&told, 0, sizeof(told));
@@ -46,8 +72,7 @@ static void begin(enum hint_action action)
 	for (int risk = 0; risk < HINT_RISK_COUNT; risk++)
 		policy.actions[risk] = action;
 	policy.allow = UINT32_MAX >> (32 - CONSENT_COUNT);
-	hints = memory_hints_new(&(struct memory_hints_options){
-		.engine = rig.engine, .policy = &policy, .now_ms = fake_world_now, .changed = on_changed, .user = &rig.world});
+	start_hints();
 }
 
 static void end(void)
@@ -189,6 +214,103 @@ static void test_kept(void)
 	CHECK_STR(gone->hints[0].dimm, "");
 	CHECK_INT(memory_hints_see(hints, seen), 0);
 	CHECK_INT(seen->hint_count, 1);
+	end();
+}
+
+static size_t known(struct snapshot_hint *ret_first)
+{
+	CLEANUP(snapshot_freep) struct snapshot *seen = snapshot_copy(fake_world_see(&rig.world));
+	size_t count;
+
+	CHECK_INT(memory_hints_see(hints, seen), 0);
+	count = seen->hint_count;
+	memset(ret_first, 0, sizeof(*ret_first));
+	for (size_t i = 0; i < count; i++)
+		if (seen->hints[i].range.start == FIRST * FAKE_BLOCK)
+			*ret_first = seen->hints[i];
+	return count;
+}
+
+/* What was said lasts as long as the memory that it was said of, and so does the pause. */
+static void test_restart(void)
+{
+	struct snapshot_hint hint;
+	uint64_t said_at_ms;
+
+	begin(HINT_ACTION_DRAIN);
+	policy.actions[HINT_RISK_LOW] = HINT_ACTION_ALERT;
+	take("", FIRST * FAKE_BLOCK + 64, HINT_RISK_UNCORRECTED);
+	CHECK_TRUE(told.is_new);
+	engine_rig_run(&rig, 0);
+	engine_rig_check_undrained(&rig);
+	take("", FIRST * FAKE_BLOCK + 128, HINT_RISK_HIGH);
+	CHECK_STR(told.code, "conflict");
+	said_at_ms = rig.world.now_ms;
+	take("", 0, HINT_RISK_LOW);
+	take("d1", 0, HINT_RISK_LOW);
+	for (int twice = 0; twice < 2; twice++) {
+		restart("boot-1");
+		CHECK_INT(known(&hint), 3);
+		CHECK_STR(hint.dimm, "d1");
+		CHECK_INT(hint.range.end, (FIRST + 1) * FAKE_BLOCK);
+		CHECK_INT(hint.node, 2);
+		CHECK_INT(hint.address, FIRST * FAKE_BLOCK + 128);
+		CHECK_INT(hint.risk, HINT_RISK_HIGH);
+		CHECK_INT(hint.worst, HINT_RISK_UNCORRECTED);
+		CHECK_INT(hint.count, 2);
+		CHECK_INT(hint.at_ms, said_at_ms);
+	}
+	take("d1", 0, HINT_RISK_HIGH);
+	CHECK_STR(told.code, "conflict");
+	take("", FIRST * FAKE_BLOCK, HINT_RISK_HIGH);
+	CHECK_STR(told.code, "conflict");
+	CHECK_INT(told.hint.count, 3);
+	/* Out, and another one in its place. */
+	rig.world.state.ejected = true;
+	CHECK_INT(known(&hint), 1);
+	rig.world.state.ejected = false;
+	restart("boot-1");
+	CHECK_INT(known(&hint), 1);
+	/* So it may be after a boot, and nobody remembers it afterwards. */
+	restart("boot-2");
+	CHECK_INT(known(&hint), 0);
+	restart("boot-1");
+	CHECK_INT(known(&hint), 0);
+	/* Where the boot is not known it is believed. */
+	take("", FIRST * FAKE_BLOCK, HINT_RISK_LOW);
+	restart(NULL);
+	CHECK_INT(known(&hint), 1);
+	end();
+}
+
+/* As many as are known are kept, the worst of them for sure; thousands of the same make few writes. */
+static void test_restart_after_many(void)
+{
+	CLEANUP(snapshot_freep) struct snapshot *wide = NULL;
+	struct snapshot_hint hint;
+	unsigned long before;
+
+	begin(HINT_ACTION_ALERT);
+	wide = snapshot_copy(fake_world_see(&rig.world));
+	for (uint64_t i = 0; i < 300; i++)
+		*snapshot_add_block(wide) =
+			(struct snapshot_block){.id = 1000 + i, .start = (1000 + i) * FAKE_BLOCK, .size_bytes = FAKE_BLOCK};
+	take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+	for (uint64_t i = 0; i < 300; i++)
+		memory_hints_take(hints, wide, &(struct memory_hint){.address = (1000 + i) * FAKE_BLOCK}, "uid 7", on_answer,
+				  NULL);
+	engine_rig_run(&rig, 0);
+	before = atomic_load(&rig.writes);
+	for (int i = 0; i < 1000; i++)
+		take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(atomic_load(&rig.writes) - before, 0);
+	rig.world.now_ms += 60000;
+	take("", FIRST * FAKE_BLOCK, HINT_RISK_UNCORRECTED);
+	restart("boot-1");
+	CHECK_INT(known(&hint), 256);
+	CHECK_INT(hint.worst, HINT_RISK_UNCORRECTED);
+	CHECK_INT(hint.count, 1002);
 	end();
 }
 
@@ -591,6 +713,8 @@ static const struct unit_case cases[] = {
 	{"where it is", test_where},
 	{"not looked yet", test_not_looked_yet},
 	{"kept", test_kept},
+	{"kept over a restart", test_restart},
+	{"many, and a restart", test_restart_after_many},
 	{"many", test_many},
 	{"policy", test_policy},
 	{"a drain once", test_drain_once},
