@@ -95,7 +95,8 @@ static struct step_record *place_for(struct operation_record *record, const stru
 		return NULL;
 	/* A pool has the size that its owner has said last. */
 	if (newest && newest->state != STEP_STATE_RUNNING &&
-	    (count >= STEPS_MAX || (step->kind == STEP_KIND_HOST_POOL && newest->n == record->step_count)))
+	    (count >= STEPS_MAX ||
+	     (step->kind == STEP_KIND_HOST_POOL && newest == &record->steps[record->step_count - 1])))
 		return newest;
 	return NULL;
 }
@@ -103,12 +104,17 @@ static struct step_record *place_for(struct operation_record *record, const stru
 /* NULL where memory is short. */
 static struct step_record *add_step(struct operation_record *record, const struct step *step, const struct snapshot *snapshot)
 {
-	struct step_record *place = place_for(record, step, snapshot);
+	struct step_record *place = place_for(record, step, snapshot), *added;
 	struct step copy;
 	unsigned n;
 
-	if (!place)
-		return operation_record_add_step(record, step);
+	if (!place) {
+		added = operation_record_add_step(record, step);
+		/* One that the journal has refused is missing there. */
+		if (added && record->step_count > 1)
+			added->n = added[-1].n + 1;
+		return added;
+	}
 	if (step_copy(step, &copy) < 0)
 		return NULL;
 	n = place->n;
@@ -273,13 +279,24 @@ static void refuse(engine_kept_fn *answer, void *user, int error, const char *ob
 	answer(user, &failure);
 }
 
+static struct step_record *kept_step(const struct engine_keeping *keeping)
+{
+	struct operation_record *record = keeping->operation->record;
+	size_t i = record->step_count;
+
+	/* It is one of the last. */
+	while (i-- > 0 && record->steps[i].n != keeping->n)
+		;
+	return &record->steps[i];
+}
+
 /* A worker that does not come back keeps the locks. failure: NULL: it is done. */
 static void conclude(struct engine_keeping *keeping, const struct failure *failure)
 {
 	struct operation *operation = keeping->operation;
 	struct engine *engine = keeping->engine;
 	struct operation_lock locks[OPERATION_LOCK_STEP_MAX];
-	const struct step *step = keeping->n ? &operation->record->steps[keeping->n - 1].step : &keeping->taken.step;
+	const struct step *step = keeping->n ? &kept_step(keeping)->step : &keeping->taken.step;
 	size_t count = operation_lock_of_step(step, locks);
 
 	if (!operation->keeps_locks && operation_lock_release_step(&engine->locks, operation, locks, count))
@@ -297,11 +314,6 @@ static void conclude_failed(struct engine_keeping *keeping, int error, const cha
 	failure_set(&failure, error, keeping->drain, "cannot keep its memory empty");
 	failure_set_cause(&failure, "%s", cause);
 	conclude(keeping, &failure);
-}
-
-static struct step_record *kept_step(const struct engine_keeping *keeping)
-{
-	return &keeping->operation->record->steps[keeping->n - 1];
 }
 
 static void result_written(void *user, int error, const struct failure *failure)

@@ -917,6 +917,42 @@ static void test_pool_given_back(void)
 	}
 }
 
+/* What the journal refuses is not begun, and leaves the numbers of what follows unique. */
+static void test_refused_by_the_journal(void)
+{
+	for (int is_move = 0; is_move < 2; is_move++) {
+		begin_without_g2(true);
+		if (is_move)
+			come_bound(1);
+		else
+			*pool() = 64 * FAKE_MIB;
+		atomic_store(&rig.refuse_to, atomic_load(&rig.writes) + 2);
+		atomic_store(&rig.refuse_from, atomic_load(&rig.writes) + 1);
+		see_and_run();
+		atomic_store(&rig.refuse_from, 0);
+		CHECK_INT(moves(), 0);
+		CHECK_INT(*pool(), is_move ? 0 : 64 * FAKE_MIB);
+		CHECK_INT(told.failures, !is_move);
+		if (!is_move)
+			*pool() = 0;
+		for (unsigned turn = 0; turn < 2; turn++) {
+			engine_rig_advance(&rig, 100 * PAUSE_MS);
+			come_bound(1);
+			see_and_run();
+			CHECK_INT(moves(), turn + 1);
+			see_and_run();
+			engine_rig_kill(&rig);
+			keeper = hold_keeper_free(keeper);
+			engine_rig_start(&rig);
+			engine_rig_run(&rig, 0);
+			start_keeper(true, false);
+		}
+		CHECK_INT(kept_steps(), 2);
+		engine_rig_check_undrained(&rig);
+		end();
+	}
+}
+
 /* Its undrain waits until it is known what is to be put back. */
 static void test_undrained_while_a_pool_shrinks(void)
 {
@@ -1023,6 +1059,7 @@ int main(void)
 		{"to blocks that are back", test_brought_home_to_blocks_that_are_back},
 		{"the last hold that goes brings home", test_the_last_hold_brings_home},
 		{"an undrain gives a pool its pages back", test_pool_given_back},
+		{"what the journal refuses", test_refused_by_the_journal},
 		{"undrained while a pool shrinks", test_undrained_while_a_pool_shrinks},
 		{"killed at every write", test_killed_at_every_write},
 	};
