@@ -573,12 +573,37 @@ static void warn_of_slots(const struct snapshot_dimm *dimm, const char *object, 
 			   names, confidence_name(dimm->confidence));
 }
 
-/* Nodes that keep their CPUs and lose their memory: what is pinned there has it far away from then on. */
+/* Who may run there among others is told at once: on most hosts that is every guest. */
+static void warn_of_unpinned(const struct plan_input *input, const struct drain_scope *scope,
+			     struct remainder_list *warnings)
+{
+	uint64_t may_run = 0;
+	size_t count = 0;
+	char nodes[32];
+
+	for (size_t i = 0; i < input->snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &input->snapshot->guests[i];
+
+		if (!plan_guest_runs(guest) || guest->cpus_pinned || !(guest->cpu_nodes & scope->whole_nodes))
+			continue;
+		may_run |= guest->cpu_nodes & scope->whole_nodes;
+		count++;
+	}
+	if (count)
+		remainder_list_add(warnings, REMAINDER_REMOTE_MEMORY, "guests", 0,
+				   "pin them elsewhere, or leave them: the CPUs stay usable",
+				   "%zu guest%s without CPU pins may run on CPUs of node %s, which will have no memory", count,
+				   count == 1 ? "" : "s", plan_nodes_text(may_run, nodes));
+}
+
+/* Nodes that keep their CPUs and lose their memory: what runs there has it far away from then on. */
 static void warn_of_far_memory(const struct plan_input *input, const struct drain_scope *scope,
 			       struct remainder_list *warnings)
 {
 	char object[96], nodes[32];
 
+	/* First, so that it stands by itself where the others fill the list. */
+	warn_of_unpinned(input, scope, warnings);
 	for (size_t i = 0; i < input->snapshot->guest_count; i++) {
 		const struct snapshot_guest *guest = &input->snapshot->guests[i];
 		uint64_t vcpus = guest->cpus_pinned ? guest->cpu_nodes & scope->whole_nodes : 0;

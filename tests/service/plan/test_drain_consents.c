@@ -168,6 +168,50 @@ static const struct remainder *warned_of(const struct plan *plan, const char *ob
 	return NULL;
 }
 
+/* Guests that may run anywhere are told in one line, however many are pinned there besides. */
+static void who_may_run_on_an_emptied_node_is_told(void)
+{
+	static const struct {
+		unsigned unpinned, elsewhere, stopped, pinned;
+		enum drain_finish finish;
+		const char *detail;
+	} table[] = {
+		{3, 2, 1, 0, DRAIN_FINISH_OFFLINE, "3 guests without CPU pins may run on CPUs of node 3, which will have no memory"},
+		{1, 0, 0, 40, DRAIN_FINISH_EJECT, "1 guest without CPU pins may run on CPUs of node 3, which will have no memory"},
+		{0, 2, 2, 0, DRAIN_FINISH_OFFLINE, NULL},
+		{3, 0, 0, 0, DRAIN_FINISH_EMPTY, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		unsigned count = table[i].unpinned + table[i].elsewhere + table[i].stopped + table[i].pinned;
+		const struct remainder *told;
+		struct world world;
+		struct plan *plan;
+
+		world_init(&world);
+		for (unsigned n = 0; n < count; n++) {
+			struct snapshot_guest *guest;
+			char name[16];
+
+			snprintf(name, sizeof(name), "g%u", n);
+			guest = world_add_guest(&world, name, 1, MIB);
+			guest->cpu_nodes = n < table[i].elsewhere ? 1 << 1 : 0xf;
+			guest->cpus_pinned = n >= count - table[i].pinned;
+			guest->state = n >= table[i].elsewhere && n < table[i].elsewhere + table[i].stopped
+					       ? GUEST_STATE_SHUT_OFF
+					       : GUEST_STATE_RUNNING;
+		}
+		world_wish_drain_dimm(&world, table[i].finish);
+		plan = plan_dry_run(&world.input);
+		told = warned_of(plan, "guests");
+		CHECK_TRUE(!told == !table[i].detail);
+		if (told)
+			CHECK_STR(told->detail, table[i].detail);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 /* The CPUs of a node stay when all of its memory goes: whoever is pinned there is told, wherever its memory lies. */
 static void what_is_pinned_to_an_emptied_node_is_told(void)
 {
@@ -217,6 +261,7 @@ static void what_is_pinned_to_an_emptied_node_is_told(void)
 
 static const struct unit_case cases[] = {
 	{"what is pinned to an emptied node is told", what_is_pinned_to_an_emptied_node_is_told},
+	{"who may run on an emptied node is told", who_may_run_on_an_emptied_node_is_told},
 	{"a late guest is not moved without its consent", a_late_guest_is_not_moved_without_its_consent},
 	{"each consent counts", each_consent_counts},
 	{"a late guest that cannot move is told", a_late_guest_that_cannot_move_is_told},
