@@ -14,7 +14,6 @@
 #include "model_json_priv.h"
 #include "movability.h"
 
-#define GIGANTIC_BYTES (UINT64_C(1) << 30)
 
 static void *allocate_or_end(size_t size)
 {
@@ -169,19 +168,17 @@ static const char *node_state(const struct snapshot_node *node)
 static void put_movability(json_t **json, const struct snapshot *snapshot, const struct snapshot_node *node)
 {
 	struct movability movability = movability_of_node(snapshot, node->id);
+	enum answer answer = movability_answer(&movability);
 	struct remainder_list list = {0};
 	char object[32];
 
 	snprintf(object, sizeof(object), "node %d", node->id);
 	movability_remain(&movability, snapshot, object, &list);
-	for (size_t i = 0; i < node->pool_count; i++)
-		if (node->pools[i].page_bytes >= GIGANTIC_BYTES && node->pools[i].total)
-			remainder_list_add(&list, REMAINDER_GIGANTIC_PAGES, object,
-					   node->pools[i].page_bytes * node->pools[i].total,
-					   "free them, or have free ones on other nodes and allow gigantic_pages",
-					   "%" PRIu64 " huge pages of 1 GiB, %" PRIu64 " of them free",
-					   node->pools[i].total, node->pools[i].free);
-	model_json_put(json, "movable", json_string(answer_name(movability_answer(&movability))));
+	movability_remain_pools(snapshot, node->id, object, &list);
+	/* The rest of it can go. */
+	if (answer == ANSWER_YES && movability_is_barred_by_pools(snapshot, node->id))
+		answer = ANSWER_PARTLY;
+	model_json_put(json, "movable", json_string(answer_name(answer)));
 	model_json_put(json, "remainder", model_json_remainders(&list));
 }
 
@@ -300,6 +297,23 @@ static json_t *slots_json(const struct snapshot_dimm *dimm)
 	return array;
 }
 
+/* What its node has of huge pages of 1 GiB may lie in it: which of its DIMMs they are in is told nowhere. */
+static void put_dimm_movability(json_t **json, const struct snapshot *snapshot, const struct snapshot_dimm *dimm)
+{
+	struct remainder_list list = dimm->remainder;
+	enum answer answer = dimm->movable;
+	char object[96];
+
+	snprintf(object, sizeof(object), "dimm %s", dimm->id);
+	if (dimm->node >= 0 && dimm->range_count) {
+		movability_remain_pools(snapshot, dimm->node, object, &list);
+		if (answer == ANSWER_YES && movability_is_barred_by_pools(snapshot, dimm->node))
+			answer = ANSWER_UNKNOWN;
+	}
+	model_json_put(json, "movable", json_string(answer_name(answer)));
+	model_json_put(json, "remainder", model_json_remainders(&list));
+}
+
 json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_dimm *dimm)
 {
 	json_t *json = json_object(), *blocks = json_array();
@@ -317,9 +331,8 @@ json_t *model_json_dimm(const struct snapshot *snapshot, const struct snapshot_d
 	model_json_put(&json, "blocks", blocks);
 	model_json_put(&json, "state", json_string(snapshot_dimm_state_name(dimm->state)));
 	model_json_put(&json, "held", json_boolean(dimm->held));
-	model_json_put(&json, "movable", json_string(answer_name(dimm->movable)));
+	put_dimm_movability(&json, snapshot, dimm);
 	model_json_put(&json, "ejectable", json_boolean(dimm->ejectable));
-	model_json_put(&json, "remainder", model_json_remainders(&dimm->remainder));
 	model_json_put(&json, "interleaved", json_string(answer_name(dimm->interleaved)));
 	model_json_put(&json, "confidence", json_string(confidence_name(dimm->confidence)));
 	model_json_put(&json, "slots", slots_json(dimm));

@@ -573,6 +573,20 @@ static void warn_of_slots(const struct snapshot_dimm *dimm, const char *object, 
 			   names, confidence_name(dimm->confidence));
 }
 
+/* Pages that the kernel can move nowhere. Where they are a guest's it is also asked for its consent and for room. */
+static void warn_of_pools(const struct snapshot *snapshot, const struct drain_scope *scope, struct remainder_list *warnings)
+{
+	for (size_t i = 0; i < snapshot->node_count; i++) {
+		int node = snapshot->nodes[i].id;
+		char object[32];
+
+		if (!(scope->nodes & plan_node_bit(node)) || !movability_is_barred_by_pools(snapshot, node))
+			continue;
+		snprintf(object, sizeof(object), "node %d", node);
+		movability_remain_pools(snapshot, node, object, warnings);
+	}
+}
+
 /* Who may run there among others is told at once: on most hosts that is every guest. */
 static void warn_of_unpinned(const struct plan_input *input, const struct drain_scope *scope,
 			     struct remainder_list *warnings)
@@ -655,8 +669,10 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		warn_of_untold(input, &scope, warnings);
 		warn_of_layout(input, &scope, warnings);
 	}
-	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE)
+	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE) {
+		warn_of_pools(snapshot, &scope, warnings);
 		warn_of_far_memory(input, &scope, warnings);
+	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])
 		remainder_list_add(warnings, REMAINDER_HOOK_FAILED, "hooks of the host", 0, NULL, "%s",
 				   snapshot->hooks.trouble);

@@ -489,12 +489,13 @@ static void guests_are_shown(void)
 	CHECK_STR(json_string_value(json_object_get(json, "movable")), "no");
 	check_json(json_incref(json_object_get(json, "remainder")),
 		   "[{\"bytes\":4096,\"code\":\"kernel_memory\",\"consent\":null,"
-		   "\"detail\":\"1 of 1 blocks are online in a kernel zone\",\"object\":\"node 2\","
+		   "\"detail\":\"1 of 1 blocks are online in a kernel zone, 1 of them boot memory, of no memory device\",\"object\":\"node 2\","
 		   "\"way_out\":\"boot with kernelcore= (part of each node is movable); movable_node does not help: "
 		   "the firmware does not call it "
 		   "hot-pluggable (SRAT)\"},{\"bytes\":3221225472,\"code\":\"gigantic_pages\",\"consent\":null,"
-		   "\"detail\":\"3 huge pages of 1 GiB, 1 of them free\",\"object\":\"node 2\",\"way_out\":\"free them, or "
-		   "have free ones on other nodes and allow gigantic_pages\"}]");
+		   "\"detail\":\"3 huge pages of 1 GiB on node 2, 1 of them free; other nodes have 0 free ones\",\"object\":\"node 2\","
+		   "\"way_out\":\"stop what uses 2 of them and lower nr_hugepages there, or make as many on other nodes; at boot: "
+		   "hugepages=NODE:COUNT for others\"}]");
 	check_json(json_incref(json_object_get(json, "distances")), "[10]");
 	CHECK_STR(json_string_value(json_object_get(json, "distances_by")), "slit");
 	CHECK_TRUE(json_is_null(json_object_get(json, "read_latency_ns")));

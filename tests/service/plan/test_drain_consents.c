@@ -168,6 +168,31 @@ static const struct remainder *warned_of(const struct plan *plan, const char *ob
 	return NULL;
 }
 
+/* Of huge pages of 1 GiB in use as many have to be free elsewhere, whoever has them. */
+static void gigantic_pages_in_use_are_told_beforehand(void)
+{
+	for (uint64_t elsewhere = 0; elsewhere < 2; elsewhere++) {
+		struct world world;
+		struct plan *plan;
+
+		world_init(&world);
+		for (size_t i = 0; i < world.snapshot->node_count; i++) {
+			struct snapshot_node *node = &world.snapshot->nodes[i];
+			struct snapshot_pool *pool = &node->pools[node->pool_count];
+
+			if (node->id != 0 && node->id != 3)
+				continue;
+			node->pool_count++;
+			*pool = (struct snapshot_pool){.page_bytes = GIB, .total = 1, .free = node->id ? 0 : elsewhere};
+		}
+		world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+		plan = plan_dry_run(&world.input);
+		CHECK_INT(remainder_list_has(&plan->warnings, REMAINDER_GIGANTIC_PAGES), elsewhere == 0);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 /* Guests that may run anywhere are told in one line, however many are pinned there besides. */
 static void who_may_run_on_an_emptied_node_is_told(void)
 {
@@ -261,6 +286,7 @@ static void what_is_pinned_to_an_emptied_node_is_told(void)
 
 static const struct unit_case cases[] = {
 	{"what is pinned to an emptied node is told", what_is_pinned_to_an_emptied_node_is_told},
+	{"gigantic pages in use are told beforehand", gigantic_pages_in_use_are_told_beforehand},
 	{"who may run on an emptied node is told", who_may_run_on_an_emptied_node_is_told},
 	{"a late guest is not moved without its consent", a_late_guest_is_not_moved_without_its_consent},
 	{"each consent counts", each_consent_counts},
