@@ -122,7 +122,7 @@ static bool eject_is_cut(struct drainer *drainer)
 	for (size_t i = 0; i < snapshot->dimm_count; i++) {
 		const struct snapshot_dimm *dimm = &snapshot->dimms[i];
 
-		if (snapshot_dimm_is_out(dimm) || !drain_scope_cuts_dimm(snapshot, &drainer->scope, dimm))
+		if (snapshot_dimm_is_out(dimm) || !drain_scope_cuts_dimm(drainer->input, &drainer->scope, dimm))
 			continue;
 		is_cut = true;
 		snprintf(object, sizeof(object), "dimm %s", dimm->id);

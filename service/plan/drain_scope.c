@@ -367,11 +367,13 @@ bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_d
 	return wish->target == DRAIN_TARGET_NODE && dimm->node == wish->node;
 }
 
-bool drain_scope_cuts_dimm(const struct snapshot *snapshot, const struct drain_scope *scope, const struct snapshot_dimm *dimm)
+bool drain_scope_cuts_dimm(const struct plan_input *input, const struct drain_scope *scope, const struct snapshot_dimm *dimm)
 {
+	const struct snapshot *snapshot = input->snapshot;
 	bool is_inside = false, is_outside = false;
 
-	for (size_t i = 0; i < snapshot->block_count; i++) {
+	/* Of a DIMM by its name another may have a block along with it, which is that one's affair. */
+	for (size_t i = 0; i < snapshot->block_count && input->wish->drain_wish.target == DRAIN_TARGET_NODE; i++) {
 		const struct snapshot_block *block = &snapshot->blocks[i];
 
 		if (!snapshot_block_is_in(block, dimm->ranges, dimm->range_count))

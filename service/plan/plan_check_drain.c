@@ -197,7 +197,7 @@ static void check_eject(struct plan_check *check, const struct drain_scope *scop
 			continue;
 		snprintf(object, sizeof(object), "dimm %s", dimm->id);
 		/* The drain would have no device to eject, and would be called done. */
-		if (drain_scope_cuts_dimm(snapshot, scope, dimm)) {
+		if (drain_scope_cuts_dimm(check->input, scope, dimm)) {
 			plan_check_block(check, "not_ejectable", REMAINDER_NOT_EJECTABLE, object, 0,
 					 dimm->ejectable ? "drain it by its name with --eject, or the node with --offline"
 							 : NULL,

@@ -355,7 +355,7 @@ void drain_pool_tell(const struct plan_input *input, const struct drain_scope *s
 int plan_check_child(const struct plan_input *input, const struct drain_scope *scope,
 		     const struct snapshot_guest *guest, const struct wish *child, struct remainder_list *ret_blockers);
 bool drain_scope_has_dimm(const struct wish_drain *wish, const struct snapshot_dimm *dimm);
-/* Has it memory in the scope, and memory that is not? Such a device cannot be ejected with what is drained. */
-bool drain_scope_cuts_dimm(const struct snapshot *snapshot, const struct drain_scope *scope, const struct snapshot_dimm *dimm);
+/* Of a node: has the device memory in the scope, and memory that is not? Then it cannot be ejected with what is drained. */
+bool drain_scope_cuts_dimm(const struct plan_input *input, const struct drain_scope *scope, const struct snapshot_dimm *dimm);
 
 #endif

@@ -1174,6 +1174,14 @@ static void a_dimm_of_two_nodes_is_not_ejected_with_one(void)
 	world.wish.drain_wish.finish = DRAIN_FINISH_OFFLINE;
 	world_check_code(&world, "");
 	world_done(&world);
+	/* By its own name a device is a whole, also where another has a block along with it. */
+	world_init(&world);
+	world_add_second_dimm(&world);
+	world.snapshot->dimms[1].ranges[0].start -= WORLD_BLOCK;
+	world_wish_drain_dimm(&world, DRAIN_FINISH_EJECT);
+	world_check_code(&world, "");
+	CHECK_STR(world_run(&world, text), "cordon offline eject done");
+	world_done(&world);
 }
 
 static const struct unit_case cases[] = {
