@@ -12,8 +12,9 @@
  * waits for the same: undone it is as large as its step found it, which for a later one is less. Hooks wait for the blocks.
  * Slices wait where another drain holds all memory of such a node, and for nothing else: guests could not come home before.
  *
- * A cordon, or a drain that is announced and has not begun, is in nobody's way: it keeps away who is new there, and what comes
- * back was there before.
+ * A cordon is in the way of nobody that was drained since: it keeps away who is new there, and what comes back was there under
+ * it. What was empty when the cordon came stays so while that stands. A drain that is announced is in nobody's way: when its time
+ * comes it empties what is there by then.
  */
 #include "plan_priv.h"
 
@@ -95,10 +96,22 @@ static struct owner owner_of(const struct plan_input *input, const struct plan_d
 
 /* ---- blocks ---- */
 
-/* Does another drain keep away by it what was there? */
+static bool is_newer(const struct plan_input *input, const char *drain)
+{
+	for (size_t i = 0; i < input->drain_count; i++)
+		if (strcmp(input->drains[i].drain, drain) == 0)
+			return input->drains[i].is_newer;
+	return false;
+}
+
+/* Does another drain keep away by it what was there? Under a cordon that is older it was there. */
 static bool is_of_another(const struct plan_input *input, const struct snapshot_hold *hold)
 {
-	return strcmp(hold->drain, input->wish->drain) != 0 && !snapshot_hold_only_cordons(hold);
+	if (strcmp(hold->drain, input->wish->drain) == 0)
+		return false;
+	if (!snapshot_hold_only_cordons(hold))
+		return true;
+	return hold->work == SNAPSHOT_HOLD_CORDONS && is_newer(input, hold->drain);
 }
 
 /* The hold of another drain under which the block is; NULL: none. */
