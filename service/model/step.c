@@ -144,6 +144,14 @@ uint64_t step_block_count(const struct step *step)
 	return count;
 }
 
+bool step_is_of_same_object(const struct step *a, const struct step *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	return a->kind == STEP_KIND_HOST_POOL ? a->node == b->node && a->page_bytes == b->page_bytes
+					      : strcmp(a->guest, b->guest) == 0;
+}
+
 bool step_is_of_same_blocks(const struct step *a, const struct step *b)
 {
 	return a->block_run_count == b->block_run_count &&

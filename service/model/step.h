@@ -148,6 +148,8 @@ bool step_is_after(const struct step *step);
 bool step_add_block(struct step *step, uint64_t id);
 bool step_has_block(const struct step *step, uint64_t id);
 uint64_t step_block_count(const struct step *step);
+/* Of the same kind, and of the same guest or the same pool. */
+bool step_is_of_same_object(const struct step *a, const struct step *b);
 /* Of the same blocks, as they are named; also where neither names any. */
 bool step_is_of_same_blocks(const struct step *a, const struct step *b);
 

@@ -51,15 +51,6 @@ static struct operation *operation_of(struct engine *engine, const char *id)
 
 /* ---- among the steps ---- */
 
-/* Of the same guest, or the same pool; or of slices. */
-static bool is_of_same(const struct step *a, const struct step *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	return a->kind == STEP_KIND_HOST_POOL ? a->node == b->node && a->page_bytes == b->page_bytes
-					      : strcmp(a->guest, b->guest) == 0;
-}
-
 /* Is there nothing left that its undo could put back? */
 static bool is_void(const struct step_record *record, const struct snapshot *snapshot)
 {
@@ -79,7 +70,7 @@ static struct step_record *place_for(struct operation_record *record, const stru
 
 	for (size_t i = record->step_count; i-- > 0;) {
 		struct step_record *old = &record->steps[i];
-		bool is_same = is_of_same(&old->step, step);
+		bool is_same = step_is_of_same_object(&old->step, step);
 
 		if (!step_is_of_newcomer(&old->step))
 			continue;

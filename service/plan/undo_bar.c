@@ -414,21 +414,12 @@ static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
 	return NULL;
 }
 
-/* Of the same guest, or of the same pool. */
-static bool is_of_same(const struct step *a, const struct step *b)
-{
-	if (a->kind != b->kind)
-		return false;
-	return a->kind == STEP_KIND_HOST_POOL ? a->node == b->node && a->page_bytes == b->page_bytes
-					      : strcmp(a->guest, b->guest) == 0;
-}
-
 static bool has_such(const struct plan_input *input, const struct owner *owner, const struct step *step)
 {
 	const char *operation = owner->drain ? owner->drain->operation : input->subject_operation;
 
 	for (size_t i = 0; i < owner->count; i++)
-		if (is_of_same(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
+		if (step_is_of_same_object(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
 		    !owner->steps[i].undo_failed &&
 		    !undo_bar_undo_of(input, operation, owner->steps[i].n))
 			return true;
