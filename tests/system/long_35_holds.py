@@ -85,7 +85,7 @@ class Scene:
 
     def undrain(self, operation, state):
         identity = self.drain_of(operation)["id"]
-        self.ballast.ctl("undrain", identity, timeout=240, check=False)
+        self.ballast.ctl("undrain", identity, "--timeout", 200, timeout=240, check=False)
         check_equal(self.ballast.get(f"/v1/drains/{identity}")["state"], state, f"state of {identity}, undrained")
 
 
