@@ -446,7 +446,6 @@ struct snapshot_guest {
 	struct snapshot_agent agent;
 };
 
-/* A drain's claim on memory. Several may overlap. */
 /* What the drain of a hold does there, but for keeping others away. */
 enum snapshot_hold_work {
 	SNAPSHOT_HOLD_EMPTIES,	 /* it is at work, or has done it */
@@ -455,6 +454,7 @@ enum snapshot_hold_work {
 	SNAPSHOT_HOLD_STOPPED,	 /* it has ended before it was done */
 };
 
+/* A drain's claim on memory. Several may overlap. */
 struct snapshot_hold {
 	char drain[24];
 	enum snapshot_hold_work work;
