@@ -293,6 +293,23 @@ class Guest:
             return ""
         return "" if self.booted_as == before else f"guest {self.name} began anew by itself"
 
+    def threads(self, seconds=2):
+        """For a person to read after a failure: what each thread of its QEMU does, and where its vCPU is, or why nobody knows."""
+        try:
+            return self.host.run(f"""
+                for t in /proc/{self.pid}/task/*; do
+                    echo "$t $(cat $t/comm) $(cut -d' ' -f14,15 $t/stat)"
+                done >/run/threads
+                sleep {seconds}
+                while read -r t rest; do
+                    echo "$rest, now $(cut -d' ' -f14,15 $t/stat), $(grep State: $t/status), in $(cat $t/wchan)," \\
+                         "CPUs $(grep Cpus_allowed_list: $t/status | cut -f2), nodes $(grep Mems_allowed_list: $t/status | cut -f2)"
+                    head -4 $t/stack 2>/dev/null | sed 's/^/        /'
+                done </run/threads
+                virsh qemu-monitor-command {self.name} --hmp 'info registers' | grep -a IP=""", timeout=60, check=False).out
+        except (TestbedError, ChannelError, CommandFailed, TimeoutError, ValueError) as why:
+            return f"cannot be told: {why}"
+
     def destroy(self):
         """Ends it as if by pulling the plug, and undefines it."""
         if self.channel:

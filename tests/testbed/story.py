@@ -134,6 +134,8 @@ def booted_host(**arguments):
     except (Exception, _TimedOut) as error:
         signal.alarm(0)
         print(host.log_tails(), flush=True)
+        for guest in host.guests:
+            print(f"--- threads of {guest.name}, with their ticks\n{guest.threads()}", flush=True)
         words = host.died() or "; ".join(filter(None, (guest.died() for guest in host.guests)))
         if words:
             raise MachineDied(words) from error
