@@ -69,7 +69,9 @@ static void check_holds(struct plan_check *check, const char *object)
 {
 	const struct plan_input *input = check->input;
 
-	for (size_t i = 0; i < input->snapshot->hold_count && !has_own_hold(input); i++)
+	if (has_own_hold(input))
+		return;
+	for (size_t i = 0; i < input->snapshot->hold_count; i++)
 		if (is_in_the_way(input, &input->snapshot->holds[i]))
 			plan_check_block(check, "target_held", REMAINDER_HELD, object, 0, "undrain that one first",
 					 "drain %s holds it already", input->snapshot->holds[i].drain);
@@ -528,7 +530,9 @@ static void warn_of_within(const struct plan_input *input, const struct drain_sc
 {
 	uint64_t bytes = 0;
 
-	for (size_t i = 0; drain_scope_stays_within(input, scope) && i < input->snapshot->guest_count; i++)
+	if (!drain_scope_stays_within(input, scope))
+		return;
+	for (size_t i = 0; i < input->snapshot->guest_count; i++)
 		bytes += drain_scope_guest_bytes(input, scope, &input->snapshot->guests[i]);
 	if (bytes)
 		remainder_list_add(warnings, REMAINDER_INVALID, "host", bytes, "",

@@ -110,30 +110,6 @@ static uint64_t open_held_nodes(const struct snapshot *snapshot)
 	return nodes;
 }
 
-/*
- * Unbound memory lands where the CPU is that touches it first, and that is when the operation is long over: so it prefers all
- * other nodes from now on. Where somebody has set a policy, that stands.
- */
-static bool steer_next(struct resize *resize)
-{
-	const struct plan_input *input = resize->input;
-	const struct snapshot_guest *guest = resize->guest;
-	uint64_t held = open_held_nodes(input->snapshot);
-	struct step step;
-
-	if (guest->cpuset_mems)
-		held &= guest->cpuset_mems;
-	if (!held || !guest->policies_seen || guest->policy_mode != POLICY_MODE_DEFAULT || !snapshot_guest_takes_policy(guest) ||
-	    !plan_growth_nodes(input, guest) || plan_count(input, STEP_KIND_MEMORY_POLICY))
-		return false;
-	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
-	step.mode = POLICY_MODE_PREFERRED;
-	step.nodes = plan_growth_nodes(input, guest);
-	step.undoable = true;
-	plan_decide(resize->decision, &step);
-	return true;
-}
-
 /* Of them those on which its memory may land, as far as its policies say; 0: nobody knows its policies. */
 static uint64_t landing_nodes(const struct snapshot_guest *guest, uint64_t nodes)
 {
@@ -142,6 +118,27 @@ static uint64_t landing_nodes(const struct snapshot_guest *guest, uint64_t nodes
 	if (guest->cpuset_mems)
 		nodes &= guest->cpuset_mems;
 	return guest->policy_mode == POLICY_MODE_DEFAULT ? nodes : nodes & guest->policy_nodes;
+}
+
+/*
+ * Unbound memory lands where the CPU is that touches it first, and that is when the operation is long over: so it prefers all
+ * other nodes from now on. Where somebody has set a policy, that stands.
+ */
+static bool steer_next(struct resize *resize)
+{
+	const struct plan_input *input = resize->input;
+	const struct snapshot_guest *guest = resize->guest;
+	struct step step;
+
+	if (!landing_nodes(guest, open_held_nodes(input->snapshot)) || guest->policy_mode != POLICY_MODE_DEFAULT || !snapshot_guest_takes_policy(guest) ||
+	    !plan_growth_nodes(input, guest) || plan_count(input, STEP_KIND_MEMORY_POLICY))
+		return false;
+	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);
+	step.mode = POLICY_MODE_PREFERRED;
+	step.nodes = plan_growth_nodes(input, guest);
+	step.undoable = true;
+	plan_decide(resize->decision, &step);
+	return true;
 }
 
 void resize_warn_of_holds(struct resize *resize)
