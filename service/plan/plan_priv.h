@@ -267,6 +267,15 @@ void plan_estimate(struct plan *plan, const struct plan_input *input);
 /* plan_check.c: what a plan should say beside its steps, known before the first of them. */
 void plan_check_warnings(const struct plan_input *input, struct remainder_list *warnings);
 
+/* undo_bar.c: whose steps an undrain undoes. drain: NULL for the wish's own, whose steps are the subject. */
+struct undo_owner {
+	const struct plan_drain *drain; /* likewise */
+	const struct step_record *steps;
+	size_t count;
+	const char *operation; /* may be NULL */
+};
+struct undo_owner undo_owner_of(const struct plan_input *input, const struct plan_drain *drain);
+
 /* undo_bar.c: the undo step of this operation for step n of that one (NULL: ""); NULL: none yet. */
 const struct step_record *undo_bar_undo_of(const struct plan_input *input, const char *operation, unsigned n);
 

@@ -130,7 +130,8 @@ static bool steer_next(struct resize *resize)
 	const struct snapshot_guest *guest = resize->guest;
 	struct step step;
 
-	if (!landing_nodes(guest, open_held_nodes(input->snapshot)) || guest->policy_mode != POLICY_MODE_DEFAULT || !snapshot_guest_takes_policy(guest) ||
+	if (!landing_nodes(guest, open_held_nodes(input->snapshot)) || guest->policy_mode != POLICY_MODE_DEFAULT ||
+	    !snapshot_guest_takes_policy(guest) ||
 	    !plan_growth_nodes(input, guest) || plan_count(input, STEP_KIND_MEMORY_POLICY))
 		return false;
 	plan_step_init(&step, STEP_KIND_MEMORY_POLICY, guest);

@@ -82,16 +82,11 @@ size_t undo_order_at(const struct undo_order *order, size_t number)
 	return last - number;
 }
 
-struct owner {
-	const struct plan_drain *drain; /* NULL: the wish's own */
-	const struct step_record *steps;
-	size_t count;
-};
-
-static struct owner owner_of(const struct plan_input *input, const struct plan_drain *drain)
+struct undo_owner undo_owner_of(const struct plan_input *input, const struct plan_drain *drain)
 {
-	return (struct owner){drain, drain ? drain->steps : input->subject,
-			      drain ? drain->step_count : input->subject_count};
+	if (!drain)
+		return (struct undo_owner){NULL, input->subject, input->subject_count, input->subject_operation};
+	return (struct undo_owner){drain, drain->steps, drain->step_count, drain->operation};
 }
 
 /* ---- blocks ---- */
@@ -157,7 +152,7 @@ static uint64_t cut_blocks(const struct plan_input *input, const struct step *st
 }
 
 /* The first DIMM of the step, or that the drain has ejected, that the kernel has no memory of; NULL: none. */
-static const struct snapshot_dimm *find_gone(const struct plan_input *input, const struct owner *owner,
+static const struct snapshot_dimm *find_gone(const struct plan_input *input, const struct undo_owner *owner,
 					     const struct step_record *record)
 {
 	const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, record->step.dimm);
@@ -178,7 +173,7 @@ static const struct snapshot_dimm *find_gone(const struct plan_input *input, con
  * Are all DIMMs that the drain names there, with memory? Blocks of theirs that are not there then come back by no waiting: what
  * was plugged in is smaller, or lies at other addresses.
  */
-static bool is_replaced(const struct plan_input *input, const struct owner *owner)
+static bool is_replaced(const struct plan_input *input, const struct undo_owner *owner)
 {
 	bool is_known = false;
 
@@ -195,7 +190,7 @@ static bool is_replaced(const struct plan_input *input, const struct owner *owne
 }
 
 /* Somebody has to plug a DIMM in again, or where the firmware has kept it, to have it announced once more. */
-static void tell_missing(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
+static void tell_missing(const struct plan_input *input, const struct undo_owner *owner, const struct step_record *record,
 			 uint64_t count, struct remainder_list *left)
 {
 	const struct snapshot_dimm *dimm = find_gone(input, owner, record);
@@ -218,7 +213,7 @@ static void tell_missing(const struct plan_input *input, const struct owner *own
 				   (unsigned long long)count);
 }
 
-static enum undo_bar judge_blocks(const struct plan_input *input, const struct owner *owner,
+static enum undo_bar judge_blocks(const struct plan_input *input, const struct undo_owner *owner,
 				  const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
 	struct block_cut cut = {.step = ret_step};
@@ -245,7 +240,7 @@ static enum undo_bar judge_blocks(const struct plan_input *input, const struct o
 /* ---- what was plugged in instead ---- */
 
 /* A block of the drain's DIMMs that was not theirs when it began, and that no other drain holds. */
-static bool is_added(const struct plan_input *input, const struct owner *owner, const struct snapshot_block *block)
+static bool is_added(const struct plan_input *input, const struct undo_owner *owner, const struct snapshot_block *block)
 {
 	bool is_theirs = false;
 
@@ -262,7 +257,7 @@ static bool is_added(const struct plan_input *input, const struct owner *owner, 
 }
 
 /* Blocks that were taken away and are not there, less those that are online in their stead. */
-static uint64_t count_lost(const struct plan_input *input, const struct owner *owner)
+static uint64_t count_lost(const struct plan_input *input, const struct undo_owner *owner)
 {
 	uint64_t lost = 0;
 
@@ -281,7 +276,7 @@ static uint64_t count_lost(const struct plan_input *input, const struct owner *o
 
 bool undo_bar_replace(const struct plan_input *input, struct step *ret_step)
 {
-	struct owner owner = owner_of(input, NULL);
+	struct undo_owner owner = undo_owner_of(input, NULL);
 	uint64_t lost = is_replaced(input, &owner) ? count_lost(input, &owner) : 0;
 	struct step step;
 
@@ -305,7 +300,7 @@ bool undo_bar_replace(const struct plan_input *input, struct step *ret_step)
 
 void undo_bar_tell_added(const struct plan_input *input, struct remainder_list *list)
 {
-	struct owner owner = owner_of(input, NULL);
+	struct undo_owner owner = undo_owner_of(input, NULL);
 	uint64_t count = 0, bytes = 0;
 	char object[96];
 
@@ -327,7 +322,7 @@ void undo_bar_tell_added(const struct plan_input *input, struct remainder_list *
 /* ---- guests ---- */
 
 /* Is a block that it took away not free, or not there although it may come again? */
-static const char *blocked_by(const struct plan_input *input, const struct owner *owner)
+static const char *blocked_by(const struct plan_input *input, const struct undo_owner *owner)
 {
 	bool rest_is_lost = is_replaced(input, owner);
 
@@ -345,7 +340,7 @@ static const char *blocked_by(const struct plan_input *input, const struct owner
 }
 
 /* Nodes to which undoing the guest's moves, from this step on, takes it. */
-static uint64_t homes_of(const struct owner *owner, const struct step_record *record)
+static uint64_t homes_of(const struct undo_owner *owner, const struct step_record *record)
 {
 	uint64_t nodes = 0;
 
@@ -367,7 +362,7 @@ static uint64_t homes_of(const struct owner *owner, const struct step_record *re
 }
 
 /* Has it taken away blocks that are not there now? */
-static bool has_missing(const struct plan_input *input, const struct owner *owner)
+static bool has_missing(const struct plan_input *input, const struct undo_owner *owner)
 {
 	for (size_t i = 0; i < owner->count; i++) {
 		struct step step = {0};
@@ -381,7 +376,7 @@ static bool has_missing(const struct plan_input *input, const struct owner *owne
 }
 
 /* With less memory at home than it left there may be no room for all who lived there: who has none waits for it. */
-static bool has_room(const struct plan_input *input, const struct owner *owner, const struct step_record *record,
+static bool has_room(const struct plan_input *input, const struct undo_owner *owner, const struct step_record *record,
 		     uint64_t *ret_room)
 {
 	const struct snapshot_guest *guest = snapshot_guest(input->snapshot, record->step.guest);
@@ -414,25 +409,23 @@ static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
 	return NULL;
 }
 
-static bool has_such(const struct plan_input *input, const struct owner *owner, const struct step *step)
+static bool has_such(const struct plan_input *input, const struct undo_owner *owner, const struct step *step)
 {
-	const char *operation = owner->drain ? owner->drain->operation : input->subject_operation;
-
 	for (size_t i = 0; i < owner->count; i++)
 		if (step_is_of_same_object(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
 		    !owner->steps[i].undo_failed &&
-		    !undo_bar_undo_of(input, operation, owner->steps[i].n))
+		    !undo_bar_undo_of(input, owner->operation, owner->steps[i].n))
 			return true;
 	return false;
 }
 
 /* A newer drain whose move of the guest, or step of the pool, stands. */
-static const char *changed_since_by(const struct plan_input *input, const struct owner *owner, const struct step *step)
+static const char *changed_since_by(const struct plan_input *input, const struct undo_owner *owner, const struct step *step)
 {
-	struct owner own = owner_of(input, NULL);
+	struct undo_owner own = undo_owner_of(input, NULL);
 
 	for (size_t i = 0; i < input->drain_count && &input->drains[i] != owner->drain; i++) {
-		struct owner other = owner_of(input, &input->drains[i]);
+		struct undo_owner other = undo_owner_of(input, &input->drains[i]);
 
 		if ((owner->drain || other.drain->is_newer) && has_such(input, &other, step))
 			return other.drain->drain;
@@ -443,7 +436,7 @@ static const char *changed_since_by(const struct plan_input *input, const struct
 }
 
 /* They let go of memory that is not there again before the blocks are. */
-static enum undo_bar judge_hooks(const struct plan_input *input, const struct owner *owner,
+static enum undo_bar judge_hooks(const struct plan_input *input, const struct undo_owner *owner,
 				 const struct step_record *record, struct remainder_list *left)
 {
 	const char *by = blocked_by(input, owner);
@@ -459,7 +452,7 @@ static enum undo_bar judge_hooks(const struct plan_input *input, const struct ow
 	return UNDO_BAR_ALL;
 }
 
-static enum undo_bar judge_guest(const struct plan_input *input, const struct owner *owner,
+static enum undo_bar judge_guest(const struct plan_input *input, const struct undo_owner *owner,
 				 const struct step_record *record, struct remainder_list *left)
 {
 	const char *by = blocked_by(input, owner), *why = "holds memory that it lived in";
@@ -492,7 +485,7 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct ow
 }
 
 /* Its pages come from blocks that are back, none is made on a node that another holds, and steps are undone last first. */
-static enum undo_bar judge_pool(const struct plan_input *input, const struct owner *owner,
+static enum undo_bar judge_pool(const struct plan_input *input, const struct undo_owner *owner,
 				const struct step_record *record, struct remainder_list *left)
 {
 	const char *by = blocked_by(input, owner);
@@ -557,7 +550,7 @@ static enum undo_bar judge_slices(const struct plan_input *input, const struct s
 enum undo_bar undo_bar_judge(const struct plan_input *input, const struct plan_drain *drain,
 			     const struct step_record *record, struct step *ret_step, struct remainder_list *left)
 {
-	struct owner owner = owner_of(input, drain);
+	struct undo_owner owner = undo_owner_of(input, drain);
 
 	*ret_step = record->step;
 	ret_step->child = NULL;

@@ -13,19 +13,10 @@
 #include <string.h>
 #include "plan_priv.h"
 
-/* Steps of the wish's own drain (0), or of one of the others. */
-struct undone {
-	const struct step_record *steps;
-	size_t count;
-	const char *operation;
-};
-
-static struct undone undone_of(const struct plan_input *input, size_t which)
+/* Of the wish's own drain (0), or of one of the others. */
+static struct undo_owner owner_at(const struct plan_input *input, size_t which)
 {
-	if (which == 0)
-		return (struct undone){input->subject, input->subject_count, input->subject_operation};
-	return (struct undone){input->drains[which - 1].steps, input->drains[which - 1].step_count,
-			       input->drains[which - 1].operation};
+	return undo_owner_of(input, which ? &input->drains[which - 1] : NULL);
 }
 
 /* Was it a move of all that the guest had on a node, and are its policies back? */
@@ -40,13 +31,13 @@ static bool is_undone(const struct plan_input *input, const char *operation, con
 }
 
 /* Its later ones brought away what had slipped. */
-static bool is_first(const struct plan_input *input, const struct undone *undone, size_t index)
+static bool is_first(const struct plan_input *input, const struct undo_owner *owner, size_t index)
 {
 	for (size_t i = 0; i < index; i++)
-		if (is_undone(input, undone->operation, &undone->steps[i]) &&
-		    strcmp(undone->steps[i].step.guest, undone->steps[index].step.guest) == 0)
+		if (is_undone(input, owner->operation, &owner->steps[i]) &&
+		    strcmp(owner->steps[i].step.guest, owner->steps[index].step.guest) == 0)
 			return false;
-	return is_undone(input, undone->operation, &undone->steps[index]);
+	return is_undone(input, owner->operation, &owner->steps[index]);
 }
 
 struct pinned_away {
@@ -133,12 +124,12 @@ bool undrain_home_next(const struct plan_input *input, struct decision *decision
 	struct pinned_away pinned;
 
 	for (size_t which = 0; which <= input->drain_count; which++) {
-		struct undone undone = undone_of(input, which);
+		struct undo_owner owner = owner_at(input, which);
 
-		for (size_t i = undone.count; i-- > 0;)
-			if (is_first(input, &undone, i) && find_pinned(input, &undone.steps[i], &pinned) &&
+		for (size_t i = owner.count; i-- > 0;)
+			if (is_first(input, &owner, i) && find_pinned(input, &owner.steps[i], &pinned) &&
 			    !move_home(input, pinned.guest->uuid) && can_leave(input, &pinned) &&
-			    home_step(input, &undone.steps[i], &pinned, decision))
+			    home_step(input, &owner.steps[i], &pinned, decision))
 				return true;
 	}
 	return false;
@@ -167,17 +158,17 @@ void undrain_home_tell(const struct plan_input *input, struct remainder_list *li
 	char object[96];
 
 	for (size_t which = 0; which <= input->drain_count; which++) {
-		struct undone undone = undone_of(input, which);
+		struct undo_owner owner = owner_at(input, which);
 
-		for (size_t i = 0; i < undone.count; i++) {
-			if (!is_first(input, &undone, i))
+		for (size_t i = 0; i < owner.count; i++) {
+			if (!is_first(input, &owner, i))
 				continue;
-			if (find_pinned(input, &undone.steps[i], &pinned))
+			if (find_pinned(input, &owner.steps[i], &pinned))
 				remainder_list_add(list, REMAINDER_VFIO_PINNED, plan_guest_object(pinned.guest, object),
 						   pinned.bytes, "move it with --allow shrink_guests, or detach the device first",
 						   "still on node %d: a passed-through device pins it", pinned.node);
 			else
-				warn_of_mixed(input, &undone.steps[i], warnings);
+				warn_of_mixed(input, &owner.steps[i], warnings);
 		}
 	}
 }

@@ -110,14 +110,14 @@ static bool may_begin(const struct plan_input *input, const struct beside *besid
 static bool steps_next(const struct plan_input *input, const struct plan_drain *drain, bool cordon,
 		       struct beside *beside, struct decision *decision)
 {
-	const struct step_record *steps = drain ? drain->steps : input->subject;
-	const char *operation = drain ? drain->operation : input->subject_operation;
-	struct undo_order order = undo_order_of(steps, drain ? drain->step_count : input->subject_count);
+	struct undo_owner owner = undo_owner_of(input, drain);
+	const struct step_record *steps = owner.steps;
+	struct undo_order order = undo_order_of(steps, owner.count);
 	struct step part;
 
 	for (size_t number = 0; number < order.count && !beside->is_full; number++) {
 		size_t i = undo_order_at(&order, number);
-		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
+		const struct step_record *undo = undo_bar_undo_of(input, owner.operation, steps[i].n);
 
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
 		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL ||
@@ -126,7 +126,7 @@ static bool steps_next(const struct plan_input *input, const struct plan_drain *
 		if (beside->running && (!is_move(&steps[i]) || beside->count == UNDO_BESIDE_MAX)) {
 			beside->is_full = true;
 		} else if (may_begin(input, beside, &steps[i])) {
-			undo_step(&steps[i], &part, operation, decision);
+			undo_step(&steps[i], &part, owner.operation, decision);
 			decision->beside = is_move(&steps[i]) && drain_may_begin(input, 2);
 			return true;
 		} else {
@@ -148,14 +148,13 @@ static bool deferred_next(const struct plan_input *input, bool newer, struct bes
 /* What became of the steps of one drain; drain: NULL for the wish's own. */
 static void tell_steps(const struct plan_input *input, const struct plan_drain *drain, struct remainder_list *list)
 {
-	const struct step_record *steps = drain ? drain->steps : input->subject;
-	const char *operation = drain ? drain->operation : input->subject_operation;
-	size_t count = drain ? drain->step_count : input->subject_count;
+	struct undo_owner owner = undo_owner_of(input, drain);
+	const struct step_record *steps = owner.steps;
 	char object[96], text[160];
 	struct step part;
 
-	for (size_t i = 0; i < count; i++) {
-		const struct step_record *undo = undo_bar_undo_of(input, operation, steps[i].n);
+	for (size_t i = 0; i < owner.count; i++) {
+		const struct step_record *undo = undo_bar_undo_of(input, owner.operation, steps[i].n);
 
 		/* Another's steps that still wait are not this one's affair. */
 		if (!drain && undo_bar_is_due(&steps[i]))
