@@ -327,14 +327,11 @@ static unsigned to_look_at(const struct operation_record *operation)
 /* Has an undrain given its policies back to a guest whose pages no undo moves? Whether it is at home is told by these. */
 static bool has_undone_pinned(const struct operation_record *operation, const struct snapshot *snapshot)
 {
-	for (size_t i = 0; i < operation->step_count; i++) {
-		const struct step *step = &operation->steps[i].step;
-		const struct snapshot_guest *guest =
-			step->kind == STEP_KIND_UNDO && step->guest[0] ? snapshot_guest(snapshot, step->guest) : NULL;
-
-		if (guest && guest->vfio)
-			return true;
-	}
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		for (size_t j = 0; snapshot->guests[i].vfio && j < operation->step_count; j++)
+			if (operation->steps[j].step.kind == STEP_KIND_UNDO &&
+			    strcmp(operation->steps[j].step.guest, snapshot->guests[i].uuid) == 0)
+				return true;
 	return false;
 }
 

@@ -178,10 +178,11 @@ static bool is_replaced(const struct plan_input *input, const struct undo_owner 
 	bool is_known = false;
 
 	for (size_t i = 0; i < owner->count; i++) {
-		const struct snapshot_dimm *dimm = snapshot_dimm(input->snapshot, owner->steps[i].step.dimm);
+		const struct snapshot_dimm *dimm;
 
 		if (!owner->steps[i].step.dimm[0])
 			continue;
+		dimm = snapshot_dimm(input->snapshot, owner->steps[i].step.dimm);
 		if (snapshot_dimm_is_out(dimm) || snapshot_dimm_is_detached(dimm) || dimm->kind != DIMM_KIND_ACPI)
 			return false;
 		is_known = true;

@@ -30,14 +30,25 @@ static bool is_undone(const struct plan_input *input, const char *operation, con
 	       (away->state == STEP_STATE_UNDONE || (undo && undo->state == STEP_STATE_DONE));
 }
 
-/* Its later ones brought away what had slipped. */
+/* The first of its guest: later ones brought away what had slipped. */
 static bool is_first(const struct plan_input *input, const struct undo_owner *owner, size_t index)
 {
+	if (!is_undone(input, owner->operation, &owner->steps[index]))
+		return false;
 	for (size_t i = 0; i < index; i++)
-		if (is_undone(input, owner->operation, &owner->steps[i]) &&
-		    strcmp(owner->steps[i].step.guest, owner->steps[index].step.guest) == 0)
+		if (strcmp(owner->steps[i].step.guest, owner->steps[index].step.guest) == 0 &&
+		    is_undone(input, owner->operation, &owner->steps[i]))
 			return false;
-	return is_undone(input, owner->operation, &owner->steps[index]);
+	return true;
+}
+
+/* On most hosts there is none, and steps need not be gone through. */
+static bool is_any_passed(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (snapshot->guests[i].vfio)
+			return true;
+	return false;
 }
 
 struct pinned_away {
@@ -121,9 +132,10 @@ static bool home_step(const struct plan_input *input, const struct step_record *
 
 bool undrain_home_next(const struct plan_input *input, struct decision *decision)
 {
+	bool is_any = is_any_passed(input->snapshot);
 	struct pinned_away pinned;
 
-	for (size_t which = 0; which <= input->drain_count; which++) {
+	for (size_t which = 0; is_any && which <= input->drain_count; which++) {
 		struct undo_owner owner = owner_at(input, which);
 
 		for (size_t i = owner.count; i-- > 0;)
@@ -154,10 +166,11 @@ static void warn_of_mixed(const struct plan_input *input, const struct step_reco
 
 void undrain_home_tell(const struct plan_input *input, struct remainder_list *list, struct remainder_list *warnings)
 {
+	bool is_any = is_any_passed(input->snapshot);
 	struct pinned_away pinned;
 	char object[96];
 
-	for (size_t which = 0; which <= input->drain_count; which++) {
+	for (size_t which = 0; is_any && which <= input->drain_count; which++) {
 		struct undo_owner owner = owner_at(input, which);
 
 		for (size_t i = 0; i < owner.count; i++) {
