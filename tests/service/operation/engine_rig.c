@@ -382,6 +382,14 @@ void engine_rig_check_undrained(struct engine_rig *rig)
 	CHECK_TRUE(engine_rig_is_initial(rig));
 }
 
+void engine_rig_check_given_back(struct engine_rig *rig)
+{
+	if (engine_rig_drain_state(rig) == DRAIN_STATE_HELD)
+		engine_rig_check_undrained(rig);
+	CHECK_INT(engine_rig_drain_state(rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(engine_rig_is_initial(rig) && !engine_rig_has_hold(rig));
+}
+
 struct wish engine_rig_drain_wish(enum drain_finish finish)
 {
 	struct wish wish;

@@ -100,6 +100,8 @@ void engine_rig_check_truthful(struct engine_rig *rig, bool ejected, const char 
 			       unsigned number);
 /* Undrains the newest drain and finds the world as it was at first. */
 void engine_rig_check_undrained(struct engine_rig *rig);
+/* After an undrain that may have died before it had begun: undrains what is held still, and checks that all is as it was. */
+void engine_rig_check_given_back(struct engine_rig *rig);
 
 struct wish engine_rig_drain_wish(enum drain_finish finish);
 struct wish engine_rig_resize_wish(int guest, uint64_t target_bytes);

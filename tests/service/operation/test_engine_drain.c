@@ -732,10 +732,7 @@ static bool kill_with_a_newcomer(const void *scene, enum journal_gate how, unsig
 	}
 	died = engine_rig_start_again(&rig, again, id);
 	engine_rig_run(&rig, 0);
-	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
-		engine_rig_check_undrained(&rig);
-	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
-	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_check_given_back(&rig);
 	engine_rig_done(&rig);
 	return died;
 }

@@ -641,10 +641,7 @@ static bool kill_with_slices(const void *scene, enum journal_gate how, unsigned 
 	died = engine_rig_start_again(&rig, again, id);
 	keeper = hold_keeper_free(keeper);
 	engine_rig_run(&rig, 0);
-	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
-		engine_rig_check_undrained(&rig);
-	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
-	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_check_given_back(&rig);
 	engine_rig_done(&rig);
 	return died;
 }
@@ -1004,10 +1001,7 @@ static bool kill_at_write(const void *scene, enum journal_gate how, unsigned num
 	died = engine_rig_start_again(&rig, again, id);
 	keeper = hold_keeper_free(keeper);
 	engine_rig_run(&rig, 0);
-	if (engine_rig_drain_state(&rig) == DRAIN_STATE_HELD)
-		engine_rig_check_undrained(&rig);
-	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
-	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
+	engine_rig_check_given_back(&rig);
 	engine_rig_done(&rig);
 	return died;
 }
