@@ -539,7 +539,9 @@ static bool put_back(struct fake_world *world, const struct fake_action *action,
 				world->state.online[i] = online[i] == '1';
 		break;
 	case STEP_KIND_SLICE_CPUSETS:
-		world->state.slices_lack = half ? world->state.slices_lack : (uint64_t)slices;
+		/* What it has taken, and not what was lacking then. */
+		if (!half)
+			world->state.slices_lack &= ~(step->nodes & ~(uint64_t)slices);
 		break;
 	case STEP_KIND_HOST_HOOKS:
 		world->state.hooks_asked = world->state.hooks_asked && half;
