@@ -12,7 +12,7 @@ _ballastctl() {
 	local commands="status nodes dimms blocks guests guest policy resize move drain undrain drains holders operations
 		operation pause resume cancel hint events check attach-agent"
 	local options="--socket --url --json --fresh --detach --dry-run --expect-plan --timeout --on-timeout --to --map --cells --cell
-		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --not-before --allow --reason --undo
+		--near-cpus --cpus --persist --lazy --budget --stall-budget --order --dimm --node --range --finish --offline --eject --not-before --allow --reason --undo --keep
 		--minimum --maximum --request-limit --online-policy --zone-repair --priority --allowed-nodes --address --risk --version --help"
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command="" candidates="" i
 

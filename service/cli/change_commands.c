@@ -352,7 +352,7 @@ int cli_drain(struct cli *cli)
 
 int cli_undrain(struct cli *cli)
 {
-	char path[CLI_ESCAPED_SIZE + 64], escaped[CLI_ESCAPED_SIZE], what[128], query[32] = "";
+	char path[CLI_ESCAPED_SIZE + 64], escaped[CLI_ESCAPED_SIZE], what[128], query[48] = "";
 	uint64_t seconds;
 	int r;
 
@@ -362,9 +362,11 @@ int cli_undrain(struct cli *cli)
 	if (r)
 		return r;
 	if (seconds)
-		snprintf(query, sizeof(query), "?timeout_s=%" PRIu64, seconds);
+		snprintf(query, sizeof(query), "?timeout_s=%" PRIu64 "%s", seconds, cli->keep ? "&keep=true" : "");
+	else if (cli->keep)
+		snprintf(query, sizeof(query), "?keep=true");
 	snprintf(path, sizeof(path), "/v1/drains/%s%s", cli_escape(cli->argv[0], escaped, sizeof(escaped)), query);
-	snprintf(what, sizeof(what), "undrain %.64s", cli->argv[0]);
+	snprintf(what, sizeof(what), "undrain %.64s%s", cli->argv[0], cli->keep ? "   keep: what it has changed stays" : "");
 	return cli_change(cli, "DELETE", path, NULL, what);
 }
 

@@ -259,6 +259,27 @@ static void print_zones(const json_t *leave)
 		       cli_size(leave, "kernel_bytes", kernel), cli_size(leave, "offline_bytes", offline));
 }
 
+static bool is_kept(const json_t *warning)
+{
+	return strcmp(cli_text(warning, "code"), "kept") == 0;
+}
+
+/* Of warnings: what a drain that is given up leaves as it is, with what can be done about that by hand. */
+static void print_kept(const json_t *warnings, const char *title)
+{
+	json_t *kept = json_array(), *entry;
+	size_t index;
+
+	json_array_foreach(warnings, index, entry)
+		if (is_kept(entry))
+			json_array_append(kept, entry);
+	if (json_array_size(kept)) {
+		puts(title);
+		cli_print_remainders(kept, "  ", false);
+	}
+	json_decref(kept);
+}
+
 int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 {
 	CLEANUP(text_table_freep) struct text_table *table = text_table_new(NULL, 5);
@@ -303,8 +324,10 @@ int cli_print_plan(struct cli *cli, const json_t *plan, const char *what)
 		printf("; ");
 	print_time(plan);
 	json_array_foreach(json_object_get(plan, "warnings"), index, entry)
-		printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
-		       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));
+		if (!is_kept(entry))
+			printf("Warning  %s%s%s: %s\n", cli_text(entry, "object"), cli_u64(entry, "bytes") ? "  " : "",
+			       cli_u64(entry, "bytes") ? cli_size(entry, "bytes", size) : "", cli_text(entry, "detail"));
+	print_kept(json_object_get(plan, "warnings"), "Will stay as it is:");
 	json_array_foreach(json_object_get(plan, "leaves"), index, entry) {
 		printf("%s can leave: %s of %s", cli_text(entry, "device"), cli_size(entry, "leaves_bytes", size),
 		       cli_size(entry, "asked_bytes", asked));
@@ -511,7 +534,9 @@ int cli_print_operation_end(struct cli *cli, const json_t *operation)
 	if (cli_text(operation, "superseded_by")[0])
 		printf("Superseded by operation %s.\n", cli_text(operation, "superseded_by"));
 	json_array_foreach(json_object_get(operation, "warnings"), index, entry)
-		printf("Warning  %s: %s\n", cli_text(entry, "object"), cli_text(entry, "detail"));
+		if (!is_kept(entry))
+			printf("Warning  %s: %s\n", cli_text(entry, "object"), cli_text(entry, "detail"));
+	print_kept(json_object_get(operation, "warnings"), "Stays as it is:");
 	return exit_of_operation(operation);
 }
 
@@ -599,6 +624,8 @@ int cli_change(struct cli *cli, const char *method, const char *path, json_t *bo
 	} else if (reply.status >= 200 && reply.status < 300) {
 		if (cli->json && reply.body)
 			cli_print_json(reply.body);
+		else if (!cli->json && strcmp(cli_text(reply.body, "state"), "released") == 0)
+			printf("%s: the drain is released, and nothing of it is left to be put back\n", what);
 		else if (!cli->json)
 			printf("%s: nothing to do, it is so already\n", what);
 		r = CLI_EXIT_DONE;

@@ -33,7 +33,7 @@ struct cli {
 	const char *expect_plan, *timeout, *on_timeout, *not_before;
 	const char *to, *map, *cells, *dimm, *node, *range, *finish, *allow, *reason, *budget, *stall_budget, *order, *undo;
 	const char *address, *risk;
-	bool offline, eject, near_cpus, cpus, persist, lazy;
+	bool offline, eject, near_cpus, cpus, persist, lazy, keep;
 	const char *minimum, *maximum, *request_limit, *online_policy, *zone_repair, *priority, *allowed_nodes;
 	size_t range_count, cell_count;		/* --range and --cell as often as they stand; range is the last */
 	const char *ranges[CLI_REPEATS_MAX], *cell[CLI_REPEATS_MAX];

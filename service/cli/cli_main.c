@@ -26,7 +26,7 @@ static const struct {
 	{"resize", cli_resize, "G SIZE | --cell N=SIZE ...  [--range START-END ...]", "grow or shrink a guest to SIZE, base included"},
 	{"move", cli_move, "G --to NODES | --map A:B,... | --cells C:N,... | --near-cpus", "move a guest's memory between nodes"},
 	{"drain", cli_drain, "--dimm D | --node N | --range START-END  [--finish F | --offline | --eject] [--not-before T]", "empty a DIMM, a node or a range"},
-	{"undrain", cli_undrain, "DRAIN", "give it back: everything as it was"},
+	{"undrain", cli_undrain, "DRAIN [--keep]", "give it back: everything as it was; or give it up, and everything stays as it is"},
 	{"drains", cli_drains, "", "drains and what they hold"},
 	{"holders", cli_holders, "--dimm D | --node N | --range START-END", "who holds memory there"},
 	{"operations", cli_operations, "", "operations, newest first"},
@@ -44,7 +44,7 @@ enum {
 	OPTION_SOCKET = 256, OPTION_URL, OPTION_JSON, OPTION_FRESH, OPTION_DETACH, OPTION_DRY_RUN, OPTION_EXPECT_PLAN,
 	OPTION_TIMEOUT, OPTION_ON_TIMEOUT, OPTION_TO, OPTION_MAP, OPTION_CELLS, OPTION_CELL, OPTION_NEAR_CPUS, OPTION_CPUS,
 	OPTION_PERSIST, OPTION_LAZY, OPTION_BUDGET, OPTION_STALL_BUDGET, OPTION_ORDER, OPTION_DIMM, OPTION_NODE, OPTION_RANGE, OPTION_FINISH,
-	OPTION_OFFLINE, OPTION_EJECT, OPTION_NOT_BEFORE, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
+	OPTION_OFFLINE, OPTION_EJECT, OPTION_NOT_BEFORE, OPTION_ALLOW, OPTION_REASON, OPTION_UNDO, OPTION_KEEP, OPTION_MINIMUM, OPTION_REQUEST_LIMIT, OPTION_ONLINE_POLICY, OPTION_ZONE_REPAIR, OPTION_MAXIMUM,
 	OPTION_PRIORITY, OPTION_ALLOWED_NODES, OPTION_ADDRESS, OPTION_RISK, OPTION_VERSION,
 };
 
@@ -79,6 +79,7 @@ static const struct option options[] = {
 	{"allow", required_argument, NULL, OPTION_ALLOW},
 	{"reason", required_argument, NULL, OPTION_REASON},
 	{"undo", required_argument, NULL, OPTION_UNDO},
+	{"keep", no_argument, NULL, OPTION_KEEP},
 	{"request-limit", required_argument, NULL, OPTION_REQUEST_LIMIT},
 	{"online-policy", required_argument, NULL, OPTION_ONLINE_POLICY},
 	{"zone-repair", required_argument, NULL, OPTION_ZONE_REPAIR},
@@ -189,6 +190,7 @@ static bool take_option(struct cli *cli, int option)
 	case OPTION_ALLOW: cli->allow = optarg; return true;
 	case OPTION_REASON: cli->reason = optarg; return true;
 	case OPTION_UNDO: cli->undo = optarg; return true;
+	case OPTION_KEEP: cli->keep = true; return true;
 	case OPTION_REQUEST_LIMIT: cli->request_limit = optarg; return true;
 	case OPTION_ONLINE_POLICY: cli->online_policy = optarg; return true;
 	case OPTION_ZONE_REPAIR: cli->zone_repair = optarg; return true;

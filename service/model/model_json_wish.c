@@ -150,6 +150,7 @@ json_t *model_json_wish(const struct wish *wish)
 	}
 	put_u64(&json, "timeout_s", wish->timeout_s);
 	model_json_put(&json, "on_timeout", json_string(on_timeout_name(wish->on_timeout)));
+	put_true(&json, "keep", wish->keep);
 	switch (wish->kind) {
 	case OPERATION_KIND_RESIZE:
 		model_json_put(&json, "resize", resize_json(&wish->resize));
@@ -522,7 +523,8 @@ int model_json_wish_parse(const json_t *json, struct wish *ret_wish, struct fail
 {
 	static const char *const keys[] = {"kind",   "guest",	  "drain",
 					   "allow",  "timeout_s", "on_timeout",
-					   "resize", "move",	  "drain_wish"};
+					   "resize", "move",	  "drain_wish",
+					   "keep"};
 	struct reader reader = reader_new(json, "wish", failure);
 	const json_t *part;
 	struct wish wish;
@@ -551,6 +553,8 @@ int model_json_wish_parse(const json_t *json, struct wish *ret_wish, struct fail
 		part = take(&reader, "drain_wish");
 		if (part)
 			parse_drain(&reader, part, &wish.drain_wish);
+		/* A drain's own wish has none. */
+		wish.keep = wish.kind == OPERATION_KIND_UNDRAIN && read_bool(&reader, "keep");
 		break;
 	case OPERATION_KIND_CHECK:
 	case OPERATION_KIND_COUNT:

@@ -178,6 +178,8 @@ static const struct {
 				    "look at AllowedMemoryNodes of the slice in systemctl show, and at its cpuset.mems"},
 	[REMAINDER_HELD] = {"held", "A drain holds this memory.",
 			    "wait for the drain or undrain it"},
+	[REMAINDER_KEPT] = {"kept", "A drain has changed it and was given up: it stays so.",
+			    "change it by hand where it is not wanted so"},
 	[REMAINDER_CONSENT_REQUIRED] = {"consent_required",
 					"It does harm to which the caller has not agreed.",
 					"agree with --allow"},

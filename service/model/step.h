@@ -45,7 +45,7 @@ enum step_kind {
 	STEP_KIND_PERSIST,		/* libvirt: stored XML names nodes */
 	/* drain */
 	STEP_KIND_CORDON,		/* service: the hold; released by UNCORDON */
-	STEP_KIND_UNCORDON,
+	STEP_KIND_UNCORDON,		/* service: the hold goes, and what the drain has done is not undone any more */
 	STEP_KIND_CHILD,		/* a whole operation of its own: child */
 	STEP_KIND_HOST_HOOKS,		/* worker: the host's own hooks, each with timeout_ms; text: "before" or "after". They
 					 * are told of ranges[], nodes, dimm, target_bytes (all of it) and bytes (no guest's) */

@@ -83,6 +83,7 @@ struct wish {
 	uint32_t allow;				/* mask of consents */
 	uint32_t timeout_s;			/* 0: the default for the kind */
 	enum on_timeout on_timeout;
+	bool keep;				/* undrain: for good. What the drain has changed stays as it is, and only the hold goes */
 	union {
 		struct wish_resize resize;
 		struct wish_move move;

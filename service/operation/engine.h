@@ -120,8 +120,8 @@ typedef void engine_answer_fn(void *user, const struct engine_answer *answer);
 void engine_submit(struct engine *engine, const struct engine_submission *submission, engine_answer_fn *answer, void *user);
 /* Looks and plans only. result is ACCEPTED with plan (also one with blockers), ALREADY, REFUSED or FAILED. */
 void engine_dry_run(struct engine *engine, const struct wish *wish, engine_answer_fn *answer, void *user);
-/* DELETE of a drain: an undrain operation. timeout_s 0: as long as its plan says. */
-void engine_undrain(struct engine *engine, const char *drain, uint32_t timeout_s, const char *actor, engine_answer_fn *answer,
+/* DELETE of a drain: an undrain operation. keep: for good, as in its wish. timeout_s 0: as long as its plan says. */
+void engine_undrain(struct engine *engine, const char *drain, bool keep, uint32_t timeout_s, const char *actor, engine_answer_fn *answer,
 		    void *user);
 
 /* -ENOENT: no such operation. -EALREADY: it has ended. -EINPROGRESS: cancelling already. -EOPNOTSUPP: past its point of no return. */

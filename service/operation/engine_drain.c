@@ -20,7 +20,7 @@
  * Where another drain holds what an undrain, or a drain that restores, would put back, or where the
  * DIMM is out, the hold ends and the drain is deferred; so it is where a stopped drain's target was drained once more, and that
  * one's hold stands: it is released by the undrain or restore of another that puts the rest
- * back, or by an undrain of its own that is asked for again.
+ * back, or by an undrain of its own that is asked for again. An undrain that keeps gives up what is left to be put back.
  */
 #include "engine_priv.h"
 
@@ -297,11 +297,49 @@ int engine_drain_others(struct engine *engine, const struct drain_record *drain,
 			.step_count = operation->record->step_count,
 			.is_held = engine_drain_is_held(other),
 			.is_newer = is_newer,
+			.is_same_target = strcmp(other->target, drain->target) == 0,
 		};
 	}
 	*ret_drains = drains;
 	*ret_count = count;
 	return 0;
+}
+
+/* Nothing of it is due any more but what stands around its hold: that goes by itself (undrain_keep.c), or waits for another's. */
+static int forget_steps(struct engine *engine, const struct drain_record *drain)
+{
+	const struct operation *operation = engine_find_or_load(engine, drain->operation);
+	struct operation_record *record = operation ? operation->record : NULL;
+	int r = record ? 0 : -ENOENT;
+
+	for (size_t i = 0; record && i < record->step_count; i++) {
+		struct step_record *step = &record->steps[i];
+		int put = 0;
+
+		if (step->step.kind == STEP_KIND_SLICE_CPUSETS)
+			continue;
+		if (step->step.kind == STEP_KIND_CORDON && step->state == STEP_STATE_DONE)
+			step->state = STEP_STATE_UNDONE;
+		step->step.undoable = false;
+		put = journal_put_step(engine->options.journal, record, step, NULL, NULL);
+		r = put < 0 ? put : r;
+	}
+	return r;
+}
+
+int engine_drain_give_up(struct engine *engine, const struct drain_record *drain)
+{
+	int r = forget_steps(engine, drain);
+
+	for (size_t i = 0; i < engine->drain_count; i++) {
+		const struct drain_record *other = engine->drains[i];
+
+		if (other == drain || other->state != DRAIN_STATE_DEFERRED || strcmp(other->target, drain->target) != 0)
+			continue;
+		/* One that is in the journal no more has nothing that could be undone either. */
+		(void)forget_steps(engine, other);
+	}
+	return r;
 }
 
 bool engine_drain_hold_went(const struct engine *engine, const struct snapshot *snapshot)

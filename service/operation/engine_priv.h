@@ -196,6 +196,11 @@ bool engine_drain_owes(struct engine *engine, const struct drain_record *drain);
  */
 int engine_drain_others(struct engine *engine, const struct drain_record *drain,
 			struct plan_drain **ret_drains, size_t *ret_count);
+/*
+ * What it has changed stays for good, and what drains of the same target have deferred: their steps are due no more, in memory
+ * and for the caller's transaction. Again it is the same. 0, or -errno where not all of it could be given to the journal.
+ */
+int engine_drain_give_up(struct engine *engine, const struct drain_record *drain);
 /* Is there any such? */
 bool engine_drain_stands_beside(const struct engine *engine, const struct drain_record *drain);
 /* Has a hold ended since that was seen? */

@@ -643,13 +643,14 @@ void engine_dry_run(struct engine *engine, const struct wish *wish, engine_answe
 	begin(engine, &(struct engine_submission){.wish = wish}, true, answer, user);
 }
 
-void engine_undrain(struct engine *engine, const char *drain, uint32_t timeout_s, const char *actor,
+void engine_undrain(struct engine *engine, const char *drain, bool keep, uint32_t timeout_s, const char *actor,
 		    engine_answer_fn *answer, void *user)
 {
 	struct wish wish;
 
 	wish_init(&wish, OPERATION_KIND_UNDRAIN);
 	snprintf(wish.drain, sizeof(wish.drain), "%s", drain);
+	wish.keep = keep;
 	wish.timeout_s = timeout_s;
 	begin(engine, &(struct engine_submission){.wish = &wish, .actor = actor}, false, answer,
 	      user);

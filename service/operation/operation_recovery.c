@@ -116,13 +116,15 @@ static void resume_step(struct operation *operation, struct step_record *step)
 			operation_child_ended(child);
 		return;
 	case STEP_KIND_CORDON:
-	case STEP_KIND_UNCORDON:
-		if (operation->drain &&
-		    engine_drain_is_held(operation->drain) == (step->step.kind == STEP_KIND_CORDON))
+		if (operation->drain && engine_drain_is_held(operation->drain))
 			step->state = STEP_STATE_DONE;
 		else
 			/* Nothing of it was, so the planner asks for it again: one that failed ends the drain. */
 			step->state = STEP_STATE_UNDONE;
+		break;
+	case STEP_KIND_UNCORDON:
+		/* All that it does is written along with its end. */
+		step->state = STEP_STATE_UNDONE;
 		break;
 	case STEP_KIND_UNDO:
 		/* Goes on as soon as the operation has its lock. */

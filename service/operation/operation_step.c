@@ -454,7 +454,7 @@ static void write_result(struct operation *operation)
 	struct journal *journal = engine->options.journal;
 	struct operation_record *record = operation->record;
 	struct step_record *step = operation_run_step(operation);
-	int r;
+	int r = 0;
 
 	operation->cut_at_ms = 0;
 	if (step->ended_at_ms == 0)
@@ -463,10 +463,14 @@ static void write_result(struct operation *operation)
 	record->revision++;
 	operation_run_await(operation, OPERATION_PHASE_WRITING_RESULT);
 	journal_begin(journal);
+	/* With the hold, so that after a kill either both are gone or none. */
+	if (step->step.kind == STEP_KIND_UNCORDON && step->state == STEP_STATE_DONE && operation->subject)
+		r = engine_drain_give_up(engine, operation->drain);
 	if (operation->drain)
 		engine_drain_put(engine, operation->drain);
 	journal_put_operation(journal, record, NULL, NULL);
-	r = journal_put_step(journal, record, step, result_written, operation);
+	if (r == 0)
+		r = journal_put_step(journal, record, step, result_written, operation);
 	journal_end(journal);
 	if (r < 0)
 		result_written(operation, r, NULL);

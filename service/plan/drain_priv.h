@@ -110,6 +110,16 @@ bool drain_slices_next(struct drainer *drainer);
 bool undrain_home_next(const struct plan_input *input, struct decision *decision);
 void undrain_home_tell(const struct plan_input *input, struct remainder_list *list, struct remainder_list *warnings);
 
+/* undrain_keep.c: does the wish give up this drain (NULL: its own) for good, so that what it has changed stays? */
+bool undrain_keep_has(const struct plan_input *input, const struct plan_drain *drain);
+/* Of such a drain: is the step one that is put back all the same? True of any other drain. */
+bool undrain_keep_gives_back(const struct plan_input *input, const struct plan_drain *drain, const struct step_record *record);
+/* The last steps: UNCORDON, by which it is given up, and what comes before that. True where a step was decided. */
+bool undrain_keep_next(const struct plan_input *input, struct decision *decision);
+bool undrain_keep_is_done(const struct plan_input *input);
+/* What stays, before and after that. */
+void undrain_keep_tell(const struct plan_input *input, struct remainder_list *warnings);
+
 /* Why what is online (with blocks), or what guests have, did not go; the sum is exactly that. */
 void drain_give_up(struct drainer *drainer, bool blocks);
 

@@ -56,6 +56,7 @@ struct plan_drain {
 	size_t step_count;
 	bool is_held;				/* false: deferred, its steps are undone along with others' */
 	bool is_newer;				/* than the one that is undone */
+	bool is_same_target;			/* as that one's */
 };
 
 struct plan_input {

@@ -16,10 +16,11 @@
  * it. What was empty when the cordon came stays so while that stands. A drain that is announced is in nobody's way: when its time
  * comes it empties what is there by then.
  */
-#include "plan_priv.h"
+#include "drain_priv.h"
 
 #include <stdio.h>
 #include <string.h>
+#include "plan_priv.h"
 #include "size_text.h"
 
 bool undo_bar_is_due(const struct step_record *record)
@@ -204,12 +205,12 @@ static void tell_missing(const struct plan_input *input, const struct undo_owner
 	if (snapshot_dimm_is_detached(dimm))
 		remainder_list_add(left, REMAINDER_EJECT_REFUSED, object, 0,
 				   "reboot, or have the firmware announce it again (pull it and plug it in); then undrain once "
-				   "more",
+				   "more, or with keep to give it up",
 				   "%llu blocks were taken away for an eject that was refused; guests stay until they are back",
 				   (unsigned long long)count);
 	else
 		remainder_list_add(left, REMAINDER_UNDO_FAILED, object, 0,
-				   "plug the DIMM in again, then undrain once more",
+				   "plug the DIMM in again, then undrain once more; or give it up: undrain with keep",
 				   "%llu blocks are not there and cannot be onlined; guests stay until they can",
 				   (unsigned long long)count);
 }
@@ -413,7 +414,8 @@ static const char *home_held_by(const struct plan_input *input, uint64_t nodes)
 static bool has_such(const struct plan_input *input, const struct undo_owner *owner, const struct step *step)
 {
 	for (size_t i = 0; i < owner->count; i++)
-		if (step_is_of_same_object(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
+		if (undrain_keep_gives_back(input, owner->drain, &owner->steps[i]) &&
+		    step_is_of_same_object(&owner->steps[i].step, step) && undo_bar_is_due(&owner->steps[i]) &&
 		    !owner->steps[i].undo_failed &&
 		    !undo_bar_undo_of(input, owner->operation, owner->steps[i].n))
 			return true;
@@ -472,7 +474,7 @@ static enum undo_bar judge_guest(const struct plan_input *input, const struct un
 	if (!by && !has_room(input, owner, record, &room)) {
 		if (left)
 			remainder_list_add(left, REMAINDER_NO_ROOM, object, record->bytes_done,
-					   "free memory there, or plug in more; then undrain once more",
+					   "free memory there, or plug in more, then undrain once more; or give it up: undrain with keep",
 					   "what was plugged in is not what it lived in; beyond the reserve its nodes have %s",
 					   size_text_format(room, bytes));
 		return UNDO_BAR_ALL;

@@ -138,7 +138,7 @@ bool undrain_home_next(const struct plan_input *input, struct decision *decision
 	for (size_t which = 0; is_any && which <= input->drain_count; which++) {
 		struct undo_owner owner = owner_at(input, which);
 
-		for (size_t i = owner.count; i-- > 0;)
+		for (size_t i = undrain_keep_has(input, owner.drain) ? 0 : owner.count; i-- > 0;)
 			if (is_first(input, &owner, i) && find_pinned(input, &owner.steps[i], &pinned) &&
 			    !move_home(input, pinned.guest->uuid) && can_leave(input, &pinned) &&
 			    home_step(input, &owner.steps[i], &pinned, decision))
@@ -174,7 +174,7 @@ void undrain_home_tell(const struct plan_input *input, struct remainder_list *li
 		struct undo_owner owner = owner_at(input, which);
 
 		for (size_t i = 0; i < owner.count; i++) {
-			if (!is_first(input, &owner, i))
+			if (undrain_keep_has(input, owner.drain) || !is_first(input, &owner, i))
 				continue;
 			if (find_pinned(input, &owner.steps[i], &pinned))
 				remainder_list_add(list, REMAINDER_VFIO_PINNED, plan_guest_object(pinned.guest, object),

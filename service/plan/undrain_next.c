@@ -9,6 +9,7 @@
  *
  * Moves of guests are undone as they were done, several beside each other (undo_beside.c); everything else waits for all that
  * comes before it, and is waited for. What no undo brings home, because a device pins it, comes after them (undrain_home.c).
+ * Of a drain that is given up for good next to nothing is undone (undrain_keep.c).
  *
  * A DIMM that is out just now is waited for likewise: there are no blocks to online, and guests stay
  * where they are, but the hold goes, and after the DIMM was plugged in again another undrain of the
@@ -120,6 +121,7 @@ static bool steps_next(const struct plan_input *input, const struct plan_drain *
 		const struct step_record *undo = undo_bar_undo_of(input, owner.operation, steps[i].n);
 
 		if ((steps[i].step.kind == STEP_KIND_CORDON) != cordon || !undo_bar_is_due(&steps[i]) ||
+		    !undrain_keep_gives_back(input, drain, &steps[i]) ||
 		    undo_bar_judge(input, drain, &steps[i], &part, NULL) == UNDO_BAR_ALL ||
 		    (undo && step_is_of_same_blocks(&undo->step, &part)))
 			continue;
@@ -157,7 +159,7 @@ static void tell_steps(const struct plan_input *input, const struct plan_drain *
 		const struct step_record *undo = undo_bar_undo_of(input, owner.operation, steps[i].n);
 
 		/* Another's steps that still wait are not this one's affair. */
-		if (!drain && undo_bar_is_due(&steps[i]))
+		if (!drain && undo_bar_is_due(&steps[i]) && undrain_keep_gives_back(input, NULL, &steps[i]))
 			undo_bar_judge(input, NULL, &steps[i], &part, list);
 		if (!undo || (undo->state != STEP_STATE_FAILED && undo->state != STEP_STATE_PARTIAL))
 			continue;
@@ -188,7 +190,7 @@ static bool replace_next(const struct plan_input *input, struct decision *decisi
 {
 	struct step step;
 
-	if (plan_count(input, STEP_KIND_ONLINE_BLOCKS) || !undo_bar_replace(input, &step))
+	if (input->wish->keep || plan_count(input, STEP_KIND_ONLINE_BLOCKS) || !undo_bar_replace(input, &step))
 		return false;
 	plan_decide(decision, &step);
 	return true;
@@ -205,8 +207,16 @@ static void tell_replaced(const struct plan_input *input, struct decision *decis
 
 static void finish(const struct plan_input *input, struct decision *decision)
 {
+	char object[96];
+
 	warn_of_done(input, &decision->warnings);
-	tell_replaced(input, decision);
+	if (!input->wish->keep)
+		tell_replaced(input, decision);
+	else if (undrain_keep_is_done(input))
+		undrain_keep_tell(input, &decision->warnings);
+	else
+		remainder_list_add(&decision->remainder, REMAINDER_DEADLINE, wish_target(input->wish, object), 0, NULL,
+				   "its time ended before the drain was given up");
 	tell_steps(input, NULL, &decision->remainder);
 	for (size_t i = 0; i < input->drain_count; i++)
 		tell_steps(input, &input->drains[i], &decision->remainder);
@@ -219,13 +229,17 @@ void undrain_next(const struct plan_input *input, struct decision *ret_decision)
 	struct beside beside;
 
 	memset(ret_decision, 0, sizeof(*ret_decision));
+	/* What is to be known before it begins; the end says it anew. */
+	if (input->wish->keep && !input->history_count)
+		undrain_keep_tell(input, &ret_decision->warnings);
 	find_running(input, &beside);
 	if (!beside.running && replace_next(input, ret_decision))
 		return;
 	if (deferred_next(input, true, &beside, ret_decision) || steps_next(input, NULL, false, &beside, ret_decision) ||
 	    deferred_next(input, false, &beside, ret_decision) ||
 	    (!beside.running && undrain_home_next(input, ret_decision)) ||
-	    steps_next(input, NULL, true, &beside, ret_decision))
+	    steps_next(input, NULL, true, &beside, ret_decision) ||
+	    (!beside.running && input->wish->keep && undrain_keep_next(input, ret_decision)))
 		return;
 	if (beside.running)
 		ret_decision->kind = DECISION_KIND_WAIT;

@@ -19,6 +19,7 @@ static const char *const key_names[QUERY_KEY_COUNT] = {
 	[QUERY_KEY_START] = "start",
 	[QUERY_KEY_END] = "end",
 	[QUERY_KEY_TIMEOUT] = "timeout_s",
+	[QUERY_KEY_KEEP] = "keep",
 };
 NAME_TABLE_DEFINE(query_key, key_names)
 
@@ -106,6 +107,9 @@ static int set_value(struct query *query, enum query_key key, const char *value,
 		error = parse_number(value, 1, WISH_BODY_TIMEOUT_MAX_S, &number);
 		query->timeout_s = (uint32_t)number;
 		return error;
+	case QUERY_KEY_KEEP:
+		*ret_expected = "true or false";
+		return parse_bool(value, &query->keep);
 	case QUERY_KEY_COUNT:
 		break;
 	}

@@ -23,6 +23,7 @@ enum query_key {
 	QUERY_KEY_START,
 	QUERY_KEY_END,
 	QUERY_KEY_TIMEOUT,
+	QUERY_KEY_KEEP,
 	QUERY_KEY_COUNT
 };
 NAME_TABLE_DECLARE(query_key);
@@ -35,7 +36,7 @@ NAME_TABLE_DECLARE(query_key);
 
 struct query {
 	uint32_t given; /* mask of 1u << key */
-	bool fresh, dry_run;
+	bool fresh, dry_run, keep;
 	char expect_plan[17]; /* empty: none */
 	uint32_t wait_s;      /* more than QUERY_WAIT_MAX_S is cut to it */
 	char page[2 * SNAPSHOT_NAME_SIZE + 1];

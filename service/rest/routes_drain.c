@@ -94,6 +94,7 @@ static void delete_drain(struct rest_call *call)
 	wish_init(&call->wish, OPERATION_KIND_UNDRAIN);
 	snprintf(call->wish.drain, sizeof(call->wish.drain), "%s", drain->id);
 	call->wish.drain_wish = drain->wish;
+	call->wish.keep = call->query.keep;
 	call->wish.timeout_s = call->query.timeout_s;
 	submission_send_undrain(call, call->id);
 }
@@ -105,6 +106,6 @@ static const struct route routes[] = {
 	 .queries = QUERY_TAKES(PAGE) | QUERY_TAKES(PAGE_SIZE) | QUERY_TAKES(FRESH)},
 	{HTTP_METHOD_GET, "/v1/drains/{drain}", get_drain, .queries = QUERY_TAKES(FRESH)},
 	{HTTP_METHOD_DELETE, "/v1/drains/{drain}", delete_drain,
-	 .queries = QUERY_TAKES(DRY_RUN) | QUERY_TAKES(EXPECT_PLAN) | QUERY_TAKES(TIMEOUT)},
+	 .queries = QUERY_TAKES(DRY_RUN) | QUERY_TAKES(EXPECT_PLAN) | QUERY_TAKES(TIMEOUT) | QUERY_TAKES(KEEP)},
 };
 const struct route_table routes_drain_table = {routes, ARRAY_SIZE(routes)};

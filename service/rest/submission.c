@@ -309,5 +309,5 @@ void submission_send_undrain(struct rest_call *call, const char *drain)
 	if (call->query.dry_run || call->query.expect_plan[0])
 		submission_send(call);
 	else
-		engine_undrain(engine, drain, call->wish.timeout_s, call->actor, on_answer, call);
+		engine_undrain(engine, drain, call->wish.keep, call->wish.timeout_s, call->actor, on_answer, call);
 }

@@ -647,6 +647,33 @@ static void test_time_of_an_undrain(void)
 	finish("undrain dr-1: nothing to do, it is so already\nundrain dr-1: nothing to do, it is so already\n");
 }
 
+/* The plan tells what stays, with what can be done about it; and what is released has nothing left, however it came to that. */
+static void test_undrain_for_good(void)
+{
+	static const struct exchange script[] = {
+		{"DELETE /v1/drains/dr-1?keep=true&dry_run=true", "200 OK", NULL,
+		 "{\"digest\":\"7f2c4e1100000000\",\"steps\":[{\"n\":1,\"kind\":\"uncordon\",\"target\":\"dimm d1\"}],\"warnings\":["
+		 "{\"code\":\"kept\",\"object\":\"guest db1\",\"bytes\":1048576,\"detail\":\"stays on node 1\",\"way_out\":\"move it\"},"
+		 "{\"code\":\"hook_failed\",\"object\":\"hooks\",\"bytes\":0,\"detail\":\"one failed\",\"way_out\":\"look\"}]}"},
+		{"DELETE /v1/drains/dr-1?timeout_s=60&keep=true", "200 OK", NULL, "{\"id\":\"dr-1\",\"state\":\"released\"}"},
+	};
+	const char *text = rig.text;
+
+	start(script, 2);
+	rig.cli.command_line = "ballastctl undrain dr-1 --keep";
+	rig.cli.keep = true;
+	rig.cli.dry_run = true;
+	CHECK_INT(command(cli_undrain, 1, ARGUMENTS("dr-1")), CLI_EXIT_DONE);
+	rig.cli.dry_run = false;
+	rig.cli.timeout = "60";
+	CHECK_INT(command(cli_undrain, 1, ARGUMENTS("dr-1")), CLI_EXIT_DONE);
+	finish(NULL);
+	CHECK_TRUE(strstr(text, "Warning  hooks: one failed\nWill stay as it is:\n") != NULL);
+	CHECK_TRUE(strstr(text, "1 MiB  kept") != NULL && strstr(text, "guest db1: stays on node 1") != NULL);
+	CHECK_TRUE(strstr(text, "move it\n") != NULL && !strstr(text, "Warning  guest"));
+	CHECK_TRUE(strstr(text, "the drain is released, and nothing of it is left to be put back\n") != NULL);
+}
+
 static void test_already_and_detach(void)
 {
 	static const struct exchange script[] = {
@@ -942,6 +969,7 @@ int main(void)
 		{"end of a drain", test_end_of_a_drain},
 		{"exit codes", test_exits},
 		{"an undrain has the time that it was given", test_time_of_an_undrain},
+		{"an undrain for good tells what stays", test_undrain_for_good},
 		{"already so, and detached", test_already_and_detach},
 		{"how a move goes about it", test_move_manner},
 		{"interrupted", test_interrupted},

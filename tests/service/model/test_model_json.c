@@ -98,6 +98,8 @@ static void wishes_round_trip(void)
 	wish.drain_wish.target = DRAIN_TARGET_NODE;
 	wish.drain_wish.node = 0;
 	check_wish_round_trip(&wish);
+	wish.keep = true;
+	check_wish_round_trip(&wish);
 
 	wish_init(&wish, OPERATION_KIND_CHECK);
 	check_wish_round_trip(&wish);

@@ -160,7 +160,7 @@ static void after_an_eject_only_the_hold_goes(void)
 	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
 	CHECK_INT(world.decision.remainder.count, 1);
 	CHECK_STR(world.decision.remainder.items[0].object, "dimm acpi-MP00");
-	CHECK_STR(world.decision.remainder.items[0].way_out, "plug the DIMM in again, then undrain once more");
+	CHECK_STR(world.decision.remainder.items[0].way_out, "plug the DIMM in again, then undrain once more; or give it up: undrain with keep");
 	world_undrain_done(&world);
 
 	/* Plugged in again: everything is undone. */
@@ -461,6 +461,201 @@ static void what_others_have_deferred_goes_back_too(void)
 	}
 }
 
+/* ---- for good ---- */
+
+static const struct remainder *warned(const struct remainder_list *warnings, const char *object)
+{
+	for (size_t i = 0; i < warnings->count; i++)
+		if (warnings->items[i].code == REMAINDER_KEPT && strcmp(warnings->items[i].object, object) == 0)
+			return &warnings->items[i];
+	return NULL;
+}
+
+/* One more step of the drain, as if it had come before all others. Returns its record. */
+static struct step_record *add_subject(struct world *world, enum step_kind kind)
+{
+	size_t count = world->input.subject_count;
+	struct step_record *steps = reallocarray((struct step_record *)world->input.subject, count + 1, sizeof(*steps));
+
+	memset(&steps[count], 0, sizeof(*steps));
+	step_init(&steps[count].step, kind);
+	steps[count].step.undoable = true;
+	steps[count].state = STEP_STATE_DONE;
+	steps[count].n = (unsigned)count + 1;
+	world->input.subject = steps;
+	world->input.subject_count = count + 1;
+	return &steps[count];
+}
+
+static void for_good_nothing_is_moved_back(void)
+{
+	static const enum drain_finish finishes[] = {DRAIN_FINISH_EMPTY, DRAIN_FINISH_OFFLINE, DRAIN_FINISH_EJECT};
+
+	for (size_t i = 0; i < sizeof(finishes) / sizeof(finishes[0]); i++) {
+		struct world world;
+		const struct remainder *guest, *dimm;
+
+		drained(&world, finishes[i]);
+		world.wish.keep = true;
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		CHECK_INT(world.decision.step.kind, STEP_KIND_UNCORDON);
+		CHECK_STR(world.decision.step.dimm, "acpi-MP00");
+		CHECK_TRUE(!world.decision.step.undoable);
+		/* What stays is said before, and once more when it is true. */
+		for (int after = 0; after < 2; after++) {
+			guest = warned(&world.decision.warnings, "guest db1");
+			dimm = warned(&world.decision.warnings, "dimm acpi-MP00");
+			CHECK_TRUE(guest && guest->bytes == 300 * MIB && strstr(guest->detail, "from node 3"));
+			CHECK_INT(dimm != NULL, finishes[i] != DRAIN_FINISH_EMPTY);
+			CHECK_TRUE(!dimm || dimm->bytes == (finishes[i] == DRAIN_FINISH_OFFLINE ? GIB : 0));
+			CHECK_INT(world.decision.warnings.count, dimm ? 2 : 1);
+			if (after)
+				break;
+			world_record(&world, STEP_STATE_DONE, 0);
+			for (size_t j = 0; j < world.input.subject_count; j++)
+				((struct step_record *)world.input.subject)[j].step.undoable = false;
+			CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+		}
+		world_undrain_done(&world);
+	}
+}
+
+static void for_good_a_plan_shows_what_stays(void)
+{
+	CLEANUP(plan_freep) struct plan *plan = NULL;
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_EJECT);
+	/* What made room for it, and a pool that had pages there. */
+	strcpy(add_subject(&world, STEP_KIND_CHILD)->step.guest, "uuid-db1");
+	*add_subject(&world, STEP_KIND_HOST_POOL) = (struct step_record){
+		.n = 7, .state = STEP_STATE_DONE,
+		.step = {.kind = STEP_KIND_HOST_POOL, .undoable = true, .node = 1, .page_bytes = 2 * MIB,
+			 .bytes = 20 * MIB, .target_bytes = 40 * MIB}};
+	struct step_record *shrink = (struct step_record *)&world.input.subject[world.input.subject_count - 2];
+	struct snapshot_node *node = snapshot_node(world.snapshot, 1);
+
+	shrink->step.child = calloc(1, sizeof(*shrink->step.child));
+	wish_init(shrink->step.child, OPERATION_KIND_RESIZE);
+	shrink->bytes_done = 64 * MIB;
+	node->pool_count = 1;
+	node->pools[0] = (struct snapshot_pool){.page_bytes = 2 * MIB, .total = 20};
+	world.wish.keep = true;
+	world.input.snapshot = world.snapshot;
+	world.input.history_count = 0;
+	plan = plan_dry_run(&world.input);
+	CHECK_INT(plan->step_count, 1);
+	CHECK_INT(plan->steps[0].kind, STEP_KIND_UNCORDON);
+	CHECK_INT(plan->consents_needed, 0);
+	CHECK_TRUE(!plan->already_done && !plan->blockers.count && !plan->forecast.count);
+	CHECK_INT(plan->bytes, 0);
+	CHECK_INT(plan->warnings.count, 4);
+	CHECK_INT(warned(&plan->warnings, "guest db1")->bytes, 300 * MIB);
+	CHECK_INT(warned(&plan->warnings, "node 1")->bytes, 20 * MIB);
+	for (size_t i = 0; i < plan->warnings.count; i++)
+		CHECK_TRUE(plan->warnings.items[i].way_out[0] && plan->warnings.items[i].code == REMAINDER_KEPT);
+	world_undrain_done(&world);
+}
+
+/* Slices get their node back: nobody would come for that later. It waits for another's hold of the whole node. */
+static void for_good_slices_get_their_nodes_back(void)
+{
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_OFFLINE);
+	add_subject(&world, STEP_KIND_SLICE_CPUSETS)->step.nodes = 1 << 3;
+	world.wish.keep = true;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNDO);
+	CHECK_INT(world.decision.step.undo_n, 4);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	world.history_count = 0;
+	hold_beside(&world, 6 * GIB, 7 * GIB)->node = 3;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_TRUE(held(&world, "step 4") != NULL);
+	world_undrain_done(&world);
+}
+
+/* Hooks that were never told how it ended: that the memory stays away, or, where none was taken, that it is there. */
+static void for_good_hooks_are_told(void)
+{
+	struct step_record *subject;
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_OFFLINE);
+	world.snapshot->hooks.count = 1;
+	strcpy(add_subject(&world, STEP_KIND_HOST_HOOKS)->step.text, "before");
+	world.wish.keep = true;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_HOST_HOOKS);
+	CHECK_TRUE(step_is_after(&world.decision.step) && !world.decision.step.undoable);
+	world_record(&world, STEP_STATE_PARTIAL, 0);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+	/* The drain has told them itself. */
+	world.history_count = 0;
+	strcpy(add_subject(&world, STEP_KIND_HOST_HOOKS)->step.text, STEP_TEXT_AFTER);
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+	subject = (struct step_record *)world.input.subject;
+	subject[2].state = STEP_STATE_FAILED;
+	subject[4].state = STEP_STATE_UNDONE;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNDO);
+	CHECK_INT(world.decision.step.undo_n, 4);
+	world_undrain_done(&world);
+}
+
+/* What others have deferred until this hold goes comes back with it, also a guest that this one has moved on; not of its target. */
+static void for_good_others_get_theirs_back(void)
+{
+	struct step_record steps[2];
+	struct plan_drain other = {.drain = "d2", .operation = "op-8", .steps = steps, .step_count = 2};
+	struct world world;
+
+	for (int newer = 0; newer < 2; newer++) {
+		fill_other(steps);
+		drained(&world, DRAIN_FINISH_EMPTY);
+		other.is_newer = newer;
+		other.is_same_target = false;
+		world.wish.keep = true;
+		world.input.drains = &other;
+		world.input.drain_count = 1;
+		for (unsigned n = 2; n > 0; n--) {
+			CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNDO);
+			CHECK_STR(world.decision.step.undo_operation, "op-8");
+			CHECK_INT(world.decision.step.undo_n, n);
+			world_record(&world, STEP_STATE_DONE, 0);
+		}
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+		world.history_count = 0;
+		other.is_same_target = true;
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+		/* Its own undrain is what gives it up. */
+		other.is_held = true;
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+		CHECK_TRUE(!warned(&world.decision.warnings, "guest db1") ||
+			   warned(&world.decision.warnings, "guest db1")->bytes == 300 * MIB);
+		other.is_held = false;
+		world_undrain_done(&world);
+	}
+}
+
+/* Who cancels it, or whose time is over, has the drain as it was. */
+static void for_good_but_not_too_late(void)
+{
+	struct world world;
+
+	drained(&world, DRAIN_FINISH_EJECT);
+	world.wish.keep = true;
+	world.input.deadline_ms = world.input.now_ms = 1000;
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_INT(world.decision.remainder.count, 1);
+	CHECK_INT(world.decision.remainder.items[0].code, REMAINDER_DEADLINE);
+	world_undrain_done(&world);
+}
+
 static void an_unknown_drain_is_refused(void)
 {
 	struct world world;
@@ -678,6 +873,12 @@ static const struct unit_case cases[] = {
 	{"there is room for all that come back", there_is_room_for_all_that_come_back},
 	{"guests with huge pages come back one by one", guests_with_huge_pages_come_back_one_by_one},
 	{"one guest comes back step by step", one_guest_comes_back_step_by_step},
+	{"for good nothing is moved back", for_good_nothing_is_moved_back},
+	{"for good: a plan shows what stays", for_good_a_plan_shows_what_stays},
+	{"for good slices get their nodes back", for_good_slices_get_their_nodes_back},
+	{"for good hooks are told", for_good_hooks_are_told},
+	{"for good others get theirs back", for_good_others_get_theirs_back},
+	{"for good, but not too late", for_good_but_not_too_late},
 	{"an unknown drain is refused", an_unknown_drain_is_refused},
 };
 

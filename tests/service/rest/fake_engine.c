@@ -53,11 +53,12 @@ void engine_dry_run(struct engine *engine, const struct wish *wish, engine_answe
 		   answer, user);
 }
 
-void engine_undrain(struct engine *engine, const char *drain, uint32_t timeout_s, const char *actor,
+void engine_undrain(struct engine *engine, const char *drain, bool keep, uint32_t timeout_s, const char *actor,
 		    engine_answer_fn *answer, void *user)
 {
 	engine->undrain_count++;
 	engine->undrain_timeout_s = timeout_s;
+	engine->undrain_keep = keep;
 	answer_now(engine, engine->result, answer, user);
 }
 

@@ -31,6 +31,7 @@ struct engine {
 	/* what was asked for */
 	unsigned submit_count, dry_run_count, undrain_count, cancel_count;
 	uint32_t undrain_timeout_s;
+	bool undrain_keep;
 	struct wish wish;
 	char actor[64], key[128], body_hash[65], expect_plan[20];
 	bool undo;

@@ -581,6 +581,17 @@ static void test_dry_run(void)
 	CHECK_INT(world.engine.undrain_timeout_s, 900);
 	expect(&world, "DELETE", "/v1/drains/drain-1", NULL, NULL, 202, NULL);
 	CHECK_INT(world.engine.undrain_timeout_s, 0);
+	CHECK_TRUE(!world.engine.undrain_keep);
+	/* For good, by each of these ways. */
+	expect(&world, "DELETE", "/v1/drains/drain-1?keep=true", NULL, NULL, 202, NULL);
+	CHECK_TRUE(world.engine.undrain_keep);
+	expect(&world, "DELETE", "/v1/drains/drain-1?keep=false", NULL, NULL, 202, NULL);
+	CHECK_TRUE(!world.engine.undrain_keep);
+	expect(&world, "DELETE", "/v1/drains/drain-1?keep=true&dry_run=true", NULL, NULL, 200, NULL);
+	CHECK_TRUE(world.engine.wish.keep);
+	expect(&world, "DELETE", "/v1/drains/drain-1?keep=true&expect_plan=7f2c", NULL, NULL, 202, NULL);
+	CHECK_TRUE(world.engine.wish.keep);
+	expect(&world, "DELETE", "/v1/drains/drain-1?keep=yes", NULL, NULL, 400, "invalid_query");
 	rest_world_teardown(&world);
 }
 
