@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 35: holds of drains that overlap, that others come into, whose DIMM was pulled and plugged in again, and whose host
-lost its power.
+"""Story 35: holds of drains that overlap, that others come into, whose DIMM was pulled and plugged in again or stays out, and
+whose host lost its power.
 
 BALLAST_CASES="name name" runs only these cases.
 """
@@ -205,13 +205,50 @@ def power_lost_in_a_move(scene):
         check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the undrain")
 
 
+def out_for_good(scene):
+    """Pulled, and never plugged in again: the drain is given up, and db1 stays where it is."""
+    before = scene.begin()
+    operation = scene.drain("--dimm", scene.dimm(), "--eject")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    evidence.wait_dimm_deleted(scene.host, "dimm1")
+    identity = scene.drain_of(operation)["id"]
+    scene.undrain(operation, "deferred")
+    away, bytes_by_node = scene.place(scene.guest), evidence.guest_bytes_by_node(scene.guest)
+    check(3 not in bytes_by_node, f"db1 is not on a node without memory: {bytes_by_node}")
+    again = scene.ballast.ctl("undrain", identity, timeout=240, check=False)
+    check(again.rc != 0 and "plug the DIMM in again" in again.out and "keep" in again.out,
+          f"an undrain says what it waits for, and how to give it up: {again}")
+    plan = scene.ballast.ctl("undrain", identity, "--keep", "--dry-run")
+    check("uncordon" in plan.out and "guest db1: stays on node" in plan.out and "0 consents" in plan.out,
+          f"the plan shows what stays: {plan.out}")
+    check_equal(scene.drain_of(operation)["state"], "deferred", "state of the drain after a dry run")
+    given_up = scene.ballast.ctl("undrain", identity, "--keep", timeout=240)
+    check("succeeded" in given_up.out and "guest db1: stays on node" in given_up.out and "blocks are not there" in given_up.out,
+          f"it says what stays: {given_up.out}")
+    for when in ("after it", "after a restart"):
+        check_equal(scene.drain_of(operation)["state"], "released", f"state of the drain, {when}")
+        check_equal(scene.place(scene.guest), away, f"where db1 is and may be, {when}")
+        done = scene.ballast.ctl("undrain", identity)
+        check("nothing of it is left to be put back" in done.out, f"another undrain, {when}: {done.out}")
+        if when == "after it":
+            scene.ballast.kill()
+            scene.ballast.start()
+    scene.host.plug_dimm(Dimm("dimm1", 3), online=False)
+    scene.ballast.ctl("undrain", identity, "--keep")
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"offline"}, "blocks of a new DIMM")
+    check_equal(scene.place(scene.guest), away, "where db1 is and may be, with a new DIMM")
+    check_equal(scene.guest.pattern_rounds(1)["errors"], 0, "pattern errors in db1")
+    check(before["nodes"] != away["nodes"], f"db1 has moved: {before['nodes']}, {away['nodes']}")
+    scene.tell("pulled for good: the drain is given up, db1 stays where it is, and a new DIMM is nobody's")
+
+
 def lose_power(scene):
     scene.host.lose_power(STATE)
     scene.guest = None
     scene.ballast.start_anew()
 
 
-CASES = (two_of_one, plugged_again, kept_empty, power_lost_when_held, power_lost_in_a_move)
+CASES = (two_of_one, plugged_again, kept_empty, power_lost_when_held, power_lost_in_a_move, out_for_good)
 
 
 @story(35, "holds of drains that overlap, of a DIMM that is plugged in again, and over a loss of power", limit_s=900)
