@@ -7,93 +7,11 @@
 #include "guest_view.h"
 #include "job_context.h"
 #include "memory_policy.h"
-#include "node_mask.h"
-
-static const enum memory_policy_mode kernel_modes[POLICY_MODE_COUNT] = {
-	[POLICY_MODE_DEFAULT] = MEMORY_POLICY_DEFAULT,
-	[POLICY_MODE_BIND] = MEMORY_POLICY_BIND,
-	[POLICY_MODE_PREFERRED] = MEMORY_POLICY_PREFERRED,
-	[POLICY_MODE_INTERLEAVE] = MEMORY_POLICY_INTERLEAVE,
-	[POLICY_MODE_MIXED] = MEMORY_POLICY_DEFAULT, /* never looked up */
-};
+#include "wanted_policy.h"
 
 bool policy_job_is_settable(const struct guest_range *range)
 {
 	return range->is_shared && range->inode && range->is_shmem;
-}
-
-bool policy_job_is_loose(const struct memory_policy *policy)
-{
-	return policy->is_static &&
-	       (policy->mode == MEMORY_POLICY_PREFERRED || policy->mode == MEMORY_POLICY_PREFERRED_MANY);
-}
-
-static void bind(struct memory_policy *policy)
-{
-	policy->mode = MEMORY_POLICY_BIND;
-	policy->is_static = false;
-}
-
-static void loosen(struct memory_policy *policy)
-{
-	policy->mode = MEMORY_POLICY_PREFERRED_MANY;
-	policy->is_static = true;
-	policy->is_relative = false;
-}
-
-static uint64_t map_nodes(const struct step *step, uint64_t nodes)
-{
-	uint64_t mapped = 0;
-
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (nodes & node_mask_of(node))
-			mapped |= node_mask_of(step->map[node] >= 0 ? step->map[node] : node);
-	return mapped;
-}
-
-static uint64_t map_destinations(const struct step *step)
-{
-	uint64_t mask = 0;
-
-	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		mask |= node_mask_of(step->map[node]);
-	return mask;
-}
-
-/* False where the range keeps its policy. */
-static bool wanted_policy(const struct step *step, const struct guest_range *range, int cell,
-			  struct memory_policy *ret_policy)
-{
-	uint64_t old = node_mask_from_set(&range->policy.nodes), nodes = step->nodes;
-	struct memory_policy policy = range->policy;
-
-	if (policy_job_is_loose(&policy))
-		bind(&policy);
-	if (step->by_cells) {
-		if (cell < 0 || step->cells[cell] < 0)
-			return false;
-		nodes = node_mask_of(step->cells[cell]);
-	} else if (step->by_map) {
-		nodes = old	      ? map_nodes(step, old)
-			: step->nodes ? step->nodes
-				      : map_destinations(step);
-	}
-	if (step->mode != POLICY_MODE_MIXED)
-		policy.mode = kernel_modes[step->mode];
-	if (step->loose && policy.mode == MEMORY_POLICY_BIND)
-		loosen(&policy);
-	/* One node is what "preferred" takes; the kernel has another mode for several. */
-	if (policy.mode == MEMORY_POLICY_PREFERRED && __builtin_popcountll(nodes) > 1)
-		policy.mode = MEMORY_POLICY_PREFERRED_MANY;
-	else if (policy.mode == MEMORY_POLICY_PREFERRED_MANY && __builtin_popcountll(nodes) == 1)
-		policy.mode = MEMORY_POLICY_PREFERRED;
-	if (policy.mode == MEMORY_POLICY_DEFAULT || policy.mode == MEMORY_POLICY_LOCAL)
-		nodes = 0;
-	policy.nodes = node_mask_to_set(nodes);
-	/* Nobody but a lazy move sets it from outside, for its own time: it was cut off in the middle. */
-	policy.is_balancing = false;
-	*ret_policy = policy;
-	return true;
 }
 
 int policy_job_set(const struct job_context *context, const struct guest_range *range,
@@ -110,8 +28,8 @@ int policy_job_set(const struct job_context *context, const struct guest_range *
 	rc = memory_policy_set_shared(fd, range->offset, length, policy);
 	if (rc == -EINVAL && policy->mode == MEMORY_POLICY_PREFERRED_MANY) {
 		/* A kernel before that mode: the first of them, but what belongs bound to all is bound to all. */
-		if (policy_job_is_loose(policy)) {
-			bind(&one);
+		if (wanted_policy_is_loose(policy)) {
+			wanted_policy_bind(&one);
 		} else {
 			one.mode = MEMORY_POLICY_PREFERRED;
 			one.nodes = node_set_of(node_set_next(&policy->nodes, -1));
@@ -155,7 +73,7 @@ void policy_job_run(struct job_context *context)
 			cannot_set(context, range, "which cell it is cannot be told");
 			continue;
 		}
-		if (!wanted_policy(&context->job->step, range, view.cells[i], &policy))
+		if (!wanted_policy_of_step(&context->job->step, &range->policy, view.cells[i], &policy))
 			continue;
 		if (!policy_job_is_settable(range)) {
 			cannot_set(context, range, "its policy is its process' own");
@@ -201,11 +119,12 @@ void policy_job_before(struct job_context *context)
 			continue;
 		if (json_array_append_new(
 			    ranges,
-			    json_pack("{s:I, s:I, s:I, s:I, s:s}", "inode",
+			    json_pack("{s:I, s:I, s:I, s:I, s:s, s:i}", "inode",
 				      (json_int_t)range->inode, "device", (json_int_t)range->device,
 				      "offset", (json_int_t)range->offset, "bytes",
 				      (json_int_t)(range->end - range->start), "policy",
-				      memory_policy_format(&range->policy, text, sizeof(text)))))
+				      memory_policy_format(&range->policy, text, sizeof(text)),
+				      "cell", view.cells[i])))
 			is_short = true;
 	}
 	if (guest_view_is_same(&view, context))
@@ -235,10 +154,10 @@ static void undo_range(struct job_context *context, const struct guest_map *map,
 	struct guest_range part;
 	const char *text;
 	char object[96];
-	int rc;
+	int rc, cell;
 
-	rc = json_unpack_ex(entry, NULL, JSON_STRICT, "{s:I, s:I, s:I, s:I, s:s}", "inode", &inode,
-			    "device", &device, "offset", &offset, "bytes", &bytes, "policy", &text)
+	rc = json_unpack_ex(entry, NULL, JSON_STRICT, "{s:I, s:I, s:I, s:I, s:s, s?:i}", "inode", &inode,
+			    "device", &device, "offset", &offset, "bytes", &bytes, "policy", &text, "cell", &cell)
 		     ? -EINVAL
 		     : memory_policy_parse(text, &policy);
 	if (!rc) {

@@ -15,19 +15,13 @@ struct guest_range;
 struct job_context;
 struct memory_policy;
 
-/* {"ranges":[{"inode":1,"device":2,"offset":0,"bytes":4096,"policy":"bind:2"},...]} */
+/* {"ranges":[{"inode":1,"device":2,"offset":0,"bytes":4096,"policy":"bind:2","cell":0},...]} */
 void policy_job_before(struct job_context *context);
 void policy_job_run(struct job_context *context);
 void policy_job_undo(struct job_context *context);
 
 /* Does this range let its policy be set from outside? hugetlbfs keeps none, and anonymous memory's is its process' own. */
 bool policy_job_is_settable(const struct guest_range *range);
-/*
- * Is it a policy that a step with loose has set? What belongs bound is preferred then, and bears MPOL_F_STATIC_NODES, which
- * nobody else sets on a file, so that whoever looks knows it. Bound memory for which its nodes have no page ends in the
- * host's OOM killer, however much other nodes have (mm/mempolicy.c policy_nodemask, mm/oom_kill.c constrained_alloc).
- */
-bool policy_job_is_loose(const struct memory_policy *policy);
 /* Sets it on the file behind the range. 0 or -errno. */
 int policy_job_set(const struct job_context *context, const struct guest_range *range,
 		   const struct memory_policy *policy);

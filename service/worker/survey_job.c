@@ -13,6 +13,7 @@
 #include "policy_job.h"
 #include "survey_places.h"
 #include "sysroot.h"
+#include "wanted_policy.h"
 
 /* The lists of processors of a large host, as /proc/PID/status prints them. */
 #define STATUS_LIMIT (64 * 1024)
@@ -36,7 +37,7 @@ static const enum policy_mode policy_modes[MEMORY_POLICY_COUNT] = {
 
 static enum policy_mode mode_of(const struct memory_policy *policy)
 {
-	return policy_job_is_loose(policy) ? POLICY_MODE_BIND : policy_modes[policy->mode];
+	return wanted_policy_is_loose(policy) ? POLICY_MODE_BIND : policy_modes[policy->mode];
 }
 
 /* Parts with the same backing and several policies: mixed, on all of their nodes. */
@@ -52,7 +53,7 @@ static void add_policy(struct worker_survey *survey, const struct guest_range *r
 	uint64_t nodes = node_mask_from_set(&range->policy.nodes);
 	enum policy_mode mode = mode_of(&range->policy);
 
-	survey->loose |= range->has_policy && policy_job_is_loose(&range->policy);
+	survey->loose |= range->has_policy && wanted_policy_is_loose(&range->policy);
 	survey->balancing |= range->has_policy && range->policy.is_balancing;
 	if (!range->has_policy)
 		return;
