@@ -222,6 +222,35 @@ void cpuset_job_run(struct job_context *context)
 	sysroot_names_done(&groups);
 }
 
+/* The nodes that the group above has: what an empty set means. */
+static int read_inherited(const struct job_context *context, const char *path,
+			  struct node_set *ret_mems)
+{
+	char parent[CGROUP_MEMORY_PATH_SIZE];
+	char *slash;
+
+	snprintf(parent, sizeof(parent), "%s", path);
+	slash = strrchr(parent, '/');
+	if (!slash)
+		return -EINVAL;
+	slash[slash == parent ? 1 : 0] = '\0';
+	return cgroup_memory_read_effective_mems(context->sysroot, parent, ret_mems);
+}
+
+/* By what an undo gives a group that had none one may know it again: restore_group(). */
+static int add_inherited(const struct job_context *context, json_t *group, const char *path)
+{
+	char text[NODE_SET_TEXT_SIZE];
+	struct node_set mems;
+	int rc = read_inherited(context, path, &mems);
+
+	if (rc == -ENOENT || rc == -ENODEV)
+		return 0;
+	if (!rc && json_object_set_new(group, "inherits", json_string(node_set_format(&mems, text, sizeof(text)))))
+		rc = -ENOMEM;
+	return rc;
+}
+
 void cpuset_job_before(struct job_context *context)
 {
 	json_t *list = json_array();
@@ -253,6 +282,9 @@ void cpuset_job_before(struct job_context *context)
 						   (json_int_t)status.st_ino, "mems",
 						   node_set_format(&mems, text, sizeof(text)))))
 			rc = -ENOMEM;
+		/* Those below it inherit, and are left so. */
+		if (!rc && i == 0)
+			rc = add_inherited(context, json_array_get(list, 0), groups.names[i]);
 	}
 	sysroot_names_done(&groups);
 	if (rc)
@@ -261,21 +293,6 @@ void cpuset_job_before(struct job_context *context)
 		job_context_give(context, "cpuset",
 				 list ? json_pack("{s:O}", "groups", list) : NULL);
 	json_decref(list);
-}
-
-/* The nodes that the group above has: what an empty set means. */
-static int read_inherited(const struct job_context *context, const char *path,
-			  struct node_set *ret_mems)
-{
-	char parent[CGROUP_MEMORY_PATH_SIZE];
-	char *slash;
-
-	snprintf(parent, sizeof(parent), "%s", path);
-	slash = strrchr(parent, '/');
-	if (!slash)
-		return -EINVAL;
-	slash[slash == parent ? 1 : 0] = '\0';
-	return cgroup_memory_read_effective_mems(context->sysroot, parent, ret_mems);
 }
 
 static int restore_group(const struct job_context *context, const char *path, const char *text)

@@ -8,7 +8,10 @@
 
 struct job_context;
 
-/* {"groups":[{"path":"/machine.slice/...","mems":"0-1"},...]}; an empty text where a group inherits. */
+/*
+ * {"groups":[{"path":"/machine.slice/...","inode":7,"mems":"0-1","inherits":"0-3"},...]}; an empty text where a group inherits.
+ * The first is the guest's own, and what it would inherit is told of that alone.
+ */
 void cpuset_job_before(struct job_context *context);
 void cpuset_job_run(struct job_context *context);
 /* An equivalent set where the kernel refuses the old one. */

@@ -102,6 +102,10 @@ static void test_widen_narrow_back(void)
 
 	job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
 	CHECK_INT(json_array_size(json_object_get(kernel->fixture.before, "groups")), 4);
+	/* Of the first alone. */
+	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(kernel->fixture.before, "groups"), 0), "inherits")),
+		  "0-3");
+	CHECK_TRUE(!json_object_get(json_array_get(json_object_get(kernel->fixture.before, "groups"), 1), "inherits"));
 	kernel->fixture.job.step.nodes = 1 << 2 | 1 << 3;
 	job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
 	CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
