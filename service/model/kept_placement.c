@@ -12,8 +12,7 @@ void kept_placement_done(struct kept_placement *kept)
 	*kept = (struct kept_placement){0};
 }
 
-/* The values that the step wrote down say whose process it was. NULL where it is not this one. */
-static json_t *before_of(const struct step_record *record, const struct snapshot_guest *guest)
+json_t *kept_placement_before(const struct step_record *record, const struct snapshot_guest *guest)
 {
 	json_t *before = record->before ? json_loads(record->before, JSON_REJECT_DUPLICATES, NULL) : NULL;
 	const json_t *process = json_object_get(before, "process");
@@ -97,7 +96,7 @@ static int take_step(struct kept_placement *kept, const struct operation_record 
 	if (record->step.kind != STEP_KIND_CPUSET && record->step.kind != STEP_KIND_MEMORY_POLICY &&
 	    record->step.kind != STEP_KIND_MOVE_PAGES && record->step.kind != STEP_KIND_CPUS)
 		return 0;
-	before = before_of(record, guest);
+	before = kept_placement_before(record, guest);
 	if (!before)
 		return 0;
 	if (record->step.kind == STEP_KIND_CPUSET && !kept->mems && !kept->is_libvirts) {

@@ -34,6 +34,9 @@ void kept_placement_done(struct kept_placement *kept);
 int kept_placement_take(struct kept_placement *kept, const struct operation_record *operation,
 			const struct snapshot_guest *guest);
 
+/* What the step wrote down of this process of the guest: a new reference. NULL: nothing, or it was of another one. */
+json_t *kept_placement_before(const struct step_record *record, const struct snapshot_guest *guest);
+
 /* Takes over from an older word what this one does not say. */
 int kept_placement_inherit(struct kept_placement *kept, const struct kept_placement *older);
 

@@ -199,6 +199,9 @@ static const struct {
 	[REMAINDER_LIBVIRT_DOWN] = {"libvirt_down", "libvirt cannot be reached.", "start libvirtd"},
 	[REMAINDER_RESTARTED] = {"restarted", "The daemon was restarted during the step.",
 				 "ask again"},
+	[REMAINDER_CHANGED_SINCE] =
+		{"changed_since", "Somebody else has changed since what would be put back: it was left as it is.",
+		 "move the guest to where it shall be"},
 	[REMAINDER_UNDO_FAILED] = {"undo_failed", "What had been changed could not be put back.",
 				   "look at the step and put it back by hand"},
 	[REMAINDER_UNKNOWN_TARGET] = {"unknown_target", "There is no such thing on this host.",

@@ -112,6 +112,13 @@ bool step_replugs(const struct step *step)
 	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, STEP_TEXT_REPLUG) == 0;
 }
 
+bool step_places_guest(const struct step *step)
+{
+	return step->kind == STEP_KIND_HOST_POOL || step->kind == STEP_KIND_CPUSET || step->kind == STEP_KIND_NUMATUNE ||
+	       step->kind == STEP_KIND_MEMORY_POLICY || step->kind == STEP_KIND_LAZY ||
+	       step->kind == STEP_KIND_MOVE_PAGES || step->kind == STEP_KIND_CPUS;
+}
+
 bool step_add_block(struct step *step, uint64_t id)
 {
 	size_t run = step->block_run_count;

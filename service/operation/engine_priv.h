@@ -13,6 +13,7 @@
  *	operation_end.c		what is true when nothing more can be done, and telling it
  *	operation_undo.c	its steps put back, last first: several children may go beside each other
  *	undo_run.c		one step after the other put back
+ *	undo_since.c		what has become of a guest since the move that is undone
  *	operation_recovery.c	what the journal holds unfinished, taken up again
  *	operation_lock.c	who may touch what
  */
@@ -373,6 +374,15 @@ void operation_undo_tick(struct operation *operation, uint64_t now_ms);
 uint64_t operation_undo_next_ms(const struct operation *operation);
 void operation_undo_stop(struct operation *operation);
 void operation_undo_list_done(struct operation *operation);
+
+/* ---- undo_since.c ---- */
+/*
+ * The move of a guest by hand that stands since this one of it, and so says where its memory (or persist: its stored XML)
+ * belongs; NULL: there is none. What a drain has moved later is undone before (undo_bar.c).
+ */
+const struct operation *undo_since_moved(const struct operation *move, bool persist);
+/* Did a later move of the same guest stay in part when it was undone? Then what is there is no word of anybody else. */
+bool undo_since_failed(const struct operation *move);
 
 /* ---- operation_recovery.c ---- */
 int operation_recovery_run(struct engine *engine, struct failure *failure);

@@ -290,7 +290,7 @@ static void finish_all(struct undo_list *list)
 		operation_run_ready(operation, OPERATION_PHASE_READY);
 		return;
 	}
-	record->undone = list->failures == 0 && list->deferred == 0;
+	record->undone = list->failures == 0 && list->deferred == 0 && !list->is_left;
 	remainder_list_append(&record->remainder, list->remainder);
 	if (operation->keeps_locks && !remainder_list_has(&record->remainder, REMAINDER_KERNEL_STUCK))
 		remainder_list_add(&record->remainder, REMAINDER_KERNEL_STUCK, record->target, 0, NULL,

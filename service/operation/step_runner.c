@@ -136,6 +136,7 @@ static void run_free(struct step_run *run)
 	if (run->timer)
 		event_free(run->timer);
 	json_decref(run->before);
+	placement_change_free(run->changes);
 	step_done(&run->step);
 	free(run->result);
 	free(run);
@@ -462,7 +463,7 @@ static void runner_prepare(void *user, const struct operation_record *operation,
 	}
 }
 
-static void run_step(struct step_run *run)
+void step_run_begin(struct step_run *run)
 {
 	switch (step_way_of(run->step.kind)) {
 	case STEP_WAY_WORKER:
@@ -487,7 +488,7 @@ static void runner_start(void *user, const struct operation_record *operation, c
 	struct step_run *run = run_new_told(user, operation, record, progress, finished, token);
 
 	if (run)
-		run_step(run);
+		step_run_begin(run);
 }
 
 /* Is the size that is requested of the step's device one that neither the operation nor what was before it has asked for? */
@@ -540,7 +541,7 @@ static void runner_undo(void *user, const struct operation_record *operation, co
 	run->kept_bytes = kept_bytes(operation, record);
 	/* An undo has as long as it takes: the operation's deadline is what led here. */
 	run->deadline_ms = 0;
-	run_step(run);
+	step_changed_begin(run, operation, record);
 }
 
 static void runner_cancel(void *user, void *token)
@@ -551,6 +552,10 @@ static void runner_cancel(void *user, void *token)
 		if (run->token != token || run->cancelled || !run->finished)
 			continue;
 		run->cancelled = true;
+		if (run->changes) {
+			step_worker_cancel(run);
+			return;
+		}
 		switch (step_way_of(run->step.kind)) {
 		case STEP_WAY_WORKER:
 			step_worker_cancel(run);

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include "connection.h"
+#include "placement_change.h"
 #include "step_runner.h"
 
 struct event;
@@ -40,6 +41,7 @@ struct step_run {
 	/* agent */
 	uint32_t request;
 	bool restoring;			/* the lease is released, pools are being given back */
+	struct placement_change *changes; /* owned; undo: while it is looked for what somebody else has changed */
 	uint64_t kept_bytes;		/* undo of FREE_HUGE_PAGES: what a commit has kept of it */
 	struct look_watch *watch;	/* owned; for libvirt too */
 	/* libvirt */
@@ -84,12 +86,17 @@ uint32_t step_run_left_ms(const struct step_run *run, uint32_t fallback_ms);
 const struct snapshot_guest *step_run_guest(const struct step_run *run);
 /* Adds to the values before whose they are: a guest that was started anew has none of them. */
 void step_run_note_process(struct step_run *run);
+/* Goes the way of its kind. */
+void step_run_begin(struct step_run *run);
 /* All of it is done. */
 void step_run_done(struct step_run *run, const char *detail);
 /*
  * Looks afresh at the run's guest (LOOK_*); looked comes later, and not at all once the run has finished. One at a time.
  */
 void step_run_look(struct step_run *run, unsigned what, void (*looked)(struct step_run *run, int error));
+
+/* Begins an undo, unless somebody else has changed what it would put back: then it is done, with that as its remainder. */
+void step_changed_begin(struct step_run *run, const struct operation_record *operation, const struct step_record *record);
 
 void step_worker_prepare(struct step_run *run);
 void step_worker_start(struct step_run *run);

@@ -7,7 +7,8 @@
  *	 +---------- write "undone" [journal] <-------------+
  *
  * Every undo is right from any state and twice over, so one that was interrupted is simply done
- * again. One that fails is tried once more, then told, and the rest is still put back; only the
+ * again. What somebody else has changed since is left as it is, with all that the same move has set of its guest, and told; that
+ * has failed nothing. One that fails is tried once more, then told, and the rest is still put back; only the
  * hold stays then, because the target is neither what it was nor what was wished.
  */
 #include "undo_run.h"
@@ -176,11 +177,21 @@ static void write_result(struct undo_run *run)
 		result_written(run, r, NULL);
 }
 
-/* All of its steps that can be were undone before it. */
-static void undo_child(struct operation *operation, struct step_record *step)
+/*
+ * All of its steps that can be were undone before it, or else left to whoever has changed since what they set: then they stand
+ * as done, and there is nothing more to undo of it.
+ */
+static void undo_child(struct undo_run *run, struct step_record *step)
 {
-	struct operation *child = engine_find(operation->engine, step->child_operation);
+	struct operation *child = engine_find(operation_of(run)->engine, step->child_operation);
 	bool failed = false;
+
+	if (run->changed.code != REMAINDER_NONE) {
+		remainder_list_add_copy(&step->remainder, &run->changed);
+		step->undo_failed = false;
+		step->state = STEP_STATE_UNDONE;
+		return;
+	}
 
 	for (size_t i = 0; child && i < child->record->step_count; i++)
 		failed = failed || child->record->steps[i].undo_failed;
@@ -231,6 +242,41 @@ static void pass(struct undo_run *run)
 	run->phase = UNDO_PHASE_NEXT;
 }
 
+/* ---- what somebody else has changed since ---- */
+
+/* What this move has set of its guest stays, and what others say of it. */
+static void leave_rest(struct undo_run *run, const struct remainder *changed)
+{
+	struct undo_list *list = run->list;
+	const struct operation *owner = current(run)->owner;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].owner == owner && step_places_guest(&owner->record->steps[list->items[i].index].step))
+			list->items[i].is_left = true;
+	list->is_left = list->is_left || owner == list->operation;
+	run->changed = *changed;
+	remainder_list_add_copy(list->remainder, changed);
+}
+
+/* Has a move by hand said where the guest belongs since? */
+static bool is_moved_since(struct undo_run *run)
+{
+	const struct operation *owner = current(run)->owner, *moved = NULL;
+	const struct step *step = &current_step(run)->step;
+	struct remainder_list list = {0};
+	char object[96];
+
+	if (owner->record->wish.kind == OPERATION_KIND_MOVE &&
+	    (step_places_guest(step) || step->kind == STEP_KIND_PERSIST))
+		moved = undo_since_moved(owner, step->kind == STEP_KIND_PERSIST);
+	if (!moved)
+		return false;
+	snprintf(object, sizeof(object), "guest %s", owner->record->guest_name);
+	leave_rest(run, remainder_list_add(&list, REMAINDER_CHANGED_SINCE, object, 0, NULL,
+					   "%s has moved it by hand: it is left there", moved->record->id));
+	return true;
+}
+
 static void next(struct undo_run *run)
 {
 	struct operation *operation = operation_of(run);
@@ -248,6 +294,10 @@ static void next(struct undo_run *run)
 		return;
 	}
 	step = current_step(run);
+	if (current(run)->is_left) {
+		pass(run);
+		return;
+	}
 	if (undo_list_judge(run->list, run->item, &part, NULL) == UNDO_BAR_ALL) {
 		defer(run);
 		pass(run);
@@ -255,7 +305,7 @@ static void next(struct undo_run *run)
 	}
 	if (step->step.kind == STEP_KIND_CHILD || step->step.kind == STEP_KIND_CORDON) {
 		if (step->step.kind == STEP_KIND_CHILD)
-			undo_child(operation, step);
+			undo_child(run, step);
 		else
 			undo_cordon(run);
 		write_result(run);
@@ -263,8 +313,8 @@ static void next(struct undo_run *run)
 	}
 	if (!take_locks(run))
 		return;
-	if (!operation_undo_is_due(step)) {
-		/* Another operation that had the lock has put it back meanwhile. */
+	/* Or another operation that had the lock has put it back meanwhile. */
+	if (!operation_undo_is_due(step) || is_moved_since(run)) {
 		release_locks(run);
 		pass(run);
 		return;
@@ -312,6 +362,10 @@ static void finished(void *token, const struct executor_outcome *outcome)
 	if (run->worked && (current_step(run)->step.kind == STEP_KIND_HOST_HOOKS ||
 			    current_step(run)->step.kind == STEP_KIND_SLICE_CPUSETS))
 		remainder_list_append(run->list->remainder, &outcome->remainder);
+	run->is_changed = run->worked && remainder_list_has(&outcome->remainder, REMAINDER_CHANGED_SINCE);
+	for (size_t i = 0; run->is_changed && i < outcome->remainder.count; i++)
+		if (outcome->remainder.items[i].code == REMAINDER_CHANGED_SINCE)
+			leave_rest(run, &outcome->remainder.items[i]);
 	if (!run->worked)
 		tell_failure(run, outcome);
 	answered(run, UNDO_PHASE_ACTED, 0);
@@ -337,6 +391,7 @@ static void undo(struct undo_run *run)
 	run->cancel_asked = false;
 	engine_tell(operation->engine, operation);
 	await(run, UNDO_PHASE_UNDOING);
+	part.undo_failed = part.undo_failed || undo_since_failed(current(run)->owner);
 	if (part.step.block_run_count)
 		undo_list_judge(run->list, run->item, &part.step, NULL);
 	executor->undo(executor->user, current(run)->owner->record, &part, progressed, finished, run);
@@ -372,7 +427,7 @@ static void acted(struct undo_run *run)
 		 */
 		bool is_part = undo_list_judge(run->list, run->item, &part, NULL) == UNDO_BAR_PART;
 
-		step->state = is_part ? run->state_before : STEP_STATE_UNDONE;
+		step->state = is_part || run->is_changed ? run->state_before : STEP_STATE_UNDONE;
 		if (is_part)
 			defer(run);
 		step->undo_failed = false;

@@ -30,6 +30,7 @@ struct undo_item {
 	struct operation *top;	 /* borrowed, pinned: the owner, or whose child the owner is */
 	size_t top_index;	 /* of the step there */
 	bool is_begun;		 /* by a run */
+	bool is_left;		 /* somebody else has changed since what it would put back */
 };
 
 /* Items [first, end) of its list, one after the other. The executor's token. */
@@ -42,6 +43,8 @@ struct undo_run {
 	bool cancel_asked; /* of the executor, because the daemon stops */
 	unsigned attempts;
 	bool worked;
+	bool is_changed; /* worked, and what it would put back is left as somebody else has made it since */
+	struct remainder changed; /* by a run whose child was left so; code 0: none was */
 	uint64_t left_bytes; /* that did not work; 0: it does not say */
 	enum step_state state_before;
 	int error; /* of the answer that the next turn handles */
@@ -59,6 +62,7 @@ struct undo_list {
 	size_t count, begun;	     /* before begun all are */
 	size_t ended;
 	unsigned failures, deferred;
+	bool is_left;  /* of the operation's own steps some stay, because somebody else has changed since what they set */
 	bool waits;    /* something of it, be it of another drain, has to wait for another hold */
 	bool is_stuck; /* a kernel call of it does not come back */
 	bool begins;   /* it is to be seen whether a run may begin */

@@ -263,10 +263,22 @@ static bool home_next(struct drainer *drainer, const struct step_record *away, c
 	return false;
 }
 
+/* Somebody else has changed or moved it since, so that it stays there. */
+static void tell_changed(struct drainer *drainer)
+{
+	const struct plan_input *input = drainer->input;
+
+	for (size_t i = 0; i < input->history_count; i++)
+		if (input->history[i].step.kind == STEP_KIND_UNDO && input->history[i].state == STEP_STATE_DONE &&
+		    remainder_list_has(&input->history[i].remainder, REMAINDER_CHANGED_SINCE))
+			remainder_list_append(&drainer->decision->warnings, &input->history[i].remainder);
+}
+
 bool drain_part_home_next(struct drainer *drainer)
 {
 	const struct plan_input *input = drainer->input;
 
+	tell_changed(drainer);
 	/* Moves are undone last first. */
 	for (size_t i = input->history_count; i-- > 0;) {
 		const struct step_record *away = &input->history[i];

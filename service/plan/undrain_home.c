@@ -5,7 +5,7 @@
  * way and by the consents that the drain had, before the cordon goes.
  *
  * By its policies it is told what is not at home. A guest whose policies name that node as well is left as it is, and told:
- * such a move would bring along what it has there by right.
+ * such a move would bring along what it has there by right. So is one that somebody else has changed or moved since.
  */
 #include "drain_priv.h"
 
@@ -19,7 +19,7 @@ static struct undo_owner owner_at(const struct plan_input *input, size_t which)
 	return undo_owner_of(input, which ? &input->drains[which - 1] : NULL);
 }
 
-/* Was it a move of all that the guest had on a node, and are its policies back? */
+/* Was it a move of all that the guest had on a node, and are its policies back, and nobody else's? */
 static bool is_undone(const struct plan_input *input, const char *operation, const struct step_record *away)
 {
 	const struct step_record *undo = undo_bar_undo_of(input, operation, away->n);
@@ -27,6 +27,7 @@ static bool is_undone(const struct plan_input *input, const char *operation, con
 
 	return away->step.kind == STEP_KIND_CHILD && child && child->kind == OPERATION_KIND_MOVE &&
 	       child->move.form == MOVE_FORM_MAP && !child->move.range_count && !step_brings_home(&away->step) &&
+	       !remainder_list_has(&away->remainder, REMAINDER_CHANGED_SINCE) &&
 	       (away->state == STEP_STATE_UNDONE || (undo && undo->state == STEP_STATE_DONE));
 }
 

@@ -173,14 +173,15 @@ static void tell_steps(const struct plan_input *input, const struct plan_drain *
 	}
 }
 
-/* What the host's hooks have against it, or somebody has made of a slice since, failed nothing. */
+/* What the host's hooks have against it, or somebody has made of a slice or of a guest since, failed nothing. */
 static void warn_of_done(const struct plan_input *input, struct remainder_list *warnings)
 {
 	for (size_t i = 0; i < input->history_count; i++) {
 		const struct step_record *record = &input->history[i];
 
 		if (record->state == STEP_STATE_DONE && (remainder_list_has(&record->remainder, REMAINDER_HOOK_FAILED) ||
-							 remainder_list_has(&record->remainder, REMAINDER_SLICE_CPUSET)))
+							 remainder_list_has(&record->remainder, REMAINDER_SLICE_CPUSET) ||
+							 remainder_list_has(&record->remainder, REMAINDER_CHANGED_SINCE)))
 			remainder_list_append(warnings, &record->remainder);
 	}
 }

@@ -163,7 +163,27 @@ static void blocks_are_kept_in_runs(void)
 	CHECK_INT(step_block_count(&step), STEP_BLOCK_RUNS_MAX + 1);
 }
 
+static void placing_is_told(void)
+{
+	struct step step;
+	unsigned count = 0;
+
+	for (int kind = 0; kind < STEP_KIND_COUNT; kind++) {
+		step_init(&step, (enum step_kind)kind);
+		count += step_places_guest(&step);
+	}
+	CHECK_INT(count, 7);
+	step_init(&step, STEP_KIND_MOVE_PAGES);
+	CHECK_TRUE(step_places_guest(&step));
+	/* What is stored is of its next start, and its size has no place. */
+	step_init(&step, STEP_KIND_PERSIST);
+	CHECK_TRUE(!step_places_guest(&step));
+	step_init(&step, STEP_KIND_REQUEST);
+	CHECK_TRUE(!step_places_guest(&step));
+}
+
 static const struct unit_case cases[] = {
+	{"what places a guest", placing_is_told},
 	{"steps are described", steps_are_described},
 	{"blocks are kept in runs", blocks_are_kept_in_runs},
 	{"every kind has a name and a text", every_kind_has_a_name_and_a_text},

@@ -877,6 +877,14 @@ static void tick_start(struct fake_world *world, struct fake_action *action)
 	}
 }
 
+static bool is_changed(const struct fake_world *world, const struct step *step)
+{
+	for (size_t i = 0; i < FAKE_GUESTS; i++)
+		if (world->is_changed[i] && step_places_guest(step) && strcmp(step->guest, uuids[i]) == 0)
+			return true;
+	return false;
+}
+
 static void tick_undo(struct fake_world *world, struct fake_action *action)
 {
 	struct executor_outcome outcome = {.state = STEP_STATE_DONE};
@@ -893,6 +901,9 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 		outcome.state = STEP_STATE_FAILED;
 		remainder_list_add(&outcome.remainder, REMAINDER_PAGE_BUSY, "guest g1", 4096, NULL,
 				   "told to fail");
+		finish(action, &outcome);
+	} else if (is_changed(world, &action->step)) {
+		remainder_list_add(&outcome.remainder, REMAINDER_CHANGED_SINCE, "guest g1", 0, NULL, "set by somebody else");
 		finish(action, &outcome);
 	} else if (++action->ticks == 1) {
 		put_back(world, action, true);

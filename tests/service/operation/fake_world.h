@@ -83,6 +83,7 @@ struct fake_world {
 	unsigned fail_undos_from;	 /* this undo and every later one of the same kind */
 	enum step_kind fail_undo_kind;
 	enum step_kind complain_undo;	 /* undoes a step of this kind and has something against it; COUNT: none */
+	bool is_changed[FAKE_GUESTS]; /* somebody else says where it belongs: what would undo that leaves it, and tells */
 	unsigned hang_undo;  /* this undo hangs before anything of it is done */
 	unsigned stick_undo; /* this undo does not come back from the kernel */
 	struct memory_hints *hints; /* borrowed; NULL: nobody said anything */

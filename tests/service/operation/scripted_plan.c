@@ -410,6 +410,9 @@ static void scripted_undrain(const struct plan_input *input, struct decision *de
 		take(decision, STEP_KIND_UNCORDON, NULL)->undoable = false;
 	else
 		decision->kind = DECISION_KIND_DONE;
+	for (size_t i = 0; i < input->history_count; i++)
+		if (remainder_list_has(&input->history[i].remainder, REMAINDER_CHANGED_SINCE))
+			remainder_list_append(&decision->warnings, &input->history[i].remainder);
 }
 
 void plan_next(const struct plan_input *input, struct decision *ret_decision)

@@ -392,6 +392,166 @@ static void test_slices_that_fail(void)
 	engine_rig_done(&rig);
 }
 
+/* ---- what somebody else has changed since ---- */
+
+/* Bound to node 0, and brought there: by virsh, say. */
+static void place_by_somebody(int number)
+{
+	struct fake_guest *guest = &rig.world.state.guests[number];
+
+	guest->cpuset_mems = guest->policy_nodes = guest->numatune_nodes = 1;
+	guest->policy_mode = POLICY_MODE_BIND;
+	guest->node_bytes[0] = guest->current_bytes;
+	guest->node_bytes[1] = guest->node_bytes[2] = 0;
+	rig.world.is_changed[number] = true;
+}
+
+static void submit_undrain(void)
+{
+	const struct drain_record *drain;
+	struct wish wish;
+
+	CHECK_INT(engine_drains(rig.engine, &drain, 1), 1);
+	wish_init(&wish, OPERATION_KIND_UNDRAIN);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", drain->id);
+	engine_rig_submit(&rig, &wish);
+	CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+}
+
+/* All is back but the first guest, which is as it was left. */
+static void check_left(const struct fake_guest *left)
+{
+	struct fake_state state = rig.world.state;
+
+	CHECK_TRUE(memcmp(&state.guests[0], left, sizeof(*left)) == 0);
+	state.guests[0] = rig.initial.guests[0];
+	CHECK_TRUE(fake_state_is_equal(&state, &rig.initial));
+}
+
+static const struct step_record *first_move(const struct operation_record *record)
+{
+	for (size_t i = 0; i < record->step_count; i++)
+		if (record->steps[i].step.kind == STEP_KIND_CHILD && strcmp(record->steps[i].step.guest_name, "g1") == 0)
+			return &record->steps[i];
+	return NULL;
+}
+
+static void check_released_with(const struct operation_record *record, const struct fake_guest *left)
+{
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(record->remainder.count, 0);
+	CHECK_INT(record->warnings.count, 1);
+	CHECK_STR(remainder_code_name(record->warnings.items[0].code), "changed_since");
+	CHECK_STR(record->warnings.items[0].object, "guest g1");
+	CHECK_INT(engine_rig_drain_state(&rig), DRAIN_STATE_RELEASED);
+	CHECK_TRUE(!engine_rig_has_hold(&rig));
+	check_left(left);
+}
+
+/* Nothing of it is put back, whatever the daemon dies of meanwhile, and no other guest is kept from going home. */
+static void test_changed_guest_is_left(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *child;
+	const struct step_record *away;
+	char drain[OPERATION_ID_SIZE];
+	struct fake_guest left;
+	unsigned ticks = 1;
+
+	for (unsigned tick = 0; tick < ticks; tick++) {
+		engine_rig_begin(&rig);
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		engine_rig_check_truthful(&rig, false, "to be changed", 0);
+		memcpy(drain, rig.id, sizeof(drain));
+		place_by_somebody(0);
+		left = rig.world.state.guests[0];
+		rig.world.ticks = 0;
+		submit_undrain();
+		engine_rig_run(&rig, tick);
+		if (tick == 0) {
+			ticks = rig.world.ticks;
+		} else {
+			engine_rig_kill(&rig);
+			engine_rig_start(&rig);
+			engine_rig_run(&rig, 0);
+		}
+		check_released_with(engine_rig_top(&rig), &left);
+		away = first_move(engine_rig_operation(&rig, drain));
+		CHECK_INT(away->state, STEP_STATE_UNDONE);
+		CHECK_TRUE(remainder_list_has(&away->remainder, REMAINDER_CHANGED_SINCE));
+		/* It stands as done: that is what the guest was left with. */
+		child = engine_rig_operation(&rig, away->child_operation);
+		CHECK_TRUE(!child->undone);
+		for (size_t i = 0; i < child->step_count; i++)
+			CHECK_TRUE(child->steps[i].state != STEP_STATE_UNDONE || !step_places_guest(&child->steps[i].step));
+		engine_rig_done(&rig);
+	}
+	CHECK_TRUE(ticks > 10);
+}
+
+/* The same of a drain that undoes itself. */
+static void test_restore_leaves_changed_guest(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT);
+	struct fake_guest left;
+
+	engine_rig_begin(&rig);
+	rig.world.fail_kind = STEP_KIND_EJECT;
+	rig.world.fail_kind_state = STEP_STATE_FAILED;
+	engine_rig_submit(&rig, &wish);
+	while (rig.world.undos == 0 && fake_world_is_drained(&rig.world, false) == false)
+		engine_rig_run(&rig, rig.world.ticks + 1);
+	place_by_somebody(0);
+	left = rig.world.state.guests[0];
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_FAILED);
+	CHECK_TRUE(engine_rig_top(&rig)->undone && !engine_rig_has_hold(&rig));
+	CHECK_TRUE(remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_CHANGED_SINCE));
+	CHECK_TRUE(!remainder_list_has(&engine_rig_top(&rig)->remainder, REMAINDER_UNDO_FAILED));
+	check_left(&left);
+	engine_rig_done(&rig);
+}
+
+/* A move by hand says where its guest belongs, with nobody to look: but for one that was undone. */
+static void test_moved_guest_is_left(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE), move;
+	struct fake_guest left;
+	int node;
+
+	for (int kept = 0; kept < 2; kept++) {
+		engine_rig_begin(&rig);
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		engine_rig_advance(&rig, 1000);
+		node = rig.world.state.guests[0].node_bytes[0] ? 1 : 0;
+		move = engine_rig_move_wish(0, node);
+		move.allow = UINT32_MAX >> (32 - CONSENT_COUNT);
+		engine_rig_submit(&rig, &move);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
+		if (!kept) {
+			engine_rig_run(&rig, rig.world.ticks + 6);
+			CHECK_INT(engine_cancel(rig.engine, rig.id, true, NULL), 0);
+		}
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_top(&rig)->undone, !kept);
+		engine_rig_advance(&rig, 1000);
+		left = rig.world.state.guests[0];
+		if (kept) {
+			CHECK_INT(left.node_bytes[node], left.current_bytes);
+			engine_rig_kill(&rig);
+			engine_rig_start(&rig);
+			submit_undrain();
+			engine_rig_run(&rig, 0);
+			check_released_with(engine_rig_top(&rig), &left);
+		} else {
+			engine_rig_check_undrained(&rig);
+		}
+		engine_rig_done(&rig);
+	}
+}
+
 /* ---- slow ---- */
 
 /* A block has a deadline of its own; all of them together have as long as the drain has. */
@@ -1052,6 +1212,9 @@ int main(void)
 		{"hooks that fail stop nothing", test_hooks_that_fail},
 		{"slices lose a node once it is empty", test_slices},
 		{"slices that cannot be changed", test_slices_that_fail},
+		{"a guest that somebody else has changed since stays so, and is told", test_changed_guest_is_left},
+		{"so does one whose drain undoes itself", test_restore_leaves_changed_guest},
+		{"and one that was moved by hand since", test_moved_guest_is_left},
 		{"hooks that were cancelled are told so", test_hooks_cancelled},
 		{"hooks are told of what was done at the deadline", test_hooks_at_the_deadline},
 		{"blocks go offline for longer than one of them may take", test_offline_takes_its_time},

@@ -136,6 +136,26 @@ static void what_does_not_come_home_is_told_and_can_be_undrained(void)
 	engine_rig_done(&rig);
 }
 
+/* Somebody says where a guest belongs while its drain is at work: it is not brought home, and the drain tells that. */
+static void who_was_put_elsewhere_meanwhile_stays(void)
+{
+	struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_OFFLINE);
+	const struct operation_record *record;
+
+	begin();
+	rig.world.is_changed[0] = true;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	record = engine_rig_operation(&rig, rig.id);
+	CHECK_INT(record->state, OPERATION_STATE_SUCCEEDED);
+	CHECK_INT(record->remainder.count, 0);
+	CHECK_INT(record->warnings.count, 1);
+	CHECK_STR(remainder_code_name(record->warnings.items[0].code), "changed_since");
+	CHECK_INT(rig.world.state.guests[0].node_bytes[2], 64 * FAKE_MIB);
+	CHECK_TRUE(memcmp(&rig.world.state.guests[1], &rig.initial.guests[1], sizeof(rig.initial.guests[1])) == 0);
+	engine_rig_done(&rig);
+}
+
 /* Dies at the write of that number (from 1); false: there is none so late. */
 static bool kill_at_write(const void *scene, enum journal_gate how, unsigned number, unsigned again)
 {
@@ -209,6 +229,7 @@ static void cancelled_without_undo(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"who was put elsewhere meanwhile stays there", who_was_put_elsewhere_meanwhile_stays},
 		{"a drain brings home by its own undo", a_drain_brings_home_by_its_own_undo},
 		{"the way home is its stage", the_way_home_is_its_stage},
 		{"what does not come home is told, and can be undrained", what_does_not_come_home_is_told_and_can_be_undrained},

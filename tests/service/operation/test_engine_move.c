@@ -145,6 +145,42 @@ static bool has_kind(enum step_kind kind)
 	return false;
 }
 
+/* Whoever says meanwhile where the guest belongs is right: what the move has set stays, and it is not called undone. */
+static void test_changed_meanwhile(void)
+{
+	struct wish wish = move_wish(ON_TIMEOUT_STOP);
+	const struct operation_record *record;
+	size_t left = 0;
+
+	begin();
+	rig.world.hang_kind = STEP_KIND_MOVE_PAGES;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_INT(engine_rig_top(&rig)->state, OPERATION_STATE_RUNNING);
+	rig.world.is_changed[0] = true;
+	CHECK_INT(engine_cancel(rig.engine, rig.id, true, NULL), 0);
+	engine_rig_run(&rig, 0);
+	record = engine_rig_top(&rig);
+	CHECK_INT(record->state, OPERATION_STATE_CANCELLED);
+	CHECK_TRUE(!record->undone && !failure_is_set(&record->error));
+	CHECK_TRUE(remainder_list_has(&record->remainder, REMAINDER_CHANGED_SINCE));
+	CHECK_TRUE(!remainder_list_has(&record->remainder, REMAINDER_UNDO_FAILED));
+	for (size_t i = 0; i < record->step_count; i++) {
+		if (step_places_guest(&record->steps[i].step)) {
+			CHECK_TRUE(record->steps[i].state == STEP_STATE_DONE || record->steps[i].state == STEP_STATE_PARTIAL);
+			left++;
+		} else {
+			CHECK_TRUE(record->steps[i].state == STEP_STATE_UNDONE || !record->steps[i].step.undoable);
+		}
+	}
+	CHECK_TRUE(left >= 3);
+	CHECK_INT(rig.world.state.guests[0].policy_nodes, 1 << 1);
+	CHECK_INT(rig.world.state.guests[0].stored_nodes, rig.initial.guests[0].stored_nodes);
+	/* Its size is nobody's place. */
+	CHECK_INT(rig.world.state.guests[0].current_bytes, rig.initial.guests[0].current_bytes);
+	engine_rig_done(&rig);
+}
+
 static void test_whole_move(void)
 {
 	struct wish wish = move_wish(ON_TIMEOUT_STOP);
@@ -445,6 +481,7 @@ static void test_killed_at_every_tick(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"what somebody else has changed meanwhile is left so", test_changed_meanwhile},
 		{"a move with every kind of step", test_whole_move},
 		{"each step fails once, wholly or in part, or cannot be prepared",
 		 test_steps_that_fail_once},

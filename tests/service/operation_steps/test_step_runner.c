@@ -18,6 +18,7 @@
 #include "clock.h"
 #include "fake_agent.h"
 #include "fake_host.h"
+#include "fake_kernel_worker.h"
 #include "fake_libvirt.h"
 #include "scratch.h"
 #include "unit.h"
@@ -419,6 +420,77 @@ static void test_slices(void)
 	CHECK_STR(rig.outcome.detail, "step, 0 held");
 	undo();
 	CHECK_STR(rig.outcome.detail, "undo, 2 held");
+	finish();
+}
+
+/* The guest's one cgroup, as it is now. */
+static void set_groups(const char *mems)
+{
+	char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/groups.json", scratch_folder());
+	file = fopen(path, "w");
+	assert(file);
+	fprintf(file, "[{\"path\":\"/machine/g1\",\"inode\":5,\"mems\":\"%s\"}]", mems);
+	fclose(file);
+	assert(setenv(FAKE_KERNEL_GROUPS, path, 1) == 0);
+}
+
+/* A move that has set it from 1 to 2; its pages are what is undone first. */
+static void begin_undo_of_move(const char *now, enum step_state narrow_state)
+{
+	struct step step;
+	struct step_record *record;
+
+	rig.operation->wish.kind = OPERATION_KIND_MOVE;
+	set_groups(now);
+	if (!rig.operation->step_count) {
+		step_init(&step, STEP_KIND_CPUSET);
+		memcpy(step.guest, FAKE_LIBVIRT_G1, sizeof(FAKE_LIBVIRT_G1));
+		step.nodes = 1 << 2;
+		record = operation_record_add_step(rig.operation, &step);
+		record->before = strdup("{\"groups\":[{\"path\":\"/machine/g1\",\"inode\":5,\"mems\":\"1\"}],"
+					"\"process\":{\"pid\":4711,\"start_time\":4242}}");
+	}
+	rig.operation->steps[0].n = 9;
+	rig.operation->steps[0].state = narrow_state;
+	new_step(STEP_KIND_MOVE_PAGES)->bytes = 5 * MIB;
+	rig.record.before = strdup("{}");
+}
+
+/* What somebody else has changed since is not put back, and that is no failure. */
+static void test_changed_since(void)
+{
+	start(false);
+	begin_undo_of_move("2", STEP_STATE_DONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 5 * MIB);
+	CHECK_INT(rig.outcome.remainder.count, 0);
+	begin_undo_of_move("0", STEP_STATE_DONE);
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 0);
+	check_remainder(REMAINDER_CHANGED_SINCE);
+	CHECK_STR(rig.outcome.remainder.items[0].object, "guest g1");
+	CHECK_STR(rig.outcome.remainder.items[0].detail, "cpuset.mems of g1 is 0, set by somebody else: it is left so");
+	/* Begun already, or tried before: what is there is no word of anybody else. */
+	begin_undo_of_move("0", STEP_STATE_UNDONE);
+	undo();
+	CHECK_INT(rig.outcome.bytes_done, 5 * MIB);
+	begin_undo_of_move("0", STEP_STATE_DONE);
+	rig.record.undo_failed = true;
+	undo();
+	CHECK_INT(rig.outcome.bytes_done, 5 * MIB);
+	/* It ends while it is looked at. */
+	begin_undo_of_move("0", STEP_STATE_DONE);
+	begin_undo();
+	rig.executor->cancel(rig.executor->user, &rig);
+	wait_finished();
+	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
+	check_remainder(REMAINDER_CANCELLED);
+	unsetenv(FAKE_KERNEL_GROUPS);
 	finish();
 }
 
@@ -1987,6 +2059,7 @@ static void test_freed_while_watching(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"an undo leaves what somebody else has changed since", test_changed_since},
 		{"hooks of the host", test_host_hooks},
 		{"slices of the host", test_slices},
 		{"a size is reached", test_size_reached},

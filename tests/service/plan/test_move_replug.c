@@ -591,6 +591,17 @@ static void an_undrain_leaves_what_cannot_leave(void)
 	CHECK_INT(world.decision.warnings.items[0].code, REMAINDER_VFIO_PINNED);
 	CHECK_INT(world.decision.warnings.items[0].bytes, 512 * MIB);
 	world_undrain_done(&world);
+	/* Somebody else says where it belongs, so that nothing of it was undone. */
+	drained_to(&world, 0);
+	for (size_t i = 0; i < world.input.subject_count; i++)
+		if (world.input.subject[i].step.kind == STEP_KIND_CHILD)
+			remainder_list_add((struct remainder_list *)&world.input.subject[i].remainder, REMAINDER_CHANGED_SINCE,
+					   "guest g1", 0, NULL, "set by somebody else");
+	CHECK_INT(world_next(&world)->step.undo_n, 1);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_DONE);
+	CHECK_INT(world.decision.warnings.count, 0);
+	world_undrain_done(&world);
 	/* The device has gone: pages went home as any others do. */
 	guest = drained_to(&world, 0);
 	guest->vfio = false;
