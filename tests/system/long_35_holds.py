@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Story 35: holds of drains that overlap, that others come into, whose DIMM was pulled and plugged in again or stays out, and
-whose host lost its power.
+"""Story 35: holds of drains that overlap, that others come into, whose DIMM was pulled and plugged in again or stays out, whose
+guest was put elsewhere meanwhile, and whose host lost its power.
 
 BALLAST_CASES="name name" runs only these cases.
 """
@@ -166,6 +166,38 @@ def kept_empty(scene):
                "undrained, the guest is back and the pool as large as it was made")
 
 
+def put_elsewhere(scene):
+    """While the drain holds their node an operator says where its guests belong: of one by virsh, of db1 by a move."""
+    before = scene.begin()
+    guest = Guest(scene.host, "web1", 256, nodes="3", mode="restrictive")
+    guest.start()
+    check_equal(set(evidence.cpusets(guest).values()), {"3"}, "cpusets of web1")
+    operation = scene.drain("--dimm", scene.dimm(), "--finish", "offline")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    put = {}
+    for one in (guest, scene.guest):
+        moved = scene.place(one)
+        other = next(node for node in (1, 2) if node not in moved["nodes"])
+        if one is guest:
+            scene.host.virsh("numatune", one.name, "--nodeset", str(other), "--live")
+        else:
+            scene.ballast.ctl("move", one.name, "--to", str(other), "--allow", "stored_xml,remote_memory", timeout=240)
+        put[one.name] = scene.place(one)
+        check_equal(set(put[one.name]["cpusets"].values()), {str(other)}, f"cpusets of {one.name}, put elsewhere")
+    scene.undrain(operation, "released")
+    for one in (guest, scene.guest):
+        check_equal(scene.place(one), put[one.name], f"{one.name}, put elsewhere, after the undrain")
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the undrain")
+    undrain = scene.ballast.get(f"/v1/operations/{scene.drain_of(operation)['undrain_operation']}")
+    check_equal(sorted((w["code"], w["object"]) for w in undrain["warnings"]),
+                [("changed_since", "guest db1"), ("changed_since", "guest web1")], "warnings of the undrain")
+    for warning in undrain["warnings"]:
+        scene.tell(f"{warning['object']} stays where it was put while its node was drained: {warning['detail']}")
+    guest.destroy()
+    scene.ballast.ctl("move", "db1", "--to", "3", "--allow", "stored_xml,remote_memory", timeout=240)
+    scene.check_given_back(before)
+
+
 def power_lost_when_held(scene):
     """The kernel that comes up brings the memory online that a drain holds."""
     scene.begin()
@@ -248,10 +280,11 @@ def lose_power(scene):
     scene.ballast.start_anew()
 
 
-CASES = (two_of_one, plugged_again, kept_empty, power_lost_when_held, power_lost_in_a_move, out_for_good)
+CASES = (two_of_one, plugged_again, kept_empty, put_elsewhere, power_lost_when_held, power_lost_in_a_move, out_for_good)
 
 
-@story(35, "holds of drains that overlap, of a DIMM that is plugged in again, and over a loss of power", limit_s=900)
+@story(35, "holds of drains that overlap, of a DIMM that is plugged in again, of guests put elsewhere, and over a loss of power",
+       limit_s=1000)
 def holds(tell):
     chosen = os.environ.get("BALLAST_CASES", "").split()
     with booted_host() as host:
