@@ -288,13 +288,29 @@ class Guest:
         try:
             if not before or self.state != "running":
                 return ""
+            if words := self._lost_in_host():
+                return words
             self.wait_boot(20)
         except (TestbedError, ChannelError, CommandFailed, TimeoutError):
             return ""
         return "" if self.booted_as == before else f"guest {self.name} began anew by itself"
 
+    def _lost_in_host(self):
+        """In words, whether a vCPU stands where the host's own kernel goes on after VMRUN: the emulated processor has given the
+        guest the host's instruction pointer, and it never comes back. "" where none does. No guest has that module."""
+        symbols = sorted((int(line.split()[0], 16), line.split()[2]) for line in
+                         self.host.out("grep -F '[kvm_amd]' /proc/kallsyms").splitlines())
+        start = next((address for address, name in symbols if name == "__svm_vcpu_run"), 0)
+        end = next((address for address, _ in symbols if address > start), start)
+        registers = self.host.virsh("qemu-monitor-command", self.name, "--hmp", "info registers -a").out
+        for rip in re.findall(r"RIP=([0-9a-f]+)", registers):
+            if start <= int(rip, 16) < end:
+                return f"guest {self.name}: a vCPU stands at {rip}, in the host's __svm_vcpu_run"
+        return ""
+
     def threads(self, seconds=2):
-        """For a person to read after a failure: what each thread of its QEMU does, and where its vCPU is, or why nobody knows."""
+        """For a person to read after a failure: what each thread of its QEMU does, where its vCPU is and why it leaves the guest,
+        or why nobody knows."""
         try:
             return self.host.run(f"""
                 for t in /proc/{self.pid}/task/*; do
@@ -306,7 +322,13 @@ class Guest:
                          "CPUs $(grep Cpus_allowed_list: $t/status | cut -f2), nodes $(grep Mems_allowed_list: $t/status | cut -f2)"
                     head -4 $t/stack 2>/dev/null | sed 's/^/        /'
                 done </run/threads
-                virsh qemu-monitor-command {self.name} --hmp 'info registers' | grep -a IP=""", timeout=60, check=False).out
+                monitor() {{ virsh qemu-monitor-command {self.name} --hmp "$@"; }}
+                monitor 'info registers' | grep -aE 'IP=|CR2='
+                monitor "x/6i 0x$(monitor 'info registers' | sed -n 's/.*RIP=\\([0-9a-f]*\\).*/\\1/p')"
+                cd /sys/kernel/tracing && {{ test -e trace || mount -t tracefs tracefs .; cd /sys/kernel/tracing; }} &&
+                    echo kvm:kvm_exit kvm:kvm_page_fault kvm:kvm_inj_virq kvm:kvm_inj_exception >set_event && sleep 0.2 &&
+                    echo >set_event && tail -n 12 trace && echo "exits, by their reason:" &&
+                    grep -o 'kvm_exit: .*reason [^ ]*' trace | sed 's/.*reason //' | sort | uniq -c""", timeout=60, check=False).out
         except (TestbedError, ChannelError, CommandFailed, TimeoutError, ValueError) as why:
             return f"cannot be told: {why}"
 

@@ -51,10 +51,10 @@ class _TimedOut(BaseException):
 
 
 class MachineDied(Exception):
-    """The virtual host's own kernel panicked, or a guest panicked, began anew or ended with nobody asking it to, or its QEMU
-    never answered libvirt at its start, with no ballastd there, or the microVM of a check stood still. Under emulated nested
-    paging (QEMU's TCG with SVM) they do so now and then, in the middle of anything that keeps them busy: such a story is run
-    again, once, and the last lines of ./check say so."""
+    """The virtual host's own kernel panicked, or a guest panicked, began anew or ended with nobody asking it to, or a vCPU of it
+    went on at the host's address, or its QEMU never answered libvirt at its start, with no ballastd there, or the microVM of a
+    check stood still. Under emulated nested paging (QEMU's TCG with SVM) they do so now and then, in the middle of anything that
+    keeps them busy: such a story is run again, once, and the last lines of ./check say so."""
 
 
 def story(number, name, limit_s=300):
