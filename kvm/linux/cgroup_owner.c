@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include "cleanup.h"
 #include "process_stat.h"
+#include "process_status.h"
+#include "size_text.h"
 #include "sysroot.h"
 
 /* A hundred thousand processes in one group. */
@@ -41,10 +43,26 @@ static int find_vm(const struct sysroot *sysroot, pid_t pid, bool *ret_is_guest)
 	return 0;
 }
 
+static int read_pinned(const struct sysroot *sysroot, pid_t pid, uint64_t *most, struct cgroup_owner *owner)
+{
+	struct process_status status;
+	int rc = process_status_read(sysroot, pid, &status);
+
+	if (rc)
+		return rc == -ESRCH ? 0 : rc;
+	owner->pinned_bytes += status.pinned_bytes;
+	if (status.pinned_bytes <= *most)
+		return 0;
+	*most = status.pinned_bytes;
+	owner->pinner_pid = pid;
+	memcpy(owner->pinner_name, status.name, sizeof(owner->pinner_name));
+	return 0;
+}
+
 static int read_processes(const struct sysroot *sysroot, struct cgroup_owner *owner)
 {
 	CLEANUP_FREE char *text = NULL;
-	uint64_t most = 0;
+	uint64_t most = 0, most_pinned = 0;
 	char *save = NULL;
 	int rc = cgroup_memory_read_processes(sysroot, owner->path, PROCS_LIMIT, &text);
 
@@ -64,6 +82,9 @@ static int read_processes(const struct sysroot *sysroot, struct cgroup_owner *ow
 			return rc;
 		if (!stat.resident_bytes)
 			continue;
+		rc = read_pinned(sysroot, (pid_t)pid, &most_pinned, owner);
+		if (rc)
+			return rc;
 		owner->process_count++;
 		if (stat.resident_bytes <= most)
 			continue;
@@ -112,13 +133,17 @@ int cgroup_owner_find(const struct sysroot *sysroot, struct cgroup_owner *owners
 
 const char *cgroup_owner_describe(const struct cgroup_owner *owner, char *text, size_t size)
 {
+	char pinned[SIZE_TEXT_SIZE + 16] = "", bytes[SIZE_TEXT_SIZE];
+
+	if (owner->pinned_bytes)
+		snprintf(pinned, sizeof(pinned), ", %s pinned", size_text_format(owner->pinned_bytes, bytes));
 	if (!owner->path[0])
 		snprintf(text, size, "cgroup of inode %" PRIu64 ", which is not found", owner->inode);
 	else if (owner->process_count == 1)
-		snprintf(text, size, "process %d (%s) of cgroup %s", (int)owner->pid, owner->name, owner->path);
+		snprintf(text, size, "process %d (%s%s) of cgroup %s", (int)owner->pid, owner->name, pinned, owner->path);
 	else if (owner->process_count)
-		snprintf(text, size, "cgroup %s, %zu processes, the largest %d (%s)", owner->path, owner->process_count,
-			 (int)owner->pid, owner->name);
+		snprintf(text, size, "cgroup %s, %zu processes%s, the largest %d (%s)", owner->path, owner->process_count,
+			 pinned, (int)owner->pid, owner->name);
 	else
 		snprintf(text, size, "cgroup %s", owner->path);
 	return text;

@@ -21,6 +21,10 @@ struct cgroup_owner {
 	pid_t pid;
 	char name[16];
 	bool is_guest; /* it has a virtual machine of KVM */
+	/* What its processes have pinned, by VmPin: anywhere, whosever pages they are (process_status.h). */
+	uint64_t pinned_bytes;
+	pid_t pinner_pid; /* who has most of that; 0: nobody has any */
+	char pinner_name[16];
 };
 
 /*
@@ -29,7 +33,10 @@ struct cgroup_owner {
  */
 int cgroup_owner_find(const struct sysroot *sysroot, struct cgroup_owner *owners, size_t count);
 
-/* "process 4711 (mysqld) of cgroup /x", "cgroup /x, 12 processes, the largest 4711 (mysqld)", "cgroup /x". Returns text. */
+/*
+ * "process 4711 (mysqld) of cgroup /x", "cgroup /x, 12 processes, the largest 4711 (mysqld)", "cgroup /x"; with what is
+ * pinned, where that is any: "process 4711 (mysqld, 4 MiB pinned) of cgroup /x". Returns text.
+ */
 const char *cgroup_owner_describe(const struct cgroup_owner *owner, char *text, size_t size);
 
 #endif

@@ -21,6 +21,7 @@
 #include <sys/sysmacros.h>
 #include "cleanup.h"
 #include "hugepage_pool.h"
+#include "process_status.h"
 #include "sysroot.h"
 
 #define MAPS_LIMIT ((size_t)64 << 20)
@@ -496,20 +497,13 @@ static int read_policies(struct reading *reading, const struct mapping_list *lis
 
 static int read_status(struct reading *reading)
 {
-	CLEANUP_FREE char *text = NULL;
-	const char *line;
-	uint64_t kib;
-	int error = sysroot_read_all(reading->sysroot, 65536, &text, NULL, "/proc/%d/status",
-				     (int)reading->pid);
+	struct process_status status;
+	int error = process_status_read(reading->sysroot, reading->pid, &status);
 
 	if (error < 0)
-		return error == -ENOENT ? -ESRCH : error;
-	line = strstr(text, "\nVmLck:");
-	if (line && sscanf(line, "\nVmLck: %" SCNu64 " kB", &kib) == 1)
-		reading->map.locked_bytes = kib * 1024;
-	line = strstr(text, "\nVmPin:");
-	if (line && sscanf(line, "\nVmPin: %" SCNu64 " kB", &kib) == 1)
-		reading->map.pinned_bytes = kib * 1024;
+		return error;
+	reading->map.locked_bytes = status.locked_bytes;
+	reading->map.pinned_bytes = status.pinned_bytes;
 	return 0;
 }
 

@@ -9,34 +9,15 @@
 #include <sys/sysmacros.h>
 #include "cleanup.h"
 #include "guest_map.h"
+#include "process_status.h"
 #include "sysroot.h"
 
-#define STATUS_LIMIT ((size_t)64 << 10)
 /* Some 60000 mappings: a process that has more is no back end of a guest. */
 #define MAPS_LIMIT ((size_t)8 << 20)
 
 static bool is_file(const struct guest_range *range)
 {
 	return range->inode != 0 && range->is_shared;
-}
-
-static uint64_t status_bytes(const char *status, const char *key)
-{
-	const char *line = strstr(status, key);
-	uint64_t kib;
-
-	return line && sscanf(line + strlen(key), " %" SCNu64 " kB", &kib) == 1 ? kib * 1024 : 0;
-}
-
-/* "Name:\tqemu-system-x86\n", the first line. */
-static void read_name(const char *status, char name[16])
-{
-	int length = 0;
-
-	name[0] = '\0';
-	if (strncmp(status, "Name:\t", 6) == 0)
-		length = (int)strcspn(status + 6, "\n");
-	snprintf(name, 16, "%.*s", length > 15 ? 15 : length, status + (length ? 6 : 0));
 }
 
 /* Bytes of this line of maps that are one of the guest's files. */
@@ -101,17 +82,17 @@ static int pass_by(struct memory_sharer_list *list, int error)
 static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_map *map, bool is_plain_file,
 		   struct memory_sharer_list *list)
 {
-	CLEANUP_FREE char *status = NULL, *maps = NULL;
+	CLEANUP_FREE char *maps = NULL;
 	struct memory_sharer sharer = {.pid = pid};
-
-	int error = sysroot_read_all(sysroot, STATUS_LIMIT, &status, NULL, "/proc/%d/status", (int)pid);
+	struct process_status status;
+	int error = process_status_read(sysroot, pid, &status);
 
 	if (error < 0)
 		return pass_by(list, error);
-	if (!strstr(status, "\nVmSize:"))
+	if (!status.has_memory)
 		return 0;
 	/* Pages of a plain file count as RssFile, which every program has. */
-	if (!is_plain_file && status_bytes(status, "\nRssShmem:") == 0 && status_bytes(status, "\nHugetlbPages:") == 0)
+	if (!is_plain_file && !status.shared_bytes && !status.huge_bytes)
 		return 0;
 	error = sysroot_read_all(sysroot, MAPS_LIMIT, &maps, NULL, "/proc/%d/maps", (int)pid);
 	if (error < 0)
@@ -119,10 +100,10 @@ static int look_at(const struct sysroot *sysroot, pid_t pid, const struct guest_
 	sharer.mapped_bytes = count_shared(map, maps);
 	if (sharer.mapped_bytes == 0)
 		return 0;
-	sharer.pinned_bytes = status_bytes(status, "\nVmPin:");
+	sharer.pinned_bytes = status.pinned_bytes;
 	if (sharer.pinned_bytes > sharer.mapped_bytes)
 		sharer.pinned_bytes = sharer.mapped_bytes;
-	read_name(status, sharer.name);
+	memcpy(sharer.name, status.name, sizeof(sharer.name));
 	add(list, &sharer);
 	return 0;
 }

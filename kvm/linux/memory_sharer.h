@@ -20,11 +20,7 @@ struct memory_sharer {
 	pid_t pid;
 	char name[16];	       /* the kernel's name of the process, cut as the kernel cuts it */
 	uint64_t mapped_bytes; /* of the guest's files */
-	/*
-	 * VmPin, at most mapped_bytes. io_uring accounts registered buffers here (io_uring/rsrc.c
-	 * io_account_mem), with and without a limit on locked memory; so do InfiniBand and iommufd. It says
-	 * how much, not which pages, and may be memory of the process' own.
-	 */
+	/* VmPin (process_status.h), at most mapped_bytes: how much, not which pages, and it may be memory of the process' own. */
 	uint64_t pinned_bytes;
 };
 

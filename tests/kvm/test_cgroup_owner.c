@@ -8,6 +8,8 @@
 #include "fixture_tree.h"
 #include "unit.h"
 
+#define MIB (UINT64_C(1) << 20)
+
 static uint64_t add_group(struct fixture_tree *tree, const char *path, const char *procs)
 {
 	char file[128], full[256];
@@ -65,6 +67,47 @@ static void test_find(void)
 	fixture_tree_done(&tree);
 }
 
+/* What they have pinned is theirs together, whoever is the largest; of who has ended meanwhile there is none. */
+static void test_pinned(void)
+{
+	struct cgroup_owner owners[3] = {0};
+	struct fixture_tree tree;
+	char text[128];
+
+	fixture_tree_init(&tree);
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	owners[0].inode = add_group(&tree, "/one", "10\n");
+	owners[1].inode = add_group(&tree, "/more", "11\n12\n13\n");
+	owners[2].inode = add_group(&tree, "/none", "14\n");
+	add_process(&tree, 10, "rdma", 5);
+	fixture_tree_write(&tree, "/proc/10/status", "Name:\trdma\nVmPin:\t 4096 kB\n");
+	add_process(&tree, 11, "large", 500);
+	fixture_tree_write(&tree, "/proc/11/status", "Name:\tlarge\nVmPin:\t 1024 kB\n");
+	add_process(&tree, 12, "small", 1);
+	fixture_tree_write(&tree, "/proc/12/status", "Name:\tsmall\nVmPin:\t 2048 kB\n");
+	add_process(&tree, 13, "ended", 1);
+	add_process(&tree, 14, "shell", 1);
+	fixture_tree_write(&tree, "/proc/14/status", "Name:\tshell\nVmPin:\t 0 kB\n");
+	CHECK_INT(cgroup_owner_find(tree.sysroot, owners, 3), 0);
+	CHECK_INT(owners[0].pinned_bytes, 4 * MIB);
+	CHECK_INT(owners[0].pinner_pid, 10);
+	CHECK_STR(cgroup_owner_describe(&owners[0], text, sizeof(text)), "process 10 (rdma, 4 MiB pinned) of cgroup /one");
+	CHECK_INT(owners[1].pinned_bytes, 3 * MIB);
+	CHECK_INT(owners[1].pid, 11);
+	CHECK_INT(owners[1].pinner_pid, 12);
+	CHECK_STR(owners[1].pinner_name, "small");
+	CHECK_STR(cgroup_owner_describe(&owners[1], text, sizeof(text)),
+		  "cgroup /more, 3 processes, 3 MiB pinned, the largest 11 (large)");
+	CHECK_INT(owners[2].pinned_bytes, 0);
+	CHECK_INT(owners[2].pinner_pid, 0);
+	CHECK_STR(cgroup_owner_describe(&owners[2], text, sizeof(text)), "process 14 (shell) of cgroup /none");
+	/* What cannot be read is an error, and not nothing. */
+	fixture_tree_remove(&tree, "/proc/14/status");
+	fixture_tree_link(&tree, "/proc/14/status", "status");
+	CHECK_INT(cgroup_owner_find(tree.sysroot, owners, 3), -ELOOP);
+	fixture_tree_done(&tree);
+}
+
 static void test_without_groups(void)
 {
 	struct cgroup_owner owner = {.inode = 5};
@@ -80,6 +123,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"path and processes", test_find},
+		{"pinned memory", test_pinned},
 		{"without cgroup v2", test_without_groups},
 	};
 
