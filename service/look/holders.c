@@ -21,6 +21,7 @@
 #define PAGES_DEADLINE_MS 300000
 
 #define MOVED_ALONG "the kernel moves it when the block goes offline, unless it is pinned"
+#define LET_GO	    "have a hook in drain.d see to it that what is pinned is let go, or stop the process: the rest is moved along"
 
 struct share {
 	char name[SNAPSHOT_NAME_SIZE];
@@ -152,15 +153,33 @@ static const char *end_of(const char *path, size_t size)
 	return length < size ? path : path + length - size + 1;
 }
 
+/* "up to 4 MiB pinned; ", or with who has most of that: one of several. Empty where nothing is. */
+static const char *pinned_text(const struct cgroup_owner *owner, uint64_t bytes, char text[64])
+{
+	char size[SIZE_TEXT_SIZE];
+
+	text[0] = '\0';
+	if (!owner->pinned_bytes)
+		return text;
+	size_text_format(owner->pinned_bytes < bytes ? owner->pinned_bytes : bytes, size);
+	if (owner->process_count == 1)
+		snprintf(text, 64, "up to %s pinned; ", size);
+	else
+		snprintf(text, 64, "up to %s pinned, by %d (%s) most; ", size, (int)owner->pinner_pid, owner->pinner_name);
+	return text;
+}
+
 static void tell_group(struct search *search, const struct worker_holder *group)
 {
 	const struct cgroup_owner *owner = &group->owner;
-	char object[96], kinds[96];
+	char object[96], kinds[96], pinned[64];
 	uint64_t bytes = describe(group->kinds, kinds, sizeof(kinds));
 	struct holder_report *report = &search->report;
+	const char *way_out = owner->pinned_bytes ? LET_GO : MOVED_ALONG;
 
 	if (!bytes)
 		return;
+	pinned_text(owner, bytes, pinned);
 	for (size_t i = 0; i < search->share_count; i++) {
 		const struct share *share = &search->shares[i];
 
@@ -175,17 +194,19 @@ static void tell_group(struct search *search, const struct worker_holder *group)
 		holder_report_add(report, HOLDER_CLASS_CGROUP, "no cgroup", bytes, MOVED_ALONG, "%s", kinds);
 	} else if (owner->process_count == 1) {
 		snprintf(object, sizeof(object), "process %d (%s)", (int)owner->pid, owner->name);
-		holder_report_add(report, HOLDER_CLASS_PROCESS, object, bytes, MOVED_ALONG, "cgroup %s: %s",
+		holder_report_add(report, HOLDER_CLASS_PROCESS, object, bytes, way_out, "%scgroup %s: %s", pinned,
 				  end_of(owner->path, 80), kinds);
+		holder_report_set_pinned(report, owner->pinned_bytes);
 	} else if (owner->path[0]) {
 		snprintf(object, sizeof(object), "cgroup %s", end_of(owner->path, sizeof(object) - 8));
 		if (owner->process_count)
-			holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG,
-					  "%zu processes, the largest %d (%s): %s", owner->process_count,
+			holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, way_out,
+					  "%s%zu processes, the largest %d (%s): %s", pinned, owner->process_count,
 					  (int)owner->pid, owner->name, kinds);
 		else
 			holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG, "no process: %s",
 					  kinds);
+		holder_report_set_pinned(report, owner->pinned_bytes);
 	} else {
 		snprintf(object, sizeof(object), "cgroup of inode %" PRIu64, owner->inode);
 		holder_report_add(report, HOLDER_CLASS_CGROUP, object, bytes, MOVED_ALONG, "%s", kinds);
@@ -319,6 +340,8 @@ static void add_share(struct survey *survey, const struct worker_survey *seen)
 		return;
 	snprintf(object, sizeof(object), "guest %s", survey->name);
 	holder_report_add(&search->report, HOLDER_CLASS_GUEST, object, bytes, NULL, "resident by its page table");
+	/* A passed-through device pins all that it may reach, where nothing says less. */
+	holder_report_set_pinned(&search->report, seen->vfio && !seen->pinned_bytes ? bytes : seen->pinned_bytes);
 }
 
 static void on_survey(void *user, const struct worker_result *result)

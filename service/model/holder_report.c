@@ -49,10 +49,22 @@ void holder_report_add(struct holder_report *report, enum holder_class class, co
 	struct holder *holder = &report->holders[report->count++];
 	va_list arguments;
 
-	holder->class = class;
+	*holder = (struct holder){.class = class};
 	va_start(arguments, detail);
 	remainder_set(&holder->entry, classes[class].code, object, bytes, way_out, detail, arguments);
 	va_end(arguments);
+}
+
+void holder_report_set_pinned(struct holder_report *report, uint64_t pinned_bytes)
+{
+	struct holder *holder;
+
+	/* Then the last one is another. */
+	if (report->is_short_of_memory)
+		return;
+	holder = &report->holders[report->count - 1];
+	holder->has_pinned = true;
+	holder->pinned_bytes = pinned_bytes < holder->entry.bytes ? pinned_bytes : holder->entry.bytes;
 }
 
 static int compare(const void *a, const void *b)
@@ -73,8 +85,11 @@ static void sum_up(struct holder *holders, size_t count)
 	char most[SIZE_TEXT_SIZE];
 
 	size_text_format(sum->bytes, most);
-	for (size_t i = 1; i < count; i++)
+	for (size_t i = 1; i < count; i++) {
 		sum->bytes += holders[i].entry.bytes;
+		holders[0].has_pinned = holders[0].has_pinned && holders[i].has_pinned;
+		holders[0].pinned_bytes += holders[i].pinned_bytes;
+	}
 	snprintf(sum->object, sizeof(sum->object), "%zu more %s", count, classes[holders[0].class].several);
 	if (sum->bytes)
 		snprintf(sum->detail, sizeof(sum->detail), "none of them has more than %s", most);

@@ -31,6 +31,8 @@ enum holder_class {
 
 struct holder {
 	enum holder_class class;
+	bool has_pinned; /* how much of it is pinned, at most, is told */
+	uint64_t pinned_bytes;
 	struct remainder entry;
 };
 
@@ -51,6 +53,11 @@ void holder_report_done(struct holder_report *report);
 /* The code is that of the class. way_out NULL takes the code's usual one; detail is printf-like. */
 void holder_report_add(struct holder_report *report, enum holder_class class, const char *object, uint64_t bytes,
 		       const char *way_out, const char *detail, ...) PRINTF_LIKE(6, 7);
+/*
+ * Of the one that was added last: of its bytes no more than these are pinned. Whoever pins is counted by process and not by
+ * page, so it may be less, and more than its bytes stands for all of them.
+ */
+void holder_report_set_pinned(struct holder_report *report, uint64_t pinned_bytes);
 /*
  * Once all are there: in the order of their classes, in each those first that hold most, and no more of each than
  * HOLDER_CLASS_ENTRIES_MAX with one entry for the sum of the others. The bytes of all entries stay the same.

@@ -186,6 +186,14 @@ static json_t *counted(const struct holder_report *report, uint64_t bytes)
 	return report->is_counted ? json_integer((json_int_t)bytes) : json_null();
 }
 
+static json_t *holder_item(const struct remainder *entry, bool has_pinned, uint64_t pinned_bytes)
+{
+	json_t *json = model_json_remainder(entry);
+
+	json_object_set_new(json, "pinned_bytes", has_pinned ? json_integer((json_int_t)pinned_bytes) : json_null());
+	return json;
+}
+
 static void on_holders(void *user, int error, const struct failure *failure, const struct holder_report *report)
 {
 	struct rest_call *call = user;
@@ -196,16 +204,18 @@ static void on_holders(void *user, int error, const struct failure *failure, con
 		return;
 	items = json_array();
 	for (size_t i = 0; i < report->count; i++)
-		json_array_append_new(items, model_json_remainder(&report->holders[i].entry));
+		json_array_append_new(items, holder_item(&report->holders[i].entry, report->holders[i].has_pinned,
+							 report->holders[i].pinned_bytes));
 	dimm = query_has(&call->query, QUERY_KEY_DIMM) ? snapshot_dimm(rest_call_snapshot(call), call->query.dimm) : NULL;
 	if (dimm && dimm->ranges_cut) {
 		struct remainder_list cut = {0};
 
-		json_array_append_new(items, model_json_remainder(remainder_list_add(
-						     &cut, REMAINDER_NOT_SURVEYED, "dimm", 0,
-						     "ask for the rest with start= and end=",
-						     "it has more than %d pieces: only the first were looked at",
-						     SNAPSHOT_RANGES_MAX)));
+		json_array_append_new(items, holder_item(remainder_list_add(&cut, REMAINDER_NOT_SURVEYED, "dimm", 0,
+									    "ask for the rest with start= and end=",
+									    "it has more than %d pieces: only the first "
+									    "were looked at",
+									    SNAPSHOT_RANGES_MAX),
+							 false, 0));
 	}
 	/* So many of each class, at most: it is always one page. */
 	json = json_object();

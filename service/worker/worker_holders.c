@@ -23,10 +23,11 @@ static json_t *group_to_json(const struct worker_holder *group)
 {
 	const struct cgroup_owner *owner = &group->owner;
 
-	return json_pack("{s:I, s:o, s:I, s:i, s:o, s:b, s:o}", "inode", (json_int_t)owner->inode, "path",
+	return json_pack("{s:I, s:o, s:I, s:i, s:o, s:b, s:I, s:i, s:o, s:o}", "inode", (json_int_t)owner->inode, "path",
 			 model_json_text(owner->path), "processes", (json_int_t)owner->process_count, "pid", (int)owner->pid,
-			 "name", model_json_text(owner->name), "is_guest", (int)owner->is_guest, "kinds",
-			 kinds_to_json(group->kinds));
+			 "name", model_json_text(owner->name), "is_guest", (int)owner->is_guest, "pinned_bytes",
+			 (json_int_t)owner->pinned_bytes, "pinner_pid", (int)owner->pinner_pid, "pinner_name",
+			 model_json_text(owner->pinner_name), "kinds", kinds_to_json(group->kinds));
 }
 
 json_t *worker_holders_to_json(const struct worker_holders *holders)
@@ -72,23 +73,27 @@ static int parse_kinds(json_t *json, uint64_t kinds[PAGE_KIND_COUNT], struct fai
 static int parse_group(json_t *json, struct worker_holder *group, struct failure *failure)
 {
 	struct cgroup_owner *owner = &group->owner;
-	json_int_t inode, processes;
-	const char *path, *name;
+	json_int_t inode, processes, pinned;
+	const char *path, *name, *pinner;
 	json_error_t error;
 	json_t *kinds;
-	int pid, is_guest;
+	int pid, pinner_pid, is_guest;
 
-	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:s, s:I, s:i, s:s, s:b, s:o}", "inode", &inode, "path",
-			   &path, "processes", &processes, "pid", &pid, "name", &name, "is_guest", &is_guest, "kinds",
-			   &kinds))
+	if (json_unpack_ex(json, &error, JSON_STRICT, "{s:I, s:s, s:I, s:i, s:s, s:b, s:I, s:i, s:s, s:o}", "inode", &inode,
+			   "path", &path, "processes", &processes, "pid", &pid, "name", &name, "is_guest", &is_guest,
+			   "pinned_bytes", &pinned, "pinner_pid", &pinner_pid, "pinner_name", &pinner, "kinds", &kinds))
 		return refuse(failure, error.text);
-	if (processes < 0 || pid < 0 || strlen(path) >= sizeof(owner->path) || strlen(name) >= sizeof(owner->name))
+	if (processes < 0 || pid < 0 || pinned < 0 || pinner_pid < 0 || strlen(path) >= sizeof(owner->path) ||
+	    strlen(name) >= sizeof(owner->name) || strlen(pinner) >= sizeof(owner->pinner_name))
 		return refuse(failure, "a group's numbers or names are out of range");
 	/* All 64 bits of an inode may be used. */
 	owner->inode = (uint64_t)inode;
 	owner->process_count = (size_t)processes;
 	owner->pid = pid;
 	owner->is_guest = is_guest;
+	owner->pinned_bytes = (uint64_t)pinned;
+	owner->pinner_pid = pinner_pid;
+	strcpy(owner->pinner_name, pinner);
 	strcpy(owner->path, path);
 	strcpy(owner->name, name);
 	return parse_kinds(kinds, group->kinds, failure);

@@ -128,6 +128,13 @@ static void holders(const struct worker_job *job, struct worker_message *answer)
 		pages->movable[PAGE_KIND_ANON] = 3 * MIB;
 		add_group(pages, 6, "/machine/g10", 80, 1, PAGE_KIND_ANON, 7 * MIB);
 		add_group(pages, 7, "/system/store", 90, 12, PAGE_KIND_SHMEM, 9 * MIB);
+		/* Of some there is more pinned than lies there, and not by the largest. */
+		pages->groups[1].owner.pinned_bytes = 64 * MIB;
+		pages->groups[1].owner.pinner_pid = 80;
+		strcpy(pages->groups[1].owner.pinner_name, "program");
+		pages->groups[2].owner.pinned_bytes = MIB;
+		pages->groups[2].owner.pinner_pid = 93;
+		strcpy(pages->groups[2].owner.pinner_name, "rdma");
 		add_group(pages, 0, "", 0, 0, PAGE_KIND_FILE, 2 * MIB);
 		pages->rest_count = 30;
 		pages->rest[PAGE_KIND_FILE] = 8 * MIB;

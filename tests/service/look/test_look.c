@@ -637,6 +637,20 @@ static void check_holder(enum remainder_code code, const char *object, uint64_t 
 }
 
 /* 50 MiB of the guest are in the DIMM: 45 of its group's shared memory, and 5 that another has touched first. */
+/* -1: it is not told. */
+static void check_pinned(const char *object, int64_t bytes)
+{
+	for (size_t i = 0; i < rig.holders.count; i++) {
+		const struct holder *found = &rig.holders.holders[i];
+
+		if (strcmp(found->entry.object, object) != 0)
+			continue;
+		CHECK_INT(found->has_pinned ? (int64_t)found->pinned_bytes : -1, bytes);
+		return;
+	}
+	CHECK_STR(object, "a holder");
+}
+
 static void test_holders(void)
 {
 	start_with_guest();
@@ -651,9 +665,17 @@ static void test_holders(void)
 	check_holder(REMAINDER_HOST_PROCESS, "process 4711", 3 * MIB,
 		     "what QEMU of guest g1 has beside its memory: 3 MiB anonymous");
 	/* Its name begins as the guest's does. */
-	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB, "cgroup /machine/g10: 7 MiB anonymous");
+	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB,
+		     "up to 7 MiB pinned; cgroup /machine/g10: 7 MiB anonymous");
 	check_holder(REMAINDER_HOST_PROCESS, "cgroup /system/store", 4 * MIB,
-		     "12 processes, the largest 90 (program): 4 MiB shared");
+		     "up to 1 MiB pinned, by 93 (rdma) most; 12 processes, the largest 90 (program): 4 MiB shared");
+	check_pinned("guest g1", 0);
+	check_pinned("process 4711", -1);
+	check_pinned("process 80 (program)", 7 * MIB);
+	check_pinned("cgroup /system/store", MIB);
+	check_pinned("no cgroup", -1);
+	CHECK_TRUE(strstr(holder(REMAINDER_HOST_PROCESS, "process 80 (program)")->way_out, "drain.d") != NULL);
+	CHECK_TRUE(strstr(holder(REMAINDER_HOST_PROCESS, "no cgroup")->way_out, "unless it is pinned") != NULL);
 	check_holder(REMAINDER_HOST_PROCESS, "no cgroup", 2 * MIB, "2 MiB file");
 	check_holder(REMAINDER_HOST_PROCESS, "other cgroups", 8 * MIB, "30 of them: 8 MiB file");
 	check_holder(REMAINDER_UNKNOWN_PAGES, "movable zone", MIB, "the kernel tells no kind of them");
@@ -736,7 +758,8 @@ static void test_holders_of_many_guests(void)
 	}
 	/* Nor does it cost the others their names. Shared memory may be of guests that another has touched first. */
 	CHECK_TRUE(holder(REMAINDER_HOST_PROCESS, "cgroup /system/store") == NULL);
-	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB, "cgroup /machine/g10: 7 MiB anonymous");
+	check_holder(REMAINDER_HOST_PROCESS, "process 80 (program)", 7 * MIB,
+		     "up to 7 MiB pinned; cgroup /machine/g10: 7 MiB anonymous");
 	check_holder(REMAINDER_HOST_PROCESS, "no cgroup", 2 * MIB, "2 MiB file");
 	check_holder(REMAINDER_HOST_PROCESS, "other cgroups", 8 * MIB, "30 of them: 8 MiB file");
 	finish();

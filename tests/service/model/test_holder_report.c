@@ -43,6 +43,34 @@ static void those_that_hold_most_come_first(void)
 	holder_report_done(&report);
 }
 
+/* At most all of it; of a sum it is told where it is told of each. */
+static void what_is_pinned_is_told(void)
+{
+	struct holder_report report = {0};
+
+	for (int i = 0; i < HOLDER_CLASS_ENTRIES_MAX + 3; i++) {
+		holder_report_add(&report, HOLDER_CLASS_PROCESS, "process", 2 * MIB, NULL, "so it is");
+		holder_report_set_pinned(&report, (uint64_t)i * MIB);
+		holder_report_add(&report, HOLDER_CLASS_CGROUP, "cgroup", 2 * MIB, NULL, "so it is");
+		if (i)
+			holder_report_set_pinned(&report, MIB);
+	}
+	holder_report_finish(&report);
+	CHECK_INT(report.count, 2 * (HOLDER_CLASS_ENTRIES_MAX + 1));
+	for (size_t i = 0, untold = 0; i < report.count; i++) {
+		const struct holder *holder = &report.holders[i];
+		bool is_sum = strstr(holder->entry.object, "more") != NULL;
+
+		untold += !holder->has_pinned;
+		CHECK_TRUE(!holder->has_pinned || holder->pinned_bytes <= holder->entry.bytes);
+		if (is_sum && holder->class == HOLDER_CLASS_PROCESS)
+			CHECK_TRUE(holder->has_pinned);
+		if (i + 1 == report.count)
+			CHECK_INT(untold, 1);
+	}
+	holder_report_done(&report);
+}
+
 /* Of each class so many are named, however many there are of another, and no byte is lost. */
 static void no_class_pushes_another_out(void)
 {
@@ -104,6 +132,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"those that hold most come first", those_that_hold_most_come_first},
+		{"what is pinned is told", what_is_pinned_is_told},
 		{"no class pushes another out", no_class_pushes_another_out},
 		{"a sum is of several", a_sum_is_of_several},
 	};

@@ -61,6 +61,8 @@ static void holders(void *user, const struct snapshot_range *ranges, size_t coun
 
 	world->holders_asked = count ? ranges[0] : (struct snapshot_range){0};
 	holder_report_add(&report, HOLDER_CLASS_PROCESS, "process 12", 4096, NULL, "dpdk");
+	holder_report_set_pinned(&report, 1024);
+	holder_report_add(&report, HOLDER_CLASS_KERNEL, "slab", 0, NULL, "small objects");
 	done(done_user, 0, NULL, &report);
 	holder_report_done(&report);
 }

@@ -124,6 +124,7 @@ static void test_lists_and_pages(void)
 	struct rest_world world;
 	struct reply reply;
 	char target[300];
+	json_t *items;
 
 	rest_world_setup(&world);
 	rest_world_request(&world, "GET", "/v1/blocks?page_size=10", NULL, NULL, &reply);
@@ -151,6 +152,9 @@ static void test_lists_and_pages(void)
 	CHECK_INT(json_integer_value(json_object_get(reply.json, "size_bytes")), 8192);
 	CHECK_INT(json_integer_value(json_object_get(reply.json, "free_bytes")), 3072);
 	CHECK_INT(json_integer_value(json_object_get(reply.json, "offline_bytes")), 1024);
+	items = json_object_get(reply.json, "items");
+	CHECK_INT(json_integer_value(json_object_get(json_array_get(items, 0), "pinned_bytes")), 1024);
+	CHECK_TRUE(json_is_null(json_object_get(json_array_get(items, 1), "pinned_bytes")));
 	reply_done(&reply);
 	/* A DIMM of more pieces than are known of it, whose pages cannot be counted. */
 	world.holders_untold = true;
@@ -158,7 +162,7 @@ static void test_lists_and_pages(void)
 	snprintf(target, sizeof(target), "/v1/holders?dimm=%s", world.snapshot->dimms[0].id);
 	rest_world_request(&world, "GET", target, NULL, NULL, &reply);
 	CHECK_TRUE(json_is_null(json_object_get(reply.json, "size_bytes")));
-	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "items"), 1), "code")),
+	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(reply.json, "items"), 2), "code")),
 		  "not_surveyed");
 	reply_done(&reply);
 	expect(&world, "GET", "/v1/holders", NULL, NULL, 400, "invalid_query");

@@ -71,6 +71,7 @@ static void test_groups(void)
 	fixture_tree_write(&fixture->tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
 	fixture_tree_write(&fixture->tree, "/proc/80/stat",
 			   "80 (holder) S 1 1 1 0 -1 4194560 0 0 0 0 1 2 3 4 20 0 3 0 77 999 5 0\n");
+	fixture_tree_write(&fixture->tree, "/proc/80/status", "Name:\tholder\nVmPin:\t 12 kB\n");
 	put(fixture, KERNEL_AT, BIT(7), 0);
 	for (size_t i = 0; i < GROUPS; i++) {
 		char path[32];
@@ -91,6 +92,9 @@ static void test_groups(void)
 	CHECK_STR(holders->groups[0].owner.name, "holder");
 	CHECK_INT(holders->groups[0].owner.pid, 80);
 	CHECK_INT(holders->groups[0].owner.process_count, 1);
+	CHECK_INT(holders->groups[0].owner.pinned_bytes, 12 * 1024);
+	CHECK_INT(holders->groups[0].owner.pinner_pid, 80);
+	CHECK_STR(holders->groups[0].owner.pinner_name, "holder");
 	CHECK_INT(holders->groups[0].kinds[PAGE_KIND_ANON], 2 * FRAME);
 	CHECK_INT(holders->rest_count, GROUPS - WORKER_HOLDERS_MAX);
 	for (size_t i = 0; i < PAGE_KIND_COUNT; i++)
@@ -148,9 +152,17 @@ static void test_malformed(void)
 		"{\"kernel\":{},\"movable\":{},\"groups\":{},\"rest_count\":0,\"rest\":{}}",
 		"{\"kernel\":{},\"movable\":{},\"groups\":[{}],\"rest_count\":0,\"rest\":{}}",
 		"{\"kernel\":{},\"movable\":{},\"groups\":[{\"inode\":1,\"path\":\"/\",\"processes\":1,\"pid\":1,"
-		"\"name\":\"longer than any name is\",\"is_guest\":false,\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
+		"\"name\":\"longer than any name is\",\"is_guest\":false,\"pinned_bytes\":0,\"pinner_pid\":0,"
+		"\"pinner_name\":\"\",\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
 		"{\"kernel\":{},\"movable\":{},\"groups\":[{\"inode\":1,\"path\":\"/\",\"processes\":1,\"pid\":-1,"
-		"\"name\":\"x\",\"is_guest\":false,\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
+		"\"name\":\"x\",\"is_guest\":false,\"pinned_bytes\":0,\"pinner_pid\":0,\"pinner_name\":\"\","
+		"\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
+		"{\"kernel\":{},\"movable\":{},\"groups\":[{\"inode\":1,\"path\":\"/\",\"processes\":1,\"pid\":1,"
+		"\"name\":\"x\",\"is_guest\":false,\"pinned_bytes\":-1,\"pinner_pid\":0,\"pinner_name\":\"\","
+		"\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
+		"{\"kernel\":{},\"movable\":{},\"groups\":[{\"inode\":1,\"path\":\"/\",\"processes\":1,\"pid\":1,"
+		"\"name\":\"x\",\"is_guest\":false,\"pinned_bytes\":1,\"pinner_pid\":1,"
+		"\"pinner_name\":\"longer than any name is\",\"kinds\":{}}],\"rest_count\":0,\"rest\":{}}",
 	};
 	struct worker_holders *holders = calloc(1, sizeof(*holders));
 
