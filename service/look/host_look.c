@@ -2,12 +2,15 @@
 #include "host_look.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "buddy_info.h"
 #include "cleanup.h"
 #include "host_dimms.h"
 #include "hugepage_pool.h"
 #include "memory_block.h"
+#include "memory_pinner.h"
 #include "memory_zone.h"
 #include "node_latency.h"
 #include "numa_node.h"
@@ -204,6 +207,32 @@ static int read_blocks(const struct sysroot *sysroot, struct snapshot *snapshot,
 	return host_dimms_read(sysroot, &blocks, snapshot, failure);
 }
 
+static void read_pinners(const struct sysroot *sysroot, struct snapshot_pinners *pinners)
+{
+	CLEANUP_FREE struct memory_pinner_list *list = malloc(sizeof(*list));
+	int r = list ? memory_pinner_find(sysroot, list) : -ENOMEM;
+
+	_Static_assert(SNAPSHOT_PINNERS_MAX == (int)MEMORY_PINNER_MAX && (int)SNAPSHOT_NODES_MAX <= (int)NODE_SET_MAX,
+		       "each has its place");
+	if (r < 0) {
+		snprintf(pinners->untold, sizeof(pinners->untold), "%s", strerror(-r));
+		return;
+	}
+	pinners->count = list->count;
+	for (size_t i = 0; i < list->count; i++) {
+		const struct memory_pinner *from = &list->pinners[i];
+		struct snapshot_pinner *pinner = &pinners->items[i];
+
+		pinner->pid = (int)from->pid;
+		memcpy(pinner->name, from->name, sizeof(pinner->name));
+		pinner->pinned_bytes = from->pinned_bytes;
+		memcpy(pinner->node_bytes, from->node_bytes, sizeof(pinner->node_bytes));
+		pinner->has_nodes = from->has_nodes;
+	}
+	pinners->unlisted = list->total - list->count;
+	pinners->unlisted_bytes = list->unlisted_bytes;
+}
+
 int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, struct snapshot *snapshot,
 		   struct failure *failure)
 {
@@ -213,5 +242,7 @@ int host_look_read(const struct sysroot *sysroot, enum host_look_extent extent, 
 		return r;
 	read_pieces(sysroot, snapshot);
 	snapshot->numa_balancing_off = numa_node_balancing_is_off(sysroot);
-	return extent == HOST_LOOK_ALL ? read_blocks(sysroot, snapshot, failure) : 0;
+	if (extent >= HOST_LOOK_PINNERS)
+		read_pinners(sysroot, &snapshot->pinners);
+	return extent >= HOST_LOOK_ALL ? read_blocks(sysroot, snapshot, failure) : 0;
 }

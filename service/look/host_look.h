@@ -10,11 +10,15 @@
 
 struct sysroot;
 
-/* What of the host is read. Blocks are thousands of files on a large host, and change by hotplug alone. */
-enum host_look_extent { HOST_LOOK_NODES, HOST_LOOK_ALL };
+/*
+ * What of the host is read, each with all before it. Blocks are thousands of files on a large host, and change by hotplug
+ * alone. Who has memory pinned is asked of every process: that is for a drain that is about to be planned.
+ */
+enum host_look_extent { HOST_LOOK_NODES, HOST_LOOK_ALL, HOST_LOOK_PINNERS };
 
 /*
- * Fills the nodes of an empty snapshot, with HOST_LOOK_ALL also blocks, how they were booted, DIMMs and controllers.
+ * Fills the nodes of an empty snapshot, with HOST_LOOK_ALL also blocks, how they were booted, DIMMs and controllers; with
+ * HOST_LOOK_PINNERS pinners, or why they are not told, which is no error.
  * Reads files below /sys and /proc only, which a memory hotplug under way can delay: not for the loop's thread. Returns 0
  * or -errno with failure; -ERANGE for a host with node ids beyond the model.
  */

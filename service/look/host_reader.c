@@ -247,7 +247,7 @@ uint64_t host_reader_request(struct host_reader *reader, enum host_look_extent e
 
 	pthread_mutex_lock(&reader->lock);
 	reader->wanted = true;
-	if (extent == HOST_LOOK_ALL)
+	if (extent > reader->extent)
 		reader->extent = extent;
 	number = reader->done + (reader->running ? 2 : 1);
 	pthread_cond_signal(&reader->wake);

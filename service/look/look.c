@@ -288,6 +288,9 @@ static void on_host_read(void *user, enum host_look_extent extent, struct snapsh
 		take_counters(look, snapshot);
 		if (extent == HOST_LOOK_NODES)
 			snapshot_take_blocks(snapshot, look->host);
+		/* One that was asked for them may still wait for its surveys. */
+		if (extent < HOST_LOOK_PINNERS && look->host)
+			snapshot->pinners = look->host->pinners;
 		snapshot_free(look->host);
 		look->host = snapshot;
 		tell(look, LOOK_CHANGE_HOST, "");
@@ -614,7 +617,7 @@ static void on_domain(void *user, const struct connection_result *result)
 		guest = find_guest(look, piece->uuid);
 		if (guest && refresh && (refresh->what & LOOK_SURVEY)) {
 			/* It counts by DIMM and piece. */
-			if (refresh->host_read && refresh->extent == HOST_LOOK_ALL)
+			if (refresh->host_read && refresh->extent >= HOST_LOOK_ALL)
 				piece->wants_survey = true;
 			else
 				start_survey(look, refresh, guest);
@@ -933,6 +936,8 @@ void look_refresh_ranges(struct look *look, const char *guest, unsigned what, co
 	set_counted_guests(look);
 	if (!(what & LOOK_NODES) || !look->host)
 		refresh->extent = HOST_LOOK_ALL;
+	if (what & LOOK_PINNERS)
+		refresh->extent = HOST_LOOK_PINNERS;
 	refresh->host_read = host_reader_request(look->reader, refresh->extent);
 	refresh->is_whole = !guest;
 	while (refresh->range_count < count && refresh->range_count < SNAPSHOT_RANGES_MAX) {

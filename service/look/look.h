@@ -65,6 +65,8 @@ bool look_libvirt_is_up(const struct look *look, struct failure *failure);
 
 /* Of the host its nodes alone: for what changes no block, between two steps. Blocks and DIMMs are those of the last look. */
 #define LOOK_NODES (1u << 4)
+/* Which processes of the host have memory pinned: every one of them is asked. */
+#define LOOK_PINNERS (1u << 5)
 
 typedef void look_done_fn(void *user, int error, const struct failure *failure);
 

@@ -24,6 +24,7 @@
 #define SNAPSHOT_RANGES_MAX	  16
 #define SNAPSHOT_BACKINGS_MAX	  8
 #define SNAPSHOT_SHARERS_MAX	  4	/* processes that are named; all are counted */
+#define SNAPSHOT_PINNERS_MAX	  8	/* processes of the host that are named; all are counted */
 #define SNAPSHOT_PIECES_MAX	  16	/* pieces of DIMMs, and of memory in none, that one survey tells apart beside them */
 #define SNAPSHOT_GUEST_DIMMS_MAX  (32 + SNAPSHOT_PIECES_MAX) /* DIMMs and pieces in which one guest's pages are told apart */
 #define SNAPSHOT_SLOTS_MAX	  32	/* of one DIMM (a set of them) that are named; all are counted */
@@ -471,6 +472,22 @@ struct snapshot_hooks {
 	char trouble[SNAPSHOT_HOOKS_TEXT_SIZE];	/* why others would not; empty: there are none */
 };
 
+/* A process of the host, or a guest's QEMU, that has memory pinned for long. */
+struct snapshot_pinner {
+	int pid;
+	char name[16];
+	uint64_t pinned_bytes;			/* by the kernel's count of the process: which pages they are nobody tells */
+	uint64_t node_bytes[SNAPSHOT_NODES_MAX];	/* what its control group has there */
+	bool has_nodes;				/* that is told: else any of it may be on any node */
+};
+
+struct snapshot_pinners {
+	size_t count;
+	struct snapshot_pinner items[SNAPSHOT_PINNERS_MAX];	/* those that have most pinned first */
+	uint64_t unlisted, unlisted_bytes;	/* how many more, and what they have pinned */
+	char untold[SNAPSHOT_HOOKS_TEXT_SIZE];	/* why they could not be looked for; empty: they could */
+};
+
 /* How long a reboot of this host usually takes. */
 struct snapshot_reboot {
 	uint32_t s;				/* 0: not known */
@@ -489,6 +506,7 @@ struct snapshot {
 	bool movable_node;			/* the kernel was booted so */
 	bool safe_copy;				/* its copy of a page under migration survives an uncorrected memory error */
 	struct snapshot_hooks hooks;
+	struct snapshot_pinners pinners;	/* only where a look has asked for them; those of the last that did */
 	char hotplug_stuck[256];		/* whom the kernel does not let go of, so that no block goes; empty: nobody */
 	size_t node_count, block_count, dimm_count, controller_count, guest_count, hold_count, hint_count;
 	struct snapshot_node *nodes;		/* owned */

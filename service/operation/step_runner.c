@@ -345,10 +345,12 @@ static unsigned to_look_at_all(const struct operation_record *operation, const s
 	const struct step_record *last = operation->step_count ? &operation->steps[operation->step_count - 1] : NULL;
 	bool may_shrink = operation->wish.kind == OPERATION_KIND_DRAIN &&
 			  operation->wish.drain_wish.finish != DRAIN_FINISH_CORDON;
+	bool goes_offline = operation->wish.kind == OPERATION_KIND_DRAIN &&
+			    operation->wish.drain_wish.finish >= DRAIN_FINISH_OFFLINE;
 	bool shrinks = may_shrink && operation->wish.allow >> CONSENT_SHRINK_GUESTS & 1;
 
 	if (!last)
-		return LOOK_SURVEY | LOOK_POLICY | (may_shrink ? LOOK_AGENT : 0);
+		return LOOK_SURVEY | LOOK_POLICY | (may_shrink ? LOOK_AGENT : 0) | (goes_offline ? LOOK_PINNERS : 0);
 	return LOOK_SURVEY | (has_undone_pinned(operation, snapshot) ? LOOK_POLICY : 0) |
 	       (shrinks && (last->step.kind == STEP_KIND_CORDON || step_shrinks(&last->step)) ? LOOK_AGENT : 0);
 }

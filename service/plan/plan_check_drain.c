@@ -591,6 +591,61 @@ static void warn_of_pools(const struct snapshot *snapshot, const struct drain_sc
 	}
 }
 
+static bool is_of_guest(const struct snapshot *snapshot, int pid)
+{
+	for (size_t i = 0; i < snapshot->guest_count; i++)
+		if (snapshot->guests[i].pid == pid)
+			return true;
+	return false;
+}
+
+/*
+ * How much of it may lie in the target, at most: it is pinned by the process, and its control group has that much on the nodes
+ * of the target. 0: nothing.
+ */
+static uint64_t pinned_there(const struct drain_scope *scope, const struct snapshot_pinner *pinner)
+{
+	uint64_t target = 0, there = 0;
+
+	for (uint64_t rest = scope->nodes; rest; rest &= rest - 1) {
+		int node = plan_first_node(rest);
+
+		target += scope->node_bytes[node];
+		there += pinner->node_bytes[node];
+	}
+	return plan_min(plan_min(pinner->pinned_bytes, target), pinner->has_nodes ? there : UINT64_MAX);
+}
+
+/* What the kernel counts as pinned goes with no block. Of guests their moves tell it. */
+static void warn_of_pinners(const struct snapshot *snapshot, const struct drain_scope *scope, struct remainder_list *warnings)
+{
+	static const char way_out[] = "have a hook in drain.d see to it that it lets go, or stop it";
+	const struct snapshot_pinners *pinners = &snapshot->pinners;
+	char object[96], bytes[SIZE_TEXT_SIZE], nodes[32];
+
+	plan_nodes_text(scope->nodes, nodes);
+	for (size_t i = 0; i < pinners->count; i++) {
+		const struct snapshot_pinner *pinner = &pinners->items[i];
+		uint64_t there = is_of_guest(snapshot, pinner->pid) ? 0 : pinned_there(scope, pinner);
+
+		if (!there)
+			continue;
+		snprintf(object, sizeof(object), "process %d (%s)", pinner->pid, pinner->name);
+		remainder_list_add(warnings, REMAINDER_PINNED, object, there, way_out,
+				   "up to that much of the %s that it has pinned may lie in the target, on node %s%s: no block "
+				   "goes offline with such a page",
+				   size_text_format(pinner->pinned_bytes, bytes), nodes,
+				   pinner->has_nodes ? "" : " as on any other");
+	}
+	if (pinners->unlisted)
+		remainder_list_add(warnings, REMAINDER_PINNED, "other processes", 0, way_out,
+				   "%" PRIu64 " more have %s pinned, which may lie in the target", pinners->unlisted,
+				   size_text_format(pinners->unlisted_bytes, bytes));
+	if (pinners->untold[0])
+		remainder_list_add(warnings, REMAINDER_NOT_SURVEYED, "processes", 0, NULL,
+				   "which of them have memory pinned is not known: %s", pinners->untold);
+}
+
 /* Who may run there among others is told at once: on most hosts that is every guest. */
 static void warn_of_unpinned(const struct plan_input *input, const struct drain_scope *scope,
 			     struct remainder_list *warnings)
@@ -675,6 +730,7 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE) {
 		warn_of_pools(snapshot, &scope, warnings);
+		warn_of_pinners(snapshot, &scope, warnings);
 		warn_of_far_memory(input, &scope, warnings);
 	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE && snapshot->hooks.trouble[0])

@@ -72,6 +72,46 @@ static void test_host(void)
 	CHECK_INT(snapshot->block_count + snapshot->dimm_count, 0);
 }
 
+/* Only where they are asked for; and without them the look is none the worse. */
+static void test_pinners(void)
+{
+	CLEANUP(fixture_tree_done) struct fixture_tree tree;
+	struct failure failure = {0};
+
+	fake_host_init(&tree);
+	fixture_tree_write(&tree, "/sys/fs/cgroup/cgroup.controllers", "memory\n");
+	fixture_tree_write(&tree, "/sys/fs/cgroup/rdma/memory.numa_stat", "anon N0=0 N3=8388608\n");
+	for (int pid = 100; pid < 110; pid++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/proc/%d/status", pid);
+		fixture_tree_write(&tree, path, "Name:\trdma\nVmPin:\t %d kB\n", pid);
+		snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+		fixture_tree_write(&tree, path, "0::%s\n", pid == 109 ? "/rdma" : "/none");
+	}
+	for (int round = 0; round < 3; round++) {
+		CLEANUP(snapshot_freep) struct snapshot *snapshot = snapshot_new();
+		const struct snapshot_pinners *pinners = &snapshot->pinners;
+
+		if (round == 2)
+			fixture_tree_link(&tree, "/proc/111/status", "status");
+		CHECK_INT(host_look_read(tree.sysroot, round ? HOST_LOOK_PINNERS : HOST_LOOK_ALL, snapshot, &failure), 0);
+		CHECK_INT(snapshot->block_count, 16);
+		CHECK_INT(pinners->count, round == 1 ? SNAPSHOT_PINNERS_MAX : 0);
+		CHECK_INT(pinners->untold[0] != '\0', round == 2);
+		if (round != 1)
+			continue;
+		CHECK_INT(pinners->items[0].pid, 109);
+		CHECK_STR(pinners->items[0].name, "rdma");
+		CHECK_INT(pinners->items[0].pinned_bytes, 109 * 1024);
+		CHECK_TRUE(pinners->items[0].has_nodes);
+		CHECK_INT(pinners->items[0].node_bytes[3], 8 << 20);
+		CHECK_TRUE(!pinners->items[1].has_nodes);
+		CHECK_INT(pinners->unlisted, 2);
+		CHECK_INT(pinners->unlisted_bytes, (100 + 101) * 1024);
+	}
+}
+
 static void test_balancing(void)
 {
 	static const struct {
@@ -299,6 +339,7 @@ int main(void)
 		{"latencies that the firmware tells", test_latency},
 		{"what would help a DIMM", test_way_out},
 		{"a kernel without memory hotplug", test_no_hotplug},
+		{"who has memory pinned", test_pinners},
 		{"automatic NUMA balancing", test_balancing},
 		{"failures", test_failures},
 	};

@@ -200,6 +200,7 @@ static void test_empty_then_host(void)
 static void test_nodes_alone(void)
 {
 	start();
+	fixture_tree_write(&rig.tree, "/proc/815/status", "Name:\trdma\nVmPin:\t 4096 kB\n");
 	fake_libvirt_set_reachable(false);
 	start_look();
 	refresh("", LOOK_NODES);
@@ -214,6 +215,17 @@ static void test_nodes_alone(void)
 	CHECK_INT(look_snapshot(rig.look)->dimm_count, 1);
 	refresh("", 0);
 	CHECK_INT(snapshot_block(look_snapshot(rig.look), 5)->state, BLOCK_STATE_OFFLINE);
+	/* Nobody is asked what he has pinned but for a look that wants to know it, and that is known from then on. */
+	CHECK_INT(look_snapshot(rig.look)->pinners.count, 0);
+	refresh("", LOOK_PINNERS);
+	CHECK_INT(look_snapshot(rig.look)->pinners.count, 1);
+	CHECK_INT(look_snapshot(rig.look)->pinners.items[0].pid, 815);
+	CHECK_INT(look_snapshot(rig.look)->pinners.items[0].pinned_bytes, 4 * MIB);
+	refresh("", LOOK_NODES);
+	CHECK_INT(look_snapshot(rig.look)->pinners.count, 1);
+	fixture_tree_remove(&rig.tree, "/proc/815");
+	refresh("", LOOK_PINNERS);
+	CHECK_INT(look_snapshot(rig.look)->pinners.count, 0);
 	finish();
 }
 

@@ -193,6 +193,92 @@ static void gigantic_pages_in_use_are_told_beforehand(void)
 	}
 }
 
+/*
+ * Of what a process has pinned no more can lie in the target than its group has on the target's node, than the target has, or
+ * than it has pinned; where nobody tells its nodes it may be any. Guests' own processes are told by their moves.
+ */
+static void who_has_pinned_memory_there_is_told_beforehand(void)
+{
+	static const struct {
+		const char *name;
+		uint64_t pinned, on_1, on_3, bytes;
+		bool has_nodes, is_guest;
+		enum drain_finish finish;
+	} table[] = {
+		{"some", 8 * MIB, GIB, 300 * MIB, 8 * MIB, true, false, DRAIN_FINISH_OFFLINE},
+		{"few", 8 * MIB, GIB, 3 * MIB, 3 * MIB, true, false, DRAIN_FINISH_EJECT},
+		{"huge", 3 * GIB, 0, 0, GIB, false, false, DRAIN_FINISH_OFFLINE},
+		{"elsewhere", 8 * MIB, GIB, 0, 0, true, false, DRAIN_FINISH_OFFLINE},
+		{"qemu", 8 * MIB, 0, GIB, 0, true, true, DRAIN_FINISH_OFFLINE},
+		{"stays", 8 * MIB, 0, GIB, 0, true, false, DRAIN_FINISH_EMPTY},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		const struct remainder *told = NULL;
+		struct snapshot_pinner *pinner;
+		char object[64];
+		struct world world;
+		struct plan *plan;
+
+		world_init(&world);
+		world_add_guest(&world, "db1", 1, 8 * MIB)->pid = 4711;
+		pinner = &world.snapshot->pinners.items[world.snapshot->pinners.count++];
+		pinner->pid = table[i].is_guest ? 4711 : 815;
+		snprintf(pinner->name, sizeof(pinner->name), "%s", table[i].name);
+		pinner->pinned_bytes = table[i].pinned;
+		pinner->node_bytes[1] = table[i].on_1;
+		pinner->node_bytes[3] = table[i].on_3;
+		pinner->has_nodes = table[i].has_nodes;
+		snprintf(object, sizeof(object), "process 815 (%s)", table[i].name);
+		world_wish_drain_dimm(&world, table[i].finish);
+		plan = plan_dry_run(&world.input);
+		for (size_t n = 0; n < plan->warnings.count; n++)
+			if (plan->warnings.items[n].code == REMAINDER_PINNED)
+				told = &plan->warnings.items[n];
+		CHECK_TRUE(!told == !table[i].bytes);
+		if (told) {
+			CHECK_STR(told->object, object);
+			CHECK_INT(told->bytes, table[i].bytes);
+			CHECK_TRUE(strstr(told->detail, "on node 3") != NULL);
+			CHECK_INT(strstr(told->detail, "any other") == NULL, table[i].has_nodes);
+			CHECK_TRUE(strstr(told->way_out, "drain.d") != NULL);
+		}
+		CHECK_INT(plan->blockers.count, 0);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
+/* Those that are not named are counted, and that they could not be looked for is told, too. */
+static void others_that_have_pinned_memory_are_counted(void)
+{
+	struct world world;
+	struct plan *plan;
+	unsigned seen = 0;
+
+	world_init(&world);
+	world.snapshot->pinners.unlisted = 12;
+	world.snapshot->pinners.unlisted_bytes = 48 * MIB;
+	strcpy(world.snapshot->pinners.untold, "Too many levels of symbolic links");
+	world_wish_drain_dimm(&world, DRAIN_FINISH_OFFLINE);
+	plan = plan_dry_run(&world.input);
+	for (size_t i = 0; i < plan->warnings.count; i++) {
+		const struct remainder *item = &plan->warnings.items[i];
+
+		if (item->code == REMAINDER_PINNED) {
+			CHECK_STR(item->detail, "12 more have 48 MiB pinned, which may lie in the target");
+			seen |= 1;
+		} else if (item->code == REMAINDER_NOT_SURVEYED) {
+			CHECK_STR(item->detail,
+				  "which of them have memory pinned is not known: Too many levels of symbolic links");
+			seen |= 2;
+		}
+	}
+	CHECK_INT(seen, 3);
+	plan_free(plan);
+	world_done(&world);
+}
+
 /* Guests that may run anywhere are told in one line, however many are pinned there besides. */
 static void who_may_run_on_an_emptied_node_is_told(void)
 {
@@ -287,6 +373,8 @@ static void what_is_pinned_to_an_emptied_node_is_told(void)
 static const struct unit_case cases[] = {
 	{"what is pinned to an emptied node is told", what_is_pinned_to_an_emptied_node_is_told},
 	{"gigantic pages in use are told beforehand", gigantic_pages_in_use_are_told_beforehand},
+	{"who has pinned memory there is told beforehand", who_has_pinned_memory_there_is_told_beforehand},
+	{"others that have pinned memory are counted", others_that_have_pinned_memory_are_counted},
 	{"who may run on an emptied node is told", who_may_run_on_an_emptied_node_is_told},
 	{"a late guest is not moved without its consent", a_late_guest_is_not_moved_without_its_consent},
 	{"each consent counts", each_consent_counts},
