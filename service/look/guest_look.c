@@ -378,6 +378,8 @@ void guest_look_take_survey(struct snapshot_guest *guest, const struct worker_su
 	guest->pinned_bytes = survey->pinned_bytes;
 	guest->private_bytes = survey->private_bytes;
 	guest->transparent_huge_bytes = survey->transparent_huge_bytes;
+	guest->huge_count = survey->huge_count;
+	memcpy(guest->huges, survey->huges, sizeof(guest->huges));
 	guest->residency_count = survey->residency_count;
 	memcpy(guest->residencies, survey->residencies, sizeof(guest->residencies));
 	guest->shared_backing = survey->sharer_count > 0;
@@ -399,7 +401,7 @@ void guest_look_drop_survey(struct snapshot_guest *guest)
 {
 	memset(guest->node_bytes, 0, sizeof(guest->node_bytes));
 	guest->resident_bytes = guest->swapped_bytes = guest->unmapped_bytes = 0;
-	guest->backing_count = guest->dimm_count = guest->residency_count = guest->place_count = 0;
+	guest->huge_count = guest->backing_count = guest->dimm_count = guest->residency_count = guest->place_count = 0;
 	guest->policy_mode = POLICY_MODE_DEFAULT;
 	guest->policy_nodes = guest->cpuset_mems = guest->cpuset_limit = guest->cpu_nodes = 0;
 	guest->userfaultfd = guest->surveyed = guest->dimms_told = guest->managed_by_ballast = false;

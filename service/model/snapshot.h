@@ -188,6 +188,12 @@ struct snapshot_backing {
 	bool has_own_policy;			/* no other process can set it: mapped privately, or a file on a disk */
 };
 
+/* Where a guest's huge pages (hugetlb) of one size lie, in pages by node. */
+struct snapshot_huge {
+	uint64_t page_bytes;
+	uint32_t pages[SNAPSHOT_NODES_MAX];
+};
+
 enum numatune_mode {
 	NUMATUNE_MODE_NONE, NUMATUNE_MODE_STRICT, NUMATUNE_MODE_PREFERRED, NUMATUNE_MODE_INTERLEAVE,
 	NUMATUNE_MODE_RESTRICTIVE, NUMATUNE_MODE_COUNT
@@ -398,6 +404,8 @@ struct snapshot_guest {
 	char unsurveyed[96];				/* why the last survey failed; empty: it did not */
 	size_t backing_count;
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
+	size_t huge_count;				/* sizes of its hugetlb parts; 0: it has none, or they are not told */
+	struct snapshot_huge huges[SNAPSHOT_POOLS_MAX];
 	enum policy_mode policy_mode;			/* of its RAM as the kernel says */
 	uint64_t policy_nodes;
 	bool policies_seen;				/* policy_* and those of the backings have been read of this process */

@@ -21,43 +21,50 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 /* ---- one demand on one node ---- */
 
-static uint64_t pool_part(const struct drain_exchange *exchange, const struct drain_place_demand *demand, int node)
+static uint64_t pool_part(const struct drain_exchange *exchange, const struct drain_place_demand *demand, int node, size_t size)
 {
 	uint64_t page;
 
-	if (!demand->huge_bytes)
+	if (!demand->huge_bytes[size])
 		return 0;
-	page = exchange->input->page_bytes[demand->size];
-	return least(demand->huge_bytes, exchange->pool[demand->size][node] / page * page);
+	page = exchange->input->page_bytes[size];
+	return least(demand->huge_bytes[size], exchange->pool[size][node] / page * page);
 }
 
 uint64_t drain_exchange_lacks(const struct drain_exchange *exchange, const struct drain_place_demand *demand, int node)
 {
-	uint64_t need = demand->bytes - pool_part(exchange, demand, node);
+	uint64_t need = demand->bytes;
 
+	for (size_t size = 0; size < exchange->input->size_count; size++)
+		need -= pool_part(exchange, demand, node, size);
 	return need - least(need, exchange->room[node]);
 }
 
 void drain_exchange_put(struct drain_exchange *exchange, uint32_t index, int node)
 {
 	const struct drain_place_demand *demand = &exchange->input->demands[index];
-	uint64_t from_pool = pool_part(exchange, demand, node);
+	struct drain_exchange_pools *from_pool = &exchange->from_pool[index];
 
 	exchange->nodes[index] = (int8_t)node;
-	exchange->from_pool[index] = from_pool;
-	if (from_pool)
-		exchange->pool[demand->size][node] -= from_pool;
-	exchange->room[node] -= demand->bytes - from_pool;
+	from_pool->all = 0;
+	for (size_t size = 0; size < exchange->input->size_count; size++) {
+		from_pool->sizes[size] = pool_part(exchange, demand, node, size);
+		from_pool->all += from_pool->sizes[size];
+		exchange->pool[size][node] -= from_pool->sizes[size];
+	}
+	exchange->room[node] -= demand->bytes - from_pool->all;
 }
 
 void drain_exchange_take(struct drain_exchange *exchange, uint32_t index)
 {
 	const struct drain_place_demand *demand = &exchange->input->demands[index];
+	struct drain_exchange_pools *from_pool = &exchange->from_pool[index];
 	int node = exchange->nodes[index];
 
-	if (exchange->from_pool[index])
-		exchange->pool[demand->size][node] += exchange->from_pool[index];
-	exchange->room[node] += demand->bytes - exchange->from_pool[index];
+	for (size_t size = 0; size < exchange->input->size_count; size++)
+		exchange->pool[size][node] += from_pool->sizes[size];
+	exchange->room[node] += demand->bytes - from_pool->all;
+	from_pool->all = 0;
 	exchange->nodes[index] = -1;
 }
 
@@ -161,7 +168,7 @@ static uint32_t pick_evicted(struct drain_exchange *exchange, int node, uint64_t
 
 	*ret_to = -1;
 	for (uint32_t i = 0; i < input->demand_count && exchange->looks; i++) {
-		uint64_t bytes = input->demands[i].bytes - exchange->from_pool[i];
+		uint64_t bytes = input->demands[i].bytes - exchange->from_pool[i].all;
 		double score;
 		int to;
 
@@ -191,8 +198,8 @@ static bool could_ever_hold(const struct drain_exchange *exchange, const struct 
 {
 	uint64_t bytes = exchange->input->room_bytes[node];
 
-	if (demand->huge_bytes)
-		bytes += exchange->input->pool_bytes[demand->size][node];
+	for (size_t size = 0; size < exchange->input->size_count; size++)
+		bytes += least(demand->huge_bytes[size], exchange->input->pool_bytes[size][node]);
 	return bytes >= demand->bytes;
 }
 
@@ -207,7 +214,7 @@ static bool force_one(struct drain_exchange *exchange, int node, uint64_t closed
 		uint64_t rest = input->demands[i].allowed & ~closed;
 
 		exchange->looks--;
-		if (exchange->nodes[i] != node || input->demands[i].bytes - exchange->from_pool[i] < need)
+		if (exchange->nodes[i] != node || input->demands[i].bytes - exchange->from_pool[i].all < need)
 			continue;
 		drain_exchange_take(exchange, i);
 		for (; rest; rest &= rest - 1)

@@ -13,13 +13,18 @@
 /* To join other memory of the guest is worse than any distance. */
 #define DRAIN_EXCHANGE_MERGE (256 * DRAIN_EXCHANGE_STEP)
 
+/* What pools have given a demand. */
+struct drain_exchange_pools {
+	uint64_t all, sizes[DRAIN_PLACE_SIZES_MAX];
+};
+
 struct drain_exchange {
 	const struct drain_place_input *input; /* borrowed */
 	/* What is left of the room and of the pools. */
 	uint64_t room[DRAIN_PLACE_NODES_MAX];
 	uint64_t pool[DRAIN_PLACE_SIZES_MAX][DRAIN_PLACE_NODES_MAX];
 	int8_t *nodes;	     /* borrowed: of each demand; -1: none yet */
-	uint64_t *from_pool; /* borrowed: bytes of each demand that pools have given */
+	struct drain_exchange_pools *from_pool; /* borrowed: of each demand that has a node */
 	uint32_t *left_over; /* borrowed: demands that are still to be placed */
 	size_t left_over_count;
 	uint64_t looks; /* at demands, for what is left over: so many are left */

@@ -32,22 +32,34 @@ static size_t find_size(const struct snapshot *snapshot, struct drain_place_inpu
 	return size;
 }
 
-/* Those of the guest's largest size; of a guest that has several the others are reckoned as room to be made. */
+/* Has it nothing but huge pages? Then it goes in whole ones. */
+static bool is_all_huge(const struct snapshot_guest *guest)
+{
+	for (size_t i = 0; i < guest->backing_count; i++)
+		if (guest->backings[i].kind != BACKING_KIND_HUGETLB)
+			return false;
+	return guest->backing_count > 0;
+}
+
+/* Each size with its own pool; of more sizes than have a place the rest is reckoned as room to be made. */
 static void fill_huge(const struct snapshot *snapshot, const struct snapshot_guest *guest,
 		      struct drain_place_input *problem, struct drain_place_demand *demand)
 {
-	uint64_t page = plan_guest_huge_page(guest), all = 0, huge = plan_guest_huge_bytes(guest, page, false);
-	size_t size;
+	bool is_all = is_all_huge(guest);
+	uint64_t left = demand->bytes, leaves = demand->bytes, more = 0;
 
-	if (!page || (size = find_size(snapshot, problem, page)) == DRAIN_PLACE_SIZES_MAX)
-		return;
-	for (size_t i = 0; i < guest->backing_count; i++)
-		all += guest->backings[i].bytes;
-	demand->size = (uint8_t)size;
-	if (huge == all)
-		demand->huge_bytes = demand->bytes = (demand->bytes + page - 1) / page * page;
-	else
-		demand->huge_bytes = plan_min(demand->bytes, huge) / page * page;
+	for (uint64_t page = plan_guest_next_size(guest, 0); page; page = plan_guest_next_size(guest, page)) {
+		uint64_t bytes = plan_min(left, plan_guest_size_bytes(guest, demand->home, leaves, page));
+		size_t size = find_size(snapshot, problem, page);
+		uint64_t over = bytes % page;
+
+		if (size == DRAIN_PLACE_SIZES_MAX)
+			continue;
+		left -= bytes;
+		more += is_all && over ? page - over : 0;
+		demand->huge_bytes[size] = is_all && over ? bytes - over + page : bytes - over;
+	}
+	demand->bytes += more;
 }
 
 /* Nodes on which cells of the guest stay while others leave; 0 of one that has no cells to be kept apart. */
@@ -197,8 +209,17 @@ int drain_layout_merged(const struct drain_layout *layout, size_t guest)
 
 uint64_t drain_layout_room(const struct drain_layout *layout, const struct snapshot_guest *guest, int node)
 {
-	uint64_t room = plan_guest_room(layout->input, guest, node, layout->scope->whole_nodes);
+	size_t index = (size_t)(guest - layout->input->snapshot->guests);
+	uint64_t room = plan_room(layout->input, node, layout->scope->whole_nodes);
 
+	for (uint64_t page = plan_guest_next_size(guest, 0); page; page = plan_guest_next_size(guest, page)) {
+		const struct snapshot_pool *pool = plan_pool(layout->input->snapshot, node, page);
+		uint64_t needs = 0;
+
+		for (size_t i = layout->firsts[index]; i < layout->firsts[index + 1]; i++)
+			needs += plan_guest_size_bytes(guest, layout->demands[i].home, layout->demands[i].bytes, page);
+		room += plan_min(needs, pool ? pool->free * page : 0);
+	}
 	return room - plan_min(room, layout->comes[node]);
 }
 

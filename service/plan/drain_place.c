@@ -64,7 +64,10 @@ static int compare_shares(const void *left, const void *right)
 	return a->demand < b->demand ? -1 : a->demand > b->demand;
 }
 
-/* Of a demand only some of which is in huge pages two. Returns how many. */
+/*
+ * Of a demand one for each size of huge pages, and one for what is in none. What is in none tells where the demand goes; where
+ * there is nothing of that, the most of it. Returns how many.
+ */
 static size_t list_shares(const struct drain_place_input *input, struct share *shares)
 {
 	size_t count = 0;
@@ -76,22 +79,30 @@ static size_t list_shares(const struct drain_place_input *input, struct share *s
 				      .bytes = demand->bytes,
 				      .demand = (uint32_t)i,
 				      .home = demand->home,
-				      .size = demand->huge_bytes ? (int8_t)demand->size : -1,
+				      .size = -1,
 				      .is_loose = demand->is_loose,
 				      .is_whole = true};
+		size_t whole = count;
 
 		if (!demand->bytes)
 			continue;
-		if (demand->huge_bytes && demand->huge_bytes < demand->bytes) {
-			struct share huge = share;
+		for (size_t size = 0; size < input->size_count; size++) {
+			struct share *huge = &shares[count];
 
-			huge.bytes = demand->huge_bytes;
-			huge.is_whole = false;
-			shares[count++] = huge;
-			share.bytes -= huge.bytes;
-			share.size = -1;
+			if (!demand->huge_bytes[size])
+				continue;
+			*huge = share;
+			huge->bytes = demand->huge_bytes[size];
+			huge->size = (int8_t)size;
+			huge->is_whole = false;
+			whole = huge->bytes > shares[whole].bytes ? count : whole;
+			share.bytes -= huge->bytes;
+			count++;
 		}
-		shares[count++] = share;
+		if (share.bytes)
+			shares[count++] = share;
+		else
+			shares[whole].is_whole = true;
 	}
 	qsort(shares, count, sizeof(*shares), compare_shares);
 	return count;
@@ -211,17 +222,26 @@ static void add_flow(const struct drain_exchange *exchange, struct drain_place_r
 	result->fates[index].is_merged = result->fates[index].is_merged || drain_exchange_joins(exchange, index, node);
 }
 
+/* The size of the huge pages that all of it is in; -1: there is none. */
+static int only_size(const struct drain_place_input *input, const struct drain_place_demand *demand)
+{
+	for (size_t size = 0; size < input->size_count; size++)
+		if (demand->huge_bytes[size])
+			return demand->huge_bytes[size] == demand->bytes ? (int)size : -1;
+	return -1;
+}
+
 /*
  * How much of a demand in pieces the node would take, of what is still needed: whole pages. One that is only partly in
- * huge pages leaves the pools alone: which piece has them is not known.
+ * huge pages of one size leaves the pools alone: which piece has them is not known.
  */
 static uint64_t takes(const struct drain_exchange *exchange, const struct drain_place_demand *demand, int node,
 		      uint64_t need, uint64_t *ret_from_pool)
 {
-	bool is_huge = demand->huge_bytes && demand->huge_bytes == demand->bytes;
-	uint64_t page = is_huge ? exchange->input->page_bytes[demand->size] : 1;
+	int size = only_size(exchange->input, demand);
+	uint64_t page = size >= 0 ? exchange->input->page_bytes[size] : 1;
 
-	*ret_from_pool = is_huge ? least(need, exchange->pool[demand->size][node] / page * page) : 0;
+	*ret_from_pool = size >= 0 ? least(need, exchange->pool[size][node] / page * page) : 0;
 	return *ret_from_pool + least(need - *ret_from_pool, exchange->room[node] / page * page);
 }
 
@@ -240,7 +260,7 @@ static void add_pieces(struct drain_exchange *exchange, struct drain_place_resul
 		if (!bytes)
 			continue;
 		if (from_pool)
-			exchange->pool[demand->size][nodes[i]] -= from_pool;
+			exchange->pool[only_size(exchange->input, demand)][nodes[i]] -= from_pool;
 		exchange->room[nodes[i]] -= bytes - from_pool;
 		add_flow(exchange, result, index, nodes[i], bytes);
 		left -= bytes;
@@ -311,9 +331,9 @@ int drain_place(const struct drain_place_input *input, struct drain_place_result
 {
 	size_t count = input->demand_count + 1;
 	CLEANUP(drain_place_result_done) struct drain_place_result result = {0};
-	CLEANUP_FREE struct share *shares = calloc(2 * count, sizeof(*shares));
+	CLEANUP_FREE struct share *shares = calloc((1 + input->size_count) * count, sizeof(*shares));
 	CLEANUP_FREE int8_t *nodes = malloc(count);
-	CLEANUP_FREE uint64_t *from_pool = calloc(count, sizeof(*from_pool));
+	CLEANUP_FREE struct drain_exchange_pools *from_pool = calloc(count, sizeof(*from_pool));
 	CLEANUP_FREE uint32_t *left_over = calloc(count, sizeof(*left_over));
 	struct drain_exchange exchange = {
 		.input = input, .nodes = nodes, .from_pool = from_pool, .left_over = left_over};

@@ -21,14 +21,13 @@
 struct drain_place_demand {
 	uint64_t bytes;
 	/*
-	 * Of them in huge pages of page_bytes[size]: what is free in that pool serves for these, and room
-	 * else. 0: none. They go in whole pages.
+	 * Of them in huge pages of each of page_bytes: what is free in that pool serves for these, in whole pages, and room
+	 * else. Together no more than bytes.
 	 */
-	uint64_t huge_bytes;
+	uint64_t huge_bytes[DRAIN_PLACE_SIZES_MAX];
 	uint64_t allowed;  /* nodes */
 	uint64_t occupied; /* nodes that keep other memory of the guest, which this is not to join without need */
 	uint32_t guest;	   /* demands of one guest stand side by side */
-	uint8_t size;
 	uint8_t home;	/* distances count from here */
 	bool is_apart;	/* not with another demand of its guest, without need */
 	bool may_split; /* where it fits no single node */

@@ -224,6 +224,25 @@ int move_goal_cell_node(const struct move_goal *goal, const struct snapshot_back
 	return part->cell >= 0 && part->cell < SNAPSHOT_CELLS_MAX ? goal->cells[part->cell] : -1;
 }
 
+uint64_t move_goal_size_bytes(const struct snapshot_guest *guest, const struct move_goal *goal, int node, uint64_t page_bytes)
+{
+	uint64_t bytes = 0;
+
+	for (int from = 0; from < SNAPSHOT_NODES_MAX && !goal->by_cells; from++)
+		if (goal->map[from] == node)
+			bytes += plan_guest_size_bytes(guest, from, goal->leaves_bytes[from], page_bytes);
+	for (size_t i = 0; i < guest->backing_count && goal->by_cells; i++) {
+		const struct snapshot_backing *part = &guest->backings[i];
+
+		if (part->kind == BACKING_KIND_HUGETLB && part->page_bytes == page_bytes &&
+		    move_goal_cell_node(goal, part) == node)
+			bytes += part->bytes;
+	}
+	if (goal->by_cells)
+		bytes = plan_min(bytes, goal->left_bytes);
+	return (bytes + page_bytes - 1) / page_bytes * page_bytes;
+}
+
 static void find_cells(const struct plan_input *input, const struct snapshot_guest *guest,
 		       struct move_goal *goal)
 {
@@ -305,6 +324,7 @@ void move_goal_find(const struct plan_input *input, const struct snapshot_guest 
 		goal.destinations |= plan_node_bit(goal.map[node]);
 		goal.sources |= plan_node_bit(node);
 		goal.left_bytes += bytes;
+		goal.leaves_bytes[node] = bytes;
 		goal.needs_bytes[goal.map[node]] += bytes;
 	}
 	if (goal.sources & goal.destinations || goal.in_ranges) {

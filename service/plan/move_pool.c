@@ -146,20 +146,17 @@ static uint64_t usable_bytes(const struct pools *pools, int node)
 /* How much in pages of this size comes to a node, at most. */
 static uint64_t comes_bytes(const struct pools *pools, int node)
 {
-	const struct snapshot_guest *guest = pools->mover->guest;
+	return move_goal_size_bytes(pools->mover->guest, &pools->mover->goal, node, pools->page);
+}
+
+/* And how much of that has not come. Where a map crosses itself only the sum of what is left can be told. */
+static uint64_t stayed_bytes(const struct pools *pools, int node)
+{
 	const struct move_goal *goal = &pools->mover->goal;
-	uint64_t bytes = 0;
+	uint64_t left = goal->left_bytes, needs = goal->needs_bytes[node];
 
-	if (!goal->by_cells)
-		return part_of(pools->share, goal->needs_bytes[node], pools->page);
-	for (size_t i = 0; i < guest->backing_count; i++) {
-		const struct snapshot_backing *part = &guest->backings[i];
-
-		if (part->kind == BACKING_KIND_HUGETLB && part->page_bytes == pools->page &&
-		    move_goal_cell_node(goal, part) == node)
-			bytes += part->bytes;
-	}
-	return round_up(plan_min(bytes, goal->left_bytes), pools->page);
+	return goal->by_cells ? part_of(pools->share, plan_min(needs, left), pools->page)
+			      : round_up(plan_share(comes_bytes(pools, node), left, needs), pools->page);
 }
 
 /* What a node still lacks for so many bytes in pages of this size. */
@@ -170,9 +167,13 @@ static uint64_t lacks(const struct pools *pools, int node, uint64_t need)
 	return need > has ? need - has : 0;
 }
 
+/* Growth is made of what is there. */
 static uint64_t lacks_for_growth(const struct pools *pools, int node, uint64_t bytes)
 {
-	return lacks(pools, node, part_of(pools->share, bytes, pools->page));
+	const struct snapshot_guest *guest = pools->mover->guest;
+	uint64_t all = guest->node_bytes[node], here = plan_guest_size_bytes(guest, node, all, pools->page);
+
+	return lacks(pools, node, round_up(plan_share(bytes, here, all), pools->page));
 }
 
 /* What it may grow by, for the part of it that is (or will be) on one node. */
@@ -235,14 +236,8 @@ static bool growth_next(struct pools *pools)
 static bool spare_next(struct pools *pools)
 {
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
-		const struct move_goal *goal = &pools->mover->goal;
-		/* Where a map crosses itself only the sum of what is left can be told. */
-		uint64_t left = plan_min(goal->needs_bytes[node], goal->left_bytes);
-		uint64_t stayed = part_of(pools->share, left, pools->page);
-
 		/* What has come ended with the guest. */
-		if (!plan_guest_runs(pools->mover->guest))
-			stayed = UINT64_MAX;
+		uint64_t stayed = plan_guest_runs(pools->mover->guest) ? stayed_bytes(pools, node) : UINT64_MAX;
 		uint64_t spare = plan_min(plan_min(changed(pools, node, room_mark), stayed),
 					  free_bytes(pools, node));
 
@@ -329,15 +324,8 @@ static bool each_size(struct mover *mover, bool (*next)(struct pools *pools))
 
 	for (;;) {
 		struct pools pools;
-		uint64_t page = 0;
+		uint64_t page = plan_guest_next_size(mover->guest, done);
 
-		for (size_t i = 0; i < mover->guest->backing_count; i++) {
-			const struct snapshot_backing *backing = &mover->guest->backings[i];
-
-			if (backing->kind == BACKING_KIND_HUGETLB && backing->page_bytes > done &&
-			    (!page || backing->page_bytes < page))
-				page = backing->page_bytes;
-		}
 		for (size_t i = 0; i < mover->input->history_count; i++) {
 			const struct step *step = &mover->input->history[i].step;
 
@@ -381,11 +369,12 @@ static bool warn(struct pools *pools)
 		const struct snapshot_node *node = snapshot_node(snapshot, id);
 		uint64_t comes = pools->mover->goal.needs_bytes[id], make, all, room, whole;
 
-		if (!node || !comes || !pools->share)
+		if (!node || !comes || !comes_bytes(pools, id))
 			continue;
 		make = lacks(pools, id, comes_bytes(pools, id));
-		all = lacks(pools, id, comes_bytes(pools, id) +
-					       part_of(pools->share, growth_bytes(pools, comes), pools->page));
+		all = lacks(pools, id,
+			    comes_bytes(pools, id) +
+				    round_up(plan_share(growth_bytes(pools, comes), comes_bytes(pools, id), comes), pools->page));
 		room = room_bytes(pools, id);
 		whole = node->free_bytes - plan_min(node->free_bytes, node->fragmented_bytes);
 		if (all > make && all > room)

@@ -24,65 +24,100 @@ static void take_free(struct snapshot *snapshot, int node_id, uint64_t bytes)
 		node->free_bytes -= plan_min(node->free_bytes, bytes);
 }
 
-/* The guest's share of these bytes in huge pages of the size that this part of its backing has, in
- * pages; 0 for a part that is none, or whose size an earlier one has told. */
-static uint64_t huge_pages_of(const struct snapshot_guest *guest, size_t part, uint64_t bytes)
-{
-	uint64_t page = guest->backings[part].page_bytes, total = 0, huge;
+/* What some of a guest is made of: huge pages by their size, and the rest. */
+struct parts {
+	size_t count;
+	uint64_t page_bytes[SNAPSHOT_BACKINGS_MAX], pages[SNAPSHOT_BACKINGS_MAX];
+};
 
-	if (guest->backings[part].kind != BACKING_KIND_HUGETLB)
-		return 0;
-	for (size_t i = 0; i < part; i++)
-		if (guest->backings[i].kind == BACKING_KIND_HUGETLB &&
-		    guest->backings[i].page_bytes == page)
-			return 0;
-	for (size_t i = 0; i < guest->backing_count; i++)
-		total += guest->backings[i].bytes;
-	huge = plan_guest_huge_bytes(guest, page, false);
-	if (huge < total)
-		bytes = (uint64_t)((double)bytes * ((double)huge / (double)total));
-	return (bytes + page - 1) / page;
+/* Of these bytes, which it still has on the node; -1: of all of it. */
+static struct parts parts_of(const struct snapshot_guest *guest, int node, uint64_t bytes)
+{
+	struct parts parts = {0};
+
+	for (uint64_t page = plan_guest_next_size(guest, 0); page; page = plan_guest_next_size(guest, page)) {
+		parts.page_bytes[parts.count] = page;
+		parts.pages[parts.count++] = (plan_guest_size_bytes(guest, node, bytes, page) + page - 1) / page;
+	}
+	return parts;
+}
+
+/* Where its huge pages lie from then on; from, to -1: nowhere. */
+static void carry_parts(struct snapshot_guest *guest, int from, int to, const struct parts *parts)
+{
+	for (size_t i = 0; i < guest->huge_count; i++)
+		for (size_t n = 0; n < parts->count; n++) {
+			struct snapshot_huge *huge = &guest->huges[i];
+			uint64_t pages = parts->pages[n];
+
+			if (parts->page_bytes[n] != huge->page_bytes)
+				continue;
+			if (from >= 0)
+				pages = plan_min(pages, huge->pages[from]);
+			if (from >= 0)
+				huge->pages[from] -= (uint32_t)pages;
+			if (to >= 0)
+				huge->pages[to] += (uint32_t)pages;
+		}
 }
 
 /* What leaves a node leaves its pools free, and its memory where it is no huge page. */
-static void leave(struct snapshot *snapshot, const struct snapshot_guest *guest, int from,
-		  uint64_t bytes)
+static void leave(struct snapshot *snapshot, int from, uint64_t bytes, const struct parts *parts)
 {
 	struct snapshot_node *node = snapshot_node(snapshot, from);
 
 	if (node)
 		node->guest_bytes -= plan_min(node->guest_bytes, bytes);
-	for (size_t i = 0; i < guest->backing_count; i++) {
-		uint64_t pages = huge_pages_of(guest, i, bytes), page = guest->backings[i].page_bytes;
-		struct snapshot_pool *pool = pages ? plan_pool(snapshot, from, page) : NULL;
+	for (size_t i = 0; i < parts->count; i++) {
+		struct snapshot_pool *pool = parts->pages[i] ? plan_pool(snapshot, from, parts->page_bytes[i]) : NULL;
 
 		if (!pool)
 			continue;
-		pool->free += pages;
-		bytes -= plan_min(bytes, pages * page);
+		pool->free += parts->pages[i];
+		bytes -= plan_min(bytes, parts->pages[i] * parts->page_bytes[i]);
 	}
 	give_free(snapshot, from, bytes);
 }
 
-static void come(struct snapshot *snapshot, const struct snapshot_guest *guest, int to,
-		 uint64_t bytes)
+static void come(struct snapshot *snapshot, int to, uint64_t bytes, const struct parts *parts)
 {
 	struct snapshot_node *node = snapshot_node(snapshot, to);
 
 	if (node)
 		node->guest_bytes += bytes;
-	for (size_t i = 0; i < guest->backing_count; i++) {
-		uint64_t pages = huge_pages_of(guest, i, bytes), page = guest->backings[i].page_bytes;
-		struct snapshot_pool *pool = pages ? plan_pool(snapshot, to, page) : NULL;
+	for (size_t i = 0; i < parts->count; i++) {
+		struct snapshot_pool *pool = parts->pages[i] ? plan_pool(snapshot, to, parts->page_bytes[i]) : NULL;
 		uint64_t had;
 
 		if (!pool)
 			continue;
-		had = plan_min(pool->free, pages);
+		had = plan_min(pool->free, parts->pages[i]);
 		pool->free -= had;
-		bytes -= plan_min(bytes, had * page);
+		bytes -= plan_min(bytes, had * parts->page_bytes[i]);
 	}
 	take_free(snapshot, to, bytes);
+}
+
+/* Some of what a node has, with the room that it takes and leaves. */
+static void carry(struct snapshot *snapshot, struct snapshot_guest *guest, int from, int to, uint64_t bytes)
+{
+	struct parts parts = parts_of(guest, from, bytes);
+
+	carry_parts(guest, from, to, &parts);
+	guest->node_bytes[from] -= bytes;
+	guest->node_bytes[to] += bytes;
+	leave(snapshot, from, bytes, &parts);
+	come(snapshot, to, bytes, &parts);
+}
+
+/* It is nowhere any more. */
+static void drop(struct snapshot *snapshot, struct snapshot_guest *guest, int from, uint64_t bytes)
+{
+	struct parts parts = parts_of(guest, from, bytes);
+
+	carry_parts(guest, from, -1, &parts);
+	guest->node_bytes[from] -= bytes;
+	leave(snapshot, from, bytes, &parts);
 }
 
 static struct snapshot_device *find_device(struct snapshot_guest *guest, const char *alias)
@@ -136,9 +171,8 @@ static void discard(struct snapshot *snapshot, struct snapshot_guest *guest, uin
 		excess = plan_min(excess, guest->node_bytes[most]);
 		if (!excess)
 			return;
-		guest->node_bytes[most] -= excess;
 		guest->resident_bytes -= excess;
-		leave(snapshot, guest, most, excess);
+		drop(snapshot, guest, most, excess);
 	}
 }
 
@@ -159,8 +193,6 @@ static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, i
 
 	if (from == to || !bytes)
 		return;
-	guest->node_bytes[from] = 0;
-	guest->node_bytes[to] += bytes;
 	for (size_t i = 0; i < guest->dimm_count; i++) {
 		struct snapshot_guest_dimm *part = &guest->dimm_bytes[i];
 		const struct snapshot_dimm *dimm = snapshot_dimm(snapshot, part->id);
@@ -173,8 +205,7 @@ static void move_node(struct snapshot *snapshot, struct snapshot_guest *guest, i
 			guest->places[i].node = (int8_t)to;
 			guest->places[i].dimm = SNAPSHOT_NO_DIMM;
 		}
-	leave(snapshot, guest, from, bytes);
-	come(snapshot, guest, to, bytes);
+	carry(snapshot, guest, from, to, bytes);
 }
 
 static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, const int8_t *map)
@@ -199,12 +230,20 @@ static void apply_map(struct snapshot *snapshot, struct snapshot_guest *guest, c
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		after[map[node] >= 0 ? map[node] : node] += before[node];
 	memcpy(guest->node_bytes, after, sizeof(after));
+	/* Which of its huge pages are where then is not followed. */
+	guest->huge_count = 0;
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (before[node] > after[node])
-			leave(snapshot, guest, node, before[node] - after[node]);
+		if (before[node] > after[node]) {
+			struct parts parts = parts_of(guest, node, before[node] - after[node]);
+
+			leave(snapshot, node, before[node] - after[node], &parts);
+		}
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
-		if (after[node] > before[node])
-			come(snapshot, guest, node, after[node] - before[node]);
+		if (after[node] > before[node]) {
+			struct parts parts = parts_of(guest, node, after[node] - before[node]);
+
+			come(snapshot, node, after[node] - before[node], &parts);
+		}
 }
 
 /* What the guest has in those DIMMs and pieces of the node that the scope covers is not in them any more. */
@@ -228,10 +267,7 @@ static void apply_ranges(struct snapshot *snapshot, struct snapshot_guest *guest
 		if (!bytes || map[node] == node)
 			continue;
 		leave_dimms(snapshot, &scope, guest, node);
-		guest->node_bytes[node] -= bytes;
-		guest->node_bytes[map[node]] += bytes;
-		leave(snapshot, guest, node, bytes);
-		come(snapshot, guest, map[node], bytes);
+		carry(snapshot, guest, node, map[node], bytes);
 	}
 }
 
@@ -276,10 +312,7 @@ static void apply_home(struct snapshot *snapshot, struct snapshot_guest *guest, 
 
 		if (!bytes)
 			continue;
-		guest->node_bytes[away] -= bytes;
-		guest->node_bytes[home] += bytes;
-		leave(snapshot, guest, away, bytes);
-		come(snapshot, guest, home, bytes);
+		carry(snapshot, guest, away, home, bytes);
 		rest -= bytes;
 	}
 }
@@ -304,8 +337,7 @@ static void discard_named(struct snapshot *snapshot, struct snapshot_guest *gues
 		if (place->dimm < guest->dimm_count)
 			guest->dimm_bytes[place->dimm].bytes -= plan_min(guest->dimm_bytes[place->dimm].bytes, gone);
 		guest->resident_bytes -= plan_min(guest->resident_bytes, gone);
-		guest->node_bytes[place->node] -= gone;
-		leave(snapshot, guest, place->node, gone);
+		drop(snapshot, guest, place->node, gone);
 	}
 }
 
@@ -327,9 +359,12 @@ static void come_again(struct snapshot *snapshot, struct snapshot_guest *guest, 
 {
 	if (node < 0)
 		return;
+	struct parts parts = parts_of(guest, -1, bytes);
+
+	carry_parts(guest, -1, node, &parts);
 	guest->node_bytes[node] += bytes;
 	guest->resident_bytes += bytes;
-	come(snapshot, guest, node, bytes);
+	come(snapshot, node, bytes, &parts);
 }
 
 static void apply_request(struct snapshot *snapshot, struct snapshot_guest *guest,

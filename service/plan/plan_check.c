@@ -544,6 +544,22 @@ static void check_cells_known(struct plan_check *check, const struct snapshot_gu
 				 "which cell a part of its memory is cannot be told");
 }
 
+/* What a node lacks for what comes to it: each size of huge pages has its pool, and room in whole pages beside that. */
+static uint64_t lacks(const struct plan_input *input, const struct snapshot_guest *guest, const struct move_goal *goal, int node)
+{
+	uint64_t room = plan_room(input, node, 0), need = 0, rest = goal->needs_bytes[node];
+
+	for (uint64_t page = plan_guest_next_size(guest, 0); page; page = plan_guest_next_size(guest, page)) {
+		const struct snapshot_pool *pool = plan_pool(input->snapshot, node, page);
+		uint64_t comes = move_goal_size_bytes(guest, goal, node, page);
+
+		need += comes - plan_min(comes, pool ? pool->free * page : 0);
+		rest -= plan_min(rest, comes);
+	}
+	need += rest;
+	return need - plan_min(need, room);
+}
+
 void plan_check_move_of(struct plan_check *check, const struct snapshot_guest *guest, bool room)
 {
 	const struct plan_input *input = check->input;
@@ -583,15 +599,15 @@ void plan_check_move_of(struct plan_check *check, const struct snapshot_guest *g
 	check_split(check, guest, &goal);
 	check_cells_known(check, guest, &goal);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX && room; node++) {
-		uint64_t free_bytes = plan_guest_room(input, guest, node, 0);
+		uint64_t needs = goal.needs_bytes[node];
+		uint64_t missing = snapshot_node(input->snapshot, node) ? lacks(input, guest, &goal, node) : 0;
 
 		/* Where nodes change places all of it may come before anything leaves: pages go in the guest's order. */
-		if (!snapshot_node(input->snapshot, node) || goal.needs_bytes[node] <= free_bytes)
+		if (!missing)
 			continue;
-		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, goal.needs_bytes[node] - free_bytes, NULL,
-				 "it needs %s on node %d, which has %s beyond the reserve",
-				 size_text_format(goal.needs_bytes[node], need), node,
-				 size_text_format(free_bytes, have));
+		plan_check_block(check, "no_room", REMAINDER_NO_ROOM, object, missing, NULL,
+				 "it needs %s on node %d, which has %s for it beyond the reserve", size_text_format(needs, need),
+				 node, size_text_format(needs - plan_min(needs, missing), have));
 	}
 	if (guest->cpuset_mems && goal.destinations & ~guest->cpuset_mems &&
 	    move_goal_shifts(input, guest, &goal, guest->cpuset_mems | goal.destinations))

@@ -525,6 +525,27 @@ static void warn_of_replugged(const struct plan_input *input, const struct drain
 				   size_text_format(replug.portion_bytes, portion));
 }
 
+/* Huge pages that a move will have to make, where that may fail: its own plan tells it only once the drain has begun. */
+static void warn_of_pages(const struct plan_input *input, const struct drain_layout *layout, size_t index,
+			  struct remainder_list *warnings)
+{
+	const struct snapshot_guest *guest = &input->snapshot->guests[index];
+	struct plan_input child_input = *input;
+	struct decision decision = {0};
+	struct mover mover = {.input = &child_input, .guest = guest, .decision = &decision};
+	struct wish child;
+	struct step step;
+
+	if (!plan_guest_next_size(guest, 0) || !drain_layout_child(layout, index, &step, &child))
+		return;
+	child_input.wish = &child;
+	child_input.history_count = 0;
+	move_goal_find(&child_input, guest, &mover.goal);
+	plan_guest_object(guest, mover.object);
+	move_pool_warn(&mover);
+	remainder_list_append(warnings, &decision.warnings);
+}
+
 /* No move of ours goes before the blocks, none that keeps a pace. */
 static void warn_of_within(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *warnings)
 {
@@ -556,6 +577,7 @@ static void warn_of_layout(const struct plan_input *input, const struct drain_sc
 		int node = drain_layout_merged(&layout, i);
 
 		warn_of_replugged(input, &layout, i, warnings);
+		warn_of_pages(input, &layout, i, warnings);
 		if (node >= 0)
 			remainder_list_add(warnings, REMAINDER_NO_ROOM, plan_guest_object(&snapshot->guests[i], object),
 					   0, NULL, "its cells come together on node %d: no other has room for them",

@@ -190,6 +190,36 @@ uint64_t plan_guest_huge_page(const struct snapshot_guest *guest)
 	return largest;
 }
 
+uint64_t plan_guest_next_size(const struct snapshot_guest *guest, uint64_t page_bytes)
+{
+	uint64_t next = 0;
+
+	for (size_t i = 0; i < guest->backing_count; i++) {
+		const struct snapshot_backing *backing = &guest->backings[i];
+
+		if (backing->kind == BACKING_KIND_HUGETLB && backing->page_bytes > page_bytes &&
+		    (!next || backing->page_bytes < next))
+			next = backing->page_bytes;
+	}
+	return next;
+}
+
+uint64_t plan_guest_size_bytes(const struct snapshot_guest *guest, int node, uint64_t bytes, uint64_t page_bytes)
+{
+	uint64_t all = 0, here = 0;
+
+	if (guest->huge_count && node >= 0) {
+		for (size_t i = 0; i < guest->huge_count; i++)
+			if (guest->huges[i].page_bytes == page_bytes)
+				here = guest->huges[i].pages[node] * page_bytes;
+		all = guest->node_bytes[node];
+		return plan_min(bytes, bytes < all ? plan_share(bytes, here, all) : here);
+	}
+	for (size_t i = 0; i < guest->backing_count; i++)
+		all += guest->backings[i].bytes;
+	return all ? plan_share(bytes, plan_guest_huge_bytes(guest, page_bytes, false), all) : 0;
+}
+
 uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page_bytes,
 			       bool and_larger)
 {

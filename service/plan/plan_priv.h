@@ -40,6 +40,13 @@ bool plan_guest_runs(const struct snapshot_guest *guest);
 /* Do the control groups above the guest's own leave it this node? Nobody can widen its cpuset beyond that. */
 bool plan_guest_may_use(const struct snapshot_guest *guest, int node);
 uint64_t plan_guest_huge_page(const struct snapshot_guest *guest);	/* the largest of hugetlb; 0: no such backing */
+/* The smallest of hugetlb that is larger than this; 0: there is none. */
+uint64_t plan_guest_next_size(const struct snapshot_guest *guest, uint64_t page_bytes);
+/*
+ * How much of these bytes, which the guest has on the node, is in huge pages of this size: all that the survey has found there,
+ * of a part of the node's its share. Where none has told them by node (-1: none can), the share of the guest as a whole.
+ */
+uint64_t plan_guest_size_bytes(const struct snapshot_guest *guest, int node, uint64_t bytes, uint64_t page_bytes);
 /* Resident in hugetlb pages of this size; of this size and larger ones with and_larger. */
 uint64_t plan_guest_huge_bytes(const struct snapshot_guest *guest, uint64_t page_bytes, bool and_larger);
 bool plan_guest_has(const struct snapshot_guest *guest, enum backing_kind kind);
@@ -120,6 +127,7 @@ struct move_goal {
 	uint64_t destinations;
 	uint64_t left_bytes;
 	uint64_t needs_bytes[SNAPSHOT_NODES_MAX];
+	uint64_t leaves_bytes[SNAPSHOT_NODES_MAX]; /* the same by source; not by cells */
 };
 /* A move under planning: what its parts share. */
 struct mover {
@@ -139,6 +147,8 @@ uint64_t move_goal_first_sources(const struct plan_input *input, const struct mo
 void move_goal_fill_step(const struct move_goal *goal, struct step *step);
 /* The node to which a goal by cells sends a part; -1: none, or its cell is not known. */
 int move_goal_cell_node(const struct move_goal *goal, const struct snapshot_backing *part);
+/* How much comes to the node in huge pages of this size, at most: whole pages. */
+uint64_t move_goal_size_bytes(const struct snapshot_guest *guest, const struct move_goal *goal, int node, uint64_t page_bytes);
 /* The policy that fits the goal, whether or not it is so already. false: none can or should be set. */
 bool move_goal_policy(const struct snapshot_guest *guest, const struct move_goal *goal, enum policy_mode *ret_mode,
 		      uint64_t *ret_nodes);

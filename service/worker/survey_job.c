@@ -338,6 +338,30 @@ static int count_range(const struct worker_job *job, const struct guest_view *vi
 	return rc;
 }
 
+/*
+ * What has come to the nodes since before, of one size of huge pages. Of more sizes than there is place for none is told: what
+ * is not told is reckoned, and what lacks one would be taken for all.
+ */
+static void add_huge(struct worker_survey *survey, uint64_t page_bytes, const uint64_t *before, const uint64_t *after,
+		     bool *too_many)
+{
+	struct snapshot_huge *huge = NULL;
+
+	for (size_t i = 0; i < survey->huge_count; i++)
+		if (survey->huges[i].page_bytes == page_bytes)
+			huge = &survey->huges[i];
+	if (!huge && survey->huge_count == SNAPSHOT_POOLS_MAX)
+		*too_many = true;
+	if (*too_many || !page_bytes)
+		return;
+	if (!huge) {
+		huge = &survey->huges[survey->huge_count++];
+		huge->page_bytes = page_bytes;
+	}
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		huge->pages[node] += (uint32_t)((after[node] - before[node]) / page_bytes);
+}
+
 /* Counts range by range, so that each one's backing and cell keep their share. */
 static int count_pages(struct job_context *context, const struct guest_view *view,
 		       struct worker_survey *survey, uint64_t *present)
@@ -347,6 +371,8 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	CLEANUP_FREE uint64_t *target_bytes = NULL;
 	CLEANUP_FREE struct page_survey_totals *totals = calloc(1, sizeof(*totals));
 	CLEANUP(survey_places_done) struct survey_places places = {0};
+	uint64_t nodes_before[SNAPSHOT_NODES_MAX];
+	bool too_many_sizes = false;
 	struct page_survey_options options = {.map = view->physical};
 	int rc = list_targets(context->job, view->physical, &targets);
 
@@ -364,11 +390,15 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 	for (size_t i = 0; !rc && i < view->map.count && job_context_go(context); i++) {
 		uint64_t before = totals->present_bytes, huge_before = totals->huge_bytes;
 
+		memcpy(nodes_before, totals->node_bytes, sizeof(nodes_before));
 		rc = count_range(context->job, view, i, pages, &places, survey, totals);
 		present[i] = totals->present_bytes - before;
 		/* Elsewhere huge pages are what the backing is made of. */
 		if (view->map.ranges[i].backing != GUEST_BACKING_HUGETLB)
 			survey->transparent_huge_bytes += totals->huge_bytes - huge_before;
+		else if (!rc)
+			add_huge(survey, view->map.ranges[i].page_bytes, nodes_before, totals->node_bytes,
+				 &too_many_sizes);
 		add_backing(survey, &view->map.ranges[i], view->cells[i], present[i]);
 		add_policy(survey, &view->map.ranges[i], i == 0);
 	}
@@ -376,6 +406,8 @@ static int count_pages(struct job_context *context, const struct guest_view *vie
 		rc = -EPERM;
 	if (rc)
 		return rc;
+	if (too_many_sizes)
+		survey->huge_count = 0;
 	survey->resident_bytes = totals->present_bytes;
 	survey->swapped_bytes = totals->swapped_bytes;
 	memcpy(survey->node_bytes, totals->node_bytes, sizeof(survey->node_bytes));

@@ -589,11 +589,24 @@ static json_t *place_to_json(const struct snapshot_place *place)
 			 place->dimm == SNAPSHOT_NO_DIMM ? -1 : place->dimm, place->node, json_number(place->pages));
 }
 
+static json_t *huge_to_json(const struct snapshot_huge *huge)
+{
+	json_t *pages = json_array();
+
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (huge->pages[node])
+			append_row(&pages, json_pack("[i, o]", node, json_number(huge->pages[node])));
+	return json_pack("{s:o, s:o}", "page_bytes", json_number(huge->page_bytes), "pages", pages);
+}
+
 json_t *worker_survey_to_json(const struct worker_survey *survey)
 {
 	json_t *nodes = json_array(), *backings = json_array(), *dimms = json_array(),
-	       *sharers = json_array(), *counted = json_array(), *residencies = json_array(), *places = json_array();
+	       *sharers = json_array(), *counted = json_array(), *residencies = json_array(), *places = json_array(),
+	       *huges = json_array();
 
+	for (size_t i = 0; i < survey->huge_count; i++)
+		append_row(&huges, huge_to_json(&survey->huges[i]));
 	for (size_t i = 0; i < survey->place_count; i++)
 		append_row(&places, place_to_json(&survey->places[i]));
 	for (size_t i = 0; i < survey->residency_count; i++)
@@ -627,7 +640,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 		append_row(&dimms, json_pack("{s:o, s:o}", "id", model_json_text(survey->dimms[i].id),
 					     "bytes", json_number(survey->dimms[i].bytes)));
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, "
-			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
+			 "s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o, s:o}",
 			 "nodes", nodes, "resident_bytes", json_number(survey->resident_bytes),
 			 "swapped_bytes", json_number(survey->swapped_bytes), "unmapped_bytes",
 			 json_number(survey->unmapped_bytes), "backings", backings, "policy_mode",
@@ -645,7 +658,7 @@ json_t *worker_survey_to_json(const struct worker_survey *survey)
 			 json_number(survey->sharers_unlisted), "sharers_unseen",
 			 json_number(survey->sharers_unseen), "balancing", (int)survey->balancing, "loose",
 			 (int)survey->loose, "has_policies", (int)survey->has_policies, "residencies",
-			 residencies, "places", places, "cgroup", model_json_text(survey->cgroup));
+			 residencies, "places", places, "cgroup", model_json_text(survey->cgroup), "huges", huges);
 }
 
 static int survey_parse_nodes(const json_t *nodes, uint64_t node_bytes[SNAPSHOT_NODES_MAX],
@@ -805,6 +818,32 @@ static int survey_parse_residencies(const json_t *residencies, struct worker_sur
 	return rc;
 }
 
+static int survey_parse_huges(const json_t *huges, struct worker_survey *survey, struct failure *failure)
+{
+	if (!json_is_array(huges) || json_array_size(huges) > ARRAY_SIZE(survey->huges))
+		return refuse(failure, "huges", "it is no list, or too long a one");
+	for (size_t i = 0; i < json_array_size(huges); i++) {
+		struct snapshot_huge *huge = &survey->huges[i];
+		uint64_t pages[SNAPSHOT_NODES_MAX] = {0};
+		json_t *page, *nodes;
+		int rc = unpack(json_array_get(huges, i), failure, "huges", "{s:o, s:o}", "page_bytes", &page, "pages", &nodes);
+
+		if (!rc)
+			rc = take_number(page, INT64_MAX, &huge->page_bytes, failure, "page_bytes");
+		if (!rc)
+			rc = survey_parse_nodes(nodes, pages, failure);
+		for (int node = 0; !rc && node < SNAPSHOT_NODES_MAX; node++) {
+			if (pages[node] > UINT32_MAX)
+				rc = refuse(failure, "huges", "it is too many pages");
+			huge->pages[node] = (uint32_t)pages[node];
+		}
+		if (rc)
+			return rc;
+	}
+	survey->huge_count = json_array_size(huges);
+	return 0;
+}
+
 static int survey_parse_places(const json_t *places, struct worker_survey *survey, struct failure *failure)
 {
 	int rc = 0;
@@ -842,13 +881,13 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 {
 	json_t *nodes, *resident, *swapped, *unmapped, *backings, *policy_nodes, *mems, *limit, *cpus,
 		*dimms, *pinned, *private, *huge, *sharers, *unlisted, *unseen, *counted, *residencies,
-		*places, *cgroup;
+		*places, *cgroup, *huges;
 	const char *mode;
 	int vfio, userfaultfd, locked, encrypted, balancing, loose, has_policies, is_counted, value, rc;
 
 	rc = unpack(json, failure, "survey",
 		    "{s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:b, s:o, "
-		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o}",
+		    "s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:o, s:o, s:o, s:o}",
 		    "nodes", &nodes, "resident_bytes", &resident, "swapped_bytes", &swapped,
 		    "unmapped_bytes", &unmapped, "backings", &backings, "policy_mode", &mode,
 		    "policy_nodes", &policy_nodes, "cpuset_mems", &mems, "cpu_nodes", &cpus, "vfio",
@@ -857,7 +896,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		    "transparent_huge_bytes", &huge, "sharers", &sharers, "counted", &is_counted,
 		    "counted_bytes", &counted, "cpuset_limit", &limit, "sharers_unlisted", &unlisted,
 		    "sharers_unseen", &unseen, "balancing", &balancing, "loose", &loose, "has_policies",
-		    &has_policies, "residencies", &residencies, "places", &places, "cgroup", &cgroup);
+		    &has_policies, "residencies", &residencies, "places", &places, "cgroup", &cgroup,
+		    "huges", &huges);
 	if (rc)
 		return rc;
 	value = policy_mode_from_name(mode);
@@ -914,6 +954,8 @@ static int parse_survey(const json_t *json, struct worker_survey *survey, struct
 		rc = take_nodes(cpus, &survey->cpu_nodes, failure, "cpu_nodes");
 	if (!rc)
 		rc = take_text(cgroup, survey->cgroup, sizeof(survey->cgroup), failure, "cgroup");
+	if (!rc)
+		rc = survey_parse_huges(huges, survey, failure);
 	if (!rc)
 		rc = survey_parse_dimms(dimms, survey, failure);
 	return rc ? rc : survey_parse_places(places, survey, failure);

@@ -108,6 +108,8 @@ struct worker_survey {
 	uint64_t resident_bytes, swapped_bytes, unmapped_bytes;
 	size_t backing_count;
 	struct snapshot_backing backings[SNAPSHOT_BACKINGS_MAX];
+	size_t huge_count;
+	struct snapshot_huge huges[SNAPSHOT_POOLS_MAX];
 	bool has_policies;			/* read; else policy_*, balancing and those of the backings say nothing */
 	enum policy_mode policy_mode;
 	uint64_t policy_nodes;

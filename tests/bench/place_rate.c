@@ -68,7 +68,7 @@ static size_t make_demands(struct drain_place_demand *demands, size_t guests, bo
 							      .is_apart = cells > 1,
 							      .may_split = true};
 			if (guest % 10 == 0)
-				demand->huge_bytes = demand->bytes;
+				demand->huge_bytes[0] = demand->bytes;
 			bytes += demand->bytes;
 		}
 	}

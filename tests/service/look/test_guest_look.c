@@ -432,7 +432,11 @@ static void test_policies_are_kept(void)
 	survey->policy_nodes = survey->cpuset_mems = 4;
 	survey->backing_count = 1;
 	survey->backings[0] = (struct snapshot_backing){BACKING_KIND_MEMFD, 4096, 10 * MIB, 0, POLICY_MODE_BIND, 4};
+	survey->huge_count = 1;
+	survey->huges[0] = (struct snapshot_huge){.page_bytes = 2 * MIB, .pages = {0, 5}};
 	guest_look_take_survey(guest, survey, NULL, 1);
+	CHECK_INT(guest->huge_count, 1);
+	CHECK_INT(guest->huges[0].pages[1], 5);
 	CHECK_TRUE(!guest_look_needs_policies(guest));
 	survey->has_policies = survey->balancing = false;
 	survey->policy_mode = POLICY_MODE_DEFAULT;
@@ -462,6 +466,7 @@ static void test_policies_are_kept(void)
 	guest->cell_count = 2;
 	CHECK_TRUE(guest_look_needs_policies(guest));
 	guest_look_drop_survey(guest);
+	CHECK_INT(guest->huge_count, 0);
 	guest->cell_count = 1;
 	CHECK_TRUE(guest_look_needs_policies(guest));
 	free(survey);

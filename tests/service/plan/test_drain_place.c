@@ -181,13 +181,16 @@ static void check_placement(const struct problem *problem, const struct drain_pl
 			CHECK_INT(flow->demand, i);
 			CHECK_TRUE(flow->bytes > 0);
 			CHECK_TRUE(demand->allowed >> flow->node & 1);
-			if (demand->huge_bytes)
-				huge[demand->size][flow->node] +=
-					demand->huge_bytes < flow->bytes ? demand->huge_bytes : flow->bytes;
-			if (demand->huge_bytes < flow->bytes)
-				plain[flow->node] +=
-					flow->bytes -
-					(demand->huge_bytes == demand->bytes ? flow->bytes : demand->huge_bytes);
+			plain[flow->node] += flow->bytes;
+			for (size_t size = 0; size < input->size_count; size++) {
+				uint64_t from = demand->huge_bytes[size];
+
+				/* Pieces of what is only partly in pages of one size need room. */
+				if (flow->bytes < demand->bytes)
+					from = from == demand->bytes ? flow->bytes : 0;
+				huge[size][flow->node] += from;
+				plain[flow->node] -= from;
+			}
 			bytes += flow->bytes;
 			distance += flow->bytes * input->distances[demand->home][flow->node];
 		}
@@ -548,12 +551,12 @@ static void huge_pages_that_are_free_serve_before_room(void)
 	/* 64 MiB free in the pool of node 1, and 32 MiB and a bit beside it. */
 	make_host(&problem, 0, 33 * MIB, 0);
 	problem.input.pool_bytes[0][1] = 64 * MIB;
-	add_demand(&problem, 96 * MIB)->huge_bytes = 96 * MIB;
+	add_demand(&problem, 96 * MIB)->huge_bytes[0] = 96 * MIB;
 	place(&problem, &result);
 	CHECK_INT(node_of(&result, 0), 1);
 	drain_place_result_done(&result);
 	/* The odd MiB is no page. */
-	problem.demands[0].bytes = problem.demands[0].huge_bytes = 98 * MIB;
+	problem.demands[0].bytes = problem.demands[0].huge_bytes[0] = 98 * MIB;
 	place(&problem, &result);
 	CHECK_INT(node_of(&result, 0), -1);
 	drain_place_result_done(&result);
@@ -564,10 +567,73 @@ static void huge_pages_that_are_free_serve_before_room(void)
 	place(&problem, &result);
 	CHECK_INT(result.short_bytes, MIB);
 	drain_place_result_done(&result);
-	problem.demands[0].huge_bytes = 2 * MIB;
+	problem.demands[0].huge_bytes[0] = 2 * MIB;
 	place(&problem, &result);
 	CHECK_INT(node_of(&result, 0), 1);
 	CHECK_INT(result.short_bytes, 0);
+	drain_place_result_done(&result);
+}
+
+/* Each size has its own pool, and none is a place for another. */
+static void each_size_of_huge_pages_has_its_pool(void)
+{
+	static const struct {
+		uint64_t small, large, rest;	     /* of the demand, in MiB: pages of 2 and of 32, and none */
+		uint64_t small_pool, large_pool, room; /* of node 1 */
+		int node;
+	} table[] = {
+		{64, 128, 0, 64, 128, 0, 1},	{64, 128, 0, 192, 0, 0, -1}, {64, 128, 0, 0, 192, 0, -1},
+		{64, 128, 32, 64, 128, 32, 1},	{64, 128, 32, 64, 128, 31, -1}, {64, 128, 0, 62, 128, 2, 1},
+		{64, 128, 0, 64, 96, 32, 1},	{64, 128, 0, 64, 127, 31, -1}, {128, 64, 8, 512, 512, 7, -1},
+		{128, 64, 8, 512, 512, 8, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		static struct problem problem;
+		struct drain_place_result result;
+		struct drain_place_demand *demand;
+
+		make_host(&problem, 0, table[i].room * MIB, 0);
+		problem.input.size_count = 2;
+		problem.input.page_bytes[0] = 2 * MIB;
+		problem.input.page_bytes[1] = 32 * MIB;
+		problem.input.pool_bytes[0][1] = table[i].small_pool * MIB;
+		problem.input.pool_bytes[1][1] = table[i].large_pool * MIB;
+		demand = add_demand(&problem, (table[i].small + table[i].large + table[i].rest) * MIB);
+		demand->huge_bytes[0] = table[i].small * MIB;
+		demand->huge_bytes[1] = table[i].large * MIB;
+		place(&problem, &result);
+		CHECK_INT(node_of(&result, 0), table[i].node);
+		drain_place_result_done(&result);
+	}
+}
+
+/* One makes room for another: what pools have given goes back to them. */
+static void who_makes_room_gives_back_its_pages(void)
+{
+	static struct problem problem;
+	struct drain_place_result result;
+
+	/* Both would fit on node 1 alone, which is nearest; the second only there. */
+	make_host(&problem, 64 * MIB, 64 * MIB, 0);
+	problem.input.size_count = 2;
+	problem.input.page_bytes[0] = 2 * MIB;
+	problem.input.page_bytes[1] = 32 * MIB;
+	for (int node = 0; node < 2; node++) {
+		problem.input.pool_bytes[0][node] = 32 * MIB;
+		problem.input.pool_bytes[1][node] = 64 * MIB;
+	}
+	for (int i = 0; i < 2; i++) {
+		struct drain_place_demand *demand = add_demand(&problem, 160 * MIB - (uint64_t)i * MIB);
+
+		demand->huge_bytes[0] = 32 * MIB;
+		demand->huge_bytes[1] = 64 * MIB;
+		if (i)
+			demand->allowed = 2;
+	}
+	place(&problem, &result);
+	CHECK_INT(node_of(&result, 0), 0);
+	CHECK_INT(node_of(&result, 1), 1);
 	drain_place_result_done(&result);
 }
 
@@ -603,6 +669,8 @@ static const struct unit_case cases[] = {
 	{"what fits nowhere is told with the numbers", what_fits_nowhere_is_told_with_the_numbers},
 	{"cells stay apart unless they cannot", cells_stay_apart_unless_they_cannot},
 	{"huge pages that are free serve before room", huge_pages_that_are_free_serve_before_room},
+	{"each size of huge pages has its pool", each_size_of_huge_pages_has_its_pool},
+	{"who makes room gives back its pages", who_makes_room_gives_back_its_pages},
 	{"what is loose goes where the others leave room", what_is_loose_goes_where_the_others_leave_room},
 };
 

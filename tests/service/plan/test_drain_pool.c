@@ -303,7 +303,154 @@ static void a_pool_that_has_some_gives_them(void)
 	world_done(&world);
 }
 
+#define LARGE (32 * MIB)
+
+/* Both sizes have a pool on each node, with so much free; and so much room beside them. */
+static void give(struct world *world, int node, uint64_t small_bytes, uint64_t large_bytes, uint64_t room)
+{
+	struct snapshot_node *at = snapshot_node(world->snapshot, node);
+
+	add_pool(world, node, small_bytes / PAGE, small_bytes / PAGE);
+	at->pools[at->pool_count++] = (struct snapshot_pool){
+		.page_bytes = LARGE, .total = large_bytes / LARGE, .free = large_bytes / LARGE};
+	at->free_bytes = world_share(world, node, 1 << 3) + room;
+}
+
+/* Of 256 MiB in pages of 2 MiB, in its first cell, and 512 MiB in pages of 32 MiB, in its second. */
+static struct snapshot_guest *add_guest_of_two_sizes(struct world *world, int small_node, int large_node)
+{
+	struct snapshot_guest *guest = world_add_guest(world, "db1", small_node, 256 * MIB);
+
+	guest->node_bytes[large_node] += 512 * MIB;
+	guest->resident_bytes = guest->current_bytes = guest->requested_bytes = guest->base_bytes = 768 * MIB;
+	guest->max_bytes = 768 * MIB;
+	guest->backings[0] = (struct snapshot_backing){BACKING_KIND_HUGETLB, PAGE, 256 * MIB, 0};
+	guest->backings[1] = (struct snapshot_backing){BACKING_KIND_HUGETLB, LARGE, 512 * MIB, 1};
+	guest->backing_count = 2;
+	guest->huge_count = 2;
+	guest->huges[0].page_bytes = PAGE;
+	guest->huges[0].pages[small_node] = 256 * MIB / PAGE;
+	guest->huges[1].page_bytes = LARGE;
+	guest->huges[1].pages[large_node] = 512 * MIB / LARGE;
+	return guest;
+}
+
+/* What is free in the pool of one size is no place for the other, and neither has to be made of room where it is there. */
+static void each_size_has_its_own_place(void)
+{
+	static const struct {
+		int large_node;			  /* the small ones are on node 3 */
+		uint64_t pools[3][2], rooms[3];	  /* of nodes 0 to 2, in MiB */
+		bool is_told;			  /* by node */
+		int goes_to;			  /* -1: refused */
+	} table[] = {
+		{3, {{0, 0}, {256, 512}, {0, 0}}, {0, 0, 0}, true, 1},
+		{3, {{0, 0}, {256, 512}, {0, 0}}, {0, 0, 0}, false, 1},
+		{3, {{768, 0}, {0, 768}, {255, 511}}, {0, 0, 0}, true, -1},
+		{3, {{0, 0}, {192, 512}, {0, 0}}, {0, 64, 0}, true, 1},
+		/* Only the small ones leave: a pool of large ones helps them nowhere. */
+		{2, {{0, 768}, {256, 0}, {0, 0}}, {0, 0, 0}, true, 1},
+		{2, {{0, 768}, {0, 768}, {0, 768}}, {0, 0, 0}, true, -1},
+		{2, {{0, 0}, {0, 0}, {0, 0}}, {0, 256, 0}, true, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct snapshot_guest *guest;
+		struct world world;
+
+		world_init(&world);
+		guest = add_guest_of_two_sizes(&world, 3, table[i].large_node);
+		guest->huge_count = table[i].is_told ? 2 : 0;
+		for (int node = 0; node < 3; node++)
+			give(&world, node, table[i].pools[node][0] * MIB, table[i].pools[node][1] * MIB,
+			     table[i].rooms[node] * MIB);
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		world_check_code(&world, table[i].goes_to < 0 ? "no_room" : "");
+		if (table[i].goes_to >= 0) {
+			expect_run(&world, "cordon move done");
+			CHECK_INT(world.history_count > 1 && world.history[1].step.child
+					  ? world.history[1].step.child->move.map[3]
+					  : -1,
+				  table[i].goes_to);
+			CHECK_INT(plan_pool(world.snapshot, table[i].goes_to, PAGE)->free, 0);
+			if (table[i].is_told)
+				CHECK_INT(world.snapshot->guests[0].huges[0].pages[table[i].goes_to], 128);
+		}
+		world_done(&world);
+	}
+}
+
+/* A move makes pages of a size only where such come, and needs room there in that size. */
+static void a_move_makes_what_comes(void)
+{
+	struct world world;
+
+	for (int has_room = 0; has_room < 2; has_room++) {
+		world_init(&world);
+		add_guest_of_two_sizes(&world, 0, 2);
+		give(&world, 0, 0, 0, 0);
+		give(&world, 1, 0, 768 * MIB, has_room ? 256 * MIB : 254 * MIB);
+		give(&world, 2, 0, 0, 0);
+		/* A reserve's share as without a drain. */
+		snapshot_node(world.snapshot, 1)->free_bytes += world_share(&world, 1, 0);
+		snapshot_node(world.snapshot, 1)->free_bytes -= world_share(&world, 1, 1 << 3);
+		world_wish_map(&world, "db1", 0, 1);
+		world_check_code(&world, has_room ? "" : "no_room");
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_STEP);
+		CHECK_INT(world.decision.step.kind, STEP_KIND_HOST_POOL);
+		CHECK_INT(world.decision.step.node, 1);
+		CHECK_INT(world.decision.step.page_bytes, PAGE);
+		CHECK_INT(world.decision.step.target_bytes, 256 * MIB);
+		world_perform(&world);
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+		world_done(&world);
+	}
+}
+
+/* Pages that have to be made of memory that is in pieces: a drain says so before it begins, and of each size for itself. */
+static void pages_that_may_not_come_are_told_beforehand(void)
+{
+	for (int free_pages = 0; free_pages < 2; free_pages++) {
+		struct snapshot_guest *guest;
+		struct snapshot_node *node;
+		struct world world;
+		struct plan *plan;
+		unsigned told = 0;
+
+		world_init(&world);
+		guest = add_guest_of_two_sizes(&world, 3, 3);
+		guest->backings[1].bytes = guest->node_bytes[3] = GIB;
+		guest->node_bytes[3] += 256 * MIB;
+		guest->backings[1].page_bytes = guest->huges[1].page_bytes = GIB;
+		guest->huges[1].pages[3] = 1;
+		guest->allowed_nodes = 1 << 1;
+		give(&world, 1, 256 * MIB, 0, 2 * GIB);
+		node = snapshot_node(world.snapshot, 1);
+		node->pools[1] = (struct snapshot_pool){
+			.page_bytes = GIB, .total = (uint64_t)free_pages, .free = (uint64_t)free_pages};
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		world.wish.allow = 1 << CONSENT_GIGANTIC_PAGES;
+		world_check_code(&world, "");
+		plan = plan_dry_run(&world.input);
+		for (size_t i = 0; i < plan->warnings.count; i++)
+			if (plan->warnings.items[i].code == REMAINDER_NO_ROOM) {
+				CHECK_STR(plan->warnings.items[i].object, "guest db1");
+				CHECK_STR(plan->warnings.items[i].detail,
+					  "free memory of node 1 is in pieces: pages of 1 GiB must be compacted first, and "
+					  "fewer may come of it");
+				CHECK_INT(plan->warnings.items[i].bytes, GIB);
+				told++;
+			}
+		CHECK_INT(told, !free_pages);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 static const struct unit_case cases[] = {
+	{"pages that may not come are told beforehand", pages_that_may_not_come_are_told_beforehand},
+	{"each size has its own place", each_size_has_its_own_place},
+	{"a move makes what comes", a_move_makes_what_comes},
 	{"free pages leave before the blocks", free_pages_leave_before_the_blocks},
 	{"what only leaves guests leaves pools", what_only_leaves_guests_leaves_pools},
 	{"reserved pages are told", reserved_pages_are_told},

@@ -4,9 +4,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/magic.h>
 #include "guest_view.h"
 #include "job_fixture.h"
 #include "survey_places.h"
+#include "sysroot_priv.h"
 
 #define MIB	    (UINT64_C(1) << 20)
 #define BLOCK_PAGES 4096
@@ -81,6 +83,69 @@ static void test_nothing_holds_it(void)
 	CHECK_TRUE(survey->locked && !survey->vfio && !survey->encrypted);
 	CHECK_INT(survey->pinned_bytes + survey->private_bytes, 0);
 	CHECK_INT(survey->sharer_count, 0);
+	free(survey);
+	teardown(fixture);
+}
+
+#define SMALL_START UINT64_C(0x7f0040000000)
+#define LARGE_START UINT64_C(0x7f0080000000)
+
+static int two_sizes(void *user, const char *path, uint64_t *ret_type, uint64_t *ret_block_bytes)
+{
+	bool is_small = strstr(path, "7f0040000000") != NULL, is_large = strstr(path, "7f0080000000") != NULL;
+
+	*ret_type = is_small || is_large ? HUGETLBFS_MAGIC : TMPFS_MAGIC;
+	*ret_block_bytes = is_small ? 2 * MIB : is_large ? 4 * MIB : 4096;
+	return 0;
+}
+
+static void put_page(struct job_fixture *fixture, uint64_t address, uint64_t first_pfn, size_t count)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)getpid());
+	for (size_t i = 0; i < count; i++) {
+		uint64_t entry = UINT64_C(1) << 63 | (first_pfn + i);
+
+		fixture_tree_write_at(&fixture->tree, path, (address / 4096 + i) * sizeof(entry), &entry, sizeof(entry));
+	}
+}
+
+/* Of each size of huge pages it is told where they lie; of other memory not. */
+static void test_huge_pages_by_node(void)
+{
+	struct sysroot_hooks hooks = {.on_filesystem = two_sizes};
+	struct job_fixture *fixture = setup();
+	struct worker_survey *survey;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)getpid());
+	fixture_tree_write(&fixture->tree, path,
+			   "7f0000000000-7f0000800000 rw-s 00000000 00:01 1025 /memfd:memory-backend-memfd (deleted)\n"
+			   "7f0040000000-7f0040800000 rw-s 00000000 00:0f 77 /dev/hugepages/libvirt/qemu/1-g1/ram1 (deleted)\n"
+			   "7f0080000000-7f0080800000 rw-s 00000000 00:10 78 /dev/hugepages4M/libvirt/qemu/1-g1/ram2 (deleted)\n");
+	snprintf(path, sizeof(path), "/proc/%d/numa_maps", (int)getpid());
+	fixture_tree_write(&fixture->tree, path,
+			   "7f0000000000 bind:2 file=/memfd N2=1024\n7f0040000000 bind:1 file=/ram1 huge\n"
+			   "7f0080000000 bind:0 file=/ram2 huge\n");
+	for (uint64_t i = 0; i < 4; i++)
+		put_page(fixture, SMALL_START + i * 2 * MIB, i < 3 ? BLOCK_PAGES + i * 512 : 2 * BLOCK_PAGES + 1024, 512);
+	put_page(fixture, LARGE_START + 4 * MIB, 1024, 1024);
+	fixture->job.ram_size_count = 3;
+	fixture->job.ram_sizes[1] = fixture->job.ram_sizes[2] = 8 * MIB;
+	sysroot_set_hooks(fixture->tree.sysroot, &hooks);
+	survey = run(fixture);
+	CHECK_INT(survey->node_bytes[0], 4 * MIB);
+	CHECK_INT(survey->node_bytes[1], 6 * MIB);
+	CHECK_INT(survey->node_bytes[2], 6 * MIB);
+	CHECK_INT(survey->huge_count, 2);
+	CHECK_INT(survey->huges[0].page_bytes, 2 * MIB);
+	CHECK_INT(survey->huges[0].pages[0], 0);
+	CHECK_INT(survey->huges[0].pages[1], 3);
+	CHECK_INT(survey->huges[0].pages[2], 1);
+	CHECK_INT(survey->huges[1].page_bytes, 4 * MIB);
+	CHECK_INT(survey->huges[1].pages[0], 1);
+	CHECK_INT(survey->huges[1].pages[2], 0);
 	free(survey);
 	teardown(fixture);
 }
@@ -564,6 +629,7 @@ static void test_units_of_a_large_device(void)
 int main(void)
 {
 	static const struct unit_case cases[] = {
+		{"huge pages by node", test_huge_pages_by_node},
 		{"policy and cpuset", test_policy_and_cpuset},
 		{"nothing holds it", test_nothing_holds_it},
 		{"a sharer pins", test_a_sharer_pins},

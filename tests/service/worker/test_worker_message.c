@@ -264,6 +264,10 @@ static void test_survey(void)
 	survey->sharers_unseen = 6;
 	survey->sharer_count = 1;
 	survey->sharers[0] = (struct snapshot_sharer){4711, "backend", 9, 6};
+	survey->huge_count = 2;
+	survey->huges[0] = (struct snapshot_huge){.page_bytes = 2097152, .pages = {3}};
+	survey->huges[1].page_bytes = 1 << 30;
+	survey->huges[1].pages[63] = UINT32_MAX;
 	survey->dimm_count = 1;
 	strcpy(survey->dimms[0].id, "acpi-MP00");
 	survey->dimms[0].bytes = 5;
@@ -276,6 +280,15 @@ static void test_survey(void)
 	json_object_set_new(json_array_get(json_object_get(json, "sharers"), 0), "pid", json_integer(-1));
 	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
 	json_array_clear(json_object_get(json, "sharers"));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
+	json_object_set_new(json_array_get(json_object_get(json, "huges"), 1), "pages",
+			    json_pack("[[i, I]]", 3, (json_int_t)UINT32_MAX + 1));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_object_set_new(json_array_get(json_object_get(json, "huges"), 1), "pages", json_pack("[[i, i]]", 64, 1));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_object_set_new(json, "huges", json_pack("[{}, {}, {}, {}, {}]"));
+	CHECK_INT(worker_survey_parse(json, copy, &failure), -EINVAL);
+	json_object_set_new(json, "huges", json_array());
 	CHECK_INT(worker_survey_parse(json, copy, &failure), 0);
 	for (int i = 0; i <= SNAPSHOT_SHARERS_MAX; i++)
 		json_array_append_new(json_object_get(json, "sharers"), json_object());
