@@ -735,6 +735,46 @@ static void warn_of_untold(const struct plan_input *input, const struct drain_sc
 	}
 }
 
+/* Does it have huge pages of more than one size on the node? */
+static bool has_several_sizes(const struct snapshot_guest *guest, int node)
+{
+	size_t sizes = 0;
+
+	for (uint64_t page = plan_guest_next_size(guest, 0); page; page = plan_guest_next_size(guest, page))
+		sizes += plan_guest_size_bytes(guest, node, guest->node_bytes[node], page) != 0;
+	return sizes > 1;
+}
+
+/* A part of a node: which of the sizes lie in it no survey tells. */
+static void warn_of_sizes(const struct plan_input *input, const struct drain_scope *scope, struct remainder_list *warnings)
+{
+	char object[96];
+
+	for (size_t i = 0; i < input->snapshot->guest_count; i++) {
+		const struct snapshot_guest *guest = &input->snapshot->guests[i];
+		uint64_t smallest = plan_guest_next_size(guest, 0);
+		bool keeps;
+
+		/* Nearly no guest has. */
+		if (!smallest || !plan_guest_next_size(guest, smallest))
+			continue;
+		keeps = drain_part_keeps(input, scope, guest);
+		for (int node = 0; node < SNAPSHOT_NODES_MAX; node++) {
+			uint64_t bytes = guest->node_bytes[node];
+
+			if (keeps)
+				bytes = drain_scope_node_bytes(input->snapshot, scope, guest, node);
+			if (drain_scope_guest_leaves(input, scope, guest, node) && has_several_sizes(guest, node) &&
+			    (!guest->huge_count || bytes < guest->node_bytes[node]))
+				remainder_list_add(warnings, REMAINDER_NOT_SURVEYED, plan_guest_object(guest, object), bytes,
+						   "have free huge pages of each of its sizes, or room for them, where it goes",
+						   "how many of its huge pages of each size leave node %d is not known: each "
+						   "size is taken for its share",
+						   node);
+		}
+	}
+}
+
 void plan_check_drain_warnings(const struct plan_input *input, struct remainder_list *warnings)
 {
 	const struct snapshot *snapshot = input->snapshot;
@@ -748,6 +788,7 @@ void plan_check_drain_warnings(const struct plan_input *input, struct remainder_
 		warn_of_slots(dimm, wish_target(input->wish, object), warnings);
 	if (input->wish->drain_wish.finish != DRAIN_FINISH_CORDON) {
 		warn_of_untold(input, &scope, warnings);
+		warn_of_sizes(input, &scope, warnings);
 		warn_of_layout(input, &scope, warnings);
 	}
 	if (input->wish->drain_wish.finish >= DRAIN_FINISH_OFFLINE) {

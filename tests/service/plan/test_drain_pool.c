@@ -380,6 +380,52 @@ static void each_size_has_its_own_place(void)
 	}
 }
 
+/* Of a part of a node nobody knows which sizes lie in it, nor of a guest that was not told apart: that is said. */
+static void sizes_that_are_not_known_are_told(void)
+{
+	static const struct {
+		bool is_told, is_part;
+		int large_node;
+		bool is_warned;
+	} table[] = {
+		{true, false, 3, false}, {true, true, 3, true}, {false, false, 3, true},
+		{true, true, 2, false},	 {true, false, 2, false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		struct snapshot_guest *guest;
+		struct world world;
+		struct plan *plan;
+		unsigned told = 0;
+
+		world_init(&world);
+		guest = add_guest_of_two_sizes(&world, 3, table[i].large_node);
+		guest->huge_count = table[i].is_told ? 2 : 0;
+		guest->dimms_told = true;
+		guest->dimm_count = 1;
+		strcpy(guest->dimm_bytes[0].id, "acpi-MP00");
+		guest->dimm_bytes[0].bytes = guest->node_bytes[3];
+		if (table[i].is_part) {
+			world_add_second_dimm(&world);
+			guest->dimm_bytes[0].bytes /= 2;
+			guest->dimm_count = 2;
+			strcpy(guest->dimm_bytes[1].id, "acpi-MP01");
+			guest->dimm_bytes[1].bytes = guest->node_bytes[3] - guest->dimm_bytes[0].bytes;
+		}
+		world_wish_drain_dimm(&world, DRAIN_FINISH_EMPTY);
+		plan = plan_dry_run(&world.input);
+		for (size_t n = 0; n < plan->warnings.count; n++)
+			if (plan->warnings.items[n].code == REMAINDER_NOT_SURVEYED) {
+				CHECK_STR(plan->warnings.items[n].object, "guest db1");
+				CHECK_INT(plan->warnings.items[n].bytes, guest->dimm_bytes[0].bytes);
+				told++;
+			}
+		CHECK_INT(told, table[i].is_warned);
+		plan_free(plan);
+		world_done(&world);
+	}
+}
+
 /* A move makes pages of a size only where such come, and needs room there in that size. */
 static void a_move_makes_what_comes(void)
 {
@@ -450,6 +496,7 @@ static void pages_that_may_not_come_are_told_beforehand(void)
 static const struct unit_case cases[] = {
 	{"pages that may not come are told beforehand", pages_that_may_not_come_are_told_beforehand},
 	{"each size has its own place", each_size_has_its_own_place},
+	{"sizes that are not known are told", sizes_that_are_not_known_are_told},
 	{"a move makes what comes", a_move_makes_what_comes},
 	{"free pages leave before the blocks", free_pages_leave_before_the_blocks},
 	{"what only leaves guests leaves pools", what_only_leaves_guests_leaves_pools},
