@@ -17,6 +17,7 @@ from testbed.story import booted_host, check, check_at_least, check_at_most, che
 
 MIB = 1 << 20
 KEPT_MIB = 40
+PINNED_KIB = 512
 # What changes between two looks at a host that does next to nothing.
 NOISE_BYTES = 4 * MIB
 
@@ -81,7 +82,7 @@ def who_holds(tell):
                                  "hints": {"high": "drain", "allow": "stored_xml remote_memory"}})
         ballast.start()
         dimm = next(d["id"] for d in ballast.get("/v1/dimms?fresh=true")["items"] if d["state"] == "online")
-        keeper = Keeper(host, 3, KEPT_MIB)
+        keeper = Keeper(host, 3, KEPT_MIB, PINNED_KIB)
 
         answer = summed(ballast.ctl_json("holders", "--dimm", dimm))
         for item in answer["items"]:
@@ -94,14 +95,25 @@ def who_holds(tell):
         check_equal(len(kept), 1, f"entries of the process {keeper.pid}")
         check_at_most(abs(kept[0]["bytes"] - KEPT_MIB * MIB), MIB, "bytes of the process")
         check(Keeper.GROUP in kept[0]["detail"], f"its cgroup is told: {kept[0]}")
+        counted = [line for line in host.read(f"/proc/{keeper.pid}/status").splitlines() if line.startswith("VmPin:")]
+        check_equal(counted[0].split()[1:], [str(PINNED_KIB), "kB"], "what the kernel counts as pinned by the process")
+        check_equal(kept[0]["pinned_bytes"], PINNED_KIB << 10, f"the most of it that is pinned: {kept[0]}")
+        check_equal([of(answer, "guest_memory", "db1")[0]["pinned_bytes"]], [0], "pinned bytes of db1")
         check(not of(answer, "kernel_memory"), "no memory of the kernel's in movable blocks")
+
+        # Told beforehand, of the process' own count; by the drain that goes no farther than guests not at all.
+        for finish, entries in (("offline", 1), ("empty", 0)):
+            plan = ballast.ctl_json("drain", "--dimm", dimm, "--finish", finish, "--allow", "stored_xml,remote_memory",
+                                    "--dry-run")
+            pinned = [w for w in plan["warnings"] if w["code"] == "pinned" and w["object"] == f"process {keeper.pid} (memory_peer)"]
+            check_equal([w["bytes"] for w in pinned], [PINNED_KIB << 10] * entries, f"warned of by {finish}: {plan['warnings']}")
 
         drain = ballast.ctl_json("drain", "--dimm", dimm, "--offline", "--allow", "stored_xml,remote_memory",
                                  "--timeout", "90", timeout=150, check=False)
         for item in drain["remainder"]:
             tell(f"    {drain['state']}: {item['code']} {item['object']}: {item['detail']}")
         # By the page that the kernel's log names, or, where the kernel did not come to say it, by who has most of the block.
-        who = f"process {keeper.pid} (memory_peer) of cgroup {Keeper.GROUP}"
+        who = f"process {keeper.pid} (memory_peer, {PINNED_KIB} KiB pinned) of cgroup {Keeper.GROUP}"
         named = [item for item in drain["remainder"] if who in item["detail"]]
         check_at_least(len(named), 1, f"blocks that are told to be kept by {who}: {drain['remainder']}")
         check(all(item["code"] in ("host_process", "block_busy") for item in named), f"codes of {named}")

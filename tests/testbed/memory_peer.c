@@ -14,7 +14,8 @@
  *   balance PID NODE RANGE        binds it to a node and lets AutoNUMA mark it all the same
  *   pin PID KIB RANGE             so much of it as io_uring buffers until its input ends
  *   hold PID KIB RANGE            so much of it in a pipe until its input ends
- *   keep NODE MIB                 so much memory of its own on a node, a MiB of it in a pipe, until its input ends
+ *   keep NODE MIB KIB             so much memory of its own on a node, a MiB of it in a pipe and so much of the rest as
+ *                                 io_uring buffers, until its input ends
  *
  * RANGE is START-END in hexadecimal: addresses in the process PID, of whole mappings of one file.
  * The answer is one line of JSON. What lasts prints a first line when it has begun.
@@ -536,11 +537,10 @@ static void say_held(uint64_t bytes)
 	printf("{\"released\":%" PRIu64 "}\n", bytes);
 }
 
-static int pin(int pid, const char *kib, const char *text)
+/* A ring that has them. */
+static int register_buffers(void *memory, uint64_t bytes)
 {
-	struct file file = open_file(pid, parse_range(text), PROT_READ | PROT_WRITE);
-	uint64_t bytes = strtoull(kib, NULL, 10) << 10;
-	struct iovec vector = {.iov_base = find_data(&file, bytes), .iov_len = bytes};
+	struct iovec vector = {.iov_base = memory, .iov_len = bytes};
 	struct io_uring_params parameters = {0};
 	int ring = (int)syscall(SYS_io_uring_setup, 4, &parameters);
 
@@ -548,6 +548,15 @@ static int pin(int pid, const char *kib, const char *text)
 		die("io_uring_setup");
 	if (syscall(SYS_io_uring_register, ring, IORING_REGISTER_BUFFERS, &vector, 1) < 0)
 		die("io_uring_register");
+	return ring;
+}
+
+static int pin(int pid, const char *kib, const char *text)
+{
+	struct file file = open_file(pid, parse_range(text), PROT_READ | PROT_WRITE);
+	uint64_t bytes = strtoull(kib, NULL, 10) << 10;
+	int ring = register_buffers(find_data(&file, bytes), bytes);
+
 	say_held(bytes);
 	close(ring);
 	return 0;
@@ -579,18 +588,28 @@ static int hold(int pid, const char *kib, const char *text)
 	return 0;
 }
 
-static int keep(const char *node, const char *mib)
+static int keep(const char *node, const char *mib, const char *kib)
 {
-	uint64_t bytes = strtoull(mib, NULL, 10) << 20;
+	uint64_t bytes = strtoull(mib, NULL, 10) << 20, registered = strtoull(kib, NULL, 10) << 10;
 	unsigned long nodes = 1ul << strtoul(node, NULL, 10);
 	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (memory == MAP_FAILED)
 		die("mmap");
+	if (registered + PIPE_BYTES > bytes) {
+		errno = EINVAL;
+		die(kib);
+	}
 	if (syscall(SYS_mbind, memory, bytes, MPOL_BIND, &nodes, sizeof(nodes) * 8, 0) < 0)
 		die("mbind");
+	/* A huge page leaves as a whole where some of it is registered. */
+	if (registered && madvise((char *)memory + PIPE_BYTES, registered, MADV_NOHUGEPAGE) < 0)
+		die("madvise");
 	memset(memory, 1, bytes);
 	put_into_pipe(memory, PIPE_BYTES);
+	/* The ring lasts as long as the process. */
+	if (registered)
+		register_buffers((char *)memory + PIPE_BYTES, registered);
 	say_held(bytes);
 	return 0;
 }
@@ -619,9 +638,9 @@ int main(int argc, char **argv)
 		return pin(pid, argv[3], argv[4]);
 	if (argc == 5 && strcmp(argv[1], "hold") == 0)
 		return hold(pid, argv[3], argv[4]);
-	if (argc == 4 && strcmp(argv[1], "keep") == 0)
-		return keep(argv[2], argv[3]);
+	if (argc == 5 && strcmp(argv[1], "keep") == 0)
+		return keep(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "usage: memory_peer (survey | within | file | places | scatter | find | read | fill | balance | "
-			"pin | hold) PID ... | keep NODE MIB\n");
+			"pin | hold) PID ... | keep NODE MIB KIB\n");
 	return 2;
 }

@@ -113,15 +113,19 @@ class Peer:
 
 
 class Keeper:
-    """A process of the host's own, in a cgroup of its own, with memory on a node. One MiB of it cannot leave."""
+    """A process of the host's own, in a cgroup of its own, with memory on a node. One MiB of it cannot leave.
+
+    Some KiB more are pinned as the kernel counts that, which moves them to where such pages do no harm.
+    """
 
     GROUP = "/holder"
 
-    def __init__(self, host, node, mib):
+    def __init__(self, host, node, mib, pinned_kib=0):
         program = paths.built("tests/testbed/memory_peer")
         # Pages are charged to the nearest group that the memory controller is on for.
         host.run(f"mkdir -p /sys/fs/cgroup{self.GROUP}; echo +memory >/sys/fs/cgroup/cgroup.subtree_control")
-        self.process = host.spawn(f"echo $$ >/sys/fs/cgroup{self.GROUP}/cgroup.procs; exec {program} keep {node} {mib}",
+        self.process = host.spawn(f"echo $$ >/sys/fs/cgroup{self.GROUP}/cgroup.procs; exec {program} keep {node} {mib} "
+                                  f"{pinned_kib}",
                                   stdin=True)
         wait_for(lambda: "\n" in self.process.out or not self.process.running, 60, "memory_peer keep")
         if "\n" not in self.process.out:
