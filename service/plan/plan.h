@@ -112,6 +112,8 @@ enum undo_bar {
 };
 /* Is there anything to undo of a step in this state? */
 bool undo_bar_is_due(const struct step_record *record);
+/* Has it changed anything that was not put back, whether or not it can be? */
+bool undo_bar_stands(const struct step_record *record);
 /*
  * owner: the drain whose step it is, one of input->drains or NULL for the wish's own, whose steps are the subject. *ret_step is
  * the step, without its child, with the blocks that may go back; what may not is added to *left (NULL: is not told), with

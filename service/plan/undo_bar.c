@@ -23,10 +23,8 @@
 #include "plan_priv.h"
 #include "size_text.h"
 
-bool undo_bar_is_due(const struct step_record *record)
+bool undo_bar_stands(const struct step_record *record)
 {
-	if (!record->step.undoable)
-		return false;
 	switch (record->state) {
 	case STEP_STATE_RUNNING:
 	case STEP_STATE_DONE:
@@ -40,6 +38,11 @@ bool undo_bar_is_due(const struct step_record *record)
 		break;
 	}
 	return false;
+}
+
+bool undo_bar_is_due(const struct step_record *record)
+{
+	return record->step.undoable && undo_bar_stands(record);
 }
 
 const struct step_record *undo_bar_undo_of(const struct plan_input *input, const char *operation, unsigned n)

@@ -118,24 +118,6 @@ bool undrain_keep_next(const struct plan_input *input, struct decision *decision
 
 /* ---- what stays ---- */
 
-/* Also once it is forgotten. */
-static bool stands(const struct step_record *record)
-{
-	switch (record->state) {
-	case STEP_STATE_RUNNING:
-	case STEP_STATE_DONE:
-	case STEP_STATE_PARTIAL:
-	case STEP_STATE_UNDOING:
-		return true;
-	case STEP_STATE_PENDING:
-	case STEP_STATE_FAILED:
-	case STEP_STATE_UNDONE:
-	case STEP_STATE_COUNT:
-		break;
-	}
-	return false;
-}
-
 /* The steps of all drains that are given up, one after the other: from (0, 0) on. NULL: there are no more. */
 struct kept_step {
 	size_t which, next;
@@ -149,7 +131,8 @@ static const struct step_record *next_kept(const struct plan_input *input, enum 
 		while (undrain_keep_has(input, owner.drain) && at->next < owner.count) {
 			const struct step_record *record = &owner.steps[at->next++];
 
-			if (record->step.kind == kind && stands(record))
+			/* Also once it is forgotten. */
+			if (record->step.kind == kind && undo_bar_stands(record))
 				return record;
 		}
 	}
