@@ -281,6 +281,21 @@ void engine_rig_submit(struct engine_rig *rig, const struct wish *wish)
 	engine_rig_submit_with(rig, &(struct engine_submission){.wish = wish, .actor = "uid 0"});
 }
 
+const struct drain_record *engine_rig_drain_at(struct engine_rig *rig, size_t index)
+{
+	const struct drain_record *drains[8];
+	size_t count = engine_drains(rig->engine, drains, ARRAY_SIZE(drains));
+
+	return index < count ? drains[count - 1 - index] : NULL;
+}
+
+enum drain_state engine_rig_drain_state_at(struct engine_rig *rig, size_t index)
+{
+	const struct drain_record *drain = engine_rig_drain_at(rig, index);
+
+	return drain ? drain->state : DRAIN_STATE_COUNT;
+}
+
 const struct operation_record *engine_rig_operation(struct engine_rig *rig, const char *id)
 {
 	const struct operation_record *record = engine_operation(rig->engine, id);

@@ -91,6 +91,9 @@ bool engine_rig_has_hold(struct engine_rig *rig);
 const struct operation_record *engine_rig_top(struct engine_rig *rig);
 /* Of the newest drain; DRAIN_STATE_COUNT: none. */
 enum drain_state engine_rig_drain_state(struct engine_rig *rig);
+/* In the order in which they were submitted; NULL, DRAIN_STATE_COUNT: there are not so many. */
+const struct drain_record *engine_rig_drain_at(struct engine_rig *rig, size_t index);
+enum drain_state engine_rig_drain_state_at(struct engine_rig *rig, size_t index);
 bool engine_rig_is_initial(const struct engine_rig *rig);
 /*
  * What every ended drain must be: done as asked, or as if it had not been, or saying that it is

@@ -17,20 +17,6 @@
 
 static struct engine_rig rig;
 
-/* In the order in which they were submitted; NULL: there are not so many. */
-static const struct drain_record *drain_at(size_t index)
-{
-	const struct drain_record *drains[8];
-	size_t count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
-
-	return index < count ? drains[count - 1 - index] : NULL;
-}
-
-static enum drain_state state_at(size_t index)
-{
-	return drain_at(index) ? drain_at(index)->state : DRAIN_STATE_COUNT;
-}
-
 static struct wish wish_of_node(int node, enum drain_finish finish)
 {
 	struct wish wish = engine_rig_drain_wish(finish);
@@ -61,7 +47,7 @@ static void submit_undrain(size_t index, bool keep)
 
 	wish_init(&wish, OPERATION_KIND_UNDRAIN);
 	wish.keep = keep;
-	snprintf(wish.drain, sizeof(wish.drain), "%s", drain_at(index)->id);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", engine_rig_drain_at(&rig, index)->id);
 	engine_rig_submit(&rig, &wish);
 }
 
@@ -96,15 +82,15 @@ static bool has_kept(const struct fake_state *before)
 static void check_given_up(size_t index, const struct fake_state *before)
 {
 	for (int restarted = 0; restarted < 2; restarted++) {
-		CHECK_INT(state_at(index), DRAIN_STATE_RELEASED);
-		CHECK_TRUE(!drain_at(index)->hold.drain[0]);
+		CHECK_INT(engine_rig_drain_state_at(&rig, index), DRAIN_STATE_RELEASED);
+		CHECK_TRUE(!engine_rig_drain_at(&rig, index)->hold.drain[0]);
 		CHECK_TRUE(has_kept(before));
 		CHECK_INT(rig.world.state.slices_lack, 0);
 		CHECK_TRUE(!rig.world.state.hooks_asked);
 		for (int keep = 0; keep < 2; keep++) {
 			submit_undrain(index, keep);
 			CHECK_INT(rig.result, ENGINE_SUBMIT_ALREADY);
-			CHECK_STR(rig.drain, drain_at(index)->id);
+			CHECK_STR(rig.drain, engine_rig_drain_at(&rig, index)->id);
 		}
 		engine_rig_kill(&rig);
 		engine_rig_start(&rig);
@@ -126,7 +112,7 @@ static void test_held(void)
 
 		begin();
 		drain(&wish, OPERATION_STATE_SUCCEEDED);
-		CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+		CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_HELD);
 		CHECK_INT(rig.world.state.slices_lack != 0, finishes[i] != DRAIN_FINISH_CORDON);
 		before = rig.world.state;
 		record = undrain(0, true, OPERATION_STATE_SUCCEEDED);
@@ -152,7 +138,7 @@ static void test_deferred(void)
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
 	record = undrain(0, false, OPERATION_STATE_INCOMPLETE);
 	CHECK_TRUE(strstr(record->remainder.items[0].way_out, "keep") != NULL);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	before = rig.world.state;
 	record = undrain(0, true, OPERATION_STATE_SUCCEEDED);
 	CHECK_TRUE(warns_of(record, "guest ") && warns_of(record, "dimm d1"));
@@ -180,7 +166,7 @@ static void test_stopped_and_attention(void)
 		dimm.on_timeout = is_attention ? ON_TIMEOUT_RESTORE : ON_TIMEOUT_STOP;
 		engine_rig_submit(&rig, &dimm);
 		engine_rig_settle(&rig, 0);
-		CHECK_INT(state_at(0), is_attention ? DRAIN_STATE_ATTENTION : DRAIN_STATE_STOPPED);
+		CHECK_INT(engine_rig_drain_state_at(&rig, 0), is_attention ? DRAIN_STATE_ATTENTION : DRAIN_STATE_STOPPED);
 		CHECK_TRUE(engine_rig_has_hold(&rig) && !engine_rig_is_initial(&rig));
 		before = rig.world.state;
 		undrain(0, true, OPERATION_STATE_SUCCEEDED);
@@ -205,7 +191,7 @@ static void test_hooks_are_told(void)
 	CHECK_INT(engine_cancel(rig.engine, id, false, &failure), 0);
 	fake_world_unhang(&rig.world);
 	engine_rig_settle(&rig, 0);
-	CHECK_INT(state_at(0), DRAIN_STATE_STOPPED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_STOPPED);
 	CHECK_TRUE(rig.world.state.hooks_asked);
 	before = rig.world.state;
 	undrain(0, true, OPERATION_STATE_SUCCEEDED);
@@ -223,12 +209,12 @@ static void test_a_plan_changes_nothing(void)
 	before = rig.world.state;
 	wish_init(&keep, OPERATION_KIND_UNDRAIN);
 	keep.keep = true;
-	snprintf(keep.drain, sizeof(keep.drain), "%s", drain_at(0)->id);
+	snprintf(keep.drain, sizeof(keep.drain), "%s", engine_rig_drain_at(&rig, 0)->id);
 	/* Another plan than that of an undrain, and held to it. */
 	engine_rig_submit_with(&rig, &(struct engine_submission){.wish = &keep, .actor = "uid 0", .expect_plan = "0000"});
 	CHECK_INT(rig.result, ENGINE_SUBMIT_PLAN_CHANGED);
 	CHECK_INT(rig.plan_steps, 2);
-	CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_HELD);
 	CHECK_TRUE(fake_state_is_equal(&rig.world.state, &before) && engine_rig_has_hold(&rig));
 	engine_rig_done(&rig);
 }
@@ -244,10 +230,10 @@ static void test_another_waits_for_its_hold(void)
 	drain(&node, OPERATION_STATE_SUCCEEDED);
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
 	undrain(0, false, OPERATION_STATE_INCOMPLETE);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	undrain(1, true, OPERATION_STATE_SUCCEEDED);
-	CHECK_INT(state_at(0), DRAIN_STATE_RELEASED);
-	CHECK_INT(state_at(1), DRAIN_STATE_RELEASED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_RELEASED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_RELEASED);
 	CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
 	engine_rig_done(&rig);
 }
@@ -264,8 +250,8 @@ static void test_another_waits_for_the_dimm(void)
 	before = rig.world.state;
 	undrain(0, false, OPERATION_STATE_INCOMPLETE);
 	undrain(1, true, OPERATION_STATE_SUCCEEDED);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
-	CHECK_INT(state_at(1), DRAIN_STATE_RELEASED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_RELEASED);
 	undrain(0, true, OPERATION_STATE_SUCCEEDED);
 	check_given_up(0, &before);
 	check_given_up(1, &before);
@@ -286,8 +272,8 @@ static void test_another_holds(void)
 	record = undrain(0, true, OPERATION_STATE_INCOMPLETE);
 	CHECK_INT(record->remainder.count, 1);
 	CHECK_INT(record->remainder.items[0].code, REMAINDER_HELD);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
-	CHECK_TRUE(!drain_at(0)->hold.drain[0] && rig.world.state.slices_lack);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
+	CHECK_TRUE(!engine_rig_drain_at(&rig, 0)->hold.drain[0] && rig.world.state.slices_lack);
 	CHECK_TRUE(has_kept(&before));
 	engine_rig_kill(&rig);
 	engine_rig_start(&rig);
@@ -309,7 +295,7 @@ static void drain_in_vain(void)
 	engine_rig_submit(&rig, &dimm);
 	engine_rig_settle(&rig, 0);
 	rig.world.fail_kind = STEP_KIND_COUNT;
-	CHECK_INT(state_at(0), DRAIN_STATE_STOPPED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_STOPPED);
 }
 
 /* A try that came to nothing, and was taken over by the one that came to its end: they had one wish, and end as one. */
@@ -321,7 +307,7 @@ static void test_an_earlier_try(void)
 	begin();
 	drain_in_vain();
 	drain(&dimm, OPERATION_STATE_SUCCEEDED);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	before = rig.world.state;
 	undrain(1, true, OPERATION_STATE_SUCCEEDED);
 	check_given_up(1, &before);
@@ -348,7 +334,7 @@ static void test_cancelled(void)
 	fake_world_unhang(&rig.world);
 	engine_rig_settle(&rig, 0);
 	CHECK_INT(engine_rig_operation(&rig, rig.id)->state, OPERATION_STATE_CANCELLED);
-	CHECK_INT(state_at(0), DRAIN_STATE_ATTENTION);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_ATTENTION);
 	CHECK_TRUE(engine_rig_has_hold(&rig) && has_kept(&before));
 	undrain(0, true, OPERATION_STATE_SUCCEEDED);
 	check_given_up(0, &before);
@@ -392,11 +378,11 @@ static bool kill_at_write(const void *played, enum journal_gate how, unsigned nu
 		CHECK_TRUE(has_kept(&before));
 	/* Once it was accepted it comes to its end by itself. */
 	if (id[0])
-		CHECK_INT(state_at(last), DRAIN_STATE_RELEASED);
-	if (state_at(last) != DRAIN_STATE_RELEASED)
+		CHECK_INT(engine_rig_drain_state_at(&rig, last), DRAIN_STATE_RELEASED);
+	if (engine_rig_drain_state_at(&rig, last) != DRAIN_STATE_RELEASED)
 		undrain(last, true, OPERATION_STATE_SUCCEEDED);
 	if (scene->has_second) {
-		CHECK_INT(state_at(0), DRAIN_STATE_RELEASED);
+		CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_RELEASED);
 		CHECK_TRUE(engine_rig_is_initial(&rig) && !engine_rig_has_hold(&rig));
 	} else {
 		for (size_t i = 0; i <= last; i++)

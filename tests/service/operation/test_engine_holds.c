@@ -37,20 +37,6 @@ static struct wish wish_of_blocks(uint64_t first, uint64_t end)
 	return wish;
 }
 
-/* In the order in which they were submitted; NULL: there are not so many. */
-static const struct drain_record *drain_at(size_t index)
-{
-	const struct drain_record *drains[8];
-	size_t count = engine_drains(rig.engine, drains, ARRAY_SIZE(drains));
-
-	return index < count ? drains[count - 1 - index] : NULL;
-}
-
-static enum drain_state state_at(size_t index)
-{
-	return drain_at(index) ? drain_at(index)->state : DRAIN_STATE_COUNT;
-}
-
 static void drain(const struct wish *wish, enum operation_state expected)
 {
 	engine_rig_submit(&rig, wish);
@@ -71,7 +57,7 @@ static void submit_undrain(size_t index)
 	struct wish wish;
 
 	wish_init(&wish, OPERATION_KIND_UNDRAIN);
-	snprintf(wish.drain, sizeof(wish.drain), "%s", drain_at(index)->id);
+	snprintf(wish.drain, sizeof(wish.drain), "%s", engine_rig_drain_at(&rig, index)->id);
 	engine_rig_submit(&rig, &wish);
 }
 
@@ -109,8 +95,9 @@ static void check_all_back(void)
 {
 	CHECK_TRUE(engine_rig_is_initial(&rig));
 	CHECK_TRUE(!engine_rig_has_hold(&rig));
-	for (size_t i = 0; drain_at(i); i++)
-		CHECK_TRUE(state_at(i) == DRAIN_STATE_RELEASED || state_at(i) == DRAIN_STATE_STOPPED);
+	for (size_t i = 0; engine_rig_drain_at(&rig, i); i++)
+		CHECK_TRUE(engine_rig_drain_state_at(&rig, i) == DRAIN_STATE_RELEASED ||
+			   engine_rig_drain_state_at(&rig, i) == DRAIN_STATE_STOPPED);
 }
 
 /* ---- both orders ---- */
@@ -125,9 +112,9 @@ static void test_a_dimm_and_its_node(void)
 		record = undrain(order, order ? OPERATION_STATE_SUCCEEDED : OPERATION_STATE_INCOMPLETE);
 		CHECK_TRUE(fake_world_is_drained(&rig.world, false));
 		CHECK_TRUE(engine_rig_has_hold(&rig));
-		CHECK_INT(state_at(order), order ? DRAIN_STATE_RELEASED : DRAIN_STATE_DEFERRED);
+		CHECK_INT(engine_rig_drain_state_at(&rig, order), order ? DRAIN_STATE_RELEASED : DRAIN_STATE_DEFERRED);
 		CHECK_INT(remainder_list_has(&record->remainder, REMAINDER_HELD), !order);
-		CHECK_INT(state_at(!order), DRAIN_STATE_HELD);
+		CHECK_INT(engine_rig_drain_state_at(&rig, !order), DRAIN_STATE_HELD);
 		undrain(!order, OPERATION_STATE_SUCCEEDED);
 		check_all_back();
 		/* There is nothing left to be asked for. */
@@ -151,15 +138,15 @@ static void test_a_cordon_and_its_dimm(void)
 
 			begin_drained(&cordon, &empties);
 			CHECK_INT(bytes_on(2), 0);
-			CHECK_INT(state_at(0), DRAIN_STATE_HELD);
-			CHECK_INT(state_at(1), DRAIN_STATE_HELD);
+			CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_HELD);
+			CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_HELD);
 			/* What is drained is not drained twice, nor what is cordoned cordoned. */
 			engine_rig_submit(&rig, &empties);
 			CHECK_STR(rig.code, "target_held");
 			engine_rig_submit(&rig, &cordon);
 			CHECK_STR(rig.code, "target_held");
 			undrain(order, OPERATION_STATE_SUCCEEDED);
-			CHECK_INT(state_at(order), DRAIN_STATE_RELEASED);
+			CHECK_INT(engine_rig_drain_state_at(&rig, order), DRAIN_STATE_RELEASED);
 			CHECK_INT(engine_rig_is_initial(&rig), order == 1);
 			CHECK_TRUE(engine_rig_has_hold(&rig));
 			undrain(!order, OPERATION_STATE_SUCCEEDED);
@@ -180,8 +167,8 @@ static void test_a_cordon_and_a_drain_that_fails(void)
 	drain(&second, OPERATION_STATE_FAILED);
 	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->undone);
 	CHECK_TRUE(engine_rig_is_initial(&rig));
-	CHECK_INT(state_at(0), DRAIN_STATE_HELD);
-	CHECK_INT(state_at(1), DRAIN_STATE_STOPPED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_HELD);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_STOPPED);
 	CHECK_TRUE(engine_rig_has_hold(&rig));
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
@@ -197,7 +184,7 @@ static void test_a_node_and_a_part_of_it(void)
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_TRUE(are_offline(FIRST, CUT) && are_online(CUT, END));
 	CHECK_INT(bytes_on(2), 0);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
 	engine_rig_done(&rig);
@@ -260,7 +247,7 @@ static void test_a_restore_leaves_what_another_took(void)
 	drain(&node, OPERATION_STATE_FAILED);
 	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->undone);
 	CHECK_TRUE(fake_state_is_equal(&rig.world.state, &before));
-	CHECK_INT(state_at(1), DRAIN_STATE_STOPPED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_STOPPED);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
 	engine_rig_done(&rig);
@@ -268,14 +255,14 @@ static void test_a_restore_leaves_what_another_took(void)
 
 static void check_restored_under_hold(void)
 {
-	const struct operation_record *record = engine_rig_operation(&rig, drain_at(1)->operation);
+	const struct operation_record *record = engine_rig_operation(&rig, engine_rig_drain_at(&rig, 1)->operation);
 
 	CHECK_INT(record->state, OPERATION_STATE_FAILED);
 	CHECK_TRUE(!record->undone && remainder_list_has(&record->remainder, REMAINDER_HELD));
 	CHECK_TRUE(fake_world_is_drained(&rig.world, false));
-	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
-	CHECK_TRUE(!drain_at(1)->hold.drain[0]);
-	CHECK_INT(state_at(0), DRAIN_STATE_HELD);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_DEFERRED);
+	CHECK_TRUE(!engine_rig_drain_at(&rig, 1)->hold.drain[0]);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_HELD);
 }
 
 static void test_a_restore_waits_for_a_hold(void)
@@ -294,7 +281,7 @@ static void test_a_restore_waits_for_a_hold(void)
 	check_restored_under_hold();
 	/* Asked for itself it has to wait, too. */
 	undrain(1, OPERATION_STATE_FAILED);
-	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_DEFERRED);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
 	engine_rig_done(&rig);
@@ -353,8 +340,8 @@ static void test_what_waited_cannot_be_put_back(void)
 	engine_rig_run(&rig, 0);
 	CHECK_TRUE(engine_rig_operation(&rig, rig.id)->state != OPERATION_STATE_SUCCEEDED);
 	CHECK_TRUE(!engine_rig_is_initial(&rig));
-	CHECK_INT(state_at(0), DRAIN_STATE_ATTENTION);
-	CHECK_INT(state_at(1), DRAIN_STATE_RELEASED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_ATTENTION);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_RELEASED);
 	CHECK_TRUE(!engine_rig_has_hold(&rig));
 	rig.world.fail_undos_from = 0;
 	engine_rig_kill(&rig);
@@ -374,18 +361,18 @@ static void test_what_waited_is_tried_again(void)
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	engine_rig_submit(&rig, &other);
 	engine_rig_run(&rig, rig.world.ticks + 4);
-	CHECK_INT(engine_pause(rig.engine, drain_at(1)->operation, NULL), 0);
+	CHECK_INT(engine_pause(rig.engine, engine_rig_drain_at(&rig, 1)->operation, NULL), 0);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
 	rig.world.fail_undos_from = 1;
 	rig.world.fail_undo_kind = STEP_KIND_MOVE_PAGES;
-	CHECK_INT(engine_resume(rig.engine, drain_at(1)->operation, NULL), 0);
+	CHECK_INT(engine_resume(rig.engine, engine_rig_drain_at(&rig, 1)->operation, NULL), 0);
 	engine_rig_run(&rig, 0);
-	CHECK_INT(engine_rig_operation(&rig, drain_at(1)->operation)->state, OPERATION_STATE_FAILED);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
-	CHECK_INT(state_at(1), DRAIN_STATE_ATTENTION);
+	CHECK_INT(engine_rig_operation(&rig, engine_rig_drain_at(&rig, 1)->operation)->state, OPERATION_STATE_FAILED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_ATTENTION);
 	CHECK_TRUE(!engine_rig_is_initial(&rig));
 	rig.world.fail_undos_from = 0;
 	undrain(1, OPERATION_STATE_SUCCEEDED);
@@ -402,17 +389,17 @@ static void test_a_restore_puts_back_what_waited_for_it(void)
 	drain(&part, OPERATION_STATE_SUCCEEDED);
 	engine_rig_submit(&rig, &other);
 	engine_rig_run(&rig, rig.world.ticks + 4);
-	CHECK_TRUE(drain_at(1)->hold.drain[0]);
-	CHECK_INT(engine_pause(rig.engine, drain_at(1)->operation, NULL), 0);
+	CHECK_TRUE(engine_rig_drain_at(&rig, 1)->hold.drain[0]);
+	CHECK_INT(engine_pause(rig.engine, engine_rig_drain_at(&rig, 1)->operation, NULL), 0);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_TRUE(are_online(FIRST, CUT));
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
-	CHECK_INT(engine_resume(rig.engine, drain_at(1)->operation, NULL), 0);
+	CHECK_INT(engine_resume(rig.engine, engine_rig_drain_at(&rig, 1)->operation, NULL), 0);
 	engine_rig_run(&rig, 0);
-	CHECK_INT(engine_rig_operation(&rig, drain_at(1)->operation)->state, OPERATION_STATE_FAILED);
-	CHECK_INT(state_at(0), DRAIN_STATE_RELEASED);
+	CHECK_INT(engine_rig_operation(&rig, engine_rig_drain_at(&rig, 1)->operation)->state, OPERATION_STATE_FAILED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_RELEASED);
 	check_all_back();
 	engine_rig_done(&rig);
 }
@@ -434,11 +421,11 @@ static void test_undrained_while_the_dimm_is_out(void)
 	record = undrain(0, OPERATION_STATE_INCOMPLETE);
 	CHECK_INT(record->remainder.count, 1);
 	CHECK_STR(record->remainder.items[0].object, "dimm d1");
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	CHECK_TRUE(!engine_rig_has_hold(&rig) && fake_world_is_drained(&rig.world, true));
 	/* Again, and still out. */
 	undrain(0, OPERATION_STATE_FAILED);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	engine_rig_kill(&rig);
 	engine_rig_start(&rig);
 	plug();
@@ -454,7 +441,7 @@ static void test_ejected_by_another(void)
 
 	begin_drained(&node, &dimm);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	plug();
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
@@ -464,7 +451,7 @@ static void test_ejected_by_another(void)
 	begin_drained(&node, &dimm);
 	undrain(1, OPERATION_STATE_SUCCEEDED);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	plug();
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
@@ -530,7 +517,7 @@ static void test_two_undrains_share_a_step(void)
 	begin_drained(&node, &first);
 	drain(&second, OPERATION_STATE_SUCCEEDED);
 	undrain(0, OPERATION_STATE_INCOMPLETE);
-	CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 	for (size_t i = 1; i < 3; i++) {
 		submit_undrain(i);
 		CHECK_INT(rig.result, ENGINE_SUBMIT_ACCEPTED);
@@ -552,7 +539,7 @@ static void test_a_restore_puts_back_a_part_of_a_step(void)
 	rig.world.fail_kind_state = STEP_STATE_FAILED;
 	drain(&dimm, OPERATION_STATE_FAILED);
 	CHECK_TRUE(are_online(FIRST, CUT) && are_offline(CUT, END));
-	CHECK_INT(state_at(1), DRAIN_STATE_DEFERRED);
+	CHECK_INT(engine_rig_drain_state_at(&rig, 1), DRAIN_STATE_DEFERRED);
 	undrain(0, OPERATION_STATE_SUCCEEDED);
 	check_all_back();
 	engine_rig_done(&rig);
@@ -569,7 +556,7 @@ static void test_a_restore_shares_a_step(void)
 	for (unsigned ticks = 0; ticks < 60; ticks++) {
 		begin_drained(&node, &second);
 		undrain(0, OPERATION_STATE_INCOMPLETE);
-		CHECK_INT(state_at(0), DRAIN_STATE_DEFERRED);
+		CHECK_INT(engine_rig_drain_state_at(&rig, 0), DRAIN_STATE_DEFERRED);
 		rig.world.fail_kind = STEP_KIND_OFFLINE_BLOCKS;
 		rig.world.fail_kind_state = STEP_STATE_PARTIAL;
 		engine_rig_submit(&rig, &first);
@@ -618,7 +605,7 @@ static void test_killed_while_the_dimm_is_out(void)
 		engine_rig_start(&rig);
 		engine_rig_run(&rig, 0);
 		plug();
-		for (int i = 0; i < 2 && state_at(0) != DRAIN_STATE_RELEASED; i++) {
+		for (int i = 0; i < 2 && engine_rig_drain_state_at(&rig, 0) != DRAIN_STATE_RELEASED; i++) {
 			submit_undrain(0);
 			engine_rig_run(&rig, 0);
 		}
@@ -640,15 +627,16 @@ struct scene {
 
 static bool has_ended(size_t index)
 {
-	return state_at(index) == DRAIN_STATE_RELEASED || state_at(index) == DRAIN_STATE_DEFERRED ||
-	       state_at(index) == DRAIN_STATE_STOPPED;
+	enum drain_state state = engine_rig_drain_state_at(&rig, index);
+
+	return state == DRAIN_STATE_RELEASED || state == DRAIN_STATE_DEFERRED || state == DRAIN_STATE_STOPPED;
 }
 
 /* Nothing of what a finished drain holds is online or lived in. */
 static void check_holds(const struct scene *scene, unsigned number)
 {
-	for (size_t i = 0; drain_at(i); i++) {
-		const struct drain_record *record = drain_at(i);
+	for (size_t i = 0; engine_rig_drain_at(&rig, i); i++) {
+		const struct drain_record *record = engine_rig_drain_at(&rig, i);
 		bool is_kept = true;
 
 		if (record->state != DRAIN_STATE_HELD || record->wish.finish != DRAIN_FINISH_OFFLINE)
@@ -665,9 +653,9 @@ static void check_holds(const struct scene *scene, unsigned number)
 /* Does the action that is next in the scene; false: there is none left, or it died. */
 static bool act(const struct scene *scene)
 {
-	if (!drain_at(0))
+	if (!engine_rig_drain_at(&rig, 0))
 		engine_rig_submit(&rig, &scene->first);
-	else if (!drain_at(1))
+	else if (!engine_rig_drain_at(&rig, 1))
 		engine_rig_submit(&rig, &scene->second);
 	else if (!has_ended(scene->order))
 		submit_undrain(scene->order);
