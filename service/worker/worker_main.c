@@ -53,6 +53,18 @@ static bool bind_to_parent(uint64_t parent)
 	return !parent || (uint64_t)getppid() == parent;
 }
 
+/*
+ * What a worker reads into lives for seconds. A huge page for it would have to be cleared, as a whole and perhaps after a
+ * compaction: that moves other processes' pages, on the very nodes where room is being made. What hooks start would inherit it,
+ * and is none of our business.
+ */
+static void avoid_huge_pages(const struct worker_job *job)
+{
+	/* Where the kernel refuses, only time is lost. */
+	if (job->step.kind != STEP_KIND_HOST_HOOKS)
+		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+}
+
 static bool wait_start(struct worker_channel *channel, struct worker_message *message)
 {
 	struct pollfd ready = {.fd = worker_channel_fd(channel), .events = POLLIN};
@@ -89,6 +101,7 @@ static int work(const struct sysroot *sysroot, struct worker_channel *channel)
 	say(channel, answer);
 	if (!wait_start(channel, start))
 		goto out;
+	avoid_huge_pages(&start->job);
 	worker_control_init(&control, channel);
 	answer->type = WORKER_MESSAGE_RESULT;
 	struct job_context context = {

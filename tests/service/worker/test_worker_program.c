@@ -162,6 +162,30 @@ static void test_killed_with_a_hook(void)
 	CHECK_INT(system(command), 0);
 }
 
+/* A worker does without huge pages; what its hooks start is not to inherit that. Whatever this process has, they have. */
+static void test_hooks_have_huge_pages(void)
+{
+	struct worker_job *job = calloc(1, sizeof(*job));
+	char folder[64], command[128];
+	struct reply reply;
+
+	snprintf(folder, sizeof(folder), "/tmp/test-worker.XXXXXX");
+	CHECK_TRUE(mkdtemp(folder) != NULL);
+	write_hook(folder, "grep THP_enabled /proc/self/status >found");
+	job->kind = WORKER_JOB_STEP;
+	step_init(&job->step, STEP_KIND_HOST_HOOKS);
+	snprintf(job->step.text, sizeof(job->step.text), "before");
+	job->step.timeout_ms = 60000;
+	snprintf(job->hook_directory, sizeof(job->hook_directory), "%s", folder);
+	run(job, &reply);
+	CHECK_INT(reply.result.outcome, WORKER_OUTCOME_DONE);
+	snprintf(command, sizeof(command), "grep THP_enabled /proc/%d/status | cmp - %s/found", (int)getpid(), folder);
+	CHECK_INT(system(command), 0);
+	json_decref(reply.result.values);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	CHECK_INT(system(command), 0);
+}
+
 static void test_by_hand(void)
 {
 	pid_t pid = fork();
@@ -185,6 +209,7 @@ int main(void)
 		{"probe", test_probe},
 		{"survey_of_nobody", test_survey_of_nobody},
 		{"killed with a hook", test_killed_with_a_hook},
+		{"hooks have huge pages", test_hooks_have_huge_pages},
 		{"by_hand", test_by_hand},
 	};
 
