@@ -38,6 +38,8 @@
 /* A device that works has written a page by then; most have much sooner. */
 #define WRITEBACK_WATCH_MS   2000
 #define WRITEBACK_BETWEEN_US 20000
+/* Of a block that cannot come back, because what was plugged in is smaller than what was pulled, or lies elsewhere. */
+#define LOST_WAY_OUT "the block is lost; what else there is of the DIMM can be taken online (chmem -e)"
 
 struct block_work {
 	uint64_t id;
@@ -575,7 +577,7 @@ static bool online_one(struct job_context *context, uint64_t id, uint64_t bytes,
 {
 	enum memory_block_online_result outcome = MEMORY_BLOCK_ONLINE_REFUSED;
 	int rc = memory_block_online(context->sysroot, id, zone, &outcome);
-	const char *why = "the kernel refused";
+	const char *why = "the kernel refused", *way_out = NULL;
 	char object[96];
 
 	if (rc) {
@@ -591,6 +593,7 @@ static bool online_one(struct job_context *context, uint64_t id, uint64_t bytes,
 			break;
 		case MEMORY_BLOCK_ONLINE_GONE:
 			why = "it is not there any more";
+			way_out = LOST_WAY_OUT;
 			break;
 		case MEMORY_BLOCK_ONLINE_INTERRUPTED:
 			why = "interrupted";
@@ -600,8 +603,7 @@ static bool online_one(struct job_context *context, uint64_t id, uint64_t bytes,
 			break;
 		}
 	}
-	remainder_list_add(&context->result->remainder, code, block_object(id, object), bytes, NULL,
-			   "%s", why);
+	remainder_list_add(&context->result->remainder, code, block_object(id, object), bytes, way_out, "%s", why);
 	return false;
 }
 
@@ -690,8 +692,8 @@ static void restore_one(struct job_context *context, uint64_t id, enum memory_bl
 
 		/* Not known: 0. */
 		memory_block_read_size(context->sysroot, &bytes);
-		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED,
-				   block_object(id, object), bytes, NULL, "%s",
+		remainder_list_add(&context->result->remainder, REMAINDER_UNDO_FAILED, block_object(id, object), bytes,
+				   rc == -ENOENT ? LOST_WAY_OUT : NULL, "%s",
 				   rc == -ENOENT ? "it is not there any more" : strerror(-rc));
 		return;
 	}

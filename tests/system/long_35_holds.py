@@ -237,6 +237,36 @@ def power_lost_in_a_move(scene):
         check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the undrain")
 
 
+def plugged_smaller(scene):
+    """Pulled, and one of half its size put into its place; that one pulled in its turn, and one as large as the first put there."""
+    before = scene.begin()
+    blocks = len(scene.host.dimm_blocks("dimm1"))
+    operation = scene.drain("--dimm", scene.dimm(), "--eject")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
+    evidence.wait_dimm_deleted(scene.host, "dimm1")
+    scene.host.plug_dimm(Dimm("dimm1", 3, 512), online=False)
+    identity = scene.drain_of(operation)["id"]
+    undrained = scene.ballast.ctl("undrain", identity, "--timeout", 200, timeout=240, check=False)
+    check_equal(scene.drain_of(operation)["state"], "released", f"state of the drain whose DIMM is smaller now: {undrained.out}")
+    check("512 MiB" in undrained.out and "the block is lost" in undrained.out, f"what is lost is told: {undrained.out}")
+    check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks of the smaller DIMM")
+    check_equal(scene.place(scene.guest), {name: before[name] for name in ("nodes", "policy", "cpusets")},
+                "where db1 is and may be, on a smaller DIMM")
+
+    operation = scene.drain("--dimm", scene.dimm(), "--eject")
+    check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain of the smaller DIMM")
+    evidence.wait_dimm_deleted(scene.host, "dimm1")
+    scene.host.plug_dimm(Dimm("dimm1", 3), online=False)
+    scene.undrain(operation, "released")
+    every = evidence.blocks(scene.host)
+    check_equal(sorted(every[number]["state"] for number in scene.host.dimm_blocks("dimm1")),
+                ["offline"] * (blocks // 2) + ["online"] * (blocks // 2), "blocks of the larger DIMM: those that were")
+    scene.host.online_dimm("dimm1")
+    scene.check_given_back(before)
+    scene.tell("a smaller DIMM in its place: what is there comes back with db1, and what is lost is told; of a larger one as much "
+               "as there was")
+
+
 def out_for_good(scene):
     """Pulled, and never plugged in again: the drain is given up, and db1 stays where it is."""
     before = scene.begin()
@@ -280,7 +310,8 @@ def lose_power(scene):
     scene.ballast.start_anew()
 
 
-CASES = (two_of_one, plugged_again, kept_empty, put_elsewhere, power_lost_when_held, power_lost_in_a_move, out_for_good)
+CASES = (two_of_one, plugged_again, kept_empty, put_elsewhere, power_lost_when_held, power_lost_in_a_move, plugged_smaller,
+         out_for_good)
 
 
 @story(35, "holds of drains that overlap, of a DIMM that is plugged in again, of guests put elsewhere, and over a loss of power",

@@ -740,6 +740,8 @@ static void test_undo_of_what_is_not_there(void)
 	left = job_fixture_remainder(&kernel->fixture, REMAINDER_UNDO_FAILED);
 	CHECK_STR(left ? left->object : "", "block 67");
 	CHECK_INT(left ? left->bytes : 0, BLOCK_BYTES);
+	/* Nobody can put it back by hand either. */
+	CHECK_TRUE(left && strstr(left->way_out, "the block is lost"));
 	teardown(kernel);
 }
 
