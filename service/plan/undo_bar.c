@@ -512,13 +512,14 @@ static enum undo_bar judge_pool(const struct plan_input *input, const struct und
 	return UNDO_BAR_ALL;
 }
 
-/* Another drain by which alone all memory of this node is held. */
+/* Another drain by which alone all memory of this node is held. Of a node without memory: all that it had, as far as is known. */
 static const char *wholly_held_by(const struct plan_input *input, int node)
 {
 	const struct snapshot *snapshot = input->snapshot;
 
 	for (size_t i = 0; i < snapshot->hold_count; i++) {
 		const struct snapshot_hold *hold = &snapshot->holds[i];
+		const struct snapshot_dimm *dimm = hold->dimm[0] ? snapshot_dimm(snapshot, hold->dimm) : NULL;
 		size_t inside = 0, all = 0;
 
 		if (!is_of_another(input, hold))
@@ -529,7 +530,7 @@ static const char *wholly_held_by(const struct plan_input *input, int node)
 			all++;
 			inside += snapshot_hold_has(hold, &snapshot->blocks[b]);
 		}
-		if (hold->node == node || (all && inside == all))
+		if (hold->node == node || (all ? inside == all : dimm && dimm->node == node))
 			return hold->drain;
 	}
 	return NULL;

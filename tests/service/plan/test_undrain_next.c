@@ -581,6 +581,32 @@ static void for_good_slices_get_their_nodes_back(void)
 	world_undrain_done(&world);
 }
 
+/* A DIMM that was pulled under another's hold, and was all of the node: slices would have the node as soon as it is back. */
+static void slices_wait_for_a_hold_of_a_dimm_that_is_out(void)
+{
+	struct snapshot_hold *hold;
+	struct world world;
+	size_t kept = 0;
+
+	drained(&world, DRAIN_FINISH_OFFLINE);
+	add_subject(&world, STEP_KIND_SLICE_CPUSETS)->step.nodes = 1 << 3;
+	world.wish.keep = true;
+	hold = hold_beside(&world, 6 * GIB, 7 * GIB);
+	snprintf(hold->dimm, sizeof(hold->dimm), "%s", world.snapshot->dimms[0].id);
+	world.snapshot->dimms[0].state = SNAPSHOT_DIMM_EJECTED;
+	world.snapshot->dimms[0].range_count = 0;
+	CHECK_INT(world.snapshot->dimms[0].node, 3);
+	for (size_t i = 0; i < world.snapshot->block_count; i++)
+		if (world.snapshot->blocks[i].node != 3)
+			world.snapshot->blocks[kept++] = world.snapshot->blocks[i];
+	world.snapshot->block_count = kept;
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_UNCORDON);
+	world_record(&world, STEP_STATE_DONE, 0);
+	CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+	CHECK_TRUE(held(&world, "step 4") != NULL);
+	world_undrain_done(&world);
+}
+
 /* Hooks that were never told how it ended: that the memory stays away, or, where none was taken, that it is there. */
 static void for_good_hooks_are_told(void)
 {
@@ -876,6 +902,7 @@ static const struct unit_case cases[] = {
 	{"for good nothing is moved back", for_good_nothing_is_moved_back},
 	{"for good: a plan shows what stays", for_good_a_plan_shows_what_stays},
 	{"for good slices get their nodes back", for_good_slices_get_their_nodes_back},
+	{"slices wait for a hold of a DIMM that is out", slices_wait_for_a_hold_of_a_dimm_that_is_out},
 	{"for good hooks are told", for_good_hooks_are_told},
 	{"for good others get theirs back", for_good_others_get_theirs_back},
 	{"for good, but not too late", for_good_but_not_too_late},
