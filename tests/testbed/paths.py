@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where things are. BALLAST_BUILD names another build directory than ./build."""
+"""Where things are. BALLAST_BUILD names another build directory than ./build, BALLAST_EMULATOR another QEMU to be the virtual
+host: its guests have the distribution's in any case."""
 
 import os
 
 PROJECT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.realpath(os.environ.get("BALLAST_BUILD", os.path.join(PROJECT, "build")))
+EMULATOR = os.environ.get("BALLAST_EMULATOR", "/usr/bin/qemu-system-x86_64")
 KERNEL = os.path.join(PROJECT, "build", "testbed", "kernel")
 
 

@@ -29,7 +29,6 @@ from .initramfs import BUSYBOX, Initramfs
 from .qmp import Qmp, QmpError
 
 VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
-QEMU = "/usr/bin/qemu-system-x86_64"
 PORT_NAME = "testbed.command"
 PREFIX = "ballast-host."
 MODULES = ("virtio_pci", "virtio_console", "virtiofs", "overlay")
@@ -423,7 +422,7 @@ class VirtualHost:
         cpus = sum(node.cpus for node in self.nodes)
         memory = sum(node.mib for node in self.nodes)
         arguments = [
-            QEMU, "-name", "ballast-virtual-host", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+            paths.EMULATOR, "-name", "ballast-virtual-host", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,la57=off", "-smp", str(cpus),
             "-m", f"{memory}M,slots={self.dimm_slots},maxmem={memory + 1024 * 32}M",
             "-kernel", paths.kernel_image(), "-initrd", self._initramfs(),
