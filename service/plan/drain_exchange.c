@@ -2,6 +2,7 @@
 #include "drain_exchange.h"
 
 #include <stdlib.h>
+#include "size_text.h"
 
 /* Costs are summed up in pages, so that no sum can overflow. */
 #define COST_UNIT_SHIFT 12
@@ -86,12 +87,36 @@ bool drain_exchange_joins(const struct drain_exchange *exchange, uint32_t index,
 	return false;
 }
 
+bool drain_exchange_is_gigantic(uint64_t page_bytes)
+{
+	return page_bytes >= SIZE_TEXT_GIB;
+}
+
+/* Is there such a page of it that the pool there has not? */
+static bool makes_gigantic(const struct drain_exchange *exchange, uint32_t index, int node)
+{
+	const struct drain_place_demand *demand = &exchange->input->demands[index];
+
+	for (size_t size = 0; size < exchange->input->size_count; size++) {
+		uint64_t given;
+
+		if (!demand->huge_bytes[size] || !drain_exchange_is_gigantic(exchange->input->page_bytes[size]))
+			continue;
+		given = exchange->nodes[index] == node ? exchange->from_pool[index].sizes[size]
+						       : pool_part(exchange, demand, node, size);
+		if (given < demand->huge_bytes[size])
+			return true;
+	}
+	return false;
+}
+
 static uint64_t cost_at(const struct drain_exchange *exchange, uint32_t index, int node)
 {
 	const struct drain_place_demand *demand = &exchange->input->demands[index];
 	uint64_t cost = (uint64_t)exchange->input->distances[demand->home][node] * DRAIN_EXCHANGE_STEP;
 
-	return cost + (drain_exchange_joins(exchange, index, node) ? DRAIN_EXCHANGE_MERGE : 0);
+	return cost + (drain_exchange_joins(exchange, index, node) ? DRAIN_EXCHANGE_MERGE : 0) +
+	       (makes_gigantic(exchange, index, node) ? DRAIN_EXCHANGE_MAKE : 0);
 }
 
 static int64_t whole_cost(const struct drain_exchange *exchange, uint32_t index, int node)

@@ -12,6 +12,8 @@
 #define DRAIN_EXCHANGE_STEP 16
 /* To join other memory of the guest is worse than any distance. */
 #define DRAIN_EXCHANGE_MERGE (256 * DRAIN_EXCHANGE_STEP)
+/* So is to have a page of 1 GiB made: once a kernel runs it has few whole GiB left (mm/page_alloc.c alloc_contig_pages). */
+#define DRAIN_EXCHANGE_MAKE DRAIN_EXCHANGE_MERGE
 
 /* What pools have given a demand. */
 struct drain_exchange_pools {
@@ -36,6 +38,8 @@ void drain_exchange_put(struct drain_exchange *exchange, uint32_t index, int nod
 void drain_exchange_take(struct drain_exchange *exchange, uint32_t index);
 /* Does other memory of its guest, which it is to be apart from, stand there? */
 bool drain_exchange_joins(const struct drain_exchange *exchange, uint32_t index, int node);
+/* Is a page of this size one that is hardly to be had once a kernel runs? */
+bool drain_exchange_is_gigantic(uint64_t page_bytes);
 /* The nodes that it may have, cheapest first, of equal ones that with most room. Returns how many. */
 size_t drain_exchange_list_nodes(const struct drain_exchange *exchange, uint32_t index,
 				 uint8_t nodes[DRAIN_PLACE_NODES_MAX]);

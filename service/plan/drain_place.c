@@ -135,7 +135,9 @@ static uint32_t bin_cost(const struct drain_place_input *input, const struct sha
 		return DRAIN_FLOW_NEVER;
 	if (share->occupied >> bin->node & 1)
 		cost += DRAIN_EXCHANGE_MERGE;
-	return cost + (share->size >= 0 && bin->size < 0);
+	if (share->size < 0 || bin->size >= 0)
+		return cost;
+	return cost + (drain_exchange_is_gigantic(input->page_bytes[share->size]) ? DRAIN_EXCHANGE_MAKE : 1);
 }
 
 /* The demands of one kind into what the flow gives their kind on each node. */

@@ -608,6 +608,40 @@ static void each_size_of_huge_pages_has_its_pool(void)
 	}
 }
 
+/* A running host seldom has a whole GiB to make a page of: a node that has one free is better, however far it is. */
+static void pages_of_1_gib_are_not_made_without_need(void)
+{
+	static const struct {
+		uint64_t gigantic, far_pool; /* pages of 1 GiB: of the demand, and free on node 2, which is farther than node 1 */
+		uint64_t far_room;	     /* beside it, in MiB */
+		int node;
+	} table[] = {
+		{1, 1, 128, 2}, {1, 0, 4096, 1}, {2, 1, 4096, 1}, {2, 2, 128, 2},
+		/* The rest of it has no room there. */
+		{1, 1, 127, 1},
+		{0, 1, 128, 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		static struct problem problem;
+		struct drain_place_result result;
+		struct drain_place_demand *demand;
+
+		make_host(&problem, 0, 4096 * MIB, table[i].far_room * MIB);
+		problem.input.size_count = 2;
+		problem.input.page_bytes[0] = 2 * MIB;
+		problem.input.page_bytes[1] = 1024 * MIB;
+		problem.input.pool_bytes[1][2] = table[i].far_pool * 1024 * MIB;
+		demand = add_demand(&problem, (table[i].gigantic * 1024 + 128) * MIB);
+		demand->huge_bytes[0] = 128 * MIB;
+		demand->huge_bytes[1] = table[i].gigantic * 1024 * MIB;
+		CHECK_TRUE(problem.input.distances[demand->home][1] < problem.input.distances[demand->home][2]);
+		place(&problem, &result);
+		CHECK_INT(node_of(&result, 0), table[i].node);
+		drain_place_result_done(&result);
+	}
+}
+
 /* One makes room for another: what pools have given goes back to them. */
 static void who_makes_room_gives_back_its_pages(void)
 {
@@ -670,6 +704,7 @@ static const struct unit_case cases[] = {
 	{"cells stay apart unless they cannot", cells_stay_apart_unless_they_cannot},
 	{"huge pages that are free serve before room", huge_pages_that_are_free_serve_before_room},
 	{"each size of huge pages has its pool", each_size_of_huge_pages_has_its_pool},
+	{"pages of 1 GiB are not made without need", pages_of_1_gib_are_not_made_without_need},
 	{"who makes room gives back its pages", who_makes_room_gives_back_its_pages},
 	{"what is loose goes where the others leave room", what_is_loose_goes_where_the_others_leave_room},
 };
