@@ -56,12 +56,12 @@ static bool bind_to_parent(uint64_t parent)
 /*
  * What a worker reads into lives for seconds. A huge page for it would have to be cleared, as a whole and perhaps after a
  * compaction: that moves other processes' pages, on the very nodes where room is being made. What hooks start would inherit it,
- * and is none of our business.
+ * and is none of our business; a proof moves pages of its own of every kind.
  */
 static void avoid_huge_pages(const struct worker_job *job)
 {
 	/* Where the kernel refuses, only time is lost. */
-	if (job->step.kind != STEP_KIND_HOST_HOOKS)
+	if (job->step.kind != STEP_KIND_HOST_HOOKS && job->step.kind != STEP_KIND_PROOF)
 		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 }
 
