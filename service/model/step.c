@@ -112,6 +112,16 @@ bool step_replugs(const struct step *step)
 	return step->kind == STEP_KIND_REQUEST && strcmp(step->text, STEP_TEXT_REPLUG) == 0;
 }
 
+bool step_sets_policy(const struct step *step)
+{
+	return step->kind == STEP_KIND_MEMORY_POLICY || step->kind == STEP_KIND_LAZY;
+}
+
+bool step_sets_cpuset(const struct step *step)
+{
+	return step->kind == STEP_KIND_CPUSET || step->kind == STEP_KIND_NUMATUNE;
+}
+
 bool step_places_guest(const struct step *step)
 {
 	return step->kind == STEP_KIND_HOST_POOL || step->kind == STEP_KIND_CPUSET || step->kind == STEP_KIND_NUMATUNE ||

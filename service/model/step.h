@@ -146,6 +146,9 @@ bool step_is_after(const struct step *step);
 
 /* Does it change where a running guest's memory and CPUs belong, or lie, or what pools have for it there? */
 bool step_places_guest(const struct step *step);
+/* Does it set policies, or cpusets, of a running guest? */
+bool step_sets_policy(const struct step *step);
+bool step_sets_cpuset(const struct step *step);
 
 /* One block more, behind those that there are: ids come ascending. False where no run more fits. */
 bool step_add_block(struct step *step, uint64_t id);

@@ -30,14 +30,15 @@ struct placement_change *placement_change_free(struct placement_change *change)
 	return NULL;
 }
 
-static bool sets_policy(const struct step *step)
+/* Has it written down what groups, or policies, there were? */
+static bool tells_groups(const struct known_step *known)
 {
-	return step->kind == STEP_KIND_MEMORY_POLICY || step->kind == STEP_KIND_LAZY;
+	return step_sets_cpuset(&known->step) || json_object_get(known->before, "groups");
 }
 
-static bool sets_cpuset(const struct step *step)
+static bool tells_policies(const struct known_step *known)
 {
-	return step->kind == STEP_KIND_CPUSET || step->kind == STEP_KIND_NUMATUNE;
+	return step_sets_policy(&known->step) || json_object_get(known->before, "ranges");
 }
 
 /* What it wrote down, if that is of this process. libvirt's word is not a process' own. */
@@ -58,7 +59,7 @@ struct placement_change *placement_change_new(const struct operation_record *ope
 		const struct step_record *record = &operation->steps[i];
 		struct known_step *known = &change->steps[change->count];
 
-		if (!sets_policy(&record->step) && !sets_cpuset(&record->step))
+		if (!step_sets_policy(&record->step) && !step_sets_cpuset(&record->step) && record->step.kind != STEP_KIND_MOVE_PAGES)
 			continue;
 		known->before = before_of(record, guest);
 		if (!known->before)
@@ -77,8 +78,9 @@ struct placement_change *placement_change_new(const struct operation_record *ope
 
 const struct step *placement_change_cpuset_step(const struct placement_change *change)
 {
+	/* libvirt's own way is not looked at by a worker. */
 	for (size_t i = change->count; i-- > 0;)
-		if (change->steps[i].step.kind == STEP_KIND_CPUSET)
+		if (change->steps[i].step.kind != STEP_KIND_NUMATUNE && tells_groups(&change->steps[i]))
 			return &change->steps[i].step;
 	return NULL;
 }
@@ -86,7 +88,7 @@ const struct step *placement_change_cpuset_step(const struct placement_change *c
 const struct step *placement_change_policy_step(const struct placement_change *change)
 {
 	for (size_t i = change->count; i-- > 0;)
-		if (sets_policy(&change->steps[i].step))
+		if (tells_policies(&change->steps[i]))
 			return &change->steps[i].step;
 	return NULL;
 }
@@ -130,7 +132,7 @@ static bool step_leaves_group(const struct known_step *known, const json_t *grou
 	struct node_set nodes = node_mask_to_set(known->step.nodes), had;
 	const json_t *found = find_group(known, group);
 
-	if (node_set_is_equal(&nodes, now))
+	if (step_sets_cpuset(&known->step) && node_set_is_equal(&nodes, now))
 		return true;
 	/* libvirt sets all groups alike. */
 	if (known->step.kind == STEP_KIND_NUMATUNE)
@@ -154,7 +156,7 @@ static bool is_group_changed(const struct placement_change *change, const json_t
 	for (size_t i = 0; i < change->count; i++) {
 		const struct known_step *known = &change->steps[i];
 
-		if (!sets_cpuset(&known->step))
+		if (!tells_groups(known))
 			continue;
 		if (step_leaves_group(known, group, &now))
 			return false;
@@ -264,11 +266,11 @@ static bool is_range_changed(const struct placement_change *change, const struct
 		struct known_range had;
 		struct memory_policy set;
 
-		if (!sets_policy(&known->step) || !find_range(known, range, &had))
+		if (!tells_policies(known) || !find_range(known, range, &had))
 			continue;
 		if (is_set(&range->policy, &had.policy, memory))
 			return false;
-		if (known->step.kind == STEP_KIND_LAZY) {
+		if (known->step.kind != STEP_KIND_MEMORY_POLICY) {
 			is_touched = true;
 			continue;
 		}

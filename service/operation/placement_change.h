@@ -21,7 +21,7 @@ struct placement_change;
 struct placement_change *placement_change_new(const struct operation_record *operation, const struct snapshot_guest *guest);
 struct placement_change *placement_change_free(struct placement_change *change);
 
-/* The last of its steps that set cpusets, or policies. Borrowed; NULL: none did. */
+/* The last of its steps that tells of cpusets, or of policies. Borrowed; NULL: none does. */
 const struct step *placement_change_cpuset_step(const struct placement_change *change);
 const struct step *placement_change_policy_step(const struct placement_change *change);
 

@@ -7,6 +7,9 @@
  *	    +----------+-> changed: nothing is undone, and the remainder tells it
  *
  * What cannot be looked at has not been changed: the undo will meet with the same.
+ *
+ * A move that sets neither looks at both likewise before it moves pages, and writes down what it finds: by that it is told
+ * later.
  */
 #include "step_runner_priv.h"
 
@@ -82,6 +85,54 @@ static bool is_wanted_still(struct step_run *run)
 	step_run_fail(run, REMAINDER_CANCELLED, 0, "ended by request");
 	return false;
 }
+
+/* ---- a prepare ---- */
+
+/* Adds what was found to what the step has written down, and goes on with what is still owed. */
+static void take_found(struct step_run *run, const struct worker_result *result, const char *key)
+{
+	json_t *found = result->outcome == WORKER_OUTCOME_DONE ? json_object_get(result->values, key) : NULL;
+
+	run->worker = NULL;
+	if (found && json_object_set(run->before, key, found)) {
+		struct failure failure = {0};
+
+		failure_set(&failure, ENOMEM, run->step.guest_name, "cannot write down where its memory belongs");
+		step_run_prepared(run, -ENOMEM, &failure);
+		return;
+	}
+	step_changed_prepared(run);
+}
+
+static void on_groups_found(void *user, const struct worker_result *result)
+{
+	take_found(user, result, "groups");
+}
+
+static void on_ranges_found(void *user, const struct worker_result *result)
+{
+	take_found(user, result, "ranges");
+}
+
+void step_changed_prepared(struct step_run *run)
+{
+	struct placement_owed owed = run->owed;
+
+	/* Asked for once, whatever comes of it. */
+	if (owed.policies) {
+		run->owed.policies = false;
+		if (look(run, &run->step, STEP_KIND_MEMORY_POLICY, on_ranges_found))
+			return;
+	}
+	if (owed.cpusets) {
+		run->owed.cpusets = false;
+		if (look(run, &run->step, STEP_KIND_CPUSET, on_groups_found))
+			return;
+	}
+	step_run_prepared(run, 0, NULL);
+}
+
+/* ---- an undo ---- */
 
 static void on_cpusets(void *user, const struct worker_result *result)
 {

@@ -448,6 +448,7 @@ static void runner_prepare(void *user, const struct operation_record *operation,
 		return;
 	}
 	run->prepared = prepared;
+	run->owed = placement_owed(operation, record);
 	json_decref(run->before);
 	run->before = NULL;
 	switch (step_way_of(run->step.kind)) {

@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include "connection.h"
 #include "placement_change.h"
+#include "placement_owed.h"
 #include "step_runner.h"
 
 struct event;
@@ -27,6 +28,7 @@ struct step_run {
 	uint64_t start_bytes;		/* the guest's size when the operation began */
 	uint64_t deadline_ms;		/* the operation's, wall clock; 0: none */
 	json_t *before;			/* owned; NULL: none */
+	struct placement_owed owed;	/* prepare: what is still to be written down of where its guest belongs */
 	executor_prepared_fn *prepared;	/* one of these three */
 	executor_finished_fn *finished;
 	executor_progress_fn *progress;
@@ -95,6 +97,8 @@ void step_run_done(struct step_run *run, const char *detail);
  */
 void step_run_look(struct step_run *run, unsigned what, void (*looked)(struct step_run *run, int error));
 
+/* Ends a prepare whose own values are there: with what the step owes beside them, where that can be looked at. */
+void step_changed_prepared(struct step_run *run);
 /* Begins an undo, unless somebody else has changed what it would put back: then it is done, with that as its remainder. */
 void step_changed_begin(struct step_run *run, const struct operation_record *operation, const struct step_record *record);
 

@@ -75,7 +75,7 @@ static void on_before(void *user, const struct worker_result *result)
 	}
 	run->before = json_incref(result->values);
 	step_run_note_process(run);
-	step_run_prepared(run, 0, NULL);
+	step_changed_prepared(run);
 }
 
 void step_worker_prepare(struct step_run *run)

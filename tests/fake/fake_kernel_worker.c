@@ -227,6 +227,9 @@ static int run(struct worker_channel *channel, struct worker_message *start,
 		   start->job.step.nodes) {
 		write_groups(&start->job.step);
 		result->values = json_pack("{s:s}", "detail", "1 cgroup");
+	} else if (start->job.kind == WORKER_JOB_BEFORE && start->job.step.kind == STEP_KIND_MEMORY_POLICY) {
+		result->values = json_pack("{s:s, s:[{s:i, s:i, s:i, s:i, s:s, s:i}]}", "mode", "bind", "ranges", "inode", 7,
+					   "device", 8, "offset", 0, "bytes", 4096, "policy", "bind:1", "cell", 0);
 	} else if (start->job.kind == WORKER_JOB_BEFORE) {
 		result->values = json_pack("{s:s}", "mode", "bind");
 	} else if (start->job.kind == WORKER_JOB_UNDO) {

@@ -167,33 +167,40 @@ def kept_empty(scene):
 
 
 def put_elsewhere(scene):
-    """While the drain holds their node an operator says where its guests belong: of one by virsh, of db1 by a move."""
+    """While the drain holds their node an operator says where its guests belong: of two by virsh, of db1 by a move.
+
+    app1 is bound nowhere and was on node 3 because its CPU is there: its move has set nothing that could be compared.
+    """
     before = scene.begin()
     guest = Guest(scene.host, "web1", 256, nodes="3", mode="restrictive")
     guest.start()
     check_equal(set(evidence.cpusets(guest).values()), {"3"}, "cpusets of web1")
+    free = Guest(scene.host, "app1", 192, cpus="3", agent=False, backing="anonymous")
+    free.start()
+    check(evidence.guest_bytes_by_node(free).get(3, 0) >= 64 * MIB, f"app1 lies on node 3: {evidence.guest_bytes_by_node(free)}")
     operation = scene.drain("--dimm", scene.dimm(), "--finish", "offline")
     check_equal(scene.ballast.wait_operation(operation, 240)["state"], "succeeded", "state of the drain")
     put = {}
-    for one in (guest, scene.guest):
+    for one in (guest, free, scene.guest):
         moved = scene.place(one)
         other = next(node for node in (1, 2) if node not in moved["nodes"])
-        if one is guest:
+        if one is not scene.guest:
             scene.host.virsh("numatune", one.name, "--nodeset", str(other), "--live")
         else:
             scene.ballast.ctl("move", one.name, "--to", str(other), "--allow", "stored_xml,remote_memory", timeout=240)
         put[one.name] = scene.place(one)
         check_equal(set(put[one.name]["cpusets"].values()), {str(other)}, f"cpusets of {one.name}, put elsewhere")
     scene.undrain(operation, "released")
-    for one in (guest, scene.guest):
+    for one in (guest, free, scene.guest):
         check_equal(scene.place(one), put[one.name], f"{one.name}, put elsewhere, after the undrain")
     check_equal(evidence.dimm_states(scene.host, "dimm1"), {"online"}, "blocks after the undrain")
     undrain = scene.ballast.get(f"/v1/operations/{scene.drain_of(operation)['undrain_operation']}")
     check_equal(sorted((w["code"], w["object"]) for w in undrain["warnings"]),
-                [("changed_since", "guest db1"), ("changed_since", "guest web1")], "warnings of the undrain")
+                [("changed_since", f"guest {name}") for name in ("app1", "db1", "web1")], "warnings of the undrain")
     for warning in undrain["warnings"]:
         scene.tell(f"{warning['object']} stays where it was put while its node was drained: {warning['detail']}")
     guest.destroy()
+    free.destroy()
     scene.ballast.ctl("move", "db1", "--to", "3", "--allow", "stored_xml,remote_memory", timeout=240)
     scene.check_given_back(before)
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include "memory_hints.h"
 #include "operation_lock.h"
+#include "placement_owed.h"
 #include "snapshot.h"
 
 static const char *const uuids[FAKE_GUESTS] = {"11111111-1111-1111-1111-111111111111",
@@ -432,7 +433,7 @@ static void apply(struct fake_world *world, const struct fake_action *action, bo
 	}
 }
 
-static char *values_before(struct fake_world *world, const struct step *step)
+static char *values_before(struct fake_world *world, const struct step *step, bool owes)
 {
 	const struct fake_guest *guest = guest_of(world, step);
 	char online[FAKE_BLOCKS + 1] = {0};
@@ -456,6 +457,8 @@ static char *values_before(struct fake_world *world, const struct step *step)
 			 (json_int_t)(guest ? guest->huge_owed_bytes : 0), "slices",
 			 (json_int_t)world->state.slices_lack);
 	assert(json);
+	if (owes)
+		json_object_set_new(json, "found", json_true());
 	text = json_dumps(json, JSON_COMPACT);
 	json_decref(json);
 	return text;
@@ -663,7 +666,7 @@ static void answer_look(struct fake_world *world, executor_looked_fn *looked, vo
 	looked(token, 0, fake_world_see(world), NULL);
 }
 
-static void answer_prepare(struct fake_world *world, const struct step *step,
+static void answer_prepare(struct fake_world *world, const struct step *step, bool owes,
 			   executor_prepared_fn *prepared, void *token)
 {
 	struct failure failure = {0};
@@ -681,7 +684,7 @@ static void answer_prepare(struct fake_world *world, const struct step *step,
 		prepared(token, -EBUSY, NULL, &failure);
 		return;
 	}
-	before = values_before(world, step);
+	before = values_before(world, step, owes);
 	prepared(token, 0, before, NULL);
 	free(before);
 }
@@ -726,14 +729,17 @@ static void on_prepare(void *user, const struct operation_record *operation,
 		       executor_prepared_fn *prepared, void *token)
 {
 	struct fake_world *world = user;
+	struct placement_owed owed = placement_owed(operation, record);
+	bool owes = owed.policies || owed.cpusets;
 	struct fake_action *action;
 
 	assert(snapshot);
 	if (world->answers_inside) {
-		answer_prepare(world, &record->step, prepared, token);
+		answer_prepare(world, &record->step, owes, prepared, token);
 		return;
 	}
 	action = new_action(world, FAKE_CALL_PREPARE, token);
+	action->owes = owes;
 	action->prepared = prepared;
 	step_copy(&record->step, &action->step);
 }
@@ -767,6 +773,19 @@ static void on_start(void *user, const struct operation_record *operation,
 	count_at_once(world, FAKE_CALL_START, &world->starts_at_once);
 }
 
+/* By what it has written down, and by nothing else. */
+static bool is_judged(const struct operation_record *operation)
+{
+	for (size_t i = 0; i < operation->step_count; i++) {
+		const struct step_record *record = &operation->steps[i];
+
+		if (step_sets_policy(&record->step) || step_sets_cpuset(&record->step) ||
+		    (record->before && strstr(record->before, "\"found\":true")))
+			return true;
+	}
+	return false;
+}
+
 static void on_undo(void *user, const struct operation_record *operation,
 		    const struct step_record *record, executor_progress_fn *progress,
 		    executor_finished_fn *finished, void *token)
@@ -782,6 +801,7 @@ static void on_undo(void *user, const struct operation_record *operation,
 	action->hangs = action->number == world->hang_undo;
 	count_at_once(world, FAKE_CALL_UNDO, &world->undos_at_once);
 	snprintf(action->operation, sizeof(action->operation), "%s", operation->id);
+	action->is_judged = is_judged(operation);
 	action->before = strdup(record->before);
 	step_copy(&record->step, &action->step);
 	if (world->fail_undos_from == action->number)
@@ -902,7 +922,7 @@ static void tick_undo(struct fake_world *world, struct fake_action *action)
 		remainder_list_add(&outcome.remainder, REMAINDER_PAGE_BUSY, "guest g1", 4096, NULL,
 				   "told to fail");
 		finish(action, &outcome);
-	} else if (is_changed(world, &action->step)) {
+	} else if (action->is_judged && is_changed(world, &action->step)) {
 		remainder_list_add(&outcome.remainder, REMAINDER_CHANGED_SINCE, "guest g1", 0, NULL, "set by somebody else");
 		finish(action, &outcome);
 	} else if (++action->ticks == 1) {
@@ -946,7 +966,7 @@ bool fake_world_tick(struct fake_world *world)
 	case FAKE_CALL_PREPARE:
 		taken = *action;
 		action->used = false;
-		answer_prepare(world, &taken.step, taken.prepared, taken.token);
+		answer_prepare(world, &taken.step, taken.owes, taken.prepared, taken.token);
 		step_done(&taken.step);
 		break;
 	case FAKE_CALL_START:

@@ -40,6 +40,8 @@ struct fake_action {
 	unsigned number;     /* of this start or undo in the life of the world, from 1 */
 	uint64_t bytes_done;
 	uint64_t due_ms;     /* an await does nothing before */
+	bool owes;	     /* of a prepare: where its guest belongs, beside its own values */
+	bool is_judged;	     /* of an undo: what is written down tells whether somebody else has changed since */
 	char operation[OPERATION_ID_SIZE]; /* of this start or undo */
 	struct fake_state *seen; /* owned; what a slow look has found */
 	struct step step;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "placement_owed.h"
 #include "unit.h"
 
 #define GROUP "/machine.slice/machine-g1.scope"
@@ -259,6 +260,75 @@ static void test_lazy(void)
 	finish();
 }
 
+/* ---- a move that sets neither ---- */
+
+static bool owes(bool policies, bool cpusets)
+{
+	const struct step_record *last = &rig.operation->steps[rig.operation->step_count - 1];
+	struct placement_owed owed = placement_owed(rig.operation, last);
+
+	return owed.policies == policies && owed.cpusets == cpusets;
+}
+
+static void test_owed(void)
+{
+	start();
+	add(STEP_KIND_HOST_POOL, "\"pages\":0");
+	CHECK_TRUE(owes(false, false));
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[]");
+	CHECK_TRUE(owes(true, true));
+	/* The first has told it. */
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[]");
+	CHECK_TRUE(owes(false, false));
+	finish();
+	start();
+	add_cpuset(TWO_GROUPS("1"), 1 << 2);
+	CHECK_TRUE(owes(false, false));
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[]");
+	CHECK_TRUE(owes(true, false));
+	finish();
+	start();
+	add_policy("\"ranges\":[]");
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[]");
+	CHECK_TRUE(owes(false, true));
+	rig.operation->wish.kind = OPERATION_KIND_DRAIN;
+	CHECK_TRUE(owes(false, false));
+	finish();
+}
+
+static void test_pages_alone(void)
+{
+	start();
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[],\"ranges\":[" RANGE("0", "bind:1") "]," TWO_GROUPS("1"))->nodes = 1 << 2;
+	learn();
+	CHECK_TRUE(placement_change_policy_step(rig.change) != NULL);
+	CHECK_TRUE(placement_change_cpuset_step(rig.change) != NULL);
+	CHECK_TRUE(!range_differs("bind:1"));
+	CHECK_TRUE(!range_differs_at(4096, "bind:3", ALL));
+	CHECK_TRUE(range_differs("bind:2"));
+	CHECK_TRUE(range_differs("default"));
+	CHECK_TRUE(!groups_differ("1", "1", 6));
+	CHECK_TRUE(!groups_differ("0-3", "1", 6));
+	CHECK_TRUE(!groups_differ("1", "2", 9));
+	/* It has set none, so the nodes that its pages went to are no word of its own. */
+	CHECK_TRUE(groups_differ("1", "2", 6));
+	CHECK_TRUE(groups_differ("3", "1", 6));
+	finish();
+}
+
+/* Of a move from before that was written down, or where it could not be looked at: nothing is known, and nothing is said. */
+static void test_untold(void)
+{
+	start();
+	add(STEP_KIND_MOVE_PAGES, "\"homes\":[]");
+	learn();
+	CHECK_TRUE(placement_change_policy_step(rig.change) == NULL);
+	CHECK_TRUE(placement_change_cpuset_step(rig.change) == NULL);
+	CHECK_TRUE(!range_differs("bind:3"));
+	CHECK_TRUE(!groups_differ("3", "3", 6));
+	finish();
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -271,6 +341,9 @@ int main(void)
 		{"policies by cells", test_cells},
 		{"memory that was to have no policy", test_without_policy},
 		{"a lazy move sets its own and takes it back", test_lazy},
+		{"what a move that only moves pages has to write down", test_owed},
+		{"a move that only moved pages", test_pages_alone},
+		{"a move that has written nothing down", test_untold},
 	};
 
 	return unit_main("service/operation/placement_change", cases, sizeof(cases) / sizeof(cases[0]));

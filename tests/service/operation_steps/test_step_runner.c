@@ -459,6 +459,15 @@ static void begin_undo_of_move(const char *now, enum step_state narrow_state)
 	rig.record.before = strdup("{}");
 }
 
+/* The step is the operation's first, done. */
+static void record_move(void)
+{
+	struct step_record *record = operation_record_add_step(rig.operation, &rig.record.step);
+
+	record->state = STEP_STATE_DONE;
+	record->before = strdup(rig.record.before);
+}
+
 /* What somebody else has changed since is not put back, and that is no failure. */
 static void test_changed_since(void)
 {
@@ -490,6 +499,44 @@ static void test_changed_since(void)
 	wait_finished();
 	CHECK_INT(rig.outcome.state, STEP_STATE_FAILED);
 	check_remainder(REMAINDER_CANCELLED);
+	unsetenv(FAKE_KERNEL_GROUPS);
+	finish();
+}
+
+/* A move that only moves pages writes down where its guest belongs, and by that it is told. */
+static void test_changed_since_pages(void)
+{
+	json_t *before;
+
+	start(false);
+	rig.operation->wish.kind = OPERATION_KIND_MOVE;
+	set_groups("1");
+	new_step(STEP_KIND_MOVE_PAGES)->bytes = 5 * MIB;
+	prepare();
+	CHECK_INT(rig.prepare_error, 0);
+	before = json_loads(rig.before, 0, NULL);
+	CHECK_STR(json_string_value(json_object_get(before, "mode")), "bind");
+	CHECK_INT(json_integer_value(json_object_get(json_object_get(before, "process"), "pid")), 4711);
+	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(before, "groups"), 0), "mems")), "1");
+	CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(before, "ranges"), 0), "policy")), "bind:1");
+	json_decref(before);
+	record_move();
+	undo();
+	CHECK_INT(rig.outcome.bytes_done, 5 * MIB);
+	CHECK_INT(rig.outcome.remainder.count, 0);
+	set_groups("0");
+	undo();
+	CHECK_INT(rig.outcome.state, STEP_STATE_DONE);
+	CHECK_INT(rig.outcome.bytes_done, 0);
+	check_remainder(REMAINDER_CHANGED_SINCE);
+	/* Whoever has set a policy knows what there was. */
+	new_step(STEP_KIND_MOVE_PAGES)->bytes = 5 * MIB;
+	rig.operation->steps[0].step.kind = STEP_KIND_MEMORY_POLICY;
+	rig.record.n = 2;
+	prepare();
+	before = json_loads(rig.before, 0, NULL);
+	CHECK_TRUE(!json_object_get(before, "ranges") && json_object_get(before, "groups"));
+	json_decref(before);
 	unsetenv(FAKE_KERNEL_GROUPS);
 	finish();
 }
@@ -2060,6 +2107,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"an undo leaves what somebody else has changed since", test_changed_since},
+		{"and so does that of a move that only moved pages", test_changed_since_pages},
 		{"hooks of the host", test_host_hooks},
 		{"slices of the host", test_slices},
 		{"a size is reached", test_size_reached},
