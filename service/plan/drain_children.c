@@ -80,6 +80,26 @@ static bool is_whole(const struct drainer *drainer, const struct snapshot_guest 
 	return tried.is_any ? !tried.has_begun && !drain_is_stray(guest, bytes) : is_unplaced;
 }
 
+/* It found no room where it went, and all of the guest is where it was. */
+static bool found_no_room(const struct step_record *record)
+{
+	return (record->state == STEP_STATE_FAILED || record->state == STEP_STATE_PARTIAL) && !record->bytes_done &&
+	       remainder_list_has(&record->remainder, REMAINDER_NO_ROOM);
+}
+
+uint64_t drain_full_nodes(const struct plan_input *input, const struct snapshot_guest *guest)
+{
+	uint64_t nodes = 0;
+
+	for (size_t i = 0; i < input->history_count; i++) {
+		const struct step_record *record = &input->history[i];
+
+		if (found_no_room(record) && is_move_out(record, guest->uuid))
+			nodes |= record->step.nodes;
+	}
+	return nodes;
+}
+
 static bool may_try(const struct plan_input *input, const struct snapshot_guest *guest)
 {
 	const struct step_record *last;
@@ -87,7 +107,7 @@ static bool may_try(const struct plan_input *input, const struct snapshot_guest 
 
 	if (tries == 0)
 		return true;
-	return tries < TRIES_MAX && (last->bytes_done > 0 || since_offline(input, last));
+	return tries < TRIES_MAX && (last->bytes_done > 0 || since_offline(input, last) || found_no_room(last));
 }
 
 /*

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "drain_part.h"
+#include "drain_priv.h"
 
 /* Less of a guest than that on a node are strays, and none of its cells. */
 #define CELL_SHARE_LEAST 16
@@ -88,6 +89,7 @@ static void add_guest(struct drain_layout *layout, const struct snapshot_guest *
 	uint64_t allowed = drain_scope_destinations(layout->input, layout->scope, guest), leaves = 0;
 	bool keeps = drain_part_keeps(layout->input, layout->scope, guest);
 
+	allowed &= ~drain_full_nodes(layout->input, guest);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (drain_scope_guest_leaves(layout->input, layout->scope, guest, node))
 			leaves |= bit(node);

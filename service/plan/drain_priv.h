@@ -53,6 +53,8 @@ bool drain_part_home_all(struct drainer *drainer, const struct guest_index *gues
 bool drain_home_all(struct drainer *drainer, const struct guest_index *guests, drain_take_fn *take, void *user);
 /* How many moves of this guest out of the scope there were; *ret_last is the latest of them, or NULL. */
 size_t drain_tries(const struct plan_input *input, const char *guest, const struct step_record **ret_last);
+/* Where moves of this guest out of the scope have found no room, and taken none of it: it goes elsewhere. */
+uint64_t drain_full_nodes(const struct plan_input *input, const struct snapshot_guest *guest);
 /* Is a guest that has something in the scope not to be touched? By the child that the layout has for it. */
 bool drain_leaves_alone(const struct drainer *drainer, const struct drain_layout *layout, size_t index,
 			struct remainder_list *ret_why);

@@ -523,6 +523,12 @@ void move_next(const struct plan_input *input, struct decision *ret_decision)
 	       !mover.guest->migrating;
 	if (open && !began && !plan_count(input, STEP_KIND_LAZY) && move_pool_room_next(&mover))
 		return;
+	/* By hand as much goes as there is room for; a drain has other nodes, and no guest is to be torn apart for it. */
+	if (open && !began && !plan_count(input, STEP_KIND_LAZY) && input->wish->drain[0] && move_pool_is_short(&mover)) {
+		mover.shut_out = REMAINDER_NO_ROOM;
+		mover.shut_out_why = "the pool there could not be given huge pages for all of it";
+		open = false;
+	}
 	wide = widening(input);
 	if (open && needs_widening(&mover)) {
 		uint64_t mems = mover.guest->cpuset_mems | mover.goal.destinations;

@@ -347,6 +347,20 @@ bool move_pool_room_next(struct mover *mover)
 	return each_size(mover, room_next);
 }
 
+/* Once nothing more is tried. */
+static bool is_short(struct pools *pools)
+{
+	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
+		if (lacks(pools, node, comes_bytes(pools, node)))
+			return true;
+	return false;
+}
+
+bool move_pool_is_short(struct mover *mover)
+{
+	return each_size(mover, is_short);
+}
+
 bool move_pool_growth_next(struct mover *mover)
 {
 	return each_size(mover, growth_next);

@@ -235,6 +235,7 @@ uint64_t move_replug_begin(const struct plan_input *input, const struct snapshot
 
 /* move_pool.c: pools of huge pages around a move. Each is true where a step was decided. */
 bool move_pool_room_next(struct mover *mover);
+bool move_pool_is_short(struct mover *mover);	/* after that: a destination lacks pages for what comes */
 bool move_pool_growth_next(struct mover *mover);
 bool move_pool_back_next(struct mover *mover);
 void move_pool_warn(struct mover *mover);	/* before the first page moves */

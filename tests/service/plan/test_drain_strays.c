@@ -55,6 +55,35 @@ static void a_move_that_failed_leaves_the_guest_whole(void)
 	world_done(&world);
 }
 
+/* Its pool could not be made large enough on the nearest node: all of it goes to another one, once to each. */
+static void who_finds_no_room_goes_elsewhere(void)
+{
+	uint64_t tried = 0;
+	struct world world;
+	char text[512];
+
+	begin(&world);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK_STR(world.decision.step.guest_name, "db1");
+		CHECK_TRUE(world.decision.step.nodes && !(world.decision.step.nodes & tried));
+		tried |= world.decision.step.nodes;
+		remainder_list_add(&world_record(&world, STEP_STATE_FAILED, 0)->remainder, REMAINDER_NO_ROOM, "guest db1",
+				   300 * MIB, NULL, "no huge pages");
+		CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	}
+	CHECK_TRUE(!(world.decision.step.nodes & tried));
+	CHECK_STR(world_run(&world, text), "move move offline done");
+	world_done(&world);
+	/* What found some has its place. */
+	begin(&world);
+	tried = world.decision.step.nodes;
+	remainder_list_add(&world_record(&world, STEP_STATE_PARTIAL, 100 * MIB)->remainder, REMAINDER_NO_ROOM, "guest db1",
+			   200 * MIB, NULL, "no huge pages");
+	CHECK_INT(world_next(&world)->step.kind, STEP_KIND_CHILD);
+	CHECK_INT(world.decision.step.nodes, tried);
+	world_done(&world);
+}
+
 /* A part that would not go is the kernel's to try, as before. */
 static void what_a_move_left_may_be_taken_along(void)
 {
@@ -139,6 +168,7 @@ static void a_node_without_memory_has_none_of_the_host(void)
 
 static const struct unit_case cases[] = {
 	{"a move that failed leaves the guest whole", a_move_that_failed_leaves_the_guest_whole},
+	{"who finds no room goes elsewhere", who_finds_no_room_goes_elsewhere},
 	{"what a move left may be taken along", what_a_move_left_may_be_taken_along},
 	{"strays keep no block", strays_keep_no_block},
 	{"strays ask for no consent", strays_ask_for_no_consent},

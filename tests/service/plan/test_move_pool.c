@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 #include "plan_world.h"
 #include "unit.h"
@@ -165,6 +166,32 @@ static void fewer_made_means_fewer_given_back(void)
 }
 
 /* The guest lived on surplus pages: the source has no pool to give, and the destination keeps none. */
+/* By hand as many pages go as there are huge ones; a drain tears no guest apart, it asks elsewhere. */
+static void a_drains_guest_goes_whole_or_not_at_all(void)
+{
+	for (unsigned of_drain = 0; of_drain < 2; of_drain++) {
+		struct world world;
+
+		pool_world(&world);
+		snprintf(world.wish.drain, sizeof(world.wish.drain), "%s", of_drain ? "dr-1" : "");
+		expect_pool(&world, 2, 400 * MIB);
+		world_record(&world, STEP_STATE_PARTIAL, 160 * MIB);
+		snapshot_node(world.snapshot, 2)->pools[0].total = snapshot_node(world.snapshot, 2)->pools[0].free = 80;
+		if (!of_drain) {
+			CHECK_INT(world_next(&world)->step.kind, STEP_KIND_MOVE_PAGES);
+			world_done(&world);
+			continue;
+		}
+		/* What was made for it goes back. */
+		expect_pool(&world, 2, 0);
+		world_perform(&world);
+		CHECK_INT(world_next(&world)->kind, DECISION_KIND_GIVE_UP);
+		CHECK_TRUE(remainder_list_has(&world.decision.remainder, REMAINDER_NO_ROOM));
+		CHECK_INT(remainder_list_bytes(&world.decision.remainder), 400 * MIB);
+		world_done(&world);
+	}
+}
+
 static void surplus_stays_surplus(void)
 {
 	struct world world;
@@ -355,6 +382,7 @@ static const struct unit_case cases[] = {
 	{"pieces are warned of", pieces_are_warned_of},
 	{"what did not come is given back", what_did_not_come_is_given_back},
 	{"fewer made means fewer given back", fewer_made_means_fewer_given_back},
+	{"a drain's guest goes whole or not at all", a_drains_guest_goes_whole_or_not_at_all},
 	{"surplus stays surplus", surplus_stays_surplus},
 	{"reserved pages are not to be had", reserved_pages_are_not_to_be_had},
 	{"a swap swaps the pools", a_swap_swaps_the_pools},
