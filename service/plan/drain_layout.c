@@ -89,10 +89,11 @@ static void add_guest(struct drain_layout *layout, const struct snapshot_guest *
 	uint64_t allowed = drain_scope_destinations(layout->input, layout->scope, guest), leaves = 0;
 	bool keeps = drain_part_keeps(layout->input, layout->scope, guest);
 
-	allowed &= ~drain_full_nodes(layout->input, guest);
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (drain_scope_guest_leaves(layout->input, layout->scope, guest, node))
 			leaves |= bit(node);
+	if (leaves)
+		allowed &= ~drain_full_nodes(layout->input, guest);
 	for (uint64_t rest = leaves; rest; rest &= rest - 1) {
 		int node = plan_first_node(rest);
 		uint64_t bytes = leaving_bytes(layout, guest, node, keeps);

@@ -49,10 +49,17 @@
 #define PAUSE_MAX_US	     1000000
 /* After this long without a bad word it goes a step faster. */
 #define EASE_HOLD_US	     3000000
-/* So many words are heard before it is judged whether slowing down has helped, which is to be by a fifth at least. */
-#define EASE_HEARD	     3
-#define EASE_HELPS_PERCENT   80
-#define EASE_IN_VAIN_US	     10000000
+/*
+ * So many words are heard before it is judged whether slowing down has helped. Pauses differ from word to word: means of a few
+ * differ by a fifth mostly by chance. And the word that slowed it down was a bad one: after less than that many those that
+ * follow are better whatever is done.
+ */
+#define EASE_HEARD 4
+#define EASE_HELPS_PERCENT 70
+#define EASE_HELPS_FEW_PERCENT 50
+/* In vain: not again for so long; the next time twice as long. */
+#define EASE_IN_VAIN_US 10000000
+#define EASE_IN_VAIN_DOUBLED 2
 
 /* So long, and so many calls of each thread, make a trial of a number of threads; of long calls one of each. */
 #define CREW_TRIAL_US	     200000
@@ -225,6 +232,7 @@ struct pace pace_next(const struct pace *last, const struct pace_input *input)
 static void set_level(struct pace_ease *ease, unsigned level, uint64_t now_us)
 {
 	ease->before_us = level > ease->level ? ease->heard_us / ease->heard : 0;
+	ease->is_of_few = ease->heard < EASE_HEARD;
 	ease->slowed += level > ease->level;
 	ease->level = level;
 	ease->changed_at_us = now_us;
@@ -234,13 +242,16 @@ static void set_level(struct pace_ease *ease, unsigned level, uint64_t now_us)
 /* The guest has suffered. */
 static void slow_down(struct pace_ease *ease, uint64_t now_us)
 {
+	unsigned percent = ease->is_of_few ? EASE_HELPS_FEW_PERCENT : EASE_HELPS_PERCENT;
+
 	ease->changed_at_us = now_us;
 	if (now_us < ease->in_vain_until_us || (ease->level && ease->heard < EASE_HEARD))
 		return;
 	/* On the way back nothing is known of the level below. */
-	if (ease->before_us && ease->heard_us / ease->heard > ease->before_us * EASE_HELPS_PERCENT / 100) {
+	if (ease->before_us && ease->heard_us / ease->heard > ease->before_us * percent / 100) {
 		set_level(ease, ease->level - 1, now_us);
-		ease->in_vain_until_us = now_us + EASE_IN_VAIN_US;
+		ease->in_vain_until_us = now_us + ((uint64_t)EASE_IN_VAIN_US << ease->in_vain);
+		ease->in_vain += ease->in_vain < EASE_IN_VAIN_DOUBLED;
 	} else if (ease->level < PACE_EASE_MAX) {
 		set_level(ease, ease->level + 1, now_us);
 	}

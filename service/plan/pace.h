@@ -53,7 +53,9 @@ struct pace_ease {
 	uint64_t slowed;   /* how often it was slowed down */
 	/* Of this level: what was heard, and what the level below gave on average. */
 	uint64_t heard_us, heard, before_us;
+	bool is_of_few;		   /* that average is */
 	uint64_t in_vain_until_us; /* slowing down did not help: not again until then */
+	unsigned in_vain;	   /* how often it did not, as far as that is counted */
 };
 
 /*

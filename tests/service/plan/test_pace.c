@@ -207,9 +207,9 @@ static void what_a_guest_feels_slows_down(void)
 	CHECK_INT(ease.level, 0);
 	CHECK_INT(ease.worst_us, 50000);
 	ease = (struct pace_ease){0};
-	/* At once, and then as long as it helps: three words for each level. */
-	for (unsigned i = 0, pause = 160000; i < 3 * PACE_EASE_MAX + 3; i++) {
-		unsigned level = (i + 3) / 3;
+	/* At once, and then as long as it helps: four words for each level. */
+	for (unsigned i = 0, pause = 160000; i < 4 * PACE_EASE_MAX + 4; i++) {
+		unsigned level = (i + 4) / 4;
 
 		now += 500000;
 		ease = pace_ease_next(&ease, 10000, pause, now);
@@ -249,6 +249,26 @@ static void slowing_down_in_vain_is_given_up(void)
 	}
 	CHECK_TRUE(ease.slowed >= 3 && slow <= 18);
 	CHECK_INT(ease.worst_us, 44000);
+}
+
+/* Pauses between 4 and 24 ms, as they come, ten words a second: what has no part in them loses little of its speed by a budget of 10. */
+static void what_comes_by_chance_slows_down_little(void)
+{
+	unsigned parts = 0, all = 0;
+	uint32_t random = 1;
+
+	for (unsigned move = 0; move < 200; move++) {
+		struct pace_ease ease = {0};
+
+		for (uint64_t word = 1; word <= 400; word++) {
+			random = random * 1664525 + 1013904223;
+			ease = pace_ease_next(&ease, 10000, 4000 + (random >> 16) % 20000, word * 100000);
+			/* Of eight parts of its speed. */
+			parts += 8 - (8 >> ease.level);
+			all += 8;
+		}
+	}
+	CHECK_TRUE(parts > 0 && parts * 100 < all * 15);
 }
 
 /* Half as fast makes them half as long, and slower still changes nothing: what has helped stays. */
@@ -509,6 +529,7 @@ static const struct unit_case cases[] = {
 	{"ease makes calls short and rare", ease_makes_calls_short_and_rare},
 	{"what a guest feels slows down", what_a_guest_feels_slows_down},
 	{"slowing down in vain is given up", slowing_down_in_vain_is_given_up},
+	{"what comes by chance slows down little", what_comes_by_chance_slows_down_little},
 	{"what has helped is kept", what_has_helped_is_kept},
 	{"a budget is kept without bursts", a_budget_is_kept_without_bursts},
 	{"as many threads as pay", as_many_threads_as_pay},
