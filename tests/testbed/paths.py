@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where things are. BALLAST_BUILD names another build directory than ./build, BALLAST_EMULATOR another QEMU to be the virtual
-host: its guests have the distribution's in any case."""
+host, which is otherwise what emulator.py has made of the distribution's: that one its guests have in any case."""
 
 import os
 
 PROJECT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.realpath(os.environ.get("BALLAST_BUILD", os.path.join(PROJECT, "build")))
-EMULATOR = os.environ.get("BALLAST_EMULATOR", "/usr/bin/qemu-system-x86_64")
 KERNEL = os.path.join(PROJECT, "build", "testbed", "kernel")
+QEMU = "/usr/bin/qemu-system-x86_64"
+MENDED_QEMU = os.path.join(PROJECT, "build", "testbed", "emulator", "bin", "qemu-system-x86_64")
+EMULATOR = os.environ.get("BALLAST_EMULATOR", MENDED_QEMU if os.path.exists(MENDED_QEMU) else QEMU)
 
 
 def built(path):
