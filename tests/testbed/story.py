@@ -51,10 +51,10 @@ class _TimedOut(BaseException):
 
 
 class MachineDied(Exception):
-    """The virtual host's own kernel panicked, or a guest panicked, began anew or ended with nobody asking it to, or a vCPU of it
-    went on at the host's address, or its QEMU never answered libvirt at its start, with no ballastd there, or the microVM of a
-    check stood still. Under emulated nested paging (QEMU's TCG with SVM) they do so now and then, in the middle of anything that
-    keeps them busy: such a story is run again, once, and the last lines of ./check say so."""
+    """The virtual host's own kernel panicked, or a processor of it went into real mode, or a guest panicked, began anew or ended
+    with nobody asking it to, or a vCPU of it went on at the host's address, or its QEMU never answered libvirt at its start, with
+    no ballastd there, or the microVM of a check stood still. Under emulated nested paging (QEMU's TCG with SVM) they do so now and
+    then, in the middle of anything that keeps them busy: such a story is run again, once, and the last lines of ./check say so."""
 
 
 def story(number, name, limit_s=300):
@@ -134,9 +134,12 @@ def booted_host(**arguments):
     except (Exception, _TimedOut) as error:
         signal.alarm(0)
         print(host.log_tails(), flush=True)
-        for guest in host.guests:
+        if registers := host.hung():
+            print(f"--- the virtual host answers nothing; its processors\n{registers}", flush=True)
+        guests = () if registers else host.guests
+        for guest in guests:
             print(f"--- threads of {guest.name}, with their ticks\n{guest.threads()}", flush=True)
-        words = host.died() or "; ".join(filter(None, (guest.died() for guest in host.guests)))
+        words = host.died() or "; ".join(filter(None, (guest.died() for guest in guests)))
         if words:
             raise MachineDied(words) from error
         raise

@@ -15,6 +15,7 @@ here dies with the one that started it: nothing stays behind when a story is kil
 
 import glob
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -24,7 +25,7 @@ import time
 from dataclasses import dataclass
 
 from . import paths
-from .channel import Channel, ChannelError, Forward
+from .channel import Channel, ChannelError, CommandFailed, Forward
 from .initramfs import BUSYBOX, Initramfs
 from .qmp import Qmp, QmpError
 
@@ -81,6 +82,17 @@ QUICK_KERNEL = "init_on_alloc=0"
 # plugging (may_ask_zones in kvm/linux/memory_block.c).
 BLOCK_FILES = ("cd /sys/devices/system/memory && set -- && for link in memory*/node*; do "
                "[ -e $link ] && set -- $@ ${link%/*}/valid_zones; done; grep -s '' memory*/state $@")
+
+
+def processor_in_real_mode(looks):
+    """Of a virtual host that answers nothing: in words, whether one of its processors was in real mode at both looks. None comes
+    there after boot, and a guest's not for seconds, but by an INIT that was meant for a guest's. "" where none was."""
+    if len(looks) < 2:
+        return ""
+    for number, states in enumerate(zip(*(re.findall(r"\bCR0=([0-9a-f]{8})", look) for look in looks))):
+        if not any(int(state, 16) & 1 for state in states):
+            return f"the virtual host answers nothing, and its processor {number} is in real mode"
+    return ""
 
 
 def wait_for(condition, timeout, what, interval=0.2):
@@ -198,6 +210,7 @@ class VirtualHost:
         if movable_node:
             self.kernel_arguments += " movable_node"
         self.qmp = self.channel = self._qemu = None
+        self._hung = []
         self.guests = []
         self.guest_images = {}      # what guests boot from, and where that lies inside
         self.boot_seconds = 0.0
@@ -322,7 +335,25 @@ class VirtualHost:
             # The channel is gone a moment before the process.
             return f"the virtual host's emulator has ended: status {self._qemu.wait(1)}"
         except subprocess.TimeoutExpired:
-            return ""
+            return processor_in_real_mode(self._hung)
+
+    def hung(self):
+        """Where it answers nothing: the registers of its processors, twice, by its emulator, for a person to read; "" where it
+        answers, or is gone."""
+        try:
+            self.run(["true"], 20)
+        except (ChannelError, CommandFailed):
+            try:
+                if not self.channel.lost:
+                    self._hung = [self._registers()]
+                    time.sleep(5)
+                    self._hung.append(self._registers())
+            except QmpError as error:
+                self._hung.append(str(error))
+        return "\n".join(self._hung)
+
+    def _registers(self):
+        return self.qmp.execute("human-monitor-command", command_line="info registers -a")
 
     def log_tails(self, lines=25):
         """The ends of all logs, for a person to read after a failure."""
