@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stories 1 to 5: the main job, in one boot."""
 
+import atexit
 import os
 import sys
 
@@ -20,6 +21,8 @@ def _run(number, tell):
     if number == 1:
         _shared["context"] = booted_host()
         host = _shared["context"].__enter__()
+        # Where not all five are asked for.
+        atexit.register(_shared["context"].__exit__, None, None, None)
         _shared["stage"] = scenes.Stage(host, tell)
     stage = _shared["stage"]
     stage.tell = tell
