@@ -65,10 +65,18 @@ struct undo_list;
 
 #define OPERATION_STUCK_MAX UNDO_BESIDE_MAX
 
+/* Of a drain, what an undrain changes as it is submitted. */
+struct drain_before {
+	enum drain_state state;
+	uint64_t online_bytes;
+	char undrain_operation[OPERATION_ID_SIZE];
+};
+
 struct operation {
 	struct engine *engine;		 /* borrowed */
 	struct operation_record *record; /* owned */
 	struct drain_record *drain;	 /* borrowed from the engine; a drain's or an undrain's */
+	struct drain_before drain_before; /* undrain: until it is durable */
 	struct operation *parent;	 /* borrowed; a child that runs */
 	size_t step_index;		 /* of the step that it is at: its last, or one whose child has ended */
 	enum operation_phase phase;

@@ -237,10 +237,11 @@ static void forget(struct operation *operation)
 	if (drain && operation->record->wish.kind == OPERATION_KIND_DRAIN) {
 		engine_drain_remove(engine, drain);
 	} else if (drain) {
-		drain->state = engine_drain_is_held(drain)	   ? DRAIN_STATE_HELD
-			       : engine_drain_owes(engine, drain) ? DRAIN_STATE_DEFERRED
-								  : DRAIN_STATE_STOPPED;
-		drain->undrain_operation[0] = '\0';
+		const struct drain_before *before = &operation->drain_before;
+
+		drain->state = before->state;
+		drain->online_bytes = before->online_bytes;
+		snprintf(drain->undrain_operation, sizeof(drain->undrain_operation), "%s", before->undrain_operation);
 	}
 	engine_keep_forget(operation);
 	engine_remove(engine, operation);
@@ -338,6 +339,10 @@ static int create(struct submission *submission, const struct snapshot *snapshot
 	operation->answer = submission->answer;
 	operation->answer_user = submission->user;
 	if (drain && operation->record->wish.kind == OPERATION_KIND_UNDRAIN) {
+		operation->drain_before.state = drain->state;
+		operation->drain_before.online_bytes = drain->online_bytes;
+		snprintf(operation->drain_before.undrain_operation, sizeof(operation->drain_before.undrain_operation), "%s",
+			 drain->undrain_operation);
 		drain->state = DRAIN_STATE_UNDRAINING;
 		drain->online_bytes = 0;
 		drain->newcomers.count = 0;

@@ -1197,6 +1197,45 @@ static void test_disk_refuses(void)
 		}
 }
 
+/* Whatever state it was in: what is told is what a later daemon reads. */
+static void test_disk_refuses_an_undrain(void)
+{
+	static const enum drain_state states[] = {DRAIN_STATE_HELD, DRAIN_STATE_ATTENTION, DRAIN_STATE_STOPPED};
+
+	for (size_t i = 0; i < ARRAY_SIZE(states); i++) {
+		struct wish wish = engine_rig_drain_wish(DRAIN_FINISH_EJECT), back;
+		const struct drain_record *drain = NULL;
+		char undrain[OPERATION_ID_SIZE];
+
+		engine_rig_begin(&rig);
+		if (states[i] != DRAIN_STATE_HELD) {
+			rig.world.fail_kind = STEP_KIND_EJECT;
+			rig.world.fail_kind_state = states[i] == DRAIN_STATE_STOPPED ? STEP_STATE_PARTIAL : STEP_STATE_FAILED;
+			rig.world.fail_undos_from = 1;
+		}
+		engine_rig_submit(&rig, &wish);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), states[i]);
+		CHECK_TRUE(engine_rig_has_hold(&rig));
+		CHECK_INT(engine_drains(rig.engine, &drain, 1), 1);
+		snprintf(undrain, sizeof(undrain), "%s", drain->undrain_operation);
+		wish_init(&back, OPERATION_KIND_UNDRAIN);
+		snprintf(back.drain, sizeof(back.drain), "%s", drain->id);
+		atomic_store(&rig.refuse_to, atomic_load(&rig.writes) + 1);
+		atomic_store(&rig.refuse_from, atomic_load(&rig.writes) + 1);
+		engine_rig_submit(&rig, &back);
+		CHECK_INT(rig.result, ENGINE_SUBMIT_FAILED);
+		CHECK_INT(engine_rig_drain_state(&rig), states[i]);
+		CHECK_INT(engine_drains(rig.engine, &drain, 1), 1);
+		CHECK_STR(drain->undrain_operation, undrain);
+		engine_rig_kill(&rig);
+		engine_rig_start(&rig);
+		engine_rig_run(&rig, 0);
+		CHECK_INT(engine_rig_drain_state(&rig), states[i]);
+		engine_rig_done(&rig);
+	}
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = {
@@ -1234,6 +1273,7 @@ int main(void)
 		 test_cancelled_at_every_tick},
 		{"paused and resumed at every tick, also over a restart", test_pause},
 		{"the disk refuses one to three writes, anywhere", test_disk_refuses},
+		{"the disk refuses an undrain: the drain is as it was", test_disk_refuses_an_undrain},
 	};
 
 	return unit_main("engine_drain", cases, ARRAY_SIZE(cases));
