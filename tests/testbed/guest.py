@@ -35,7 +35,8 @@ FIRMWARE = "/usr/share/qemu/qboot.rom"
 # What libvirt's part of a start may take: it waits for QEMU to answer.
 START_S = 80
 START_TRIES = 8
-NO_VCPU_MEMORY = re.compile(r"(KVM_\w+|kvm_\w+|KVM get MSR .*) failed.*[:,] Cannot allocate memory")
+NO_VCPU_MEMORY = re.compile(r"(KVM_\w+|kvm_\w+|KVM get MSR .*) failed.*[:,] Cannot allocate memory|"
+                            r"kvm_init_msrs: Assertion `kvm_buf_set_msrs\(cpu\) == 0' failed")
 
 
 @dataclass
@@ -221,7 +222,8 @@ class Guest:
 
         It copies that with GFP_USER (virt/kvm, memdup_user() and vmemdup_user()), so within the guest's own cpuset: on a
         node that has movable memory alone it then lives on what the slab allocator happens to have. QEMU says so of
-        whichever call it was: KVM_SET_LAPIC, KVM_SET_CPUID2 (in kvm_arch_init_vcpu()), KVM_GET_MSRS ("KVM get MSR"), ...
+        whichever call it was: KVM_SET_LAPIC, KVM_SET_CPUID2 (in kvm_arch_init_vcpu()), KVM_GET_MSRS ("KVM get MSR"), ...; of the
+        first KVM_SET_MSRS without the reason.
         """
         for tries in range(START_TRIES):
             try:
