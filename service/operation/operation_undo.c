@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Steps put back, the last first; a child's steps stand in for the child (undo_run.c has how each is). Children that move
- * guests go back as they went, several beside each other; everything else waits for all before it, and is waited for.
+ * Steps put back, the last first, but a guest's policies before its pages; a child's steps stand in for the child (undo_run.c has
+ * how each is). Children that move guests go back as they went, several beside each other; everything else waits for all before
+ * it, and is waited for.
  *
  *	items:	blocks | pool | guest a, guest b, guest c | cordon
  *	runs:	------   ----   -------  -------            ------
@@ -69,6 +70,47 @@ static int add_item(struct undo_list *list, struct operation *owner, size_t inde
 	return 0;
 }
 
+/* top: whose child it is; NULL: it is undone for itself. */
+static int add_due(struct undo_list *list, struct operation *operation, size_t index, struct operation *top, size_t top_index)
+{
+	if (!operation_undo_is_due(&operation->record->steps[index]))
+		return 0;
+	return add_item(list, operation, index, top ? top : operation, top ? top_index : index);
+}
+
+/* Of the steps before this one. */
+static int add_policies(struct undo_list *list, struct operation *operation, size_t index, struct operation *top,
+			size_t top_index)
+{
+	while (index-- > 0)
+		if (step_sets_policy(&operation->record->steps[index].step) && add_due(list, operation, index, top, top_index) < 0)
+			return -ENOMEM;
+	return 0;
+}
+
+/*
+ * A guest's policies go back before its pages do: what it touches first on the way comes home at once then, and what has come in
+ * between goes with the rest. Else that would stay behind, for the kernel to take along by position when the cpuset gets narrow
+ * (kernel/cgroup/cpuset.c cpuset_migrate_mm), to any of the guest's nodes.
+ */
+static int add_guest_steps(struct undo_list *list, struct operation *operation, struct operation *top, size_t top_index)
+{
+	bool has_policies = false;
+
+	for (size_t i = operation->record->step_count; i-- > 0;) {
+		const struct step *step = &operation->record->steps[i].step;
+
+		if (step->kind == STEP_KIND_MOVE_PAGES && !has_policies) {
+			has_policies = true;
+			if (add_policies(list, operation, i, top, top_index) < 0)
+				return -ENOMEM;
+		}
+		if (!(has_policies && step_sets_policy(step)) && add_due(list, operation, i, top, top_index) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int add_step(struct undo_list *list, struct operation *owner, size_t index)
 {
 	const struct step_record *step = &owner->record->steps[index];
@@ -79,9 +121,8 @@ static int add_step(struct undo_list *list, struct operation *owner, size_t inde
 	child = step->step.kind == STEP_KIND_CHILD
 			? engine_find_or_load(list->operation->engine, step->child_operation)
 			: NULL;
-	for (size_t i = child ? child->record->step_count : 0; i-- > 0;)
-		if (operation_undo_is_due(&child->record->steps[i]) && add_item(list, child, i, owner, index) < 0)
-			return -ENOMEM;
+	if (child && add_guest_steps(list, child, owner, index) < 0)
+		return -ENOMEM;
 	return add_item(list, owner, index, owner, index);
 }
 
@@ -90,6 +131,8 @@ static int add_kind(struct undo_list *list, struct operation *owner, bool cordon
 {
 	struct undo_order order = undo_order_of(owner->record->steps, owner->record->step_count);
 
+	if (owner->record->wish.kind == OPERATION_KIND_MOVE)
+		return cordon ? 0 : add_guest_steps(list, owner, NULL, 0);
 	for (size_t number = 0; number < order.count; number++) {
 		size_t i = undo_order_at(&order, number);
 

@@ -795,6 +795,10 @@ static void on_undo(void *user, const struct operation_record *operation,
 
 	assert(record->before);
 	look_beside(world, &record->step);
+	if (record->step.kind == STEP_KIND_MOVE_PAGES)
+		snprintf(world->pages_undone, sizeof(world->pages_undone), "%s", operation->id);
+	else if (step_sets_policy(&record->step) && strcmp(world->pages_undone, operation->id) == 0)
+		world->policies_late++;
 	action->progress = progress;
 	action->finished = finished;
 	action->number = ++world->undos;

@@ -64,6 +64,8 @@ struct fake_world {
 	unsigned long asked;
 	unsigned looks, starts, undos, prepares;
 	unsigned starts_at_once, undos_at_once; /* the most that there were */
+	unsigned policies_late;			/* undos of a policy after one of pages, of the same operation */
+	char pages_undone[OPERATION_ID_SIZE];	/* of which the last such was */
 	uint64_t left_online_bytes; /* of what shrinks took, not taken offline before */
 	size_t idle_guests;  /* beside the others: shut off, without memory */
 	bool has_hooks;	     /* the host has some */

@@ -258,6 +258,23 @@ static void test_steps_that_always_fail(void)
 			}
 }
 
+/* What the guest touches first on the way comes home at once then. */
+static void test_policies_go_back_first(void)
+{
+	struct wish wish = move_wish(ON_TIMEOUT_RESTORE);
+
+	begin();
+	rig.world.fail_kind = STEP_KIND_MOVE_PAGES;
+	rig.world.fail_kind_state = STEP_STATE_PARTIAL;
+	engine_rig_submit(&rig, &wish);
+	engine_rig_run(&rig, 0);
+	CHECK_TRUE(engine_rig_top(&rig)->undone && engine_rig_is_initial(&rig));
+	CHECK_TRUE(has_kind(STEP_KIND_MEMORY_POLICY));
+	CHECK_STR(rig.world.pages_undone, engine_rig_top(&rig)->id);
+	CHECK_INT(rig.world.policies_late, 0);
+	engine_rig_done(&rig);
+}
+
 /* The rest is put back all the same, and what is not is told. */
 static void test_undo_that_fails(void)
 {
@@ -486,6 +503,7 @@ int main(void)
 		{"each step fails once, wholly or in part, or cannot be prepared",
 		 test_steps_that_fail_once},
 		{"each kind of step always fails: told, or put back", test_steps_that_always_fail},
+		{"policies go back before pages", test_policies_go_back_first},
 		{"an undo that fails is told", test_undo_that_fails},
 		{"cancelled at every tick, with and without undo", test_cancelled_at_every_tick},
 		{"paused and resumed at every tick, also over a restart",
