@@ -73,7 +73,7 @@ static uint64_t sum(const uint64_t *bytes)
 	return total;
 }
 
-static uint64_t destinations(const struct step *step)
+uint64_t move_job_destinations(const struct step *step)
 {
 	uint64_t mask = 0;
 
@@ -89,13 +89,24 @@ static bool is_undo(const struct move_work *work)
 	return work->context->job->kind == WORKER_JOB_UNDO;
 }
 
+/* What an older record does not tell apart stays where it is. */
+static int newcomers_home(const struct move_work *work, int cell, int node)
+{
+	const struct job_context *context = work->context;
+
+	if (!json_is_true(json_object_get(context->before, "stays")))
+		return -1;
+	return move_record_newcomers_home(&work->homes, &context->job->step, cell, node);
+}
+
 static struct move_place destination_of(void *user, const struct move_piece *piece, const struct page_survey_run *run)
 {
 	const struct move_work *work = user;
 	const struct step *step = &work->context->job->step;
 
 	if (is_undo(work))
-		return move_record_place(&work->homes, run, destinations(step));
+		return move_record_place(&work->homes, run, move_job_destinations(step),
+					 newcomers_home(work, work->view.cells[piece->index], run->node_id));
 	return (struct move_place){
 		.node = move_job_destination(step, work->view.cells[piece->index], run),
 		.end = run->end,
@@ -231,7 +242,7 @@ static bool is_crossing(const struct move_work *work)
 	for (int node = 0; step->by_map && node < SNAPSHOT_NODES_MAX; node++)
 		if (step->map[node] >= 0 && step->map[node] != node)
 			sources |= node_mask_of(node);
-	return step->by_map && (sources & destinations(step)) != 0;
+	return step->by_map && (sources & move_job_destinations(step)) != 0;
 }
 
 /* What stayed, by what became of each page that was tried. */
@@ -667,7 +678,7 @@ static int run_move(struct move_work *work, uint64_t *ret_total, uint64_t *left_
 	int rc = cut_guest(work);
 
 	if (!rc)
-		rc = new_crew(work, destinations(step));
+		rc = new_crew(work, move_job_destinations(step));
 	if (!rc && !total) {
 		rc = move_crew_count(work->crew, work->pieces, work->piece_count, 0);
 		total = sum(move_crew_found(work->crew)->left_bytes);
@@ -746,7 +757,7 @@ void move_job_before(struct job_context *context)
 		job_context_settle(context, object, 0, false);
 	else if (!rc && guest_view_is_same(&work->view, context))
 		job_context_give(context, object,
-				 json_pack("{s:o}", "homes", page_homes_to_json(&work->homes)));
+				 json_pack("{s:o, s:b}", "homes", page_homes_to_json(&work->homes), "stays", 1));
 	close_work(work);
 }
 

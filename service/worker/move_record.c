@@ -50,14 +50,24 @@ static int go_on(void *user)
 	return job_context_go(user) ? 0 : -ECANCELED;
 }
 
+/* Does it lie where the step brings others? Of what lies in physical ranges nobody asks. */
+static bool is_there_already(const struct step *step, const struct page_survey_run *run)
+{
+	return !step->range_count && run->state == PAGE_SURVEY_PRESENT && run->node_id >= 0 &&
+	       run->node_id < SNAPSHOT_NODES_MAX && (move_job_destinations(step) & node_mask_of(run->node_id));
+}
+
 /* Part of a run in a range of the guest. Likewise, or -ECANCELED. */
 static int record_run(struct recorder *recorder, size_t index, const struct page_survey_run *run)
 {
 	struct job_context *context = recorder->context;
+	const struct step *step = &context->job->step;
 	int rc = 0;
 
-	if (move_job_destination(&context->job->step, recorder->view->cells[index], run) >= 0)
+	if (move_job_destination(step, recorder->view->cells[index], run) >= 0)
 		rc = page_homes_add(recorder->homes, run->start, run->end, run->node_id);
+	else if (is_there_already(step, run))
+		rc = page_homes_add(recorder->homes, run->start, run->end, PAGE_HOMES_STAYS);
 	return rc ? rc : go_on(context);
 }
 
@@ -173,33 +183,59 @@ int move_record_take(struct job_context *context, const struct guest_view *view,
 	return rc;
 }
 
-/* Of one huge page that was several pages of several homes: the most of it decides. */
-static struct move_place place_mixed(const struct page_homes *homes, const struct page_survey_run *run)
+int move_record_newcomers_home(const struct page_homes *homes, const struct step *step, int cell, int node)
 {
-	uint64_t weights[SNAPSHOT_NODES_MAX] = {0}, unknown = 0, all = 0, end;
+	int home = -1;
+
+	if (step->range_count)
+		return -1;
+	for (uint64_t rest = homes->nodes; rest; rest &= rest - 1) {
+		struct page_survey_run run = {.state = PAGE_SURVEY_PRESENT, .node_id = __builtin_ctzll(rest)};
+
+		if (move_job_destination(step, cell, &run) != node)
+			continue;
+		if (home >= 0)
+			return -1;
+		home = run.node_id;
+	}
+	return home;
+}
+
+/* Of one huge page that was several pages of several homes: the most of it decides. */
+static struct move_place place_mixed(const struct page_homes *homes, const struct page_survey_run *run, int newcomers_home)
+{
+	uint64_t weights[SNAPSHOT_NODES_MAX] = {0}, known[SNAPSHOT_NODES_MAX] = {0}, unknown = 0, all = 0, end;
 	struct move_place place = {.node = -1, .end = run->start + run->page_bytes};
 
 	for (uint64_t at = run->start; at < place.end; at = end) {
-		int home = page_homes_find(homes, at, &end);
+		int home = page_homes_find(homes, at, &end), belongs = home;
 
 		if (end > place.end)
 			end = place.end;
-		if (home >= 0)
-			weights[home] += end - at;
+		if (home == PAGE_HOMES_NONE)
+			belongs = newcomers_home;
+		else if (home == PAGE_HOMES_STAYS)
+			belongs = run->node_id;
 		else if (home == PAGE_HOMES_UNKNOWN)
 			unknown += end - at;
-		all += home >= 0 ? end - at : 0;
+		if (belongs >= 0)
+			weights[belongs] += end - at;
+		if (home >= 0) {
+			known[home] += end - at;
+			all += end - at;
+		}
 	}
 	for (int node = 0; node < SNAPSHOT_NODES_MAX; node++)
 		if (weights[node] && (place.node < 0 || weights[node] > weights[place.node]))
 			place.node = node;
-	place.stray_bytes = unknown + all - (place.node >= 0 ? weights[place.node] : 0);
+	place.stray_bytes = unknown + all - (place.node >= 0 ? known[place.node] : 0);
 	if (place.node == run->node_id)
 		place.node = -1;
 	return place;
 }
 
-struct move_place move_record_place(const struct page_homes *homes, const struct page_survey_run *run, uint64_t moved)
+struct move_place move_record_place(const struct page_homes *homes, const struct page_survey_run *run, uint64_t moved,
+				    int newcomers_home)
 {
 	struct move_place place;
 	int home = page_homes_find(homes, run->start, &place.end);
@@ -207,11 +243,13 @@ struct move_place move_record_place(const struct page_homes *homes, const struct
 	if (place.end >= run->end)
 		place.end = run->end;
 	else if (run->page_bytes > PAGE_HOMES_UNIT && place.end - run->start < run->page_bytes)
-		return place_mixed(homes, run);
+		return place_mixed(homes, run, newcomers_home);
 	else if (run->page_bytes > PAGE_HOMES_UNIT)
 		place.end -= (place.end - run->start) % run->page_bytes;
-	place.node = home == run->node_id || home < 0 ? -1 : home;
 	place.stray_bytes =
 		home == PAGE_HOMES_UNKNOWN && moved & node_mask_of(run->node_id) ? place.end - run->start : 0;
+	if (home == PAGE_HOMES_NONE)
+		home = newcomers_home;
+	place.node = home == run->node_id || home < 0 ? -1 : home;
 	return place;
 }

@@ -7,7 +7,7 @@
  *   runs    number of like chunks, number of runs, then each run: place, pages
  *   packed  number of like chunks, number of places, the places, then each page: which of them, in the fewest bits
  *
- * A number has seven bits a byte, the lowest first. A place is a node, or one of two that are not. The last chunk of a part
+ * A number has seven bits a byte, the lowest first. A place is a node, or one of three that are not. The last chunk of a part
  * is filled up with pages that have no home.
  */
 #include "page_homes.h"
@@ -24,6 +24,7 @@
 #define CHUNK	    PAGE_HOMES_CHUNK
 #define NONE	    0xff
 #define UNKNOWN	    0xfe
+#define STAYS	    0xfd
 #define NUMBER_SIZE 10
 /* A run piece at most. */
 #define RUN_SIZE    (NUMBER_SIZE + 1)
@@ -72,17 +73,28 @@ struct piece {
 
 static int error_of_place(uint8_t place)
 {
-	return place < SNAPSHOT_NODES_MAX || place == NONE || place == UNKNOWN ? 0 : -EINVAL;
+	return place < SNAPSHOT_NODES_MAX || place == NONE || place == UNKNOWN || place == STAYS ? 0 : -EINVAL;
 }
 
 static int node_of_place(uint8_t place)
 {
-	return place == NONE ? PAGE_HOMES_NONE : place == UNKNOWN ? PAGE_HOMES_UNKNOWN : place;
+	switch (place) {
+	case NONE:
+		return PAGE_HOMES_NONE;
+	case UNKNOWN:
+		return PAGE_HOMES_UNKNOWN;
+	case STAYS:
+		return PAGE_HOMES_STAYS;
+	default:
+		return place;
+	}
 }
 
 static uint8_t place_of_node(int node)
 {
-	return node == PAGE_HOMES_UNKNOWN ? UNKNOWN : node < 0 || node >= SNAPSHOT_NODES_MAX ? NONE : (uint8_t)node;
+	if (node >= 0 && node < SNAPSHOT_NODES_MAX)
+		return (uint8_t)node;
+	return node == PAGE_HOMES_UNKNOWN ? UNKNOWN : node == PAGE_HOMES_STAYS ? STAYS : NONE;
 }
 
 static unsigned bits_of(size_t places)
@@ -499,7 +511,7 @@ static void sum_up(struct page_homes *homes, const struct piece *piece)
 
 		if (place == UNKNOWN) {
 			homes->unknown_bytes += bytes;
-		} else if (place != NONE) {
+		} else if (place != NONE && place != STAYS) {
 			homes->bytes += bytes;
 			homes->nodes |= UINT64_C(1) << place;
 		}

@@ -29,6 +29,7 @@
 /* In place of a node's number. */
 #define PAGE_HOMES_NONE	   (-1) /* nothing to bring home */
 #define PAGE_HOMES_UNKNOWN (-2) /* some of it was on one node and some on another, or not to be brought home */
+#define PAGE_HOMES_STAYS   (-3) /* it was there already, where the move brings others: nothing to bring home */
 
 struct page_homes_part;
 

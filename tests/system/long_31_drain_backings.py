@@ -32,6 +32,8 @@ NOISE_BYTES = 8 * MIB
 ALLOW = ("--allow", "stored_xml,remote_memory")
 # Told apart by their sizes.
 CELLS_MIB = (160, 192)
+# What the second touches while its node is empty.
+LATER_MIB = 16
 
 
 def kinds(turn):
@@ -210,10 +212,16 @@ def whole_node(scene):
     check_at_least(after[1][1][destination[0]], first[1][1][NODE], "bytes of the cell whose node went")
     scene.tell(f"its cells, {[policy for policy, _ in first]}, became {[policy for policy, _ in after]}")
     scene.check_whole(*patterns)
+    guest.pattern_start(LATER_MIB, name="later", cell=1, pace_us=2000)
+    patterns += ("later",)
+    later = cells(guest)
+    check_at_least(later[1][1][destination[0]], after[1][1][destination[0]] + LATER_MIB * MIB // 2,
+                   "bytes of that cell with what it has touched since")
     scene.undrain()
     check_equal(scene.look(), before, "the host after the undrain")
     check_equal([(policy, sorted(nodes)) for policy, nodes in cells(guest)], [("bind:2", [2]), ("bind:3", [3])],
                 "cells after the undrain")
+    check_at_least(cells(guest)[1][1][NODE], later[1][1][destination[0]], "bytes of the second cell, the later ones too")
     scene.check_whole(*patterns)
 
 

@@ -334,6 +334,43 @@ static void test_map_and_back(void)
 	teardown(kernel);
 }
 
+/* What the guest has touched first since comes home with the rest; what was there before the move stays there. */
+static void test_newcomers_and_back(void)
+{
+	static const struct {
+		bool is_old;	/* a record that does not tell what was there before */
+		bool is_of_two; /* a move from two nodes to one */
+	} rows[] = {{false, false}, {true, false}, {false, true}};
+
+	for (size_t row = 0; row < ARRAY_SIZE(rows); row++) {
+		struct kernel *kernel = setup(STEP_KIND_MOVE_PAGES);
+		bool goes_home = !rows[row].is_old && !rows[row].is_of_two;
+		int8_t before[GUEST_PAGES_MAX];
+
+		for (size_t i = 0; i < kernel->pages; i++)
+			kernel->nodes[i] = (int8_t)(i % 4 == 0 ? 1 : i % 4 == 1 ? 2 : i % 4 == 2 ? 3 : ABSENT);
+		if (rows[row].is_of_two)
+			kernel->fixture.job.step.map[2] = 3;
+		write_pagemap(kernel);
+		memcpy(before, kernel->nodes, sizeof(before));
+		job_fixture_run(&kernel->fixture, WORKER_JOB_BEFORE);
+		CHECK_TRUE(json_is_true(json_object_get(kernel->fixture.before, "stays")));
+		if (rows[row].is_old)
+			json_object_del(kernel->fixture.before, "stays");
+		job_fixture_run(&kernel->fixture, WORKER_JOB_STEP);
+		CHECK_INT(count_on(kernel, 1), 0);
+		for (size_t i = 3; i < kernel->pages; i += 4) {
+			kernel->nodes[i] = 3;
+			before[i] = goes_home ? 1 : 3;
+		}
+		write_pagemap(kernel);
+		job_fixture_run(&kernel->fixture, WORKER_JOB_UNDO);
+		CHECK_INT(kernel->fixture.result.outcome, WORKER_OUTCOME_DONE);
+		CHECK_INT(memcmp(kernel->nodes, before, kernel->pages), 0);
+		teardown(kernel);
+	}
+}
+
 /* Brings the guest away and back, and expects of it what the undo says. */
 static void move_and_undo(struct kernel *kernel)
 {
@@ -1353,6 +1390,7 @@ int main(void)
 {
 	static const struct unit_case cases[] = {
 		{"map_and_back", test_map_and_back},
+		{"newcomers_and_back", test_newcomers_and_back},
 		{"interleaved_and_back", test_interleaved_and_back},
 		{"undo_of_nonsense", test_undo_of_nonsense},
 		{"cancelled_undo", test_cancelled_undo},

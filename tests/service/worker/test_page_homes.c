@@ -5,6 +5,7 @@
 #include <string.h>
 #include "cleanup.h"
 #include "move_record.h"
+#include "step.h"
 #include "unit.h"
 
 #define UNIT	 ((uint64_t)PAGE_HOMES_UNIT)
@@ -19,7 +20,7 @@ static void add_all(struct page_homes *homes, uint64_t start, const int8_t *node
 		for (next = i + 1; next < pages && nodes[next] == nodes[i];)
 			next++;
 		/* Holes are not told. */
-		if (nodes[i] >= 0)
+		if (nodes[i] != PAGE_HOMES_NONE)
 			CHECK_INT(page_homes_add(homes, start + i * UNIT, start + next * UNIT, nodes[i]), 0);
 	}
 }
@@ -233,21 +234,21 @@ static void test_place(void)
 	page_homes_init(&homes, PAGE_HOMES_BYTES);
 	add_all(&homes, START, where, ARRAY_SIZE(where));
 	reread(&homes);
-	place = move_record_place(&homes, &run, 8);
+	place = move_record_place(&homes, &run, 8, -1);
 	CHECK_INT(place.node, 0);
 	CHECK_INT(place.end, START + UNIT);
 	CHECK_INT(place.stray_bytes, 0);
 	run.node_id = 0;
-	CHECK_INT(move_record_place(&homes, &run, 8).node, -1);
+	CHECK_INT(move_record_place(&homes, &run, 8, -1).node, -1);
 	run.node_id = 3;
 	run.page_bytes = 512 * UNIT;
 	run.start += 512 * UNIT;
-	place = move_record_place(&homes, &run, 8);
+	place = move_record_place(&homes, &run, 8, -1);
 	CHECK_INT(place.node, 2);
 	CHECK_INT(place.end, START + 1024 * UNIT);
 	CHECK_INT(place.stray_bytes, 212 * UNIT);
 	run.start += 512 * UNIT;
-	place = move_record_place(&homes, &run, 8);
+	place = move_record_place(&homes, &run, 8, -1);
 	CHECK_INT(place.node, 2);
 	CHECK_INT(place.end, run.end);
 	CHECK_INT(place.stray_bytes, 0);
@@ -258,11 +259,73 @@ static void test_place(void)
 	add_all(&homes, START, where, ARRAY_SIZE(where));
 	reread(&homes);
 	run.page_bytes = UNIT;
-	place = move_record_place(&homes, &run, 8);
+	place = move_record_place(&homes, &run, 8, -1);
 	CHECK_INT(place.node, -1);
 	CHECK_INT(place.end, run.end);
 	CHECK_INT(place.stray_bytes, run.end - run.start);
-	CHECK_INT(move_record_place(&homes, &run, 4).stray_bytes, 0);
+	CHECK_INT(move_record_place(&homes, &run, 4, -1).stray_bytes, 0);
+	page_homes_done(&homes);
+}
+
+/* What has come since goes with those that the move took to the same node; what was there before stays. */
+static void test_newcomers(void)
+{
+	int8_t where[1024];
+	struct step step = {.kind = STEP_KIND_MOVE_PAGES, .by_map = true};
+	struct page_survey_run run = {.start = START, .end = START + 1024 * UNIT, .page_bytes = UNIT, .node_id = 3};
+	struct move_place place;
+	struct page_homes homes;
+
+	memset(step.map, -1, sizeof(step.map));
+	step.map[1] = 3;
+	step.map[2] = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(where); i++)
+		where[i] = (int8_t)(i < 128 ? 1 : i < 256 ? 2 : i < 384 ? PAGE_HOMES_NONE : i < 512 ? PAGE_HOMES_STAYS :
+				    i < 600 ? 1 : PAGE_HOMES_NONE);
+	page_homes_init(&homes, PAGE_HOMES_BYTES);
+	add_all(&homes, START, where, ARRAY_SIZE(where));
+	reread(&homes);
+	CHECK_INT(homes.nodes, 1 << 1 | 1 << 2);
+	CHECK_INT(homes.bytes, (128 + 128 + 88) * UNIT);
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 3), 1);
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 0), 2);
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 2), -1);
+	step.map[2] = 3;
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 3), -1);
+	step.map[2] = 0;
+	/* Of a part of a node policies stay as they are. */
+	step.range_count = 1;
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 3), -1);
+	/* Nobody but the nodes that it has taken any from. */
+	step = (struct step){.kind = STEP_KIND_MOVE_PAGES, .nodes = 1 << 3};
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 3), -1);
+	homes.nodes = 1 << 2;
+	CHECK_INT(move_record_newcomers_home(&homes, &step, -1, 3), 2);
+
+	run.start = START + 256 * UNIT;
+	place = move_record_place(&homes, &run, 8, 1);
+	CHECK_INT(place.node, 1);
+	CHECK_INT(place.end, START + 384 * UNIT);
+	CHECK_INT(place.stray_bytes, 0);
+	CHECK_INT(move_record_place(&homes, &run, 8, -1).node, -1);
+	run.start = place.end;
+	place = move_record_place(&homes, &run, 8, 1);
+	CHECK_INT(place.node, -1);
+	CHECK_INT(place.end, START + 512 * UNIT);
+	/* One huge page now: mostly new, so not torn from what it was with. */
+	run.start = place.end;
+	run.page_bytes = 512 * UNIT;
+	place = move_record_place(&homes, &run, 8, 1);
+	CHECK_INT(place.node, 1);
+	CHECK_INT(place.end, run.end);
+	CHECK_INT(place.stray_bytes, 0);
+	/* And one that was of two nodes: what was not on the node of most of it is astray. */
+	run.start = START;
+	run.end = START + 512 * UNIT;
+	run.node_id = 0;
+	place = move_record_place(&homes, &run, 1, 2);
+	CHECK_INT(place.node, 2);
+	CHECK_INT(place.stray_bytes, 128 * UNIT);
 	page_homes_done(&homes);
 }
 
@@ -275,6 +338,7 @@ int main(void)
 		{"begun_again", test_begun_again},
 		{"refuses", test_refuses},
 		{"place", test_place},
+		{"newcomers", test_newcomers},
 	};
 
 	return unit_main("page_homes", cases, ARRAY_SIZE(cases));
